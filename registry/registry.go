@@ -1,0 +1,117 @@
+// Package registry says who is where: which node of a cluster runs under which
+// epoch, at which addresses, and which services it exposes.
+//
+// [Registry] is the interface; registry/static serves a fixed list, and
+// registry/natskv keeps the records in a JetStream key-value bucket, with leases
+// and a cache that goes on answering while NATS is away.
+//
+// A node's name is claimed: while one epoch holds a live lease on it, another one
+// gets ErrTaken. The package imports the standard library alone.
+package registry
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Node is the record of one running node.
+type Node struct {
+	Name     string              `json:"name"`               // unique in the cluster
+	Epoch    string              `json:"epoch"`              // random id of this start of the node
+	Addrs    map[string]string   `json:"addrs,omitempty"`    // road name → address on that road
+	Services map[string][]string `json:"services,omitempty"` // service → names of the actors exposed under it
+}
+
+// Clone returns a copy that shares nothing with n.
+func (n Node) Clone() Node {
+	n.Addrs = maps.Clone(n.Addrs)
+	services := make(map[string][]string, len(n.Services))
+	for s, actors := range n.Services {
+		services[s] = slices.Clone(actors)
+	}
+	n.Services = services
+	return n
+}
+
+// Registry is a cluster's list of nodes. Methods may be called concurrently. Those
+// that only read answer from a cache where the implementation has one; all wrap
+// the package's sentinels in their errors.
+type Registry interface {
+	// Register claims n.Name for n.Epoch, or replaces the record that this epoch
+	// registered before. ErrTaken: another epoch holds a live lease on the name.
+	Register(ctx context.Context, n Node) error
+
+	// Renew extends the lease of what epoch registered as name. ErrLost: the claim
+	// is gone, because the lease ran out or someone evicted it; Register again.
+	Renew(ctx context.Context, name, epoch string) error
+
+	// Deregister gives the claim up. It is nil if epoch does not hold it (any more).
+	Deregister(ctx context.Context, name, epoch string) error
+
+	// Evict removes the claim of an epoch that is known to be dead, without waiting
+	// for its lease to end. It is nil if epoch does not hold it (any more), so a
+	// successor's claim is never evicted by mistake.
+	Evict(ctx context.Context, name, epoch string) error
+
+	// Lookup returns the record of a node, or ErrNotFound.
+	Lookup(ctx context.Context, name string) (Node, error)
+
+	// Nodes returns all live records, sorted by name.
+	Nodes(ctx context.Context) ([]Node, error)
+
+	// Watch reports changes until ctx ends, and then closes the channel. First come
+	// the records that exist, as Joined. A reader that falls behind loses
+	// intermediate states of a node, never its latest one.
+	Watch(ctx context.Context) (<-chan Event, error)
+
+	// Lease is how long a claim lives without Renew; zero means for ever.
+	Lease() time.Duration
+}
+
+// Change says what happened to a node.
+type Change uint8
+
+const (
+	Joined  Change = iota + 1 // a new epoch of the node
+	Updated                   // same epoch, another record
+	Left                      // deregistered or evicted
+	Expired                   // its lease ran out
+)
+
+var changeNames = [...]string{"?", "joined", "updated", "left", "expired"}
+
+// String returns the change in lower case.
+func (c Change) String() string { return changeNames[min(int(c), len(changeNames)-1)] }
+
+// Event is one change of the cluster. For Left and Expired, Node is the last
+// record that was known.
+type Event struct {
+	Change Change
+	Node   Node
+}
+
+// Sentinels that errors of every registry wrap.
+var (
+	ErrNotFound    = errors.New("registry: no such node")
+	ErrTaken       = errors.New("registry: name is taken by another epoch")
+	ErrLost        = errors.New("registry: claim is gone")
+	ErrUnavailable = errors.New("registry: not reachable")
+	ErrReadOnly    = errors.New("registry: the list is fixed")
+)
+
+// Instance is one actor that a node exposes under a service name.
+type Instance struct{ Node, Epoch, Actor string }
+
+// Instances lists the actors exposed as service, sorted by node and actor.
+func Instances(nodes []Node, service string) []Instance {
+	var out []Instance
+	for _, n := range nodes {
+		for _, a := range n.Services[service] {
+			out = append(out, Instance{n.Name, n.Epoch, a})
+		}
+	}
+	return out
+}
