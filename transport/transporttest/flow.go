@@ -1,0 +1,162 @@
+package transporttest
+
+import (
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+func testOrderBothWays(t *testing.T, cfg Config) {
+	a, b := newPair(t, cfg)
+	from, to := link(t, a, b)
+	const count = 5000
+	var wg sync.WaitGroup
+	for _, s := range []side{from, to} {
+		wg.Go(func() {
+			var last uint64
+			for i := range count {
+				at := s.push(t, &transport.Envelope{Verb: transport.VerbTell, Seq: uint64(i), Body: make([]byte, i%50)})
+				if i > 0 && at <= last {
+					t.Errorf("place %d after place %d", at, last)
+				}
+				last = at
+			}
+		})
+	}
+	wg.Wait()
+	for _, s := range []side{from, to} {
+		for i, got := range s.in.waitFor(count) {
+			if got.Seq != uint64(i) || len(got.Body) != i%50 {
+				t.Fatalf("envelope %d is number %d with %d bytes", i, got.Seq, len(got.Body))
+			}
+		}
+	}
+}
+
+// testManySenders has many goroutines share a link; each one's order must hold.
+func testManySenders(t *testing.T, cfg Config) {
+	a, b := newPair(t, cfg)
+	from, to := link(t, a, b)
+	const senders, each = 32, 300
+	var wg sync.WaitGroup
+	for s := range senders {
+		wg.Go(func() {
+			for i := range each {
+				from.push(t, &transport.Envelope{Verb: transport.VerbTell, TypeID: uint64(s), Seq: uint64(i)})
+			}
+		})
+	}
+	wg.Wait()
+	var next [senders]uint64
+	for _, got := range to.in.waitFor(senders * each) {
+		if got.Seq != next[got.TypeID] {
+			t.Fatalf("sender %d: number %d, want %d", got.TypeID, got.Seq, next[got.TypeID])
+		}
+		next[got.TypeID]++
+	}
+}
+
+// testManyLinks opens several links between the same two nodes; they must not mix.
+func testManyLinks(t *testing.T, cfg Config) {
+	a, b := newPair(t, cfg)
+	const links, each = 8, 50
+	var from, to [links]side
+	for i := range links {
+		from[i], to[i] = link(t, a, b)
+	}
+	for i := range links {
+		for range each {
+			from[i].push(t, &transport.Envelope{Verb: transport.VerbTell, Seq: uint64(i)})
+		}
+	}
+	for i := range links {
+		for _, got := range to[i].in.waitFor(each) {
+			if got.Seq != uint64(i) {
+				t.Fatalf("link %d got an envelope of link %d", i, got.Seq)
+			}
+		}
+	}
+	from[0].Close(errors.New("test over"))
+	to[0].in.waitClosed()
+	from[1].push(t, &transport.Envelope{Verb: transport.VerbTell, Seq: 1})
+	to[1].in.waitFor(each + 1)
+}
+
+func testReplyFromReceive(t *testing.T, cfg Config) {
+	a, b := newPair(t, cfg)
+	b.onAccept = func(l transport.Link, in *inbox) {
+		in.on = func(e *transport.Envelope) {
+			if _, err := l.Send(&transport.Envelope{Verb: transport.VerbReply, Seq: e.Seq}); err != nil {
+				t.Errorf("send from Receive: %v", err)
+			}
+		}
+	}
+	from, _ := link(t, a, b)
+	const count = 1000
+	for i := range count {
+		from.push(t, &transport.Envelope{Verb: transport.VerbRequest, Seq: uint64(i)})
+		if i < 10 {
+			from.in.waitFor(i + 1) // ping-pong first, a stream after
+		}
+	}
+	for i, got := range from.in.waitFor(count) {
+		if got.Seq != uint64(i) {
+			t.Fatalf("reply %d is number %d", i, got.Seq)
+		}
+	}
+}
+
+// blockReceiver makes b's receivers wait until the returned function is called.
+func blockReceiver(t testing.TB, b *node) (unblock func()) {
+	gate := make(chan struct{})
+	unblock = sync.OnceFunc(func() { close(gate) })
+	t.Cleanup(unblock) // runs before the transports close
+	b.onAccept = func(_ transport.Link, in *inbox) {
+		in.on = func(*transport.Envelope) { <-gate }
+	}
+	return unblock
+}
+
+// fill sends until the queue refuses, and returns the places of what it took.
+func fill(t testing.TB, s side) (places []uint64) {
+	t.Helper()
+	body := make([]byte, 32<<10)
+	for range 1 << 16 {
+		at, err := s.Send(&transport.Envelope{Verb: transport.VerbRequest, Seq: uint64(len(places)), Body: body})
+		if errors.Is(err, transport.ErrFull) {
+			return places
+		}
+		if err != nil {
+			t.Fatalf("send: %v", err)
+		}
+		places = append(places, at)
+	}
+	t.Fatal("2 GiB sent to a peer that does not read, and never ErrFull")
+	return nil
+}
+
+func testFullAndDrained(t *testing.T, cfg Config) {
+	if !cfg.Backpressure {
+		t.Skip("this road has no back-pressure")
+	}
+	a, b := newPair(t, cfg)
+	unblock := blockReceiver(t, b)
+	from, to := link(t, a, b)
+	room := from.in.whenDrained()
+	count := len(fill(t, from))
+	// Answers to what was admitted go on where new work is refused.
+	if _, err := from.Send(&transport.Envelope{Verb: transport.VerbReply, Seq: uint64(count)}); err != nil {
+		t.Errorf("reply on a full queue: %v", err)
+	}
+	unblock()
+	<-room
+	for i, got := range to.in.waitFor(count + 1) {
+		if got.Seq != uint64(i) {
+			t.Fatalf("envelope %d is number %d", i, got.Seq)
+		}
+	}
+	from.push(t, &transport.Envelope{Verb: transport.VerbRequest})
+	to.in.waitFor(count + 2)
+}

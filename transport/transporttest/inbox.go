@@ -1,0 +1,143 @@
+package transporttest
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+// inbox is a transport.Receiver that keeps everything it gets and reports calls
+// that break the Receiver contract. on, if set, is called with every envelope.
+type inbox struct {
+	t    testing.TB
+	link transport.Link
+	on   func(e *transport.Envelope) // runs without the lock; set before the link is open
+
+	mu      sync.Mutex // guards what follows
+	got     []transport.Envelope
+	busy    bool // inside Receive or Closed
+	closed  error
+	drained chan struct{} // closed and replaced by Drained
+	changed chan struct{} // closed and replaced by every event
+}
+
+func newInbox(t testing.TB, l transport.Link) *inbox {
+	return &inbox{t: t, link: l, drained: make(chan struct{}), changed: make(chan struct{})}
+}
+
+// enter notes that Receive or Closed runs; leave ends it.
+func (in *inbox) enter(what string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.busy {
+		in.t.Errorf("%s while another call of the same link runs", what)
+	}
+	if in.closed != nil {
+		in.t.Errorf("%s after Closed", what)
+	}
+	in.busy = true
+}
+
+func (in *inbox) leave(then func()) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.busy = false
+	then()
+	close(in.changed)
+	in.changed = make(chan struct{})
+}
+
+func (in *inbox) Receive(e *transport.Envelope) {
+	in.enter("Receive")
+	if in.on != nil {
+		in.on(e)
+	}
+	kept := *e
+	kept.Headers = slices.Clone(e.Headers)
+	kept.Mark.Except = slices.Clone(e.Mark.Except)
+	in.leave(func() { in.got = append(in.got, kept) })
+}
+
+func (in *inbox) Drained() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.closed != nil {
+		in.t.Error("Drained after Closed")
+	}
+	close(in.drained)
+	in.drained = make(chan struct{})
+}
+
+func (in *inbox) Disturbed() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.closed != nil {
+		in.t.Error("Disturbed after Closed")
+	}
+}
+
+func (in *inbox) Closed(err error) {
+	in.enter("Closed")
+	if err == nil {
+		in.t.Error("Closed with a nil error")
+		err = transport.ErrClosed
+	}
+	in.leave(func() { in.closed = err })
+}
+
+// whenDrained returns a channel that the next Drained closes.
+func (in *inbox) whenDrained() <-chan struct{} {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.drained
+}
+
+// wait returns once done holds. done runs under the lock.
+func (in *inbox) wait(what string, done func() bool) {
+	in.t.Helper()
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	for {
+		in.mu.Lock()
+		ok, changed, n, closed := done(), in.changed, len(in.got), in.closed
+		in.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-changed:
+		case <-timeout.C:
+			in.t.Fatalf("waited %v for %s; have %d envelopes, closed: %v", patience, what, n, closed)
+		}
+	}
+}
+
+// waitFor returns all envelopes once there are n.
+func (in *inbox) waitFor(n int) []transport.Envelope {
+	in.t.Helper()
+	in.wait("envelopes", func() bool {
+		if in.closed != nil && len(in.got) < n {
+			in.t.Errorf("link closed with %d of %d envelopes: %v", len(in.got), n, in.closed)
+			return true
+		}
+		return len(in.got) >= n
+	})
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if len(in.got) < n {
+		in.t.FailNow()
+	}
+	return slices.Clone(in.got)
+}
+
+// waitClosed returns the error that Closed was called with.
+func (in *inbox) waitClosed() error {
+	in.t.Helper()
+	in.wait("Closed", func() bool { return in.closed != nil })
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.closed
+}

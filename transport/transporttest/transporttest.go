@@ -1,0 +1,104 @@
+// Package transporttest is the conformance suite of Tandem's roads: every
+// implementation of transport.Transport must pass [Run].
+//
+//	func TestConformance(t *testing.T) {
+//		transporttest.Run(t, transporttest.Config{
+//			Network: func(t testing.TB) func() transport.Transport {
+//				return func() transport.Transport { return tcp.New(tcp.Config{Listen: "127.0.0.1:0"}) }
+//			},
+//			Backpressure: true,
+//		})
+//	}
+//
+// What a case needs beyond the contract of package transport is a field of
+// [Config]; a road that cannot do it leaves the field empty and the case is
+// skipped. The suite waits for what it expects, never for time to pass.
+package transporttest
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+// Config says how to make the road under test and what it can do.
+type Config struct {
+	// Network is called once per case. It sets up what the transports of the case
+	// share (a server, an in-memory network) and returns a maker of transports that
+	// reach each other and are not yet started; the suite starts and closes them.
+	// Every case uses a cluster name of its own, so a server may be shared by all.
+	Network func(t testing.TB) func() transport.Transport
+
+	// MaxFrame is the largest encoded envelope that the road takes;
+	// transport.MaxFrame if zero.
+	MaxFrame int
+
+	// Backpressure says that a receiver which does not return makes the sender's
+	// queue fill up (ErrFull), rather than a buffer in between.
+	Backpressure bool
+
+	// Greet sends h as it is, the way Dial sends its greeting, and returns the
+	// answer. Without it the case that needs another wire version is skipped.
+	Greet func(t testing.TB, to transport.Endpoint, h transport.Hello) transport.Welcome
+
+	// Synctest runs every case in a bubble of testing/synctest. Network is then
+	// called inside it, and nothing may use real sockets.
+	Synctest bool
+
+	// Leaks are further goroutines to disregard when a case looks for leaked ones,
+	// beside those that ran before the transports were started.
+	Leaks []goleak.Option
+}
+
+// patience is how long the suite waits for something before it fails.
+const patience = 20 * time.Second
+
+// Run runs the suite as subtests of t.
+func Run(t *testing.T, cfg Config) {
+	if cfg.MaxFrame == 0 {
+		cfg.MaxFrame = transport.MaxFrame
+	}
+	cases := []struct {
+		name string
+		run  func(t *testing.T, cfg Config)
+	}{
+		{"Identify", testIdentify},
+		{"AnyEpoch", testAnyEpoch},
+		{"WrongNode", testWrongNode},
+		{"WrongEpoch", testWrongEpoch},
+		{"WrongCluster", testWrongCluster},
+		{"WrongVersion", testWrongVersion},
+		{"NobodyThere", testNobodyThere},
+		{"DialCancelled", testDialCancelled},
+		{"Fields", testFields},
+		{"EmptyBody", testEmptyBody},
+		{"Limit", testLimit},
+		{"BodiesAreKept", testBodiesAreKept},
+		{"BodyMayBeReused", testBodyMayBeReused},
+		{"OrderBothWays", testOrderBothWays},
+		{"ManySenders", testManySenders},
+		{"ManyLinks", testManyLinks},
+		{"ReplyFromReceive", testReplyFromReceive},
+		{"FullAndDrained", testFullAndDrained},
+		{"HandedReceived", testHandedReceived},
+		{"HandedNeverWritten", testHandedNeverWritten},
+		{"CloseSeenByPeer", testCloseSeenByPeer},
+		{"OnlyFirstCloseCounts", testOnlyFirstCloseCounts},
+		{"CloseFromCallbacks", testCloseFromCallbacks},
+		{"TransportCloseFlushes", testTransportCloseFlushes},
+		{"TransportCloseLeavesNothing", testTransportCloseLeavesNothing},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if cfg.Synctest {
+				synctest.Test(t, func(t *testing.T) { c.run(t, cfg) })
+				return
+			}
+			c.run(t, cfg)
+		})
+	}
+}
