@@ -284,6 +284,14 @@ func AppendSeqs(dst []uint64, b []byte) []uint64 {
 	return dst
 }
 
+// AppendSeqBytes appends numbers as 8 bytes each: the inverse of AppendSeqs.
+func AppendSeqBytes(dst []byte, seqs []uint64) []byte {
+	for _, s := range seqs {
+		dst = binary.BigEndian.AppendUint64(dst, s)
+	}
+	return dst
+}
+
 // text views v as a string without copying: the bytes behind a received envelope
 // are never written again.
 func text(v []byte) string { return unsafe.String(unsafe.SliceData(v), len(v)) }

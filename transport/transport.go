@@ -96,7 +96,8 @@ type Link interface {
 	Handed(at uint64) bool
 
 	// Close ends the link at once with err as its cause, without waiting and without
-	// sending what is queued. Only the first call counts.
+	// sending what is queued. Only the first call counts. Close does not call the
+	// Receiver itself: Closed follows from the link's own goroutine.
 	Close(err error)
 }
 

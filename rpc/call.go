@@ -1,0 +1,66 @@
+package rpc
+
+import (
+	"time"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+// Request is what to send to an actor on another node.
+type Request struct {
+	Node   string // where the actor lives
+	Target string // its name there
+	Sender string // who asks: an actor's address, or empty
+	TypeID uint64
+	Codec  uint8
+	Body   []byte // kept for resending; must not change until the request ends
+	Trace  transport.Trace
+
+	Headers  []transport.Header
+	Deadline time.Time // when it ends for its caller; required for requests
+	Acked    bool      // the outcome is "accepted into the mailbox", not the handler's
+}
+
+// Completer gets the end of a request, once. It must not block.
+type Completer interface {
+	Complete(*Reply, error)
+}
+
+// Call is a request under way to a peer.
+type Call struct {
+	req  Request
+	peer *peer
+	to   Completer
+
+	// guarded by peer.mu
+	seq      uint64
+	deadline time.Duration // node clock
+	on       *conn         // the live link that has the latest copy; nil: none has
+	at       uint64        // the copy's place there
+	handed   bool          // an earlier copy may have left
+	quiet    time.Duration // node clock of the last word to or from the peer about it
+	patience time.Duration // silence after which it is probed
+	reply    Reply
+}
+
+// call is the window's name for a Call.
+type call = Call
+
+// left reports whether a copy of the call may have been handed to a network.
+// peer.mu is held.
+func (c *Call) left() bool {
+	return c.handed || c.on != nil && c.on.link.Handed(c.at)
+}
+
+// verdict is what is known of a call that ends without its outcome, while its last
+// copy's link lives: what still lies in a send queue can leave at any moment.
+func (c *Call) verdict() Verdict {
+	if c.handed || c.on != nil {
+		return Unknown
+	}
+	return NotRun
+}
+
+// GiveUp ends the call for its caller, who gets code, unless it has already ended.
+// The server is told, so that a request that has not started there never will.
+func (c *Call) GiveUp(code Code, message string) { c.peer.giveUp(c, code, message) }

@@ -1,0 +1,157 @@
+// Package codec turns message values into bodies and back.
+//
+// Three codecs come with it: msgpack, the default; JSON, so that other languages and
+// command line tools can talk to an actor; and raw bytes. A [Set] finds one by the id
+// that an envelope carries.
+//
+//	c := codec.Msgpack(codec.Limits{})
+//	body, err := c.Append(nil, Deposit{Amount: 5})
+//	var m Deposit
+//	err = c.Decode(body, &m)
+//
+// The promise: whatever the body, Decode ends with a value or an error. It does not
+// panic, hang, overflow the stack, or allocate beyond what [Limits] state.
+//
+// What it cannot promise: a type that decodes itself (msgpack.CustomDecoder,
+// json.Unmarshaler, encoding.BinaryUnmarshaler and the like) answers for its own
+// allocations, and a target that already holds interface values may be given
+// allocations that its type does not show. Decode into fresh values.
+package codec
+
+import (
+	"errors"
+	"fmt"
+	"math"
+)
+
+// Ids of the codecs of this package. They are wire format and never change.
+// Codecs of a user's own take ids from [FirstUserID] up.
+const (
+	IDMsgpack   uint8 = 1
+	IDJSON      uint8 = 2
+	IDRaw       uint8 = 3
+	FirstUserID uint8 = 64
+)
+
+// Errors of this package, to be tested with errors.Is.
+var (
+	// ErrMalformed: the body is not what the codec's format, or the target type, asks for.
+	ErrMalformed = errors.New("codec: malformed body")
+	// ErrLimit: the body, or the value, goes beyond the codec's Limits.
+	ErrLimit = errors.New("codec: limit exceeded")
+	// ErrUnsupported: the codec cannot carry this type of value.
+	ErrUnsupported = errors.New("codec: unsupported")
+)
+
+// A Codec turns message values into bodies and back. It keeps no state between calls,
+// and all its methods may be called concurrently.
+type Codec interface {
+	// ID is the codec's number on the wire.
+	ID() uint8
+
+	// Name is the codec's name for people.
+	Name() string
+
+	// Append appends the encoding of v to dst and returns the longer slice, which
+	// may share dst's array. It refuses with ErrLimit what a Decode under the same
+	// limits would refuse for its size, depth or number of elements.
+	// If err is not nil, the result is dst as it was given.
+	Append(dst []byte, v any) ([]byte, error)
+
+	// Decode stores the value that body encodes in what v points to; v must be a
+	// pointer that is not nil. The whole of body must be one value. Nothing of
+	// body is kept or aliased. Memory that *v already holds may be reused.
+	// If err is not nil, *v may be partly written.
+	Decode(body []byte, v any) error
+}
+
+// Limits bound what a body may hold. A field that is zero or less takes its default.
+type Limits struct {
+	// Depth is how deep arrays and maps may nest: 32.
+	Depth int
+	// Elements is how many values all arrays and maps of a body may hold together,
+	// a map's key and value counting as two: 65,536.
+	Elements int
+	// Bytes bounds the length of a body, and also the estimate of what its decoded
+	// value allocates: 16 MiB.
+	Bytes int
+}
+
+const (
+	defaultDepth    = 32
+	defaultElements = 65536
+	defaultBytes    = 16 << 20
+
+	// maxCount keeps the counters of a scan within an int32.
+	maxCount = math.MaxInt32 / 2
+)
+
+func (l Limits) withDefaults() Limits {
+	if l.Depth <= 0 {
+		l.Depth = defaultDepth
+	}
+	if l.Elements <= 0 {
+		l.Elements = defaultElements
+	}
+	if l.Bytes <= 0 {
+		l.Bytes = defaultBytes
+	}
+	l.Elements = min(l.Elements, maxCount)
+	return l
+}
+
+// checkBody refuses a body of n bytes that is over the limit.
+func (l Limits) checkBody(n int) error {
+	if n > l.Bytes {
+		return fmt.Errorf("%w: body of %d bytes, limit %d", ErrLimit, n, l.Bytes)
+	}
+	return nil
+}
+
+// A Set looks codecs up by id. It is immutable, and safe for concurrent use.
+type Set struct{ byID [256]Codec }
+
+// NewSet returns a set of the given codecs. Two codecs of one id, or a codec of id 0,
+// are an error.
+func NewSet(codecs ...Codec) (*Set, error) {
+	s := new(Set)
+	for _, c := range codecs {
+		id := c.ID()
+		if id == 0 {
+			return nil, fmt.Errorf("codec: %s has id 0, which stands for no codec", c.Name())
+		}
+		if other := s.byID[id]; other != nil {
+			return nil, fmt.Errorf("codec: %s and %s share id %d", other.Name(), c.Name(), id)
+		}
+		s.byID[id] = c
+	}
+	return s, nil
+}
+
+// Standard returns the set of the three codecs of this package, all under l.
+func Standard(l Limits) *Set {
+	s := new(Set)
+	for _, c := range []Codec{Msgpack(l), JSON(l), Raw(l)} {
+		s.byID[c.ID()] = c
+	}
+	return s
+}
+
+// ByID returns the codec of that id, or an error that wraps ErrUnsupported.
+func (s *Set) ByID(id uint8) (Codec, error) {
+	if c := s.byID[id]; c != nil {
+		return c, nil
+	}
+	return nil, fmt.Errorf("%w: no codec has id %d", ErrUnsupported, id)
+}
+
+// guard turns a panic of fn into an error that wraps kind. Libraries under a codec, and
+// methods of the users' own types, panic on some inputs.
+func guard(kind error, fn func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: panic: %v", kind, p)
+		}
+	}()
+	return fn()
+}

@@ -1,0 +1,187 @@
+package rpc
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/tandem-go/tandem/dedup"
+	"github.com/tandem-go/tandem/transport"
+)
+
+// conn is what a Node keeps of one link. It has two halves: as a client this node
+// has a session at the peer, as a server it serves the peer's. Who dialled does
+// not matter.
+type conn struct {
+	node *Node
+	link transport.Link
+	id   transport.Peer
+	peer *peer
+
+	heard  atomic.Bool  // something came since the last heartbeat
+	rtt    atomic.Int64 // of the latest heartbeat, in nanoseconds; 0 before the first
+	silent int          // heartbeats without a word; the sweeper's own
+
+	// Client half, guarded by peer.mu.
+	asked   bool            // an open is under way or answered
+	askedAt time.Duration   // node clock
+	ready   bool            // the session of grant is open here
+	denied  *Error          // the open was refused
+	grant   transport.Grant // what was asked for, then what was opened
+
+	// Server half, the link's reader's own: the sessions opened on this link, the
+	// latest last.
+	sessions []*session
+}
+
+// maxSessions bounds the sessions of one link: a peer has one, and another for each
+// open that the bus duplicated.
+const maxSessions = 4
+
+func (c *conn) direct() bool { return c.node.direct[c.link.Road()] }
+
+// Receive is called by the link's reader. It parses no bodies and never blocks.
+func (c *conn) Receive(e *transport.Envelope) {
+	if !c.heard.Load() {
+		c.heard.Store(true)
+	}
+	switch e.Verb {
+	case transport.VerbReply:
+		c.peer.reply(c, e)
+	case transport.VerbOpened:
+		c.peer.opened(c, e)
+	case transport.VerbStatus:
+		c.peer.status(c, e.Seq, dedup.State(e.Code))
+	case transport.VerbResync:
+		c.peer.resync(c)
+	case transport.VerbBye:
+		c.peer.farewell()
+	case transport.VerbPing:
+		c.send(&transport.Envelope{Verb: transport.VerbPong, Seq: e.Seq})
+	case transport.VerbPong:
+		c.peer.pong(c, e.Seq)
+	case transport.VerbOpen:
+		c.open(e)
+	default:
+		c.serve(e)
+	}
+}
+
+// open answers a peer that opens or joins a session.
+func (c *conn) open(e *transport.Envelope) {
+	answer := &transport.Envelope{Verb: transport.VerbOpened, Grant: e.Grant, Seq: uint64(c.node.cfg.Window)}
+	s, err := c.node.openSession(c, e.Grant)
+	if err != nil {
+		answer.Code, answer.Message = uint16(err.Code), err.Message
+	} else {
+		answer.Grant = s.grant
+		if c.sessions = append(c.sessions, s); len(c.sessions) > maxSessions {
+			c.sessions = c.sessions[1:]
+		}
+	}
+	c.send(answer)
+}
+
+// serve handles what a client sends inside its session. On a bus, which may deliver
+// a message late, the envelope names the session; on a direct link it is the one
+// opened last.
+func (c *conn) serve(e *transport.Envelope) {
+	s := c.sessionOf(e)
+	if s == nil {
+		if e.Verb == transport.VerbRequest || e.Verb == transport.VerbProbe {
+			c.refuse(e.Seq, Errorf(SessionLost, Unknown, "no such session on this link"))
+		}
+		return
+	}
+	switch e.Verb {
+	case transport.VerbRequest:
+		s.request(c, e)
+	case transport.VerbTell:
+		s.tell(e)
+	case transport.VerbAck:
+		s.ack(e)
+	case transport.VerbCancel:
+		s.cancel(e.Seq)
+	case transport.VerbProbe:
+		s.probe(c, e.Seq)
+	}
+}
+
+func (c *conn) sessionOf(e *transport.Envelope) *session {
+	for i := len(c.sessions) - 1; i >= 0; i-- {
+		if s := c.sessions[i]; s.grant == e.Grant || c.direct() && e.Grant == (transport.Grant{}) {
+			if !s.ended.Load() {
+				return s
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+// refuse sends an error as the outcome of seq.
+func (c *conn) refuse(seq uint64, err *Error) {
+	e := &transport.Envelope{Verb: transport.VerbReply, Seq: seq, Code: uint16(err.Code), Message: err.Message,
+		UserCode: err.User, RetryAfter: err.RetryAfter}
+	switch err.Verdict {
+	case NotRun:
+		e.Flags = transport.FlagNotRun
+	case HasRun:
+		e.Flags = transport.FlagRan
+	}
+	c.send(e)
+}
+
+// send sends what answers the peer or keeps the link alive. A peer that does not
+// read its answers loses the link; it gets them again on another one.
+func (c *conn) send(e *transport.Envelope) {
+	switch _, err := c.link.Send(e); {
+	case errors.Is(err, transport.ErrStalled):
+		c.link.Close(err)
+	case errors.Is(err, transport.ErrTooLarge) && e.Verb == transport.VerbReply && e.Code == 0:
+		c.refuse(e.Seq, Errorf(ReplyDropped, HasRun, "%v", err))
+	}
+}
+
+// errorOf is the error that a reply carries, nil for none.
+func (c *conn) errorOf(e *transport.Envelope) *Error {
+	if e.Code == 0 {
+		return nil
+	}
+	err := &Error{Code: Code(e.Code), Message: strings.Clone(e.Message), User: strings.Clone(e.UserCode), Node: c.id.Node, RetryAfter: e.RetryAfter}
+	switch {
+	case e.Flags&transport.FlagNotRun != 0:
+		err.Verdict = NotRun
+	case e.Flags&transport.FlagRan != 0:
+		err.Verdict = HasRun
+	}
+	return err
+}
+
+// heartbeat is called by the node's sweeper once a beat.
+func (c *conn) heartbeat() {
+	if c.heard.Swap(false) {
+		c.silent = 0
+	} else if c.silent++; c.silent >= DeadAfter {
+		c.link.Close(transport.ErrHeartbeat)
+		return
+	}
+	c.send(&transport.Envelope{Verb: transport.VerbPing, Seq: uint64(c.node.now())})
+}
+
+// Drained, Disturbed and Closed are the link's other signals.
+func (c *conn) Drained() { c.peer.drained(c) }
+
+func (c *conn) Disturbed() {
+	c.peer.resync(c)
+	c.send(&transport.Envelope{Verb: transport.VerbResync})
+}
+
+func (c *conn) Closed(err error) {
+	c.node.forget(c)
+	c.node.stats.linksLost.Add(1)
+	c.peer.disconnected(c, err)
+	c.node.event(Event{Type: LinkDown, Peer: c.id.Node, Road: c.link.Road(), Err: err})
+	c.node.poke()
+}

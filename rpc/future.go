@@ -1,0 +1,239 @@
+package rpc
+
+import (
+	"context"
+	"sync"
+)
+
+// Future is the reply of a request that is under way. It is decided once and keeps
+// its result. All methods may be called concurrently and any number of times.
+type Future[R any] struct {
+	decode  func(*Reply) (R, error) // turns raw into the result; nil if there is nothing to decode
+	decoded sync.Once
+
+	mu      sync.Mutex // guards what follows
+	decided bool
+	raw     *Reply        // what to decode, once
+	done    chan struct{} // made on demand, closed when decided
+	waiter  *waiter       // the one goroutine in Await that needs no done channel
+	then    []func(R, error)
+	value   R
+	err     error
+}
+
+// Reply is an undecoded result.
+type Reply struct {
+	TypeID uint64
+	Codec  uint8
+	Node   string
+	Body   []byte
+}
+
+// waiter is a reusable way to wake one goroutine.
+type waiter struct{ wake chan struct{} }
+
+var waiters = sync.Pool{New: func() any { return &waiter{wake: make(chan struct{}, 1)} }}
+
+// Promise is the deciding side of a Future.
+type Promise[R any] struct{ future Future[R] }
+
+// NewPromise returns an undecided promise. decode, which may be nil, turns what
+// Complete is given into the result; it runs in a goroutine that wants the result,
+// at most once.
+func NewPromise[R any](decode func(*Reply) (R, error)) *Promise[R] {
+	return &Promise[R]{future: Future[R]{decode: decode}}
+}
+
+// Future returns the promise's other side.
+func (p *Promise[R]) Future() *Future[R] { return &p.future }
+
+// Resolve decides the future with v or err. It reports false, and does nothing, if
+// it was decided before.
+func (p *Promise[R]) Resolve(v R, err error) bool {
+	return p.future.decide(func() { p.future.value, p.future.err = v, err })
+}
+
+// Complete decides the future with a reply that is still to be decoded, or with err.
+func (p *Promise[R]) Complete(r *Reply, err error) {
+	p.future.decide(func() { p.future.raw, p.future.err = r, err })
+}
+
+func (f *Future[R]) decide(set func()) bool {
+	f.mu.Lock()
+	if f.decided {
+		f.mu.Unlock()
+		return false
+	}
+	f.decided = true
+	set()
+	done, w, then := f.done, f.waiter, f.then
+	f.waiter, f.then = nil, nil
+	f.mu.Unlock()
+	if w != nil {
+		w.wake <- struct{}{}
+	}
+	if done != nil {
+		close(done)
+	}
+	for _, fn := range then {
+		go f.call(fn)
+	}
+	return true
+}
+
+// Done returns a channel that is closed once the future is decided.
+func (f *Future[R]) Done() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.done == nil {
+		f.done = make(chan struct{})
+		if f.decided {
+			close(f.done)
+		}
+	}
+	return f.done
+}
+
+// Await waits for the result. If ctx ends first it returns an error of verdict
+// Unknown, and the request goes on: its own deadline and context are those it was
+// made with. A result that is there beats a context that has ended.
+func (f *Future[R]) Await(ctx context.Context) (R, error) {
+	if !f.wait(ctx.Done()) {
+		var none R
+		return none, FromContext(ctx, Unknown)
+	}
+	return f.result()
+}
+
+// wait reports true once the future is decided, false if stop was closed before.
+func (f *Future[R]) wait(stop <-chan struct{}) bool {
+	f.mu.Lock()
+	if f.decided {
+		f.mu.Unlock()
+		return true
+	}
+	if f.waiter != nil || f.done != nil { // not the only one: share the channel
+		f.mu.Unlock()
+		select {
+		case <-f.Done():
+			return true
+		case <-stop:
+			return f.isDecided()
+		}
+	}
+	w := waiters.Get().(*waiter)
+	f.waiter = w
+	f.mu.Unlock()
+	if stop == nil {
+		<-w.wake
+		waiters.Put(w)
+		return true
+	}
+	select {
+	case <-w.wake:
+		waiters.Put(w)
+		return true
+	case <-stop:
+	}
+	f.mu.Lock()
+	mine := f.waiter == w
+	if mine {
+		f.waiter = nil
+	}
+	f.mu.Unlock()
+	if !mine { // decided meanwhile: the token is there or on its way
+		<-w.wake
+	}
+	waiters.Put(w)
+	return !mine
+}
+
+func (f *Future[R]) isDecided() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.decided
+}
+
+// result returns the result of a decided future, decoding it first if nobody has.
+// The decoder runs without a lock of the future: it may be the application's code.
+func (f *Future[R]) result() (R, error) {
+	if f.decode != nil {
+		f.decoded.Do(func() {
+			if f.raw != nil {
+				f.value, f.err = f.decode(f.raw)
+				f.raw = nil
+			}
+		})
+	}
+	return f.value, f.err
+}
+
+// Then arranges that fn is called with the result, once, in a goroutine of its own.
+func (f *Future[R]) Then(fn func(R, error)) {
+	f.mu.Lock()
+	if !f.decided {
+		f.then = append(f.then, fn)
+		f.mu.Unlock()
+		return
+	}
+	f.mu.Unlock()
+	go f.call(fn)
+}
+
+func (f *Future[R]) call(fn func(R, error)) {
+	v, err := f.result()
+	fn(v, err)
+}
+
+// All returns a future of all results, in the order of fs. It fails as soon as one
+// of them fails, with that one's error; the others go on.
+func All[R any](fs ...*Future[R]) *Future[[]R] {
+	p := NewPromise[[]R](nil)
+	values := make([]R, len(fs))
+	left := len(fs)
+	if left == 0 {
+		p.Resolve(values, nil)
+	}
+	var mu sync.Mutex // guards values and left
+	for i, f := range fs {
+		f.Then(func(v R, err error) {
+			if err != nil {
+				p.Resolve(nil, err)
+				return
+			}
+			mu.Lock()
+			values[i] = v
+			left--
+			last := left == 0
+			mu.Unlock()
+			if last {
+				p.Resolve(values, nil)
+			}
+		})
+	}
+	return p.Future()
+}
+
+// Any returns a future of the first result that is not an error. It fails with the
+// last error once all have failed; the others go on.
+func Any[R any](fs ...*Future[R]) *Future[R] {
+	p := NewPromise[R](nil)
+	var none R
+	if len(fs) == 0 {
+		p.Resolve(none, Errorf(Invalid, NotRun, "Any of no futures"))
+	}
+	var mu sync.Mutex // guards left
+	left := len(fs)
+	for _, f := range fs {
+		f.Then(func(v R, err error) {
+			mu.Lock()
+			left--
+			last := left == 0
+			mu.Unlock()
+			if err == nil || last {
+				p.Resolve(v, err)
+			}
+		})
+	}
+	return p.Future()
+}

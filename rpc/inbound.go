@@ -1,0 +1,189 @@
+package rpc
+
+import (
+	"sync"
+	"time"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+// Inbound is a message from a peer that is to be handled here: a request, or a tell
+// (for which Seq is 0, Start is always true, and the answering methods do nothing).
+// The exported fields are read-only.
+type Inbound struct {
+	session *session
+
+	Seq      uint64
+	Target   string // actor's name
+	Sender   string // actor's address, or empty
+	TypeID   uint64
+	Codec    uint8
+	Body     []byte // nil once the request has started
+	Trace    transport.Trace
+	Headers  []transport.Header
+	Acked    bool // the outcome is "accepted", not the handler's
+	deadline time.Duration
+
+	// guarded by session.mu
+	road     *conn   // the first that asked
+	more     []*conn // the others
+	outcome  *outcome
+	kept     int // bytes reserved for the outcome
+	onCancel func()
+	canceled bool
+}
+
+// envelopes spares an allocation per reply: an Envelope handed to a Link escapes.
+var envelopes = sync.Pool{New: func() any { return new(transport.Envelope) }}
+
+// outcome is what every copy of a request gets.
+type outcome struct {
+	err    *Error // nil for a reply
+	typeID uint64
+	codec  uint8
+	body   []byte
+}
+
+func (in *Inbound) fill(e *transport.Envelope, now time.Duration) {
+	in.Target, in.Sender, in.TypeID, in.Codec, in.Body = e.Target, e.Sender, e.TypeID, e.Codec, e.Body
+	in.Trace, in.Acked = e.Trace, e.Flags&transport.FlagAcked != 0
+	if len(e.Headers) > 0 {
+		in.Headers = append([]transport.Header(nil), e.Headers...)
+	}
+	if e.Timeout > 0 {
+		in.deadline = now + e.Timeout
+	}
+}
+
+// From is the node that sent the message, Principal who it proved to be.
+func (in *Inbound) From() string      { return in.session.id.Node }
+func (in *Inbound) Principal() string { return in.session.principal }
+
+// attach adds the road of a further copy; the latest deadline among copies counts.
+// The session's lock is held.
+func (in *Inbound) attach(c *conn, e *transport.Envelope, now time.Duration) {
+	in.attachRoad(c)
+	if e.Timeout > 0 {
+		in.deadline = max(in.deadline, now+e.Timeout)
+	}
+}
+
+func (in *Inbound) attachRoad(c *conn) {
+	if in.road == c {
+		return
+	}
+	for _, m := range in.more {
+		if m == c {
+			return
+		}
+	}
+	in.more = append(in.more, c)
+}
+
+// Start says that the handler is about to run. False means it must not: the request
+// was cancelled or given up, or its deadline has passed (and was refused for it).
+func (in *Inbound) Start() bool {
+	if in.Seq == 0 {
+		return true
+	}
+	s := in.session
+	s.mu.Lock()
+	expired := in.deadline > 0 && s.node.now() >= in.deadline
+	started := !expired && s.table.Start(in.Seq)
+	s.mu.Unlock()
+	if expired {
+		in.Refuse(Errorf(Expired, NotRun, "the deadline passed before its turn"))
+	}
+	return started
+}
+
+// Deadline returns when the request ends for its caller, and whether it does.
+func (in *Inbound) Deadline() (time.Time, bool) {
+	if in.deadline == 0 {
+		return time.Time{}, false
+	}
+	return in.session.node.start.Add(in.deadline), true
+}
+
+// OnCancel arranges that fn is called if the caller cancels while the handler runs;
+// at once if it has already. fn must not block. A nil fn takes the wish back.
+func (in *Inbound) OnCancel(fn func()) {
+	in.session.mu.Lock()
+	canceled := in.canceled
+	in.onCancel = fn
+	in.session.mu.Unlock()
+	if canceled && fn != nil {
+		fn()
+	}
+}
+
+func (in *Inbound) cancelLocked() func() {
+	in.canceled = true
+	return in.onCancel
+}
+
+// Refuse ends a request that did not run. err's verdict must be NotRun.
+func (in *Inbound) Refuse(err *Error) { in.decide(&outcome{err: err}) }
+
+// Fail ends a request whose handler ran, or may have run, and failed.
+func (in *Inbound) Fail(err *Error) { in.decide(&outcome{err: err}) }
+
+// Reply ends a request with its result. The body must not change afterwards.
+func (in *Inbound) Reply(typeID uint64, codec uint8, body []byte) {
+	if limit := in.session.node.cfg.MaxBody; len(body) > limit {
+		in.Fail(Errorf(ReplyDropped, HasRun, "reply of %d bytes, limit %d", len(body), limit))
+		return
+	}
+	in.decide(&outcome{typeID: typeID, codec: codec, body: body})
+}
+
+// decide records the outcome and sends it on every road that asked.
+func (in *Inbound) decide(o *outcome) {
+	if in.Seq == 0 {
+		return
+	}
+	s := in.session
+	s.mu.Lock()
+	_, ok := s.table.Decide(in.Seq)
+	if !ok { // given up meanwhile: nobody waits for it
+		s.mu.Unlock()
+		s.node.poke()
+		return
+	}
+	in.Body, in.outcome, in.onCancel = nil, o, nil
+	road, more := in.road, in.more
+	in.road, in.more = nil, nil
+	if n := len(o.body); n > 0 {
+		if n > s.node.cfg.Keep || !s.node.budget.take(s.principal, n) {
+			in.outcome = &outcome{err: Errorf(ReplyDropped, HasRun, "the reply was sent once, and was too large to keep")}
+		} else {
+			in.kept = n
+		}
+	}
+	s.mu.Unlock()
+	o.send(road, in.Seq)
+	for _, c := range more {
+		o.send(c, in.Seq)
+	}
+}
+
+// send sends the recorded outcome to one more road that asked.
+func (in *Inbound) send(c *conn) {
+	in.session.mu.Lock()
+	o := in.outcome
+	in.session.mu.Unlock()
+	if o != nil {
+		o.send(c, in.Seq)
+	}
+}
+
+func (o *outcome) send(c *conn, seq uint64) {
+	if o.err != nil {
+		c.refuse(seq, o.err)
+		return
+	}
+	e := envelopes.Get().(*transport.Envelope)
+	*e = transport.Envelope{Verb: transport.VerbReply, Seq: seq, TypeID: o.typeID, Codec: o.codec, Body: o.body}
+	c.send(e)
+	envelopes.Put(e)
+}

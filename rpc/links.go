@@ -1,0 +1,420 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+const (
+	dialTimeout = 5 * time.Second       // bounds one attempt to open a link
+	minRedial   = 20 * time.Millisecond // between two attempts, however much they are wanted
+	openRetry   = 500 * time.Millisecond
+	fenceWait   = time.Second // a fence that takes longer was lost
+)
+
+// dialer is the state of opening links on one road to a peer. Its goroutine runs
+// while there is need for a link and none is open.
+type dialer struct {
+	running bool
+	kick    chan struct{} // a token: try at once
+	failed  bool          // the latest attempt failed
+	err     error         // with this
+}
+
+// demand sees to it that links are opened on every road that the policy takes.
+// p.mu is held.
+func (p *peer) demand() {
+	if p.closed {
+		return
+	}
+	n := p.node
+	first := len(p.conns) == 0 && p.patience == 0
+	for _, t := range n.cfg.Transports {
+		if !n.cfg.Roads.takes(t.Direct()) {
+			continue
+		}
+		road := t.Road()
+		if i := slices.IndexFunc(p.conns, func(c *conn) bool { return c.link.Road() == road }); i >= 0 {
+			p.open(p.conns[i])
+			continue
+		}
+		d := p.dialers[road]
+		if d == nil {
+			d = &dialer{kick: make(chan struct{}, 1)}
+			p.dialers[road] = d
+		}
+		if d.running {
+			select {
+			case d.kick <- struct{}{}:
+			default:
+			}
+			continue
+		}
+		d.running, d.failed = true, false
+		if t.Direct() && first && n.cfg.Roads == DirectFirst {
+			p.patience = n.now() + directPatience
+			p.arm(p.patience)
+		}
+		n.owned.Go(func() { p.dial(t, d) })
+	}
+	if len(p.dialers) == 0 {
+		p.hopeless()
+	}
+}
+
+// dial opens a link on one road, trying again with back-off while there is need.
+func (p *peer) dial(t transport.Transport, d *dialer) {
+	for attempt := 1; ; attempt++ {
+		err := p.dialOnce(t)
+		if !p.dialed(t, d, err) {
+			return
+		}
+		if !p.pause(minRedial, nil) || !p.pause(jitter(attempt), d.kick) {
+			return
+		}
+	}
+}
+
+// pause waits for d, or less if kick holds a token. It reports false if the node is
+// closing.
+func (p *peer) pause(d time.Duration, kick <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-kick:
+	case <-p.node.ctx.Done():
+		return false
+	}
+	return true
+}
+
+func (p *peer) dialOnce(t transport.Transport) error {
+	ctx, cancel := context.WithTimeout(p.node.ctx, dialTimeout)
+	defer cancel()
+	place, err := p.node.cfg.Resolve(ctx, p.name)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	if place.Epoch != "" && p.grant != (transport.Grant{}) && place.Epoch != p.epoch {
+		p.lose("node " + p.name + " was started anew")
+	}
+	p.mu.Unlock()
+	addr, ok := place.Addrs[t.Road()]
+	if t.Direct() && (!ok || addr == "") {
+		return fmt.Errorf("rpc: node %s has no address on road %s: %w", p.name, t.Road(), transport.ErrNoPeer)
+	}
+	_, err = t.Dial(ctx, transport.Endpoint{Node: p.name, Epoch: place.Epoch, Addr: addr}, p.node.adopt)
+	return err
+}
+
+// dialed takes in the result of an attempt and reports whether to make another.
+func (p *peer) dialed(t transport.Transport, d *dialer, err error) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d.failed, d.err = err != nil, err
+	if t.Direct() && err != nil {
+		p.patience = 0
+		p.choose()
+	}
+	if err != nil {
+		if len(p.conns) == 0 && CodeOf(err) == NotFound && p.grant != (transport.Grant{}) {
+			p.lose("node " + p.name + " has left")
+		}
+		p.hopeless()
+	}
+	again := err != nil && !p.closed && (p.win.count > 0 || len(p.conns) > 0) && p.node.ctx.Err() == nil &&
+		!slices.ContainsFunc(p.conns, func(c *conn) bool { return c.link.Road() == t.Road() })
+	d.running = again
+	return again
+}
+
+// hopeless ends what never left if no link can be used and each road has just
+// failed. p.mu is held.
+func (p *peer) hopeless() {
+	var errs []error
+	for _, c := range p.conns {
+		if c.denied == nil {
+			return
+		}
+		errs = append(errs, c.denied)
+	}
+	for _, d := range p.dialers {
+		if d.failed {
+			errs = append(errs, d.err)
+		} else if d.running {
+			return
+		}
+	}
+	code := Unavailable
+	for _, err := range errs {
+		switch {
+		case errors.Is(err, transport.ErrDenied), CodeOf(err) == Denied:
+			code = Denied
+		case CodeOf(err) == NotFound && code == Unavailable:
+			code = NotFound
+		}
+	}
+	if len(errs) == 0 {
+		errs = append(errs, errors.New("no road leads to other nodes"))
+	}
+	p.downs++
+	p.downErr = Errorf(code, NotRun, "no road to %s: %w", p.name, errors.Join(errs...))
+	for c := range p.win.all() {
+		if c.verdict() == NotRun {
+			p.remove(c)
+			c.to.Complete(nil, p.downErr)
+		}
+	}
+	p.wakeTells()
+	p.node.event(Event{Type: PeerDown, Peer: p.name, Err: p.downErr})
+}
+
+// connected takes in a new link, whoever dialled it.
+func (p *peer) connected(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns = append(p.conns, c)
+	if p.win.count > 0 || p.epoch != "" || len(p.dialers) > 0 {
+		p.open(c)
+	}
+}
+
+// open asks for this node's session on c. While a new session is being opened
+// somewhere, other links wait to join it. p.mu is held.
+func (p *peer) open(c *conn) {
+	if c.asked || p.closed || !p.node.cfg.Roads.takes(c.direct()) {
+		return
+	}
+	if p.grant != (transport.Grant{}) && c.id.Epoch != p.epoch {
+		if slices.ContainsFunc(p.conns, func(o *conn) bool { return o.id.Epoch == p.epoch }) {
+			return
+		}
+		p.lose("node " + p.name + " was started anew")
+	}
+	if p.grant == (transport.Grant{}) {
+		if p.opening != nil {
+			return
+		}
+		p.opening = c
+	}
+	c.asked, c.grant, c.askedAt = true, p.grant, p.node.now()
+	p.arm(c.askedAt + openRetry)
+	c.send(&transport.Envelope{Verb: transport.VerbOpen, Grant: p.grant})
+}
+
+// opened takes the server's answer to an open.
+func (p *peer) opened(c *conn, e *transport.Envelope) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch code := Code(e.Code); {
+	case code == SessionLost && c.grant == p.grant && c.grant != (transport.Grant{}):
+		p.lose("the server does not know the session any more")
+		p.open(c)
+	case code != 0 && c.asked && !c.ready:
+		if p.opening == c {
+			p.opening = nil
+		}
+		c.denied = c.errorOf(e)
+		p.node.event(Event{Type: JoinDenied, Peer: p.name, Road: c.link.Road(), Err: c.denied})
+		p.hopeless()
+	case code == 0 && p.opening == c:
+		p.opening, p.grant, p.epoch = nil, e.Grant, c.id.Epoch
+		c.grant, c.ready = e.Grant, true
+		for _, o := range p.conns {
+			p.open(o)
+		}
+		p.choose()
+	case code == 0 && c.asked && e.Grant == p.grant && c.grant == p.grant:
+		c.ready = true
+		p.choose()
+	} // anything else is the answer to an open that the bus repeated: a session nobody uses
+}
+
+// lose gives up the session: what may have left is OutcomeUnknown at once, what
+// provably never left goes over into the next one. p.mu is held.
+func (p *peer) lose(why string) {
+	old := p.win
+	p.win, p.grant, p.epoch, p.opening = newWindow(), transport.Grant{}, "", nil
+	p.current, p.next, p.tells, p.bytes, p.unsent = nil, nil, 0, 0, 0
+	for _, c := range p.conns {
+		c.asked, c.ready, c.grant = false, false, transport.Grant{}
+	}
+	for c := range old.all() {
+		if c.verdict() == NotRun {
+			p.win.add(c)
+			p.bytes += len(c.req.Body)
+			p.unsent++
+			continue
+		}
+		p.passRoom()
+		c.to.Complete(nil, Errorf(OutcomeUnknown, Unknown, "%s", why))
+	}
+	p.node.stats.sessionsLost.Add(1)
+	p.node.event(Event{Type: SessionGone, Peer: p.name, Err: errors.New(why)})
+}
+
+// disconnected takes a closed link out. What it carried goes out again on another
+// link at once, under the same numbers.
+func (p *peer) disconnected(c *conn, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns = slices.DeleteFunc(p.conns, func(o *conn) bool { return o == c })
+	for call := range p.win.all() {
+		if call.on == c {
+			call.handed = call.handed || c.link.Handed(call.at)
+			call.on = nil
+			p.unsent++
+		}
+	}
+	c.ready = false
+	if p.next == c {
+		p.next = nil
+	}
+	if p.opening == c {
+		p.opening = nil
+		for _, o := range p.conns {
+			p.open(o)
+		}
+	}
+	if p.current == c {
+		p.current, p.next = nil, nil
+		p.choose()
+	} else {
+		p.flush()
+	}
+	if p.win.count > 0 || len(p.conns) > 0 && p.grant != (transport.Grant{}) {
+		p.demand()
+	}
+}
+
+// choose picks the link to send on. To leave a link that lives, it first sends a
+// ping on it and holds back what is new until the answer proves that everything
+// sent there has arrived: so a change to a better road reorders and loses nothing.
+// p.mu is held.
+func (p *peer) choose() {
+	links := make([]candidate, len(p.conns))
+	for i, c := range p.conns {
+		links[i] = candidate{ready: c.ready && c.grant == p.grant, direct: c.direct()}
+	}
+	i := choose(links, p.patience != 0)
+	if i < 0 {
+		return
+	}
+	best := p.conns[i]
+	switch {
+	case best == p.current || best == p.next:
+	case p.current == nil:
+		p.change(best)
+	case best.direct() && !p.current.direct():
+		p.fences++
+		p.next, p.fence, p.fencedAt = best, fenceBit|p.fences, p.node.now()
+		p.arm(p.fencedAt + fenceWait)
+		p.current.send(&transport.Envelope{Verb: transport.VerbPing, Seq: p.fence})
+	}
+}
+
+// fenceBit sets the stamps of fences apart from those of heartbeats.
+const fenceBit = 1 << 63
+
+// change makes best the current link. p.mu is held.
+func (p *peer) change(best *conn) {
+	p.current, p.next = best, nil
+	p.patience = 0
+	p.node.stats.roadChanges.Add(1)
+	p.node.event(Event{Type: RoadChanged, Peer: p.name, Road: best.link.Road()})
+	p.flush()
+}
+
+// overdue does again what a bus may have lost: opens, and the ping of a fence.
+// p.mu is held.
+func (p *peer) overdue(now time.Duration) {
+	for _, c := range p.conns {
+		if !c.asked || c.ready || c.denied != nil {
+			continue
+		}
+		if now-c.askedAt >= openRetry {
+			c.askedAt = now
+			c.send(&transport.Envelope{Verb: transport.VerbOpen, Grant: c.grant})
+		}
+		p.arm(c.askedAt + openRetry)
+	}
+	if p.next != nil {
+		if now-p.fencedAt >= fenceWait {
+			p.change(p.next)
+		} else {
+			p.arm(p.fencedAt + fenceWait)
+		}
+	}
+	if p.patience != 0 {
+		if now >= p.patience {
+			p.patience = 0
+			p.choose()
+		} else {
+			p.arm(p.patience)
+		}
+	}
+}
+
+// pong takes the answer to a heartbeat or a fence.
+func (p *peer) pong(c *conn, stamp uint64) {
+	if stamp&fenceBit == 0 {
+		c.rtt.Store(int64(p.node.now()) - int64(stamp))
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.next != nil && p.current == c && p.fence == stamp {
+		p.change(p.next)
+	}
+}
+
+// drained goes on with what a full send queue held up.
+func (p *peer) drained(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c == p.current {
+		p.flush()
+	}
+}
+
+// resync sends everything outstanding on c again: copies may have been lost.
+func (p *peer) resync(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c != p.current {
+		return
+	}
+	now := p.node.now()
+	for call := range p.win.all() {
+		if call.on == c {
+			_ = p.send(call, now) // it was sent before, so it does not end here
+		}
+	}
+}
+
+// farewell notes that the peer takes no new requests: acks go out without delay, so
+// that it need not wait for them.
+func (p *peer) farewell() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leaving = true
+	p.sendAck()
+}
+
+// Peers returns the names of the nodes that there are links to, sorted.
+func (n *Node) Peers() []string {
+	var names []string
+	for _, c := range n.liveConns() {
+		names = append(names, c.id.Node)
+	}
+	slices.SortFunc(names, strings.Compare)
+	return slices.Compact(names)
+}

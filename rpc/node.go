@@ -1,0 +1,318 @@
+package rpc
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+// Defaults of Config. See TARGETS in the project's documentation for the whole list.
+const (
+	DefaultWindow       = 4096             // outstanding requests of one session
+	DefaultMaxBody      = 1<<20 - 32<<10   // bytes of a message's body: a frame less room for its header
+	DefaultMaxPending   = 64 << 20         // bytes of bodies that a client keeps for resending, per peer
+	DefaultKeep         = 256 << 10        // bytes of the largest reply that is kept for replay
+	DefaultTableBytes   = 64 << 20         // bytes of all kept replies; one principal may take a quarter
+	DefaultSessionLease = 60 * time.Second // a session with no traffic and nothing running ends after it
+	DefaultHeartbeat    = 2 * time.Second  // a link with DeadAfter silent heartbeats is closed
+	DeadAfter           = 3
+)
+
+// Place is where a node can be reached.
+type Place struct {
+	Epoch string            // its present epoch; empty if unknown
+	Addrs map[string]string // road → address
+}
+
+// Handler runs what peers ask for. Its methods are called from the readers of links
+// and must not block.
+type Handler interface {
+	// HandleRequest gets a request that is to run. It must see to it that in ends in
+	// Refuse, Reply or Fail, once.
+	HandleRequest(in *Inbound)
+	// HandleTell gets a one-way message.
+	HandleTell(in *Inbound)
+}
+
+// Config describes a Node. Cluster, Name, Epoch, Handler and Logger are required; zero
+// values elsewhere mean the defaults.
+type Config struct {
+	Cluster, Name, Epoch string
+	Transports           []transport.Transport // roads, in no order
+	Roads                RoadPolicy
+	Resolve              func(ctx context.Context, node string) (Place, error) // an error of code NotFound says that the node has left
+	Principals           func(road, principal string) string                   // one name for one peer on all roads; nil: the principal itself
+	Handler              Handler
+	Logger               *slog.Logger
+	OnEvent              func(Event) // must not block; nil for none
+
+	Window       int
+	MaxBody      int
+	MaxPending   int
+	Keep         int
+	TableBytes   int64
+	SessionLease time.Duration
+	Heartbeat    time.Duration
+}
+
+func (c *Config) defaults() {
+	set(&c.Window, DefaultWindow)
+	set(&c.MaxBody, DefaultMaxBody)
+	set(&c.MaxPending, DefaultMaxPending)
+	set(&c.Keep, DefaultKeep)
+	set(&c.TableBytes, DefaultTableBytes)
+	set(&c.SessionLease, DefaultSessionLease)
+	set(&c.Heartbeat, DefaultHeartbeat)
+	if c.OnEvent == nil {
+		c.OnEvent = func(Event) {}
+	}
+	if c.Principals == nil {
+		c.Principals = func(_, principal string) string { return principal }
+	}
+}
+
+func set[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// Node is one system's end of the cluster: it sends requests to peers and serves
+// theirs, over whatever roads there are. All methods may be called concurrently.
+type Node struct {
+	cfg    Config
+	start  time.Time
+	seed   maphash.Seed
+	direct map[string]bool // by road
+	stats  counters
+	budget budget
+	ctx    context.Context // ends when Close begins
+	stop   context.CancelFunc
+	owned  sync.WaitGroup // goroutines of the node and its peers
+	acked  chan struct{}  // a token when a session may have become free of records
+
+	mu       sync.Mutex // guards what follows
+	peers    map[string]*peer
+	sessions map[transport.Grant]*session
+	conns    map[*conn]struct{}
+	closed   bool
+}
+
+// NewNode returns a node that is not started.
+func NewNode(cfg Config) *Node {
+	cfg.defaults()
+	n := &Node{cfg: cfg, start: time.Now(), seed: maphash.MakeSeed(), direct: map[string]bool{}, acked: make(chan struct{}, 1),
+		peers: map[string]*peer{}, sessions: map[transport.Grant]*session{}, conns: map[*conn]struct{}{}}
+	n.budget.init(cfg.TableBytes)
+	for _, t := range cfg.Transports {
+		n.direct[t.Road()] = t.Direct()
+	}
+	n.ctx, n.stop = context.WithCancel(context.Background())
+	return n
+}
+
+// Start starts the transports and returns this node's address on each road. If one
+// of them fails, those already started are closed and its error is returned.
+func (n *Node) Start(ctx context.Context) (map[string]string, error) {
+	local := transport.Local{Cluster: n.cfg.Cluster, Node: n.cfg.Name, Epoch: n.cfg.Epoch, Logger: n.cfg.Logger}
+	addrs := map[string]string{}
+	for i, t := range n.cfg.Transports {
+		addr, err := t.Start(ctx, local, n.adopt)
+		if err != nil {
+			for _, started := range n.cfg.Transports[:i] {
+				started.Close()
+			}
+			return nil, fmt.Errorf("rpc: starting road %q: %w", t.Road(), err)
+		}
+		addrs[t.Road()] = addr
+	}
+	n.owned.Go(n.sweep)
+	return addrs, nil
+}
+
+// adopt makes a conn of a link, whoever dialled it.
+func (n *Node) adopt(l transport.Link) transport.Receiver {
+	c := &conn{node: n, link: l, id: l.Peer()}
+	n.mu.Lock()
+	c.peer = n.peerLocked(c.id.Node)
+	closed := n.closed
+	if !closed {
+		n.conns[c] = struct{}{}
+	}
+	n.mu.Unlock()
+	if closed {
+		l.Close(transport.ErrClosed)
+		return c
+	}
+	c.peer.connected(c)
+	n.event(Event{Type: LinkUp, Peer: c.id.Node, Road: l.Road()})
+	return c
+}
+
+func (n *Node) forget(c *conn) {
+	n.mu.Lock()
+	delete(n.conns, c)
+	n.mu.Unlock()
+}
+
+func (n *Node) peer(name string) *peer {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.peerLocked(name)
+}
+
+func (n *Node) peerLocked(name string) *peer {
+	p := n.peers[name]
+	if p == nil {
+		p = newPeer(n, name)
+		n.peers[name] = p
+	}
+	return p
+}
+
+// now is the node's clock: time since it started, so that a step of the wall clock
+// moves no deadline.
+func (n *Node) now() time.Duration { return time.Since(n.start) }
+
+func (n *Node) event(e Event) {
+	e.Time = time.Now()
+	n.cfg.OnEvent(e)
+}
+
+// sweep is the node's own goroutine: heartbeats on links, ends of sessions.
+func (n *Node) sweep() {
+	tick := time.NewTicker(n.cfg.Heartbeat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := n.now()
+		n.mu.Lock()
+		for g, s := range n.sessions {
+			if s.over(now, n.cfg.SessionLease) {
+				delete(n.sessions, g)
+				n.stats.sessionsExpired.Add(1)
+			}
+		}
+		n.mu.Unlock()
+		for _, c := range n.liveConns() {
+			c.heartbeat()
+		}
+	}
+}
+
+// openSession answers an open that came in on c: it joins the session that grant
+// names, or makes one if grant is zero (DESIGN: sessions, rules 1 and 2).
+func (n *Node) openSession(c *conn, grant transport.Grant) (*session, *Error) {
+	principal := n.cfg.Principals(c.link.Road(), c.id.Principal)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if grant == (transport.Grant{}) {
+		if _, err := rand.Read(grant[:]); err != nil {
+			return nil, Errorf(Internal, NotRun, "no randomness: %v", err)
+		}
+		s := newSession(n, grant, c.id, principal)
+		n.sessions[grant] = s
+		n.stats.sessionsOpened.Add(1)
+		return s, nil
+	}
+	s := n.sessions[grant]
+	if s == nil {
+		return nil, Errorf(SessionLost, Unknown, "no such session here")
+	}
+	if s.principal != principal || s.id.Node != c.id.Node || s.id.Epoch != c.id.Epoch {
+		n.stats.joinsDenied.Add(1)
+		return nil, Errorf(Denied, Unknown, "the session belongs to another principal or node")
+	}
+	s.touch()
+	return s, nil
+}
+
+// Farewell tells all peers that this node takes no new requests.
+func (n *Node) Farewell() {
+	for _, c := range n.liveConns() {
+		c.link.Send(&transport.Envelope{Verb: transport.VerbBye})
+	}
+}
+
+func (n *Node) liveConns() []*conn {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	conns := make([]*conn, 0, len(n.conns))
+	for c := range n.conns {
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+// Linger goes on answering copies until every reply was acked, every link that
+// could bring an ack is gone, or ctx ends. It returns how many records were not.
+func (n *Node) Linger(ctx context.Context) int {
+	for {
+		left := 0
+		n.mu.Lock()
+		for _, s := range n.sessions {
+			left += s.records()
+		}
+		if len(n.conns) == 0 {
+			n.mu.Unlock()
+			return left
+		}
+		n.mu.Unlock()
+		if left == 0 {
+			return 0
+		}
+		select {
+		case <-n.acked:
+		case <-ctx.Done():
+			return left
+		}
+	}
+}
+
+// poke wakes Linger.
+func (n *Node) poke() {
+	select {
+	case n.acked <- struct{}{}:
+	default:
+	}
+}
+
+// Close closes the transports, ends what is pending with Unavailable, and waits for
+// the node's goroutines. It is idempotent.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	closed := n.closed
+	n.closed = true
+	peers := make([]*peer, 0, len(n.peers))
+	for _, p := range n.peers {
+		peers = append(peers, p)
+	}
+	n.mu.Unlock()
+	if closed {
+		return nil
+	}
+	n.stop()
+	for _, p := range peers {
+		p.close()
+	}
+	var errs []error
+	for _, t := range n.cfg.Transports {
+		if err := t.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("rpc: closing road %q: %w", t.Road(), err))
+		}
+	}
+	n.owned.Wait()
+	return errors.Join(errs...)
+}

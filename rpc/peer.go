@@ -1,0 +1,502 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tandem-go/tandem/dedup"
+	"github.com/tandem-go/tandem/transport"
+)
+
+// peer is the client's side of one other node: the session there, what is
+// outstanding in it, and the links it can be sent on. This file sends and ends
+// calls; links.go keeps the links.
+type peer struct {
+	node *Node
+	name string
+
+	mu      sync.Mutex // guards what follows
+	win     *window
+	bytes   int             // of bodies kept for resending
+	unsent  int             // outstanding calls of which no live link has a copy
+	tells   uint64          // number of the last tell
+	line    []chan struct{} // senders waiting for room in the window, first come first
+	changed chan struct{}   // closed, and replaced, when a waiting tell should look again
+	closed  bool
+
+	// The session and its links; see links.go.
+	epoch    string
+	grant    transport.Grant
+	opening  *conn // where a new session was asked for
+	conns    []*conn
+	current  *conn // the link to send on; nil: none
+	next     *conn // the link to change to once fence came back on current
+	fence    uint64
+	fences   uint64
+	fencedAt time.Duration
+	dialers  map[string]*dialer // by road
+	patience time.Duration      // node clock until which a direct link is waited for
+	downs    uint64             // times that no road could be opened
+	downErr  *Error             // why, the last time
+	leaving  bool               // it said that it takes no new requests
+
+	timer    *time.Timer
+	timerAt  time.Duration // node clock; 0: not set
+	ackArmed bool
+	lastSent time.Duration
+
+	scratch transport.Envelope // for Send: an Envelope handed to a Link escapes
+	except  [transport.MaxInlineExcept]uint64
+}
+
+// Timing of acks and probes.
+const (
+	ackIdle  = 50 * time.Millisecond  // an ack goes out alone after it
+	ackEvery = 512                    // answers that no riding mark could ack, until an ack frame says it
+	probeMin = 500 * time.Millisecond // silence after which a request on a bus is probed
+	probeMax = 16 * time.Second       // probing backs off to it
+)
+
+func newPeer(n *Node, name string) *peer {
+	return &peer{node: n, name: name, win: newWindow(), changed: make(chan struct{}), dialers: map[string]*dialer{}}
+}
+
+// Do sends a request. It blocks while the peer's window is full, until ctx or the
+// request's deadline ends. It returns an error if the request was not sent and
+// never will be; otherwise to gets the end of it.
+func (n *Node) Do(ctx context.Context, r Request, to Completer) (*Call, error) {
+	if len(r.Body) > n.cfg.MaxBody {
+		return nil, Errorf(TooLarge, NotRun, "body of %d bytes, limit %d", len(r.Body), n.cfg.MaxBody)
+	}
+	p := n.peer(r.Node)
+	c := &Call{req: r, peer: p, to: to, deadline: r.Deadline.Sub(n.start), patience: probeMin}
+	if err := p.admit(ctx, c); err != nil {
+		return nil, err
+	}
+	n.stats.requests.Add(1)
+	return c, nil
+}
+
+// admit numbers c and sends it if there is a road.
+func (p *peer) admit(ctx context.Context, c *Call) error {
+	p.mu.Lock()
+	if err := p.awaitRoom(ctx, c); err != nil {
+		p.mu.Unlock()
+		return err
+	}
+	now := p.node.now()
+	if c.deadline <= now {
+		p.passRoom()
+		p.mu.Unlock()
+		return Errorf(Expired, NotRun, "the deadline passed before it was sent")
+	}
+	p.win.add(c)
+	p.bytes += len(c.req.Body)
+	p.unsent++
+	p.arm(c.deadline)
+	var err error
+	if p.flowing() && p.unsent == 1 {
+		err = p.send(c, now)
+	}
+	if p.current == nil {
+		p.demand()
+	}
+	p.mu.Unlock()
+	return err
+}
+
+// awaitRoom returns once the window has room for c. p.mu is held on entry and on
+// return, not in between.
+func (p *peer) awaitRoom(ctx context.Context, c *Call) error {
+	full := func() bool {
+		return p.win.count >= p.node.cfg.Window || p.bytes > 0 && p.bytes+len(c.req.Body) > p.node.cfg.MaxPending
+	}
+	if !full() && len(p.line) == 0 && !p.closed {
+		return nil
+	}
+	timeout := time.NewTimer(c.deadline - p.node.now())
+	defer timeout.Stop()
+	for turn := false; ; turn = true {
+		if p.closed {
+			return Errorf(Unavailable, NotRun, "this system is closed")
+		}
+		if !full() && (turn || len(p.line) == 0) {
+			return nil
+		}
+		room := make(chan struct{})
+		if turn {
+			p.line = slices.Insert(p.line, 0, room)
+		} else {
+			p.line = append(p.line, room)
+		}
+		p.mu.Unlock()
+		var err error
+		select {
+		case <-room:
+		case <-ctx.Done():
+			err = FromContext(ctx, NotRun)
+		case <-timeout.C:
+			err = Errorf(Expired, NotRun, "no room in the window of %s within the deadline", p.name)
+		case <-p.node.ctx.Done():
+			err = Errorf(Unavailable, NotRun, "this system is closing")
+		}
+		p.mu.Lock()
+		if err != nil {
+			if i := slices.Index(p.line, room); i >= 0 {
+				p.line = slices.Delete(p.line, i, i+1)
+			} else {
+				p.passRoom()
+			}
+			return err
+		}
+	}
+}
+
+// passRoom wakes the first sender in the line.
+func (p *peer) passRoom() {
+	if len(p.line) > 0 {
+		close(p.line[0])
+		p.line = p.line[1:]
+	}
+}
+
+// flowing reports whether new messages may go straight to the current link.
+func (p *peer) flowing() bool { return p.current != nil && p.next == nil }
+
+// send puts a copy of c on the current link. The only error is one that has ended c
+// before any copy left: the caller reports it. p.mu is held.
+func (p *peer) send(c *Call, now time.Duration) error {
+	k, e := p.current, &p.scratch
+	flags := transport.Flags(0)
+	if c.req.Acked {
+		flags = transport.FlagAcked
+	}
+	again := c.handed || c.on != nil
+	if again {
+		flags |= transport.FlagResend
+	}
+	*e = transport.Envelope{Verb: transport.VerbRequest, Flags: flags, Codec: c.req.Codec, Seq: c.seq, Mark: p.win.inline(p.except[:0]),
+		TypeID: c.req.TypeID, Target: c.req.Target, Sender: c.req.Sender, Timeout: max(c.deadline-now, 1), Trace: c.req.Trace,
+		Headers: c.req.Headers, Body: c.req.Body}
+	if !k.direct() {
+		e.Grant = p.grant
+	}
+	at, err := k.link.Send(e)
+	switch {
+	case err == nil:
+		if c.on == nil {
+			p.unsent--
+		} else {
+			c.handed = true
+		}
+		if again {
+			p.node.stats.resent.Add(1)
+		}
+		c.on, c.at, c.quiet, p.lastSent = k, at, now, now
+		if !k.direct() {
+			p.arm(now + c.patience)
+		}
+		if p.win.unsaid >= ackEvery {
+			p.sendAck()
+		}
+	case errors.Is(err, transport.ErrTooLarge):
+		verdict := c.verdict()
+		p.remove(c)
+		if verdict == NotRun && !again {
+			return Errorf(TooLarge, NotRun, "%w", err)
+		}
+		c.to.Complete(nil, Errorf(TooLarge, verdict, "%w", err))
+	}
+	return nil // ErrFull and ErrClosed: it goes out when the link drained, or on another
+}
+
+// flush sends what no live link has, in order. p.mu is held.
+func (p *peer) flush() {
+	if p.unsent > 0 && p.flowing() {
+		now := p.node.now()
+		for c := range p.win.all() {
+			if c.on != nil {
+				continue
+			}
+			before := p.unsent
+			if err := p.send(c, now); err != nil {
+				c.to.Complete(nil, err)
+			} else if p.unsent == before {
+				break // the link is full or gone
+			}
+		}
+	}
+	if p.unsent == 0 {
+		p.wakeTells()
+	}
+}
+
+func (p *peer) wakeTells() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// remove takes an outstanding call out of the window. p.mu is held.
+func (p *peer) remove(c *Call) {
+	if p.win.take(c.seq) != c {
+		return
+	}
+	if c.on == nil {
+		p.unsent--
+	}
+	p.bytes -= len(c.req.Body)
+	p.passRoom()
+	if p.leaving {
+		p.sendAck()
+	} else if !p.ackArmed {
+		p.ackArmed = true
+		p.arm(p.node.now() + ackIdle)
+	}
+}
+
+// reply takes the outcome of a request, from whichever road brings it first.
+func (p *peer) reply(k *conn, e *transport.Envelope) {
+	p.mu.Lock()
+	if !k.ready || k.grant != p.grant {
+		p.mu.Unlock()
+		p.node.stats.repliesLate.Add(1)
+		return
+	}
+	if Code(e.Code) == SessionLost {
+		p.lose("the server does not know the session any more")
+		p.open(k)
+		p.mu.Unlock()
+		return
+	}
+	c := p.win.get(e.Seq)
+	if c == nil {
+		p.mu.Unlock()
+		p.node.stats.repliesLate.Add(1)
+		return
+	}
+	p.remove(c)
+	p.mu.Unlock()
+	p.node.stats.replies.Add(1)
+	if err := k.errorOf(e); err != nil {
+		c.to.Complete(nil, err)
+		return
+	}
+	c.reply = Reply{TypeID: e.TypeID, Codec: e.Codec, Node: p.name, Body: e.Body}
+	c.to.Complete(&c.reply, nil)
+}
+
+// status takes the answer to a probe.
+func (p *peer) status(k *conn, seq uint64, state dedup.State) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.win.get(seq)
+	if c == nil || k.grant != p.grant {
+		return
+	}
+	c.quiet = p.node.now()
+	if state == dedup.Unseen && p.flowing() {
+		_ = p.send(c, c.quiet) // a copy was lost; it was sent before, so it does not end here
+	}
+}
+
+// giveUp ends a call whose caller does not want its outcome any more.
+func (p *peer) giveUp(c *Call, code Code, message string) {
+	p.mu.Lock()
+	if p.win.get(c.seq) != c {
+		p.mu.Unlock()
+		return
+	}
+	verdict := c.verdict()
+	p.abandon(c)
+	p.mu.Unlock()
+	c.to.Complete(nil, Errorf(code, verdict, "%s", message))
+}
+
+// abandon takes c out of the window and tells the server. p.mu is held.
+func (p *peer) abandon(c *Call) {
+	if k := c.on; k != nil && k.grant == p.grant {
+		e := &transport.Envelope{Verb: transport.VerbCancel, Seq: c.seq}
+		if !k.direct() {
+			e.Grant = p.grant
+		}
+		_, _ = k.link.Send(e) // lost with the link: then the ack mark says the same
+	}
+	p.remove(c)
+}
+
+// sendAck sends the whole of what this client needs no more. p.mu is held.
+func (p *peer) sendAck() {
+	if p.current == nil {
+		return
+	}
+	m := p.win.full()
+	e := &transport.Envelope{Verb: transport.VerbAck, Mark: transport.Mark{Below: m.Below}, Body: transport.AppendSeqBytes(nil, m.Except)}
+	if !p.current.direct() {
+		e.Grant = p.grant
+	}
+	_, _ = p.current.link.Send(e) // lost with the link: the next mark covers it
+}
+
+// Tell sends a one-way message. It blocks while the link's queue is full or a road
+// is being opened, until ctx or the deadline ends; an error means that the message
+// was not sent and never will be.
+func (n *Node) Tell(ctx context.Context, r Request) error {
+	if len(r.Body) > n.cfg.MaxBody {
+		return Errorf(TooLarge, NotRun, "body of %d bytes, limit %d", len(r.Body), n.cfg.MaxBody)
+	}
+	p := n.peer(r.Node)
+	p.mu.Lock()
+	downs := p.downs
+	var timeout <-chan time.Time
+	for {
+		switch {
+		case p.closed:
+			p.mu.Unlock()
+			return Errorf(Unavailable, NotRun, "this system is closed")
+		case p.flowing() && p.unsent == 0:
+			err := p.tell(r)
+			if !errors.Is(err, transport.ErrFull) && !errors.Is(err, transport.ErrClosed) {
+				p.mu.Unlock()
+				return err
+			}
+		case p.current == nil && p.downs != downs:
+			err := p.downErr
+			p.mu.Unlock()
+			return err
+		case p.current == nil:
+			p.demand()
+		}
+		changed := p.changed
+		p.mu.Unlock()
+		if timeout == nil {
+			t := time.NewTimer(time.Until(r.Deadline))
+			defer t.Stop()
+			timeout = t.C
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return FromContext(ctx, NotRun)
+		case <-timeout:
+			return Errorf(Expired, NotRun, "no road to %s within the deadline", p.name)
+		}
+		p.mu.Lock()
+	}
+}
+
+// tell puts a one-way message on the current link. p.mu is held.
+func (p *peer) tell(r Request) error {
+	e := &p.scratch
+	*e = transport.Envelope{Verb: transport.VerbTell, Codec: r.Codec, Seq: p.tells + 1, TypeID: r.TypeID, Target: r.Target,
+		Sender: r.Sender, Trace: r.Trace, Headers: r.Headers, Body: r.Body}
+	if !p.current.direct() {
+		e.Grant = p.grant
+	}
+	_, err := p.current.link.Send(e)
+	switch {
+	case err == nil:
+		p.tells++
+		p.node.stats.tells.Add(1)
+	case errors.Is(err, transport.ErrTooLarge):
+		return Errorf(TooLarge, NotRun, "%w", err)
+	}
+	return err
+}
+
+// arm sees to it that tick runs at the given node clock or earlier. p.mu is held.
+func (p *peer) arm(at time.Duration) {
+	if p.closed || p.timerAt != 0 && p.timerAt <= at {
+		return
+	}
+	p.timerAt = at
+	wait := at - p.node.now()
+	if p.timer == nil {
+		p.timer = time.AfterFunc(wait, p.tick)
+	} else {
+		p.timer.Reset(wait)
+	}
+}
+
+// tick ends what is past its deadline, probes what has been silent on a bus, and
+// sends an ack that nothing else has carried.
+func (p *peer) tick() {
+	p.mu.Lock()
+	p.timerAt = 0
+	if p.closed {
+		p.mu.Unlock()
+		return
+	}
+	now := p.node.now()
+	var expired []*Call
+	for c := range p.win.all() {
+		if c.deadline <= now {
+			expired = append(expired, c)
+			continue
+		}
+		p.arm(c.deadline)
+		if c.on != nil && !c.on.direct() {
+			if now-c.quiet >= c.patience {
+				c.patience = min(2*c.patience, probeMax)
+				c.quiet = now
+				_, _ = c.on.link.Send(&transport.Envelope{Verb: transport.VerbProbe, Seq: c.seq, Grant: p.grant})
+			}
+			p.arm(c.quiet + max(c.patience, 4*time.Duration(c.on.rtt.Load())))
+		}
+	}
+	verdicts := make([]Verdict, len(expired))
+	for i, c := range expired {
+		verdicts[i] = c.verdict()
+		p.abandon(c)
+	}
+	if p.ackArmed {
+		switch {
+		case p.win.unsaid == 0 || p.current == nil:
+			p.ackArmed = false
+		case now-p.lastSent >= ackIdle:
+			p.ackArmed = false
+			p.sendAck()
+		default:
+			p.arm(p.lastSent + ackIdle)
+		}
+	}
+	p.overdue(now)
+	p.mu.Unlock()
+	for i, c := range expired {
+		c.to.Complete(nil, Errorf(Expired, verdicts[i], "no reply from %s within the deadline", p.name))
+	}
+}
+
+// close ends everything outstanding with Unavailable.
+func (p *peer) close() {
+	p.mu.Lock()
+	p.closed = true
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	var ended []*Call
+	var verdicts []Verdict
+	for c := range p.win.all() {
+		ended, verdicts = append(ended, c), append(verdicts, c.verdict())
+		p.remove(c)
+	}
+	for len(p.line) > 0 {
+		p.passRoom()
+	}
+	p.wakeTells()
+	p.mu.Unlock()
+	for i, c := range ended {
+		c.to.Complete(nil, Errorf(Unavailable, verdicts[i], "this system closed before the reply came"))
+	}
+}
+
+func (p *peer) outstanding() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.win.count
+}
+
+func jitter(n int) time.Duration { return backoff(n, rand.Float64()) }

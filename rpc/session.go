@@ -1,0 +1,272 @@
+package rpc
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tandem-go/tandem/dedup"
+	"github.com/tandem-go/tandem/transport"
+)
+
+// session is the server's side: what one client system was granted, and the records
+// of its requests. Its rules are those of RIFL (SOSP'15): a record is kept until its
+// client acks it, and what cannot be known to be new is never run.
+type session struct {
+	node      *Node
+	grant     transport.Grant
+	id        transport.Peer // the client
+	principal string
+	ended     atomic.Bool // its lease ran out; set under mu
+
+	mu       sync.Mutex // guards what follows
+	table    *dedup.Table[*Inbound]
+	lastTell uint64
+	touched  time.Duration // node clock of the last traffic, as the sweeper saw it
+	active   bool          // traffic since the sweeper looked
+	except   []uint64      // scratch for ack frames
+}
+
+func newSession(n *Node, g transport.Grant, id transport.Peer, principal string) *session {
+	// Twice the client's window: between an answer and its ack a record is still here.
+	return &session{node: n, grant: g, id: id, principal: principal, table: dedup.New[*Inbound](2 * n.cfg.Window), touched: n.now()}
+}
+
+// request decides what a copy of a request gets (the table of DESIGN §6).
+func (s *session) request(c *conn, e *transport.Envelope) {
+	n := s.node
+	fp := n.fingerprint(e)
+	s.mu.Lock()
+	if s.ended.Load() {
+		s.mu.Unlock()
+		c.refuse(e.Seq, Errorf(SessionLost, Unknown, "the session's lease ran out"))
+		return
+	}
+	s.active = true
+	if e.Mark.Below > 0 {
+		s.ackLocked(e.Mark)
+	}
+	verdict, rec := s.table.Admit(e.Seq, fp)
+	switch verdict {
+	case dedup.Run:
+		in := &Inbound{session: s, Seq: e.Seq, road: c}
+		in.fill(e, n.now())
+		*rec = in
+		s.mu.Unlock()
+		n.stats.served.Add(1)
+		switch {
+		case len(e.Body) > n.cfg.MaxBody:
+			in.Refuse(Errorf(TooLarge, NotRun, "body of %d bytes, limit %d", len(e.Body), n.cfg.MaxBody))
+		case !n.budget.admits(s.principal):
+			in.Refuse(Errorf(Overloaded, NotRun, "replies kept for %s fill its share of the table", s.principal))
+		default:
+			n.cfg.Handler.HandleRequest(in)
+		}
+	case dedup.Attached:
+		(*rec).attach(c, e, n.now())
+		s.mu.Unlock()
+		n.stats.attached.Add(1)
+	case dedup.Replay:
+		in := *rec
+		s.mu.Unlock()
+		n.stats.replayed.Add(1)
+		in.send(c)
+	default:
+		s.mu.Unlock()
+		n.stats.refused.Add(1)
+		c.refuse(e.Seq, refusal(verdict))
+	}
+}
+
+// refusal is what a copy gets that the table has no record for.
+func refusal(v dedup.Verdict) *Error {
+	switch v {
+	case dedup.Stale:
+		return Errorf(Stale, Unknown, "the client had given this request up, or has its answer")
+	case dedup.Reused:
+		return Errorf(IDReused, NotRun, "another request has this number")
+	case dedup.Full:
+		return Errorf(Overloaded, NotRun, "too many outstanding requests in the session")
+	}
+	return Errorf(Internal, Unknown, "dedup verdict %v", v)
+}
+
+// tell passes a one-way message on unless a later one has already come: so order
+// holds across a change of road, and a duplicate is dropped.
+func (s *session) tell(e *transport.Envelope) {
+	n := s.node
+	s.mu.Lock()
+	s.active = true
+	if e.Seq <= s.lastTell {
+		s.mu.Unlock()
+		n.stats.tellsDropped.Add(1)
+		return
+	}
+	missed := e.Seq - s.lastTell - 1
+	s.lastTell = e.Seq
+	s.mu.Unlock()
+	n.stats.tellsMissed.Add(missed)
+	n.stats.tellsServed.Add(1)
+	in := &Inbound{session: s}
+	in.fill(e, n.now())
+	n.cfg.Handler.HandleTell(in)
+}
+
+// ack takes in an ack frame, whose body is the whole set of exceptions.
+func (s *session) ack(e *transport.Envelope) {
+	s.mu.Lock()
+	s.active = true
+	s.except = transport.AppendSeqs(s.except[:0], e.Body)
+	s.ackLocked(transport.Mark{Below: e.Mark.Below, Except: s.except})
+	s.mu.Unlock()
+	s.node.poke()
+}
+
+// ackLocked frees what a mark covers. A mark that makes no sense frees nothing.
+func (s *session) ackLocked(m transport.Mark) {
+	err := s.table.Ack(dedup.Mark{Below: m.Below, Except: m.Except}, func(in *Inbound) {
+		s.node.budget.free(s.principal, in.kept)
+	})
+	if err != nil {
+		s.node.stats.badMarks.Add(1)
+	}
+}
+
+// cancel takes a request out if it has not started, and tells its handler if it has.
+func (s *session) cancel(seq uint64) {
+	s.mu.Lock()
+	s.active = true
+	state, rec, err := s.table.GiveUp(seq)
+	if err != nil { // too many: the ack marks will say it again
+		s.node.stats.badMarks.Add(1)
+	}
+	var in *Inbound
+	if rec != nil {
+		in = *rec
+	}
+	var fn func()
+	switch {
+	case in == nil:
+	case state == dedup.Running:
+		fn = in.cancelLocked()
+	case state == dedup.Decided:
+		s.node.budget.free(s.principal, in.kept)
+	}
+	s.mu.Unlock()
+	if fn != nil {
+		fn()
+	}
+}
+
+// probe answers what became of a request: a decided one is answered again.
+func (s *session) probe(c *conn, seq uint64) {
+	s.mu.Lock()
+	s.active = true
+	state, rec := s.table.Lookup(seq)
+	var in *Inbound
+	if rec != nil {
+		in = *rec
+		if state == dedup.Queued || state == dedup.Running {
+			in.attachRoad(c)
+		}
+	}
+	s.mu.Unlock()
+	if state == dedup.Decided {
+		s.node.stats.replayed.Add(1)
+		in.send(c)
+		return
+	}
+	c.link.Send(&transport.Envelope{Verb: transport.VerbStatus, Seq: seq, Code: uint16(state)})
+}
+
+// over reports whether the session ends: nothing runs in it and no traffic came for
+// a whole lease.
+func (s *session) over(now, lease time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.active {
+		s.active, s.touched = false, now
+	}
+	if now-s.touched < lease {
+		return false
+	}
+	for _, in := range s.table.All() {
+		if in.outcome == nil {
+			return false
+		}
+	}
+	for _, in := range s.table.All() {
+		s.node.budget.free(s.principal, in.kept)
+	}
+	s.ended.Store(true)
+	return true
+}
+
+// touch renews the lease.
+func (s *session) touch() {
+	s.mu.Lock()
+	s.active = true
+	s.mu.Unlock()
+}
+
+// records counts what has not been acked.
+func (s *session) records() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.table.Outstanding()
+}
+
+// fingerprint is a keyed hash of what a request asks for, so that a number used
+// twice is found out.
+func (n *Node) fingerprint(e *transport.Envelope) uint64 {
+	h := maphash.Bytes(n.seed, e.Body)
+	h ^= maphash.String(n.seed, e.Target) * 0x9e3779b97f4a7c15
+	var id [9]byte
+	binary.BigEndian.PutUint64(id[:], e.TypeID)
+	id[8] = e.Codec
+	return h ^ maphash.Bytes(n.seed, id[:])*0xc2b2ae3d27d4eb4f
+}
+
+// budget counts the bytes of kept replies, all of them and each principal's.
+type budget struct {
+	limit int64
+
+	mu    sync.Mutex // guards what follows
+	all   int64
+	share map[string]int64
+}
+
+func (b *budget) init(limit int64) { b.limit, b.share = limit, map[string]int64{} }
+
+// admits reports whether a principal may have one more request run.
+func (b *budget) admits(principal string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all < b.limit && b.share[principal] < b.limit/4
+}
+
+// take reserves n bytes, or reports that they are over the limit.
+func (b *budget) take(principal string, n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.all+int64(n) > b.limit || b.share[principal]+int64(n) > b.limit/4 {
+		return false
+	}
+	b.all += int64(n)
+	b.share[principal] += int64(n)
+	return true
+}
+
+func (b *budget) free(principal string, n int) {
+	if n == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.all -= int64(n)
+	if b.share[principal] -= int64(n); b.share[principal] <= 0 {
+		delete(b.share, principal)
+	}
+}

@@ -1,0 +1,100 @@
+package rpc
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// counters are what a Node counts as it goes. All are totals since it started.
+type counters struct {
+	requests, resent, tells                atomic.Uint64
+	replies, repliesLate                   atomic.Uint64
+	served, replayed, attached, refused    atomic.Uint64
+	tellsServed, tellsDropped, tellsMissed atomic.Uint64
+	sessionsOpened, sessionsExpired        atomic.Uint64
+	sessionsLost, joinsDenied, badMarks    atomic.Uint64
+	roadChanges, linksLost                 atomic.Uint64
+}
+
+// Stats is a snapshot of what a Node has counted since it started.
+type Stats struct {
+	// As a client.
+	Requests    uint64 // requests sent to peers, each counted once
+	Resent      uint64 // further copies of them
+	Tells       uint64 // one-way messages sent to peers
+	Replies     uint64 // requests that were answered
+	RepliesLate uint64 // answers that nobody waited for any more, duplicates among them
+	Lost        uint64 // sessions that a server no longer knew
+	RoadChanges uint64 // times that the traffic to a peer moved to another link
+	Outstanding int    // requests under way
+
+	// As a server.
+	Served          uint64 // requests taken on: the first copy of each
+	Replayed        uint64 // copies that got a stored outcome
+	Attached        uint64 // copies that came while the first was queued or running
+	Refused         uint64 // copies that the table had no record for and that did not run
+	TellsServed     uint64 // one-way messages that came
+	TellsDropped    uint64 // duplicates, and stragglers of an earlier road
+	TellsMissed     uint64 // one-way messages that did not come, or came too late
+	SessionsOpened  uint64
+	SessionsExpired uint64
+	JoinsDenied     uint64 // links that presented a session of another principal
+	BadMarks        uint64 // ack marks that made no sense
+	Records         int    // requests remembered now
+	KeptBytes       int64  // bytes of replies kept now
+
+	Links     int // links open now
+	LinksLost uint64
+}
+
+// Stats returns a snapshot. It takes the locks of all peers and sessions in turn.
+func (n *Node) Stats() Stats {
+	c := &n.stats
+	s := Stats{
+		Requests: c.requests.Load(), Resent: c.resent.Load(), Tells: c.tells.Load(), Replies: c.replies.Load(),
+		RepliesLate: c.repliesLate.Load(), Lost: c.sessionsLost.Load(), RoadChanges: c.roadChanges.Load(),
+		Served: c.served.Load(), Replayed: c.replayed.Load(), Attached: c.attached.Load(), Refused: c.refused.Load(),
+		TellsServed: c.tellsServed.Load(), TellsDropped: c.tellsDropped.Load(), TellsMissed: c.tellsMissed.Load(),
+		SessionsOpened: c.sessionsOpened.Load(), SessionsExpired: c.sessionsExpired.Load(),
+		JoinsDenied: c.joinsDenied.Load(), BadMarks: c.badMarks.Load(), LinksLost: c.linksLost.Load(),
+	}
+	n.mu.Lock()
+	s.Links = len(n.conns)
+	peers := make([]*peer, 0, len(n.peers))
+	for _, p := range n.peers {
+		peers = append(peers, p)
+	}
+	for _, v := range n.sessions {
+		s.Records += v.records()
+	}
+	n.mu.Unlock()
+	for _, p := range peers {
+		s.Outstanding += p.outstanding()
+	}
+	n.budget.mu.Lock()
+	s.KeptBytes = n.budget.all
+	n.budget.mu.Unlock()
+	return s
+}
+
+// EventType says what an Event is about.
+type EventType string
+
+// The events of a Node.
+const (
+	LinkUp      EventType = "link up"
+	LinkDown    EventType = "link down"
+	RoadChanged EventType = "road changed" // traffic to Peer now takes Road
+	PeerDown    EventType = "peer down"    // no road to Peer could be opened
+	SessionGone EventType = "session gone" // Peer does not know our session any more
+	JoinDenied  EventType = "join denied"  // Peer refused our session on Road
+)
+
+// Event is something that happened to a node's links and peers.
+type Event struct {
+	Time time.Time
+	Type EventType
+	Peer string // node
+	Road string
+	Err  error // why, where there is a why
+}

@@ -1,0 +1,146 @@
+package rpc
+
+import (
+	"iter"
+	"slices"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+// window is the client's side of a session: which requests are outstanding, and
+// what can be acked. It is a pure structure: no lock, no clock, no I/O.
+//
+// Recent requests lie in a ring by number, so that the usual path hashes nothing.
+// A request that is still outstanding when `span` later ones have been numbered is
+// a straggler and moves to a map, so that one slow request does not hold back the
+// mark of the quick ones (RIFL, SOSP'15, §4, acks by low-water mark only).
+type window struct {
+	next  uint64           // the number that the next request gets; the first is 1
+	low   uint64           // every number below it is answered or in far
+	ring  []*call          // outstanding, by number & (len-1), for low ≤ number < next
+	far   map[uint64]*call // stragglers, all below low
+	count int              // outstanding in ring and far
+
+	unsaid int // answered since the last mark that covered everything was sent
+}
+
+// span is how far numbering may run ahead of an outstanding request in the ring.
+const span = 1024
+
+func newWindow() *window {
+	return &window{next: 1, low: 1, ring: make([]*call, 64), far: map[uint64]*call{}}
+}
+
+// add numbers c and makes it outstanding.
+func (w *window) add(c *call) uint64 {
+	w.advance()
+	for w.next-w.low >= uint64(len(w.ring)) {
+		if len(w.ring) < span {
+			w.grow()
+			continue
+		}
+		if c := w.ring[w.low&(span-1)]; c != nil {
+			w.far[w.low] = c
+			w.ring[w.low&(span-1)] = nil
+		}
+		w.low++
+		w.advance()
+	}
+	c.seq = w.next
+	w.ring[w.next&uint64(len(w.ring)-1)] = c
+	w.next++
+	w.count++
+	return c.seq
+}
+
+func (w *window) grow() {
+	old := w.ring
+	w.ring = make([]*call, 2*len(old))
+	for s := w.low; s < w.next; s++ {
+		w.ring[s&uint64(len(w.ring)-1)] = old[s&uint64(len(old)-1)]
+	}
+}
+
+// advance moves low past what is answered.
+func (w *window) advance() {
+	for w.low < w.next && w.ring[w.low&uint64(len(w.ring)-1)] == nil {
+		w.low++
+	}
+}
+
+// get returns the outstanding request of that number, or nil.
+func (w *window) get(seq uint64) *call {
+	switch {
+	case seq >= w.next:
+		return nil
+	case seq >= w.low:
+		return w.ring[seq&uint64(len(w.ring)-1)]
+	}
+	return w.far[seq]
+}
+
+// take removes the request of that number from the window and returns it, or nil.
+func (w *window) take(seq uint64) *call {
+	c := w.get(seq)
+	if c == nil {
+		return nil
+	}
+	if seq >= w.low {
+		w.ring[seq&uint64(len(w.ring)-1)] = nil
+	} else {
+		delete(w.far, seq)
+	}
+	w.count--
+	w.unsaid++
+	return c
+}
+
+// inline returns the mark that can ride on a request: exact up to the oldest
+// request in the ring if few stragglers are out, else as far as the first of them.
+// The exceptions are appended to buf.
+func (w *window) inline(buf []uint64) transport.Mark {
+	w.advance()
+	if len(w.far) > transport.MaxInlineExcept {
+		return transport.Mark{}
+	}
+	if w.low == w.next {
+		w.unsaid = 0
+	}
+	for s := range w.far {
+		buf = append(buf, s)
+	}
+	return transport.Mark{Below: w.low, Except: buf}
+}
+
+// full returns the mark that says everything: all numbers given out so far, save
+// those outstanding.
+func (w *window) full() transport.Mark {
+	m := transport.Mark{Below: w.next, Except: make([]uint64, 0, w.count)}
+	for c := range w.all() {
+		m.Except = append(m.Except, c.seq)
+	}
+	w.unsaid = 0
+	return m
+}
+
+// all yields the outstanding requests in the order of their numbers. The window
+// must not change meanwhile, except by take.
+func (w *window) all() iter.Seq[*call] {
+	return func(yield func(*call) bool) {
+		seqs := make([]uint64, 0, len(w.far))
+		for s := range w.far {
+			seqs = append(seqs, s)
+		}
+		slices.Sort(seqs)
+		for _, s := range seqs {
+			if c := w.far[s]; c != nil && !yield(c) {
+				return
+			}
+		}
+		for s := w.low; s < w.next; s++ {
+			if c := w.ring[s&uint64(len(w.ring)-1)]; c != nil && !yield(c) {
+				return
+			}
+		}
+	}
+}
