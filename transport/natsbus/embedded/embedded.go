@@ -1,0 +1,217 @@
+// Package embedded runs a NATS server with JetStream inside the program, for
+// set-ups that ship as one binary and for tests.
+//
+//	srv, err := embedded.Start(embedded.Config{StoreDir: "/var/lib/shop/nats"})
+//	if err != nil { ... }
+//	defer srv.Shutdown()
+//	nc, err := srv.Connect()
+//
+// It is opt-in: no other package of Tandem outside of tests imports nats-server, so
+// a program that connects to a server of its own does not carry one.
+//
+// The server authenticates nobody unless Configure sets that up; it listens on the
+// loopback interface unless Host says otherwise.
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// startTimeout bounds how long a server may take to listen on all its ports.
+const startTimeout = 10 * time.Second
+
+// Config says what to start. Its zero value is a single server on a free loopback
+// port that forgets everything on Shutdown.
+type Config struct {
+	Host       string         // address to listen on; default 127.0.0.1
+	Port       int            // 0 means any free port
+	Name       string         // server name; default random. Required, and unique, in a cluster
+	StoreDir   string         // JetStream's folder; default a temporary one, removed by Shutdown
+	SyncAlways bool           // fsync every JetStream write before it is confirmed, instead of every 2 minutes
+	MaxPayload int32          // bytes of one message with its headers; default 1 MiB
+	Cluster    *ClusterConfig // nil means a server of its own
+	Logger     *slog.Logger   // gets what the server logs; default nothing
+
+	// Configure, if set, changes the server's options last, before it is started:
+	// TLS, users, limits.
+	Configure func(*server.Options)
+}
+
+// ClusterConfig makes the server a member of a NATS cluster. JetStream serves only
+// once a majority of the members listed in Routes has met, which is after Start.
+type ClusterConfig struct {
+	Name   string   // the same on all members
+	Host   string   // address for the other members; default 127.0.0.1
+	Port   int      // port for the other members; required, since their Routes name it
+	Routes []string // all members, as nats://host:port; the same list may be given to each
+}
+
+// Server is a running server. Its methods may be called concurrently.
+type Server struct {
+	srv     *server.Server
+	tempDir string // to be removed by Shutdown, or empty
+	stop    sync.Once
+}
+
+// Start starts a server and returns once it accepts connections. On an error
+// nothing is left behind; if a port is in use the error wraps the system's own.
+func Start(cfg Config) (*Server, error) {
+	if cfg.Host == "" {
+		cfg.Host = "127.0.0.1"
+	}
+	s := &Server{}
+	if cfg.StoreDir == "" {
+		dir, err := os.MkdirTemp("", "tandem-nats-")
+		if err != nil {
+			return nil, fmt.Errorf("embedded: %w", err)
+		}
+		cfg.StoreDir, s.tempDir = dir, dir
+	}
+	if err := s.start(cfg); err != nil {
+		s.Shutdown()
+		return nil, fmt.Errorf("embedded: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Server) start(cfg Config) error {
+	opts, err := options(cfg)
+	if err != nil {
+		return err
+	}
+	// The server itself reports a port in use as text in its log, so ask first.
+	for _, at := range listenAddrs(opts) {
+		l, err := net.Listen("tcp", at)
+		if err != nil {
+			return err
+		}
+		l.Close()
+	}
+	if s.srv, err = server.NewServer(opts); err != nil {
+		return err
+	}
+	log := newLogger(cfg.Logger)
+	s.srv.SetLoggerV2(log, false, false, false)
+	s.srv.Start()
+	for deadline := time.Now().Add(startTimeout); ; {
+		select {
+		case err := <-log.fatal:
+			return err
+		default:
+		}
+		if s.srv.ReadyForConnections(100 * time.Millisecond) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("server not ready after %v", startTimeout)
+		}
+	}
+}
+
+func options(cfg Config) (*server.Options, error) {
+	opts := &server.Options{
+		ServerName: cfg.Name,
+		Host:       cfg.Host,
+		Port:       anyPort(cfg.Port),
+		JetStream:  true,
+		StoreDir:   cfg.StoreDir,
+		SyncAlways: cfg.SyncAlways,
+		MaxPayload: cfg.MaxPayload,
+		NoSigs:     true,
+		NoLog:      true,
+	}
+	if c := cfg.Cluster; c != nil {
+		if cfg.Name == "" || c.Name == "" || c.Port == 0 {
+			return nil, errors.New("a cluster member needs a name, its cluster's name and a cluster port")
+		}
+		opts.Cluster.Name = c.Name
+		opts.Cluster.Port = c.Port
+		if opts.Cluster.Host = c.Host; c.Host == "" {
+			opts.Cluster.Host = "127.0.0.1"
+		}
+		opts.Routes = server.RoutesFromStr(strings.Join(c.Routes, ","))
+	}
+	if cfg.Configure != nil {
+		cfg.Configure(opts)
+	}
+	return opts, nil
+}
+
+// anyPort translates "any free port" into the server's way of saying it.
+func anyPort(port int) int {
+	if port == 0 {
+		return server.RANDOM_PORT
+	}
+	return port
+}
+
+// listenAddrs returns the fixed addresses that the server is going to listen on.
+func listenAddrs(opts *server.Options) []string {
+	var at []string
+	if opts.Port > 0 && !opts.DontListen {
+		at = append(at, net.JoinHostPort(opts.Host, strconv.Itoa(opts.Port)))
+	}
+	if opts.Cluster.Port > 0 {
+		at = append(at, net.JoinHostPort(opts.Cluster.Host, strconv.Itoa(opts.Cluster.Port)))
+	}
+	return at
+}
+
+// URL is where clients connect.
+func (s *Server) URL() string { return s.srv.ClientURL() }
+
+// Port is the port that clients connect to: give it to Start again, with the same
+// StoreDir, to restart a server where its clients look for it.
+func (s *Server) Port() int {
+	if a, ok := s.srv.Addr().(*net.TCPAddr); ok {
+		return a.Port
+	}
+	return 0
+}
+
+// Server is the server itself, for what this package does not cover.
+func (s *Server) Server() *server.Server { return s.srv }
+
+// Connect opens a connection to the server that is fit for package natsbus: a
+// message is never kept in a reconnect buffer, from which it would be sent long
+// after its sender has given up, and the connection never stops trying to come
+// back. opts are applied last.
+func (s *Server) Connect(opts ...nats.Option) (*nats.Conn, error) {
+	all := append([]nats.Option{
+		nats.ReconnectBufSize(-1),
+		nats.RetryOnFailedConnect(false),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(50 * time.Millisecond),
+		nats.ReconnectJitter(20*time.Millisecond, 20*time.Millisecond),
+	}, opts...)
+	nc, err := nats.Connect(s.URL(), all...)
+	if err != nil {
+		return nil, fmt.Errorf("embedded: %w", err)
+	}
+	return nc, nil
+}
+
+// Shutdown stops the server, waits until it has ended, and removes its folder if
+// that was a temporary one. It is idempotent; every call waits.
+func (s *Server) Shutdown() {
+	s.stop.Do(func() {
+		if s.srv != nil {
+			s.srv.Shutdown()
+			s.srv.WaitForShutdown()
+		}
+		if s.tempDir != "" {
+			os.RemoveAll(s.tempDir)
+		}
+	})
+}
