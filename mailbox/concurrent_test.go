@@ -263,6 +263,7 @@ func checkAgainstModel(t *rapid.T) {
 		c = Config{Unbounded: true}
 	}
 	b, m, v := newBox(c), &model{Config: c}, 0
+	defer b.Close() // or what still blocks would outlive the bubble
 	var spare []int
 	same := func(put, wantPut Put[int], err, wantErr error) {
 		if put != wantPut || err != wantErr {
@@ -352,9 +353,4 @@ func checkAgainstModel(t *rapid.T) {
 			}
 		},
 	})
-	for _, p := range m.line {
-		if p.done != nil {
-			p.cancel()
-		}
-	}
 }
