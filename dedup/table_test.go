@@ -210,7 +210,14 @@ func TestTranscripts(t *testing.T) {
 			admit 7 = run v7
 			admit 3 = run v3
 			admit 9 = run v9
-			admit 8 = stale`,
+			admit 8 = stale
+			ack 9 7,7 = freed v3
+			giveup 7 = queued v7
+			admit 7 = stale`,
+		"giving up an exception that was listed twice": `
+			ack 9 7,7 = freed
+			giveup 7 = unseen
+			admit 7 = stale`,
 		"bad marks change nothing": `
 			admit 1 = run v1
 			ack 4611686018427387905 = error
