@@ -72,8 +72,8 @@ type Limits struct {
 	// Elements is how many values all arrays and maps of a body may hold together,
 	// a map's key and value counting as two: 65,536.
 	Elements int
-	// Bytes bounds the length of a body, and also the estimate of what its decoded
-	// value allocates: 16 MiB.
+	// Bytes bounds the length of a body, and also, give or take a sixteenth, an upper
+	// estimate of what its decoded value allocates: 16 MiB.
 	Bytes int
 }
 
@@ -145,13 +145,16 @@ func (s *Set) ByID(id uint8) (Codec, error) {
 	return nil, fmt.Errorf("%w: no codec has id %d", ErrUnsupported, id)
 }
 
-// guard turns a panic of fn into an error that wraps kind. Libraries under a codec, and
-// methods of the users' own types, panic on some inputs.
+// guard calls into a library or into a method of a user's type. Its errors, and its
+// panics, come back as errors that wrap kind.
 func guard(kind error, fn func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: panic: %v", kind, p)
 		}
 	}()
-	return fn()
+	if err := fn(); err != nil {
+		return fmt.Errorf("%w: %w", kind, err)
+	}
+	return nil
 }

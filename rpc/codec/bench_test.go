@@ -1,0 +1,139 @@
+package codec
+
+import (
+	"testing"
+
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+type benchMessage struct {
+	ID     int64
+	Amount int
+	Name   string
+	Data   []byte
+}
+
+func newBenchMessage() benchMessage {
+	return benchMessage{ID: 42, Amount: 7, Name: "alice", Data: make([]byte, 64)}
+}
+
+// BenchmarkScan scans 120 bytes: a message with a payload of 64.
+func BenchmarkScan(b *testing.B) {
+	m := newBenchMessage()
+	m.Name = "alice, who has a somewhat longer name"[:15]
+	body, err := msgpack.Marshal(m)
+	if err != nil {
+		b.Fatal(err)
+	}
+	lim := Limits{}.withDefaults()
+	var s shape
+	b.SetBytes(int64(len(body)))
+	for b.Loop() {
+		s.reset()
+		if err := scan(body, lim, false, &s); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// The cases of the two benchmarks below. "library" is msgpack.Marshal or Unmarshal of
+// the struct, without any check of limits.
+func benchValues() map[string]any {
+	return map[string]any{"int": 300, "struct": newBenchMessage(), "pointer": new(benchMessage), "slice": []int64{1, 2, 3, 4, 5, 6, 7, 8}}
+}
+
+func BenchmarkAppend(b *testing.B) {
+	for _, c := range []Codec{Msgpack(Limits{}), JSON(Limits{})} {
+		for name, v := range benchValues() {
+			b.Run(c.Name()+"/"+name, func(b *testing.B) {
+				var buf []byte
+				b.ReportAllocs()
+				for b.Loop() {
+					var err error
+					if buf, err = c.Append(buf[:0], v); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+	b.Run("library/struct", func(b *testing.B) {
+		var v any = newBenchMessage()
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := msgpack.Marshal(v); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	for _, c := range []Codec{Msgpack(Limits{}), JSON(Limits{})} {
+		body, err := c.Append(nil, newBenchMessage())
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(c.Name()+"/struct", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				var m benchMessage
+				if err := c.Decode(body, &m); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		number, err := c.Append(nil, 300)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(c.Name()+"/int", func(b *testing.B) {
+			b.ReportAllocs()
+			var n int
+			for b.Loop() {
+				if err := c.Decode(number, &n); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	body, err := msgpack.Marshal(newBenchMessage())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("library/struct", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			var m benchMessage
+			if err := msgpack.Unmarshal(body, &m); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// TestAllocations pins what the hot paths allocate.
+func TestAllocations(t *testing.T) {
+	c := Msgpack(Limits{})
+	var v any = newBenchMessage()
+	buf := make([]byte, 0, 1024)
+	if n := testing.AllocsPerRun(200, func() {
+		if _, err := c.Append(buf, v); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 0.5 && !raceEnabled {
+		t.Errorf("Append of a small struct: %v allocations", n)
+	}
+	var n int
+	if a := testing.AllocsPerRun(200, func() {
+		out, err := c.Append(buf, 300)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Decode(out, &n); err != nil {
+			t.Fatal(err)
+		}
+	}); a > 0.5 {
+		t.Errorf("an int there and back: %v allocations", a)
+	}
+}
