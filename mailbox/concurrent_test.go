@@ -81,7 +81,7 @@ func TestBlockedPutsAtClose(t *testing.T) {
 		second := putAside(b, 2)
 		b.Park(3)
 		fourth := putAside(b, 4)
-		if rest := b.Close(); !slices.Equal(rest, []int{1, 3}) {
+		if rest, _ := b.Close(); !slices.Equal(rest, []int{1, 3}) {
 			t.Errorf("Close = %v", rest)
 		}
 		for _, p := range []*blocked{second, fourth} {
@@ -339,7 +339,7 @@ func checkAgainstModel(t *rapid.T) {
 					want = append(want, p.v)
 				}
 			}
-			if rest := b.Close(); !slices.Equal(rest, want) {
+			if rest, _ := b.Close(); !slices.Equal(rest, want) {
 				t.Fatalf("Close = %v, want %v", rest, want)
 			}
 			for _, p := range m.line {

@@ -226,12 +226,13 @@ func (b *Box[T]) unwrap() []T {
 // Close refuses all further puts with ErrClosed, those that wait in line
 // included, and returns what was accepted and not taken, parked messages
 // included, oldest first. A batch that the consumer holds stays the consumer's.
-// Another Close returns nil.
-func (b *Box[T]) Close() (rest []T) {
+// busy reports that there is a consumer, whose next Take returns nil; it is
+// likewise reported by another Close, which returns no rest.
+func (b *Box[T]) Close() (rest []T, busy bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
-		return nil
+		return nil, b.busy
 	}
 	b.closed = true
 	rest = b.unwrap()
@@ -244,9 +245,9 @@ func (b *Box[T]) Close() (rest []T) {
 		w.settle(ErrClosed)
 	}
 	if len(rest) == 0 {
-		return nil
+		return nil, b.busy
 	}
-	return rest
+	return rest, b.busy
 }
 
 // Len returns how many messages are accepted and not taken, parked ones
@@ -256,3 +257,6 @@ func (b *Box[T]) Len() int {
 	defer b.mu.Unlock()
 	return len(b.waiting) + b.line.parked
 }
+
+// Blocks reports whether a put into the full box waits for room.
+func (b *Box[T]) Blocks() bool { return b.config.Policy == Block }

@@ -90,7 +90,7 @@ func TestDropOldestGoesRound(t *testing.T) {
 	for v := 1; v <= 4; v++ {
 		b.Offer(v)
 	}
-	if rest := b.Close(); !slices.Equal(rest, []int{2, 3, 4}) {
+	if rest, _ := b.Close(); !slices.Equal(rest, []int{2, 3, 4}) {
 		t.Fatalf("Close = %v", rest)
 	}
 }
@@ -169,10 +169,10 @@ func TestClose(t *testing.T) {
 	b := newBox(Config{Capacity: 2})
 	offer(t, b, 1, 2)
 	b.Park(3)
-	if rest := b.Close(); !slices.Equal(rest, []int{1, 2, 3}) {
+	if rest, _ := b.Close(); !slices.Equal(rest, []int{1, 2, 3}) {
 		t.Errorf("Close = %v", rest)
 	}
-	if rest := b.Close(); rest != nil {
+	if rest, _ := b.Close(); rest != nil {
 		t.Errorf("second Close = %v", rest)
 	}
 	wantTake(t, b)
@@ -188,7 +188,7 @@ func TestClose(t *testing.T) {
 	if b.Len() != 0 {
 		t.Errorf("Len = %d", b.Len())
 	}
-	if rest := newBox(Config{}).Close(); rest != nil {
+	if rest, _ := newBox(Config{}).Close(); rest != nil {
 		t.Errorf("Close of an empty box = %v", rest)
 	}
 }

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // Future is the reply of a request that is under way. It is decided once and keeps
@@ -17,6 +18,7 @@ type Future[R any] struct {
 	done    chan struct{} // made on demand, closed when decided
 	waiter  *waiter       // the one goroutine in Await that needs no done channel
 	then    []func(R, error)
+	onEnd   func()
 	value   R
 	err     error
 }
@@ -58,6 +60,19 @@ func (p *Promise[R]) Complete(r *Reply, err error) {
 	p.future.decide(func() { p.future.raw, p.future.err = r, err })
 }
 
+// OnEnd arranges that fn is called when the future is decided, at once if it is. fn
+// must not block, and there is one at most.
+func (p *Promise[R]) OnEnd(fn func()) {
+	f := &p.future
+	f.mu.Lock()
+	decided := f.decided
+	f.onEnd = fn
+	f.mu.Unlock()
+	if decided {
+		fn()
+	}
+}
+
 func (f *Future[R]) decide(set func()) bool {
 	f.mu.Lock()
 	if f.decided {
@@ -66,14 +81,17 @@ func (f *Future[R]) decide(set func()) bool {
 	}
 	f.decided = true
 	set()
-	done, w, then := f.done, f.waiter, f.then
-	f.waiter, f.then = nil, nil
+	done, w, then, onEnd := f.done, f.waiter, f.then, f.onEnd
+	f.waiter, f.then, f.onEnd = nil, nil, nil
 	f.mu.Unlock()
 	if w != nil {
 		w.wake <- struct{}{}
 	}
 	if done != nil {
 		close(done)
+	}
+	if onEnd != nil {
+		onEnd()
 	}
 	for _, fn := range then {
 		go f.call(fn)
@@ -98,15 +116,16 @@ func (f *Future[R]) Done() <-chan struct{} {
 // Unknown, and the request goes on: its own deadline and context are those it was
 // made with. A result that is there beats a context that has ended.
 func (f *Future[R]) Await(ctx context.Context) (R, error) {
-	if !f.wait(ctx.Done()) {
+	if !f.Wait(ctx.Done(), nil) {
 		var none R
 		return none, FromContext(ctx, Unknown)
 	}
 	return f.result()
 }
 
-// wait reports true once the future is decided, false if stop was closed before.
-func (f *Future[R]) wait(stop <-chan struct{}) bool {
+// Wait reports true once the future is decided, and false if stop was closed or
+// timeout fired before. Either may be nil.
+func (f *Future[R]) Wait(stop <-chan struct{}, timeout <-chan time.Time) bool {
 	f.mu.Lock()
 	if f.decided {
 		f.mu.Unlock()
@@ -118,13 +137,14 @@ func (f *Future[R]) wait(stop <-chan struct{}) bool {
 		case <-f.Done():
 			return true
 		case <-stop:
-			return f.isDecided()
+		case <-timeout:
 		}
+		return f.isDecided()
 	}
 	w := waiters.Get().(*waiter)
 	f.waiter = w
 	f.mu.Unlock()
-	if stop == nil {
+	if stop == nil && timeout == nil {
 		<-w.wake
 		waiters.Put(w)
 		return true
@@ -134,6 +154,7 @@ func (f *Future[R]) wait(stop <-chan struct{}) bool {
 		waiters.Put(w)
 		return true
 	case <-stop:
+	case <-timeout:
 	}
 	f.mu.Lock()
 	mine := f.waiter == w

@@ -13,20 +13,20 @@ import (
 type Inbound struct {
 	session *session
 
-	Seq      uint64
-	Target   string // actor's name
-	Sender   string // actor's address, or empty
-	TypeID   uint64
-	Codec    uint8
-	Body     []byte // nil once the request has started
-	Trace    transport.Trace
-	Headers  []transport.Header
-	Acked    bool // the outcome is "accepted", not the handler's
-	deadline time.Duration
+	Seq     uint64
+	Target  string // actor's name
+	Sender  string // actor's address, or empty
+	TypeID  uint64
+	Codec   uint8
+	body    []byte // given out once
+	Trace   transport.Trace
+	Headers []transport.Header
+	Acked   bool // the outcome is "accepted", not the handler's
 
 	// guarded by session.mu
-	road     *conn   // the first that asked
-	more     []*conn // the others
+	deadline time.Duration // node clock; 0 for none
+	road     *conn         // the first that asked
+	more     []*conn       // the others
 	outcome  *outcome
 	kept     int // bytes reserved for the outcome
 	onCancel func()
@@ -45,7 +45,7 @@ type outcome struct {
 }
 
 func (in *Inbound) fill(e *transport.Envelope, now time.Duration) {
-	in.Target, in.Sender, in.TypeID, in.Codec, in.Body = e.Target, e.Sender, e.TypeID, e.Codec, e.Body
+	in.Target, in.Sender, in.TypeID, in.Codec, in.body = e.Target, e.Sender, e.TypeID, e.Codec, e.Body
 	in.Trace, in.Acked = e.Trace, e.Flags&transport.FlagAcked != 0
 	if len(e.Headers) > 0 {
 		in.Headers = append([]transport.Header(nil), e.Headers...)
@@ -58,6 +58,21 @@ func (in *Inbound) fill(e *transport.Envelope, now time.Duration) {
 // From is the node that sent the message, Principal who it proved to be.
 func (in *Inbound) From() string      { return in.session.id.Node }
 func (in *Inbound) Principal() string { return in.session.principal }
+
+// TakeBody returns the encoded message, once: its memory is not kept for longer than
+// it takes to decode it. It belongs to whoever handles the message.
+func (in *Inbound) TakeBody() []byte {
+	b := in.body
+	in.body = nil
+	return b
+}
+
+// AsTell returns the message of an Acked request, to be handled as a tell after the
+// request itself has been answered.
+func (in *Inbound) AsTell() *Inbound {
+	return &Inbound{session: in.session, Target: in.Target, Sender: in.Sender, TypeID: in.TypeID, Codec: in.Codec,
+		body: in.TakeBody(), Trace: in.Trace, Headers: in.Headers}
+}
 
 // attach adds the road of a further copy; the latest deadline among copies counts.
 // The session's lock is held.
@@ -99,6 +114,8 @@ func (in *Inbound) Start() bool {
 
 // Deadline returns when the request ends for its caller, and whether it does.
 func (in *Inbound) Deadline() (time.Time, bool) {
+	in.session.mu.Lock()
+	defer in.session.mu.Unlock()
 	if in.deadline == 0 {
 		return time.Time{}, false
 	}
@@ -150,7 +167,7 @@ func (in *Inbound) decide(o *outcome) {
 		s.node.poke()
 		return
 	}
-	in.Body, in.outcome, in.onCancel = nil, o, nil
+	in.outcome, in.onCancel = o, nil
 	road, more := in.road, in.more
 	in.road, in.more = nil, nil
 	if n := len(o.body); n > 0 {

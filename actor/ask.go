@@ -1,0 +1,141 @@
+package actor
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// ask is a request within the system: the promise of its reply, and where it is in
+// its life, so that a caller who gives up learns whether it ran.
+type ask[R any] struct {
+	promise  *rpc.Promise[R]
+	deadline time.Time // zero for none
+
+	mu       sync.Mutex // guards what follows
+	state    askState
+	onCancel func()
+	timer    *time.Timer // ends it at its deadline, if nobody waits in Call
+	unhook   func() bool // takes back what watches the caller's context
+}
+
+type askState uint8
+
+const (
+	asked    askState = iota // waits in the mailbox
+	started                  // its handler runs
+	finished                 // has its outcome, or was given up
+)
+
+// Start is called by the actor's run loop. False: it must not run.
+func (a *ask[R]) Start() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.state != asked {
+		return false
+	}
+	if !a.deadline.IsZero() && !time.Now().Before(a.deadline) {
+		a.state = finished
+		var none R
+		a.promise.Resolve(none, rpc.Errorf(rpc.Expired, rpc.NotRun, "the deadline passed before its turn"))
+		return false
+	}
+	a.state = started
+	return true
+}
+
+// Refuse and Fail end it with an error.
+func (a *ask[R]) Refuse(err *rpc.Error) { a.fail(err) }
+func (a *ask[R]) Fail(err *rpc.Error)   { a.fail(err) }
+
+func (a *ask[R]) fail(err *rpc.Error) {
+	var none R
+	a.end(none, err)
+}
+
+// end gives it its outcome.
+func (a *ask[R]) end(v R, err error) {
+	a.mu.Lock()
+	a.state = finished
+	timer, unhook := a.timer, a.unhook
+	a.onCancel = nil
+	a.mu.Unlock()
+	if timer != nil {
+		timer.Stop()
+	}
+	if unhook != nil {
+		unhook()
+	}
+	a.promise.Resolve(v, err)
+}
+
+// answer ends it with a reply whose type is checked now: for a Receiver.
+func (a *ask[R]) answer(v any) error {
+	r, ok := v.(R)
+	if !ok {
+		err := rpc.Errorf(rpc.WrongReply, rpc.HasRun, "the handler answered with a %T, the caller wants a %s", v, fmt.Sprintf("%T", *new(R)))
+		a.fail(err)
+		return err
+	}
+	a.end(r, nil)
+	return nil
+}
+
+// giveUp ends it for its caller with code. Before its handler started it provably
+// never runs; later the handler's context ends.
+func (a *ask[R]) giveUp(code rpc.Code, message string) {
+	a.mu.Lock()
+	verdict, cancel := rpc.NotRun, a.onCancel
+	if a.state == started {
+		verdict = rpc.Unknown
+	} else {
+		cancel = nil
+	}
+	a.state = finished
+	a.mu.Unlock()
+	var none R
+	a.promise.Resolve(none, rpc.Errorf(code, verdict, "%s", message))
+	if cancel != nil {
+		cancel()
+	}
+}
+
+// Deadline is when it ends for its caller.
+func (a *ask[R]) Deadline() (time.Time, bool) { return a.deadline, !a.deadline.IsZero() }
+
+// OnCancel arranges that fn is called if the caller gives up while the handler runs.
+func (a *ask[R]) OnCancel(fn func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.state == started {
+		a.onCancel = fn
+	}
+}
+
+// watch ends it when ctx does, or at its deadline: for Ask, whose caller need not be
+// waiting.
+func (a *ask[R]) watch(ctx context.Context) {
+	end := func(code rpc.Code, message string) func() {
+		return func() { a.giveUp(code, message) }
+	}
+	timer := time.AfterFunc(time.Until(a.deadline), end(rpc.Expired, "no reply within the deadline"))
+	var unhook func() bool
+	if ctx.Done() != nil {
+		unhook = context.AfterFunc(ctx, func() { a.giveUp(contextCode(ctx), context.Cause(ctx).Error()) })
+	}
+	a.mu.Lock()
+	over := a.state == finished
+	a.timer, a.unhook = timer, unhook
+	a.mu.Unlock()
+	if over {
+		timer.Stop()
+		if unhook != nil {
+			unhook()
+		}
+	}
+}
+
+func contextCode(ctx context.Context) rpc.Code { return rpc.FromContext(ctx, rpc.Unknown).Code }

@@ -1,0 +1,228 @@
+package actor
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tandem-go/tandem/mailbox"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// cell is one live actor: its state and its mailbox. While the mailbox is empty the
+// actor owns no goroutine; the put that finds it idle starts a run loop, which ends
+// when nothing waits any more. So at any moment one goroutine at most touches state.
+type cell struct {
+	self    *target
+	kind    *Kind
+	service string // exposed under this name; empty for none
+	state   any    // the run loop's own
+	box     mailbox.Box[item]
+	stopped atomic.Bool
+}
+
+// item is a message in a mailbox. msg is a *rpc.Inbound if it came from another node
+// and is still to be decoded.
+type item struct {
+	msg  any
+	req  request // nil: nobody waits for an outcome
+	meta *meta
+}
+
+// runner is what a run loop needs; it goes back to the pool when the loop ends, so
+// that idle actors hold none of it.
+type runner struct {
+	slab []Context // contexts are given out one by one and never taken back
+}
+
+const slabSize = 32
+
+var runners = sync.Pool{New: func() any { return new(runner) }}
+
+func (r *runner) context() *Context {
+	if len(r.slab) == 0 {
+		r.slab = make([]Context, slabSize)
+	}
+	c := &r.slab[0]
+	r.slab = r.slab[1:]
+	return c
+}
+
+// accepted takes note of a put that succeeded.
+func (c *cell) accepted(p mailbox.Put[item]) {
+	if p.HasDropped {
+		c.self.sys.handBack(c.self.addr, p.Dropped, rpc.Errorf(rpc.Overloaded, rpc.NotRun, "dropped from a full mailbox"))
+	}
+	if p.Wake {
+		c.self.sys.busy.Add(1)
+		go c.run()
+	}
+}
+
+// run is the run loop. The system's busy counter is its owner: a shutdown waits for it.
+func (c *cell) run() {
+	r := runners.Get().(*runner)
+	c.work(r, c.box.Take(nil), 0)
+}
+
+// work handles batch from index i on, and all that comes after it.
+func (c *cell) work(r *runner, batch []item, i int) {
+	clean := false
+	defer func() {
+		if !clean { // the handler ended its goroutine by runtime.Goexit
+			go c.work(r, batch, i+1)
+		}
+	}()
+	sys := c.self.sys
+	for batch != nil {
+		for ; i < len(batch); i++ {
+			if c.stopped.Load() {
+				sys.handBack(c.self.addr, batch[i], errStopped)
+				continue
+			}
+			c.handle(r.context(), &batch[i])
+		}
+		sys.stats.handled.Add(uint64(len(batch)))
+		clear(batch)
+		batch, i = c.box.Take(batch), 0
+	}
+	clean = true
+	runners.Put(r)
+	if c.stopped.Load() {
+		c.leave()
+	}
+	sys.idle()
+}
+
+var errStopped = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the actor has stopped")
+
+// handle runs one message's handler.
+func (c *cell) handle(ctx *Context, it *item) {
+	ctx.cell, ctx.msg, ctx.req, ctx.meta = c, it.msg, it.req, it.meta
+	if it.req != nil && !it.req.Start() {
+		return
+	}
+	done := false
+	defer func() {
+		ctx.end()
+		if !done {
+			c.crashed(ctx, recover())
+		}
+	}()
+	h := c.kind.handlers[reflect.TypeOf(ctx.msg)]
+	if in, ok := it.msg.(*rpc.Inbound); ok {
+		h = c.kind.handlerOf(c.self.sys, in.TypeID)
+		if !c.open(ctx, in, h) {
+			done = true
+			return
+		}
+	}
+	switch {
+	case h != nil && h.run != nil:
+		h.run(c.state, ctx, ctx.msg)
+	case c.kind.receiver:
+		ctx.finish(c.state.(Receiver).Receive(ctx))
+	default:
+		c.self.sys.handBack(c.self.addr, *it, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for %T", c.kind.name, it.msg))
+	}
+	done = true
+}
+
+// open decodes a message from another node. False: it was refused.
+func (c *cell) open(ctx *Context, in *rpc.Inbound, h *handler) bool {
+	sys := c.self.sys
+	var refusal *rpc.Error
+	if h == nil {
+		refusal = rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for messages of %s", c.kind.name, sys.types.nameOf(in.TypeID))
+	} else if cd, err := sys.codecs.ByID(in.Codec); err != nil {
+		refusal = rpc.Errorf(rpc.Undecodable, rpc.NotRun, "%w", err)
+	} else if msg, err := h.decode(cd, in.TakeBody()); err != nil {
+		refusal = rpc.Errorf(rpc.Undecodable, rpc.NotRun, "message %v: %w", h.typ, err)
+	} else {
+		ctx.msg = msg
+		return true
+	}
+	sys.handBack(c.self.addr, item{msg: in, req: ctx.req, meta: ctx.meta}, refusal)
+	return false
+}
+
+// crashed deals with a handler that panicked or ended its goroutine: its caller
+// gets an error, and the actor goes on with fresh state.
+func (c *cell) crashed(ctx *Context, reason any) {
+	sys := c.self.sys
+	if reason == nil {
+		reason = "the handler called runtime.Goexit"
+	}
+	sys.stats.panics.Add(1)
+	err := rpc.Errorf(rpc.Panicked, rpc.HasRun, "the handler of %T panicked: %v", ctx.msg, reason)
+	sys.log.Error("handler panicked; the actor restarts with fresh state", "actor", c.self.addr.String(), "kind", c.kind.name,
+		"message", fmt.Sprintf("%T", ctx.msg), "panic", fmt.Sprint(reason), "stack", string(debug.Stack()))
+	if ctx.req != nil && !ctx.done {
+		ctx.req.Fail(err)
+	}
+	sys.event(Event{Type: ActorRestarted, Actor: c.self.addr.String(), Err: err})
+	state, fresh := c.kind.fresh()
+	if fresh != nil {
+		sys.log.Error("the actor's state could not be made anew; it stops", "actor", c.self.addr.String(), "err", fresh)
+		c.stop()
+		return
+	}
+	c.state = state
+}
+
+// fresh makes a new state. An error says that the maker panicked.
+func (k *Kind) fresh() (state any, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("actor: making the state of a %s panicked: %v", k.name, r)
+		}
+	}()
+	return k.make(), nil
+}
+
+// handlerOf returns the handler for a type id, or nil.
+func (k *Kind) handlerOf(s *System, id uint64) *handler {
+	byID, ok := s.kindTypes.Load(k)
+	if !ok {
+		byID = s.learn(k)
+	}
+	return byID.(map[uint64]*handler)[id]
+}
+
+// stop ends the actor after the message it is handling. What waits is handed back.
+func (c *cell) stop() {
+	if c.stopped.Swap(true) {
+		return
+	}
+	rest, busy := c.box.Close()
+	for _, it := range rest {
+		c.self.sys.handBack(c.self.addr, it, errStopped)
+	}
+	if !busy {
+		c.leave()
+	}
+}
+
+// leave frees the name once nothing of the actor runs.
+func (c *cell) leave() {
+	sys := c.self.sys
+	sys.refs.leave(c.self)
+	if c.service != "" {
+		sys.members.withdraw(c.service, c.self.addr.name)
+	}
+	sys.event(Event{Type: ActorStopped, Actor: c.self.addr.String()})
+}
+
+// putError turns a mailbox's error into what a sender gets.
+func putError(err error) *rpc.Error {
+	switch {
+	case errors.Is(err, mailbox.ErrClosed):
+		return errStopped
+	case errors.Is(err, mailbox.ErrFull):
+		return rpc.Errorf(rpc.Overloaded, rpc.NotRun, "the actor's mailbox is full")
+	}
+	return rpc.Errorf(rpc.CodeOf(err), rpc.NotRun, "%w", err)
+}

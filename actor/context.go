@@ -1,0 +1,205 @@
+package actor
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport"
+)
+
+// Context is what a handler knows of the message it handles. It is a
+// context.Context, which ends when the handler returns, when the caller cancels or
+// its deadline passes, or when a shutdown runs out of time. It may be passed to
+// other goroutines, and is never reused.
+type Context struct {
+	cell *cell
+	msg  any
+	req  request // nil for a tell
+	done bool    // req has its outcome; the handler's goroutine's own
+	meta *meta   // nil: no sender and no trace
+	mine *meta   // what messages sent from here carry; made on demand
+
+	mu     sync.Mutex // guards what follows
+	inner  context.Context
+	cancel context.CancelCauseFunc
+	ended  bool
+}
+
+// meta is what travels beside a message within a system.
+type meta struct {
+	sender Ref
+	trace  rpc.Trace
+}
+
+// request is a message whose sender waits for an outcome: *ask[R] or *rpc.Inbound.
+type request interface {
+	Start() bool // false: it must not run, and has its outcome
+	Refuse(*rpc.Error)
+	Fail(*rpc.Error)
+	Deadline() (time.Time, bool)
+	OnCancel(func())
+}
+
+// System is the system that the actor lives in.
+func (c *Context) System() *System { return c.cell.self.sys }
+
+// Self is the actor itself.
+func (c *Context) Self() Ref { return Ref{to: c.cell.self} }
+
+// Sender is the actor that sent the message, or the zero Ref if none did.
+func (c *Context) Sender() Ref {
+	if c.meta == nil {
+		return Ref{}
+	}
+	return c.meta.sender
+}
+
+// Trace is the W3C trace context that the message came with; zero for none.
+func (c *Context) Trace() rpc.Trace {
+	if c.meta == nil {
+		return rpc.Trace{}
+	}
+	return c.meta.trace
+}
+
+// Message is the message itself, for a Receiver.
+func (c *Context) Message() any { return c.msg }
+
+// Stop ends the actor once the handler has returned. What waits in its mailbox is
+// handed back: requests as Unavailable, tells as dead letters.
+func (c *Context) Stop() { c.cell.stop() }
+
+// Reply answers the request being handled, once, for a Receiver. The error says that
+// there is nothing to answer, or that v cannot be the answer.
+func (c *Context) Reply(v any) error {
+	if c.req == nil || c.done {
+		return rpc.Errorf(rpc.Invalid, rpc.HasRun, "nobody waits for a reply to this message")
+	}
+	var err error
+	switch r := c.req.(type) {
+	case *rpc.Inbound:
+		err = c.System().reply(r, v)
+	case interface{ answer(any) error }:
+		err = r.answer(v)
+	}
+	c.done = err == nil
+	return err
+}
+
+// finish ends the message after its handler returned err.
+func (c *Context) finish(err error) {
+	switch waits := c.req != nil && !c.done; {
+	case waits && err != nil:
+		c.req.Fail(rpc.HandlerError(err))
+	case waits:
+		c.req.Fail(rpc.Errorf(rpc.Failed, rpc.HasRun, "the handler did not answer"))
+	case err != nil:
+		c.System().handlerFailed(c, err)
+	}
+	c.done = true
+}
+
+// outgoing is what messages sent from this handler carry.
+func (c *Context) outgoing() *meta {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mine == nil {
+		c.mine = &meta{sender: c.Self(), trace: c.Trace()}
+	}
+	return c.mine
+}
+
+// live returns the context proper, made on first use: most handlers never look.
+func (c *Context) live() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.inner != nil {
+		return c.inner
+	}
+	ctx := c.System().ctx
+	var stop context.CancelFunc
+	if c.req != nil {
+		if at, ok := c.req.Deadline(); ok {
+			ctx, stop = context.WithDeadline(ctx, at)
+		}
+	}
+	inner, cancel := context.WithCancelCause(ctx)
+	c.inner = inner
+	c.cancel = func(cause error) {
+		cancel(cause)
+		if stop != nil {
+			stop()
+		}
+	}
+	if c.ended {
+		c.cancel(context.Canceled)
+	} else if c.req != nil {
+		c.req.OnCancel(func() { cancel(rpc.Errorf(rpc.Canceled, rpc.HasRun, "the caller gave up")) })
+	}
+	return c.inner
+}
+
+// end ends the context when the handler has returned.
+func (c *Context) end() {
+	c.mu.Lock()
+	c.ended = true
+	cancel := c.cancel
+	c.mu.Unlock()
+	if cancel != nil {
+		cancel(context.Canceled)
+	}
+}
+
+// Deadline is when the request ends for its caller; a tell has none.
+func (c *Context) Deadline() (time.Time, bool) {
+	if c.req == nil {
+		return time.Time{}, false
+	}
+	return c.req.Deadline()
+}
+
+// Done is part of context.Context.
+func (c *Context) Done() <-chan struct{} { return c.live().Done() }
+
+// Err is part of context.Context.
+func (c *Context) Err() error { return c.live().Err() }
+
+// AfterFunc lets context.WithTimeout and its like follow this context without a
+// goroutine of their own.
+func (c *Context) AfterFunc(f func()) (stop func() bool) { return context.AfterFunc(c.live(), f) }
+
+// Value finds the trace context; actors have no other values.
+func (c *Context) Value(key any) any {
+	switch key.(type) {
+	case contextKey:
+		return c
+	}
+	if t := c.Trace(); t != (transport.Trace{}) && rpc.IsTraceKey(key) {
+		return t
+	}
+	return nil
+}
+
+type contextKey struct{}
+
+// handling returns the handler's context that ctx is or descends from, or nil.
+func handling(ctx context.Context) *Context {
+	if c, ok := ctx.(*Context); ok {
+		return c
+	}
+	c, _ := ctx.Value(contextKey{}).(*Context)
+	return c
+}
+
+// metaOf is what a message sent under ctx carries; nil for nothing.
+func metaOf(ctx context.Context, from *Context) *meta {
+	if from != nil {
+		return from.outgoing()
+	}
+	if t := rpc.TraceOf(ctx); t != (rpc.Trace{}) {
+		return &meta{trace: t}
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package actor
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/tandem-go/tandem/rpc/codec"
+)
+
+// Kind is a typed description of an actor: how to make its state, and which messages
+// it handles. A Kind is immutable and may be used by any number of systems.
+type Kind struct {
+	name     string
+	make     func() any
+	handlers map[reflect.Type]*handler
+	receiver bool // the state is a Receiver, which gets what no handler takes
+	byName   bool // KindNamed: a stand-in that Spawn looks up
+}
+
+// Name is the kind's name in the cluster.
+func (k *Kind) Name() string { return k.name }
+
+// handler runs one message type.
+type handler struct {
+	typ    reflect.Type
+	reply  reflect.Type // nil if it answers nothing
+	decode func(codec.Codec, []byte) (any, error)
+	run    func(state any, c *Context, msg any) // nil: the Receiver gets it
+}
+
+// Handler is one message type that actors with state S handle. Handle, Answer and
+// Accepts make them.
+type Handler[S any] struct{ h *handler }
+
+// Define describes a kind of actor. name is unique among the kinds of a system;
+// newState is called once for each actor, and again when it is restarted after a
+// panic.
+//
+// It panics, at the program's start, if two handlers are for one message, if a
+// message that declares a reply has one that answers nothing, or if there is no name
+// or no state.
+func Define[S any](name string, newState func() S, handlers ...Handler[S]) *Kind {
+	k := &Kind{name: name, handlers: map[reflect.Type]*handler{}}
+	errs := []error{validActorName(name)}
+	if newState == nil {
+		errs = append(errs, errors.New("no function that makes its state"))
+	}
+	k.make = func() any { return newState() }
+	_, k.receiver = reflect.Zero(reflect.TypeFor[S]()).Interface().(Receiver)
+	for _, h := range handlers {
+		if k.handlers[h.h.typ] != nil {
+			errs = append(errs, fmt.Errorf("two handlers for message %v", h.h.typ))
+		}
+		if h.h.run != nil && h.h.reply == nil && h.h.typ.Implements(reflect.TypeFor[question]()) {
+			errs = append(errs, fmt.Errorf("message %v declares a reply: use Answer, not Handle", h.h.typ))
+		}
+		if h.h.run == nil && !k.receiver {
+			errs = append(errs, fmt.Errorf("Accepts[%v], but the state has no Receive method", h.h.typ))
+		}
+		k.handlers[h.h.typ] = h.h
+	}
+	if err := errors.Join(errs...); err != nil {
+		panic(fmt.Sprintf("actor.Define(%q): %v", name, err))
+	}
+	return k
+}
+
+// Handle makes a handler of a method that answers nothing. An error that it returns
+// is logged and counted, and reaches nobody.
+func Handle[S, M any](fn func(S, *Context, M) error) Handler[S] {
+	return Handler[S]{&handler{
+		typ:    reflect.TypeFor[M](),
+		decode: decoder[M],
+		run: func(state any, c *Context, msg any) {
+			c.finish(fn(state.(S), c, msg.(M)))
+		},
+	}}
+}
+
+// Answer makes a handler of a method that answers a message. An error that it
+// returns reaches the caller as an *rpc.Error that says that the handler ran.
+func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Handler[S] {
+	return Handler[S]{&handler{
+		typ:    reflect.TypeFor[M](),
+		reply:  reflect.TypeFor[R](),
+		decode: decoder[M],
+		run: func(state any, c *Context, msg any) {
+			r, err := fn(state.(S), c, msg.(M))
+			if err == nil && c.req != nil {
+				if a, ok := c.req.(*ask[R]); ok { // local: no boxing of the reply
+					a.end(r, nil)
+					return
+				}
+				err = c.Reply(r)
+			}
+			if c.req == nil && err == nil { // told, not asked
+				return
+			}
+			c.finish(err)
+		},
+	}}
+}
+
+// Accepts registers a message type that the Receive method of state S takes, so that
+// it can be decoded when another node sends it.
+func Accepts[S Receiver, M any]() Handler[S] {
+	return Handler[S]{&handler{typ: reflect.TypeFor[M](), decode: decoder[M]}}
+}
+
+func decoder[M any](c codec.Codec, body []byte) (any, error) {
+	var m M
+	err := c.Decode(body, &m)
+	return m, err
+}
+
+// Receiver is the untyped way to be an actor: for behaviours, and for messages whose
+// type is not known beforehand. A state with this method gets every message that no
+// handler of its kind takes. It answers with Context.Reply.
+type Receiver interface {
+	Receive(c *Context) error
+}
+
+// KindNamed stands for the kind of that name in Config.Kinds. A handler that spawns
+// its own kind needs it: naming the kind's variable there would be an
+// initialisation cycle.
+func KindNamed(name string) *Kind { return &Kind{name: name, byName: true} }

@@ -1,0 +1,235 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tandem-go/tandem/registry"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// members keeps this node's record in the registry, and a picture of the others'.
+type members struct {
+	sys   *System
+	turn  atomic.Uint64 // of the instances of services
+	owned sync.WaitGroup
+	ctx   context.Context
+	stop  context.CancelFunc
+
+	mu    sync.Mutex               // guards what follows
+	mine  registry.Node            // what is, or should be, registered
+	nodes map[string]registry.Node // the others
+	left  bool
+}
+
+func newMembers(s *System) *members {
+	m := &members{sys: s, nodes: map[string]registry.Node{},
+		mine: registry.Node{Name: s.cfg.Name, Epoch: s.epoch, Addrs: map[string]string{}, Services: map[string][]string{}}}
+	m.ctx, m.stop = context.WithCancel(context.Background())
+	return m
+}
+
+// join starts the transports and makes the node known.
+func (s *System) join() error {
+	ctx, cancel := context.WithTimeout(context.Background(), DefaultStartWait)
+	defer cancel()
+	cfg := rpc.Config{Cluster: s.cfg.Cluster, Name: s.cfg.Name, Epoch: s.epoch, Transports: s.cfg.Transports, Roads: s.cfg.Roads,
+		Resolve: s.members.resolve, Principals: s.cfg.Principals, Handler: server{s}, Logger: s.log, OnEvent: s.rpcEvent}
+	if s.cfg.Tune != nil {
+		s.cfg.Tune(&cfg)
+	}
+	s.node = rpc.NewNode(cfg)
+	addrs, err := s.node.Start(ctx)
+	if err == nil {
+		if err = s.members.register(ctx, addrs); err != nil {
+			s.node.Close()
+		}
+	}
+	return err
+}
+
+func (m *members) register(ctx context.Context, addrs map[string]string) error {
+	reg := m.sys.cfg.Registry
+	m.mu.Lock()
+	m.mine.Addrs = addrs
+	record := m.mine.Clone()
+	m.mu.Unlock()
+	if err := reg.Register(ctx, record); err != nil {
+		return fmt.Errorf("actor: registering node %s: %w", record.Name, err)
+	}
+	changes, err := reg.Watch(m.ctx)
+	if err != nil {
+		return errors.Join(fmt.Errorf("actor: watching the registry: %w", err), reg.Deregister(ctx, record.Name, record.Epoch))
+	}
+	m.owned.Go(func() { m.follow(changes) })
+	if lease := reg.Lease(); lease > 0 {
+		m.owned.Go(func() { m.renew(lease / 3) })
+	}
+	return nil
+}
+
+// follow keeps the picture of the other nodes.
+func (m *members) follow(changes <-chan registry.Event) {
+	for e := range changes {
+		if e.Node.Name == m.sys.cfg.Name {
+			continue
+		}
+		m.mu.Lock()
+		switch e.Change {
+		case registry.Joined, registry.Updated:
+			m.nodes[e.Node.Name] = e.Node
+		default:
+			delete(m.nodes, e.Node.Name)
+		}
+		m.mu.Unlock()
+		switch e.Change {
+		case registry.Joined:
+			m.sys.event(Event{Type: NodeJoined, Peer: e.Node.Name})
+		case registry.Left, registry.Expired:
+			m.sys.event(Event{Type: NodeLeft, Peer: e.Node.Name})
+		}
+	}
+}
+
+// renew keeps the lease of this node's name, and claims it again if it was lost.
+func (m *members) renew(every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	reg := m.sys.cfg.Registry
+	for {
+		select {
+		case <-m.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		ctx, cancel := context.WithTimeout(m.ctx, every)
+		err := reg.Renew(ctx, m.sys.cfg.Name, m.sys.epoch)
+		if errors.Is(err, registry.ErrLost) {
+			err = m.publish(ctx)
+		}
+		cancel()
+		switch {
+		case err == nil || m.ctx.Err() != nil:
+		case errors.Is(err, registry.ErrTaken):
+			m.sys.log.Error("another process holds this node's name", "err", err)
+			m.sys.event(Event{Type: NameTaken, Peer: m.sys.cfg.Name, Err: err})
+		default:
+			m.sys.log.Warn("the lease of this node's name was not renewed", "err", err)
+		}
+	}
+}
+
+// publish writes this node's record as it is now.
+func (m *members) publish(ctx context.Context) error {
+	m.mu.Lock()
+	record, left := m.mine.Clone(), m.left
+	m.mu.Unlock()
+	if left || m.sys.node == nil {
+		return nil
+	}
+	return m.sys.cfg.Registry.Register(ctx, record)
+}
+
+// expose makes an actor an instance of a service.
+func (m *members) expose(service, actor string) error {
+	m.mu.Lock()
+	m.mine.Services[service] = append(m.mine.Services[service], actor)
+	m.mu.Unlock()
+	ctx, cancel := context.WithTimeout(m.ctx, DefaultStartWait)
+	defer cancel()
+	return m.publish(ctx)
+}
+
+// withdraw takes it out again.
+func (m *members) withdraw(service, actor string) {
+	m.mu.Lock()
+	rest := slices.DeleteFunc(m.mine.Services[service], func(a string) bool { return a == actor })
+	if m.mine.Services[service] = rest; len(rest) == 0 {
+		delete(m.mine.Services, service)
+	}
+	m.mu.Unlock()
+	m.owned.Go(func() {
+		ctx, cancel := context.WithTimeout(m.ctx, DefaultStartWait)
+		defer cancel()
+		if err := m.publish(ctx); err != nil && m.ctx.Err() == nil {
+			m.sys.log.Warn("the registry was not told that an actor has gone", "service", service, "actor", actor, "err", err)
+		}
+	})
+}
+
+// resolve says where a node is.
+func (m *members) resolve(ctx context.Context, node string) (rpc.Place, error) {
+	n, err := m.sys.cfg.Registry.Lookup(ctx, node)
+	switch {
+	case errors.Is(err, registry.ErrNotFound):
+		return rpc.Place{}, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no node %s in the registry", node)
+	case err != nil:
+		return rpc.Place{}, err
+	}
+	return rpc.Place{Epoch: n.Epoch, Addrs: n.Addrs}, nil
+}
+
+// instance picks an actor for a service's target, in turn; another target is
+// returned as it is.
+func (s *System) instance(t *target) (*target, error) {
+	if t.addr.node != anyNode {
+		return t, nil
+	}
+	a, ok := s.members.pick(t.addr.name)
+	if !ok {
+		return t, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no instance of service %s", t.addr.name)
+	}
+	return s.refs.target(s, a), nil
+}
+
+func (m *members) pick(service string) (address, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := len(m.mine.Services[service])
+	for _, node := range m.nodes {
+		n += len(node.Services[service])
+	}
+	if n == 0 {
+		return address{}, false
+	}
+	i := int(m.turn.Add(1) % uint64(n))
+	names := make([]string, 0, len(m.nodes)+1)
+	for name := range m.nodes {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, a := range m.mine.Services[service] {
+		if i--; i < 0 {
+			return address{a, m.sys.cfg.Name}, true
+		}
+	}
+	for _, name := range names {
+		for _, a := range m.nodes[name].Services[service] {
+			if i--; i < 0 {
+				return address{a, name}, true
+			}
+		}
+	}
+	return address{}, false
+}
+
+// leave takes this node out of the registry.
+func (m *members) leave(ctx context.Context) error {
+	m.mu.Lock()
+	m.left = true
+	m.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, DefaultStartWait)
+	defer cancel()
+	return m.sys.cfg.Registry.Deregister(ctx, m.sys.cfg.Name, m.sys.epoch)
+}
+
+// close ends the goroutines.
+func (m *members) close() {
+	m.stop()
+	m.owned.Wait()
+}

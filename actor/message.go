@@ -1,0 +1,118 @@
+package actor
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport"
+)
+
+// Returns declares the reply type of a message that embeds it:
+//
+//	type Balance struct{ actor.Returns[int64] }
+//
+// Call and Ask infer the type from it, and a handler with another result type does
+// not compile.
+type Returns[R any] struct{}
+
+func (Returns[R]) returns(R) {}
+
+// Question is satisfied by the messages that embed Returns[R].
+type Question[R any] interface{ returns(R) }
+
+// question recognises any Question, whatever its reply type.
+type question interface{ isQuestion() }
+
+func (Returns[R]) isQuestion() {}
+
+// WireNamer gives a message type its name on the wire. Without it the name is the
+// import path and the type's name. A type of package main must have one to be sent
+// to another node, because every program has a package main.
+type WireNamer interface{ WireName() string }
+
+// messageType is what a system knows of a type that travels.
+type messageType struct {
+	name string
+	id   uint64
+	err  error // why it cannot travel
+}
+
+// typeTable holds the types that a system has seen, by Go type and by id.
+type typeTable struct {
+	byType sync.Map // reflect.Type → *messageType
+
+	mu    sync.Mutex        // guards what follows
+	names map[uint64]string // registered ids
+}
+
+// of returns what is known of a type, registering it first if nobody has.
+func (t *typeTable) of(typ reflect.Type) *messageType {
+	if m, ok := t.byType.Load(typ); ok {
+		return m.(*messageType)
+	}
+	name, err := wireName(typ)
+	m := &messageType{name: name, id: transport.TypeID(name), err: err}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.names == nil {
+		t.names = map[uint64]string{}
+	}
+	switch other, taken := t.names[m.id]; {
+	case err != nil:
+	case taken && other != name || m.id == 0:
+		m.err = rpc.Errorf(rpc.Invalid, rpc.NotRun, "types %q and %q have the same id: give one of them another WireName", name, other)
+	default:
+		t.names[m.id] = name
+	}
+	actual, _ := t.byType.LoadOrStore(typ, m)
+	return actual.(*messageType)
+}
+
+// nameOf returns the name of a type id that has been seen, for error texts.
+func (t *typeTable) nameOf(id uint64) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if name, ok := t.names[id]; ok {
+		return name
+	}
+	return fmt.Sprintf("unknown type %016x", id)
+}
+
+// wireName returns the name of a type on the wire.
+func wireName(t reflect.Type) (string, error) {
+	if n, ok := reflect.Zero(t).Interface().(WireNamer); ok && t.Kind() != reflect.Pointer {
+		return n.WireName(), nil
+	}
+	if t.Name() != "" {
+		name := t.Name()
+		if t.PkgPath() != "" {
+			name = t.PkgPath() + "." + name
+		}
+		if t.PkgPath() == "main" || strings.Contains(name, "[main.") || strings.Contains(name, ",main.") {
+			return name, rpc.Errorf(rpc.Invalid, rpc.NotRun, "type %s is of package main: give it a method WireName() string to send it to another node", name)
+		}
+		return name, nil
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		elem, err := wireName(t.Elem())
+		return "*" + elem, err
+	case reflect.Slice:
+		elem, err := wireName(t.Elem())
+		return "[]" + elem, err
+	case reflect.Array:
+		elem, err := wireName(t.Elem())
+		return fmt.Sprintf("[%d]%s", t.Len(), elem), err
+	case reflect.Map:
+		key, err := wireName(t.Key())
+		elem, err2 := wireName(t.Elem())
+		if err == nil {
+			err = err2
+		}
+		return "map[" + key + "]" + elem, err
+	}
+	return t.String(), nil
+}

@@ -1,0 +1,218 @@
+package actor
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// send encodes a request and sends it to another node.
+func send[M Question[R], R any](ctx context.Context, from *Context, t *target, m M, opts []rpc.Option) (*rpc.Promise[R], *rpc.Call, error) {
+	s := t.sys
+	want := s.types.of(reflect.TypeFor[R]())
+	req, err := s.request(ctx, from, t, m, reflect.TypeFor[M](), opts)
+	if err == nil {
+		err = want.err
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	p := rpc.NewPromise(func(r *rpc.Reply) (R, error) {
+		var v R
+		err := s.decodeReply(r, want, &v)
+		return v, err
+	})
+	call, err := s.node.Do(ctx, req, p)
+	return p, call, err
+}
+
+// request is the remote form of a message.
+func (s *System) request(ctx context.Context, from *Context, t *target, m any, typ reflect.Type, opts []rpc.Option) (rpc.Request, error) {
+	if s.node == nil {
+		return rpc.Request{}, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "send to %v: the system has no Transports", t.addr)
+	}
+	if from == nil && s.draining.Load() {
+		return rpc.Request{}, errShutdown
+	}
+	mt := s.types.of(typ)
+	if mt.err != nil {
+		return rpc.Request{}, mt.err
+	}
+	o := rpc.Apply(opts)
+	if o.Codec == nil {
+		o.Codec = s.cfg.Codec
+	}
+	body, err := o.Codec.Append(nil, m)
+	if err != nil {
+		return rpc.Request{}, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "encoding message %s: %w", mt.name, err)
+	}
+	r := rpc.Request{Node: t.addr.node, Target: t.addr.name, TypeID: mt.id, Codec: o.Codec.ID(), Body: body,
+		Headers: o.Headers, Deadline: s.deadline(ctx), Acked: o.Acked}
+	if from != nil {
+		r.Sender, r.Trace = from.cell.self.addr.String(), from.Trace()
+	} else {
+		r.Trace = rpc.TraceOf(ctx)
+	}
+	return r, nil
+}
+
+// decodeReply decodes a reply of the expected type into v.
+func (s *System) decodeReply(r *rpc.Reply, want *messageType, v any) error {
+	if r.TypeID != want.id {
+		return rpc.Errorf(rpc.WrongReply, rpc.HasRun, "node %s replied with %s, not %s", r.Node, s.types.nameOf(r.TypeID), want.name)
+	}
+	c, err := s.codecs.ByID(r.Codec)
+	if err == nil {
+		err = c.Decode(r.Body, v)
+	}
+	if err != nil {
+		return rpc.Errorf(rpc.Undecodable, rpc.HasRun, "reply from node %s: %w", r.Node, err)
+	}
+	return nil
+}
+
+// reply encodes v as the outcome of a request from another node.
+func (s *System) reply(in *rpc.Inbound, v any) error {
+	mt := s.types.of(reflect.TypeOf(v))
+	c, err := s.codecs.ByID(in.Codec)
+	if err == nil {
+		err = mt.err
+	}
+	var body []byte
+	if err == nil {
+		body, err = c.Append(nil, v)
+	}
+	if err != nil {
+		return rpc.Errorf(rpc.Undecodable, rpc.HasRun, "encoding the reply: %w", err)
+	}
+	in.Reply(mt.id, in.Codec, body)
+	return nil
+}
+
+// tell sends a one-way message that is not simply for an actor that lives here.
+func (s *System) tell(ctx context.Context, from *Context, t *target, m any, typ reflect.Type, opts []rpc.Option) error {
+	t, err := s.instance(t)
+	if err != nil {
+		s.deadLetter(DeadLetter{To: t.addr.String(), Type: typ.String(), Reason: err})
+		return nil
+	}
+	if c := t.cell.Load(); c != nil { // Acked adds nothing here: put returns once it is in the mailbox
+		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from)})
+	}
+	if t.addr.node == s.cfg.Name {
+		s.handBack(t.addr, item{msg: m, meta: metaOf(ctx, from)}, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr))
+		return nil
+	}
+	r, err := s.request(ctx, from, t, m, typ, opts)
+	if err != nil {
+		return err
+	}
+	if !r.Acked {
+		return s.node.Tell(ctx, r)
+	}
+	p := rpc.NewPromise(func(*rpc.Reply) (struct{}, error) { return struct{}{}, nil })
+	call, err := s.node.Do(ctx, r, p)
+	if err != nil {
+		return err
+	}
+	if !p.Future().Wait(ctx.Done(), nil) {
+		e := rpc.FromContext(ctx, rpc.Unknown)
+		call.GiveUp(e.Code, e.Message)
+	}
+	_, err = p.Future().Await(context.Background())
+	return err
+}
+
+// server is the system as an rpc.Handler.
+type server struct{ s *System }
+
+// HandleRequest puts a request from another node into its actor's mailbox.
+func (v server) HandleRequest(in *rpc.Inbound) {
+	s := v.s
+	if s.draining.Load() {
+		in.Refuse(errShutdown)
+		return
+	}
+	if err := s.deliver(in, !in.Acked); err != nil {
+		in.Refuse(err)
+	}
+}
+
+// HandleTell puts a one-way message from another node into its actor's mailbox.
+func (v server) HandleTell(in *rpc.Inbound) {
+	if err := v.s.deliver(in, false); err != nil {
+		v.s.handBack(address{in.Target, v.s.cfg.Name}, item{msg: in}, err)
+	}
+}
+
+// deliver parks a message in its actor's mailbox; asked says that an outcome is due
+// when it was handled. It never blocks.
+func (s *System) deliver(in *rpc.Inbound, asked bool) *rpc.Error {
+	c := s.refs.live(in.Target)
+	if c == nil {
+		return rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %s on node %s", in.Target, s.cfg.Name)
+	}
+	it := item{msg: in}
+	if asked {
+		it.req = in
+	} else if in.Acked {
+		if c.kind.handlerOf(s, in.TypeID) == nil {
+			return rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for messages of %s", c.kind.name, s.types.nameOf(in.TypeID))
+		}
+		it.msg = in.AsTell()
+	}
+	if in.Sender != "" || in.Trace != (rpc.Trace{}) {
+		it.meta = &meta{trace: in.Trace}
+		if a, err := parseAddress(in.Sender); err == nil {
+			it.meta.sender = Ref{to: s.refs.target(s, address{strings.Clone(a.name), strings.Clone(a.node)})}
+		}
+	}
+	p, err := c.box.Park(it)
+	if err != nil {
+		return putError(err)
+	}
+	if in.Acked && in.Start() {
+		in.Reply(0, 0, nil)
+	}
+	c.accepted(p)
+	return nil
+}
+
+// learn makes the table of a kind's handlers by type id.
+func (s *System) learn(k *Kind) any {
+	byID := make(map[uint64]*handler, len(k.handlers))
+	for typ, h := range k.handlers {
+		byID[s.types.of(typ).id] = h
+	}
+	actual, _ := s.kindTypes.LoadOrStore(k, byID)
+	return actual
+}
+
+// handBack ends a message that no handler runs: a request gets the error, a tell
+// becomes a dead letter.
+func (s *System) handBack(to address, it item, err *rpc.Error) {
+	if it.req != nil {
+		it.req.Refuse(err)
+		return
+	}
+	d := DeadLetter{To: to.String(), Type: fmt.Sprintf("%T", it.msg), Reason: err}
+	if it.meta != nil {
+		d.From = it.meta.sender.String()
+	}
+	if in, ok := it.msg.(*rpc.Inbound); ok {
+		d.Type = s.types.nameOf(in.TypeID)
+		if d.From == "" {
+			d.From = "@" + in.From()
+		}
+	}
+	s.deadLetter(d)
+}
+
+// handlerFailed takes note of an error that reaches nobody.
+func (s *System) handlerFailed(c *Context, err error) {
+	s.stats.failed.Add(1)
+	s.log.Warn("the handler of a one-way message failed", "actor", c.cell.self.addr.String(), "message", fmt.Sprintf("%T", c.msg), "err", err)
+}

@@ -1,0 +1,358 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+	"weak"
+
+	"github.com/google/uuid"
+
+	"github.com/tandem-go/tandem/mailbox"
+	"github.com/tandem-go/tandem/registry"
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/rpc/codec"
+	"github.com/tandem-go/tandem/transport"
+)
+
+// Defaults of Config.
+const (
+	DefaultCluster   = "tandem"
+	DefaultTimeout   = 30 * time.Second // of a call whose context has no deadline
+	DefaultSendWait  = 5 * time.Second  // of a handler for room in a mailbox
+	DefaultStartWait = 10 * time.Second // of NewSystem for transports and registry
+	DefaultLinger    = 5 * time.Second  // of Shutdown for the acks of replies it has given
+)
+
+// Config describes a system. Its zero value, with a Name, is one that talks to no
+// other node.
+type Config struct {
+	Name       string                // the node's name, unique in the cluster; empty only without Transports: "local"
+	Cluster    string                // default "tandem"
+	Transports []transport.Transport // roads to other nodes; they need a Registry
+	Registry   registry.Registry
+	Roads      rpc.RoadPolicy // default rpc.DirectFirst
+	Kinds      []*Kind        // what KindNamed can name
+	Logger     *slog.Logger   // default slog.Default
+	Codec      codec.Codec    // of outgoing messages; default msgpack
+	Codecs     []codec.Codec  // further ones to understand, beside msgpack, JSON and raw
+	Limits     codec.Limits   // of decoding
+
+	Timeout    time.Duration                       // of a call whose context has no deadline; default 30 s
+	SendWait   time.Duration                       // of a handler for room in a mailbox; default 5 s
+	Linger     time.Duration                       // of Shutdown for acks; default 5 s
+	Principals func(road, principal string) string // one name for one peer on all roads; default: the principal itself
+	Tune       func(*rpc.Config)                   // the limits of the remote side, before it starts; nil: defaults
+}
+
+// validate fills in defaults and returns everything that is wrong, joined.
+func (c *Config) validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("actor: "+format, args...)) }
+	if c.Name == "" && len(c.Transports) == 0 {
+		c.Name = "local"
+	}
+	if c.Cluster == "" {
+		c.Cluster = DefaultCluster
+	}
+	for what, name := range map[string]string{"Config.Name": c.Name, "Config.Cluster": c.Cluster} {
+		if err := transport.ValidName(what, name); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(c.Transports) > 0 && c.Registry == nil {
+		bad("Config.Transports without Config.Registry: nobody would find anybody (static.New() serves a fixed list)")
+	}
+	if len(c.Transports) == 0 && c.Registry != nil {
+		bad("Config.Registry without Config.Transports: there is no road to take")
+	}
+	roads := map[string]bool{}
+	for i, t := range c.Transports {
+		switch {
+		case t == nil:
+			bad("Config.Transports[%d] is nil", i)
+		case roads[t.Road()]:
+			bad("Config.Transports: two roads named %q", t.Road())
+		default:
+			roads[t.Road()] = true
+		}
+	}
+	if !c.Roads.Valid() {
+		bad("Config.Roads: no such policy: %d", c.Roads)
+	}
+	kinds := map[string]bool{}
+	for i, k := range c.Kinds {
+		switch {
+		case k == nil:
+			bad("Config.Kinds[%d] is nil", i)
+		case k.byName:
+			bad("Config.Kinds[%d] is KindNamed(%q): it needs the kind itself", i, k.name)
+		case kinds[k.name]:
+			bad("Config.Kinds: two kinds named %q", k.name)
+		default:
+			kinds[k.name] = true
+		}
+	}
+	for _, d := range []struct {
+		name string
+		v    *time.Duration
+		def  time.Duration
+	}{{"Timeout", &c.Timeout, DefaultTimeout}, {"SendWait", &c.SendWait, DefaultSendWait}, {"Linger", &c.Linger, DefaultLinger}} {
+		if *d.v < 0 {
+			bad("Config.%s is negative: %v", d.name, *d.v)
+		} else if *d.v == 0 {
+			*d.v = d.def
+		}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Codec == nil {
+		c.Codec = codec.Msgpack(c.Limits)
+	}
+	return errors.Join(errs...)
+}
+
+// System is one node: the actors that live in a process, and its roads to the other
+// nodes of the cluster. Several may live in one process. All methods may be called
+// concurrently.
+type System struct {
+	cfg     Config
+	epoch   string
+	log     *slog.Logger
+	types   typeTable
+	codecs  *codec.Set
+	kinds   map[string]*Kind
+	refs    refTable
+	node    *rpc.Node // nil without Transports
+	members *members
+	stats   counters
+	events  feed[Event]
+	letters feed[DeadLetter]
+
+	kindTypes sync.Map // *Kind → map[uint64]*handler, the types it takes by id
+
+	ctx      context.Context // parent of all handlers' contexts
+	cancel   context.CancelCauseFunc
+	draining atomic.Bool
+	busy     atomic.Int64  // actors with a run loop
+	quiet    chan struct{} // a token when busy fell to 0 while draining
+	down     chan struct{} // closed when Shutdown is over
+	downErr  error         // its result, set before down is closed
+}
+
+// refTable finds targets by address; see ref.go.
+type refTable struct {
+	mu     sync.RWMutex // guards what follows
+	actors map[string]*target
+	weak   map[address]weak.Pointer[target]
+}
+
+// NewSystem starts a system: its transports accept, and it has claimed its name in
+// the registry, when NewSystem returns. An error lists everything that is wrong with
+// cfg, or says what could not be started; nothing is left behind then.
+func NewSystem(cfg Config) (*System, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	s := &System{cfg: cfg, epoch: uuid.NewString(), log: cfg.Logger.With("node", cfg.Name), kinds: map[string]*Kind{},
+		refs:  refTable{actors: map[string]*target{}, weak: map[address]weak.Pointer[target]{}},
+		quiet: make(chan struct{}, 1), down: make(chan struct{})}
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	s.members = newMembers(s)
+	var err error
+	if s.codecs, err = codecSet(cfg); err != nil {
+		return nil, err
+	}
+	for _, k := range cfg.Kinds {
+		s.kinds[k.name] = k
+		for typ := range k.handlers {
+			if err := s.types.of(typ).err; err != nil && len(cfg.Transports) > 0 {
+				s.log.Warn("a message type of this kind cannot come from another node", "kind", k.name, "err", err)
+			}
+		}
+	}
+	if len(cfg.Transports) == 0 {
+		return s, nil
+	}
+	if err := s.join(); err != nil {
+		s.cancel(err)
+		return nil, err
+	}
+	return s, nil
+}
+
+// codecSet is what a system understands: the three standard ones and the user's own.
+func codecSet(cfg Config) (*codec.Set, error) {
+	all := map[uint8]codec.Codec{}
+	for _, c := range []codec.Codec{codec.Msgpack(cfg.Limits), codec.JSON(cfg.Limits), codec.Raw(cfg.Limits), cfg.Codec} {
+		all[c.ID()] = c
+	}
+	list := append([]codec.Codec(nil), cfg.Codecs...)
+	for id, c := range all {
+		for _, own := range cfg.Codecs {
+			if own.ID() == id {
+				return nil, fmt.Errorf("actor: Config.Codecs: %s has the id of %s", own.Name(), c.Name())
+			}
+		}
+		list = append(list, c)
+	}
+	return codec.NewSet(list...)
+}
+
+// Name is the node's name, Epoch the random id of this start of it.
+func (s *System) Name() string  { return s.cfg.Name }
+func (s *System) Epoch() string { return s.epoch }
+
+// ErrNameTaken is the error of a Spawn under the name of a live actor.
+var ErrNameTaken = errors.New("actor: a live actor has this name")
+
+// SpawnOption changes one actor.
+type SpawnOption func(*spawn)
+
+type spawn struct {
+	box     *mailbox.Config
+	service string
+}
+
+// Mailbox sets the actor's mailbox: its capacity, and what happens when it is full.
+func Mailbox(c mailbox.Config) SpawnOption { return func(s *spawn) { s.box = &c } }
+
+// Expose makes the actor an instance of a service, which System.Service reaches from
+// every node.
+func Expose(service string) SpawnOption { return func(s *spawn) { s.service = service } }
+
+// Spawn starts an actor of a kind under a name that no live actor of this system
+// has, else ErrNameTaken; an empty name picks a random one. The actor lives until it
+// is stopped.
+func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error) {
+	var o spawn
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if name == "" {
+		name = uuid.NewString()
+	} else if err := validActorName(name); err != nil {
+		return Ref{}, err
+	}
+	if kind == nil {
+		return Ref{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "Spawn(%q) of no kind", name)
+	}
+	if kind.byName {
+		known := s.kinds[kind.name]
+		if known == nil {
+			return Ref{}, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no kind named %q in Config.Kinds", kind.name)
+		}
+		kind = known
+	}
+	if o.box != nil {
+		if err := o.box.Validate(); err != nil {
+			return Ref{}, err
+		}
+	}
+	if o.service != "" {
+		if err := transport.ValidName("service", o.service); err != nil {
+			return Ref{}, err
+		}
+	}
+	if s.draining.Load() {
+		return Ref{}, errShutdown
+	}
+	state, err := kind.fresh()
+	if err != nil {
+		return Ref{}, err
+	}
+	c := &cell{kind: kind, state: state, service: o.service}
+	c.box.Init(o.box)
+	t := s.refs.enter(s, name, c)
+	if t == nil {
+		return Ref{}, fmt.Errorf("%w: %s", ErrNameTaken, name)
+	}
+	if o.service != "" {
+		if err := s.members.expose(o.service, name); err != nil {
+			c.stop()
+			return Ref{}, err
+		}
+	}
+	return Ref{to: t}, nil
+}
+
+// Stop ends an actor of this system after the message it is handling. What waits in
+// its mailbox is handed back: requests as Unavailable, tells as dead letters. An
+// actor that does not live here is none of its business.
+func (s *System) Stop(r Ref) {
+	if r.Node() != s.cfg.Name {
+		return
+	}
+	if c := s.refs.live(r.Name()); c != nil {
+		c.stop()
+	}
+}
+
+var errShutdown = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the system is shutting down")
+
+// Shutdown drains the system and closes it. It refuses new work from outside, lets
+// actors finish what is in their mailboxes and what that causes, goes on answering
+// copies of requests until the replies are acked (Config.Linger at most), and closes
+// the transports. When ctx ends first, what still waits is handed back, the handlers'
+// contexts end, and the error says so. A second call waits for the first.
+//
+// Handlers that run on after their context has ended are not waited for.
+func (s *System) Shutdown(ctx context.Context) error {
+	if s.draining.Swap(true) {
+		select {
+		case <-s.down:
+			return s.downErr
+		case <-ctx.Done():
+			return rpc.FromContext(ctx, rpc.Unknown)
+		}
+	}
+	var errs []error
+	if s.node != nil {
+		errs = append(errs, s.members.leave(ctx))
+		s.node.Farewell()
+	}
+	for s.busy.Load() > 0 && ctx.Err() == nil {
+		select {
+		case <-s.quiet:
+		case <-ctx.Done():
+		}
+	}
+	if n := s.busy.Load(); n > 0 {
+		errs = append(errs, rpc.Errorf(rpc.Expired, rpc.Unknown, "shutdown ran out of time: %d actors were busy, what waited was handed back", n))
+	}
+	for _, c := range s.refs.all() {
+		if c != nil {
+			c.stop()
+		}
+	}
+	s.cancel(errShutdown)
+	if s.node != nil {
+		linger, cancel := context.WithTimeout(ctx, s.cfg.Linger)
+		if left := s.node.Linger(linger); left > 0 {
+			s.log.Warn("replies were not acked before the system closed", "requests", left)
+		}
+		cancel()
+		errs = append(errs, s.node.Close())
+	}
+	s.members.close()
+	s.events.close()
+	s.letters.close()
+	s.downErr = errors.Join(errs...)
+	close(s.down)
+	return s.downErr
+}
+
+// idle takes note that a run loop has ended.
+func (s *System) idle() {
+	if s.busy.Add(-1) == 0 && s.draining.Load() {
+		select {
+		case s.quiet <- struct{}{}:
+		default:
+		}
+	}
+}

@@ -1,0 +1,203 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/tandem-go/tandem/mailbox"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// Tell sends a one-way message. nil means, on this node, that it is in the actor's
+// mailbox, and for another node that it was handed to a link; with rpc.Acked it is
+// in the mailbox there as well. A message for an actor that does not exist becomes a
+// dead letter, not an error.
+//
+// A full mailbox blocks until ctx ends (or as its policy says); inside a handler for
+// Config.SendWait at most, and not at all if it is the handler's own.
+func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
+	from := handling(ctx)
+	t, err := targetOf(to, from)
+	if err != nil {
+		return err
+	}
+	if c := t.cell.Load(); c != nil && len(opts) == 0 {
+		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from)})
+	}
+	return t.sys.tell(ctx, from, t, m, reflect.TypeFor[M](), opts)
+}
+
+// Call sends a message and waits for its reply, until ctx ends, or Config.Timeout if
+// ctx has no deadline. The error says whether the request ran: see rpc.Ran. When ctx
+// ends, the handler's context ends too.
+func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) (R, error) {
+	var none R
+	from := handling(ctx)
+	t, err := targetOf(to, from)
+	if err != nil {
+		return none, err
+	}
+	if t, err = t.sys.instance(t); err != nil {
+		return none, err
+	}
+	if c := t.cell.Load(); c != nil {
+		if from != nil && from.cell == c {
+			return none, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v calls itself and would wait for ever", t.addr)
+		}
+		return callLocal[M, R](ctx, from, c, m)
+	}
+	if t.addr.node == t.sys.cfg.Name {
+		return none, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr)
+	}
+	p, call, err := send[M, R](ctx, from, t, m, opts)
+	if err != nil {
+		return none, err
+	}
+	if !p.Future().Wait(ctx.Done(), nil) {
+		e := rpc.FromContext(ctx, rpc.Unknown)
+		call.GiveUp(e.Code, e.Message)
+	}
+	return p.Future().Await(context.Background())
+}
+
+// Ask sends a message and returns the future of its reply; it waits only while a
+// mailbox or a window is full. The request ends when ctx does, or after
+// Config.Timeout if ctx has no deadline, whether anybody awaits it or not.
+func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) *rpc.Future[R] {
+	var none R
+	fail := func(err error) *rpc.Future[R] {
+		p := rpc.NewPromise[R](nil)
+		p.Resolve(none, err)
+		return p.Future()
+	}
+	from := handling(ctx)
+	t, err := targetOf(to, from)
+	if err != nil {
+		return fail(err)
+	}
+	if t, err = t.sys.instance(t); err != nil {
+		return fail(err)
+	}
+	if c := t.cell.Load(); c != nil {
+		a := &ask[R]{promise: rpc.NewPromise[R](nil), deadline: t.sys.deadline(ctx)}
+		a.watch(ctx)
+		if err := c.put(ctx, from, item{msg: m, req: a, meta: metaOf(ctx, from)}); err != nil {
+			a.end(none, err)
+		}
+		return a.promise.Future()
+	}
+	if t.addr.node == t.sys.cfg.Name {
+		return fail(rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr))
+	}
+	p, call, err := send[M, R](ctx, from, t, m, opts)
+	if err != nil {
+		return fail(err)
+	}
+	if ctx.Done() != nil {
+		stop := context.AfterFunc(ctx, func() {
+			e := rpc.FromContext(ctx, rpc.Unknown)
+			call.GiveUp(e.Code, e.Message)
+		})
+		p.OnEnd(func() { stop() })
+	}
+	return p.Future()
+}
+
+// callLocal is Call to an actor of this system.
+func callLocal[M Question[R], R any](ctx context.Context, from *Context, c *cell, m M) (R, error) {
+	a := &ask[R]{promise: rpc.NewPromise[R](nil)}
+	var timeout *time.Timer
+	var expired <-chan time.Time
+	if at, ok := ctx.Deadline(); ok {
+		a.deadline = at
+	} else {
+		timeout = timers.Get().(*time.Timer)
+		timeout.Reset(c.self.sys.cfg.Timeout)
+		expired = timeout.C
+	}
+	if err := c.put(ctx, from, item{msg: m, req: a, meta: metaOf(ctx, from)}); err != nil {
+		var none R
+		return none, err
+	}
+	f := a.promise.Future()
+	if !f.Wait(ctx.Done(), expired) {
+		if ctx.Err() != nil {
+			a.giveUp(contextCode(ctx), context.Cause(ctx).Error())
+		} else {
+			a.giveUp(rpc.Expired, "no reply within the system's time-out")
+		}
+	}
+	if timeout != nil {
+		timeout.Stop()
+		timers.Put(timeout)
+	}
+	return f.Await(context.Background())
+}
+
+// timers spares a timer per call. Since Go 1.23 a stopped timer's channel is empty.
+var timers = sync.Pool{New: func() any {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}}
+
+// targetOf finds the system to send with: the ref's own, else the handler's.
+func targetOf(to Ref, from *Context) (*target, error) {
+	switch {
+	case to.to != nil:
+		return to.to, nil
+	case to.IsZero():
+		return nil, rpc.Errorf(rpc.Invalid, rpc.NotRun, "the ref addresses nobody")
+	case from == nil:
+		return nil, rpc.Errorf(rpc.Invalid, rpc.NotRun, "send to %v: %w", to, ErrUnbound)
+	}
+	return from.System().Bind(to).to, nil
+}
+
+// deadline is when a request made under ctx ends.
+func (s *System) deadline(ctx context.Context) time.Time {
+	if at, ok := ctx.Deadline(); ok {
+		return at
+	}
+	return time.Now().Add(s.cfg.Timeout)
+}
+
+// put puts a message into the actor's mailbox. A message that is told to an actor
+// which has stopped meanwhile becomes a dead letter.
+func (c *cell) put(ctx context.Context, from *Context, it item) error {
+	sys := c.self.sys
+	if from == nil && sys.draining.Load() {
+		return errShutdown
+	}
+	p, err := c.box.Offer(it)
+	if errors.Is(err, mailbox.ErrFull) && c.box.Blocks() && (from == nil || from.cell != c) {
+		p, err = c.wait(ctx, from, it)
+	}
+	if err == nil {
+		if p.Wake || p.HasDropped {
+			c.accepted(p)
+		}
+		return nil
+	}
+	e := putError(err)
+	if it.req == nil && e == errStopped {
+		sys.handBack(c.self.addr, it, e)
+		return nil
+	}
+	return e
+}
+
+// wait is put into a full mailbox: bounded even where ctx is not.
+func (c *cell) wait(ctx context.Context, from *Context, it item) (mailbox.Put[item], error) {
+	sys := c.self.sys
+	bound, code := sys.cfg.Timeout, rpc.Expired
+	if from != nil {
+		bound, code = sys.cfg.SendWait, rpc.Overloaded
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, bound, rpc.Errorf(code, rpc.NotRun, "the mailbox of %v was full for %v", c.self.addr, bound))
+	defer cancel()
+	return c.box.Put(ctx, it)
+}

@@ -1,0 +1,37 @@
+package rpc
+
+import (
+	"github.com/tandem-go/tandem/rpc/codec"
+	"github.com/tandem-go/tandem/transport"
+)
+
+// Options are the settings of a single send. Their zero value is the default.
+type Options struct {
+	Acked   bool
+	Codec   codec.Codec // nil: the system's
+	Headers []transport.Header
+}
+
+// Option changes the settings of one send.
+type Option func(*Options)
+
+// Acked makes Tell wait until the message is in the actor's mailbox: nil then means
+// that it is, and an error says whether it may be.
+func Acked() Option { return func(o *Options) { o.Acked = true } }
+
+// WithCodec sends this message in another codec than the system's own; the reply
+// comes in the same.
+func WithCodec(c codec.Codec) Option { return func(o *Options) { o.Codec = c } }
+
+// WithHeader sends a header beside the message. It may be given several times.
+func WithHeader(key, value string) Option {
+	return func(o *Options) { o.Headers = append(o.Headers, transport.Header{Key: key, Value: value}) }
+}
+
+// Apply returns the settings that opts amount to.
+func Apply(opts []Option) (o Options) {
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
+}
