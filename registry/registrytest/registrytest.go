@@ -1,0 +1,244 @@
+// Package registrytest is the suite that every registry must pass. It states in
+// code what [registry.Registry] promises in words.
+package registrytest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/tandem-go/tandem/registry"
+)
+
+// Config says what to test.
+type Config struct {
+	// New returns two clients of one fresh, empty registry, and cleans up after
+	// itself with t.Cleanup. They may be the same. Where claims have a lease it
+	// should be short: the suite waits for some to run out.
+	New func(t *testing.T) (a, b registry.Registry)
+}
+
+// patience is how long the suite waits for something that must happen, beyond any lease.
+const patience = 20 * time.Second
+
+// Run runs the suite.
+func Run(t *testing.T, cfg Config) {
+	for _, c := range []struct {
+		name string
+		test func(*pair)
+	}{
+		{"claim", (*pair).claim},
+		{"clash", (*pair).clash},
+		{"invalid names", (*pair).invalid},
+		{"same epoch registers again", (*pair).again},
+		{"renew", (*pair).renew},
+		{"evict", (*pair).evict},
+		{"an old epoch's end does not hurt its successor", (*pair).successor},
+		{"deregister", (*pair).deregister},
+		{"one of many wins", (*pair).race},
+		{"nodes", (*pair).nodes},
+		{"watch", (*pair).watch},
+		{"watch ends with its ctx", (*pair).watchEnds},
+		{"slow watcher", (*pair).slow},
+		{"records are copies", (*pair).copies},
+		{"lease", (*pair).lease},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, b := cfg.New(t)
+			ctx, cancel := context.WithTimeout(t.Context(), 4*a.Lease()+2*patience)
+			defer cancel()
+			c.test(&pair{T: t, ctx: ctx, a: a, b: b})
+		})
+	}
+}
+
+// Node returns a record for tests.
+func Node(name, epoch, addr string) registry.Node {
+	return registry.Node{
+		Name:     name,
+		Epoch:    epoch,
+		Addrs:    map[string]string{"tcp": addr},
+		Services: map[string][]string{"mailer": {"m1", "m2"}},
+	}
+}
+
+// pair is one test with two clients of one registry.
+type pair struct {
+	*testing.T
+	ctx  context.Context
+	a, b registry.Registry
+}
+
+func (p *pair) claim() {
+	n := Node("n", "e1", "x")
+	p.ok(p.a.Register(p.ctx, n))
+	for _, r := range []registry.Registry{p.a, p.b} { // by its writer and by others, at once
+		got, err := r.Lookup(p.ctx, "n")
+		if p.ok(err); !got.Equal(n) {
+			p.Errorf("got %+v, want %+v", got, n)
+		}
+	}
+	_, err := p.a.Lookup(p.ctx, "other")
+	p.is(err, registry.ErrNotFound)
+}
+
+func (p *pair) clash() {
+	p.ok(p.a.Register(p.ctx, Node("n", "e1", "x")))
+	p.is(p.b.Register(p.ctx, Node("n", "e2", "y")), registry.ErrTaken)
+	p.is(p.a.Register(p.ctx, Node("n", "e3", "z")), registry.ErrTaken)
+	p.served(p.b, Node("n", "e1", "x"))
+	p.ok(p.b.Register(p.ctx, Node("m", "e2", "y"))) // another name is free
+}
+
+func (p *pair) invalid() {
+	for _, n := range []registry.Node{Node("", "e", ""), Node("n", "", ""), Node("a.b", "e", ""), Node("*", "e", ""), Node("n", ">", "")} {
+		if p.a.Register(p.ctx, n) == nil {
+			p.Errorf("name %q, epoch %q: registered", n.Name, n.Epoch)
+		}
+	}
+}
+
+func (p *pair) again() {
+	p.ok(p.a.Register(p.ctx, Node("n", "e1", "x")))
+	p.ok(p.a.Register(p.ctx, Node("n", "e1", "y")))
+	p.served(p.a, Node("n", "e1", "y"))
+	p.ok(p.b.Register(p.ctx, Node("n", "e1", "z"))) // from wherever
+	p.served(p.b, Node("n", "e1", "z"))
+	p.ok(p.a.Renew(p.ctx, "n", "e1"))
+	p.ok(p.a.Register(p.ctx, Node("n", "e1", "w")))
+	p.ok(p.b.Renew(p.ctx, "n", "e1"))
+	if got := p.await(p.b, "n", func(n registry.Node) bool { return n.Addrs["tcp"] == "w" }); got.Epoch != "e1" {
+		p.Errorf("got %+v", got)
+	}
+}
+
+func (p *pair) renew() {
+	p.is(p.a.Renew(p.ctx, "n", "e1"), registry.ErrLost)
+	p.ok(p.a.Register(p.ctx, Node("n", "e1", "x")))
+	for range 5 {
+		p.ok(p.a.Renew(p.ctx, "n", "e1"))
+	}
+	p.is(p.a.Renew(p.ctx, "n", "e2"), registry.ErrLost)
+	p.served(p.b, Node("n", "e1", "x"))
+}
+
+func (p *pair) evict() {
+	p.ok(p.b.Evict(p.ctx, "n", "e1"))
+	p.ok(p.a.Register(p.ctx, Node("n", "e1", "x")))
+	p.ok(p.b.Evict(p.ctx, "n", "e1"))
+	p.absent(p.b, "n")
+	p.is(p.a.Renew(p.ctx, "n", "e1"), registry.ErrLost)
+	p.ok(p.b.Evict(p.ctx, "n", "e1"))
+	p.ok(p.a.Register(p.ctx, Node("n", "e1", "x"))) // it was alive after all
+	p.served(p.a, Node("n", "e1", "x"))
+}
+
+func (p *pair) successor() {
+	p.ok(p.a.Register(p.ctx, Node("n", "e1", "x")))
+	p.ok(p.b.Evict(p.ctx, "n", "e1"))
+	p.ok(p.b.Register(p.ctx, Node("n", "e2", "y")))
+	p.ok(p.a.Evict(p.ctx, "n", "e1"))
+	p.ok(p.a.Deregister(p.ctx, "n", "e1"))
+	p.is(p.a.Renew(p.ctx, "n", "e1"), registry.ErrLost)
+	p.is(p.a.Register(p.ctx, Node("n", "e1", "x")), registry.ErrTaken)
+	p.ok(p.b.Renew(p.ctx, "n", "e2"))
+	p.served(p.b, Node("n", "e2", "y"))
+}
+
+func (p *pair) deregister() {
+	p.ok(p.a.Deregister(p.ctx, "n", "e1"))
+	p.ok(p.a.Register(p.ctx, Node("n", "e1", "x")))
+	p.ok(p.a.Deregister(p.ctx, "n", "e1"))
+	p.ok(p.a.Deregister(p.ctx, "n", "e1"))
+	p.absent(p.a, "n")
+	p.is(p.a.Renew(p.ctx, "n", "e1"), registry.ErrLost)
+	p.ok(p.b.Register(p.ctx, Node("n", "e2", "y"))) // at once, whatever the lease
+	p.served(p.b, Node("n", "e2", "y"))
+}
+
+// race lets many epochs claim one name.
+func (p *pair) race() {
+	const many = 8
+	errs := make(chan error, many)
+	for i := range many {
+		r := p.a
+		if i%2 == 1 {
+			r = p.b
+		}
+		go func() { errs <- r.Register(p.ctx, Node("n", fmt.Sprintf("e%d", i), "x")) }()
+	}
+	won := 0
+	for range many {
+		switch err := <-errs; {
+		case err == nil:
+			won++
+		case !errors.Is(err, registry.ErrTaken):
+			p.Error(err)
+		}
+	}
+	if won != 1 {
+		p.Errorf("%d epochs hold one name", won)
+	}
+}
+
+func (p *pair) nodes() {
+	for _, name := range []string{"c", "a", "b"} {
+		p.ok(p.a.Register(p.ctx, Node(name, "e1", "x")))
+	}
+	nodes, err := p.a.Nodes(p.ctx)
+	p.ok(err)
+	if len(nodes) != 3 || nodes[0].Name != "a" || nodes[1].Name != "b" || nodes[2].Name != "c" {
+		p.Errorf("got %v", nodes)
+	}
+	if got := registry.Instances(nodes, "mailer"); len(got) != 6 || got[0] != (registry.Instance{Node: "a", Epoch: "e1", Actor: "m1"}) {
+		p.Errorf("instances: %v", got)
+	}
+}
+
+func (p *pair) ok(err error) {
+	p.Helper()
+	if err != nil {
+		p.Fatal(err)
+	}
+}
+
+func (p *pair) is(err, want error) {
+	p.Helper()
+	if !errors.Is(err, want) {
+		p.Errorf("got %v, want %v", err, want)
+	}
+}
+
+// served checks that r, which wrote the record or never saw an older one, serves it.
+func (p *pair) served(r registry.Registry, want registry.Node) {
+	p.Helper()
+	got, err := r.Lookup(p.ctx, want.Name)
+	if err != nil || !got.Equal(want) {
+		p.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+}
+
+// absent checks that r, which removed the record, does not serve it.
+func (p *pair) absent(r registry.Registry, name string) {
+	p.Helper()
+	got, err := r.Lookup(p.ctx, name)
+	if !errors.Is(err, registry.ErrNotFound) {
+		p.Errorf("got %+v, %v; want %v", got, err, registry.ErrNotFound)
+	}
+}
+
+// await returns the first record of name that r tells its watchers of and that fits.
+func (p *pair) await(r registry.Registry, name string, fits func(registry.Node) bool) registry.Node {
+	p.Helper()
+	w := p.open(r)
+	defer w.cancel()
+	for e := range w.events {
+		if e.Node.Name == name && e.Change <= registry.Updated && fits(e.Node) {
+			return e.Node
+		}
+	}
+	p.Fatalf("%s: what was waited for did not come", name)
+	return registry.Node{}
+}

@@ -1,0 +1,136 @@
+// Package static is a registry without a service behind it: a list of nodes given
+// by hand, and what systems of this process register, kept in memory for ever.
+//
+//	reg := static.New(
+//		registry.Node{Name: "b", Addrs: map[string]string{"tcp": "10.0.0.2:7420"}},
+//		registry.Node{Name: "c", Addrs: map[string]string{"tcp": "10.0.0.3:7420"}})
+//
+// Several systems of one process may share one Registry and so find each other,
+// which makes it the registry for tests. Between processes nothing is exchanged:
+// each is given its own list, the epochs of the others are unknown (empty), and a
+// name that two processes use is noticed by nobody.
+package static
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tandem-go/tandem/registry"
+	"github.com/tandem-go/tandem/registry/internal/feed"
+)
+
+// Registry is a registry in memory. Its methods may be called concurrently and
+// never block; they fail with the sentinels of package registry, or if ctx ended.
+type Registry struct {
+	feed *feed.Feed // the records that are served
+
+	mu     sync.Mutex               // guards all below; feed changes under it
+	listed map[string]registry.Node // given to New without an epoch
+	held   map[string]string        // name → epoch that holds it
+}
+
+var _ registry.Registry = (*Registry)(nil)
+
+// New returns a registry of the given nodes; of two with one name the later counts.
+// A node without an epoch is listed: it is served until some epoch registers its
+// name, and again once that one has given the name up. A node with an epoch is
+// taken as registered.
+func New(nodes ...registry.Node) *Registry {
+	r := &Registry{
+		feed:   feed.New(),
+		listed: make(map[string]registry.Node),
+		held:   make(map[string]string),
+	}
+	for _, n := range nodes {
+		delete(r.listed, n.Name)
+		delete(r.held, n.Name)
+		if n.Epoch == "" {
+			r.listed[n.Name] = n.Clone()
+		} else {
+			r.held[n.Name] = n.Epoch
+		}
+		r.feed.Put(n)
+	}
+	return r
+}
+
+// Register claims n.Name for n.Epoch, or replaces the record that this epoch
+// registered before. The record takes the place of a listed one as a whole.
+func (r *Registry) Register(ctx context.Context, n registry.Node) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := n.Valid(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if epoch, ok := r.held[n.Name]; ok && epoch != n.Epoch {
+		return fmt.Errorf("static: register %q: %w", n.Name, registry.ErrTaken)
+	}
+	r.held[n.Name] = n.Epoch
+	r.feed.Put(n)
+	return nil
+}
+
+// Renew only says whether the claim is still there: it never runs out.
+func (r *Registry) Renew(ctx context.Context, name, epoch string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if held, ok := r.held[name]; !ok || held != epoch {
+		return fmt.Errorf("static: renew %q: %w", name, registry.ErrLost)
+	}
+	return nil
+}
+
+// Deregister gives the claim up. A watcher sees the node leave, or, if its name is
+// a listed one, join again without an epoch.
+func (r *Registry) Deregister(ctx context.Context, name, epoch string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if held, ok := r.held[name]; !ok || held != epoch {
+		return nil
+	}
+	delete(r.held, name)
+	if n, ok := r.listed[name]; ok {
+		r.feed.Put(n)
+	} else {
+		r.feed.Remove(name, registry.Left)
+	}
+	return nil
+}
+
+// Evict removes the claim of an epoch that is known to be dead; what is listed stays.
+func (r *Registry) Evict(ctx context.Context, name, epoch string) error {
+	return r.Deregister(ctx, name, epoch)
+}
+
+// Lookup returns the record of a node, or ErrNotFound.
+func (r *Registry) Lookup(ctx context.Context, name string) (registry.Node, error) {
+	if n, ok := r.feed.Lookup(name); ok {
+		return n, nil
+	}
+	return registry.Node{}, fmt.Errorf("static: lookup %q: %w", name, registry.ErrNotFound)
+}
+
+// Nodes returns all records, sorted by name.
+func (r *Registry) Nodes(ctx context.Context) ([]registry.Node, error) {
+	return r.feed.Nodes(), nil
+}
+
+// Watch reports changes until ctx ends.
+func (r *Registry) Watch(ctx context.Context) (<-chan registry.Event, error) {
+	events, _ := r.feed.Watch(ctx) // this feed is never closed
+	return events, nil
+}
+
+// Lease is zero: a claim lives as long as the process.
+func (r *Registry) Lease() time.Duration { return 0 }
