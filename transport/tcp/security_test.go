@@ -1,0 +1,213 @@
+package tcp_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tandem-go/tandem/transport"
+	"github.com/tandem-go/tandem/transport/tcp"
+)
+
+func TestTLSPrincipals(t *testing.T) {
+	ca := newAuthority(t)
+	byDNS := ca.mutual(t, "")
+	byDNS.Certificates = []tls.Certificate{ca.certificate(t, "", "billing.example")}
+	custom := func(s tls.ConnectionState) string { return "org/" + s.PeerCertificates[0].Subject.CommonName }
+	tests := []struct {
+		name           string
+		client, server tcp.Config
+		sees           string // the principal that the server sees
+	}{
+		{"common name", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: ca.mutual(t, "bob")}, "alice"},
+		{"DNS name", tcp.Config{TLS: byDNS}, tcp.Config{TLS: ca.mutual(t, "bob")}, "billing.example"},
+		{"own function", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: ca.mutual(t, "bob"), Principal: custom}, "org/alice"},
+		{"token in TLS", tcp.Config{TLS: &tls.Config{RootCAs: ca.pool}, Token: "s3cret"},
+			tcp.Config{TLS: &tls.Config{Certificates: ca.mutual(t, "bob").Certificates}, Token: "s3cret"}, tcp.TokenPrincipal},
+		{"server only", tcp.Config{TLS: &tls.Config{RootCAs: ca.pool}},
+			tcp.Config{TLS: &tls.Config{Certificates: ca.mutual(t, "bob").Certificates}}, transport.Anonymous},
+		{"plain", tcp.Config{}, tcp.Config{}, transport.Anonymous},
+		{"token on loopback", tcp.Config{Token: "s3cret"}, tcp.Config{Token: "s3cret"}, tcp.TokenPrincipal},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.server.Listen = "127.0.0.1:0"
+			to, links := serve(t, tt.server)
+			l, _, err := dial(t, dialler(t, tt.client), to)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := wait(t, "link", links).Peer().Principal; got != tt.sees {
+				t.Errorf("server sees principal %q, want %q", got, tt.sees)
+			}
+			want := transport.Anonymous
+			if tt.server.TLS != nil {
+				want = "bob"
+			}
+			if got := l.Peer().Principal; got != want {
+				t.Errorf("client sees principal %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+func TestNotAuthenticated(t *testing.T) {
+	ca, other := newAuthority(t), newAuthority(t)
+	stranger := ca.mutual(t, "mallory")
+	stranger.Certificates = other.mutual(t, "mallory").Certificates
+	nobody := func(tls.ConnectionState) string { return "" }
+	tests := []struct {
+		name           string
+		client, server tcp.Config
+		want           error
+	}{
+		{"client's certificate of another authority", tcp.Config{TLS: stranger}, tcp.Config{TLS: ca.mutual(t, "bob")}, transport.ErrDenied},
+		{"client without certificate", tcp.Config{TLS: &tls.Config{RootCAs: ca.pool}}, tcp.Config{TLS: ca.mutual(t, "bob")}, transport.ErrDenied},
+		{"server's certificate of another authority", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: other.mutual(t, "bob")}, transport.ErrDenied},
+		{"wrong token", tcp.Config{Token: "guess"}, tcp.Config{Token: "s3cret"}, transport.ErrDenied},
+		{"no token", tcp.Config{}, tcp.Config{Token: "s3cret"}, transport.ErrDenied},
+		{"no principal", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: ca.mutual(t, "bob"), Principal: nobody}, transport.ErrDenied},
+		{"unknown server", tcp.Config{TLS: ca.mutual(t, "alice"), Principal: nobody}, tcp.Config{TLS: ca.mutual(t, "bob")}, transport.ErrDenied},
+		{"TLS to plain", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{}, transport.ErrProtocol},
+		{"plain to TLS", tcp.Config{}, tcp.Config{TLS: ca.mutual(t, "bob")}, transport.ErrProtocol},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.server.Listen = "127.0.0.1:0"
+			to, links := serve(t, tt.server)
+			_, _, err := dial(t, dialler(t, tt.client), to)
+			// A peer that hangs up without a word cannot be told from one that is away.
+			if !errors.Is(err, tt.want) && !(tt.want == transport.ErrProtocol && errors.Is(err, transport.ErrNoPeer)) {
+				t.Errorf("dial: %v, want %v", err, tt.want)
+			}
+			if tt.name != "unknown server" && len(links) > 0 {
+				t.Error("a link was accepted")
+			}
+		})
+	}
+}
+
+func TestStartRefuses(t *testing.T) {
+	ca := newAuthority(t)
+	serverOnly := &tls.Config{Certificates: ca.mutual(t, "b").Certificates}
+	tests := []struct {
+		name string
+		cfg  tcp.Config
+		want error  // nil: any error
+		text string // part of what people read
+	}{
+		{"plain beyond loopback", tcp.Config{Listen: "0.0.0.0:0", Advertise: "127.0.0.1:0"}, tcp.ErrInsecure, "without TLS"},
+		{"plain on every address", tcp.Config{Listen: ":0", Advertise: "127.0.0.1:0"}, tcp.ErrInsecure, "without TLS"},
+		{"token without TLS", tcp.Config{Listen: "0.0.0.0:0", Advertise: "127.0.0.1:0", Token: "t"}, tcp.ErrInsecure, "without TLS"},
+		{"TLS for anybody", tcp.Config{Listen: "0.0.0.0:0", Advertise: "127.0.0.1:0", TLS: serverOnly}, tcp.ErrInsecure, "neither"},
+		{"unverified servers", tcp.Config{TLS: &tls.Config{InsecureSkipVerify: true}}, tcp.ErrInsecure, "InsecureSkipVerify"},
+		{"nothing to advertise", tcp.Config{Listen: "0.0.0.0:0", Insecure: true}, nil, "set Advertise"},
+		{"no certificate", tcp.Config{Listen: "127.0.0.1:0", TLS: &tls.Config{}}, nil, "without a certificate"},
+		{"public authorities", tcp.Config{Listen: "127.0.0.1:0", TLS: &tls.Config{Certificates: serverOnly.Certificates, ClientAuth: tls.RequireAndVerifyClientCert}}, nil, "ClientCAs"},
+		{"bad address", tcp.Config{Listen: "nonsense"}, nil, "listen"},
+		{"bad advertise", tcp.Config{Listen: "127.0.0.1:0", Advertise: "nonsense"}, nil, "advertise"},
+		{"long token", tcp.Config{Token: strings.Repeat("x", 5000)}, nil, "token of 5000 bytes"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tr := tcp.New(tt.cfg)
+			defer tr.Close()
+			_, err := tr.Start(t.Context(), local("b"), nil)
+			if err == nil || tt.want != nil && !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("start: %v, want %v with %q", err, tt.want, tt.text)
+			}
+		})
+	}
+}
+
+func TestStartNamesAllProblems(t *testing.T) {
+	tr := tcp.New(tcp.Config{Listen: "0.0.0.0:0", StallTimeout: -1, MaxConns: -1})
+	_, err := tr.Start(t.Context(), local("b"), nil)
+	for _, part := range []string{"negative timeout", "negative limit", "set Advertise", "without TLS"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%q is not in: %v", part, err)
+		}
+	}
+}
+
+func TestStartAllows(t *testing.T) {
+	ca := newAuthority(t)
+	serverOnly := &tls.Config{Certificates: ca.mutual(t, "b").Certificates}
+	for name, cfg := range map[string]tcp.Config{
+		"insecure":         {Insecure: true},
+		"mutual TLS":       {TLS: ca.mutual(t, "b")},
+		"token inside TLS": {TLS: serverOnly, Token: "t"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg.Listen, cfg.Advertise = "0.0.0.0:0", "127.0.0.1:0"
+			to, _ := serve(t, cfg)
+			if _, port, err := net.SplitHostPort(to.Addr); err != nil || port == "0" {
+				t.Errorf("advertised %q", to.Addr)
+			}
+		})
+	}
+}
+
+func TestPortInUse(t *testing.T) {
+	to, _ := serve(t, tcp.Config{Listen: "127.0.0.1:0"})
+	tr := tcp.New(tcp.Config{Listen: to.Addr})
+	defer tr.Close()
+	if _, err := tr.Start(t.Context(), local("c"), nil); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("start on a port in use: %v, want EADDRINUSE", err)
+	}
+}
+
+func TestBusy(t *testing.T) {
+	to, links := serve(t, tcp.Config{Listen: "127.0.0.1:0", MaxConns: 2})
+	tr := dialler(t, tcp.Config{})
+	var last transport.Link
+	for range 2 {
+		l, _, err := dial(t, tr, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = l
+		wait(t, "link", links)
+	}
+	if _, _, err := dial(t, tr, to); !errors.Is(err, transport.ErrBusy) {
+		t.Fatalf("third link of two: %v, want ErrBusy", err)
+	}
+	last.Close(errors.New("make room"))
+	again(t, tr, to)
+}
+
+// again dials until there is room, which the server makes at its own pace.
+func again(t *testing.T, tr *tcp.Transport, to transport.Endpoint) {
+	t.Helper()
+	for start := time.Now(); ; {
+		_, _, err := dial(t, tr, to)
+		if err == nil {
+			return
+		}
+		if time.Since(start) > patience {
+			t.Fatalf("no room after a link closed: %v", err)
+		}
+	}
+}
+
+func TestConnsPerIP(t *testing.T) {
+	to, links := serve(t, tcp.Config{Listen: "127.0.0.1:0", MaxConnsPerIP: 2})
+	first, _ := rawLink(t, to, links)
+	rawLink(t, to, links)
+	ended(t, raw(t, to))
+	first.Close()
+	again(t, dialler(t, tcp.Config{}), to)
+}
+
+func TestPending(t *testing.T) {
+	to, _ := serve(t, tcp.Config{Listen: "127.0.0.1:0", MaxPending: 2})
+	first := raw(t, to)
+	raw(t, to)
+	ended(t, raw(t, to))
+	first.Close()
+	again(t, dialler(t, tcp.Config{}), to)
+}

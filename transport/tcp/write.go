@@ -1,0 +1,98 @@
+package tcp
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+// maxWrite is the most that goes into one Write. A peer that takes this much in
+// every StallTimeout is slow, but not stalled.
+const maxWrite = 256 << 10
+
+// tlsRecord is the most plain text that TLS may have written in part without
+// counting it when a Write fails.
+const tlsRecord = 16 << 10
+
+// write takes what is queued and writes it until the link ends.
+func (l *link) write() {
+	defer close(l.written)
+	var (
+		spare []byte
+		limit time.Time // the write deadline that is set
+	)
+	for {
+		last := l.ending() // asked before taking: nothing is queued after it
+		frames, at, drained := l.out.Take(spare)
+		spare = frames
+		if drained {
+			l.recv.Drained()
+		}
+		if len(frames) > 0 {
+			if err := l.writeAll(frames, at, &limit); err != nil {
+				l.Close(err)
+				return
+			}
+			// Let whoever is about to send do so: the next batch grows.
+			runtime.Gosched()
+			continue
+		}
+		if last {
+			l.closeWrite()
+			return
+		}
+		select {
+		case <-l.out.Wake():
+		case <-l.finishing:
+		case <-l.done:
+			return
+		}
+	}
+}
+
+// writeAll writes b, whose stream place is at, and keeps l.taken true: all bytes
+// before it may have left, none behind it has.
+func (l *link) writeAll(b []byte, at uint64, limit *time.Time) error {
+	for len(b) > 0 {
+		// Setting a deadline costs more than asking for the time, so one is set with
+		// some reserve and serves many writes.
+		if now := time.Now(); limit.Sub(now) < l.t.cfg.StallTimeout {
+			*limit = now.Add(l.t.cfg.StallTimeout + l.t.cfg.StallTimeout/4)
+			if err := l.conn.SetWriteDeadline(*limit); err != nil {
+				return fmt.Errorf("%w: %w", transport.ErrClosed, err)
+			}
+		}
+		part := b[:min(len(b), maxWrite)]
+		l.taken.Store(at + uint64(len(part)))
+		n, err := l.conn.Write(part)
+		if err != nil {
+			if _, secured := l.conn.(*tls.Conn); secured {
+				n = min(n+tlsRecord, len(part))
+			}
+			l.taken.Store(at + uint64(n))
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return fmt.Errorf("%w: no room to write for %v", transport.ErrStalled, l.t.cfg.StallTimeout)
+			}
+			return fmt.Errorf("%w: %w", transport.ErrClosed, err)
+		}
+		at += uint64(n)
+		b = b[n:]
+	}
+	return nil
+}
+
+// closeWrite tells the peer that nothing more comes, and leaves reading open: so
+// that bytes which the peer sends meanwhile do not reset what is on its way to it.
+func (l *link) closeWrite() {
+	if secured, ok := l.conn.(*tls.Conn); ok {
+		secured.CloseWrite()
+	}
+	if half, ok := l.raw.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite()
+	}
+}
