@@ -251,8 +251,8 @@ func (e *Envelope) parseOptions(b []byte) error {
 		case tagTrace:
 			ok = copy(e.Trace[:], v) == len(e.Trace) && n == len(e.Trace)
 		case tagHeader:
-			headerBytes += n
-			if ok = n >= 1 && int(v[0]) < n && len(e.Headers) < MaxHeaders && headerBytes <= MaxHeaderBytes+MaxHeaders; ok {
+			headerBytes += n - 1
+			if ok = n >= 1 && int(v[0]) < n && len(e.Headers) < MaxHeaders && headerBytes <= MaxHeaderBytes; ok {
 				key := 1 + int(v[0])
 				e.Headers = append(e.Headers, Header{Key: text(v[1:key]), Value: text(v[key:])})
 			}
@@ -261,9 +261,9 @@ func (e *Envelope) parseOptions(b []byte) error {
 				e.Mark.Except = AppendSeqs(e.Mark.Except[:0], v)
 			}
 		case tagMessage:
-			e.Message = text(v)
+			e.Message, ok = text(v), n <= MaxHeaderBytes
 		case tagUserCode:
-			e.UserCode = text(v)
+			e.UserCode, ok = text(v), n <= MaxTarget
 		case tagRetryAfter:
 			e.RetryAfter, ok = duration(v)
 		default:

@@ -61,6 +61,9 @@ func (o *Outbox) append(e *Envelope) (at uint64, first bool, err error) {
 	case n >= hardFactor*MaxSendQueue:
 		return 0, false, ErrStalled
 	}
+	if n := headerSize + len(e.Body); n > o.maxFrame { // before it is copied, and its memory kept
+		return 0, false, fmt.Errorf("%w: %d bytes and more encoded, limit %d", ErrTooLarge, n, o.maxFrame)
+	}
 	start := len(o.buf)
 	buf, err := e.Append(append(o.buf, 0, 0, 0, 0))
 	if n := len(buf) - start - frameSize; err == nil && n > o.maxFrame {
