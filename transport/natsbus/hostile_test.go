@@ -1,0 +1,260 @@
+package natsbus_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/tandem-go/tandem/transport"
+	"github.com/tandem-go/tandem/transport/natsbus"
+	"github.com/tandem-go/tandem/transport/natsbus/embedded"
+)
+
+// raw is a peer whose packets the test writes by hand, as SPEC.md says.
+type raw struct {
+	t       testing.TB
+	nc      *nats.Conn
+	cluster string
+	own     string // <node>.<epoch>
+	sub     *nats.Subscription
+}
+
+func newRaw(t testing.TB, url, cluster, node, epoch string) *raw {
+	t.Helper()
+	r := &raw{t: t, nc: connect(t, url), cluster: cluster, own: node + "." + epoch}
+	sub, err := r.nc.SubscribeSync(cluster + ".node." + r.own + ".*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.sub = sub
+	return r
+}
+
+const (
+	kindOpen, kindWelcome, kindData, kindClose, kindReset = 1, 2, 3, 4, 5
+	fromDialler                                           = 0x80
+)
+
+// say publishes a packet for a node under principal.
+func (r *raw) say(to transport.Endpoint, principal string, kind byte, link string, payload []byte) {
+	r.t.Helper()
+	packet := append([]byte{1, kind}, link...)
+	err := r.nc.PublishRequest(r.cluster+".node."+to.Node+"."+to.Epoch+"."+principal, r.cluster+".gone."+r.own+".00", append(packet, payload...))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// data is a data packet's payload with one tell of number seq.
+func data(t testing.TB, number, seq uint64) []byte {
+	e, err := (&transport.Envelope{Verb: transport.VerbTell, Seq: seq}).Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := binary.BigEndian.AppendUint64(nil, number)
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(e))), e...)
+}
+
+func (r *raw) hello(b *bus) transport.Hello {
+	return transport.Greet(transport.Local{Cluster: b.local.Cluster, Node: "x", Epoch: "e"}, b.end, "")
+}
+
+// heard returns the next packet for the raw peer.
+func (r *raw) heard() (kind byte, link string, payload []byte) {
+	r.t.Helper()
+	m, err := r.sub.NextMsg(patience)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return m.Data[1], string(m.Data[2:18]), m.Data[18:]
+}
+
+func (r *raw) welcomed() transport.Welcome {
+	r.t.Helper()
+	kind, _, payload := r.heard()
+	w, err := transport.ParseWelcome(payload)
+	if kind != kindWelcome || err != nil {
+		r.t.Fatalf("packet of kind %d, %v, want a welcome", kind, err)
+	}
+	return w
+}
+
+// open opens a link and returns b's end.
+func (r *raw) open(b *bus, link string) *end {
+	r.t.Helper()
+	r.say(b.end, "eve", kindOpen|fromDialler, link, r.hello(b).Append(nil))
+	if w := r.welcomed(); w.Status != transport.StatusOK {
+		r.t.Fatalf("welcome is %+v", w)
+	}
+	return <-b.accepted
+}
+
+const id1, id2 = "0123456789abcdef", "fedcba9876543210"
+
+func rawPair(t testing.TB, cfg natsbus.Config) (*raw, *bus) {
+	srv := startServer(t, embedded.Config{})
+	b := startBus(t, connect(t, srv.URL()), "b", cfg)
+	return newRaw(t, srv.URL(), "test", "x", "e"), b
+}
+
+func TestGarbage(t *testing.T) {
+	r, b := rawPair(t, natsbus.Config{})
+	to := r.open(b, id1)
+	for _, junk := range [][]byte{nil, {1}, bytes.Repeat([]byte{1}, 18), bytes.Repeat([]byte{9}, 100), append([]byte{1, kindOpen | fromDialler}, id2...)} {
+		for _, subject := range []string{"test.node.b.e-b.eve", "test.find.b.eve", "test.gone.b.e-b.zz"} {
+			if err := r.nc.Publish(subject, junk); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	bad := r.hello(b)
+	bad.Node = "x.>"
+	r.say(b.end, "eve", kindOpen|fromDialler, id2, bad.Append(nil))
+	r.say(b.end, "eve", kindData|fromDialler, id1, data(t, 1, 1))
+	to.untilGot(1) // all of the above is through
+
+	cut := data(t, 2, 2)
+	r.say(b.end, "eve", kindData|fromDialler, id1, cut[:len(cut)-1])
+	if err := to.untilClosed(); !errors.Is(err, transport.ErrProtocol) {
+		t.Errorf("link with a cut frame ends with %v, want ErrProtocol", err)
+	}
+	if kind, link, _ := r.heard(); kind != kindClose || link != id1 {
+		t.Errorf("after a cut frame the peer hears kind %d of link %q, want a close", kind, link)
+	}
+	if n := b.Stats().Malformed; n < 7 {
+		t.Errorf("%d malformed packets counted", n)
+	}
+}
+
+func TestForeignPrincipal(t *testing.T) {
+	r, b := rawPair(t, natsbus.Config{})
+	to := r.open(b, id1)
+	if to.Peer().Principal != "eve" {
+		t.Fatalf("peer is %+v", to.Peer())
+	}
+	r.say(b.end, "mallory", kindData|fromDialler, id1, data(t, 1, 1))
+	r.say(b.end, "mallory", kindClose|fromDialler, id1, nil)
+	r.say(b.end, "mallory", kindOpen|fromDialler, id1, r.hello(b).Append(nil))
+	r.say(b.end, "eve", kindData|fromDialler, id1, data(t, 1, 2))
+	if got := to.untilGot(1)[0]; got != 2 {
+		t.Errorf("got number %d, want the link's own peer's", got)
+	}
+	if n := b.Stats().Foreign; n != 3 {
+		t.Errorf("%d foreign packets counted, want 3", n)
+	}
+}
+
+func TestGapsAndCopies(t *testing.T) {
+	r, b := rawPair(t, natsbus.Config{})
+	to := r.open(b, id1)
+	say := func(number uint64) { r.say(b.end, "eve", kindData|fromDialler, id1, data(t, number, number)) }
+	disturbed := func() int { to.mu.Lock(); defer to.mu.Unlock(); return to.disturbed }
+	for _, n := range []uint64{1, 2, 2, 1, 3} {
+		say(n)
+	}
+	to.untilGot(5)
+	if n := disturbed(); n != 0 {
+		t.Errorf("disturbed %d times by copies", n)
+	}
+	say(5)
+	say(4)
+	say(6)
+	to.untilGot(8)
+	if n := disturbed(); n != 1 {
+		t.Errorf("disturbed %d times by one gap", n)
+	}
+}
+
+func TestOpenTwice(t *testing.T) {
+	r, b := rawPair(t, natsbus.Config{MaxLinks: 1})
+	to := r.open(b, id1)
+	hello := r.hello(b)
+	r.say(b.end, "eve", kindOpen|fromDialler, id1, hello.Append(nil))
+	if w := r.welcomed(); w.Status != transport.StatusOK || w.Epoch != b.local.Epoch {
+		t.Errorf("second welcome is %+v", w)
+	}
+	r.say(b.end, "eve", kindOpen|fromDialler, id2, hello.Append(nil))
+	if w := r.welcomed(); !errors.Is(w.Err(), transport.ErrBusy) {
+		t.Errorf("one link too many: %+v, want ErrBusy", w)
+	}
+	if len(b.accepted) != 0 {
+		t.Error("accepted more than one link")
+	}
+	r.say(b.end, "eve", kindClose|fromDialler, id1, []byte("enough"))
+	if err := to.untilClosed(); !errors.Is(err, transport.ErrClosed) {
+		t.Errorf("closed with %v", err)
+	}
+	r.open(b, id2)
+}
+
+func TestUnknownLink(t *testing.T) {
+	r, b := rawPair(t, natsbus.Config{})
+	r.say(b.end, "eve", kindData|fromDialler, id2, data(t, 1, 1))
+	if kind, link, _ := r.heard(); kind != kindReset || link != id2 {
+		t.Errorf("data of an unknown link is answered with kind %d of link %q, want a reset", kind, link)
+	}
+	late := transport.Answer(transport.Local{Cluster: "test", Node: "x", Epoch: "e"}, transport.Greet(b.local, transport.Endpoint{Node: "x"}, ""))
+	r.say(b.end, "eve", kindWelcome, id2, late.Append(nil))
+	if kind, link, _ := r.heard(); kind != kindReset|fromDialler || link != id2 {
+		t.Errorf("a late welcome is answered with kind %#x of link %q, want a reset", kind, link)
+	}
+	to := r.open(b, id1)
+	r.say(b.end, "eve", kindReset|fromDialler, id1, nil)
+	if err := to.untilClosed(); !errors.Is(err, transport.ErrClosed) {
+		t.Errorf("a reset link ends with %v", err)
+	}
+}
+
+// The server's permissions confine who may speak as whom.
+func TestPermissions(t *testing.T) {
+	user := func(name, node string) *server.User {
+		return &server.User{Username: name, Password: "pw", Permissions: &server.Permissions{
+			Publish:   &server.SubjectPermission{Allow: []string{"*.node.*.*." + name, "*.find.*." + name}},
+			Subscribe: &server.SubjectPermission{Allow: []string{"*.node." + node + ".*.*", "*.find." + node + ".*", "*.gone." + node + ".*.*"}},
+		}}
+	}
+	srv := startServer(t, embedded.Config{Configure: func(o *server.Options) {
+		o.Users = []*server.User{user("alice", "a"), user("bob", "b")}
+	}})
+	as := func(name string) *nats.Conn { return connect(t, srv.URL(), nats.UserInfo(name, "pw")) }
+	a := startBus(t, as("alice"), "a", natsbus.Config{Principal: "alice", OpenTimeout: time.Hour})
+	b := startBus(t, as("bob"), "b", natsbus.Config{Principal: "bob"})
+	from, to := link(t, a, b)
+	if from.Peer().Principal != "bob" || to.Peer().Principal != "alice" {
+		t.Errorf("peers are %+v and %+v", from.Peer(), to.Peer())
+	}
+	byName, err := a.dial(t, transport.Endpoint{Node: "b"})
+	if err != nil || byName.Peer() != from.Peer() {
+		t.Errorf("dial without an epoch: %v", err)
+	}
+	if _, err := a.dial(t, transport.Endpoint{Node: "c"}); !errors.Is(err, transport.ErrNoPeer) {
+		t.Errorf("dial nobody: %v, want ErrNoPeer", err)
+	}
+	before := b.Stats().PacketsIn
+	if err := b.nc.Publish("test.node.b.e-b.alice", []byte("bob as alice")); err != nil {
+		t.Fatal(err)
+	}
+	from.send(1)
+	to.untilGot(1)
+	if n := b.Stats().PacketsIn - before; n != 1 {
+		t.Errorf("%d packets came through, want only alice's own", n)
+	}
+
+	for name, c := range map[string]struct{ user, principal, node string }{
+		"somebody else's principal": {"bob", "alice", "b"},
+		"no principal":              {"bob", "", "b"},
+		"somebody else's node":      {"bob", "bob", "a"},
+	} {
+		tr := natsbus.New(as(c.user), natsbus.Config{Principal: c.principal})
+		local := b.local
+		local.Node, local.Epoch = c.node, "other"
+		if _, err := tr.Start(t.Context(), local, nil); !errors.Is(err, natsbus.ErrPermissions) {
+			t.Errorf("%s: %v, want ErrPermissions", name, err)
+		}
+	}
+}

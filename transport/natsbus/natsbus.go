@@ -1,0 +1,268 @@
+// Package natsbus is the road over a NATS bus: it carries links of Tandem on a
+// *nats.Conn of the user's, beside whatever else that connection does.
+//
+//	nc, err := natsbus.Connect("nats://bus.example:4222", nats.UserInfo("shop", secret))
+//	if err != nil { ... }
+//	defer nc.Close()
+//	road := natsbus.New(nc, natsbus.Config{Principal: "shop"})
+//
+// A link is a conversation between two node subjects. Every node subscribes once,
+// to <cluster>.node.<node>.<epoch>.*, and a peer publishes there under its own
+// principal as the last token. So the server's permissions decide who may speak as
+// whom, and nothing else does: allow the user "shop", who runs the node "till-1", to
+//
+//	publish to    *.node.*.*.shop   *.find.*.shop
+//	subscribe to  *.node.till-1.*.*   *.find.till-1.*   *.gone.till-1.*.*
+//
+// and nothing more below <cluster>. Without such permissions every principal on the
+// bus is a claim, and the road is as open as the bus.
+//
+// What is ready to be sent travels as one NATS message, so a busy link costs the bus
+// far fewer messages than it carries envelopes. The bus may lose messages; the road
+// notices (numbered packets, reconnects, drops of a slow consumer, no responders)
+// and says so to the receivers, and resends nothing itself.
+//
+// The connection stays the user's: the package never closes it and installs no
+// handler on it. Its reconnect buffer must be off, which [Connect] sees to, since a
+// buffered message would leave late and nobody could tell that it had not left.
+//
+// Limits: a message is at most the server's max_payload minus [Overhead]. Bodies of
+// received envelopes share memory with the packet they came in.
+package natsbus
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+// Road is the name of this road.
+const Road = "nats"
+
+// Overhead is what one envelope adds to a NATS message that carries it alone: an
+// envelope may have as many bytes as the server's max_payload, or 1 MiB if that is
+// less, without these.
+const Overhead = dataHeaderSize + frameSize
+
+// Config says how to use the bus. Its zero value is the default of every field.
+type Config struct {
+	Principal    string        // who the server's permissions let this connection be; default transport.Anonymous
+	MaxFrame     int           // bytes of one encoded envelope, both ways; default transport.MaxFrame
+	MaxLinks     int           // links that peers may have open to this node at once; default 4096
+	OpenTimeout  time.Duration // how long Dial waits for the peer and Start for the server, when ctx ends later; default 5 s
+	PendingBytes int           // bytes received and not yet handled before nats.go drops messages; default 64 MiB, at least 2 MiB
+}
+
+const (
+	defaultMaxLinks     = 4096
+	defaultOpenTimeout  = 5 * time.Second
+	defaultPendingBytes = 64 << 20
+	pendingMessages     = 512 << 10 // packets received and not yet handled before nats.go drops them
+	maxAnswers          = 256       // answers waiting to be published before the next is dropped
+	closeGrace          = time.Second
+)
+
+func (c Config) withDefaults() Config {
+	if c.Principal == "" {
+		c.Principal = transport.Anonymous
+	}
+	if c.MaxFrame <= 0 {
+		c.MaxFrame = transport.MaxFrame
+	}
+	if c.MaxLinks <= 0 {
+		c.MaxLinks = defaultMaxLinks
+	}
+	if c.OpenTimeout <= 0 {
+		c.OpenTimeout = defaultOpenTimeout
+	}
+	if c.PendingBytes <= 0 {
+		c.PendingBytes = defaultPendingBytes
+	}
+	c.PendingBytes = max(c.PendingBytes, 2*maxPacket) // nats.go drops a message that is over the limit alone
+	return c
+}
+
+// Errors of Start. Each says what to do about it.
+var (
+	ErrReconnectBuffer = errors.New("natsbus: the connection's reconnect buffer is on: connect with nats.ReconnectBufSize(-1), or with natsbus.Connect")
+	ErrNotConnected    = errors.New("natsbus: the NATS connection is not connected: start when it is, without nats.RetryOnFailedConnect")
+	ErrPermissions     = errors.New("natsbus: the server does not let this connection hear what it publishes to itself: check the user's permissions against Config.Principal and the package documentation")
+)
+
+// Transport is the bus road of one system. Its methods may be called concurrently.
+type Transport struct {
+	nc  *nats.Conn
+	cfg Config
+
+	// Set by Start before anything can be received, constant from then on.
+	local  transport.Local
+	accept func(transport.Link) transport.Receiver
+	names  subjects
+	subs   []*nats.Subscription
+	exited []chan struct{} // one a subscription: closed when its callback will not run again
+	node   *nats.Subscription
+	status chan nats.Status
+	probe  linkID        // names the packet that Start sends to itself
+	heard  chan struct{} // closed when it came back
+
+	room    atomic.Int64  // the server's max_payload when last asked
+	answers chan answer   // what callbacks want published
+	stop    chan struct{} // closed by Close: links write what they have and end
+	stopped chan struct{} // closed when all links have ended
+	wg      sync.WaitGroup
+	links   linkTable
+	buffers sync.Pool // *[]byte for packets: a link must not keep the memory of its largest
+	counters
+	closeOnce sync.Once
+	heardOnce sync.Once
+}
+
+var _ transport.Transport = (*Transport)(nil)
+
+// New returns a road over nc, which stays the caller's and must outlive it.
+func New(nc *nats.Conn, cfg Config) *Transport {
+	return &Transport{nc: nc, cfg: cfg.withDefaults(),
+		buffers: sync.Pool{New: func() any { return new([]byte) }},
+		heard:   make(chan struct{}), answers: make(chan answer, maxAnswers),
+		stop: make(chan struct{}), stopped: make(chan struct{})}
+}
+
+// Road returns "nats".
+func (t *Transport) Road() string { return Road }
+
+// Direct returns false: messages pass through the server.
+func (t *Transport) Direct() bool { return false }
+
+// Start subscribes to local's subjects and sends itself a packet, so that missing
+// permissions and a wrong principal show here and not as silence later. The address
+// is empty: node and epoch are all that a peer needs. Besides ErrReconnectBuffer,
+// ErrNotConnected and ErrPermissions, errors are those of nats.go.
+func (t *Transport) Start(ctx context.Context, local transport.Local, accept func(transport.Link) transport.Receiver) (string, error) {
+	if err := t.check(local); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.cfg.OpenTimeout)
+	defer cancel()
+	t.local, t.accept, t.names = local, accept, subjectsOf(local)
+	t.room.Store(t.nc.MaxPayload())
+	rand.Read(t.probe[:])
+	if err := t.subscribe(); err != nil {
+		t.unsubscribe()
+		return "", err
+	}
+	if err := t.hearMyself(ctx); err != nil {
+		t.unsubscribe()
+		return "", err
+	}
+	t.status = t.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	t.wg.Add(2)
+	go t.watch()
+	go t.speak()
+	if !t.links.start() {
+		t.end()
+		return "", fmt.Errorf("natsbus: %w before it was started", transport.ErrClosed)
+	}
+	return "", nil
+}
+
+// check reports what is wrong with the configuration and the connection, before
+// anything is done with them.
+func (t *Transport) check(local transport.Local) error {
+	return errors.Join(
+		checkConn(t.nc),
+		transport.ValidName("cluster", local.Cluster),
+		transport.ValidName("node", local.Node),
+		transport.ValidName("epoch", local.Epoch),
+		transport.ValidName("principal", t.cfg.Principal))
+}
+
+func (t *Transport) subscribe() error {
+	for subject, callback := range map[string]nats.MsgHandler{
+		t.names.inbox(): t.onPacket,
+		t.names.find():  t.onFind,
+		t.names.gone():  t.onGone,
+	} {
+		sub, err := t.nc.Subscribe(subject, callback)
+		if err != nil {
+			return fmt.Errorf("natsbus: subscribing to %s: %w", subject, err)
+		}
+		exited := make(chan struct{})
+		sub.SetClosedHandler(func(string) { close(exited) })
+		if !sub.IsValid() { // closed before it could learn of the handler
+			return fmt.Errorf("natsbus: subscribing to %s: %w", subject, nats.ErrConnectionClosed)
+		}
+		t.subs, t.exited = append(t.subs, sub), append(t.exited, exited)
+		if err := sub.SetPendingLimits(pendingMessages, t.cfg.PendingBytes); err != nil {
+			return fmt.Errorf("natsbus: subscribing to %s: %w", subject, err)
+		}
+		if subject == t.names.inbox() {
+			t.node = sub
+		}
+	}
+	return nil
+}
+
+// hearMyself sends a packet to the own subject under the own principal and waits
+// for it: then the server has the subscriptions, and the permissions fit.
+func (t *Transport) hearMyself(ctx context.Context) error {
+	before := t.nc.LastError()
+	if err := t.nc.Publish(t.names.to(t.local.Node, t.local.Epoch, t.cfg.Principal), packet{kind: packetProbe, link: t.probe}.append(nil)); err != nil {
+		return fmt.Errorf("natsbus: %w", err)
+	}
+	if err := t.nc.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("natsbus: asking the server: %w", err)
+	}
+	// What the server refuses it says before it answers the flush.
+	if err := t.nc.LastError(); err != before && errors.Is(err, nats.ErrPermissionViolation) {
+		return fmt.Errorf("%w: %w", ErrPermissions, err)
+	}
+	select {
+	case <-t.heard:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrPermissions, ctx.Err())
+	}
+}
+
+// Close ends all links, each after its queue was handed to the connection or a
+// second passed, tells their peers, and waits for the transport's goroutines. A
+// connection whose write is stuck holds it up until nats.FlusherTimeout. It must not
+// be called from a Receiver. The NATS connection stays open.
+func (t *Transport) Close() error {
+	t.closeOnce.Do(func() {
+		if t.links.stop() {
+			t.end()
+		}
+	})
+	return nil
+}
+
+// end is Close for a transport that was started.
+func (t *Transport) end() {
+	close(t.stop)
+	grace := time.AfterFunc(closeGrace, func() { t.links.each(func(l *link) { l.end(errTransportClosed, true) }) })
+	t.links.wait()
+	grace.Stop()
+	close(t.stopped)
+	t.unsubscribe()
+	t.nc.RemoveStatusListener(t.status)
+	t.wg.Wait()
+}
+
+var errTransportClosed = fmt.Errorf("%w: transport closed", transport.ErrClosed)
+
+// unsubscribe ends the subscriptions and waits until no callback runs any more.
+func (t *Transport) unsubscribe() {
+	for i, sub := range t.subs {
+		sub.Unsubscribe() // fails if the connection is closed, which ends the subscription too
+		<-t.exited[i]
+	}
+}

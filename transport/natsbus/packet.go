@@ -1,0 +1,115 @@
+package natsbus
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+// packetVersion is the version of the packet format, the first byte of every packet.
+const packetVersion = 1
+
+// packetKind says what a packet is for.
+type packetKind uint8
+
+// The kinds. Numbers are wire format and never change.
+const (
+	packetOpen    packetKind = 1 // dialler: payload is a Hello
+	packetWelcome packetKind = 2 // answer to an open: payload is a Welcome
+	packetData    packetKind = 3 // a number, then frames
+	packetClose   packetKind = 4 // the link ends: payload is the reason, for people
+	packetReset   packetKind = 5 // answer to a packet of a link that its receiver does not know
+	packetProbe   packetKind = 6 // from a node to itself
+)
+
+// fromDialler marks, in the byte of the kind, a packet sent by the end that opened
+// the link. With it a node can talk to itself: both ends of that link bear one id.
+const fromDialler = 0x80
+
+// Sizes, in bytes.
+const (
+	headerSize     = 2 + len(linkID{})  // version, kind, link
+	dataHeaderSize = headerSize + 8     // and the number
+	frameSize      = 4                  // the length before every envelope
+	maxPacket      = transport.MaxFrame // of one packet, where the server allows it
+	gather         = 16 << 10           // of a packet of many frames: measured, larger ones fall out of the caches
+	maxReason      = 256                // of a close packet's text
+)
+
+// linkID names a link: random, minted by its dialler.
+type linkID [16]byte
+
+// packet is one NATS message of the road.
+type packet struct {
+	kind        packetKind
+	fromDialler bool
+	link        linkID
+	number      uint64 // data: counts the packets of this link and direction, from 1
+	payload     []byte // data: frames
+}
+
+// parsePacket reads the packet that b holds; payload refers to b. Errors wrap
+// transport.ErrProtocol or, for another format, transport.ErrVersion.
+func parsePacket(b []byte) (p packet, err error) {
+	if len(b) < headerSize {
+		return p, fmt.Errorf("%w: packet of %d bytes", transport.ErrProtocol, len(b))
+	}
+	if b[0] != packetVersion {
+		return p, fmt.Errorf("%w: packet of version %d", transport.ErrVersion, b[0])
+	}
+	p.kind, p.fromDialler = packetKind(b[1]&^fromDialler), b[1]&fromDialler != 0
+	if p.kind == 0 || p.kind > packetProbe {
+		return p, fmt.Errorf("%w: packet of kind %d", transport.ErrProtocol, p.kind)
+	}
+	copy(p.link[:], b[2:])
+	p.payload = b[headerSize:]
+	if p.kind == packetData {
+		if len(b) < dataHeaderSize {
+			return p, fmt.Errorf("%w: data packet of %d bytes", transport.ErrProtocol, len(b))
+		}
+		p.number, p.payload = binary.BigEndian.Uint64(b[headerSize:]), b[dataHeaderSize:]
+	}
+	return p, nil
+}
+
+// append appends the encoded packet to dst.
+func (p packet) append(dst []byte) []byte {
+	kind := byte(p.kind)
+	if p.fromDialler {
+		kind |= fromDialler
+	}
+	dst = append(append(dst, packetVersion, kind), p.link[:]...)
+	if p.kind == packetData {
+		dst = binary.BigEndian.AppendUint64(dst, p.number)
+	}
+	return append(dst, p.payload...)
+}
+
+// split returns how many bytes of frames, which hold whole frames, fit into room
+// without cutting one; 0 if the first one alone does not.
+func split(frames []byte, room int) int {
+	if len(frames) <= room {
+		return len(frames)
+	}
+	end := 0
+	for {
+		next := end + frameSize + int(binary.BigEndian.Uint32(frames[end:]))
+		if next > room {
+			return end
+		}
+		end = next
+	}
+}
+
+// nextFrame cuts the first envelope off b. Errors wrap transport.ErrProtocol.
+func nextFrame(b []byte, maxFrame int) (envelope, rest []byte, err error) {
+	if len(b) < frameSize {
+		return nil, nil, fmt.Errorf("%w: frame cut in its length", transport.ErrProtocol)
+	}
+	n := binary.BigEndian.Uint32(b)
+	if b = b[frameSize:]; uint64(n) > uint64(len(b)) || uint64(n) > uint64(maxFrame) {
+		return nil, nil, fmt.Errorf("%w: frame of %d bytes, %d left, limit %d", transport.ErrProtocol, n, len(b), maxFrame)
+	}
+	return b[:n], b[n:], nil
+}

@@ -1,0 +1,108 @@
+package natsbus
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+// run publishes what is queued until the link ends, and ends it: the link's own
+// goroutine, after opened.
+func (l *link) run() {
+	defer l.t.links.done()
+	w := writer{link: l}
+	for !l.ended.Load() {
+		select {
+		case <-l.out.Wake():
+			// Let the other senders that are ready append before the queue is taken.
+			runtime.Gosched()
+			w.takeAndPublish()
+		case <-l.done:
+		case <-l.t.stop:
+			l.out.Close()
+			w.takeAndPublish()
+			l.end(errTransportClosed, true)
+		}
+	}
+	l.finish()
+}
+
+// finish tells the receiver, and then the peer if it should know: the word to the
+// peer may have to wait for a server that does not read.
+func (l *link) finish() {
+	cause, notify := l.why()
+	l.t.links.remove(l)
+	l.shutGate()
+	l.recv.Closed(cause)
+	if notify {
+		reason := cause.Error()
+		l.t.publish(l.subject, "", l.packet(packetClose, []byte(reason[:min(len(reason), maxReason)])))
+	}
+}
+
+// packet returns an encoded packet from this end of the link.
+func (l *link) packet(kind packetKind, payload []byte) []byte {
+	return packet{kind: kind, fromDialler: l.key.dialled, link: l.key.id, payload: payload}.append(nil)
+}
+
+// writer turns a link's queue into packets. Owned by the link's goroutine.
+type writer struct {
+	*link
+	spare  []byte // the queue's other buffer
+	number uint64 // of the last data packet
+}
+
+// takeAndPublish publishes all that is queued, in packets of many frames.
+func (w *writer) takeAndPublish() {
+	frames, at, drained := w.out.Take(w.spare)
+	if drained && w.enter() {
+		w.recv.Drained()
+		w.leave()
+	}
+	w.spare = frames
+	for len(frames) > 0 && !w.ended.Load() {
+		n := split(frames, min(gather, w.t.maxPacket())-dataHeaderSize)
+		if n == 0 { // one large frame
+			n = split(frames, w.t.maxPacket()-dataHeaderSize)
+		}
+		if n == 0 { // the server's limit has shrunk since the link was opened
+			w.end(fmt.Errorf("%w: %w: the server takes %d bytes", transport.ErrClosed, transport.ErrTooLarge, w.t.maxPacket()), true)
+			return
+		}
+		err := w.publishData(frames[:n])
+		at += uint64(n)
+		if err == nil || !neverAppended(err) {
+			w.handed.Store(at)
+		}
+		if err != nil {
+			w.t.room.Store(w.t.nc.MaxPayload()) // in case that was it
+			w.end(fmt.Errorf("%w: %w", transport.ErrClosed, err), true)
+			return
+		}
+		frames = frames[n:]
+	}
+}
+
+func (w *writer) publishData(frames []byte) error {
+	w.number++
+	buf := w.t.buffers.Get().(*[]byte)
+	defer w.t.buffers.Put(buf) // nats.go has copied it
+	*buf = packet{kind: packetData, fromDialler: w.key.dialled, link: w.key.id, number: w.number, payload: frames}.append((*buf)[:0])
+	return w.t.publish(w.subject, w.gone, *buf)
+}
+
+// publish hands one packet to the connection. It may block while the server does not
+// read, so callbacks must not call it: an in-process connection is a synchronous pipe.
+func (t *Transport) publish(subject, reply string, b []byte) error {
+	var err error
+	if reply == "" {
+		err = t.nc.Publish(subject, b)
+	} else {
+		err = t.nc.PublishRequest(subject, reply, b)
+	}
+	if err == nil {
+		t.packetsOut.Add(1)
+	}
+	return err
+}
