@@ -97,7 +97,10 @@ func (c *cell) work(r *runner, batch []item, i int) {
 	sys.idle()
 }
 
-var errStopped = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the actor has stopped")
+var (
+	errStopped = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the actor stopped before the message's turn")
+	errGone    = rpc.Errorf(rpc.NotFound, rpc.NotRun, "the actor has stopped")
+)
 
 // handle runs one message's handler.
 func (c *cell) handle(ctx *Context, it *item) {
@@ -220,7 +223,7 @@ func (c *cell) leave() {
 func putError(err error) *rpc.Error {
 	switch {
 	case errors.Is(err, mailbox.ErrClosed):
-		return errStopped
+		return errGone
 	case errors.Is(err, mailbox.ErrFull):
 		return rpc.Errorf(rpc.Overloaded, rpc.NotRun, "the actor's mailbox is full")
 	}

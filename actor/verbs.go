@@ -183,7 +183,7 @@ func (c *cell) put(ctx context.Context, from *Context, it item) error {
 		return nil
 	}
 	e := putError(err)
-	if it.req == nil && e == errStopped {
+	if it.req == nil && e == errGone {
 		sys.handBack(c.self.addr, it, e)
 		return nil
 	}
