@@ -102,6 +102,17 @@ func (t *Transport) Start(ctx context.Context, local transport.Local, accept fun
 	return addr, nil
 }
 
+// Addr is the address that is listened on, nil before Start and if dial only. It
+// differs from what Start returned where Config.Advertise names something in between.
+func (t *Transport) Addr() net.Addr {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.listener == nil {
+		return nil
+	}
+	return t.listener.Addr()
+}
+
 // begin makes l one of the transport's links, or reports that the transport is
 // closed. Each link that began must end.
 func (t *Transport) begin(l *link) bool {
