@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// relay stands between two nodes: it passes on bytes both ways, can hold back those
+// of the server, and can cut all connections as a crashing router would.
+type relay struct {
+	listener net.Listener
+	owned    sync.WaitGroup
+
+	mu     sync.Mutex // guards what follows
+	target string
+	gate   chan struct{} // closed: the server's bytes pass
+	conns  []*net.TCPConn
+}
+
+func newRelay() (*relay, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	r := &relay{listener: l, gate: make(chan struct{})}
+	close(r.gate)
+	r.owned.Go(r.accept)
+	return r, nil
+}
+
+// Addr is where clients dial.
+func (r *relay) Addr() string { return r.listener.Addr().String() }
+
+// Forward says where their connections go.
+func (r *relay) Forward(target string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.target = target
+}
+
+func (r *relay) accept() {
+	for {
+		client, err := r.listener.Accept()
+		if err != nil {
+			return
+		}
+		r.mu.Lock()
+		target := r.target
+		r.mu.Unlock()
+		server, err := net.Dial("tcp", target)
+		if err != nil {
+			client.Close()
+			continue
+		}
+		r.mu.Lock()
+		r.conns = append(r.conns, client.(*net.TCPConn), server.(*net.TCPConn))
+		r.mu.Unlock()
+		r.owned.Go(func() { io.Copy(server, client); server.Close() })
+		r.owned.Go(func() { io.Copy(gated{client, r}, server); client.Close() })
+	}
+}
+
+// gated writes only while the relay's gate is open.
+type gated struct {
+	io.Writer
+	relay *relay
+}
+
+func (g gated) Write(b []byte) (int, error) {
+	g.relay.mu.Lock()
+	gate := g.relay.gate
+	g.relay.mu.Unlock()
+	<-gate
+	return g.Writer.Write(b)
+}
+
+// CutWhen holds back the server's replies once cutAfter deposits have run, waits
+// until cutAt have, so that the replies of the difference are all on the way, and
+// then resets every connection.
+func (r *relay) CutWhen(ctx context.Context, l *Ledger) error {
+	if err := waitFor(ctx, func() bool { return l.Count() >= cutAfter }); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.gate = make(chan struct{})
+	r.mu.Unlock()
+	err := waitFor(ctx, func() bool { return l.Count() >= cutAt })
+	r.cut()
+	return err
+}
+
+// cut resets every connection and opens the gate for new ones.
+func (r *relay) cut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.conns {
+		c.SetLinger(0) // a reset, not a farewell
+		c.Close()
+	}
+	r.conns = nil
+	select {
+	case <-r.gate:
+	default:
+		close(r.gate)
+	}
+}
+
+// Close ends the relay and waits for its goroutines.
+func (r *relay) Close() {
+	r.listener.Close()
+	r.cut()
+	r.owned.Wait()
+}
+
+func waitFor(ctx context.Context, cond func() bool) error {
+	tick := time.NewTicker(100 * time.Microsecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
