@@ -81,16 +81,19 @@ func (o *Outbox) append(e *Envelope) (at uint64, first bool, err error) {
 // Wake returns the channel that holds a token while there may be something to take.
 func (o *Outbox) Wake() <-chan struct{} { return o.wake }
 
+// keepSpare is how much memory an idle queue may keep.
+const keepSpare = 64 << 10
+
 // Take swaps out everything queued and leaves spare, emptied, in its place. at is
 // the stream place of the first byte of frames; drained reports that a sender was
 // refused with ErrFull since the last Take and should be told that there is room.
 func (o *Outbox) Take(spare []byte) (frames []byte, at uint64, drained bool) {
-	if cap(spare) > MaxSendQueue/4 {
-		spare = nil // a burst must not keep its memory for good
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	frames, at, drained = o.buf, o.base, o.failed
+	if cap(spare) > keepSpare && len(frames) < cap(spare)/8 {
+		spare = nil // a burst must not keep its memory for good; a busy link may
+	}
 	o.buf, o.failed = spare[:0], false
 	o.base += uint64(len(frames))
 	return frames, at, drained
