@@ -116,9 +116,8 @@ func patterns(ctx context.Context, out io.Writer, bank, shop *actor.System) erro
 }
 
 const (
-	total    = 10_000 // deposits
-	cutAfter = 3_000  // of them have run when replies are held back
-	cutAt    = 4_500  // of them have run when the link is cut
+	total     = 10_000 // deposits
+	holdAfter = 3_000  // of them have run when replies are held back
 )
 
 // deposits sends a window's worth of deposits at a time and cuts the link between.
@@ -132,8 +131,15 @@ func deposits(ctx context.Context, out io.Writer, bank, shop *actor.System, rela
 	start := time.Now()
 	fmt.Fprintf(out, "Sending %d deposits over TCP ...\n", total)
 
+	// Hold back the replies after a while; cut the link once the window is full of
+	// requests that have run and whose callers do not know it.
+	hold := func() bool { return ledger.Count() >= holdAfter }
+	allRan := func() bool {
+		now := shop.Stats().RPC
+		return now.Outstanding == rpc.DefaultWindow && ledger.Count() == int(now.Replies-before.Replies)+now.Outstanding
+	}
 	cut := make(chan error, 1)
-	go func() { cut <- relay.CutWhen(ctx, ledger) }()
+	go func() { cut <- relay.HoldAndCut(ctx, hold, allRan) }()
 	remote := shop.Ref(vault.String())
 	futures := make([]*rpc.Future[int64], total)
 	for i := range futures { // Ask waits while the window of 4,096 outstanding requests is full

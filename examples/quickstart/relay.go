@@ -77,17 +77,16 @@ func (g gated) Write(b []byte) (int, error) {
 	return g.Writer.Write(b)
 }
 
-// CutWhen holds back the server's replies once cutAfter deposits have run, waits
-// until cutAt have, so that the replies of the difference are all on the way, and
-// then resets every connection.
-func (r *relay) CutWhen(ctx context.Context, l *Ledger) error {
-	if err := waitFor(ctx, func() bool { return l.Count() >= cutAfter }); err != nil {
-		return err
+// HoldAndCut holds back what the server sends once hold is true, and resets every
+// connection once cut is.
+func (r *relay) HoldAndCut(ctx context.Context, hold, cut func() bool) error {
+	err := waitFor(ctx, hold)
+	if err == nil {
+		r.mu.Lock()
+		r.gate = make(chan struct{})
+		r.mu.Unlock()
+		err = waitFor(ctx, cut)
 	}
-	r.mu.Lock()
-	r.gate = make(chan struct{})
-	r.mu.Unlock()
-	err := waitFor(ctx, func() bool { return l.Count() >= cutAt })
 	r.cut()
 	return err
 }
