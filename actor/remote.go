@@ -159,6 +159,9 @@ func (s *System) deliver(in *rpc.Inbound, asked bool) *rpc.Error {
 	if asked {
 		it.req = in
 	} else if in.Acked {
+		if !in.Start() {
+			return nil
+		}
 		if c.kind.handlerOf(s, in.TypeID) == nil {
 			return rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for messages of %s", c.kind.name, s.types.nameOf(in.TypeID))
 		}
@@ -174,7 +177,7 @@ func (s *System) deliver(in *rpc.Inbound, asked bool) *rpc.Error {
 	if err != nil {
 		return putError(err)
 	}
-	if in.Acked && in.Start() {
+	if in.Acked {
 		in.Reply(0, 0, nil)
 	}
 	c.accepted(p)

@@ -26,6 +26,7 @@ type conn struct {
 	// Client half, guarded by peer.mu.
 	asked   bool            // an open is under way or answered
 	askedAt time.Duration   // node clock
+	askedAs uint64          // the open's number
 	ready   bool            // the session of grant is open here
 	denied  *Error          // the open was refused
 	grant   transport.Grant // what was asked for, then what was opened
@@ -58,6 +59,9 @@ func (c *conn) Receive(e *transport.Envelope) {
 	case transport.VerbBye:
 		c.peer.farewell()
 	case transport.VerbPing:
+		for _, s := range c.sessions {
+			s.touch()
+		}
 		c.send(&transport.Envelope{Verb: transport.VerbPong, Seq: e.Seq})
 	case transport.VerbPong:
 		c.peer.pong(c, e.Seq)
@@ -70,13 +74,15 @@ func (c *conn) Receive(e *transport.Envelope) {
 
 // open answers a peer that opens or joins a session.
 func (c *conn) open(e *transport.Envelope) {
-	answer := &transport.Envelope{Verb: transport.VerbOpened, Grant: e.Grant, Seq: uint64(c.node.cfg.Window)}
+	answer := &transport.Envelope{Verb: transport.VerbOpened, Seq: e.Seq, Grant: e.Grant, Mark: transport.Mark{Below: uint64(c.node.cfg.Window)}}
 	s, err := c.node.openSession(c, e.Grant)
 	if err != nil {
 		answer.Code, answer.Message = uint16(err.Code), err.Message
 	} else {
 		answer.Grant = s.grant
+		s.link(1)
 		if c.sessions = append(c.sessions, s); len(c.sessions) > maxSessions {
+			c.sessions[0].link(-1)
 			c.sessions = c.sessions[1:]
 		}
 	}
@@ -179,6 +185,9 @@ func (c *conn) Disturbed() {
 }
 
 func (c *conn) Closed(err error) {
+	for _, s := range c.sessions {
+		s.link(-1)
+	}
 	c.node.forget(c)
 	c.node.stats.linksLost.Add(1)
 	c.peer.disconnected(c, err)

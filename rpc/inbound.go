@@ -167,6 +167,7 @@ func (in *Inbound) decide(o *outcome) {
 		s.node.poke()
 		return
 	}
+	in.Target, in.Sender, in.Headers, in.body = "", "", nil, nil // they would keep a link's read buffer alive
 	in.outcome, in.onCancel = o, nil
 	road, more := in.road, in.more
 	in.road, in.more = nil, nil

@@ -205,20 +205,33 @@ func (p *peer) open(c *conn) {
 		}
 		p.opening = c
 	}
-	c.asked, c.grant, c.askedAt = true, p.grant, p.node.now()
-	p.arm(c.askedAt + openRetry)
-	c.send(&transport.Envelope{Verb: transport.VerbOpen, Grant: p.grant})
+	c.asked, c.grant = true, p.grant
+	p.ask(c)
+}
+
+// ask sends the open. Each has a number that its answer repeats, so that both ends
+// agree which session a direct link implies: the one of the last open. p.mu is held.
+func (p *peer) ask(c *conn) {
+	p.opens++
+	c.askedAs, c.askedAt = p.opens, p.node.now()
+	if !c.direct() { // which may lose it
+		p.arm(c.askedAt + openRetry)
+	}
+	c.send(&transport.Envelope{Verb: transport.VerbOpen, Seq: c.askedAs, Grant: c.grant})
 }
 
 // opened takes the server's answer to an open.
 func (p *peer) opened(c *conn, e *transport.Envelope) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !c.asked || e.Seq != c.askedAs {
+		return // the answer to an open that was repeated: a session that nobody uses
+	}
 	switch code := Code(e.Code); {
 	case code == SessionLost && c.grant == p.grant && c.grant != (transport.Grant{}):
 		p.lose("the server does not know the session any more")
 		p.open(c)
-	case code != 0 && c.asked && !c.ready:
+	case code != 0 && !c.ready:
 		if p.opening == c {
 			p.opening = nil
 		}
@@ -227,15 +240,16 @@ func (p *peer) opened(c *conn, e *transport.Envelope) {
 		p.hopeless()
 	case code == 0 && p.opening == c:
 		p.opening, p.grant, p.epoch = nil, e.Grant, c.id.Epoch
+		p.limit = min(p.node.cfg.Window, int(min(max(e.Mark.Below, 1), DefaultWindow)))
 		c.grant, c.ready = e.Grant, true
 		for _, o := range p.conns {
 			p.open(o)
 		}
 		p.choose()
-	case code == 0 && c.asked && e.Grant == p.grant && c.grant == p.grant:
+	case code == 0 && e.Grant == p.grant && c.grant == p.grant:
 		c.ready = true
 		p.choose()
-	} // anything else is the answer to an open that the bus repeated: a session nobody uses
+	}
 }
 
 // lose gives up the session: what may have left is OutcomeUnknown at once, what
@@ -337,14 +351,14 @@ func (p *peer) change(best *conn) {
 // p.mu is held.
 func (p *peer) overdue(now time.Duration) {
 	for _, c := range p.conns {
-		if !c.asked || c.ready || c.denied != nil {
+		if !c.asked || c.ready || c.denied != nil || c.direct() {
 			continue
 		}
 		if now-c.askedAt >= openRetry {
-			c.askedAt = now
-			c.send(&transport.Envelope{Verb: transport.VerbOpen, Grant: c.grant})
+			p.ask(c)
+		} else {
+			p.arm(c.askedAt + openRetry)
 		}
-		p.arm(c.askedAt + openRetry)
 	}
 	if p.next != nil {
 		if now-p.fencedAt >= fenceWait {

@@ -260,23 +260,23 @@ func (n *Node) liveConns() []*conn {
 // could bring an ack is gone, or ctx ends. It returns how many records were not.
 func (n *Node) Linger(ctx context.Context) int {
 	for {
-		left := 0
+		left, lost := 0, 0
 		n.mu.Lock()
 		for _, s := range n.sessions {
-			left += s.records()
-		}
-		if len(n.conns) == 0 {
-			n.mu.Unlock()
-			return left
+			if records, linked := s.records(); linked {
+				left += records
+			} else {
+				lost += records
+			}
 		}
 		n.mu.Unlock()
 		if left == 0 {
-			return 0
+			return lost
 		}
 		select {
 		case <-n.acked:
 		case <-ctx.Done():
-			return left
+			return left + lost
 		}
 	}
 }

@@ -31,7 +31,9 @@ type peer struct {
 	// The session and its links; see links.go.
 	epoch    string
 	grant    transport.Grant
-	opening  *conn // where a new session was asked for
+	opens    uint64 // opens sent
+	limit    int    // outstanding requests that the server takes
+	opening  *conn  // where a new session was asked for
 	conns    []*conn
 	current  *conn // the link to send on; nil: none
 	next     *conn // the link to change to once fence came back on current
@@ -62,7 +64,7 @@ const (
 )
 
 func newPeer(n *Node, name string) *peer {
-	return &peer{node: n, name: name, win: newWindow(), changed: make(chan struct{}), dialers: map[string]*dialer{}}
+	return &peer{node: n, name: name, limit: n.cfg.Window, win: newWindow(), changed: make(chan struct{}), dialers: map[string]*dialer{}}
 }
 
 // Do sends a request. It blocks while the peer's window is full, until ctx or the
@@ -113,7 +115,7 @@ func (p *peer) admit(ctx context.Context, c *Call) error {
 // return, not in between.
 func (p *peer) awaitRoom(ctx context.Context, c *Call) error {
 	full := func() bool {
-		return p.win.count >= p.node.cfg.Window || p.bytes > 0 && p.bytes+len(c.req.Body) > p.node.cfg.MaxPending
+		return p.win.count >= p.limit || p.bytes > 0 && p.bytes+len(c.req.Body) > p.node.cfg.MaxPending
 	}
 	if !full() && len(p.line) == 0 && !p.closed {
 		return nil
@@ -267,6 +269,10 @@ func (p *peer) reply(k *conn, e *transport.Envelope) {
 		return
 	}
 	if Code(e.Code) == SessionLost {
+		if c := p.win.get(e.Seq); c != nil && c.on == k && !c.handed { // its only copy was refused
+			c.on = nil
+			p.unsent++
+		}
 		p.lose("the server does not know the session any more")
 		p.open(k)
 		p.mu.Unlock()

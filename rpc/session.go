@@ -26,6 +26,7 @@ type session struct {
 	lastTell uint64
 	touched  time.Duration // node clock of the last traffic, as the sweeper saw it
 	active   bool          // traffic since the sweeper looked
+	links    int           // open links that it was opened on
 	except   []uint64      // scratch for ack frames
 }
 
@@ -211,11 +212,19 @@ func (s *session) touch() {
 	s.mu.Unlock()
 }
 
-// records counts what has not been acked.
-func (s *session) records() int {
+// link notes that a link joined or left.
+func (s *session) link(d int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.table.Outstanding()
+	s.links += d
+	s.active = true
+}
+
+// records counts what has not been acked, and says whether an ack can still come.
+func (s *session) records() (n int, linked bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.table.Outstanding(), s.links > 0
 }
 
 // fingerprint is a keyed hash of what a request asks for, so that a number used

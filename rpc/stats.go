@@ -65,7 +65,8 @@ func (n *Node) Stats() Stats {
 		peers = append(peers, p)
 	}
 	for _, v := range n.sessions {
-		s.Records += v.records()
+		records, _ := v.records()
+		s.Records += records
 	}
 	n.mu.Unlock()
 	for _, p := range peers {

@@ -53,7 +53,7 @@ func (p *pair) watch() {
 	p.ok(p.b.Evict(p.ctx, "n", "e2"))
 	w.expect(registry.Left, Node("n", "e2", "z"))
 
-	second := p.open(p.a) // starts from what exists, and each watch has its own place
+	second := p.open(p.b) // starts from what exists, and each watch has its own place
 	second.expect(registry.Joined, Node("old", "e1", "x"))
 	p.ok(p.a.Deregister(p.ctx, "old", "e1"))
 	w.expect(registry.Left, Node("old", "e1", "x"))
