@@ -1,0 +1,109 @@
+package memnet
+
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+// end is one end of a link. Two goroutines run it: pump takes from the send queue
+// and puts under way, deliver takes what arrives and calls the Receiver. deliver is
+// the owner: it ends last, waits for pump, and tells the Receiver.
+type end struct {
+	t     *Transport
+	id    uint64 // in the order of making
+	far   *end
+	peer  transport.Peer
+	out   *transport.Outbox
+	in    *wire              // what is under way to this end
+	draw  *rand.Rand         // used by pump
+	recv  transport.Receiver // set before the goroutines start
+	taken atomic.Uint64      // stream place before which bytes are under way
+
+	disturbed  chan struct{} // holds a token while Disturbed is to be called
+	finishOnce sync.Once
+	finishing  chan struct{} // closed by finish
+	closeOnce  sync.Once
+	cause      error         // set before done is closed
+	done       chan struct{} // closed by Close
+	pumped     chan struct{} // closed when pump has ended
+}
+
+var _ transport.Link = (*end)(nil)
+
+func newEnd(t *Transport, peer transport.Peer) *end {
+	return &end{
+		t: t, peer: peer,
+		out:       transport.NewOutbox(transport.MaxFrame),
+		in:        newWire(),
+		disturbed: make(chan struct{}, 1),
+		finishing: make(chan struct{}),
+		done:      make(chan struct{}),
+		pumped:    make(chan struct{}),
+	}
+}
+
+// start runs the end. Its transport's tasks were raised by two.
+func (e *end) start() {
+	go e.pump()
+	go e.deliver()
+}
+
+// introduce makes the accepting side's Receiver and then runs the end.
+func (e *end) introduce() {
+	e.recv = e.t.accept(e)
+	go e.pump()
+	e.deliver()
+}
+
+// Peer implements transport.Link.
+func (e *end) Peer() transport.Peer { return e.peer }
+
+// Road implements transport.Link.
+func (e *end) Road() string { return e.t.road }
+
+// Send implements transport.Link.
+func (e *end) Send(env *transport.Envelope) (at uint64, err error) {
+	at, err = e.out.Append(env)
+	if err == transport.ErrStalled {
+		e.Close(err)
+	}
+	return at, err
+}
+
+// Handed implements transport.Link.
+func (e *end) Handed(at uint64) bool { return at < e.taken.Load() }
+
+// Close implements transport.Link.
+func (e *end) Close(err error) {
+	e.closeOnce.Do(func() {
+		if err == nil {
+			err = transport.ErrClosed
+		}
+		e.cause = err
+		e.out.Close()
+		close(e.done)
+	})
+}
+
+// finish refuses further envelopes, has the queued ones sent, and then closes.
+func (e *end) finish() {
+	e.finishOnce.Do(func() {
+		e.out.Close()
+		close(e.finishing)
+	})
+}
+
+func (e *end) disturb() { token(e.disturbed) }
+
+// isClosed reports whether c, which is only ever closed, was.
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

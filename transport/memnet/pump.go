@@ -1,0 +1,191 @@
+package memnet
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+// pump puts what is queued under way, one envelope at a time, until the link ends;
+// last of all it puts the news of that.
+func (e *end) pump() {
+	defer e.t.tasks.Done()
+	defer close(e.pumped)
+	var spare []byte
+	for {
+		last := isClosed(e.finishing) // asked before taking: nothing is queued after it
+		frames, at, drained := e.out.Take(spare)
+		spare = frames
+		if drained {
+			e.recv.Drained()
+		}
+		for len(frames) > 0 {
+			n := 4 + int(binary.BigEndian.Uint32(frames))
+			if !e.roomToSend() {
+				e.sendFin()
+				return
+			}
+			at += uint64(n)
+			e.taken.Store(at)
+			e.sendFrame(slices.Clone(frames[4:n]))
+			frames = frames[n:]
+		}
+		if last && len(spare) == 0 {
+			e.sendFin()
+			e.Close(fmt.Errorf("%w: transport closed", transport.ErrClosed))
+			return
+		}
+		if len(spare) > 0 {
+			continue
+		}
+		select {
+		case <-e.out.Wake():
+		case <-e.finishing:
+		case <-e.disturbed:
+			e.recv.Disturbed()
+		case <-e.done:
+			e.sendFin()
+			return
+		}
+	}
+}
+
+// roomToSend waits until one more envelope may be put under way. It reports false
+// if the link ended.
+func (e *end) roomToSend() bool {
+	for !isClosed(e.done) {
+		bytes, dead := e.far.in.load()
+		if !e.t.direct || dead || bytes < e.t.net.cfg.Window {
+			return true
+		}
+		select {
+		case <-e.far.in.room:
+		case <-e.disturbed:
+			e.recv.Disturbed()
+		case <-e.done:
+		}
+	}
+	return false
+}
+
+// fate is what chance has decided for one envelope. All of it is drawn for every
+// envelope, so that what befalls one does not depend on what is set for another.
+type fate struct{ delay, drop, duplicate, again, reorder, late, kill float64 }
+
+func (e *end) drawFate() fate {
+	d := e.draw.Float64
+	return fate{d(), d(), d(), d(), d(), d(), d()}
+}
+
+// sendFrame puts one envelope under way, or lets chance have it.
+func (e *end) sendFrame(frame []byte) {
+	var (
+		f, b, _ = e.t.net.state(e.t.road, e.t.local.Node, e.peer.Node)
+		fate    = e.drawFate()
+		now     = time.Now()
+		due     = now.Add(f.delay(fate.delay))
+	)
+	bytes, dead := e.far.in.load()
+	switch {
+	case e.t.direct && fate.kill < f.Kill:
+		e.Close(fmt.Errorf("%w: killed", transport.ErrClosed))
+		e.far.Close(fmt.Errorf("%w: killed", transport.ErrClosed))
+	case !e.t.direct && f.NoResponders, !e.t.direct && dead && b == passing:
+		e.Close(fmt.Errorf("%w: no responders for %s", transport.ErrNoPeer, e.peer.Node))
+	case dead && b == passing:
+		e.Close(fmt.Errorf("%w: reset by the peer", transport.ErrClosed))
+	case dead:
+	case e.t.direct:
+		e.far.in.put(parcel{due: due, frame: frame}, true)
+	case b == cut, fate.drop < f.Drop:
+	case bytes > busPending:
+		e.far.disturb()
+	case fate.reorder < f.Reorder:
+		by := f.ReorderBy
+		if by == 0 {
+			by = 10 * time.Millisecond
+		}
+		e.far.in.put(parcel{due: due.Add(time.Duration(fate.late * float64(by))), frame: frame}, false)
+	default:
+		e.far.in.put(parcel{due: due, frame: frame}, true)
+		if fate.duplicate < f.Duplicate {
+			e.far.in.put(parcel{due: now.Add(f.delay(fate.again)), frame: frame}, true)
+		}
+	}
+}
+
+// delay is the time that a message drawn as x, between 0 and 1, is under way.
+func (f Faults) delay(x float64) time.Duration {
+	return f.MinDelay + time.Duration(x*float64(max(f.MaxDelay-f.MinDelay, 0)))
+}
+
+// sendFin puts the news under way that nothing more comes. A bus may lose it.
+func (e *end) sendFin() {
+	f, b, _ := e.t.net.state(e.t.road, e.t.local.Node, e.peer.Node)
+	fate := e.drawFate()
+	if !e.t.direct && (b == cut || fate.drop < f.Drop) {
+		return
+	}
+	e.far.in.put(parcel{due: time.Now().Add(f.delay(fate.delay)), fin: true}, true)
+}
+
+// deliver receives what arrives until the link ends.
+func (e *end) deliver() {
+	defer e.t.tasks.Done()
+	e.Close(e.receiveAll())
+	<-e.pumped
+	e.in.kill()
+	e.recv.Closed(e.cause)
+	e.t.net.mu.Lock()
+	delete(e.t.net.links, e)
+	e.t.net.mu.Unlock()
+}
+
+func (e *end) receiveAll() error {
+	var env transport.Envelope
+	for {
+		p, ok := e.next()
+		switch {
+		case !ok:
+			return e.cause
+		case p.fin:
+			return fmt.Errorf("%w by the peer", transport.ErrClosed)
+		}
+		if err := env.Parse(p.frame); err != nil {
+			return err
+		}
+		e.recv.Receive(&env)
+	}
+}
+
+// next waits for a parcel that may arrive, and takes it. It reports false if the
+// link ended.
+func (e *end) next() (parcel, bool) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for !isClosed(e.done) {
+		_, b, changed := e.t.net.state(e.t.road, e.peer.Node, e.t.local.Node)
+		var due <-chan time.Time
+		if first, ok := e.in.first(); ok && (b == passing || b == cut && !e.t.direct) {
+			p, ok := e.in.take(time.Now())
+			if ok && b == passing {
+				return p, true
+			}
+			if ok {
+				continue // cut off from the bus while it was under way
+			}
+			timer.Reset(time.Until(first.due))
+			due = timer.C
+		}
+		select {
+		case <-due:
+		case <-e.in.arrived:
+		case <-changed:
+		case <-e.done:
+		}
+	}
+	return parcel{}, false
+}
