@@ -1,0 +1,174 @@
+package natskv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tandem-go/tandem/registry"
+)
+
+const (
+	openTimeout  = 5 * time.Second       // for finding the bucket and opening its watch
+	firstBackoff = 50 * time.Millisecond // after a watch could not be opened, doubled each time
+	lastBackoff  = 2 * time.Second       // and this is the longest
+)
+
+var (
+	errReconnected = errors.New("natskv: connection was re-established")
+	errWatchEnded  = errors.New("natskv: watch ended")
+)
+
+// follow keeps the view fed from the bucket until ctx ends. It is the one goroutine
+// that watches. After every reconnect it reads all records anew, rather than trust
+// that a watch across the gap has seen all: markers do not stay for ever, and the
+// consumer behind the watch may have died with its server.
+func (r *Registry) follow(ctx context.Context, complete chan<- struct{}) {
+	defer close(r.followed)
+	conn := r.js.Conn()
+	status := conn.StatusChanged()
+	defer conn.RemoveStatusListener(status)
+
+	wait := firstBackoff
+	for {
+		err := r.session(ctx, status, func() {
+			wait = firstBackoff
+			if complete != nil {
+				close(complete)
+				complete = nil
+			}
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		if conn.IsClosed() {
+			r.log.Warn("the registry's NATS connection was closed; its cache no longer changes")
+			<-ctx.Done()
+			return
+		}
+		r.noted(unavailable(err))
+		if errors.Is(err, errReconnected) {
+			r.log.Info("reading the registry anew after a reconnect")
+			continue
+		}
+		r.log.Warn("the registry's watch broke off", "error", err, "retry", wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-status:
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, lastBackoff)
+	}
+}
+
+// session opens one watch, feeds the view from it, and returns why it is over.
+// complete is called when all records have been read.
+func (r *Registry) session(ctx context.Context, status <-chan nats.Status, complete func()) error {
+	conn := r.js.Conn()
+	reconnects := conn.Stats().Reconnects
+	same := func() bool { return conn.Stats().Reconnects == reconnects }
+
+	w, end, err := r.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	r.apply(func(v *view) []registry.Event { v.beginSnapshot(); return nil })
+
+	grace := time.NewTimer(time.Hour) // set below, when something is doubtful
+	defer grace.Stop()
+	whole := false
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-status:
+			if !same() {
+				return errReconnected
+			}
+		case now := <-grace.C:
+			if whole && conn.IsConnected() && same() { // while NATS is away nothing expires
+				r.apply(func(v *view) []registry.Event { return v.due(now) })
+			}
+		case e, ok := <-w.Updates():
+			switch {
+			case !ok:
+				return errWatchEnded
+			case e != nil:
+				r.take(e)
+			default:
+				until := time.Now().Add(r.cfg.Lease)
+				r.apply(func(v *view) []registry.Event { v.endSnapshot(until); return nil })
+				whole = true
+				complete()
+			}
+		}
+		r.mu.Lock()
+		next := r.view.next()
+		r.mu.Unlock()
+		if !next.IsZero() {
+			grace.Reset(max(time.Until(next), 10*time.Millisecond))
+		}
+	}
+}
+
+// open finds the bucket, or makes it anew if it is gone, and watches it. end stops
+// the watch and waits for it.
+func (r *Registry) open(ctx context.Context) (w jetstream.KeyWatcher, end func(), err error) {
+	life, cancel := context.WithCancel(ctx)
+	late := time.AfterFunc(openTimeout, cancel) // WatchAll knows no time-out of its own
+	kv, err := r.bucket.open(life)
+	if err == nil {
+		w, err = kv.WatchAll(life)
+	}
+	if err != nil {
+		cancel()
+		return nil, nil, fmt.Errorf("opening bucket %s: %w", r.bucket.name, err)
+	}
+	end = func() {
+		// Not w.Stop: it would wait for a server that has just died to delete its
+		// consumer, for 5 s. The end of life makes nats.go do the same behind us.
+		cancel()
+		for range w.Updates() { // unblocks the watcher's callback; closed when that is done
+		}
+	}
+	if !late.Stop() {
+		end()
+		return nil, nil, fmt.Errorf("opening bucket %s: %w", r.bucket.name, context.DeadlineExceeded)
+	}
+	return w, end, nil
+}
+
+// take passes one entry of the watch on to the view.
+func (r *Registry) take(e jetstream.KeyValueEntry) {
+	name, rev := e.Key(), e.Revision()
+	switch e.Operation() {
+	case jetstream.KeyValuePut:
+		n, err := decode(name, e.Value())
+		if err != nil {
+			r.log.Warn("the registry holds a record that cannot be read", "key", name, "error", err)
+			return
+		}
+		r.apply(func(v *view) []registry.Event { return v.told(n, rev) })
+	case jetstream.KeyValueDelete:
+		r.apply(func(v *view) []registry.Event { return v.marker(name, rev, registry.Left, time.Time{}) })
+	case jetstream.KeyValuePurge: // what an expired TTL leaves behind
+		until := r.grace(time.Now())
+		r.apply(func(v *view) []registry.Event { return v.marker(name, rev, registry.Expired, until) })
+	}
+}
+
+// grace returns until when a record that expires now is served; zero if it is not.
+func (r *Registry) grace(now time.Time) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.trouble.IsZero() || now.Sub(r.trouble) > r.cfg.Lease {
+		return time.Time{}
+	}
+	return now.Add(r.cfg.Lease)
+}

@@ -1,0 +1,353 @@
+// Package natskv is a registry in a JetStream key-value bucket.
+//
+//	reg, err := natskv.New(ctx, js, natskv.Config{Cluster: "shop"})
+//	if err != nil { ... }
+//	defer reg.Close()
+//
+// A node's record lies under its name in the bucket "<cluster>_nodes". A claim is a
+// create, so that one epoch wins; it lives for its lease, which is the record's TTL
+// and starts anew with every Renew; it changes hands by compare-and-set on the
+// record's revision only.
+//
+// Reads come from a cache that one watch of the bucket feeds. The cache goes on
+// serving while NATS is away, and it is slow to believe that nodes have died of
+// NATS' own trouble: see [Registry.Watch].
+//
+// Every renewal reaches every node, so with N nodes and the default lease each node
+// reads N messages in 5 s, if it renews three times a lease. That is meant for
+// hundreds of nodes.
+package natskv
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tandem-go/tandem/registry"
+	"github.com/tandem-go/tandem/registry/internal/feed"
+)
+
+// DefaultLease is how long a claim lives without Renew, unless Config says otherwise.
+const DefaultLease = 15 * time.Second
+
+// markerTTL is how long the bucket remembers that a key was deleted or has expired,
+// for a watcher that lost touch with its server without noticing.
+const markerTTL = 10 * time.Minute
+
+// Config says which cluster's nodes to keep, and how. Its zero value is the default.
+type Config struct {
+	Cluster  string        // prefix of the bucket's name; default "tandem"
+	Lease    time.Duration // default DefaultLease, at least 1 s, rounded up to whole seconds
+	Replicas int           // of the bucket, if it has to be created; default 1
+	Logger   *slog.Logger  // default slog.Default()
+}
+
+// Registry is a client of one cluster's bucket. Its methods may be called
+// concurrently. It does not own the NATS connection.
+type Registry struct {
+	cfg    Config
+	js     jetstream.JetStream
+	log    *slog.Logger
+	bucket bucket
+	feed   *feed.Feed // the records that are served
+
+	stop     context.CancelFunc // ends the follower
+	followed chan struct{}      // closed when the follower has ended
+
+	mu      sync.Mutex // guards all below; feed changes under it
+	view    view
+	claims  map[string]claim // what this client registered, by name
+	trouble time.Time        // when NATS was last found to be away; zero if never
+}
+
+// claim is what this client last wrote for a node.
+type claim struct {
+	node  registry.Node
+	value []byte
+	rev   uint64
+}
+
+var _ registry.Registry = (*Registry)(nil)
+
+// New returns a client of the cluster's bucket, which it creates if there is none,
+// once it knows all records in it. ctx bounds New alone. The error wraps
+// registry.ErrUnavailable if NATS or its JetStream does not answer.
+func New(ctx context.Context, js jetstream.JetStream, cfg Config) (*Registry, error) {
+	if cfg.Cluster == "" {
+		cfg.Cluster = "tandem"
+	}
+	if err := (registry.Node{Name: cfg.Cluster, Epoch: "e"}).Valid(); err != nil {
+		return nil, fmt.Errorf("natskv: cluster %q: want a name like a node's", cfg.Cluster)
+	}
+	if cfg.Lease == 0 {
+		cfg.Lease = DefaultLease
+	}
+	if cfg.Lease < time.Second {
+		return nil, fmt.Errorf("natskv: a lease of %v: want 1 s or more", cfg.Lease)
+	}
+	cfg.Lease = (cfg.Lease + time.Second - 1).Truncate(time.Second) // the server cuts fractions off
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	r := &Registry{
+		cfg:      cfg,
+		js:       js,
+		log:      cfg.Logger.With("registry", cfg.Cluster),
+		bucket:   newBucket(js, cfg),
+		feed:     feed.New(),
+		followed: make(chan struct{}),
+		view:     newView(),
+		claims:   make(map[string]claim),
+	}
+	if _, err := r.bucket.open(ctx); err != nil {
+		return nil, fmt.Errorf("natskv: bucket %s: %w", r.bucket.name, err)
+	}
+	life, stop := context.WithCancel(context.Background())
+	r.stop = stop
+	complete := make(chan struct{})
+	go r.follow(life, complete)
+	select {
+	case <-complete:
+		return r, nil
+	case <-ctx.Done():
+		r.Close()
+		return nil, fmt.Errorf("natskv: reading bucket %s: %w: %w", r.bucket.name, registry.ErrUnavailable, ctx.Err())
+	}
+}
+
+// Close ends all watches and stops following the bucket; it waits for both. Claims
+// stay until their leases end; Deregister gives them up. It is idempotent. The
+// methods of a closed Registry may be called; its cache no longer changes.
+func (r *Registry) Close() {
+	r.stop()
+	<-r.followed
+	r.feed.Close()
+}
+
+// Register claims n.Name for n.Epoch, or replaces the record that this epoch
+// registered before. If it fails with ErrUnavailable the claim may have been made
+// all the same: it ends with its lease, and the same epoch may register again.
+func (r *Registry) Register(ctx context.Context, n registry.Node) error {
+	if err := n.Valid(); err != nil {
+		return err
+	}
+	n = n.Clone() // the caller keeps the maps
+	value, err := json.Marshal(n)
+	if err != nil {
+		return fmt.Errorf("natskv: register %q: %w", n.Name, err)
+	}
+	err = r.retry(ctx, n.Name, func(last record) error {
+		if last.exists && last.node.Epoch != n.Epoch {
+			return registry.ErrTaken
+		}
+		return r.write(ctx, n, value, last.rev)
+	})
+	if err != nil {
+		return fmt.Errorf("natskv: register %q: %w", n.Name, err)
+	}
+	return nil
+}
+
+// Renew extends the lease of what epoch registered as name.
+func (r *Registry) Renew(ctx context.Context, name, epoch string) error {
+	if (registry.Node{Name: name, Epoch: epoch}).Valid() != nil {
+		return fmt.Errorf("natskv: renew %q: %w", name, registry.ErrLost)
+	}
+	r.mu.Lock()
+	c, ok := r.claims[name]
+	r.mu.Unlock()
+	if ok && c.node.Epoch == epoch { // the usual case: one round trip
+		err := r.write(ctx, c.node, c.value, c.rev)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, errConflict) {
+			return fmt.Errorf("natskv: renew %q: %w", name, err)
+		}
+	}
+	err := r.retry(ctx, name, func(last record) error {
+		if !last.exists || last.node.Epoch != epoch {
+			r.forget(name, epoch)
+			return registry.ErrLost
+		}
+		return r.write(ctx, last.node, last.value, last.rev)
+	})
+	if err != nil {
+		return fmt.Errorf("natskv: renew %q: %w", name, err)
+	}
+	return nil
+}
+
+// Deregister gives the claim up.
+func (r *Registry) Deregister(ctx context.Context, name, epoch string) error {
+	if err := r.release(ctx, name, epoch); err != nil {
+		return fmt.Errorf("natskv: deregister %q: %w", name, err)
+	}
+	return nil
+}
+
+// Evict removes the claim of an epoch that is known to be dead.
+func (r *Registry) Evict(ctx context.Context, name, epoch string) error {
+	if err := r.release(ctx, name, epoch); err != nil {
+		return fmt.Errorf("natskv: evict %q: %w", name, err)
+	}
+	return nil
+}
+
+func (r *Registry) release(ctx context.Context, name, epoch string) error {
+	if (registry.Node{Name: name, Epoch: epoch}).Valid() != nil {
+		return nil // nobody can hold it
+	}
+	return r.retry(ctx, name, func(last record) error {
+		if !last.exists || last.node.Epoch != epoch {
+			r.forget(name, epoch)
+			r.apply(func(v *view) []registry.Event { return v.settle(name, epoch) })
+			return nil
+		}
+		rev, err := r.bucket.delete(ctx, name, last.rev)
+		if err != nil {
+			return err
+		}
+		r.forget(name, epoch)
+		r.apply(func(v *view) []registry.Event { return v.removed(name, rev) })
+		return nil
+	})
+}
+
+// Lookup returns the record of a node from the cache, or from NATS if the cache has
+// none. The error wraps registry.ErrUnavailable if NATS would have to be asked and
+// is away.
+func (r *Registry) Lookup(ctx context.Context, name string) (registry.Node, error) {
+	if n, ok := r.feed.Lookup(name); ok {
+		return n, nil
+	}
+	if (registry.Node{Name: name, Epoch: "e"}).Valid() != nil {
+		return registry.Node{}, fmt.Errorf("natskv: lookup %q: %w", name, registry.ErrNotFound)
+	}
+	last, err := r.get(ctx, name)
+	if err != nil {
+		return registry.Node{}, fmt.Errorf("natskv: lookup %q: %w", name, err)
+	}
+	if !last.exists {
+		return registry.Node{}, fmt.Errorf("natskv: lookup %q: %w", name, registry.ErrNotFound)
+	}
+	return last.node, nil
+}
+
+// Nodes returns all live records from the cache, sorted by name.
+func (r *Registry) Nodes(ctx context.Context) ([]registry.Node, error) {
+	return r.feed.Nodes(), nil
+}
+
+// Watch reports changes until ctx ends or the Registry is closed.
+//
+// What is told of NATS' own trouble is told with care. While NATS is away nothing
+// expires. For one lease after it was away, a record that has expired is served for
+// one more lease, so that a node that merely could not renew has time to register
+// again; only then is it told as Expired. Left is always believed. A key purged by
+// hand looks as if it had expired.
+func (r *Registry) Watch(ctx context.Context) (<-chan registry.Event, error) {
+	events, ok := r.feed.Watch(ctx)
+	if !ok {
+		return nil, fmt.Errorf("natskv: watch: %w: registry is closed", registry.ErrUnavailable)
+	}
+	return events, nil
+}
+
+// Lease is how long a claim lives without Renew.
+func (r *Registry) Lease() time.Duration { return r.cfg.Lease }
+
+// retry calls try with the last record of name, and again with a newer one for as
+// long as try meets with a conflict: somebody else has written meanwhile.
+func (r *Registry) retry(ctx context.Context, name string, try func(last record) error) error {
+	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		last, err := r.get(ctx, name)
+		if err == nil {
+			err = try(last)
+		}
+		if !errors.Is(err, errConflict) {
+			return r.noted(err)
+		}
+		select { // a replica that answers reads may lag behind the writes
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", registry.ErrUnavailable, ctx.Err())
+		case <-time.After(wait):
+		}
+	}
+}
+
+// get reads the last record of name from NATS.
+func (r *Registry) get(ctx context.Context, name string) (record, error) {
+	if err := r.reachable(); err != nil {
+		return record{}, err
+	}
+	last, err := r.bucket.get(ctx, name)
+	return last, r.noted(err)
+}
+
+// write stores n, encoded as value, over the record of revision rev, for a fresh
+// lease. Zero means that there must be none.
+func (r *Registry) write(ctx context.Context, n registry.Node, value []byte, rev uint64) error {
+	if err := r.reachable(); err != nil {
+		return err
+	}
+	rev, err := r.bucket.put(ctx, n.Name, value, rev)
+	if err != nil {
+		return r.noted(err)
+	}
+	r.apply(func(v *view) []registry.Event { return v.wrote(n, rev) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.claims[n.Name].rev < rev {
+		r.claims[n.Name] = claim{n, value, rev}
+	}
+	return nil
+}
+
+// forget drops what this client remembers of a claim that is gone.
+func (r *Registry) forget(name, epoch string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.claims[name].node.Epoch == epoch {
+		delete(r.claims, name)
+	}
+}
+
+// apply lets change alter the view and serves what comes of it.
+func (r *Registry) apply(change func(*view) []registry.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range change(&r.view) {
+		if e.Change >= registry.Left {
+			r.feed.Remove(e.Node.Name, e.Change)
+		} else {
+			r.feed.Put(e.Node)
+		}
+	}
+}
+
+// reachable says at once if NATS is known to be away, so that nothing waits in a
+// reconnect buffer to be sent later.
+func (r *Registry) reachable() error {
+	if s := r.js.Conn().Status(); s != nats.CONNECTED {
+		return r.noted(fmt.Errorf("%w: connection is %v", registry.ErrUnavailable, s))
+	}
+	return nil
+}
+
+// noted remembers that NATS was found to be away, and passes err on.
+func (r *Registry) noted(err error) error {
+	if errors.Is(err, registry.ErrUnavailable) && !errors.Is(err, context.Canceled) {
+		r.mu.Lock()
+		r.trouble = time.Now()
+		r.mu.Unlock()
+	}
+	return err
+}
