@@ -12,7 +12,7 @@ import (
 // ask is a request within the system: the promise of its reply, and where it is in
 // its life, so that a caller who gives up learns whether it ran.
 type ask[R any] struct {
-	promise  *rpc.Promise[R]
+	promise  rpc.Promise[R]
 	deadline time.Time // zero for none
 
 	mu       sync.Mutex // guards what follows

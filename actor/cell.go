@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 
 	"github.com/tandem-go/tandem/mailbox"
@@ -32,25 +31,6 @@ type item struct {
 	meta *meta
 }
 
-// runner is what a run loop needs; it goes back to the pool when the loop ends, so
-// that idle actors hold none of it.
-type runner struct {
-	slab []Context // contexts are given out one by one and never taken back
-}
-
-const slabSize = 32
-
-var runners = sync.Pool{New: func() any { return new(runner) }}
-
-func (r *runner) context() *Context {
-	if len(r.slab) == 0 {
-		r.slab = make([]Context, slabSize)
-	}
-	c := &r.slab[0]
-	r.slab = r.slab[1:]
-	return c
-}
-
 // accepted takes note of a put that succeeded.
 func (c *cell) accepted(p mailbox.Put[item]) {
 	if p.HasDropped {
@@ -58,43 +38,8 @@ func (c *cell) accepted(p mailbox.Put[item]) {
 	}
 	if p.Wake {
 		c.self.sys.busy.Add(1)
-		go c.run()
+		c.self.sys.workers.run(c)
 	}
-}
-
-// run is the run loop. The system's busy counter is its owner: a shutdown waits for it.
-func (c *cell) run() {
-	r := runners.Get().(*runner)
-	c.work(r, c.box.Take(nil), 0)
-}
-
-// work handles batch from index i on, and all that comes after it.
-func (c *cell) work(r *runner, batch []item, i int) {
-	clean := false
-	defer func() {
-		if !clean { // the handler ended its goroutine by runtime.Goexit
-			go c.work(r, batch, i+1)
-		}
-	}()
-	sys := c.self.sys
-	for batch != nil {
-		for ; i < len(batch); i++ {
-			if c.stopped.Load() {
-				sys.handBack(c.self.addr, batch[i], errStopped)
-				continue
-			}
-			c.handle(r.context(), &batch[i])
-		}
-		sys.stats.handled.Add(uint64(len(batch)))
-		clear(batch)
-		batch, i = c.box.Take(batch), 0
-	}
-	clean = true
-	runners.Put(r)
-	if c.stopped.Load() {
-		c.leave()
-	}
-	sys.idle()
 }
 
 var (
@@ -102,24 +47,69 @@ var (
 	errGone    = rpc.Errorf(rpc.NotFound, rpc.NotRun, "the actor has stopped")
 )
 
-// handle runs one message's handler.
-func (c *cell) handle(ctx *Context, it *item) {
-	ctx.cell, ctx.msg, ctx.req, ctx.meta = c, it.msg, it.req, it.meta
-	if it.req != nil && !it.req.Start() {
-		return
+// work is the run loop: it handles what waits until nothing does.
+func (c *cell) work(w *worker) {
+	sys := c.self.sys
+	for w.batch, w.done = c.box.Take(nil), 0; w.batch != nil; {
+		for w.done < len(w.batch) {
+			c.burst(w)
+		}
+		sys.stats.handled.Add(uint64(len(w.batch)))
+		clear(w.batch)
+		w.batch, w.done = c.box.Take(w.batch), 0
 	}
-	done := false
+	w.plain = nil
+	if c.stopped.Load() {
+		c.leave()
+	}
+	sys.idle()
+}
+
+// burst handles messages of the batch until it is through or a handler panics.
+func (c *cell) burst(w *worker) {
+	var ctx *Context
 	defer func() {
-		ctx.end()
-		if !done {
-			c.crashed(ctx, recover())
+		if ctx != nil { // a handler did not return
+			reason := recover()
+			c.crashed(ctx, reason)
+			if reason == nil { // runtime.Goexit: this goroutine ends, the actor does not
+				go w.resume(c)
+			}
 		}
 	}()
-	h := c.kind.handlers[reflect.TypeOf(ctx.msg)]
+	var typ reflect.Type
+	var h *handler
+	for w.done < len(w.batch) {
+		it := &w.batch[w.done]
+		w.done++
+		if c.stopped.Load() {
+			c.self.sys.handBack(c.self.addr, *it, errStopped)
+			continue
+		}
+		if it.req != nil && !it.req.Start() {
+			continue
+		}
+		if t := reflect.TypeOf(it.msg); t != typ {
+			typ, h = t, c.kind.handlers[t]
+		}
+		if it.req == nil && it.meta == nil && h != nil && h.run != nil { // nothing to tell one such message's context from another's
+			ctx = w.plainContext(c)
+			h.run(c.state, ctx, it.msg)
+			ctx = nil
+			continue
+		}
+		ctx = w.context(c, it)
+		c.handle(ctx, it, h)
+		ctx.end()
+		ctx = nil
+	}
+}
+
+// handle runs the handler of a message that has a context of its own.
+func (c *cell) handle(ctx *Context, it *item, h *handler) {
 	if in, ok := it.msg.(*rpc.Inbound); ok {
 		h = c.kind.handlerOf(c.self.sys, in.TypeID)
 		if !c.open(ctx, in, h) {
-			done = true
 			return
 		}
 	}
@@ -131,7 +121,6 @@ func (c *cell) handle(ctx *Context, it *item) {
 	default:
 		c.self.sys.handBack(c.self.addr, *it, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for %T", c.kind.name, it.msg))
 	}
-	done = true
 }
 
 // open decodes a message from another node. False: it was refused.
@@ -156,6 +145,7 @@ func (c *cell) open(ctx *Context, in *rpc.Inbound, h *handler) bool {
 // gets an error, and the actor goes on with fresh state.
 func (c *cell) crashed(ctx *Context, reason any) {
 	sys := c.self.sys
+	ctx.end()
 	if reason == nil {
 		reason = "the handler called runtime.Goexit"
 	}

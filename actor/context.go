@@ -10,9 +10,10 @@ import (
 )
 
 // Context is what a handler knows of the message it handles. It is a
-// context.Context, which ends when the handler returns, when the caller cancels or
-// its deadline passes, or when a shutdown runs out of time. It may be passed to
-// other goroutines, and is never reused.
+// context.Context: a request's ends when the handler returns, when the caller cancels
+// or when its deadline passes; every one ends when a shutdown runs out of time. It
+// may be passed to other goroutines and kept: it is never made another message's,
+// save that one-way messages with neither sender nor trace may share one.
 type Context struct {
 	cell *cell
 	msg  any
@@ -23,7 +24,7 @@ type Context struct {
 
 	mu     sync.Mutex // guards what follows
 	inner  context.Context
-	cancel context.CancelCauseFunc
+	cancel func()
 	ended  bool
 }
 
@@ -113,42 +114,44 @@ func (c *Context) outgoing() *meta {
 
 // live returns the context proper, made on first use: most handlers never look.
 func (c *Context) live() context.Context {
+	if c.req == nil {
+		return c.System().ctx
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inner != nil {
 		return c.inner
 	}
 	ctx := c.System().ctx
-	var stop context.CancelFunc
-	if c.req != nil {
-		if at, ok := c.req.Deadline(); ok {
-			ctx, stop = context.WithDeadline(ctx, at)
-		}
+	stop := func() {}
+	if at, ok := c.req.Deadline(); ok {
+		ctx, stop = context.WithDeadline(ctx, at)
 	}
 	inner, cancel := context.WithCancelCause(ctx)
 	c.inner = inner
-	c.cancel = func(cause error) {
-		cancel(cause)
-		if stop != nil {
-			stop()
-		}
+	c.cancel = func() {
+		cancel(nil)
+		stop()
 	}
 	if c.ended {
-		c.cancel(context.Canceled)
-	} else if c.req != nil {
+		c.cancel()
+	} else {
 		c.req.OnCancel(func() { cancel(rpc.Errorf(rpc.Canceled, rpc.HasRun, "the caller gave up")) })
 	}
 	return c.inner
 }
 
-// end ends the context when the handler has returned.
+// end ends the context of a request when its handler has returned.
 func (c *Context) end() {
+	if c.req == nil {
+		return
+	}
 	c.mu.Lock()
 	c.ended = true
 	cancel := c.cancel
 	c.mu.Unlock()
 	if cancel != nil {
-		cancel(context.Canceled)
+		cancel()
 	}
 }
 

@@ -73,7 +73,9 @@ func Handle[S, M any](fn func(S, *Context, M) error) Handler[S] {
 		typ:    reflect.TypeFor[M](),
 		decode: decoder[M],
 		run: func(state any, c *Context, msg any) {
-			c.finish(fn(state.(S), c, msg.(M)))
+			if err := fn(state.(S), c, msg.(M)); err != nil || c.req != nil {
+				c.finish(err)
+			}
 		},
 	}}
 }

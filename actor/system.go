@@ -130,6 +130,7 @@ type System struct {
 	refs    refTable
 	node    *rpc.Node // nil without Transports
 	members *members
+	workers workers
 	stats   counters
 	events  feed[Event]
 	letters feed[DeadLetter]
@@ -340,6 +341,7 @@ func (s *System) Shutdown(ctx context.Context) error {
 		errs = append(errs, s.node.Close())
 	}
 	s.members.close()
+	s.workers.close()
 	s.events.close()
 	s.letters.close()
 	s.downErr = errors.Join(errs...)

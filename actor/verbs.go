@@ -82,7 +82,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 		return fail(err)
 	}
 	if c := t.cell.Load(); c != nil {
-		a := &ask[R]{promise: rpc.NewPromise[R](nil), deadline: t.sys.deadline(ctx)}
+		a := &ask[R]{deadline: t.sys.deadline(ctx)}
 		a.watch(ctx)
 		if err := c.put(ctx, from, item{msg: m, req: a, meta: metaOf(ctx, from)}); err != nil {
 			a.end(none, err)
@@ -108,7 +108,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 
 // callLocal is Call to an actor of this system.
 func callLocal[M Question[R], R any](ctx context.Context, from *Context, c *cell, m M) (R, error) {
-	a := &ask[R]{promise: rpc.NewPromise[R](nil)}
+	a := &ask[R]{}
 	var timeout *time.Timer
 	var expired <-chan time.Time
 	if at, ok := ctx.Deadline(); ok {

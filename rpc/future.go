@@ -36,7 +36,8 @@ type waiter struct{ wake chan struct{} }
 
 var waiters = sync.Pool{New: func() any { return &waiter{wake: make(chan struct{}, 1)} }}
 
-// Promise is the deciding side of a Future.
+// Promise is the deciding side of a Future. Its zero value is undecided, and must
+// not be copied once it is used.
 type Promise[R any] struct{ future Future[R] }
 
 // NewPromise returns an undecided promise. decode, which may be nil, turns what

@@ -172,14 +172,16 @@ func TestConfigure(t *testing.T) {
 
 func TestClusterOfThree(t *testing.T) {
 	ports, routes := make([]int, 3), make([]string, 3)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+	held := make([]net.Listener, 3) // all at once, or one port may be given twice
+	for i := range held {
+		var err error
+		if held[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close() // a second Close does no harm
-		ports[i] = l.Addr().(*net.TCPAddr).Port
+		ports[i] = held[i].Addr().(*net.TCPAddr).Port
 		routes[i] = fmt.Sprintf("nats://127.0.0.1:%d", ports[i])
+	}
+	for _, l := range held {
 		l.Close()
 	}
 	var nc *nats.Conn
