@@ -118,7 +118,7 @@ func (s *System) tell(ctx context.Context, from *Context, t *target, m any, typ 
 	if err != nil {
 		return err
 	}
-	if !p.Future().Wait(ctx.Done(), nil) {
+	if !p.Future().Wait(&s.waiters, ctx.Done(), nil) {
 		e := rpc.FromContext(ctx, rpc.Unknown)
 		call.GiveUp(e.Code, e.Message)
 	}

@@ -131,6 +131,8 @@ type System struct {
 	node    *rpc.Node // nil without Transports
 	members *members
 	workers workers
+	waiters rpc.Waiters
+	timers  timers
 	stats   counters
 	events  feed[Event]
 	letters feed[DeadLetter]

@@ -56,7 +56,7 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 	if err != nil {
 		return none, err
 	}
-	if !p.Future().Wait(ctx.Done(), nil) {
+	if !p.Future().Wait(&t.sys.waiters, ctx.Done(), nil) {
 		e := rpc.FromContext(ctx, rpc.Unknown)
 		call.GiveUp(e.Code, e.Message)
 	}
@@ -114,7 +114,7 @@ func callLocal[M Question[R], R any](ctx context.Context, from *Context, c *cell
 	if at, ok := ctx.Deadline(); ok {
 		a.deadline = at
 	} else {
-		timeout = timers.Get().(*time.Timer)
+		timeout = c.self.sys.timers.get()
 		timeout.Reset(c.self.sys.cfg.Timeout)
 		expired = timeout.C
 	}
@@ -123,7 +123,7 @@ func callLocal[M Question[R], R any](ctx context.Context, from *Context, c *cell
 		return none, err
 	}
 	f := a.promise.Future()
-	if !f.Wait(ctx.Done(), expired) {
+	if !f.Wait(&c.self.sys.waiters, ctx.Done(), expired) {
 		if ctx.Err() != nil {
 			a.giveUp(contextCode(ctx), context.Cause(ctx).Error())
 		} else {
@@ -132,17 +132,23 @@ func callLocal[M Question[R], R any](ctx context.Context, from *Context, c *cell
 	}
 	if timeout != nil {
 		timeout.Stop()
-		timers.Put(timeout)
+		c.self.sys.timers.pool.Put(timeout)
 	}
 	return f.Await(context.Background())
 }
 
 // timers spares a timer per call. Since Go 1.23 a stopped timer's channel is empty.
-var timers = sync.Pool{New: func() any {
+type timers struct{ pool sync.Pool }
+
+// get returns a stopped timer.
+func (p *timers) get() *time.Timer {
+	if t, ok := p.pool.Get().(*time.Timer); ok {
+		return t
+	}
 	t := time.NewTimer(time.Hour)
 	t.Stop()
 	return t
-}}
+}
 
 // targetOf finds the system to send with: the ref's own, else the handler's.
 func targetOf(to Ref, from *Context) (*target, error) {

@@ -34,7 +34,24 @@ type Reply struct {
 // waiter is a reusable way to wake one goroutine.
 type waiter struct{ wake chan struct{} }
 
-var waiters = sync.Pool{New: func() any { return &waiter{wake: make(chan struct{}, 1)} }}
+// Waiters spares an allocation per wait. Each system has its own, because a channel
+// that was made in a bubble of testing/synctest must not be used in another.
+type Waiters struct{ pool sync.Pool }
+
+func (p *Waiters) get() *waiter {
+	if p != nil {
+		if w, ok := p.pool.Get().(*waiter); ok {
+			return w
+		}
+	}
+	return &waiter{wake: make(chan struct{}, 1)}
+}
+
+func (p *Waiters) put(w *waiter) {
+	if p != nil {
+		p.pool.Put(w)
+	}
+}
 
 // Promise is the deciding side of a Future. Its zero value is undecided, and must
 // not be copied once it is used.
@@ -117,7 +134,7 @@ func (f *Future[R]) Done() <-chan struct{} {
 // Unknown, and the request goes on: its own deadline and context are those it was
 // made with. A result that is there beats a context that has ended.
 func (f *Future[R]) Await(ctx context.Context) (R, error) {
-	if !f.Wait(ctx.Done(), nil) {
+	if !f.Wait(nil, ctx.Done(), nil) {
 		var none R
 		return none, FromContext(ctx, Unknown)
 	}
@@ -125,8 +142,8 @@ func (f *Future[R]) Await(ctx context.Context) (R, error) {
 }
 
 // Wait reports true once the future is decided, and false if stop was closed or
-// timeout fired before. Either may be nil.
-func (f *Future[R]) Wait(stop <-chan struct{}, timeout <-chan time.Time) bool {
+// timeout fired before. Each argument may be nil.
+func (f *Future[R]) Wait(waiters *Waiters, stop <-chan struct{}, timeout <-chan time.Time) bool {
 	f.mu.Lock()
 	if f.decided {
 		f.mu.Unlock()
@@ -142,17 +159,17 @@ func (f *Future[R]) Wait(stop <-chan struct{}, timeout <-chan time.Time) bool {
 		}
 		return f.isDecided()
 	}
-	w := waiters.Get().(*waiter)
+	w := waiters.get()
 	f.waiter = w
 	f.mu.Unlock()
 	if stop == nil && timeout == nil {
 		<-w.wake
-		waiters.Put(w)
+		waiters.put(w)
 		return true
 	}
 	select {
 	case <-w.wake:
-		waiters.Put(w)
+		waiters.put(w)
 		return true
 	case <-stop:
 	case <-timeout:
@@ -166,7 +183,7 @@ func (f *Future[R]) Wait(stop <-chan struct{}, timeout <-chan time.Time) bool {
 	if !mine { // decided meanwhile: the token is there or on its way
 		<-w.wake
 	}
-	waiters.Put(w)
+	waiters.put(w)
 	return !mine
 }
 
