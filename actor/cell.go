@@ -50,13 +50,17 @@ var (
 // work is the run loop: it handles what waits until nothing does.
 func (c *cell) work(w *worker) {
 	sys := c.self.sys
-	for w.batch, w.done = c.box.Take(nil), 0; w.batch != nil; {
+	for w.batch, w.done = c.box.Take(&w.spare), 0; w.batch != nil; {
 		for w.done < len(w.batch) {
 			c.burst(w)
 		}
 		sys.stats.handled.Add(uint64(len(w.batch)))
 		clear(w.batch)
-		w.batch, w.done = c.box.Take(w.batch), 0
+		w.spare = w.batch
+		w.batch, w.done = c.box.Take(&w.spare), 0
+	}
+	if cap(w.spare) > maxSpare {
+		w.spare = nil
 	}
 	w.plain = nil
 	if c.stopped.Load() {

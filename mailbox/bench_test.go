@@ -72,7 +72,7 @@ func tellBox(n, producers int) time.Duration {
 	done := make(chan struct{})
 	consume := func() {
 		var spare []*payload
-		for batch := box.Take(spare); batch != nil; batch = box.Take(spare) {
+		for batch := box.Take(&spare); batch != nil; batch = box.Take(&spare) {
 			seen += len(batch)
 			clear(batch)
 			spare = batch
@@ -110,6 +110,6 @@ func BenchmarkOffer(b *testing.B) {
 		}
 		batch := box.Take(nil)
 		clear(batch)
-		box.Take(batch)
+		box.Take(&batch)
 	}
 }

@@ -167,7 +167,7 @@ func TestProducersInOrder(t *testing.T) {
 				next := make([]int, producers) // owned by the one consumer there is at a time
 				consume := func() {
 					var spare []msg
-					for batch := b.Take(spare); batch != nil; batch = b.Take(spare) {
+					for batch := b.Take(&spare); batch != nil; batch = b.Take(&spare) {
 						for _, m := range batch {
 							if next[m.producer] != m.n {
 								t.Errorf("producer %d: got %d, want %d", m.producer, m.n, next[m.producer])
@@ -316,7 +316,7 @@ func checkAgainstModel(t *rapid.T) {
 			}
 		},
 		"take": func(*rapid.T) {
-			batch := b.Take(spare)
+			batch := b.Take(&spare)
 			if !slices.Equal(batch, m.waiting) {
 				t.Fatalf("Take = %v, want %v", batch, m.waiting)
 			}

@@ -22,7 +22,7 @@ func Example() {
 		}
 	}
 	var spare []string
-	for batch := box.Take(spare); batch != nil; batch = box.Take(spare) {
+	for batch := box.Take(&spare); batch != nil; batch = box.Take(&spare) {
 		fmt.Println("took", batch)
 		clear(batch) // retain nothing
 		spare = batch

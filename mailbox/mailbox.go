@@ -10,7 +10,7 @@
 //	}
 //
 //	var spare []Message // the consumer
-//	for batch := box.Take(spare); batch != nil; batch = box.Take(spare) {
+//	for batch := box.Take(&spare); batch != nil; batch = box.Take(&spare) {
 //		for _, m := range batch { ... }
 //		clear(batch)
 //		spare = batch
@@ -176,10 +176,15 @@ func (b *Box[T]) overflow(v T) (Put[T], error) {
 // returns nil and the box is idle: the consumer must end, and the next put asks
 // for a new one. After Close it returns nil.
 //
-// spare is storage for what comes next: a batch that was taken before, cleared
-// so that it retains nothing, or nil. It belongs to the box from then on. With
-// it the two slices go round and a put allocates nothing.
-func (b *Box[T]) Take(spare []T) (batch []T) {
+// *spare is storage for what comes next: a batch that was taken before, cleared so
+// that it retains nothing. The box takes it; when it turns idle it leaves there
+// what it does not keep, for the consumer's next box. So the two slices go round
+// and a put allocates nothing. spare may be nil.
+func (b *Box[T]) Take(spare *[]T) (batch []T) {
+	var next []T
+	if spare != nil {
+		next, *spare = (*spare)[:0], nil
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -187,11 +192,14 @@ func (b *Box[T]) Take(spare []T) (batch []T) {
 	}
 	if len(b.waiting) == 0 {
 		b.busy = false
-		b.waiting = idleStorage(b.waiting, spare)
+		b.waiting, next = idleStorage(b.waiting, next)
+		if spare != nil {
+			*spare = next
+		}
 		return nil
 	}
 	batch = b.unwrap()
-	b.waiting = spare[:0]
+	b.waiting = next
 	for room := b.config.capacity(); b.line.first != nil && room > 0; room-- {
 		w := b.line.first
 		b.line.remove(w)
@@ -201,15 +209,19 @@ func (b *Box[T]) Take(spare []T) (batch []T) {
 	return batch
 }
 
-// idleStorage returns what an idle box may keep of its two slices.
-func idleStorage[T any](a, b []T) []T {
-	if cap(b) > cap(a) && cap(b) <= keepIdle || cap(a) > keepIdle {
+// idleStorage divides the two slices of a box that turns idle: it keeps the larger
+// one that is small enough, and gives the other back.
+func idleStorage[T any](a, b []T) (keep, rest []T) {
+	if cap(a) < cap(b) {
 		a, b = b, a
 	}
-	if cap(a) > keepIdle {
-		return nil
+	switch {
+	case cap(a) <= keepIdle:
+		return a[:0], nil
+	case cap(b) <= keepIdle:
+		return b[:0], a[:0]
 	}
-	return a[:0]
+	return nil, a[:0]
 }
 
 // unwrap returns what waits, rotated in place so that the oldest comes first.

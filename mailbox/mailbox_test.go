@@ -220,7 +220,7 @@ func TestIdleBoxKeepsLittle(t *testing.T) {
 		}
 		batch := b.Take(nil)
 		clear(batch)
-		if b.Take(batch) != nil {
+		if b.Take(&batch) != nil {
 			t.Fatal("not idle")
 		}
 		if cap(b.waiting) > keepIdle {
@@ -239,11 +239,11 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 			for range burst {
 				b.Offer(v)
 			}
-			batch := b.Take(spare)
+			batch := b.Take(&spare)
 			clear(batch)
 			spare = batch
 			if burst == 1 { // end the busy spell
-				b.Take(spare)
+				b.Take(&spare)
 				spare = nil
 			}
 		}

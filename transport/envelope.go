@@ -20,8 +20,8 @@ type Verb uint8
 
 // The verbs. Numbers are wire format and never change.
 const (
-	VerbOpen    Verb = 1  // client: open a session, or join the one of Grant
-	VerbOpened  Verb = 2  // server: the session's Grant; Seq is its window
+	VerbOpen    Verb = 1  // client: open a session, or join the one of Grant; the Seq-th open
+	VerbOpened  Verb = 2  // server: the session's Grant, Mark.Below its window; or Code, why not. Seq is the open's
 	VerbRequest Verb = 3  // client: run this once under (grant, Seq)
 	VerbReply   Verb = 4  // server: the outcome of Seq
 	VerbTell    Verb = 5  // client: one-way message, the Seq-th of its session
