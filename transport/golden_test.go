@@ -1,0 +1,153 @@
+package transport_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+var update = flag.Bool("update", false, "write testdata/*.golden anew; a change of an existing file breaks the wire")
+
+// goldenHellos, goldenWelcomes and goldenEnvelopes are what testdata shows.
+var (
+	goldenHellos = map[string]transport.Hello{
+		"hello": {MinVersion: 1, MaxVersion: 1, Cluster: "prod", Node: "a", Epoch: "e1", WantNode: "b", WantEpoch: "e2", Token: "secret"},
+	}
+	goldenWelcomes = map[string]transport.Welcome{
+		"welcome":         {Version: 1, Node: "b", Epoch: "e2"},
+		"welcome-refused": {Status: transport.StatusIdentity, Version: 1, Node: "c", Epoch: "e3", Reason: "I am c"},
+	}
+	grant           = transport.Grant{0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f}
+	goldenEnvelopes = map[string]transport.Envelope{
+		"open":      {Verb: transport.VerbOpen, Seq: 1},
+		"open-join": {Verb: transport.VerbOpen, Seq: 2, Grant: grant},
+		"opened":    {Verb: transport.VerbOpened, Seq: 2, Grant: grant, Mark: transport.Mark{Below: 4096}},
+		"request": {Verb: transport.VerbRequest, Codec: 1, Seq: 258, Mark: transport.Mark{Below: 256, Except: []uint64{17, 200}},
+			TypeID: transport.TypeID("bank.Balance"), Grant: grant, Target: "alice", Timeout: 30 * time.Second, Body: []byte{0x80}},
+		"request-full": {Verb: transport.VerbRequest, Flags: transport.FlagAcked | transport.FlagResend, Codec: 2, Seq: 3,
+			Mark: transport.Mark{Below: 3}, TypeID: transport.TypeID("bank.Deposit"), Target: "alice", Sender: "bob@a",
+			Timeout: 1500 * time.Millisecond, Sent: time.Unix(1_700_000_000, 5), Trace: transport.Trace{0: 1, 15: 2, 16: 3, 23: 4, 24: 1},
+			Headers: []transport.Header{{Key: "tenant", Value: "acme"}, {Key: "empty"}}, Body: []byte(`{"Amount":5}`)},
+		"reply": {Verb: transport.VerbReply, Codec: 1, Seq: 258, TypeID: transport.TypeID("int64"), Body: []byte{0x2a}},
+		"reply-error": {Verb: transport.VerbReply, Flags: transport.FlagRan, Code: 1, Seq: 258, Message: "no money", UserCode: "bank.broke",
+			RetryAfter: time.Second},
+		"reply-refused": {Verb: transport.VerbReply, Flags: transport.FlagNotRun, Code: 8, Seq: 258},
+		"tell":          {Verb: transport.VerbTell, Codec: 3, Seq: 7, TypeID: transport.TypeID("bank.Deposit"), Target: "alice", Body: []byte("raw")},
+		"ack":           {Verb: transport.VerbAck, Mark: transport.Mark{Below: 300}, Body: []byte{0, 0, 0, 0, 0, 0, 0, 17}},
+		"cancel":        {Verb: transport.VerbCancel, Seq: 258},
+		"probe":         {Verb: transport.VerbProbe, Seq: 258, Grant: grant},
+		"status":        {Verb: transport.VerbStatus, Seq: 258, Code: 2},
+		"ping":          {Verb: transport.VerbPing, Seq: 1<<64 - 1},
+		"pong":          {Verb: transport.VerbPong, Seq: 1<<64 - 1},
+		"resync":        {Verb: transport.VerbResync},
+		"bye":           {Verb: transport.VerbBye},
+	}
+)
+
+// TestGolden holds encoder and parser to the files in testdata.
+func TestGolden(t *testing.T) {
+	for name, want := range goldenHellos {
+		b := golden(t, name, want.Append(nil), want)
+		if got, err := transport.ParseHello(b); err != nil || got != want {
+			t.Errorf("%s: parsed %+v, %v", name, got, err)
+		}
+	}
+	for name, want := range goldenWelcomes {
+		b := golden(t, name, want.Append(nil), want)
+		if got, err := transport.ParseWelcome(b); err != nil || got != want {
+			t.Errorf("%s: parsed %+v, %v", name, got, err)
+		}
+	}
+	verbs := make(map[transport.Verb]bool)
+	for name, want := range goldenEnvelopes {
+		verbs[want.Verb] = true
+		b, err := want.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b = golden(t, name, b, want)
+		var got transport.Envelope
+		if err := got.Parse(b); err != nil || !same(got, want) {
+			t.Errorf("%s: parsed %+v, %v", name, got, err)
+		}
+	}
+	for v := transport.VerbOpen; v <= transport.VerbBye; v++ {
+		if !verbs[v] {
+			t.Errorf("no golden file for verb %v", v)
+		}
+	}
+}
+
+// golden compares b with the file of that name, or writes it, and returns what the
+// file holds. A file is hexadecimal; what follows '#' is for people.
+func golden(t *testing.T, name string, b []byte, what any) []byte {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		var out strings.Builder
+		fmt.Fprintf(&out, "# %T %s, %d bytes\n", what, name, len(b))
+		for i := 0; i < len(b); i += 16 {
+			line := b[i:min(i+16, len(b))]
+			shown := strings.Map(func(r rune) rune {
+				if r < ' ' || r > '~' {
+					return '.'
+				}
+				return r
+			}, string(bytes.ToValidUTF8(line, []byte("."))))
+			fmt.Fprintf(&out, "%-48s # %s\n", fmt.Sprintf("% x", line), shown)
+		}
+		if err := os.WriteFile(path, []byte(out.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatalf("%v (run with -update to make it)", err)
+	}
+	defer f.Close()
+	var want []byte
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		text, _, _ := strings.Cut(lines.Text(), "#")
+		line, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(text), " ", ""))
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		want = append(want, line...)
+	}
+	if !bytes.Equal(b, want) {
+		t.Errorf("%s: the wire changed\n got % x\nwant % x", name, b, want)
+	}
+	return want
+}
+
+// same reports whether two envelopes mean the same: nil and empty do.
+func same(a, b transport.Envelope) bool {
+	if !a.Sent.Equal(b.Sent) || !bytes.Equal(a.Body, b.Body) ||
+		len(a.Headers) != len(b.Headers) || len(a.Mark.Except) != len(b.Mark.Except) {
+		return false
+	}
+	for i := range a.Headers {
+		if a.Headers[i] != b.Headers[i] {
+			return false
+		}
+	}
+	for i := range a.Mark.Except {
+		if a.Mark.Except[i] != b.Mark.Except[i] {
+			return false
+		}
+	}
+	for _, e := range []*transport.Envelope{&a, &b} {
+		e.Sent, e.Body, e.Headers, e.Mark.Except = time.Time{}, nil, nil, nil
+	}
+	return reflect.DeepEqual(a, b)
+}

@@ -1,0 +1,87 @@
+package transport_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+func TestOutboxPlacesAndLimits(t *testing.T) {
+	const frame = 4 + 32 + 1000
+	out := transport.NewOutbox(frame - 4)
+	tell := &transport.Envelope{Verb: transport.VerbTell, Body: make([]byte, 1000)}
+	var want uint64
+	for {
+		at, err := out.Append(tell)
+		if errors.Is(err, transport.ErrFull) {
+			break
+		}
+		if err != nil || at != want {
+			t.Fatalf("append: place %d, %v; want %d", at, err, want)
+		}
+		want += frame
+	}
+	if want < transport.MaxSendQueue || want > transport.MaxSendQueue+frame {
+		t.Errorf("full at %d bytes", want)
+	}
+	if at, err := out.Append(&transport.Envelope{Verb: transport.VerbReply, Body: tell.Body}); err != nil || at != want {
+		t.Errorf("reply on a full queue: place %d, %v", at, err)
+	}
+	want += frame
+	<-out.Wake()
+	frames, at, drained := out.Take(nil)
+	if uint64(len(frames)) != want || at != 0 || !drained {
+		t.Errorf("took %d bytes from %d, drained %v; want %d from 0, drained", len(frames), at, drained, want)
+	}
+	if at, err := out.Append(tell); err != nil || at != want {
+		t.Errorf("after Take: place %d, %v; want %d", at, err, want)
+	}
+	tell.Body = make([]byte, 1001)
+	if _, err := out.Append(tell); !errors.Is(err, transport.ErrTooLarge) {
+		t.Errorf("one byte over the limit: %v", err)
+	}
+	tell.Body, tell.Target = tell.Body[:1000], "x"
+	if _, err := out.Append(tell); !errors.Is(err, transport.ErrTooLarge) {
+		t.Errorf("options over the limit: %v", err)
+	}
+	if frames, at, drained := out.Take(nil); len(frames) != frame || at != want || drained {
+		t.Errorf("took %d bytes from %d, drained %v; want one frame from %d", len(frames), at, drained, want)
+	}
+	out.Close()
+	if _, err := out.Append(tell); !errors.Is(err, transport.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+// Replies that nobody takes end at 16 times the soft limit.
+func TestOutboxStalls(t *testing.T) {
+	out := transport.NewOutbox(transport.MaxFrame)
+	reply := &transport.Envelope{Verb: transport.VerbReply, Body: make([]byte, 1<<20-100)}
+	for n := 0; ; n += len(reply.Body) {
+		if _, err := out.Append(reply); err != nil {
+			if !errors.Is(err, transport.ErrStalled) || n < 15*transport.MaxSendQueue {
+				t.Errorf("after %d bytes: %v, want ErrStalled", n, err)
+			}
+			return
+		}
+		if n > 17*transport.MaxSendQueue {
+			t.Fatal("queue without end")
+		}
+	}
+}
+
+// A queue gives a burst's memory back once it has little to do.
+func TestOutboxLetsBurstsGo(t *testing.T) {
+	out := transport.NewOutbox(transport.MaxFrame)
+	big, small := &transport.Envelope{Verb: transport.VerbTell, Body: make([]byte, 1<<20-100)}, &transport.Envelope{Verb: transport.VerbTell}
+	out.Append(big)
+	spare, _, _ := out.Take(nil)
+	for range 2 {
+		out.Append(small)
+		spare, _, _ = out.Take(spare)
+	}
+	if cap(spare) > 64<<10 {
+		t.Errorf("keeps %d bytes", cap(spare))
+	}
+}
