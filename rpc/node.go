@@ -173,6 +173,7 @@ func (n *Node) peerLocked(name string) *peer {
 	p := n.peers[name]
 	if p == nil {
 		p = newPeer(n, name)
+		p.closed = n.closed
 		n.peers[name] = p
 	}
 	return p

@@ -15,6 +15,10 @@ import (
 	"github.com/tandem-go/tandem/registry"
 )
 
+// requestTimeout bounds each step that asks the server something: when a server dies
+// or a cluster has no leader, what was asked is never answered.
+const requestTimeout = 5 * time.Second
+
 // errConflict is a write that came too late: the record has another revision.
 var errConflict = errors.New("natskv: record has changed")
 
@@ -58,6 +62,8 @@ func newBucket(js jetstream.JetStream, cfg Config) bucket {
 
 // open finds the bucket, or creates it.
 func (b bucket) open(ctx context.Context) (jetstream.KeyValue, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	kv, err := b.js.KeyValue(ctx, b.name)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		kv, err = b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
@@ -86,6 +92,8 @@ func (b bucket) open(ctx context.Context) (jetstream.KeyValue, error) {
 
 // get reads the last record under key from the server.
 func (b bucket) get(ctx context.Context, key string) (record, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	e, err := (*b.kv.Load()).Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return record{}, nil
@@ -104,6 +112,8 @@ func (b bucket) get(ctx context.Context, key string) (record, error) {
 // means that there must be no record. It returns the new revision.
 func (b bucket) put(ctx context.Context, key string, value []byte, rev uint64) (uint64, error) {
 	if rev == 0 {
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
 		// Create looks beneath the marker that a former record left.
 		rev, err := (*b.kv.Load()).Create(ctx, key, value, jetstream.KeyTTL(b.lease))
 		return rev, conflict(err)
@@ -121,6 +131,8 @@ func (b bucket) delete(ctx context.Context, key string, rev uint64) (uint64, err
 }
 
 func (b bucket) publish(ctx context.Context, m *nats.Msg, ttl time.Duration, rev uint64) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	if m.Header == nil {
 		m.Header = nats.Header{}
 	}

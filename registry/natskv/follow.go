@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	openTimeout  = 5 * time.Second       // for finding the bucket and opening its watch
+	openTimeout  = 2 * requestTimeout    // for finding the bucket and opening its watch
 	firstBackoff = 50 * time.Millisecond // after a watch could not be opened, doubled each time
 	lastBackoff  = 2 * time.Second       // and this is the longest
 )

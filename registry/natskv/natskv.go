@@ -41,6 +41,9 @@ const DefaultLease = 15 * time.Second
 // for a watcher that lost touch with its server without noticing.
 const markerTTL = 10 * time.Minute
 
+// startTimeout is how long New tries where its ctx sets no deadline.
+const startTimeout = 30 * time.Second
+
 // Config says which cluster's nodes to keep, and how. Its zero value is the default.
 type Config struct {
 	Cluster  string        // prefix of the bucket's name; default "tandem"
@@ -77,8 +80,10 @@ type claim struct {
 var _ registry.Registry = (*Registry)(nil)
 
 // New returns a client of the cluster's bucket, which it creates if there is none,
-// once it knows all records in it. ctx bounds New alone. The error wraps
-// registry.ErrUnavailable if NATS or its JetStream does not answer.
+// once it knows all records in it. ctx bounds New alone. New goes on trying while
+// JetStream does not answer (a cluster that has just been started has no leader
+// yet); the error wraps registry.ErrUnavailable if it did not until ctx ended, or
+// for 30 s where ctx has no deadline, or if the connection is closed.
 func New(ctx context.Context, js jetstream.JetStream, cfg Config) (*Registry, error) {
 	if cfg.Cluster == "" {
 		cfg.Cluster = "tandem"
@@ -106,8 +111,25 @@ func New(ctx context.Context, js jetstream.JetStream, cfg Config) (*Registry, er
 		view:     newView(),
 		claims:   make(map[string]claim),
 	}
-	if _, err := r.bucket.open(ctx); err != nil {
-		return nil, fmt.Errorf("natskv: bucket %s: %w", r.bucket.name, err)
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, startTimeout)
+		defer cancel()
+	}
+	for {
+		_, err := r.bucket.open(ctx)
+		if err == nil {
+			break
+		}
+		again := errors.Is(err, registry.ErrUnavailable) && !js.Conn().IsClosed()
+		select {
+		case <-ctx.Done():
+			again = false
+		case <-time.After(firstBackoff):
+		}
+		if !again {
+			return nil, fmt.Errorf("natskv: bucket %s: %w", r.bucket.name, err)
+		}
 	}
 	life, stop := context.WithCancel(context.Background())
 	r.stop = stop

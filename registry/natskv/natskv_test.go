@@ -52,7 +52,7 @@ func open(t *testing.T, js jetstream.JetStream, cfg natskv.Config) *natskv.Regis
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	r, err := natskv.New(within(t, 10*time.Second), js, cfg)
+	r, err := natskv.New(within(t, 30*time.Second), js, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
