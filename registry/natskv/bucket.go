@@ -15,9 +15,11 @@ import (
 	"github.com/tandem-go/tandem/registry"
 )
 
-// requestTimeout bounds each step that asks the server something: when a server dies
-// or a cluster has no leader, what was asked is never answered.
-const requestTimeout = 5 * time.Second
+// When a server dies or a cluster has no leader, what was asked is never answered.
+const (
+	requestTimeout = 5 * time.Second // bounds a read or a write
+	openTimeout    = 2 * time.Second // bounds finding or creating the bucket, which is tried again
+)
 
 // errConflict is a write that came too late: the record has another revision.
 var errConflict = errors.New("natskv: record has changed")
@@ -62,7 +64,7 @@ func newBucket(js jetstream.JetStream, cfg Config) bucket {
 
 // open finds the bucket, or creates it.
 func (b bucket) open(ctx context.Context) (jetstream.KeyValue, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	kv, err := b.js.KeyValue(ctx, b.name)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {

@@ -13,7 +13,6 @@ import (
 )
 
 const (
-	openTimeout  = 2 * requestTimeout    // for finding the bucket and opening its watch
 	firstBackoff = 50 * time.Millisecond // after a watch could not be opened, doubled each time
 	lastBackoff  = 2 * time.Second       // and this is the longest
 )
@@ -121,7 +120,7 @@ func (r *Registry) session(ctx context.Context, status <-chan nats.Status, compl
 // the watch and waits for it.
 func (r *Registry) open(ctx context.Context) (w jetstream.KeyWatcher, end func(), err error) {
 	life, cancel := context.WithCancel(ctx)
-	late := time.AfterFunc(openTimeout, cancel) // WatchAll knows no time-out of its own
+	late := time.AfterFunc(2*openTimeout, cancel) // WatchAll knows no time-out of its own
 	kv, err := r.bucket.open(life)
 	if err == nil {
 		w, err = kv.WatchAll(life)

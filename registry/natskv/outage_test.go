@@ -143,11 +143,15 @@ func TestRestart(t *testing.T) {
 	for range 2 {
 		o.stop()
 		o.restart()
+		back := time.Now()
 		if err := o.a.Renew(o.ctx, "n", "e1"); err != nil {
 			t.Fatal(err)
 		}
 		o.register(m)
 		o.expect(registry.Joined, m)
+		if d := time.Since(back); d > 5*time.Second { // nats.go by itself takes 10 s
+			t.Errorf("the watch came back %v after the connection", d)
+		}
 		if err := o.a.Deregister(o.ctx, "m", "e1"); err != nil {
 			t.Fatal(err)
 		}
