@@ -99,6 +99,9 @@ func (p *peer) admit(ctx context.Context, c *Call) error {
 	p.win.add(c)
 	p.bytes += len(c.req.Body)
 	p.unsent++
+	if p.win.count < p.limit && p.bytes < p.node.cfg.MaxPending {
+		p.passRoom() // one large body made room for several
+	}
 	p.arm(c.deadline)
 	var err error
 	if p.flowing() && p.unsent == 1 {
@@ -359,6 +362,7 @@ func (n *Node) Tell(ctx context.Context, r Request) error {
 	downs := p.downs
 	var timeout <-chan time.Time
 	for {
+		changed := p.changed
 		switch {
 		case p.closed:
 			p.mu.Unlock()
@@ -376,7 +380,6 @@ func (n *Node) Tell(ctx context.Context, r Request) error {
 		case p.current == nil:
 			p.demand()
 		}
-		changed := p.changed
 		p.mu.Unlock()
 		if timeout == nil {
 			t := time.NewTimer(time.Until(r.Deadline))
