@@ -2,6 +2,7 @@ package natsbus_test
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -162,6 +163,8 @@ func TestSlowConsumer(t *testing.T) {
 	a := startBus(t, connect(t, srv.URL()), "a", natsbus.Config{})
 	b := startBus(t, connect(t, srv.URL()), "b", natsbus.Config{PendingBytes: 1})
 	gate := make(chan struct{})
+	open := sync.OnceFunc(func() { close(gate) })
+	t.Cleanup(open) // runs before b closes, which waits for its receivers
 	b.prepare = func(e *end) { e.on = func(*transport.Envelope) { <-gate } }
 	from, to := link(t, a, b)
 	body := make([]byte, 64<<10)
@@ -172,7 +175,7 @@ func TestSlowConsumer(t *testing.T) {
 		}
 	}
 	to.untilDisturbed(1) // while Receive is stuck
-	close(gate)
+	open()
 	if b.Stats().Dropped == 0 {
 		t.Error("disturbed, and no drop counted")
 	}

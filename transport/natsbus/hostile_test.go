@@ -219,7 +219,9 @@ func TestPermissions(t *testing.T) {
 		}}
 	}
 	srv := startServer(t, embedded.Config{Configure: func(o *server.Options) {
-		o.Users = []*server.User{user("alice", "a"), user("bob", "b")}
+		halfDeaf := user("carol", "c")
+		halfDeaf.Permissions.Subscribe.Allow = halfDeaf.Permissions.Subscribe.Allow[:2] // not "gone"
+		o.Users = []*server.User{user("alice", "a"), user("bob", "b"), halfDeaf}
 	}})
 	as := func(name string) *nats.Conn { return connect(t, srv.URL(), nats.UserInfo(name, "pw")) }
 	a := startBus(t, as("alice"), "a", natsbus.Config{Principal: "alice", OpenTimeout: time.Hour})
@@ -249,6 +251,7 @@ func TestPermissions(t *testing.T) {
 		"somebody else's principal": {"bob", "alice", "b"},
 		"no principal":              {"bob", "", "b"},
 		"somebody else's node":      {"bob", "bob", "a"},
+		"one subject missing":       {"carol", "carol", "c"},
 	} {
 		tr := natsbus.New(as(c.user), natsbus.Config{Principal: c.principal})
 		local := b.local
