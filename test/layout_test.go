@@ -1,0 +1,379 @@
+// Package test holds what concerns the repository as a whole. This file keeps its
+// layout: who may import whom, how long things may get, and that the README shows
+// programs that compile.
+package test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	module     = "github.com/tandem-go/tandem"
+	natsServer = "github.com/nats-io/nats-server/v2"
+)
+
+// node is a package in the import graph.
+type node struct {
+	Name     string   // as in its package clause
+	Imports  []string // of its code, tests left out
+	Standard bool
+}
+
+// graph is packages by import path. It holds whatever the module's packages reach.
+type graph map[string]node
+
+// mayImport is what packages with a fixed place in the graph may import, beside the
+// standard library. Paths without a dot are the module's own. A package that is not
+// listed is bound by the rules in violations only.
+var mayImport = map[string][]string{
+	"mailbox":   {},
+	"dedup":     {},
+	"registry":  {},
+	"transport": {},
+	"rpc/codec": {"github.com/vmihailenco/msgpack/v5"},
+	"rpc":       {"dedup", "transport", "rpc/codec"},
+	"actor":     {"rpc", "rpc/codec", "mailbox", "registry", "transport", "github.com/google/uuid"},
+}
+
+// mayImportBelow says which of the module's packages those below a folder may import:
+// what implements an interface knows the interface, and nothing above or beside it.
+var mayImportBelow = map[string]string{
+	"transport/": "transport",
+	"registry/":  "registry",
+	"dedup/":     "dedup",
+	"mailbox/":   "mailbox",
+}
+
+// mayReachServer are the folders whose packages may carry a NATS server.
+var mayReachServer = []string{"transport/natsbus/embedded", "examples", "test"}
+
+// vague are names that say nothing of what a package is for.
+var vague = []string{"util", "utils", "common", "types", "helper", "helpers", "misc", "base"}
+
+// violations returns what in g breaks the rules, sorted.
+func violations(g graph) []string {
+	var found []string
+	bad := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
+	for pkg, n := range g {
+		name, ours := own(pkg)
+		if !ours {
+			continue
+		}
+		if slices.Contains(vague, path.Base(name)) || slices.Contains(vague, n.Name) {
+			bad("%s: the name says nothing", name)
+		}
+		allowed, fixed := mayImport[name]
+		for _, imp := range n.Imports {
+			to, ours := own(imp)
+			if g[imp].Standard {
+				if imp == "testing" && !suite(name) && !within(name, "test") {
+					bad("%s imports testing", name)
+				}
+				continue
+			}
+			if fixed && !slices.Contains(allowed, to) {
+				bad("%s imports %s", name, to)
+			}
+			if !ours {
+				continue
+			}
+			if suite(to) && !suite(name) && !within(name, "test") {
+				bad("%s imports %s, a suite for tests", name, to)
+			}
+			for folder, root := range mayImportBelow {
+				if strings.HasPrefix(name, folder) && !within(to, root) {
+					bad("%s imports %s, which is not below %s", name, to, root)
+				}
+			}
+			if within(to, "examples") || within(to, "test") {
+				if top, _, _ := strings.Cut(to, "/"); !within(name, top) {
+					bad("%s imports %s", name, to)
+				}
+			}
+		}
+		if !slices.ContainsFunc(mayReachServer, func(f string) bool { return within(name, f) }) {
+			if way := g.way(pkg, natsServer); way != nil {
+				bad("%s carries a NATS server: %s", name, strings.Join(way, " → "))
+			}
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+// way returns how from reaches a package of the given module, or nil.
+func (g graph) way(from, to string) []string {
+	seen := map[string]bool{}
+	var walk func(pkg string) []string
+	walk = func(pkg string) []string {
+		if within(pkg, to) {
+			return []string{pkg}
+		}
+		if seen[pkg] || g[pkg].Standard {
+			return nil
+		}
+		seen[pkg] = true
+		for _, imp := range g[pkg].Imports {
+			if rest := walk(imp); rest != nil {
+				return append([]string{pkg}, rest...)
+			}
+		}
+		return nil
+	}
+	return walk(from)
+}
+
+// own returns an import path without the module's, and whether it is the module's.
+func own(pkg string) (string, bool) {
+	if pkg == module {
+		return ".", true
+	}
+	name, ok := strings.CutPrefix(pkg, module+"/")
+	return name, ok
+}
+
+// within reports whether pkg is the folder, or below it.
+func within(pkg, folder string) bool { return pkg == folder || strings.HasPrefix(pkg, folder+"/") }
+
+// suite reports whether a package is a conformance suite, as registry/registrytest.
+func suite(name string) bool {
+	base := path.Base(name)
+	return base != "test" && strings.HasSuffix(base, "test")
+}
+
+// load returns the graph as it is.
+func load(t *testing.T) graph {
+	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Name,Imports,Standard", "./...")
+	cmd.Dir = ".."
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := graph{}
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var pkg struct {
+			ImportPath string
+			node
+		}
+		if err := dec.Decode(&pkg); errors.Is(err, io.EOF) {
+			return g
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		g[pkg.ImportPath] = pkg.node
+	}
+}
+
+func TestImports(t *testing.T) {
+	g := load(t)
+	for name := range mayImport {
+		if _, ok := g[module+"/"+name]; !ok {
+			t.Errorf("there is no package %s: the rules are out of date", name)
+		}
+	}
+	if g.way(module+"/transport/natsbus/embedded", natsServer) == nil {
+		t.Error("embedded does not reach the NATS server: the rules are out of date")
+	}
+	for _, v := range violations(g) {
+		t.Error(v)
+	}
+}
+
+// TestViolationsAreFound plants one violation at a time in a graph that has none.
+func TestViolationsAreFound(t *testing.T) {
+	const msgpack, uuid = "github.com/vmihailenco/msgpack/v5", "github.com/google/uuid"
+	sound := func() graph {
+		g := graph{"fmt": {Standard: true}, "testing": {Standard: true}, msgpack: {}, uuid: {},
+			natsServer + "/server": {}, "example.org/sly": {Imports: []string{natsServer + "/server"}}}
+		for name, imports := range map[string][]string{
+			"mailbox": {"fmt"}, "dedup": {"fmt"}, "registry": {"fmt"}, "transport": {"fmt"},
+			"rpc/codec": {msgpack}, "rpc": {"rpc/codec", "dedup", "transport"},
+			"actor":                      {"rpc", "rpc/codec", "mailbox", "registry", "transport", uuid},
+			"transport/tcp":              {"transport"},
+			"transport/natsbus":          {"transport"},
+			"transport/natsbus/embedded": {natsServer + "/server"},
+			"transport/transporttest":    {"testing", "transport"},
+			"registry/natskv":            {"registry", "registry/internal/feed"},
+			"registry/internal/feed":     {"registry"},
+			"examples/quickstart":        {"actor", "transport/tcp", "transport/natsbus/embedded"},
+			"test/chaos":                 {"testing", "actor", "transport/natsbus/embedded", "transport/transporttest"},
+		} {
+			n := node{Name: path.Base(name)}
+			for _, imp := range imports {
+				if _, ok := g[imp]; !ok {
+					imp = module + "/" + imp
+				}
+				n.Imports = append(n.Imports, imp)
+			}
+			g[module+"/"+name] = n
+		}
+		return g
+	}
+	if v := violations(sound()); v != nil {
+		t.Fatalf("a sound graph: %q", v)
+	}
+	for _, c := range []struct{ pkg, imports, want string }{
+		{"mailbox", module + "/dedup", "mailbox imports dedup"},
+		{"transport", uuid, "transport imports " + uuid},
+		{"registry", module + "/registry/internal/feed", "registry imports registry/internal/feed"},
+		{"rpc", module + "/mailbox", "rpc imports mailbox"},
+		{"rpc", module + "/actor", "rpc imports actor"},
+		{"rpc", module + "/transport/tcp", "rpc imports transport/tcp"},
+		{"rpc/codec", module + "/transport", "rpc/codec imports transport"},
+		{"actor", module + "/transport/natsbus", "actor imports transport/natsbus"},
+		{"actor", msgpack, "actor imports " + msgpack},
+		{"transport/tcp", module + "/rpc", "transport/tcp imports rpc, which is not below transport"},
+		{"registry/natskv", module + "/transport", "registry/natskv imports transport, which is not below registry"},
+		{"transport/natsbus", natsServer + "/server", "transport/natsbus carries a NATS server: "},
+		{"transport/tcp", "example.org/sly", "transport/tcp carries a NATS server: "},
+		{"cmd/tandem", module + "/transport/natsbus/embedded", "cmd/tandem carries a NATS server: "},
+		{"transport/tcp", module + "/transport/transporttest", "transport/tcp imports transport/transporttest, a suite for tests"},
+		{"examples/quickstart", module + "/transport/transporttest", "examples/quickstart imports transport/transporttest, a suite for tests"},
+		{"actor", "testing", "actor imports testing"},
+		{"rpc", module + "/examples/quickstart", "rpc imports examples/quickstart"},
+		{"actor/util", "fmt", "actor/util: the name says nothing"},
+	} {
+		g := sound()
+		n := g[module+"/"+c.pkg]
+		n.Imports = append(slices.Clone(n.Imports), c.imports)
+		g[module+"/"+c.pkg] = n
+		if found := violations(g); !slices.ContainsFunc(found, func(v string) bool { return strings.HasPrefix(v, c.want) }) {
+			t.Errorf("%s imports %s: found %q, want %q", c.pkg, c.imports, found, c.want)
+		}
+	}
+	g := sound()
+	g[module+"/rpc/wire"] = node{Name: "common"}
+	if found := violations(g); len(found) != 1 {
+		t.Errorf("package common in folder wire: found %q", found)
+	}
+}
+
+// Limits on lines. Tests may be longer; a file that has outgrown maxLines has a limit
+// of its own until it is split.
+const (
+	maxLines        = 500
+	maxArchitecture = 150
+	firstProgram    = 30 // the README's stands before this line
+)
+
+var outgrown = map[string]int{"rpc/peer.go": 520}
+
+func TestFileLengths(t *testing.T) {
+	err := filepath.WalkDir("..", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != "..":
+			return filepath.SkipDir
+		case d.IsDir() || filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go"):
+			return nil
+		}
+		name = strings.TrimPrefix(filepath.ToSlash(name), "../")
+		limit, listed := outgrown[name]
+		if !listed {
+			limit = maxLines
+		}
+		switch n := len(lines(t, name)); {
+		case n > limit:
+			t.Errorf("%s has %d lines, limit %d: split it", name, n, limit)
+		case listed && n <= maxLines:
+			t.Errorf("%s is short enough: take it out of the list", name)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(lines(t, "ARCHITECTURE.md")); n > maxArchitecture {
+		t.Errorf("ARCHITECTURE.md has %d lines, limit %d", n, maxArchitecture)
+	}
+}
+
+// TestREADME checks that every Go block of the README stands word for word in a file
+// of test/readme, which compiles and runs, and that the first is a whole program.
+func TestREADME(t *testing.T) {
+	var sources []string
+	files, _ := filepath.Glob("readme/*.go")
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sources = append(sources, string(b))
+	}
+	program, err := os.ReadFile("readme/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := goBlocks(lines(t, "README.md"))
+	if len(blocks) == 0 {
+		t.Fatal("no Go in the README")
+	}
+	if blocks[0].line >= firstProgram || blocks[0].text != string(program) {
+		t.Errorf("the README's first Go block is at line %d, want one before line %d that is test/readme/main.go:\n%s",
+			blocks[0].line, firstProgram, blocks[0].text)
+	}
+	for _, b := range blocks {
+		if !slices.ContainsFunc(sources, func(s string) bool { return strings.Contains(s, b.text) }) {
+			t.Errorf("README.md:%d: this stands in no file of test/readme:\n%s", b.line, b.text)
+		}
+	}
+	out, err := exec.Command("go", "run", "./readme").CombinedOutput()
+	if err != nil || string(out) != "the balance is 5\n" {
+		t.Errorf("the first program prints %q, %v", out, err)
+	}
+}
+
+type block struct {
+	line int // of its first line, from 1
+	text string
+}
+
+// goBlocks returns the fenced Go code of a Markdown file.
+func goBlocks(lines []string) (blocks []block) {
+	in := false
+	for i, l := range lines {
+		switch {
+		case !in && l == "```go":
+			in = true
+			blocks = append(blocks, block{line: i + 2})
+		case in && l == "```":
+			in = false
+		case in:
+			blocks[len(blocks)-1].text += l + "\n"
+		}
+	}
+	return blocks
+}
+
+// lines returns the lines of a file of the repository.
+func lines(t *testing.T, name string) (all []string) {
+	f, err := os.Open(filepath.Join("..", filepath.FromSlash(name)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 1<<20)
+	for s.Scan() {
+		all = append(all, s.Text())
+	}
+	if err := s.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
