@@ -22,6 +22,7 @@ type Outbox struct {
 	buf    []byte     // frames not yet taken
 	base   uint64     // place in the stream of buf's first byte
 	failed bool       // Append returned ErrFull since the last Take
+	calm   int        // how many Takes in a row needed little of a large buffer
 	closed bool
 }
 
@@ -81,8 +82,12 @@ func (o *Outbox) append(e *Envelope) (at uint64, first bool, err error) {
 // Wake returns the channel that holds a token while there may be something to take.
 func (o *Outbox) Wake() <-chan struct{} { return o.wake }
 
-// keepSpare is how much memory an idle queue may keep.
-const keepSpare = 64 << 10
+// A queue whose buffers went nearly unused calmTakes times gives them back, if they
+// hold more than keepSpare bytes.
+const (
+	calmTakes = 16
+	keepSpare = 64 << 10
+)
 
 // Take swaps out everything queued and leaves spare, emptied, in its place. at is
 // the stream place of the first byte of frames; drained reports that a sender was
@@ -91,8 +96,12 @@ func (o *Outbox) Take(spare []byte) (frames []byte, at uint64, drained bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	frames, at, drained = o.buf, o.base, o.failed
-	if cap(spare) > keepSpare && len(frames) < cap(spare)/8 {
-		spare = nil // a burst must not keep its memory for good; a busy link may
+	if cap(spare) > keepSpare {
+		if len(frames) >= cap(spare)/8 {
+			o.calm = 0
+		} else if o.calm++; o.calm > calmTakes {
+			spare = nil // a burst must not keep its memory for good; a busy link may
+		}
 	}
 	o.buf, o.failed = spare[:0], false
 	o.base += uint64(len(frames))

@@ -77,7 +77,7 @@ func TestOutboxLetsBurstsGo(t *testing.T) {
 	big, small := &transport.Envelope{Verb: transport.VerbTell, Body: make([]byte, 1<<20-100)}, &transport.Envelope{Verb: transport.VerbTell}
 	out.Append(big)
 	spare, _, _ := out.Take(nil)
-	for range 2 {
+	for range 40 {
 		out.Append(small)
 		spare, _, _ = out.Take(spare)
 	}
