@@ -34,6 +34,7 @@ type conn struct {
 	// Server half, the link's reader's own: the sessions opened on this link, the
 	// latest last.
 	sessions []*session
+	openedAs uint64 // number of the open that the latest came from
 }
 
 // maxSessions bounds the sessions of one link: a peer has one, and another for each
@@ -75,11 +76,16 @@ func (c *conn) Receive(e *transport.Envelope) {
 // open answers a peer that opens or joins a session.
 func (c *conn) open(e *transport.Envelope) {
 	answer := &transport.Envelope{Verb: transport.VerbOpened, Seq: e.Seq, Grant: e.Grant, Mark: transport.Mark{Below: uint64(c.node.cfg.Window)}}
+	if n := len(c.sessions); n > 0 && e.Seq == c.openedAs && !c.sessions[n-1].ended.Load() {
+		answer.Grant = c.sessions[n-1].grant // the client asked again, because the answer is slow or was lost
+		c.send(answer)
+		return
+	}
 	s, err := c.node.openSession(c, e.Grant)
 	if err != nil {
 		answer.Code, answer.Message = uint16(err.Code), err.Message
 	} else {
-		answer.Grant = s.grant
+		answer.Grant, c.openedAs = s.grant, e.Seq
 		s.link(1)
 		if c.sessions = append(c.sessions, s); len(c.sessions) > maxSessions {
 			c.sessions[0].link(-1)

@@ -200,8 +200,11 @@ func (p *peer) open(c *conn) {
 		p.lose("node " + p.name + " was started anew")
 	}
 	if p.grant == (transport.Grant{}) {
-		if p.opening != nil {
-			return
+		if o := p.opening; o != nil {
+			if c.id.Epoch == o.id.Epoch || slices.Index(p.conns, c) < slices.Index(p.conns, o) {
+				return
+			}
+			o.asked = false // a later link, to another start of the node: o leads nowhere any more
 		}
 		p.opening = c
 	}
@@ -213,7 +216,14 @@ func (p *peer) open(c *conn) {
 // agree which session a direct link implies: the one of the last open. p.mu is held.
 func (p *peer) ask(c *conn) {
 	p.opens++
-	c.askedAs, c.askedAt = p.opens, p.node.now()
+	c.askedAs = p.opens
+	p.askAgain(c)
+}
+
+// askAgain sends the open under the number that it has: on a road slower than
+// openRetry the answer to the first copy must count. p.mu is held.
+func (p *peer) askAgain(c *conn) {
+	c.askedAt = p.node.now()
 	if !c.direct() { // which may lose it
 		p.arm(c.askedAt + openRetry)
 	}
@@ -258,6 +268,7 @@ func (p *peer) lose(why string) {
 	old := p.win
 	p.win, p.grant, p.epoch, p.opening = newWindow(), transport.Grant{}, "", nil
 	p.current, p.next, p.tells, p.bytes, p.unsent = nil, nil, 0, 0, 0
+	p.leaving = false // the node may be another one now
 	for _, c := range p.conns {
 		c.asked, c.ready, c.grant = false, false, transport.Grant{}
 	}
@@ -355,7 +366,7 @@ func (p *peer) overdue(now time.Duration) {
 			continue
 		}
 		if now-c.askedAt >= openRetry {
-			p.ask(c)
+			p.askAgain(c)
 		} else {
 			p.arm(c.askedAt + openRetry)
 		}
