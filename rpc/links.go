@@ -130,7 +130,7 @@ func (p *peer) dialed(t transport.Transport, d *dialer, err error) bool {
 		}
 		p.hopeless()
 	}
-	again := err != nil && !p.closed && (p.win.count > 0 || len(p.conns) > 0) && p.node.ctx.Err() == nil &&
+	again := !p.closed && (p.win.count > 0 || len(p.conns) > 0) && p.node.ctx.Err() == nil &&
 		!slices.ContainsFunc(p.conns, func(c *conn) bool { return c.link.Road() == t.Road() })
 	d.running = again
 	return again

@@ -21,6 +21,10 @@ type session struct {
 	principal string
 	ended     atomic.Bool // its lease ran out; set under mu
 
+	// intake is held while a message is taken in, from its number to its mailbox, so
+	// that two links of the session keep one order. It is taken before mu.
+	intake sync.Mutex
+
 	mu       sync.Mutex // guards what follows
 	table    *dedup.Table[*Inbound]
 	lastTell uint64
@@ -39,6 +43,8 @@ func newSession(n *Node, g transport.Grant, id transport.Peer, principal string)
 func (s *session) request(c *conn, e *transport.Envelope) {
 	n := s.node
 	fp := n.fingerprint(e)
+	s.intake.Lock()
+	defer s.intake.Unlock()
 	s.mu.Lock()
 	if s.ended.Load() {
 		s.mu.Unlock()
@@ -98,6 +104,8 @@ func refusal(v dedup.Verdict) *Error {
 // holds across a change of road, and a duplicate is dropped.
 func (s *session) tell(e *transport.Envelope) {
 	n := s.node
+	s.intake.Lock()
+	defer s.intake.Unlock()
 	s.mu.Lock()
 	s.active = true
 	if e.Seq <= s.lastTell {
