@@ -1,0 +1,83 @@
+package main
+
+import "github.com/tandem-go/tandem/actor"
+
+// Result brings a file's index. The reply acknowledges it: true if it was counted,
+// false if the file had been counted before.
+type Result struct {
+	actor.Returns[bool]
+	Worker string // the node that made it
+	File   FileIndex
+}
+
+func (Result) WireName() string { return "indexer.Result" }
+
+// Progress asks how far the job is.
+type Progress struct{ actor.Returns[Status] }
+
+// Status is the answer.
+type Status struct {
+	Files       int
+	Bytes       int64
+	Identifiers int64
+	Failed      int
+	Duplicates  int // results of files that had been counted before
+	Workers     int // that have sent results
+}
+
+// Top asks for the N most used identifiers so far.
+type Top struct {
+	actor.Returns[[]Count]
+	N int
+}
+
+// Snapshot asks for all there is. It is for this process alone: a whole index is
+// far larger than a message to another node may be.
+type Snapshot struct{ actor.Returns[*Index] }
+
+// Aggregator is the actor that adds up the files' indexes. It counts each file once,
+// however often its result comes: workers may send again whenever they are in doubt,
+// and a file may be handed out twice.
+type Aggregator struct {
+	coordinator actor.Ref
+	index       *Index
+	counted     map[string]bool
+	workers     map[string]bool
+	duplicates  int
+}
+
+func aggregatorKind(coordinator actor.Ref) *actor.Kind {
+	return actor.Define("indexer.aggregator",
+		func() *Aggregator {
+			return &Aggregator{coordinator: coordinator, index: newIndex(), counted: map[string]bool{}, workers: map[string]bool{}}
+		},
+		actor.Answer((*Aggregator).Result),
+		actor.Answer((*Aggregator).Progress),
+		actor.Answer((*Aggregator).Top),
+		actor.Answer((*Aggregator).Snapshot))
+}
+
+func (a *Aggregator) Result(ctx *actor.Context, m Result) (counted bool, err error) {
+	if a.counted[m.File.Path] {
+		a.duplicates++
+	} else {
+		a.index.Add(m.File)
+		a.counted[m.File.Path], a.workers[m.Worker] = true, true
+		counted = true
+	}
+	// Of duplicates too: should this tell fail, the worker gets the error and sends
+	// its result again.
+	return counted, actor.Tell(ctx, a.coordinator, Indexed{m.File.Path})
+}
+
+func (a *Aggregator) Progress(ctx *actor.Context, m Progress) (Status, error) {
+	return Status{Files: a.index.Files, Bytes: a.index.Bytes, Identifiers: a.index.Identifiers,
+		Failed: len(a.index.Failed), Duplicates: a.duplicates, Workers: len(a.workers)}, nil
+}
+
+func (a *Aggregator) Top(ctx *actor.Context, m Top) ([]Count, error) { return a.index.Top(m.N), nil }
+
+// Snapshot answers with a copy: the caller reads it while this actor goes on.
+func (a *Aggregator) Snapshot(ctx *actor.Context, m Snapshot) (*Index, error) {
+	return a.index.Clone(), nil
+}
