@@ -27,7 +27,8 @@ type askState uint8
 const (
 	asked    askState = iota // waits in the mailbox
 	started                  // its handler runs
-	finished                 // has its outcome, or was given up
+	deserted                 // was given up while its handler runs
+	finished                 // has its outcome, or was given up before
 )
 
 // Start is called by the actor's run loop. False: it must not run.
@@ -88,13 +89,16 @@ func (a *ask[R]) answer(v any) error {
 // never runs; later the handler's context ends.
 func (a *ask[R]) giveUp(code rpc.Code, message string) {
 	a.mu.Lock()
-	verdict, cancel := rpc.NotRun, a.onCancel
-	if a.state == started {
-		verdict = rpc.Unknown
-	} else {
-		cancel = nil
+	verdict, cancel := rpc.Unknown, a.onCancel
+	switch a.state {
+	case asked:
+		verdict, cancel, a.state = rpc.NotRun, nil, finished
+	case started:
+		a.state = deserted
+	default: // its outcome is there, or about to be
+		a.mu.Unlock()
+		return
 	}
-	a.state = finished
 	a.mu.Unlock()
 	var none R
 	a.promise.Resolve(none, rpc.Errorf(code, verdict, "%s", message))
@@ -106,12 +110,15 @@ func (a *ask[R]) giveUp(code rpc.Code, message string) {
 // Deadline is when it ends for its caller.
 func (a *ask[R]) Deadline() (time.Time, bool) { return a.deadline, !a.deadline.IsZero() }
 
-// OnCancel arranges that fn is called if the caller gives up while the handler runs.
+// OnCancel arranges that fn is called if the caller gives up while the handler runs;
+// at once if it has already.
 func (a *ask[R]) OnCancel(fn func()) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.state == started {
-		a.onCancel = fn
+	over := a.state == deserted
+	a.onCancel = fn
+	a.mu.Unlock()
+	if over {
+		fn()
 	}
 }
 
@@ -127,7 +134,7 @@ func (a *ask[R]) watch(ctx context.Context) {
 		unhook = context.AfterFunc(ctx, func() { a.giveUp(contextCode(ctx), context.Cause(ctx).Error()) })
 	}
 	a.mu.Lock()
-	over := a.state == finished
+	over := a.state >= deserted
 	a.timer, a.unhook = timer, unhook
 	a.mu.Unlock()
 	if over {

@@ -203,10 +203,13 @@ func (c *cell) stop() {
 	}
 }
 
-// leave frees the name once nothing of the actor runs.
+// leave frees the name once nothing of the actor runs. A stop and the end of the run
+// loop may both find that it is their turn.
 func (c *cell) leave() {
 	sys := c.self.sys
-	sys.refs.leave(c.self)
+	if !sys.refs.leave(c) {
+		return
+	}
 	if c.service != "" {
 		sys.members.withdraw(c.service, c.self.addr.name)
 	}

@@ -198,10 +198,15 @@ func handling(ctx context.Context) *Context {
 
 // metaOf is what a message sent under ctx carries; nil for nothing.
 func metaOf(ctx context.Context, from *Context) *meta {
-	if from != nil {
+	if ctx == context.Context(from) {
 		return from.outgoing()
 	}
-	if t := rpc.TraceOf(ctx); t != (rpc.Trace{}) {
+	switch t := rpc.TraceOf(ctx); {
+	case from != nil && t == from.Trace():
+		return from.outgoing()
+	case from != nil: // a span that the handler began
+		return &meta{sender: from.Self(), trace: t}
+	case t != rpc.Trace{}:
 		return &meta{trace: t}
 	}
 	return nil

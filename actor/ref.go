@@ -228,13 +228,18 @@ func (t *refTable) enter(s *System, name string, c *cell) *target {
 	return v
 }
 
-// leave frees the name of a stopped actor.
-func (t *refTable) leave(v *target) {
+// leave frees the name of a stopped actor. It reports false if that was done before:
+// the name may be another actor's by now.
+func (t *refTable) leave(c *cell) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	v.cell.Store(nil)
-	delete(t.actors, v.addr.name)
-	t.hold(v)
+	if c.self.cell.Load() != c {
+		return false
+	}
+	c.self.cell.Store(nil)
+	delete(t.actors, c.self.addr.name)
+	t.hold(c.self)
+	return true
 }
 
 // all returns the live actors.

@@ -50,11 +50,9 @@ func (s *System) request(ctx context.Context, from *Context, t *target, m any, t
 		return rpc.Request{}, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "encoding message %s: %w", mt.name, err)
 	}
 	r := rpc.Request{Node: t.addr.node, Target: t.addr.name, TypeID: mt.id, Codec: o.Codec.ID(), Body: body,
-		Headers: o.Headers, Deadline: s.deadline(ctx), Acked: o.Acked}
+		Headers: o.Headers, Deadline: s.deadline(ctx), Acked: o.Acked, Trace: rpc.TraceOf(ctx)}
 	if from != nil {
-		r.Sender, r.Trace = from.cell.self.addr.String(), from.Trace()
-	} else {
-		r.Trace = rpc.TraceOf(ctx)
+		r.Sender = from.cell.self.addr.String()
 	}
 	return r, nil
 }

@@ -1,0 +1,106 @@
+package actor
+
+import "sync"
+
+// worker is a goroutine that runs one busy actor after another. Workers belong to
+// the system and outlast the actors' bursts, because a fresh goroutine would grow its
+// stack anew for each. Idle actors hold none.
+type worker struct {
+	next chan *cell // what to run; nil: end
+
+	batch []item    // of the actor being run
+	spare []item    // storage for its mailbox
+	done  int       // messages of it that were begun
+	plain *Context  // for its one-way messages without sender and trace
+	slab  []Context // contexts are given out one by one and never taken back
+}
+
+const (
+	slabSize = 32
+	maxSpare = 1024 // messages of storage that a worker keeps
+	maxIdle  = 256  // workers that wait; one that finds as many ends instead
+)
+
+// workers starts and keeps workers.
+type workers struct {
+	mu     sync.Mutex // guards what follows
+	idle   []*worker  // the latest to wait is the first to run: its stack is warm
+	closed bool
+}
+
+// run has a worker run c.
+func (p *workers) run(c *cell) {
+	p.mu.Lock()
+	n := len(p.idle)
+	if n == 0 {
+		p.mu.Unlock()
+		w := &worker{next: make(chan *cell, 1)}
+		go w.loop(p, c)
+		return
+	}
+	w := p.idle[n-1]
+	p.idle = p.idle[:n-1]
+	p.mu.Unlock()
+	w.next <- c
+}
+
+func (w *worker) loop(p *workers, c *cell) {
+	for c != nil {
+		c.work(w)
+		if !p.wait(w) {
+			return
+		}
+		c = <-w.next
+	}
+}
+
+// resume goes on with a batch whose goroutine a handler has ended.
+func (w *worker) resume(c *cell) {
+	for w.done < len(w.batch) {
+		c.burst(w)
+	}
+	c.self.sys.stats.handled.Add(uint64(len(w.batch)))
+	c.work(w)
+}
+
+// wait makes w available, or reports that it is not needed.
+func (p *workers) wait(w *worker) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || len(p.idle) >= maxIdle {
+		return false
+	}
+	p.idle = append(p.idle, w)
+	return true
+}
+
+// close ends the workers that wait; those that run end when they are through.
+func (p *workers) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, w := range p.idle {
+		w.next <- nil
+	}
+	p.idle = nil
+}
+
+// context returns a context for one message.
+func (w *worker) context(c *cell, it *item) *Context {
+	if len(w.slab) == 0 {
+		w.slab = make([]Context, slabSize)
+	}
+	ctx := &w.slab[0]
+	w.slab = w.slab[1:]
+	ctx.cell, ctx.msg, ctx.req, ctx.meta = c, it.msg, it.req, it.meta
+	return ctx
+}
+
+// plainContext returns the context that c's one-way messages without sender and
+// trace share.
+func (w *worker) plainContext(c *cell) *Context {
+	if w.plain == nil {
+		w.plain = w.context(c, &item{})
+	}
+	return w.plain
+}
