@@ -238,7 +238,9 @@ func (t *refTable) leave(c *cell) bool {
 	}
 	c.self.cell.Store(nil)
 	delete(t.actors, c.self.addr.name)
-	t.hold(c.self)
+	if !c.self.sys.draining.Load() { // in a system that ends nobody looks for it any more
+		t.hold(c.self)
+	}
 	return true
 }
 
