@@ -2,6 +2,7 @@ package actor_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -157,8 +158,12 @@ func TestCycleOfFullMailboxesEnds(t *testing.T) {
 		sys := newSystem(t, actor.Config{Logger: quiet})
 		a, b := spawn(t, sys, "a", PuppetKind, small(1, mailbox.Block)), spawn(t, sys, "b", PuppetKind, small(1, mailbox.Block))
 		began := time.Now()
+		var both sync.WaitGroup
+		both.Add(2)
 		fill := func(other actor.Ref) Run {
 			return run(func(ctx *actor.Context) (string, error) {
+				both.Done()
+				both.Wait()
 				for range 2 { // the first waits in the mailbox, the second for room
 					if err := actor.Tell(ctx, other, note(func(*actor.Context) {})); err != nil {
 						return "", err

@@ -92,6 +92,7 @@ func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Han
 			if err == nil && c.req != nil {
 				if a, ok := c.req.(*ask[R]); ok { // local: no boxing of the reply
 					a.end(r, nil)
+					c.done = true
 					return
 				}
 				err = c.Reply(r)

@@ -20,6 +20,7 @@ type members struct {
 	owned sync.WaitGroup
 	ctx   context.Context
 	stop  context.CancelFunc
+	write chan struct{} // holds a token while the registry is written to: an older record must not overtake a newer
 
 	mu    sync.Mutex               // guards what follows
 	mine  registry.Node            // what is, or should be, registered
@@ -28,7 +29,7 @@ type members struct {
 }
 
 func newMembers(s *System) *members {
-	m := &members{sys: s, nodes: map[string]registry.Node{},
+	m := &members{sys: s, nodes: map[string]registry.Node{}, write: make(chan struct{}, 1),
 		mine: registry.Node{Name: s.cfg.Name, Epoch: s.epoch, Addrs: map[string]string{}, Services: map[string][]string{}}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	return m
@@ -126,6 +127,12 @@ func (m *members) renew(every time.Duration) {
 
 // publish writes this node's record as it is now.
 func (m *members) publish(ctx context.Context) error {
+	select {
+	case m.write <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-m.write }()
 	m.mu.Lock()
 	record, left := m.mine.Clone(), m.left
 	m.mu.Unlock()
@@ -225,6 +232,11 @@ func (m *members) leave(ctx context.Context) error {
 	m.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, DefaultStartWait)
 	defer cancel()
+	select {
+	case m.write <- struct{}{}:
+		defer func() { <-m.write }()
+	case <-ctx.Done():
+	}
 	return m.sys.cfg.Registry.Deregister(ctx, m.sys.cfg.Name, m.sys.epoch)
 }
 

@@ -1,0 +1,164 @@
+package actor
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport"
+)
+
+type nothing struct{}
+
+var nothingKind = Define("nothing", func() *nothing { return new(nothing) })
+
+func local(t *testing.T) *System {
+	t.Helper()
+	sys, err := NewSystem(Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sys.Shutdown(context.Background()) })
+	return sys
+}
+
+// Giving up never overrules an outcome that is about to be there: the handler ran.
+func TestGiveUpAfterTheHandler(t *testing.T) {
+	a := &ask[int]{}
+	if !a.Start() {
+		t.Fatal("not started")
+	}
+	a.mu.Lock()
+	a.state = finished // as end leaves it right before it resolves the promise
+	a.mu.Unlock()
+	a.giveUp(rpc.Canceled, "enough")
+	a.promise.Resolve(7, nil)
+	if v, err := a.promise.Future().Await(t.Context()); v != 7 || err != nil {
+		t.Errorf("got %d, %v", v, err)
+	}
+}
+
+func TestGiveUpVerdicts(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		started bool
+		want    rpc.Verdict
+	}{{"before it started", false, rpc.NotRun}, {"while it runs", true, rpc.Unknown}} {
+		t.Run(row.name, func(t *testing.T) {
+			a := &ask[int]{}
+			if row.started && !a.Start() {
+				t.Fatal("not started")
+			}
+			a.giveUp(rpc.Canceled, "enough")
+			a.giveUp(rpc.Expired, "again")
+			if a.Start() {
+				t.Error("started after it was given up")
+			}
+			canceled := false
+			a.OnCancel(func() { canceled = true })
+			if canceled != row.started {
+				t.Errorf("a look at the context after the cancel: cancelled %v", canceled)
+			}
+			a.end(1, nil)
+			if _, err := a.promise.Future().Await(t.Context()); rpc.CodeOf(err) != rpc.Canceled || rpc.Ran(err) != row.want {
+				t.Errorf("%v, ran: %v", err, rpc.Ran(err))
+			}
+		})
+	}
+}
+
+// The end of a run loop that meets a stop does not free the name of the next holder.
+func TestNameIsFreedOnce(t *testing.T) {
+	sys := local(t)
+	events := sys.Events(t.Context())
+	old, _ := sys.Spawn("x", nothingKind)
+	c := old.to.cell.Load()
+	sys.Stop(old)
+	next, err := sys.Spawn("x", nothingKind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.leave() // the run loop's, late
+	if next != old || next.to.cell.Load() == nil || sys.Stats().Actors != 1 {
+		t.Error("the new actor lost its name")
+	}
+	if e := <-events; e.Type != ActorStopped || len(events) != 0 {
+		t.Errorf("events: %v and %d more", e, len(events))
+	}
+}
+
+// Addresses that nothing refers to any more are forgotten.
+func TestRefTableShrinks(t *testing.T) {
+	sys := local(t)
+	held := sys.Ref("held@there")
+	for i := range 1000 {
+		sys.Ref(string(rune('a'+i%26)) + string(rune('a'+i/26%26)) + string(rune('a'+i/676)) + "@there")
+	}
+	for i := 0; ; i++ {
+		runtime.GC()
+		sys.refs.mu.RLock()
+		n := len(sys.refs.weak)
+		sys.refs.mu.RUnlock()
+		if n == 1 {
+			break
+		}
+		if i == 200 {
+			t.Fatalf("%d addresses are kept, want 1", n)
+		}
+		time.Sleep(time.Millisecond) // cleanups run in a goroutine of the runtime's
+	}
+	if sys.Ref("held@there") != held {
+		t.Error("a ref that was held differs from a new one")
+	}
+	runtime.KeepAlive(held)
+}
+
+type named struct{}
+
+func (named) WireName() string { return "test.named" }
+
+type box[T any] struct{ _ T }
+
+func TestWireName(t *testing.T) {
+	const here = "github.com/tandem-go/tandem/actor."
+	for _, row := range []struct {
+		typ  reflect.Type
+		want string
+	}{
+		{reflect.TypeFor[int64](), "int64"},
+		{reflect.TypeFor[error](), "error"},
+		{reflect.TypeFor[nothing](), here + "nothing"},
+		{reflect.TypeFor[*nothing](), "*" + here + "nothing"},
+		{reflect.TypeFor[named](), "test.named"},
+		{reflect.TypeFor[*named](), "*test.named"},
+		{reflect.TypeFor[[]named](), "[]test.named"},
+		{reflect.TypeFor[[3]nothing](), "[3]" + here + "nothing"},
+		{reflect.TypeFor[map[string][]nothing](), "map[string][]" + here + "nothing"},
+		{reflect.TypeFor[box[nothing]](), here + "box[" + here + "nothing]"},
+		{reflect.TypeFor[struct{}](), "struct {}"},
+	} {
+		if got, err := wireName(row.typ); got != row.want || err != nil {
+			t.Errorf("%v is %q, %v; want %q", row.typ, got, err, row.want)
+		}
+	}
+}
+
+// Two names with one id are found out.
+func TestTypeTable(t *testing.T) {
+	var table typeTable
+	first := table.of(reflect.TypeFor[named]())
+	if first.err != nil || table.of(reflect.TypeFor[named]()) != first || table.nameOf(first.id) != "test.named" {
+		t.Errorf("%+v", first)
+	}
+	if got := table.nameOf(1); got != "unknown type 0000000000000001" {
+		t.Errorf("an unknown id is %q", got)
+	}
+	table.names[transport.TypeID("int")] = "another"
+	if m := table.of(reflect.TypeFor[int]()); rpc.CodeOf(m.err) != rpc.Invalid {
+		t.Errorf("two names with one id: %v", m.err)
+	}
+}
