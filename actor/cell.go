@@ -75,7 +75,7 @@ func (c *cell) burst(w *worker) {
 	defer func() {
 		if ctx != nil { // a handler did not return
 			reason := recover()
-			c.crashed(ctx, reason)
+			c.crashed(ctx, w.batch[w.done-1].msg, reason)
 			if reason == nil { // runtime.Goexit: this goroutine ends, the actor does not
 				go w.resume(c)
 			}
@@ -121,7 +121,7 @@ func (c *cell) handle(ctx *Context, it *item, h *handler) {
 	case h != nil && h.run != nil:
 		h.run(c.state, ctx, ctx.msg)
 	case c.kind.receiver:
-		ctx.finish(c.state.(Receiver).Receive(ctx))
+		ctx.finish(ctx.msg, c.state.(Receiver).Receive(ctx))
 	default:
 		c.self.sys.handBack(c.self.addr, *it, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for %T", c.kind.name, it.msg))
 	}
@@ -147,16 +147,20 @@ func (c *cell) open(ctx *Context, in *rpc.Inbound, h *handler) bool {
 
 // crashed deals with a handler that panicked or ended its goroutine: its caller
 // gets an error, and the actor goes on with fresh state.
-func (c *cell) crashed(ctx *Context, reason any) {
+func (c *cell) crashed(ctx *Context, msg, reason any) {
 	sys := c.self.sys
 	ctx.end()
 	if reason == nil {
 		reason = "the handler called runtime.Goexit"
 	}
+	if ctx.msg != nil {
+		msg = ctx.msg // decoded
+	}
+	name := fmt.Sprintf("%T", msg)
 	sys.stats.panics.Add(1)
-	err := rpc.Errorf(rpc.Panicked, rpc.HasRun, "the handler of %T panicked: %v", ctx.msg, reason)
+	err := rpc.Errorf(rpc.Panicked, rpc.HasRun, "the handler of %s panicked: %v", name, reason)
 	sys.log.Error("handler panicked; the actor restarts with fresh state", "actor", c.self.addr.String(), "kind", c.kind.name,
-		"message", fmt.Sprintf("%T", ctx.msg), "panic", fmt.Sprint(reason), "stack", string(debug.Stack()))
+		"message", name, "panic", fmt.Sprint(reason), "stack", string(debug.Stack()))
 	if ctx.req != nil && !ctx.done {
 		ctx.req.Fail(err)
 	}

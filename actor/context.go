@@ -65,7 +65,7 @@ func (c *Context) Trace() rpc.Trace {
 	return c.meta.trace
 }
 
-// Message is the message itself, for a Receiver.
+// Message is the message itself, for a Receiver; nil in a handler, which has it.
 func (c *Context) Message() any { return c.msg }
 
 // Stop ends the actor once the handler has returned. What waits in its mailbox is
@@ -89,15 +89,15 @@ func (c *Context) Reply(v any) error {
 	return err
 }
 
-// finish ends the message after its handler returned err.
-func (c *Context) finish(err error) {
+// finish ends a message after its handler returned err.
+func (c *Context) finish(msg any, err error) {
 	switch waits := c.req != nil && !c.done; {
 	case waits && err != nil:
 		c.req.Fail(rpc.HandlerError(err))
 	case waits:
 		c.req.Fail(rpc.Errorf(rpc.Failed, rpc.HasRun, "the handler did not answer"))
 	case err != nil:
-		c.System().handlerFailed(c, err)
+		c.System().handlerFailed(c, msg, err)
 	}
 	c.done = true
 }

@@ -56,7 +56,7 @@ func Define[S any](name string, newState func() S, handlers ...Handler[S]) *Kind
 			errs = append(errs, fmt.Errorf("message %v declares a reply: use Answer, not Handle", h.h.typ))
 		}
 		if h.h.run == nil && !k.receiver {
-			errs = append(errs, fmt.Errorf("Accepts[%v], but the state has no Receive method", h.h.typ))
+			errs = append(errs, fmt.Errorf("message %v is only accepted, and the state has no Receive method", h.h.typ))
 		}
 		k.handlers[h.h.typ] = h.h
 	}
@@ -74,7 +74,7 @@ func Handle[S, M any](fn func(S, *Context, M) error) Handler[S] {
 		decode: decoder[M],
 		run: func(state any, c *Context, msg any) {
 			if err := fn(state.(S), c, msg.(M)); err != nil || c.req != nil {
-				c.finish(err)
+				c.finish(msg, err)
 			}
 		},
 	}}
@@ -100,7 +100,7 @@ func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Han
 			if c.req == nil && err == nil { // told, not asked
 				return
 			}
-			c.finish(err)
+			c.finish(msg, err)
 		},
 	}}
 }

@@ -175,7 +175,10 @@ func (s *System) deliver(in *rpc.Inbound, asked bool) *rpc.Error {
 	if err != nil {
 		return putError(err)
 	}
-	if in.Acked {
+	switch {
+	case in.Acked && p.HasDropped && p.Dropped.msg == it.msg:
+		in.Refuse(rpc.Errorf(rpc.Overloaded, rpc.NotRun, "dropped at a full mailbox"))
+	case in.Acked:
 		in.Reply(0, 0, nil)
 	}
 	c.accepted(p)
@@ -213,7 +216,7 @@ func (s *System) handBack(to address, it item, err *rpc.Error) {
 }
 
 // handlerFailed takes note of an error that reaches nobody.
-func (s *System) handlerFailed(c *Context, err error) {
+func (s *System) handlerFailed(c *Context, msg any, err error) {
 	s.stats.failed.Add(1)
-	s.log.Warn("the handler of a one-way message failed", "actor", c.cell.self.addr.String(), "message", fmt.Sprintf("%T", c.msg), "err", err)
+	s.log.Warn("the handler of a one-way message failed", "actor", c.cell.self.addr.String(), "message", fmt.Sprintf("%T", msg), "err", err)
 }

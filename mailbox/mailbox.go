@@ -17,7 +17,7 @@
 //	}
 //
 // The promise: a message whose put returned nil and reported nothing dropped
-// comes out of Take or Close exactly once; one whose put returned an error
+// comes out of Take or Close, and does so once; one whose put returned an error
 // never does. What comes out is in the order of arrival, which includes the
 // line of those who wait for room: a newcomer never overtakes it.
 //

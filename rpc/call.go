@@ -46,12 +46,6 @@ type Call struct {
 // call is the window's name for a Call.
 type call = Call
 
-// left reports whether a copy of the call may have been handed to a network.
-// peer.mu is held.
-func (c *Call) left() bool {
-	return c.handed || c.on != nil && c.on.link.Handed(c.at)
-}
-
 // verdict is what is known of a call that ends without its outcome, while its last
 // copy's link lives: what still lies in a send queue can leave at any moment.
 func (c *Call) verdict() Verdict {

@@ -89,6 +89,7 @@ func (c *conn) open(e *transport.Envelope) {
 		s.link(1)
 		if c.sessions = append(c.sessions, s); len(c.sessions) > maxSessions {
 			c.sessions[0].link(-1)
+			c.node.discard(c.sessions[0])
 			c.sessions = c.sessions[1:]
 		}
 	}
@@ -101,8 +102,14 @@ func (c *conn) open(e *transport.Envelope) {
 func (c *conn) serve(e *transport.Envelope) {
 	s := c.sessionOf(e)
 	if s == nil {
-		if e.Verb == transport.VerbRequest || e.Verb == transport.VerbProbe {
-			c.refuse(e.Seq, Errorf(SessionLost, Unknown, "no such session on this link"))
+		lost := Errorf(SessionLost, Unknown, "no such session on this link")
+		switch e.Verb {
+		case transport.VerbRequest:
+			c.refuse(e.Seq, lost)
+		case transport.VerbProbe: // says nothing about the copy that it asks for
+			c.refuse(0, lost)
+		case transport.VerbTell:
+			c.node.stats.tellsDropped.Add(1)
 		}
 		return
 	}

@@ -269,6 +269,7 @@ func (p *peer) lose(why string) {
 	p.win, p.grant, p.epoch, p.opening = newWindow(), transport.Grant{}, "", nil
 	p.current, p.next, p.tells, p.bytes, p.unsent = nil, nil, 0, 0, 0
 	p.leaving = false // the node may be another one now
+	p.wakeTells()
 	for _, c := range p.conns {
 		c.asked, c.ready, c.grant = false, false, transport.Grant{}
 	}
@@ -300,6 +301,7 @@ func (p *peer) disconnected(c *conn, err error) {
 		}
 	}
 	c.ready = false
+	p.wakeTells() // they ask for a road where none is left
 	if p.next == c {
 		p.next = nil
 	}

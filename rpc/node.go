@@ -13,6 +13,9 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
+// eventQueue is how many events may wait for OnEvent.
+const eventQueue = 256
+
 // Defaults of Config. See TARGETS in the project's documentation for the whole list.
 const (
 	DefaultWindow       = 4096             // outstanding requests of one session
@@ -20,6 +23,7 @@ const (
 	DefaultMaxPending   = 64 << 20         // bytes of bodies that a client keeps for resending, per peer
 	DefaultKeep         = 256 << 10        // bytes of the largest reply that is kept for replay
 	DefaultTableBytes   = 64 << 20         // bytes of all kept replies; one principal may take a quarter
+	DefaultMaxSessions  = 16384            // sessions that clients have open here
 	DefaultSessionLease = 60 * time.Second // a session with no traffic and nothing running ends after it
 	DefaultHeartbeat    = 2 * time.Second  // a link with DeadAfter silent heartbeats is closed
 	DeadAfter           = 3
@@ -51,13 +55,14 @@ type Config struct {
 	Principals           func(road, principal string) string                   // one name for one peer on all roads; nil: the principal itself
 	Handler              Handler
 	Logger               *slog.Logger
-	OnEvent              func(Event) // must not block; nil for none
+	OnEvent              func(Event) // called from one goroutine; events are lost, counted, when it lags far behind; nil for none
 
 	Window       int
 	MaxBody      int
 	MaxPending   int
 	Keep         int
 	TableBytes   int64
+	MaxSessions  int
 	SessionLease time.Duration
 	Heartbeat    time.Duration
 }
@@ -68,6 +73,7 @@ func (c *Config) defaults() {
 	set(&c.MaxPending, DefaultMaxPending)
 	set(&c.Keep, DefaultKeep)
 	set(&c.TableBytes, DefaultTableBytes)
+	set(&c.MaxSessions, DefaultMaxSessions)
 	set(&c.SessionLease, DefaultSessionLease)
 	set(&c.Heartbeat, DefaultHeartbeat)
 	if c.OnEvent == nil {
@@ -98,6 +104,7 @@ type Node struct {
 	stop   context.CancelFunc
 	owned  sync.WaitGroup // goroutines of the node and its peers
 	acked  chan struct{}  // a token when a session may have become free of records
+	events chan Event     // on their way to OnEvent
 
 	mu       sync.Mutex // guards what follows
 	peers    map[string]*peer
@@ -109,7 +116,7 @@ type Node struct {
 // NewNode returns a node that is not started.
 func NewNode(cfg Config) *Node {
 	cfg.defaults()
-	n := &Node{cfg: cfg, start: time.Now(), seed: maphash.MakeSeed(), direct: map[string]bool{}, acked: make(chan struct{}, 1),
+	n := &Node{cfg: cfg, start: time.Now(), seed: maphash.MakeSeed(), direct: map[string]bool{}, acked: make(chan struct{}, 1), events: make(chan Event, eventQueue),
 		peers: map[string]*peer{}, sessions: map[transport.Grant]*session{}, conns: map[*conn]struct{}{}}
 	n.budget.init(cfg.TableBytes)
 	for _, t := range cfg.Transports {
@@ -135,6 +142,7 @@ func (n *Node) Start(ctx context.Context) (map[string]string, error) {
 		addrs[t.Road()] = addr
 	}
 	n.owned.Go(n.sweep)
+	n.owned.Go(n.report)
 	return addrs, nil
 }
 
@@ -183,9 +191,27 @@ func (n *Node) peerLocked(name string) *peer {
 // moves no deadline.
 func (n *Node) now() time.Duration { return time.Since(n.start) }
 
+// event reports e. It never blocks, and may be called under any lock.
 func (n *Node) event(e Event) {
 	e.Time = time.Now()
-	n.cfg.OnEvent(e)
+	select {
+	case n.events <- e:
+	default:
+		n.stats.eventsLost.Add(1)
+	}
+}
+
+// report is the goroutine that calls OnEvent: the application's code runs under no
+// lock of the node.
+func (n *Node) report() {
+	for {
+		select {
+		case e := <-n.events:
+			n.cfg.OnEvent(e)
+		case <-n.ctx.Done():
+			return
+		}
+	}
 }
 
 // sweep is the node's own goroutine: heartbeats on links, ends of sessions.
@@ -220,6 +246,9 @@ func (n *Node) openSession(c *conn, grant transport.Grant) (*session, *Error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if grant == (transport.Grant{}) {
+		if len(n.sessions) >= n.cfg.MaxSessions {
+			return nil, Errorf(Overloaded, Unknown, "%d sessions are open here", len(n.sessions))
+		}
 		if _, err := rand.Read(grant[:]); err != nil {
 			return nil, Errorf(Internal, NotRun, "no randomness: %v", err)
 		}
@@ -238,6 +267,17 @@ func (n *Node) openSession(c *conn, grant transport.Grant) (*session, *Error) {
 	}
 	s.touch()
 	return s, nil
+}
+
+// discard ends a session that its client opened and left for another one, if it is
+// empty and no link holds it; else its lease ends it.
+func (n *Node) discard(s *session) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if records, linked := s.records(); records == 0 && !linked {
+		s.ended.Store(true)
+		delete(n.sessions, s.grant)
+	}
 }
 
 // Farewell tells all peers that this node takes no new requests.

@@ -191,7 +191,8 @@ func TestServerRestart(t *testing.T) {
 func TestQueuedRequestOutlivesItsServer(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.net = memnet.New(memnet.Config{Window: 1}) // a link has one message under way
-		a, b := r.start("a", "a1", direct), r.start("b", "b1", direct)
+		a := r.start("a", "a1", direct)
+		r.start("b", "b1", direct)
 		a.echoes("b", "warm up")
 		synctest.Wait()
 		r.net.Hold("direct", "a", "b")
@@ -199,7 +200,7 @@ func TestQueuedRequestOutlivesItsServer(t *testing.T) {
 		synctest.Wait()
 		second, _ := a.send(request("b", "queued", patience))
 		synctest.Wait()
-		b = r.start("b", "b2", direct)
+		b := r.start("b", "b2", direct)
 		r.net.Reset("direct", "a", "b")
 		r.net.Release("direct", "a", "b")
 		b.handle(func(_ *Inbound, body string) string { return body })
@@ -255,7 +256,7 @@ func (r *rig) dialRaw(name, road, to string) *raw {
 	if _, err := tr.Start(r.t.Context(), local, func(transport.Link) transport.Receiver { return &raw{} }); err != nil {
 		r.t.Fatal(err)
 	}
-	place, _ := r.resolve(nil, to)
+	place, _ := r.resolve(r.t.Context(), to)
 	var err error
 	c.link, err = tr.Dial(r.t.Context(), transport.Endpoint{Node: to, Epoch: place.Epoch, Addr: place.Addrs[road]},
 		func(transport.Link) transport.Receiver { return c })

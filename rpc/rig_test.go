@@ -218,6 +218,7 @@ func (s *site) told() []string {
 
 // saw counts events of a type.
 func (s *site) saw(typ EventType) (n int) {
+	synctest.Wait() // events have a goroutine of their own
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.events {

@@ -370,7 +370,7 @@ func TestRestartBesideASilentLink(t *testing.T) {
 		r.net.Partition("bus", "b", "")
 		b.Close()
 		began := time.Now()
-		b = r.start("b", "b2", twoRoads)
+		r.start("b", "b2", twoRoads)
 		r.net.SetFaults("direct", "", "", memnet.Faults{MinDelay: 20 * time.Millisecond, MaxDelay: 20 * time.Millisecond})
 		for {
 			f, _ := a.send(request("b", "x", 10*time.Second))
@@ -396,7 +396,8 @@ func TestFarewellEndsWithItsServer(t *testing.T) {
 		b.Farewell()
 		synctest.Wait()
 		b.Close()
-		b = r.start("b", "b2", direct)
+		synctest.Wait() // or a might still send on the dying link
+		r.start("b", "b2", direct)
 		a.echoes("b", "warm up")
 		acks := 0
 		r.setTap(func(h hop) fate {

@@ -95,7 +95,7 @@ func refusal(v dedup.Verdict) *Error {
 	case dedup.Reused:
 		return Errorf(IDReused, NotRun, "another request has this number")
 	case dedup.Full:
-		return Errorf(Overloaded, NotRun, "too many outstanding requests in the session")
+		return Errorf(Overloaded, Unknown, "too many outstanding requests in the session") // not recorded: another copy may find room
 	}
 	return Errorf(Internal, Unknown, "dedup verdict %v", v)
 }

@@ -13,7 +13,7 @@ type counters struct {
 	tellsServed, tellsDropped, tellsMissed atomic.Uint64
 	sessionsOpened, sessionsExpired        atomic.Uint64
 	sessionsLost, joinsDenied, badMarks    atomic.Uint64
-	roadChanges, linksLost                 atomic.Uint64
+	roadChanges, linksLost, eventsLost     atomic.Uint64
 }
 
 // Stats is a snapshot of what a Node has counted since it started.
@@ -34,7 +34,7 @@ type Stats struct {
 	Attached        uint64 // copies that came while the first was queued or running
 	Refused         uint64 // copies that the table had no record for and that did not run
 	TellsServed     uint64 // one-way messages that came
-	TellsDropped    uint64 // duplicates, and stragglers of an earlier road
+	TellsDropped    uint64 // duplicates, stragglers of an earlier road, and those of no known session
 	TellsMissed     uint64 // one-way messages that did not come, or came too late
 	SessionsOpened  uint64
 	SessionsExpired uint64
@@ -45,6 +45,8 @@ type Stats struct {
 
 	Links     int // links open now
 	LinksLost uint64
+
+	EventsLost uint64 // not reported, because OnEvent lagged behind
 }
 
 // Stats returns a snapshot. It takes the locks of all peers and sessions in turn.
@@ -56,7 +58,7 @@ func (n *Node) Stats() Stats {
 		Served: c.served.Load(), Replayed: c.replayed.Load(), Attached: c.attached.Load(), Refused: c.refused.Load(),
 		TellsServed: c.tellsServed.Load(), TellsDropped: c.tellsDropped.Load(), TellsMissed: c.tellsMissed.Load(),
 		SessionsOpened: c.sessionsOpened.Load(), SessionsExpired: c.sessionsExpired.Load(),
-		JoinsDenied: c.joinsDenied.Load(), BadMarks: c.badMarks.Load(), LinksLost: c.linksLost.Load(),
+		JoinsDenied: c.joinsDenied.Load(), BadMarks: c.badMarks.Load(), LinksLost: c.linksLost.Load(), EventsLost: c.eventsLost.Load(),
 	}
 	n.mu.Lock()
 	s.Links = len(n.conns)

@@ -163,7 +163,7 @@ func deposits(ctx context.Context, out io.Writer, bank, shop *actor.System, rela
 	w.Flush()
 	switch {
 	case wrong > 0 || executed != total || balance != total:
-		return fmt.Errorf("%d deposits did not run exactly once", wrong)
+		return fmt.Errorf("%d deposits did not run once, as they should", wrong)
 	case resent < 1000 || server.Replayed < 100:
 		return fmt.Errorf("the cut came too early or too late to show anything: %d resent, %d replayed", resent, server.Replayed)
 	}

@@ -273,8 +273,8 @@ func TestRaw(t *testing.T) {
 }
 
 type selfEmbedded struct {
-	*selfEmbedded
-	A int
+	*selfEmbedded //lint:ignore U1000 that it embeds itself is the case
+	A             int
 }
 
 type manyPointers *manyPointers

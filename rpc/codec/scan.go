@@ -38,7 +38,7 @@ var classes = [32]uint8{
 	4, 8, // float
 	1, 2, 4, 8, // uint
 	1, 2, 4, 8, // int
-	classFixExt | 0, classFixExt | 1, classFixExt | 2, classFixExt | 3, classFixExt | 4, // fixext
+	classFixExt, classFixExt | 1, classFixExt | 2, classFixExt | 3, classFixExt | 4, // fixext
 	classBytes | 1, classBytes | 2, classBytes | 4, // str
 	classArray | 2, classArray | 4,
 	classMap | 2, classMap | 4,
