@@ -262,15 +262,12 @@ func TestViolationsAreFound(t *testing.T) {
 	}
 }
 
-// Limits on lines. Tests may be longer; a file that has outgrown maxLines has a limit
-// of its own until it is split.
+// Limits on lines. Tests may be longer.
 const (
 	maxLines        = 500
 	maxArchitecture = 150
 	firstProgram    = 30 // the README's stands before this line
 )
-
-var outgrown = map[string]int{"rpc/peer.go": 520}
 
 func TestFileLengths(t *testing.T) {
 	err := filepath.WalkDir("..", func(name string, d fs.DirEntry, err error) error {
@@ -283,15 +280,8 @@ func TestFileLengths(t *testing.T) {
 			return nil
 		}
 		name = strings.TrimPrefix(filepath.ToSlash(name), "../")
-		limit, listed := outgrown[name]
-		if !listed {
-			limit = maxLines
-		}
-		switch n := len(lines(t, name)); {
-		case n > limit:
-			t.Errorf("%s has %d lines, limit %d: split it", name, n, limit)
-		case listed && n <= maxLines:
-			t.Errorf("%s is short enough: take it out of the list", name)
+		if n := len(lines(t, name)); n > maxLines {
+			t.Errorf("%s has %d lines, limit %d: split it", name, n, maxLines)
 		}
 		return nil
 	})

@@ -1,0 +1,81 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+// Tell sends a one-way message. It blocks while the link's queue is full or a road
+// is being opened, until ctx or the deadline ends; an error means that the message
+// was not sent and never will be.
+func (n *Node) Tell(ctx context.Context, r Request) error {
+	if len(r.Body) > n.cfg.MaxBody {
+		return Errorf(TooLarge, NotRun, "body of %d bytes, limit %d", len(r.Body), n.cfg.MaxBody)
+	}
+	p := n.peer(r.Node)
+	p.mu.Lock()
+	downs := p.downs
+	var timeout <-chan time.Time
+	for {
+		changed := p.changed
+		switch {
+		case p.closed:
+			p.mu.Unlock()
+			return Errorf(Unavailable, NotRun, "this system is closed")
+		case p.flowing() && p.unsent == 0:
+			err := p.tell(r)
+			if !errors.Is(err, transport.ErrFull) && !errors.Is(err, transport.ErrClosed) {
+				p.mu.Unlock()
+				return err
+			}
+		case p.current == nil && p.downs != downs:
+			err := p.downErr
+			p.mu.Unlock()
+			return err
+		case p.current == nil:
+			p.demand()
+		}
+		p.mu.Unlock()
+		if timeout == nil {
+			t := time.NewTimer(time.Until(r.Deadline))
+			defer t.Stop()
+			timeout = t.C
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return FromContext(ctx, NotRun)
+		case <-timeout:
+			return Errorf(Expired, NotRun, "no road to %s within the deadline", p.name)
+		}
+		p.mu.Lock()
+	}
+}
+
+// tell puts a one-way message on the current link. p.mu is held.
+func (p *peer) tell(r Request) error {
+	e := &p.scratch
+	*e = transport.Envelope{Verb: transport.VerbTell, Codec: r.Codec, Seq: p.tells + 1, TypeID: r.TypeID, Target: r.Target,
+		Sender: r.Sender, Trace: r.Trace, Headers: r.Headers, Body: r.Body}
+	if !p.current.direct() {
+		e.Grant = p.grant
+	}
+	_, err := p.current.link.Send(e)
+	switch {
+	case err == nil:
+		p.tells++
+		p.node.stats.tells.Add(1)
+	case errors.Is(err, transport.ErrTooLarge):
+		return Errorf(TooLarge, NotRun, "%w", err)
+	}
+	return err
+}
+
+// wakeTells has the tells that wait look again. p.mu is held.
+func (p *peer) wakeTells() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
