@@ -128,8 +128,8 @@ const tellEvery = 64
 
 // Bursts take some ten milliseconds and more.
 const (
-	localBurst  = 1 << 19
-	remoteBurst = 1 << 17
+	localBurst  = 1 << 18
+	remoteBurst = 1 << 16
 )
 
 // lostAfter is how long a burst may take to arrive.

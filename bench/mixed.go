@@ -63,8 +63,8 @@ func newMixed(large bool) (rig, error) {
 
 func (m *mixed) close() { m.small.close() }
 
-// minMixed is several times what 64 MiB take.
-const minMixed = time.Second
+// minMixed is a few times what 64 MiB take.
+const minMixed = 500 * time.Millisecond
 
 func (m *mixed) measure(d time.Duration) sample {
 	d = max(d, minMixed)
