@@ -34,25 +34,22 @@ func dedupScenario() scenario {
 // tableOps is a rig that does to a dedup table what the server does for each request.
 type tableOps struct {
 	mu    sync.Mutex // guards table, as a session's lock does
-	table *dedup.Table[*record]
+	table *dedup.Table[*payload] // a payload stands for what rpc keeps of a request
 	next  uint64
 	seed  maphash.Seed
 	body  []byte
 }
 
-// record stands for what rpc keeps for a request.
-type record struct{ reply []byte }
-
 const outstanding = 64
 
 func newTableOps() *tableOps {
-	return &tableOps{table: dedup.New[*record](0), next: 1, seed: maphash.MakeSeed(), body: make([]byte, 72)}
+	return &tableOps{table: dedup.New[*payload](0), next: 1, seed: maphash.MakeSeed(), body: make([]byte, 72)}
 }
 
 func (t *tableOps) close() {}
 
 func (t *tableOps) measure(d time.Duration) (out sample) {
-	rec := new(record)
+	rec := new(payload)
 	start := time.Now()
 	for out.elapsed < d {
 		for range 1000 {
@@ -70,7 +67,7 @@ func (t *tableOps) measure(d time.Duration) (out sample) {
 }
 
 // request takes one request in, and ends the one that came 64 before it.
-func (t *tableOps) request(rec *record) error {
+func (t *tableOps) request(rec *payload) error {
 	seq := t.next
 	t.next++
 	fingerprint := t.fingerprint()
@@ -78,7 +75,7 @@ func (t *tableOps) request(rec *record) error {
 
 	t.mu.Lock()
 	if old > 0 {
-		if err := t.table.Ack(dedup.Mark{Below: old}, func(*record) {}); err != nil {
+		if err := t.table.Ack(dedup.Mark{Below: old}, func(*payload) {}); err != nil {
 			t.mu.Unlock()
 			return err
 		}
