@@ -147,6 +147,22 @@ func TestWireName(t *testing.T) {
 	}
 }
 
+// Names that no other node could tell apart are refused. A test cannot declare types
+// of package main, so the pattern that finds them is tested by itself.
+func TestWireNameRefusals(t *testing.T) {
+	if name, err := wireName(reflect.TypeFor[struct{ A int }]()); err == nil {
+		t.Errorf("a struct without a name is called %q", name)
+	}
+	for name, want := range map[string]bool{
+		"main.T": true, "a/b.Box[main.T]": true, "a/b.Box[*main.T]": true, "a/b.Box[[]main.T]": true, "a/b.Box[int,main.T]": true,
+		"a/main.T": false, "domain.T": false, "a/b.main": false, "x.main.T": false, "a/b.Box[c/main.T]": false,
+	} {
+		if ofMain.MatchString(name) != want {
+			t.Errorf("%s: of package main: %v, want %v", name, !want, want)
+		}
+	}
+}
+
 // Two names with one id are found out.
 func TestTypeTable(t *testing.T) {
 	var table typeTable

@@ -2,6 +2,7 @@ package actor
 
 import (
 	"context"
+	"reflect"
 	"sync"
 	"time"
 
@@ -30,8 +31,9 @@ type Context struct {
 
 // meta is what travels beside a message within a system.
 type meta struct {
-	sender Ref
-	trace  rpc.Trace
+	sender  Ref
+	trace   rpc.Trace
+	headers []transport.Header
 }
 
 // request is a message whose sender waits for an outcome: *ask[R] or *rpc.Inbound.
@@ -65,6 +67,19 @@ func (c *Context) Trace() rpc.Trace {
 	return c.meta.trace
 }
 
+// Header is the value of the header that the message came with under key, see
+// rpc.WithHeader; empty for none. The sender wrote it: it proves nothing.
+func (c *Context) Header(key string) string {
+	if c.meta != nil {
+		for _, h := range c.meta.headers {
+			if h.Key == key {
+				return h.Value
+			}
+		}
+	}
+	return ""
+}
+
 // Message is the message itself, for a Receiver; nil in a handler, which has it.
 func (c *Context) Message() any { return c.msg }
 
@@ -74,14 +89,17 @@ func (c *Context) Stop() { c.cell.stop() }
 
 // Reply answers the request being handled, once, for a Receiver. The error says that
 // there is nothing to answer, or that v cannot be the answer.
-func (c *Context) Reply(v any) error {
+func (c *Context) Reply(v any) error { return c.reply(v, reflect.TypeOf(v)) }
+
+// reply answers with a value that is sent as a typ.
+func (c *Context) reply(v any, typ reflect.Type) error {
 	if c.req == nil || c.done {
 		return rpc.Errorf(rpc.Invalid, rpc.HasRun, "nobody waits for a reply to this message")
 	}
 	var err error
 	switch r := c.req.(type) {
 	case *rpc.Inbound:
-		err = c.System().reply(r, v)
+		err = c.System().reply(r, v, typ)
 	case interface{ answer(any) error }:
 		err = r.answer(v)
 	}
@@ -197,7 +215,23 @@ func handling(ctx context.Context) *Context {
 }
 
 // metaOf is what a message sent under ctx carries; nil for nothing.
-func metaOf(ctx context.Context, from *Context) *meta {
+func metaOf(ctx context.Context, from *Context, opts []rpc.Option) *meta {
+	m := traceMeta(ctx, from)
+	if len(opts) == 0 {
+		return m
+	}
+	headers := rpc.Apply(opts).Headers
+	if len(headers) == 0 {
+		return m
+	}
+	with := meta{headers: headers}
+	if m != nil {
+		with.sender, with.trace = m.sender, m.trace
+	}
+	return &with
+}
+
+func traceMeta(ctx context.Context, from *Context) *meta {
 	if ctx == context.Context(from) {
 		return from.outgoing()
 	}

@@ -48,6 +48,7 @@ func Define[S any](name string, newState func() S, handlers ...Handler[S]) *Kind
 	}
 	k.make = func() any { return newState() }
 	_, k.receiver = reflect.Zero(reflect.TypeFor[S]()).Interface().(Receiver)
+	names := map[string]bool{}
 	for _, h := range handlers {
 		if k.handlers[h.h.typ] != nil {
 			errs = append(errs, fmt.Errorf("two handlers for message %v", h.h.typ))
@@ -57,6 +58,11 @@ func Define[S any](name string, newState func() S, handlers ...Handler[S]) *Kind
 		}
 		if h.h.run == nil && !k.receiver {
 			errs = append(errs, fmt.Errorf("message %v is only accepted, and the state has no Receive method", h.h.typ))
+		}
+		if name, _ := wireName(h.h.typ); names[name] {
+			errs = append(errs, fmt.Errorf("two messages with the wire name %s", name))
+		} else {
+			names[name] = true
 		}
 		k.handlers[h.h.typ] = h.h
 	}
@@ -95,7 +101,7 @@ func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Han
 					c.done = true
 					return
 				}
-				err = c.Reply(r)
+				err = c.reply(r, reflect.TypeFor[R]())
 			}
 			if c.req == nil && err == nil { // told, not asked
 				return

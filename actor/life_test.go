@@ -23,8 +23,6 @@ import (
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
-func hello(*actor.Context) (string, error) { return "hello", nil }
-
 // Panic and Goexit answer the caller, restart the actor with fresh state, and take no
 // other message with them.
 func TestHandlersThatDoNotReturn(t *testing.T) {

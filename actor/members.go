@@ -22,10 +22,11 @@ type members struct {
 	stop  context.CancelFunc
 	write chan struct{} // holds a token while the registry is written to: an older record must not overtake a newer
 
-	mu    sync.Mutex               // guards what follows
-	mine  registry.Node            // what is, or should be, registered
-	nodes map[string]registry.Node // the others
-	left  bool
+	mu     sync.Mutex               // guards what follows
+	mine   registry.Node            // what is, or should be, registered
+	nodes  map[string]registry.Node // the others
+	left   bool                     // deregistered
+	closed bool
 }
 
 func newMembers(s *System) *members {
@@ -159,7 +160,10 @@ func (m *members) withdraw(service, actor string) {
 	if m.mine.Services[service] = rest; len(rest) == 0 {
 		delete(m.mine.Services, service)
 	}
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return
+	}
 	m.owned.Go(func() {
 		ctx, cancel := context.WithTimeout(m.ctx, DefaultStartWait)
 		defer cancel()
@@ -242,6 +246,9 @@ func (m *members) leave(ctx context.Context) error {
 
 // close ends the goroutines.
 func (m *members) close() {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
 	m.stop()
 	m.owned.Wait()
 }

@@ -3,7 +3,7 @@ package actor
 import (
 	"fmt"
 	"reflect"
-	"strings"
+	"regexp"
 	"sync"
 
 	"github.com/tandem-go/tandem/rpc"
@@ -91,7 +91,7 @@ func wireName(t reflect.Type) (string, error) {
 		if t.PkgPath() != "" {
 			name = t.PkgPath() + "." + name
 		}
-		if t.PkgPath() == "main" || strings.Contains(name, "[main.") || strings.Contains(name, ",main.") {
+		if ofMain.MatchString(name) {
 			return name, rpc.Errorf(rpc.Invalid, rpc.NotRun, "type %s is of package main: give it a method WireName() string to send it to another node", name)
 		}
 		return name, nil
@@ -114,5 +114,11 @@ func wireName(t reflect.Type) (string, error) {
 		}
 		return "map[" + key + "]" + elem, err
 	}
+	if t.Kind() == reflect.Struct && t.NumField() > 0 {
+		return t.String(), rpc.Errorf(rpc.Invalid, rpc.NotRun, "type %v has no name: give it one to send it to another node", t)
+	}
 	return t.String(), nil
 }
+
+// ofMain finds a type of package main in a name, also among type arguments.
+var ofMain = regexp.MustCompile(`(^|[^A-Za-z0-9_./])main\.`)

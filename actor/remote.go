@@ -73,8 +73,11 @@ func (s *System) decodeReply(r *rpc.Reply, want *messageType, v any) error {
 }
 
 // reply encodes v as the outcome of a request from another node.
-func (s *System) reply(in *rpc.Inbound, v any) error {
-	mt := s.types.of(reflect.TypeOf(v))
+func (s *System) reply(in *rpc.Inbound, v any, typ reflect.Type) error {
+	if typ == nil {
+		return rpc.Errorf(rpc.Invalid, rpc.HasRun, "a reply of nil has no type")
+	}
+	mt := s.types.of(typ)
 	c, err := s.codecs.ByID(in.Codec)
 	if err == nil {
 		err = mt.err
@@ -97,11 +100,11 @@ func (s *System) tell(ctx context.Context, from *Context, t *target, m any, typ 
 		s.deadLetter(DeadLetter{To: t.addr.String(), Type: typ.String(), Reason: err})
 		return nil
 	}
-	if c := t.cell.Load(); c != nil { // Acked adds nothing here: put returns once it is in the mailbox
-		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from)})
+	if c := t.cell.Load(); c != nil { // an instance of a service
+		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from, opts)})
 	}
 	if t.addr.node == s.cfg.Name {
-		s.handBack(t.addr, item{msg: m, meta: metaOf(ctx, from)}, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr))
+		s.handBack(t.addr, item{msg: m, meta: metaOf(ctx, from, opts)}, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr))
 		return nil
 	}
 	r, err := s.request(ctx, from, t, m, typ, opts)
@@ -165,8 +168,8 @@ func (s *System) deliver(in *rpc.Inbound, asked bool) *rpc.Error {
 		}
 		it.msg = in.AsTell()
 	}
-	if in.Sender != "" || in.Trace != (rpc.Trace{}) {
-		it.meta = &meta{trace: in.Trace}
+	if in.Sender != "" || in.Trace != (rpc.Trace{}) || len(in.Headers) > 0 {
+		it.meta = &meta{trace: in.Trace, headers: in.Headers}
 		if a, err := parseAddress(in.Sender); err == nil {
 			it.meta.sender = Ref{to: s.refs.target(s, address{strings.Clone(a.name), strings.Clone(a.node)})}
 		}

@@ -24,8 +24,8 @@ func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 	if err != nil {
 		return err
 	}
-	if c := t.cell.Load(); c != nil && len(opts) == 0 {
-		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from)})
+	if c := t.cell.Load(); c != nil { // Acked adds nothing here: put returns once it is in the mailbox
+		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from, opts)})
 	}
 	return t.sys.tell(ctx, from, t, m, reflect.TypeFor[M](), opts)
 }
@@ -47,7 +47,7 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 		if from != nil && from.cell == c {
 			return none, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v calls itself and would wait for ever", t.addr)
 		}
-		return callLocal[M, R](ctx, from, c, m)
+		return callLocal[M, R](ctx, from, c, m, opts)
 	}
 	if t.addr.node == t.sys.cfg.Name {
 		return none, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr)
@@ -84,7 +84,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 	if c := t.cell.Load(); c != nil {
 		a := &ask[R]{deadline: t.sys.deadline(ctx)}
 		a.watch(ctx)
-		if err := c.put(ctx, from, item{msg: m, req: a, meta: metaOf(ctx, from)}); err != nil {
+		if err := c.put(ctx, from, item{msg: m, req: a, meta: metaOf(ctx, from, opts)}); err != nil {
 			a.end(none, err)
 		}
 		return a.promise.Future()
@@ -107,7 +107,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 }
 
 // callLocal is Call to an actor of this system.
-func callLocal[M Question[R], R any](ctx context.Context, from *Context, c *cell, m M) (R, error) {
+func callLocal[M Question[R], R any](ctx context.Context, from *Context, c *cell, m M, opts []rpc.Option) (R, error) {
 	a := &ask[R]{}
 	var timeout *time.Timer
 	var expired <-chan time.Time
@@ -118,7 +118,7 @@ func callLocal[M Question[R], R any](ctx context.Context, from *Context, c *cell
 		timeout.Reset(c.self.sys.cfg.Timeout)
 		expired = timeout.C
 	}
-	if err := c.put(ctx, from, item{msg: m, req: a, meta: metaOf(ctx, from)}); err != nil {
+	if err := c.put(ctx, from, item{msg: m, req: a, meta: metaOf(ctx, from, opts)}); err != nil {
 		var none R
 		return none, err
 	}

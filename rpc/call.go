@@ -37,6 +37,7 @@ type Call struct {
 	deadline time.Duration // node clock
 	on       *conn         // the live link that has the latest copy; nil: none has
 	at       uint64        // the copy's place there
+	since    uint64        // number of the first attempt to open a link that began after the call
 	handed   bool          // an earlier copy may have left
 	quiet    time.Duration // node clock of the last word to or from the peer about it
 	patience time.Duration // silence after which it is probed

@@ -199,6 +199,7 @@ func (f *Future[R]) result() (R, error) {
 	if f.decode != nil {
 		f.decoded.Do(func() {
 			if f.raw != nil {
+				f.err = Errorf(Undecodable, HasRun, "the decoder of the reply panicked") // unless it returns
 				f.value, f.err = f.decode(f.raw)
 				f.raw = nil
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ const (
 	minRedial   = 20 * time.Millisecond // between two attempts, however much they are wanted
 	openRetry   = 500 * time.Millisecond
 	fenceWait   = time.Second // a fence that takes longer was lost
+	maxPast     = 8           // earlier starts of a peer to remember, for a registry that lags behind
 )
 
 // dialer is the state of opening links on one road to a peer. Its goroutine runs
@@ -23,8 +25,9 @@ const (
 type dialer struct {
 	running bool
 	kick    chan struct{} // a token: try at once
-	failed  bool          // the latest attempt failed
-	err     error         // with this
+	attempt uint64        // number of the attempt under way, in the order of their beginnings on all roads
+	failed  uint64        // number of the latest attempt, if it failed; else 0
+	err     error         // its error
 }
 
 // demand sees to it that links are opened on every road that the policy takes.
@@ -56,7 +59,7 @@ func (p *peer) demand() {
 			}
 			continue
 		}
-		d.running, d.failed = true, false
+		d.running = true
 		if t.Direct() && first && n.cfg.Roads == DirectFirst {
 			p.patience = n.now() + directPatience
 			p.arm(p.patience)
@@ -71,6 +74,10 @@ func (p *peer) demand() {
 // dial opens a link on one road, trying again with back-off while there is need.
 func (p *peer) dial(t transport.Transport, d *dialer) {
 	for attempt := 1; ; attempt++ {
+		p.mu.Lock()
+		p.attempts++
+		d.attempt = p.attempts
+		p.mu.Unlock()
 		err := p.dialOnce(t)
 		if !p.dialed(t, d, err) {
 			return
@@ -103,7 +110,7 @@ func (p *peer) dialOnce(t transport.Transport) error {
 		return err
 	}
 	p.mu.Lock()
-	if place.Epoch != "" && p.grant != (transport.Grant{}) && place.Epoch != p.epoch {
+	if place.Epoch != "" && p.grant != (transport.Grant{}) && place.Epoch != p.epoch && !slices.Contains(p.past, place.Epoch) {
 		p.lose("node " + p.name + " was started anew")
 	}
 	p.mu.Unlock()
@@ -119,7 +126,9 @@ func (p *peer) dialOnce(t transport.Transport) error {
 func (p *peer) dialed(t transport.Transport, d *dialer, err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	d.failed, d.err = err != nil, err
+	if d.failed, d.err = 0, err; err != nil {
+		d.failed = d.attempt
+	}
 	if t.Direct() && err != nil {
 		p.patience = 0
 		p.choose()
@@ -130,16 +139,17 @@ func (p *peer) dialed(t transport.Transport, d *dialer, err error) bool {
 		}
 		p.hopeless()
 	}
-	again := !p.closed && (p.win.count > 0 || len(p.conns) > 0) && p.node.ctx.Err() == nil &&
+	again := !p.closed && (p.win.count > 0 || p.tellers > 0 || len(p.conns) > 0) && p.node.ctx.Err() == nil &&
 		!slices.ContainsFunc(p.conns, func(c *conn) bool { return c.link.Road() == t.Road() })
 	d.running = again
 	return again
 }
 
-// hopeless ends what never left if no link can be used and each road has just
-// failed. p.mu is held.
+// hopeless ends what never left, if no link can be used and an attempt on each road
+// that began later has failed. p.mu is held.
 func (p *peer) hopeless() {
 	var errs []error
+	since := uint64(math.MaxUint64)
 	for _, c := range p.conns {
 		if c.denied == nil {
 			return
@@ -147,11 +157,10 @@ func (p *peer) hopeless() {
 		errs = append(errs, c.denied)
 	}
 	for _, d := range p.dialers {
-		if d.failed {
-			errs = append(errs, d.err)
-		} else if d.running {
+		if d.failed == 0 {
 			return
 		}
+		errs, since = append(errs, d.err), min(since, d.failed)
 	}
 	code := Unavailable
 	for _, err := range errs {
@@ -165,10 +174,10 @@ func (p *peer) hopeless() {
 	if len(errs) == 0 {
 		errs = append(errs, errors.New("no road leads to other nodes"))
 	}
-	p.downs++
+	p.downSince = since
 	p.downErr = Errorf(code, NotRun, "no road to %s: %w", p.name, errors.Join(errs...))
 	for c := range p.win.all() {
-		if c.verdict() == NotRun {
+		if c.verdict() == NotRun && c.since <= since {
 			p.remove(c)
 			c.to.Complete(nil, p.downErr)
 		}
@@ -266,6 +275,9 @@ func (p *peer) opened(c *conn, e *transport.Envelope) {
 // provably never left goes over into the next one. p.mu is held.
 func (p *peer) lose(why string) {
 	old := p.win
+	if p.past = append(p.past, p.epoch); len(p.past) > maxPast {
+		p.past = p.past[1:]
+	}
 	p.win, p.grant, p.epoch, p.opening = newWindow(), transport.Grant{}, "", nil
 	p.current, p.next, p.tells, p.bytes, p.unsent = nil, nil, 0, 0, 0
 	p.leaving = false // the node may be another one now

@@ -111,6 +111,9 @@ type Node struct {
 	sessions map[transport.Grant]*session
 	conns    map[*conn]struct{}
 	closed   bool
+
+	closing  sync.Once
+	closeErr error // result of Close
 }
 
 // NewNode returns a node that is not started.
@@ -331,19 +334,20 @@ func (n *Node) poke() {
 }
 
 // Close closes the transports, ends what is pending with Unavailable, and waits for
-// the node's goroutines. It is idempotent.
+// the node's goroutines. It is idempotent; every call returns when all is closed.
 func (n *Node) Close() error {
+	n.closing.Do(func() { n.closeErr = n.close() })
+	return n.closeErr
+}
+
+func (n *Node) close() error {
 	n.mu.Lock()
-	closed := n.closed
 	n.closed = true
 	peers := make([]*peer, 0, len(n.peers))
 	for _, p := range n.peers {
 		peers = append(peers, p)
 	}
 	n.mu.Unlock()
-	if closed {
-		return nil
-	}
 	n.stop()
 	for _, p := range peers {
 		p.close()

@@ -24,27 +24,30 @@ type peer struct {
 	bytes   int             // of bodies kept for resending
 	unsent  int             // outstanding calls of which no live link has a copy
 	tells   uint64          // number of the last tell
+	tellers int             // senders in Tell
 	line    []chan struct{} // senders waiting for room in the window, first come first
 	changed chan struct{}   // closed, and replaced, when a waiting tell should look again
 	closed  bool
 
 	// The session and its links; see links.go.
-	epoch    string
-	grant    transport.Grant
-	opens    uint64 // opens sent
-	limit    int    // outstanding requests that the server takes
-	opening  *conn  // where a new session was asked for
-	conns    []*conn
-	current  *conn // the link to send on; nil: none
-	next     *conn // the link to change to once fence came back on current
-	fence    uint64
-	fences   uint64
-	fencedAt time.Duration
-	dialers  map[string]*dialer // by road
-	patience time.Duration      // node clock until which a direct link is waited for
-	downs    uint64             // times that no road could be opened
-	downErr  *Error             // why, the last time
-	leaving  bool               // it said that it takes no new requests
+	epoch     string
+	past      []string // epochs of sessions that were lost
+	grant     transport.Grant
+	opens     uint64 // opens sent
+	limit     int    // outstanding requests that the server takes
+	opening   *conn  // where a new session was asked for
+	conns     []*conn
+	current   *conn // the link to send on; nil: none
+	next      *conn // the link to change to once fence came back on current
+	fence     uint64
+	fences    uint64
+	fencedAt  time.Duration
+	dialers   map[string]*dialer // by road
+	patience  time.Duration      // node clock until which a direct link is waited for
+	attempts  uint64             // to open links, on all roads
+	downSince uint64             // what waits since that attempt or earlier was given up
+	downErr   *Error             // why, the last time
+	leaving   bool               // it said that it takes no new requests
 
 	timer    *time.Timer
 	timerAt  time.Duration // node clock; 0: not set
@@ -96,6 +99,7 @@ func (p *peer) admit(ctx context.Context, c *Call) error {
 		p.mu.Unlock()
 		return Errorf(Expired, NotRun, "the deadline passed before it was sent")
 	}
+	c.since = p.attempts + 1
 	p.win.add(c)
 	p.bytes += len(c.req.Body)
 	p.unsent++

@@ -17,24 +17,25 @@ func (n *Node) Tell(ctx context.Context, r Request) error {
 	}
 	p := n.peer(r.Node)
 	p.mu.Lock()
-	downs := p.downs
+	p.tellers++
+	defer func() {
+		p.tellers--
+		p.mu.Unlock()
+	}()
+	since := p.attempts + 1
 	var timeout <-chan time.Time
 	for {
 		changed := p.changed
 		switch {
 		case p.closed:
-			p.mu.Unlock()
 			return Errorf(Unavailable, NotRun, "this system is closed")
 		case p.flowing() && p.unsent == 0:
 			err := p.tell(r)
 			if !errors.Is(err, transport.ErrFull) && !errors.Is(err, transport.ErrClosed) {
-				p.mu.Unlock()
 				return err
 			}
-		case p.current == nil && p.downs != downs:
-			err := p.downErr
-			p.mu.Unlock()
-			return err
+		case p.current == nil && p.downSince >= since:
+			return p.downErr
 		case p.current == nil:
 			p.demand()
 		}
@@ -44,14 +45,18 @@ func (n *Node) Tell(ctx context.Context, r Request) error {
 			defer t.Stop()
 			timeout = t.C
 		}
+		var err error
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return FromContext(ctx, NotRun)
+			err = FromContext(ctx, NotRun)
 		case <-timeout:
-			return Errorf(Expired, NotRun, "no road to %s within the deadline", p.name)
+			err = Errorf(Expired, NotRun, "no road to %s within the deadline", p.name)
 		}
 		p.mu.Lock()
+		if err != nil {
+			return err
+		}
 	}
 }
 
