@@ -33,7 +33,7 @@ func dedupScenario() scenario {
 
 // tableOps is a rig that does to a dedup table what the server does for each request.
 type tableOps struct {
-	mu    sync.Mutex // guards table, as a session's lock does
+	mu    sync.Mutex             // guards table, as a session's lock does
 	table *dedup.Table[*payload] // a payload stands for what rpc keeps of a request
 	next  uint64
 	seed  maphash.Seed
