@@ -199,7 +199,7 @@ func (f *Future[R]) result() (R, error) {
 	if f.decode != nil {
 		f.decoded.Do(func() {
 			if f.raw != nil {
-				f.err = Errorf(Undecodable, HasRun, "the decoder of the reply panicked") // unless it returns
+				f.err = errDecoder // unless it returns
 				f.value, f.err = f.decode(f.raw)
 				f.raw = nil
 			}
@@ -207,6 +207,9 @@ func (f *Future[R]) result() (R, error) {
 	}
 	return f.value, f.err
 }
+
+// errDecoder is the result of a future whose decoder panicked in an earlier awaiter.
+var errDecoder = Errorf(Undecodable, HasRun, "the decoder of the reply panicked")
 
 // Then arranges that fn is called with the result, once, in a goroutine of its own.
 func (f *Future[R]) Then(fn func(R, error)) {
