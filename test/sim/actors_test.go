@@ -1,0 +1,167 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/mailbox"
+)
+
+// Op is a request. Its ID is the ground truth.
+type Op struct {
+	actor.Returns[Done]
+	ID     uint64
+	Stream string
+	N      int
+	Async  bool          // sent by Ask, not by Call
+	Work   time.Duration // that its handler takes
+	Heed   bool          // the handler ends early with its context
+	Pad    int           // bytes of the reply
+	End    int           // 0: a reply; 1: an error; 2: a panic
+
+	Next   string // an actor that the handler calls in turn, and the id of that call
+	NextID uint64
+	Within time.Duration // its deadline; 0: the handler's own
+}
+
+// Done is the reply to the Op of that ID.
+type Done struct {
+	ID  uint64
+	Pad []byte
+}
+
+// Note is a one-way message.
+type Note struct {
+	ID     uint64
+	Stream string
+	N      int
+	Acked  bool
+	Work   time.Duration
+}
+
+// Ping asks for a sign of life.
+type Ping struct {
+	actor.Returns[int]
+	N int
+}
+
+// worker is an actor of the simulation.
+type worker struct {
+	truth *truth
+	self  string // its address, and its node's epoch
+	cheat func(id uint64) int
+}
+
+var errAsked = errors.New("an error was asked for")
+
+func (w *worker) op(ctx *actor.Context, m Op) (Done, error) {
+	p := place{call, m.Stream, m.N}
+	if m.Async {
+		p.kind = ask
+	}
+	w.count(m.ID, p)
+	if m.Work > 0 {
+		work(ctx, m.Work, m.Heed)
+	}
+	if m.Next != "" {
+		w.nested(ctx, m)
+	}
+	switch m.End {
+	case 1:
+		return Done{}, errAsked
+	case 2:
+		panic("a panic was asked for")
+	}
+	return Done{ID: m.ID, Pad: make([]byte, m.Pad)}, nil
+}
+
+// nested makes a call from within a handler. What comes of it is its own operation's.
+func (w *worker) nested(ctx *actor.Context, m Op) {
+	var within context.Context = ctx
+	if m.Within > 0 {
+		var cancel context.CancelFunc
+		within, cancel = context.WithTimeout(ctx, m.Within)
+		defer cancel()
+	}
+	o := &op{id: m.NextID, kind: call, to: m.Next, due: w.truth.now() + 30*time.Second}
+	if at, ok := within.Deadline(); ok {
+		o.due = at.Sub(w.truth.start)
+	}
+	w.truth.begin(o)
+	done, err := actor.Call(within, ctx.System().Ref(m.Next), Op{ID: m.NextID})
+	w.truth.end(o, done.ID, err)
+}
+
+func (w *worker) note(ctx *actor.Context, m Note) error {
+	p := place{tell, m.Stream, m.N}
+	if m.Acked {
+		p.kind = acked
+	}
+	w.count(m.ID, p)
+	if m.Work > 0 {
+		work(ctx, m.Work, false)
+	}
+	return nil
+}
+
+func (w *worker) ping(_ *actor.Context, m Ping) (int, error) { return m.N, nil }
+
+func (w *worker) count(id uint64, p place) {
+	times := 1
+	if w.cheat != nil {
+		times = w.cheat(id)
+	}
+	for range times {
+		w.truth.handled(w.self, id, p)
+	}
+}
+
+// work takes its time.
+func work(ctx *actor.Context, d time.Duration, heed bool) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	if heed {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+		return
+	}
+	<-t.C
+}
+
+// cast is the actors of every node, with their mailboxes.
+var cast = []struct {
+	name string
+	box  mailbox.Config
+}{
+	{"quick", mailbox.Config{}},
+	{"relay", mailbox.Config{}},
+	{"slow0", mailbox.Config{}},
+	{"slow1", mailbox.Config{}},
+	{"small", mailbox.Config{Capacity: 2, Parked: 4}},
+	{"picky", mailbox.Config{Capacity: 2, Policy: mailbox.Refuse}},
+	{"fresh", mailbox.Config{Capacity: 3, Policy: mailbox.DropOldest}},
+	{"stale", mailbox.Config{Capacity: 3, Policy: mailbox.DropNewest}},
+	{"probe", mailbox.Config{}},
+}
+
+// mayDrop reports whether an actor drops what its mailbox had taken in.
+func mayDrop(to string) bool { return strings.HasPrefix(to, "fresh@") }
+
+// spawnCast starts the actors of a node.
+func spawnCast(sys *actor.System, w *truth, cheat func(uint64) int) error {
+	for _, c := range cast {
+		self := fmt.Sprintf("%s@%s/%s", c.name, sys.Name(), sys.Epoch())
+		k := actor.Define("sim.worker", func() *worker { return &worker{w, self, cheat} },
+			actor.Answer((*worker).op), actor.Handle((*worker).note), actor.Answer((*worker).ping))
+		if _, err := sys.Spawn(c.name, k, actor.Mailbox(c.box)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,193 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// caller is a goroutine of the application: it lives on one node, and goes on with the
+// node's next start when that has ended.
+type caller struct {
+	w    *world
+	r    *rand.Rand
+	no   int
+	home *node
+	ids  uint64
+
+	life   *life
+	stream string // of this caller on this life
+	n      int
+}
+
+func (w *world) newCaller(i int) *caller {
+	return &caller{w: w, r: w.rng(fmt.Sprintf("caller %d", i)), no: i, home: w.nodes[i%len(w.nodes)]}
+}
+
+// run does the plan's operations, or as many as there is time for.
+func (c *caller) run() {
+	end := c.w.truth.start.Add(c.w.plan.Length)
+	for range c.w.plan.Ops {
+		pause := time.Duration(c.r.ExpFloat64() * float64(c.w.plan.Pace))
+		if c.w.plan.Idle && chance(c.r, 0.03) {
+			pause = c.w.plan.Lease + span(c.r, 0, 10*time.Second)
+		}
+		time.Sleep(min(pause, time.Until(end)))
+		if !time.Now().Before(end) {
+			return
+		}
+		l := c.home.live()
+		if l == nil {
+			time.Sleep(time.Second)
+			continue
+		}
+		if l != c.life {
+			c.life, c.n = l, 0
+			c.stream = fmt.Sprintf("c%d.%d", c.no, l.no)
+		}
+		c.step()
+	}
+}
+
+// step does one operation, or a burst of them.
+func (c *caller) step() {
+	target := c.w.nodes[c.r.IntN(len(c.w.nodes))]
+	if target == c.home && chance(c.r, 0.7) {
+		target = c.w.nodes[(c.r.IntN(len(c.w.nodes)-1)+1+c.no%len(c.w.nodes))%len(c.w.nodes)]
+	}
+	name := pick(c.r, "quick", "quick", "quick", "small", "picky", "fresh", "stale", "slow0", "slow1")
+	to := name + "@" + target.name
+	switch x := c.r.Float64(); {
+	case x < 0.35:
+		c.call(to, c.request(name))
+	case x < 0.55:
+		c.ask(to, c.request(name))
+	case x < 0.72:
+		c.tell(to, false)
+	case x < 0.82:
+		c.tell(to, true)
+	case x < 0.92:
+		m := c.request("quick")
+		next := c.w.nodes[c.r.IntN(len(c.w.nodes))]
+		m.Next, m.NextID = pick(c.r, "quick", "small", "slow0")+"@"+next.name, c.id()
+		m.Within = pick(c.r, 0, 0, span(c.r, 0, time.Second))
+		c.call("relay@"+target.name, m)
+	default:
+		for range 5 + c.r.IntN(30) {
+			if chance(c.r, 0.3) {
+				c.tell(to, false)
+			} else {
+				c.ask(to, c.request(name))
+			}
+		}
+	}
+}
+
+func (c *caller) id() uint64 {
+	c.ids++
+	return uint64(c.no+1)<<32 | c.ids
+}
+
+// request draws a request for an actor.
+func (c *caller) request(name string) Op {
+	m := Op{ID: c.id(), Heed: chance(c.r, 0.3), Pad: pick(c.r, 0, 0, 0, 100, 300)}
+	long := name == "slow0" || name == "slow1"
+	switch x := c.r.Float64(); {
+	case x < 0.3:
+		m.Work = span(c.r, 0, 50*time.Millisecond)
+	case long && x < 0.6:
+		m.Work = span(c.r, 0, 2*time.Second)
+	case long && x < 0.7:
+		m.Work = span(c.r, 2*time.Second, 30*time.Second)
+	}
+	if x := c.r.Float64(); x < 0.02 {
+		m.End = 2
+	} else if x < 0.06 {
+		m.End = 1
+	}
+	return m
+}
+
+// within draws a context for an operation, and when it ends at the latest.
+func (c *caller) within(cancels bool) (context.Context, context.CancelFunc, time.Duration) {
+	ctx, cancel := context.Background(), context.CancelFunc(func() {})
+	due := 30 * time.Second
+	switch x := c.r.Float64(); {
+	case x < 0.1:
+		due = span(c.r, 0, 20*time.Millisecond)
+	case x < 0.3:
+		due = span(c.r, 20*time.Millisecond, 2*time.Second)
+	case x < 0.6:
+		due = span(c.r, 2*time.Second, 40*time.Second)
+	}
+	if due != 30*time.Second {
+		ctx, cancel = context.WithTimeout(ctx, due)
+	}
+	if cancels {
+		early := span(c.r, 0, min(due, pick(c.r, 5*time.Millisecond, 3*time.Second)))
+		var stop context.CancelFunc
+		ctx, stop = context.WithCancel(ctx)
+		t := time.AfterFunc(early, stop)
+		outer := cancel
+		cancel = func() { t.Stop(); stop(); outer() }
+		due = early
+	}
+	return ctx, cancel, c.w.truth.now() + due
+}
+
+// next makes the operation that comes next in this caller's stream.
+func (c *caller) next(k kind, id uint64, to string, due time.Duration) *op {
+	c.n++
+	o := &op{id: id, kind: k, to: to, stream: c.stream, n: c.n, due: due}
+	c.w.truth.begin(o)
+	return o
+}
+
+func (c *caller) call(to string, m Op) {
+	ctx, cancel, due := c.within(chance(c.r, 0.1))
+	defer cancel()
+	o := c.next(call, m.ID, to, due)
+	m.Stream, m.N = o.stream, o.n
+	done, err := actor.Call(ctx, c.life.sys.Ref(to), m)
+	c.end(o, done.ID, err)
+}
+
+func (c *caller) ask(to string, m Op) {
+	ctx, cancel, due := c.within(chance(c.r, 0.3))
+	o := c.next(ask, m.ID, to, due)
+	m.Stream, m.N, m.Async = o.stream, o.n, true
+	f := actor.Ask(ctx, c.life.sys.Ref(to), m)
+	c.w.callers.Go(func() {
+		defer cancel()
+		done, err := f.Await(context.Background())
+		c.end(o, done.ID, err)
+	})
+}
+
+func (c *caller) tell(to string, safely bool) {
+	ctx, cancel, due := c.within(safely && chance(c.r, 0.1))
+	defer cancel()
+	k, opts := tell, []rpc.Option(nil)
+	if safely {
+		k, opts = acked, []rpc.Option{rpc.Acked()}
+	}
+	o := c.next(k, c.id(), to, due)
+	work := pick(c.r, 0, 0, 0, span(c.r, 0, 50*time.Millisecond))
+	err := actor.Tell(ctx, c.life.sys.Ref(to), Note{ID: o.id, Stream: o.stream, N: o.n, Acked: safely, Work: work}, opts...)
+	c.end(o, 0, err)
+}
+
+// end is where the caller learns what became of an operation.
+func (c *caller) end(o *op, reply uint64, err error) {
+	if c.w.cheat.late != nil {
+		c.w.cheat.late(o)
+	}
+	if c.w.cheat.caller != nil {
+		reply, err = c.w.cheat.caller(o, reply, err)
+	}
+	c.w.truth.end(o, reply, err)
+}

@@ -1,0 +1,20 @@
+// Package sim is a seeded simulation of whole systems under faults. Its tests are all
+// there is to it.
+//
+// Everything of a run is drawn from its seed: how many nodes on which roads, who asks
+// whom for what and when, and which faults befall them. Nodes are real actor.Systems on
+// roads in memory (transport/memnet), in a bubble of testing/synctest, so that minutes
+// pass in milliseconds and no goroutine may be left behind.
+//
+// Ground truth is the id that every operation carries. It is counted when a handler
+// begins, outside of all systems, over all nodes, their starts and their sessions; what
+// each caller was told is held against it.
+//
+//	go test ./test/sim                                   a few hundred seeds
+//	go test ./test/sim -run Seeds -sim.seeds 20000 -timeout 0 many
+//	go test ./test/sim -run Seeds -sim.seed 17 -v        one, with its transcript
+//
+// What a seed draws is the same in every run. What is not: which of two goroutines that
+// are ready at the same moment goes first, and the jitter of redialling. A failure that
+// needs such luck comes back with -sim.tries 100.
+package sim

@@ -1,0 +1,98 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+// gate is the road of one start of a node. Once it is shut nothing passes any more: the
+// process behind it has died, although in truth it runs on and sees only silence.
+type gate struct {
+	transport.Transport
+	tamper func(e *transport.Envelope, send sender) (uint64, error) // of a mutation; nil: none
+	watch  func(format string, args ...any)
+
+	mu    sync.Mutex // guards what follows
+	shut  bool
+	links []transport.Link
+}
+
+type sender func(*transport.Envelope) (uint64, error)
+
+func (g *gate) Start(ctx context.Context, local transport.Local, accept func(transport.Link) transport.Receiver) (string, error) {
+	return g.Transport.Start(ctx, local, g.through(accept))
+}
+
+func (g *gate) Dial(ctx context.Context, to transport.Endpoint, open func(transport.Link) transport.Receiver) (transport.Link, error) {
+	if g.isShut() {
+		return nil, fmt.Errorf("%w: the node is dead", transport.ErrNoPeer)
+	}
+	return g.Transport.Dial(ctx, to, g.through(open))
+}
+
+func (g *gate) through(open func(transport.Link) transport.Receiver) func(transport.Link) transport.Receiver {
+	return func(l transport.Link) transport.Receiver {
+		g.mu.Lock()
+		g.links = append(g.links, l)
+		g.mu.Unlock()
+		return &gatedReceiver{open(&gatedLink{l, g}), g, l}
+	}
+}
+
+func (g *gate) isShut() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.shut
+}
+
+// close shuts the gate: silently as in a power failure, or with a last word on every
+// link, as the operating system has for a killed process.
+func (g *gate) close(lastWord bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = true
+	if lastWord {
+		for _, l := range g.links {
+			l.Close(fmt.Errorf("%w: killed", transport.ErrClosed))
+		}
+	}
+}
+
+type gatedLink struct {
+	transport.Link
+	g *gate
+}
+
+func (l *gatedLink) Send(e *transport.Envelope) (uint64, error) {
+	if l.g.isShut() {
+		return 0, nil
+	}
+	if l.g.watch != nil {
+		l.g.watch("    %s→%s %s: verb %v seq %d flags %b code %d below %d grant %x", l.Road(), l.Peer().Node, l.Peer().Epoch[:4],
+			e.Verb, e.Seq, e.Flags, e.Code, e.Mark.Below, e.Grant[:2])
+	}
+	if l.g.tamper != nil {
+		return l.g.tamper(e, l.Link.Send)
+	}
+	return l.Link.Send(e)
+}
+
+type gatedReceiver struct {
+	transport.Receiver
+	g *gate
+	l transport.Link
+}
+
+func (r *gatedReceiver) Receive(e *transport.Envelope) {
+	if r.g.isShut() {
+		return
+	}
+	if r.g.watch != nil {
+		r.g.watch("    %s←%s %s: verb %v seq %d flags %b code %d below %d grant %x", r.l.Road(), r.l.Peer().Node, r.l.Peer().Epoch[:4],
+			e.Verb, e.Seq, e.Flags, e.Code, e.Mark.Below, e.Grant[:2])
+	}
+	r.Receiver.Receive(e)
+}

@@ -1,0 +1,182 @@
+package sim
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tandem-go/tandem/actor"
+)
+
+var (
+	seeds = flag.Int("sim.seeds", 200, "how many seeds to run")
+	from  = flag.Uint64("sim.from", 1, "the first of them")
+	seed  = flag.Uint64("sim.seed", 0, "run this seed alone, with its transcript under -v")
+	tries = flag.Int("sim.tries", 1, "run every seed so many times, or until it fails")
+	wire  = flag.Bool("sim.wire", false, "show every envelope in the transcript")
+)
+
+// calmLimit is how soon after the last fault every node must answer every other.
+const calmLimit = 20 * time.Second
+
+// result is what a run came to.
+type result struct {
+	plan   plan
+	tally  tally
+	faults map[string]int
+	wrong  []string
+	script []string
+	print  string
+	calm   time.Duration // from the last fault until every node had answered every other
+	length time.Duration // virtual
+}
+
+// run simulates one seed in a bubble of its own.
+func run(t *testing.T, seed uint64, c cheat, silent bool) (res result) {
+	defer watch(seed)()
+	defer func() {
+		if r := recover(); r != nil {
+			fmt.Fprintf(os.Stderr, "seed %d: %v\n%s", seed, r, again(seed))
+			panic(r)
+		}
+	}()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(seed, c, silent, *wire)
+		for road, f := range w.plan.Base {
+			w.net.SetFaults(road, "", "", f)
+		}
+		for _, n := range w.nodes {
+			w.start(n)
+		}
+		for i := range w.plan.Callers {
+			w.callers.Go(w.newCaller(i).run)
+		}
+		w.inject()
+		w.calm()
+		res.calm = w.alive()
+		w.callers.Wait()
+		time.Sleep(90*time.Second + 4*w.plan.Lease) // late copies come out, sessions of dead clients end
+		w.atRest()
+		w.end()
+		w.truth.judge(w.plan.inOrder(), mayDrop)
+		res.plan, res.tally, res.faults, res.length = w.plan, w.truth.tally(), w.faults, w.truth.now()
+		res.wrong, res.script, res.print = w.truth.wrong, w.truth.script, w.truth.print()
+	})
+	return res
+}
+
+// alive checks that every node answers every other soon after the last fault.
+func (w *world) alive() time.Duration {
+	calm := time.Now()
+	var owned sync.WaitGroup
+	for _, a := range w.nodes {
+		for _, b := range w.nodes {
+			owned.Go(func() {
+				var err error
+				for time.Since(calm) < calmLimit {
+					var n int
+					ctx, cancel := context.WithTimeout(context.Background(), calmLimit-time.Since(calm))
+					n, err = actor.Call(ctx, a.live().sys.Ref("probe@"+b.name), Ping{N: 7})
+					cancel()
+					if err == nil && n == 7 {
+						return
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				w.truth.bad("%s does not answer %s %v after the last fault: %v", b.name, a.name, calmLimit, err)
+			})
+		}
+	}
+	owned.Wait()
+	return time.Since(calm)
+}
+
+// atRest checks that nothing is left over where nothing is under way.
+func (w *world) atRest() {
+	for _, n := range w.nodes {
+		st := n.live().sys.Stats().RPC
+		if st.Outstanding != 0 || st.Records != 0 || st.KeptBytes != 0 {
+			w.truth.bad("%s at rest: %d outstanding, %d records, %d bytes kept", n.name, st.Outstanding, st.Records, st.KeptBytes)
+		}
+	}
+}
+
+// watch says which seed it is that does not come to an end.
+func watch(seed uint64) (stop func()) {
+	t := time.AfterFunc(2*time.Minute, func() { fmt.Fprintf(os.Stderr, "seed %d has run for two minutes\n%s", seed, again(seed)) })
+	return func() { t.Stop() }
+}
+
+// again is how to run a seed again.
+func again(seed uint64) string {
+	return fmt.Sprintf("\tgo test ./test/sim -run Seeds -sim.seed %d -sim.tries 100 -v\n", seed)
+}
+
+// TestSeeds runs many seeds, two at a time for each processor.
+func TestSeeds(t *testing.T) {
+	first, count := *from, *seeds
+	if *seed != 0 {
+		first, count = *seed, 1
+	}
+	if testing.Short() {
+		count = min(count, 40)
+	}
+	var mu sync.Mutex // guards what follows
+	next, sum, faults := first, tally{}, map[string]int{}
+	var slowest, virtual time.Duration
+	take := func() (uint64, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		next++
+		return next - 1, next <= first+uint64(count) && !t.Failed()
+	}
+	t.Run("workers", func(t *testing.T) {
+		for range min(runtime.GOMAXPROCS(0), count) {
+			t.Run("", func(t *testing.T) {
+				t.Parallel()
+				for s, more := take(); more; s, more = take() {
+					for range *tries {
+						res := run(t, s, cheat{}, *seed == 0 || !testing.Verbose())
+						mu.Lock()
+						sum.add(res.tally)
+						for f, n := range res.faults {
+							faults[f] += n
+						}
+						slowest, virtual = max(slowest, res.calm), virtual+res.length
+						mu.Unlock()
+						if *seed != 0 && (len(res.wrong) > 0 || *tries == 1) {
+							t.Log("\n" + strings.Join(res.script, "\n"))
+						}
+						if len(res.wrong) > 0 {
+							t.Errorf("seed %d:\n\t%s\n%s", s, strings.Join(res.wrong, "\n\t"), again(s))
+							break
+						}
+					}
+				}
+			})
+		}
+	})
+	t.Logf("%d seeds, %v of virtual time: %d operations, %d ok, %d not run, %d ran, %d unknown; slowest recovery %v", count, virtual.Round(time.Second),
+		sum.ops, sum.ok, sum.notRun, sum.hasRun, sum.unknown, slowest)
+	var kinds []string
+	for _, f := range slices.Sorted(maps.Keys(faults)) {
+		kinds = append(kinds, fmt.Sprintf("%s %d", f, faults[f]))
+	}
+	t.Logf("faults: %s", strings.Join(kinds, ", "))
+	if count > 50 && sum.ok*3 < sum.ops {
+		t.Errorf("%d of %d operations succeeded: a stalled system is no safe one", sum.ok, sum.ops)
+	}
+}
+
+func (t *tally) add(o tally) {
+	t.ops, t.ok, t.notRun, t.hasRun, t.unknown, t.ran = t.ops+o.ops, t.ok+o.ok, t.notRun+o.notRun, t.hasRun+o.hasRun, t.unknown+o.unknown, t.ran+o.ran
+}

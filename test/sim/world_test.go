@@ -1,0 +1,176 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/registry/static"
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport"
+	"github.com/tandem-go/tandem/transport/memnet"
+)
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// world is one run: its nodes, the network between them, and the truth about them.
+type world struct {
+	seed  uint64
+	plan  plan
+	truth *truth
+	net   *memnet.Network
+	reg   *static.Registry
+	nodes []*node
+	cheat cheat
+	wire  bool // the transcript shows every envelope
+
+	callers sync.WaitGroup // and everything else that they start
+	spells  sync.WaitGroup // faults that are to end by themselves
+	faults  map[string]int // injected, by kind; the injector's own
+}
+
+// node is a name in the cluster. Its systems come and go.
+type node struct {
+	name string
+
+	mu     sync.Mutex // guards what follows
+	now    *life      // nil: down
+	past   []*life
+	starts int
+}
+
+// life is one start of a node.
+type life struct {
+	sys   *actor.System
+	gates []*gate
+	no    int
+}
+
+// rng returns a generator of its own for everything that draws.
+func (w *world) rng(what string) *rand.Rand {
+	h := fnv.New64a()
+	h.Write([]byte(what))
+	return rand.New(rand.NewPCG(w.seed, h.Sum64()))
+}
+
+func newWorld(seed uint64, c cheat, silent, wire bool) *world {
+	w := &world{seed: seed, truth: newTruth(silent), reg: static.New(), cheat: c, wire: wire, faults: map[string]int{},
+		net: memnet.New(memnet.Config{Seed: seed})}
+	w.plan = newPlan(w.rng("plan"))
+	w.truth.note("%+v", w.plan)
+	for i := range w.plan.Nodes {
+		w.nodes = append(w.nodes, &node{name: fmt.Sprintf("n%d", i)})
+	}
+	return w
+}
+
+// start starts a node anew, under a new epoch.
+func (w *world) start(n *node) {
+	n.mu.Lock()
+	n.starts++
+	l := &life{no: n.starts}
+	n.mu.Unlock()
+	cfg := actor.Config{Name: n.name, Registry: w.reg, Logger: quiet, Roads: w.plan.policy(n.name), Linger: time.Second, Tune: func(c *rpc.Config) {
+		c.SessionLease = w.plan.Lease
+		c.Window, c.Keep, c.TableBytes = w.plan.Window, w.plan.Keep, w.plan.TableBytes
+	}}
+	for _, road := range w.plan.Roads {
+		g := &gate{Transport: w.net.Transport(road, road == "direct")}
+		if w.cheat.wire != nil {
+			g.tamper = w.cheat.wire()
+		}
+		if w.wire {
+			g.watch = func(format string, args ...any) { w.truth.note(n.name+" "+format, args...) }
+		}
+		l.gates = append(l.gates, g)
+		cfg.Transports = append(cfg.Transports, g)
+	}
+	sys, err := actor.NewSystem(cfg)
+	if err == nil {
+		err = spawnCast(sys, w.truth, w.cheat.handler)
+	}
+	if err != nil {
+		w.truth.bad("starting %s: %v", n.name, err)
+		return
+	}
+	l.sys = sys
+	w.truth.note("%s is up as %s", n.name, sys.Epoch())
+	if !w.truth.silent {
+		events := sys.Events(context.Background())
+		go func() {
+			for e := range events {
+				w.truth.note("%s (%s): %s %s %s %s %v", n.name, sys.Epoch()[:4], e.Type, e.Actor, e.Peer, e.Road, e.Err)
+			}
+		}()
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.now = l
+}
+
+// live is the node's present start, or nil.
+func (n *node) live() *life {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.now
+}
+
+// down takes the present start out of the node, so that another may follow.
+func (n *node) down() *life {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l := n.now
+	if n.now = nil; l != nil {
+		n.past = append(n.past, l)
+	}
+	return l
+}
+
+// cutOff ends all that a start of a node has to do with the others.
+func (l *life) cutOff(lastWord bool) {
+	for _, g := range l.gates {
+		g.close(lastWord)
+	}
+}
+
+// evict takes a dead start out of the registry.
+func (w *world) evict(n *node, l *life) {
+	if err := w.reg.Evict(context.Background(), n.name, l.sys.Epoch()); err != nil {
+		w.truth.bad("evicting %s: %v", n.name, err)
+	}
+}
+
+// end shuts all systems down, the dead ones among them.
+func (w *world) end() {
+	var owned sync.WaitGroup
+	for _, n := range w.nodes {
+		lives := n.past
+		if n.now != nil {
+			lives = append(lives, n.now)
+		}
+		for _, l := range lives {
+			owned.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+				defer cancel()
+				if err := l.sys.Shutdown(ctx); err != nil {
+					w.truth.bad("shutdown of %s, start %d: %v", n.name, l.no, err)
+				}
+			})
+		}
+	}
+	owned.Wait()
+}
+
+// cheat is a deliberate break of a promise, to prove that the checks find it.
+type cheat struct {
+	handler func(id uint64) int                                              // how often a handler runs the body
+	wire    func() func(e *transport.Envelope, send sender) (uint64, error)  // meddles with what a start of a node sends on a road
+	caller  func(o *op, reply uint64, err error) (reply2 uint64, err2 error) // what the caller is told instead
+	late    func(o *op)                                                      // before the caller is told
+}
