@@ -112,6 +112,10 @@ func (c *cell) burst(w *worker) {
 // handle runs the handler of a message that has a context of its own.
 func (c *cell) handle(ctx *Context, it *item, h *handler) {
 	if in, ok := it.msg.(*rpc.Inbound); ok {
+		if in.Receipt {
+			in.Reply(0, 0, nil)
+			return
+		}
 		h = c.kind.handlerOf(c.self.sys, in.TypeID)
 		if !c.open(ctx, in, h) {
 			return

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/tandem-go/tandem/rpc"
 )
@@ -112,6 +113,11 @@ func (s *System) tell(ctx context.Context, from *Context, t *target, m any, typ 
 		return err
 	}
 	if !r.Acked {
+		if from != nil { // a cycle of actors that wait for each other must end
+			if bound := time.Now().Add(s.cfg.SendWait); bound.Before(r.Deadline) {
+				r.Deadline = bound
+			}
+		}
 		return s.node.Tell(ctx, r)
 	}
 	p := rpc.NewPromise(func(*rpc.Reply) (struct{}, error) { return struct{}{}, nil })
@@ -157,6 +163,12 @@ func (s *System) deliver(in *rpc.Inbound, asked bool) *rpc.Error {
 		return rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %s on node %s", in.Target, s.cfg.Name)
 	}
 	it := item{msg: in}
+	if in.Receipt && !c.box.Blocks() { // such a mailbox holds nobody back, and a receipt takes no message's place
+		if in.Start() {
+			in.Reply(0, 0, nil)
+		}
+		return nil
+	}
 	if asked {
 		it.req = in
 	} else if in.Acked {

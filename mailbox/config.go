@@ -9,7 +9,7 @@ import (
 const DefaultCapacity = 1024
 
 // DefaultParked is how many messages a box parks whose Config names no number.
-const DefaultParked = 4096
+const DefaultParked = 16384
 
 // Policy says what becomes of a put into a full box.
 type Policy uint8

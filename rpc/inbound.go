@@ -21,6 +21,7 @@ type Inbound struct {
 	body    []byte // given out once
 	Trace   transport.Trace
 	Headers []transport.Header
+	Receipt bool // no message: to be answered in its turn
 	Acked   bool // the outcome is "accepted", not the handler's
 
 	// guarded by session.mu
@@ -46,7 +47,7 @@ type outcome struct {
 
 func (in *Inbound) fill(e *transport.Envelope, now time.Duration) {
 	in.Target, in.Sender, in.TypeID, in.Codec, in.body = e.Target, e.Sender, e.TypeID, e.Codec, e.Body
-	in.Trace, in.Acked = e.Trace, e.Flags&transport.FlagAcked != 0
+	in.Trace, in.Acked, in.Receipt = e.Trace, e.Flags&transport.FlagAcked != 0, e.Flags&transport.FlagReceipt != 0
 	if len(e.Headers) > 0 {
 		in.Headers = append([]transport.Header(nil), e.Headers...)
 	}

@@ -21,12 +21,13 @@ type peer struct {
 
 	mu      sync.Mutex // guards what follows
 	win     *window
-	bytes   int             // of bodies kept for resending
-	unsent  int             // outstanding calls of which no live link has a copy
-	tells   uint64          // number of the last tell
-	tellers int             // senders in Tell
-	line    []chan struct{} // senders waiting for room in the window, first come first
-	changed chan struct{}   // closed, and replaced, when a waiting tell should look again
+	bytes   int                // of bodies kept for resending
+	unsent  int                // outstanding calls of which no live link has a copy
+	tells   uint64             // number of the last tell
+	tellers int                // senders in Tell
+	credits map[string]*credit // of one-way messages, by actor
+	line    []chan struct{}    // senders waiting for room in the window, first come first
+	changed chan struct{}      // closed, and replaced, when a waiting tell should look again
 	closed  bool
 
 	// The session and its links; see links.go.
@@ -67,7 +68,7 @@ const (
 )
 
 func newPeer(n *Node, name string) *peer {
-	return &peer{node: n, name: name, limit: n.cfg.Window, win: newWindow(), changed: make(chan struct{}), dialers: map[string]*dialer{}}
+	return &peer{node: n, name: name, limit: n.cfg.Window, win: newWindow(), changed: make(chan struct{}), credits: map[string]*credit{}, dialers: map[string]*dialer{}}
 }
 
 // Do sends a request. It blocks while the peer's window is full, until ctx or the
@@ -99,23 +100,28 @@ func (p *peer) admit(ctx context.Context, c *Call) error {
 		p.mu.Unlock()
 		return Errorf(Expired, NotRun, "the deadline passed before it was sent")
 	}
-	c.since = p.attempts + 1
-	p.win.add(c)
-	p.bytes += len(c.req.Body)
-	p.unsent++
+	err := p.enter(c, now)
 	if p.win.count < p.limit && p.bytes < p.node.cfg.MaxPending {
 		p.passRoom() // one large body made room for several
-	}
-	p.arm(c.deadline)
-	var err error
-	if p.flowing() && p.unsent == 1 {
-		err = p.send(c, now)
 	}
 	if p.current == nil {
 		p.demand()
 	}
 	p.mu.Unlock()
 	return err
+}
+
+// enter numbers c, and sends it unless others wait to be sent. p.mu is held.
+func (p *peer) enter(c *Call, now time.Duration) error {
+	c.since = p.attempts + 1
+	p.win.add(c)
+	p.bytes += len(c.req.Body)
+	p.unsent++
+	p.arm(c.deadline)
+	if p.flowing() && p.unsent == 1 {
+		return p.send(c, now)
+	}
+	return nil
 }
 
 // awaitRoom returns once the window has room for c. p.mu is held on entry and on
@@ -183,6 +189,9 @@ func (p *peer) send(c *Call, now time.Duration) error {
 	flags := transport.Flags(0)
 	if c.req.Acked {
 		flags = transport.FlagAcked
+	}
+	if c.req.Receipt {
+		flags |= transport.FlagReceipt
 	}
 	again := c.handed || c.on != nil
 	if again {

@@ -8,8 +8,9 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// Tell sends a one-way message. It blocks while the link's queue is full or a road
-// is being opened, until ctx or the deadline ends; an error means that the message
+// Tell sends a one-way message. It blocks while the link's queue is full, while a road
+// is being opened, and while the actor is behind with what it was told (see credit),
+// until ctx or the deadline ends; an error means that the message
 // was not sent and never will be.
 func (n *Node) Tell(ctx context.Context, r Request) error {
 	if len(r.Body) > n.cfg.MaxBody {
@@ -23,14 +24,21 @@ func (n *Node) Tell(ctx context.Context, r Request) error {
 		p.mu.Unlock()
 	}()
 	since := p.attempts + 1
+	credit := p.creditOf(r.Target)
 	var timeout <-chan time.Time
 	for {
 		changed := p.changed
 		switch {
 		case p.closed:
 			return Errorf(Unavailable, NotRun, "this system is closed")
-		case p.flowing() && p.unsent == 0:
+		case p.flowing() && p.unsent == 0 && !credit.used():
 			err := p.tell(r)
+			if err == nil {
+				p.told(credit, r.Target)
+			}
+			if credit.waiting > 0 {
+				credit.pass()
+			}
 			if !errors.Is(err, transport.ErrFull) && !errors.Is(err, transport.ErrClosed) {
 				return err
 			}
@@ -39,6 +47,8 @@ func (n *Node) Tell(ctx context.Context, r Request) error {
 		case p.current == nil:
 			p.demand()
 		}
+		behind := credit.used()
+		credit.waiting++
 		p.mu.Unlock()
 		if timeout == nil {
 			t := time.NewTimer(time.Until(r.Deadline))
@@ -48,12 +58,17 @@ func (n *Node) Tell(ctx context.Context, r Request) error {
 		var err error
 		select {
 		case <-changed:
+		case <-credit.came:
 		case <-ctx.Done():
 			err = FromContext(ctx, NotRun)
 		case <-timeout:
 			err = Errorf(Expired, NotRun, "no road to %s within the deadline", p.name)
+			if behind {
+				err = Errorf(Overloaded, NotRun, "actor %s on node %s is behind with what it was told", r.Target, p.name)
+			}
 		}
 		p.mu.Lock()
+		credit.waiting--
 		if err != nil {
 			return err
 		}

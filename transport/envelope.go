@@ -55,11 +55,12 @@ func (v Verb) bounded() bool { return v == VerbRequest || v == VerbTell }
 type Flags uint8
 
 const (
-	FlagAcked  Flags = 1 << 0 // request: the outcome is "accepted into the mailbox", not the handler's
-	FlagResend Flags = 1 << 1 // request: an earlier copy was sent
-	FlagNotRun Flags = 1 << 2 // reply: provably not run
-	FlagRan    Flags = 1 << 3 // reply: the handler ran (neither flag: unknown)
-	knownFlags       = FlagAcked | FlagResend | FlagNotRun | FlagRan
+	FlagAcked   Flags = 1 << 0 // request: the outcome is "accepted into the mailbox", not the handler's
+	FlagResend  Flags = 1 << 1 // request: an earlier copy was sent
+	FlagNotRun  Flags = 1 << 2 // reply: provably not run
+	FlagRan     Flags = 1 << 3 // reply: the handler ran (neither flag: unknown)
+	FlagReceipt Flags = 1 << 4 // request: no message; the outcome comes when all before it has left the mailbox
+	knownFlags        = FlagAcked | FlagResend | FlagNotRun | FlagRan | FlagReceipt
 )
 
 // Size of the fixed header, and the tags of the options behind it.

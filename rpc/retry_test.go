@@ -1,0 +1,67 @@
+package rpc
+
+import (
+	"testing"
+	"time"
+)
+
+func TestRetryNext(t *testing.T) {
+	overloaded := &Error{Code: Overloaded, Verdict: NotRun}
+	for _, row := range []struct {
+		what       string
+		made       int
+		err        *Error
+		idempotent bool
+		left       time.Duration
+		random     float64
+		pause      time.Duration
+		again      bool
+	}{
+		{"first failure, half the range", 1, overloaded, false, time.Minute, 0.5, 25 * time.Millisecond, true},
+		{"second", 2, overloaded, false, time.Minute, 0.5, 50 * time.Millisecond, true},
+		{"third", 3, overloaded, false, time.Minute, 0.5, 100 * time.Millisecond, true},
+		{"fourth and last", 4, overloaded, false, time.Minute, 0.5, 0, false},
+		{"no time left", 1, overloaded, false, 25 * time.Millisecond, 0.5, 25 * time.Millisecond, false},
+		{"the server's wish", 1, &Error{Code: Overloaded, Verdict: NotRun, RetryAfter: time.Second}, false, time.Minute, 0.5, time.Second, true},
+		{"the server's wish is beyond the deadline", 1, &Error{Code: Overloaded, Verdict: NotRun, RetryAfter: time.Hour}, false, time.Minute, 0, time.Hour, false},
+		{"unavailable", 1, &Error{Code: Unavailable, Verdict: NotRun}, false, time.Minute, 0, 0, true},
+		{"may have run", 1, &Error{Code: OutcomeUnknown, Verdict: Unknown}, false, time.Minute, 0, 0, false},
+		{"may have run, idempotent", 1, &Error{Code: OutcomeUnknown, Verdict: Unknown}, true, time.Minute, 0, 0, true},
+		{"ran", 1, &Error{Code: Failed, Verdict: HasRun}, true, time.Minute, 0, 0, false},
+		{"ran, and its handler met an overload elsewhere", 1, &Error{Code: Overloaded, Verdict: HasRun}, true, time.Minute, 0, 0, false},
+		{"will not pass by itself", 1, &Error{Code: NotFound, Verdict: NotRun}, false, time.Minute, 0, 0, false},
+	} {
+		pause, again := Retry{}.Next(row.made, row.err, row.idempotent, row.left, row.random)
+		if again != row.again || again && pause != row.pause {
+			t.Errorf("%s: %v after %v; want %v after %v", row.what, again, pause, row.again, row.pause)
+		}
+	}
+	many := Retry{Attempts: 1000}
+	if pause, _ := many.Next(900, overloaded, false, time.Hour, 1); pause != DefaultMaxPause {
+		t.Errorf("the longest pause is %v", pause)
+	}
+	if _, again := (Retry{Attempts: 1}).Next(1, overloaded, false, time.Hour, 0); again {
+		t.Error("one attempt is two")
+	}
+}
+
+func TestRetryBudget(t *testing.T) {
+	b := NewBudget(Retry{Burst: 3, Earn: 0.5})
+	spend := func(want ...bool) {
+		t.Helper()
+		for i, w := range want {
+			if b.Spend() != w {
+				t.Fatalf("spend %d: %v", i, !w)
+			}
+		}
+	}
+	spend(true, true, true, false)
+	b.Earn()
+	spend(false)
+	b.Earn()
+	spend(true, false)
+	for range 100 {
+		b.Earn()
+	}
+	spend(true, true, true, false)
+}
