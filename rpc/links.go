@@ -28,6 +28,8 @@ type dialer struct {
 	attempt uint64        // number of the attempt under way, in the order of their beginnings on all roads
 	failed  uint64        // number of the latest attempt, if it failed; else 0
 	err     error         // its error
+	begun   time.Duration // node clock of the latest attempt
+	futile  int           // attempts since one led to an open session
 }
 
 // demand sees to it that links are opened on every road that the policy takes.
@@ -71,18 +73,25 @@ func (p *peer) demand() {
 	}
 }
 
-// dial opens a link on one road, trying again with back-off while there is need.
+// dial opens a link on one road, trying again while there is need. It backs off from
+// attempts that fail, and from links that die before they are of use.
 func (p *peer) dial(t transport.Transport, d *dialer) {
-	for attempt := 1; ; attempt++ {
+	for {
 		p.mu.Lock()
-		p.attempts++
-		d.attempt = p.attempts
+		rest, futile := time.Duration(0), d.futile
+		if d.attempt > 0 {
+			rest = d.begun + minRedial - p.node.now()
+		}
 		p.mu.Unlock()
-		err := p.dialOnce(t)
-		if !p.dialed(t, d, err) {
+		if rest > 0 && !p.pause(rest, nil) || futile > 0 && !p.pause(jitter(futile), d.kick) {
 			return
 		}
-		if !p.pause(minRedial, nil) || !p.pause(jitter(attempt), d.kick) {
+		p.mu.Lock()
+		p.attempts++
+		d.attempt, d.begun = p.attempts, p.node.now()
+		d.futile++
+		p.mu.Unlock()
+		if err := p.dialOnce(t); !p.dialed(t, d, err) {
 			return
 		}
 	}
@@ -260,14 +269,23 @@ func (p *peer) opened(c *conn, e *transport.Envelope) {
 	case code == 0 && p.opening == c:
 		p.opening, p.grant, p.epoch = nil, e.Grant, c.id.Epoch
 		p.limit = min(p.node.cfg.Window, int(min(max(e.Mark.Below, 1), DefaultWindow)))
-		c.grant, c.ready = e.Grant, true
+		c.grant = e.Grant
+		p.join(c)
 		for _, o := range p.conns {
 			p.open(o)
 		}
 		p.choose()
 	case code == 0 && e.Grant == p.grant && c.grant == p.grant:
-		c.ready = true
+		p.join(c)
 		p.choose()
+	}
+}
+
+// join notes that the session is open on c. p.mu is held.
+func (p *peer) join(c *conn) {
+	c.ready = true
+	if d := p.dialers[c.link.Road()]; d != nil {
+		d.futile = 0
 	}
 }
 
