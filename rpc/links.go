@@ -290,13 +290,14 @@ func (p *peer) join(c *conn) {
 }
 
 // lose gives up the session: what may have left is OutcomeUnknown at once, what
-// provably never left goes over into the next one. p.mu is held.
+// provably never left goes over into the next one. Its numbers go on where those of the
+// old one ended, so that no late answer is taken for another request's. p.mu is held.
 func (p *peer) lose(why string) {
 	old := p.win
 	if p.past = append(p.past, p.epoch); len(p.past) > maxPast {
 		p.past = p.past[1:]
 	}
-	p.win, p.grant, p.epoch, p.opening = newWindow(), transport.Grant{}, "", nil
+	p.win, p.grant, p.epoch, p.opening = newWindow(old.next), transport.Grant{}, "", nil
 	p.current, p.next, p.tells, p.bytes, p.unsent = nil, nil, 0, 0, 0
 	p.leaving = false // the node may be another one now
 	p.wakeTells()

@@ -68,7 +68,7 @@ const (
 )
 
 func newPeer(n *Node, name string) *peer {
-	return &peer{node: n, name: name, limit: n.cfg.Window, win: newWindow(), changed: make(chan struct{}), credits: map[string]*credit{}, dialers: map[string]*dialer{}}
+	return &peer{node: n, name: name, limit: n.cfg.Window, win: newWindow(1), changed: make(chan struct{}), credits: map[string]*credit{}, dialers: map[string]*dialer{}}
 }
 
 // Do sends a request. It blocks while the peer's window is full, until ctx or the
@@ -279,8 +279,9 @@ func (p *peer) reply(k *conn, e *transport.Envelope) {
 		p.node.stats.repliesLate.Add(1)
 		return
 	}
-	if Code(e.Code) == SessionLost {
-		if c := p.win.get(e.Seq); c != nil && c.on == k && !c.handed { // its only copy was refused
+	c := p.win.get(e.Seq)
+	if Code(e.Code) == SessionLost && (c != nil || e.Seq == 0) {
+		if c != nil && c.on == k && !c.handed && k.direct() { // its only copy was refused; a bus may have made two
 			c.on = nil
 			p.unsent++
 		}
@@ -289,7 +290,6 @@ func (p *peer) reply(k *conn, e *transport.Envelope) {
 		p.mu.Unlock()
 		return
 	}
-	c := p.win.get(e.Seq)
 	if c == nil {
 		p.mu.Unlock()
 		p.node.stats.repliesLate.Add(1)

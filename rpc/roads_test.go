@@ -544,3 +544,55 @@ func TestDisturbed(t *testing.T) {
 		})
 	}
 }
+
+// A late answer to a request of a session that was lost is not taken for the answer to
+// one of the next session: a server that the registry has given up may go on answering.
+func TestLateAnswersDoNotCross(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a, b := r.start("a", "a1", twoRoads), r.start("b", "b1", twoRoads)
+		b.handle(func(_ *Inbound, body string) string {
+			if body == "other" {
+				time.Sleep(10 * time.Second)
+			}
+			time.Sleep(5 * time.Second)
+			return body
+		})
+		move := func(epoch string) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.places["b"] = Place{Epoch: epoch}
+		}
+		first, _ := a.send(request("b", "first", patience))
+		time.Sleep(time.Second)
+		move("b2")
+		r.net.Reset("direct", "a", "b")
+		_, err := first.Await(t.Context())
+		wantErr(t, "a request of the lost session", err, OutcomeUnknown, Unknown)
+		move("b1")
+		a.echoes("b", "other")
+		time.Sleep(time.Minute)
+	})
+}
+
+// A peer whose links die as soon as they are open is not dialled without a pause.
+func TestLinksThatDieAtOnce(t *testing.T) {
+	for _, road := range [][]string{direct, bus} {
+		t.Run(road[0], func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				a, _ := r.start("a", "a1", road), r.start("b", "b1", road)
+				r.setTap(func(h hop) fate {
+					if h.Verb == transport.VerbOpened {
+						return cut
+					}
+					return pass
+				})
+				f, _ := a.send(request("b", "x", 10*time.Second))
+				_, err := f.Await(t.Context())
+				wantErr(t, "a request that never left", err, Expired, NotRun)
+				if n := a.Stats().LinksLost; n < 5 || n > 100 {
+					t.Errorf("%d links in 10 s", n)
+				}
+			})
+		})
+	}
+}

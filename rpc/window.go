@@ -15,7 +15,7 @@ import (
 // a straggler and moves to a map, so that one slow request does not hold back the
 // mark of the quick ones (RIFL, SOSP'15, §4, acks by low-water mark only).
 type window struct {
-	next  uint64           // the number that the next request gets; the first is 1
+	next  uint64           // the number that the next request gets
 	low   uint64           // every number below it is answered or in far
 	ring  []*call          // outstanding, by number & (len-1), for low ≤ number < next
 	far   map[uint64]*call // stragglers, all below low
@@ -27,8 +27,9 @@ type window struct {
 // span is how far numbering may run ahead of an outstanding request in the ring.
 const span = 1024
 
-func newWindow() *window {
-	return &window{next: 1, low: 1, ring: make([]*call, 64), far: map[uint64]*call{}}
+// newWindow returns a window whose first number is first.
+func newWindow(first uint64) *window {
+	return &window{next: first, low: first, ring: make([]*call, 64), far: map[uint64]*call{}}
 }
 
 // add numbers c and makes it outstanding.

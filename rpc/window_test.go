@@ -64,7 +64,7 @@ func checkWindow(t interface{ Fatalf(string, ...any) }, w *window, m *windowMode
 
 func TestWindowAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w, m := newWindow(), &windowModel{next: 1, outstanding: map[uint64]*Call{}}
+		w, m := newWindow(1), &windowModel{next: 1, outstanding: map[uint64]*Call{}}
 		slow := rapid.IntRange(0, 12).Draw(t, "slow")
 		var keep []uint64 // the slow ones, taken last
 		for range slow {
@@ -146,7 +146,7 @@ func TestWindowStragglers(t *testing.T) {
 		{"4,095 slow beside quick ones", 4095, 10_000, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			w, m := newWindow(), &windowModel{next: 1, outstanding: map[uint64]*Call{}}
+			w, m := newWindow(1), &windowModel{next: 1, outstanding: map[uint64]*Call{}}
 			stick(w, m, row.slow)
 			answer(w, m, row.fast)
 			checkWindow(t, w, m)
@@ -169,7 +169,7 @@ func TestWindowStragglers(t *testing.T) {
 
 // What all marks together leave unsaid is what the full one says next.
 func TestWindowUnsaid(t *testing.T) {
-	w, m := newWindow(), &windowModel{next: 1, outstanding: map[uint64]*Call{}}
+	w, m := newWindow(1), &windowModel{next: 1, outstanding: map[uint64]*Call{}}
 	stick(w, m, 1)
 	answer(w, m, 3)
 	if w.unsaid != 3 {
