@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
@@ -149,9 +148,6 @@ var cast = []struct {
 	{"stale", mailbox.Config{Capacity: 3, Policy: mailbox.DropNewest}},
 	{"probe", mailbox.Config{}},
 }
-
-// mayDrop reports whether an actor drops what its mailbox had taken in.
-func mayDrop(to string) bool { return strings.HasPrefix(to, "fresh@") }
 
 // spawnCast starts the actors of a node.
 func spawnCast(sys *actor.System, w *truth, cheat func(uint64) int) error {

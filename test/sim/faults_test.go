@@ -126,10 +126,11 @@ func (w *world) endNode(r *rand.Rand, n *node, how string) {
 		w.evict(n, l)
 		w.after(haunt, func() { l.cutOff(true) })
 	case "deploy":
+		l.deployed = true
 		w.spells.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			defer cancel()
-			_ = l.sys.Shutdown(ctx) // it may run out of time
+			_ = l.sys.Shutdown(ctx)
 		})
 	}
 	w.after(away, func() {

@@ -162,7 +162,7 @@ func (w *truth) verdictLocked(o *op, when string) {
 // judge checks all operations once everything is over. inOrder says that the run had
 // no fault that loses or overtakes a single message: then every stream's operations
 // were handled in order; one-way messages always are.
-func (w *truth) judge(inOrder bool, mayDrop func(to string) bool) {
+func (w *truth) judge(inOrder bool, mayDrop func(*op) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, o := range w.ops {
@@ -171,7 +171,7 @@ func (w *truth) judge(inOrder bool, mayDrop func(to string) bool) {
 			continue
 		}
 		w.verdictLocked(o, "in the end")
-		if o.kind == acked && o.err == nil && w.ran[o.id] == 0 && !mayDrop(o.to) {
+		if o.kind == acked && o.err == nil && w.ran[o.id] == 0 && !mayDrop(o) {
 			w.badLocked("%v was said to be in the mailbox, and never ran", o)
 		}
 	}
