@@ -41,7 +41,7 @@ func (s *System) join() error {
 	ctx, cancel := context.WithTimeout(context.Background(), DefaultStartWait)
 	defer cancel()
 	cfg := rpc.Config{Cluster: s.cfg.Cluster, Name: s.cfg.Name, Epoch: s.epoch, Transports: s.cfg.Transports, Roads: s.cfg.Roads,
-		Resolve: s.members.resolve, Principals: s.cfg.Principals, Handler: server{s}, Logger: s.log, OnEvent: s.rpcEvent}
+		Resolve: s.members.resolve, Principals: s.cfg.Principals, Handler: server{s}, Logger: s.log, OnEvent: s.rpcEvent, Retry: s.cfg.Retry}
 	if s.cfg.Tune != nil {
 		s.cfg.Tune(&cfg)
 	}

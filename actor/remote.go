@@ -11,10 +11,10 @@ import (
 )
 
 // send encodes a request and sends it to another node.
-func send[M Question[R], R any](ctx context.Context, from *Context, t *target, m M, opts []rpc.Option) (*rpc.Promise[R], *rpc.Call, error) {
+func send[M Question[R], R any](ctx context.Context, from *Context, to, t *target, m M, opts []rpc.Option) (*rpc.Promise[R], *rpc.Call, error) {
 	s := t.sys
 	want := s.types.of(reflect.TypeFor[R]())
-	req, err := s.request(ctx, from, t, m, reflect.TypeFor[M](), opts)
+	req, err := s.request(ctx, from, to, t, m, reflect.TypeFor[M](), opts)
 	if err == nil {
 		err = want.err
 	}
@@ -30,8 +30,9 @@ func send[M Question[R], R any](ctx context.Context, from *Context, t *target, m
 	return p, call, err
 }
 
-// request is the remote form of a message.
-func (s *System) request(ctx context.Context, from *Context, t *target, m any, typ reflect.Type, opts []rpc.Option) (rpc.Request, error) {
+// request is the remote form of a message to t, which was picked for the service to
+// if that is one.
+func (s *System) request(ctx context.Context, from *Context, to, t *target, m any, typ reflect.Type, opts []rpc.Option) (rpc.Request, error) {
 	if s.node == nil {
 		return rpc.Request{}, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "send to %v: the system has no Transports", t.addr)
 	}
@@ -51,9 +52,20 @@ func (s *System) request(ctx context.Context, from *Context, t *target, m any, t
 		return rpc.Request{}, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "encoding message %s: %w", mt.name, err)
 	}
 	r := rpc.Request{Node: t.addr.node, Target: t.addr.name, TypeID: mt.id, Codec: o.Codec.ID(), Body: body,
-		Headers: o.Headers, Deadline: s.deadline(ctx), Acked: o.Acked, Trace: rpc.TraceOf(ctx)}
+		Headers: o.Headers, Deadline: s.deadline(ctx), Acked: o.Acked, Trace: rpc.TraceOf(ctx), Retry: o.Retry, Idempotent: o.Idempotent}
+	if r.Retry == nil {
+		r.Retry = &s.cfg.Retry
+	}
 	if from != nil {
 		r.Sender = from.cell.self.addr.String()
+	}
+	if to != t {
+		r.Again = func() (node, target string) {
+			if other, err := s.instance(to); err == nil && other.addr.node != s.cfg.Name {
+				t = other
+			}
+			return t.addr.node, t.addr.name
+		}
 	}
 	return r, nil
 }
@@ -95,8 +107,8 @@ func (s *System) reply(in *rpc.Inbound, v any, typ reflect.Type) error {
 }
 
 // tell sends a one-way message that is not simply for an actor that lives here.
-func (s *System) tell(ctx context.Context, from *Context, t *target, m any, typ reflect.Type, opts []rpc.Option) error {
-	t, err := s.instance(t)
+func (s *System) tell(ctx context.Context, from *Context, to *target, m any, typ reflect.Type, opts []rpc.Option) error {
+	t, err := s.instance(to)
 	if err != nil {
 		s.deadLetter(DeadLetter{To: t.addr.String(), Type: typ.String(), Reason: err})
 		return nil
@@ -108,7 +120,7 @@ func (s *System) tell(ctx context.Context, from *Context, t *target, m any, typ 
 		s.handBack(t.addr, item{msg: m, meta: metaOf(ctx, from, opts)}, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr))
 		return nil
 	}
-	r, err := s.request(ctx, from, t, m, typ, opts)
+	r, err := s.request(ctx, from, to, t, m, typ, opts)
 	if err != nil {
 		return err
 	}

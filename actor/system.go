@@ -45,6 +45,7 @@ type Config struct {
 	Timeout    time.Duration                       // of a call whose context has no deadline; default 30 s
 	SendWait   time.Duration                       // of a handler for room in a mailbox; default 5 s
 	Linger     time.Duration                       // of Shutdown for acks; default 5 s
+	Retry      rpc.Retry                           // when a request to another node that did not run is made anew
 	Principals func(road, principal string) string // one name for one peer on all roads; default: the principal itself
 	Tune       func(*rpc.Config)                   // the limits of the remote side, before it starts; nil: defaults
 }

@@ -36,11 +36,12 @@ func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) (R, error) {
 	var none R
 	from := handling(ctx)
-	t, err := targetOf(to, from)
+	dest, err := targetOf(to, from)
 	if err != nil {
 		return none, err
 	}
-	if t, err = t.sys.instance(t); err != nil {
+	t, err := dest.sys.instance(dest)
+	if err != nil {
 		return none, err
 	}
 	if c := t.cell.Load(); c != nil {
@@ -52,7 +53,7 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 	if t.addr.node == t.sys.cfg.Name {
 		return none, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr)
 	}
-	p, call, err := send[M, R](ctx, from, t, m, opts)
+	p, call, err := send[M, R](ctx, from, dest, t, m, opts)
 	if err != nil {
 		return none, err
 	}
@@ -74,11 +75,12 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 		return p.Future()
 	}
 	from := handling(ctx)
-	t, err := targetOf(to, from)
+	dest, err := targetOf(to, from)
 	if err != nil {
 		return fail(err)
 	}
-	if t, err = t.sys.instance(t); err != nil {
+	t, err := dest.sys.instance(dest)
+	if err != nil {
 		return fail(err)
 	}
 	if c := t.cell.Load(); c != nil {
@@ -92,7 +94,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 	if t.addr.node == t.sys.cfg.Name {
 		return fail(rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr))
 	}
-	p, call, err := send[M, R](ctx, from, t, m, opts)
+	p, call, err := send[M, R](ctx, from, dest, t, m, opts)
 	if err != nil {
 		return fail(err)
 	}

@@ -20,6 +20,10 @@ type Request struct {
 	Deadline time.Time // when it ends for its caller; required for requests
 	Receipt  bool      // no message: the outcome comes when all before it has left the mailbox
 	Acked    bool      // the outcome is "accepted into the mailbox", not the handler's
+
+	Retry      *Retry                       // when to make it anew; nil: never
+	Idempotent bool                         // it may run twice
+	Again      func() (node, target string) // where to make it anew; nil: at the same place
 }
 
 // Completer gets the end of a request, once. It must not block.
@@ -32,6 +36,9 @@ type Call struct {
 	req  Request
 	peer *peer
 	to   Completer
+
+	first   *Call   // of the attempts at this request; c itself if it is the first
+	retries retries // the first's only
 
 	// guarded by peer.mu
 	seq      uint64
@@ -56,7 +63,3 @@ func (c *Call) verdict() Verdict {
 	}
 	return NotRun
 }
-
-// GiveUp ends the call for its caller, who gets code, unless it has already ended.
-// The server is told, so that a request that has not started there never will.
-func (c *Call) GiveUp(code Code, message string) { c.peer.giveUp(c, code, message) }

@@ -70,6 +70,7 @@ func (p *peer) told(c *credit, target string) {
 	c.owed.Add(1)
 	now := p.node.now()
 	call := &Call{req: Request{Node: p.name, Target: target, Receipt: true}, peer: p, to: c, deadline: now + receiptLife, patience: probeMin}
+	call.first = call
 	if err := p.enter(call, now); err != nil {
 		c.Complete(nil, err)
 	}

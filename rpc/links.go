@@ -188,7 +188,7 @@ func (p *peer) hopeless() {
 	for c := range p.win.all() {
 		if c.verdict() == NotRun && c.since <= since {
 			p.remove(c)
-			c.to.Complete(nil, p.downErr)
+			c.fail(p.downErr)
 		}
 	}
 	p.wakeTells()
@@ -312,7 +312,7 @@ func (p *peer) lose(why string) {
 			continue
 		}
 		p.passRoom()
-		c.to.Complete(nil, Errorf(OutcomeUnknown, Unknown, "%s", why))
+		c.fail(Errorf(OutcomeUnknown, Unknown, "%s", why))
 	}
 	p.node.stats.sessionsLost.Add(1)
 	p.node.event(Event{Type: SessionGone, Peer: p.name, Err: errors.New(why)})

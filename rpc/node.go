@@ -57,6 +57,7 @@ type Config struct {
 	Logger               *slog.Logger
 	OnEvent              func(Event) // called from one goroutine; events are lost, counted, when it lags far behind; nil for none
 
+	Retry        Retry // its budget is the node's; the rest is each request's own
 	Window       int
 	MaxBody      int
 	MaxPending   int
@@ -94,17 +95,18 @@ func set[T comparable](v *T, def T) {
 // Node is one system's end of the cluster: it sends requests to peers and serves
 // theirs, over whatever roads there are. All methods may be called concurrently.
 type Node struct {
-	cfg    Config
-	start  time.Time
-	seed   maphash.Seed
-	direct map[string]bool // by road
-	stats  counters
-	budget budget
-	ctx    context.Context // ends when Close begins
-	stop   context.CancelFunc
-	owned  sync.WaitGroup // goroutines of the node and its peers
-	acked  chan struct{}  // a token when a session may have become free of records
-	events chan Event     // on their way to OnEvent
+	cfg     Config
+	start   time.Time
+	seed    maphash.Seed
+	direct  map[string]bool // by road
+	stats   counters
+	budget  budget
+	retries *Budget
+	ctx     context.Context // ends when Close begins
+	stop    context.CancelFunc
+	owned   sync.WaitGroup // goroutines of the node and its peers
+	acked   chan struct{}  // a token when a session may have become free of records
+	events  chan Event     // on their way to OnEvent
 
 	mu       sync.Mutex // guards what follows
 	peers    map[string]*peer
@@ -122,6 +124,7 @@ func NewNode(cfg Config) *Node {
 	n := &Node{cfg: cfg, start: time.Now(), seed: maphash.MakeSeed(), direct: map[string]bool{}, acked: make(chan struct{}, 1), events: make(chan Event, eventQueue),
 		peers: map[string]*peer{}, sessions: map[transport.Grant]*session{}, conns: map[*conn]struct{}{}}
 	n.budget.init(cfg.TableBytes)
+	n.retries = NewBudget(cfg.Retry)
 	for _, t := range cfg.Transports {
 		n.direct[t.Road()] = t.Direct()
 	}

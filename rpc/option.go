@@ -7,9 +7,11 @@ import (
 
 // Options are the settings of a single send. Their zero value is the default.
 type Options struct {
-	Acked   bool
-	Codec   codec.Codec // nil: the system's
-	Headers []transport.Header
+	Acked      bool
+	Retry      *Retry // nil: the system's
+	Idempotent bool
+	Codec      codec.Codec // nil: the system's
+	Headers    []transport.Header
 }
 
 // Option changes the settings of one send.
@@ -18,6 +20,13 @@ type Option func(*Options)
 // Acked makes Tell wait until the message is in the actor's mailbox: nil then means
 // that it is, and an error says whether it may be.
 func Acked() Option { return func(o *Options) { o.Acked = true } }
+
+// WithRetry sets when this request is made anew; Retry{Attempts: 1} is never.
+func WithRetry(r Retry) Option { return func(o *Options) { o.Retry = &r } }
+
+// Idempotent says that the request may run twice: it is then made anew also where
+// nobody can say whether it ran.
+func Idempotent() Option { return func(o *Options) { o.Idempotent = true } }
 
 // WithCodec sends this message in another codec than the system's own; the reply
 // comes in the same.

@@ -80,6 +80,7 @@ func (n *Node) Do(ctx context.Context, r Request, to Completer) (*Call, error) {
 	}
 	p := n.peer(r.Node)
 	c := &Call{req: r, peer: p, to: to, deadline: r.Deadline.Sub(n.start), patience: probeMin}
+	c.first, c.retries.call = c, c
 	if err := p.admit(ctx, c); err != nil {
 		return nil, err
 	}
@@ -88,13 +89,18 @@ func (n *Node) Do(ctx context.Context, r Request, to Completer) (*Call, error) {
 }
 
 // admit numbers c and sends it if there is a road.
-func (p *peer) admit(ctx context.Context, c *Call) error {
+func (p *peer) admit(ctx context.Context, c *Call) *Error {
 	p.mu.Lock()
 	if err := p.awaitRoom(ctx, c); err != nil {
 		p.mu.Unlock()
 		return err
 	}
 	now := p.node.now()
+	if err := c.unwanted(); err != nil {
+		p.passRoom()
+		p.mu.Unlock()
+		return err
+	}
 	if c.deadline <= now {
 		p.passRoom()
 		p.mu.Unlock()
@@ -112,7 +118,7 @@ func (p *peer) admit(ctx context.Context, c *Call) error {
 }
 
 // enter numbers c, and sends it unless others wait to be sent. p.mu is held.
-func (p *peer) enter(c *Call, now time.Duration) error {
+func (p *peer) enter(c *Call, now time.Duration) *Error {
 	c.since = p.attempts + 1
 	p.win.add(c)
 	p.bytes += len(c.req.Body)
@@ -126,7 +132,7 @@ func (p *peer) enter(c *Call, now time.Duration) error {
 
 // awaitRoom returns once the window has room for c. p.mu is held on entry and on
 // return, not in between.
-func (p *peer) awaitRoom(ctx context.Context, c *Call) error {
+func (p *peer) awaitRoom(ctx context.Context, c *Call) *Error {
 	full := func() bool {
 		return p.win.count >= p.limit || p.bytes > 0 && p.bytes+len(c.req.Body) > p.node.cfg.MaxPending
 	}
@@ -149,7 +155,7 @@ func (p *peer) awaitRoom(ctx context.Context, c *Call) error {
 			p.line = append(p.line, room)
 		}
 		p.mu.Unlock()
-		var err error
+		var err *Error
 		select {
 		case <-room:
 		case <-ctx.Done():
@@ -184,7 +190,7 @@ func (p *peer) flowing() bool { return p.current != nil && p.next == nil }
 
 // send puts a copy of c on the current link. The only error is one that has ended c
 // before any copy left: the caller reports it. p.mu is held.
-func (p *peer) send(c *Call, now time.Duration) error {
+func (p *peer) send(c *Call, now time.Duration) *Error {
 	k, e := p.current, &p.scratch
 	flags := transport.Flags(0)
 	if c.req.Acked {
@@ -227,7 +233,7 @@ func (p *peer) send(c *Call, now time.Duration) error {
 		if verdict == NotRun && !again {
 			return Errorf(TooLarge, NotRun, "%w", err)
 		}
-		c.to.Complete(nil, Errorf(TooLarge, verdict, "%w", err))
+		c.end(Errorf(TooLarge, verdict, "%w", err))
 	}
 	return nil // ErrFull and ErrClosed: it goes out when the link drained, or on another
 }
@@ -242,7 +248,7 @@ func (p *peer) flush() {
 			}
 			before := p.unsent
 			if err := p.send(c, now); err != nil {
-				c.to.Complete(nil, err)
+				c.end(err)
 			} else if p.unsent == before {
 				break // the link is full or gone
 			}
@@ -299,8 +305,11 @@ func (p *peer) reply(k *conn, e *transport.Envelope) {
 	p.mu.Unlock()
 	p.node.stats.replies.Add(1)
 	if err := k.errorOf(e); err != nil {
-		c.to.Complete(nil, err)
+		c.fail(err)
 		return
+	}
+	if c.first != c || c.req.Retry != nil {
+		p.node.retries.Earn()
 	}
 	c.reply = Reply{TypeID: e.TypeID, Codec: e.Codec, Node: p.name, Body: e.Body}
 	c.to.Complete(&c.reply, nil)
@@ -330,7 +339,7 @@ func (p *peer) giveUp(c *Call, code Code, message string) {
 	verdict := c.verdict()
 	p.abandon(c)
 	p.mu.Unlock()
-	c.to.Complete(nil, Errorf(code, verdict, "%s", message))
+	c.end(Errorf(code, verdict, "%s", message))
 }
 
 // abandon takes c out of the window and tells the server. p.mu is held.
@@ -417,7 +426,7 @@ func (p *peer) tick() {
 	p.overdue(now)
 	p.mu.Unlock()
 	for i, c := range expired {
-		c.to.Complete(nil, Errorf(Expired, verdicts[i], "no reply from %s within the deadline", p.name))
+		c.end(Errorf(Expired, verdicts[i], "no reply from %s within the deadline", p.name))
 	}
 }
 
@@ -440,7 +449,7 @@ func (p *peer) close() {
 	p.wakeTells()
 	p.mu.Unlock()
 	for i, c := range ended {
-		c.to.Complete(nil, Errorf(Unavailable, verdicts[i], "this system closed before the reply came"))
+		c.end(Errorf(Unavailable, verdicts[i], "this system closed before the reply came"))
 	}
 }
 

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"testing"
 	"time"
 )
@@ -42,6 +43,32 @@ func TestRetryNext(t *testing.T) {
 	}
 	if _, again := (Retry{Attempts: 1}).Next(1, overloaded, false, time.Hour, 0); again {
 		t.Error("one attempt is two")
+	}
+}
+
+// An idempotent request is made anew also where nobody knows whether it ran, and its
+// error says so for good; others end there.
+func TestIdempotentRequest(t *testing.T) {
+	for _, idempotent := range []bool{false, true} {
+		bubble(t, func(t *testing.T, r *rig) {
+			a, b := r.start("a", "a1", direct), r.start("b", "b1", direct)
+			b.handle(func(_ *Inbound, body string) string { time.Sleep(time.Second); return body })
+			req := request("b", "x", patience)
+			req.Retry, req.Idempotent = &Retry{}, idempotent
+			f, _ := a.send(req)
+			time.Sleep(time.Second / 2)
+			b = r.start("b", "b2", direct)
+			b.handle(func(_ *Inbound, body string) string { return "anew " + body })
+			r.net.Reset("direct", "a", "b")
+			got, err := f.Await(context.Background())
+			if idempotent && (got != "anew x" || err != nil) {
+				t.Errorf("idempotent: %q, %v", got, err)
+			}
+			if !idempotent {
+				wantErr(t, "not idempotent", err, OutcomeUnknown, Unknown)
+			}
+			time.Sleep(time.Minute)
+		})
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 
 // counters are what a Node counts as it goes. All are totals since it started.
 type counters struct {
-	requests, resent, tells                atomic.Uint64
+	requests, resent, retries, tells       atomic.Uint64
 	replies, repliesLate                   atomic.Uint64
 	served, replayed, attached, refused    atomic.Uint64
 	tellsServed, tellsDropped, tellsMissed atomic.Uint64
@@ -20,7 +20,8 @@ type counters struct {
 type Stats struct {
 	// As a client.
 	Requests    uint64 // requests sent to peers, each counted once
-	Resent      uint64 // further copies of them
+	Resent      uint64 // further copies of them, under their numbers
+	Retries     uint64 // requests made anew, under a new number, because they had not run
 	Tells       uint64 // one-way messages sent to peers
 	Replies     uint64 // requests that were answered
 	RepliesLate uint64 // answers that nobody waited for any more, duplicates among them
@@ -53,7 +54,7 @@ type Stats struct {
 func (n *Node) Stats() Stats {
 	c := &n.stats
 	s := Stats{
-		Requests: c.requests.Load(), Resent: c.resent.Load(), Tells: c.tells.Load(), Replies: c.replies.Load(),
+		Requests: c.requests.Load(), Resent: c.resent.Load(), Retries: c.retries.Load(), Tells: c.tells.Load(), Replies: c.replies.Load(),
 		RepliesLate: c.repliesLate.Load(), Lost: c.sessionsLost.Load(), RoadChanges: c.roadChanges.Load(),
 		Served: c.served.Load(), Replayed: c.replayed.Load(), Attached: c.attached.Load(), Refused: c.refused.Load(),
 		TellsServed: c.tellsServed.Load(), TellsDropped: c.tellsDropped.Load(), TellsMissed: c.tellsMissed.Load(),

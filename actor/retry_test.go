@@ -1,0 +1,124 @@
+package actor_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/mailbox"
+	"github.com/tandem-go/tandem/registry/static"
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport"
+	"github.com/tandem-go/tandem/transport/memnet"
+)
+
+// refusing is an actor on b whose mailbox is full and refuses, until unplug.
+func refusing(t *testing.T, a, b *actor.System) (to actor.Ref, unplug func()) {
+	t.Helper()
+	ref := spawn(t, b, "x", PuppetKind, small(1, mailbox.Refuse))
+	unplug = plug(t, ref)
+	if err := actor.Tell(t.Context(), ref, note(func(*actor.Context) {})); err != nil {
+		t.Fatal(err)
+	}
+	return a.Ref("x@b"), unplug
+}
+
+// A request that an actor refuses because it is overloaded is made anew, and runs once
+// the overload has passed.
+func TestRetryAfterOverload(t *testing.T) {
+	eachMemRoad(t, func(t *testing.T, a, b *actor.System) {
+		to, unplug := refusing(t, a, b)
+		f := actor.Ask(t.Context(), to, Count{})
+		synctest.Wait()
+		unplug()
+		synctest.Wait()
+		if n, err := f.Await(t.Context()); n != 2 || err != nil {
+			t.Errorf("%d, %v", n, err)
+		}
+		if s := a.Stats().RPC; s.Retries == 0 || s.Outstanding != 0 {
+			t.Errorf("%d retries, %d outstanding", s.Retries, s.Outstanding)
+		}
+	})
+}
+
+// It ends after as many attempts as the policy says, with what is known of all of them.
+func TestRetriesEnd(t *testing.T) {
+	eachMemRoad(t, func(t *testing.T, a, b *actor.System) {
+		to, unplug := refusing(t, a, b)
+		defer unplug()
+		for _, attempts := range []int{1, 3} {
+			before := a.Stats().RPC
+			_, err := actor.Call(t.Context(), to, Count{}, rpc.WithRetry(rpc.Retry{Attempts: attempts}))
+			wantErr(t, "refused each time", err, rpc.Overloaded, rpc.NotRun)
+			after := a.Stats().RPC
+			if got := int(after.Retries - before.Retries); got != attempts-1 {
+				t.Errorf("%d retries, want %d", got, attempts-1)
+			}
+		}
+	})
+}
+
+// The caller's end of interest counts at any moment, a pause between two attempts
+// included.
+func TestGiveUpBetweenAttempts(t *testing.T) {
+	eachMemRoad(t, func(t *testing.T, a, b *actor.System) {
+		to, unplug := refusing(t, a, b)
+		defer unplug()
+		slow := rpc.WithRetry(rpc.Retry{MinPause: time.Hour, MaxPause: time.Hour})
+		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+		f := actor.Ask(ctx, to, Count{}, slow)
+		synctest.Wait()
+		began := time.Now()
+		cancel()
+		_, err := f.Await(t.Context())
+		wantErr(t, "given up in a pause", err, rpc.Canceled, rpc.NotRun)
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// A handler that ran is never made to run again, whatever its error says.
+func TestNoRetryOfWhatRan(t *testing.T) {
+	eachMemRoad(t, func(t *testing.T, a, b *actor.System) {
+		runs := 0
+		kind := actor.Define("test.failing", func() int { return 0 }, actor.Answer(func(int, *actor.Context, Say) (string, error) {
+			runs++
+			return "", rpc.Errorf(rpc.Overloaded, rpc.NotRun, "somebody else is overloaded")
+		}))
+		spawn(t, b, "x", kind)
+		_, err := actor.Call(t.Context(), a.Ref("x@b"), Say{}, rpc.Idempotent())
+		if runs != 1 || rpc.Ran(err) != rpc.HasRun || a.Stats().RPC.Retries != 0 {
+			t.Errorf("ran %d times: %v", runs, err)
+		}
+	})
+}
+
+// A request to a service that one instance refuses is made anew at another.
+func TestRetryAtAnotherInstance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net, reg := memnet.New(memnet.Config{Seed: 1}), static.New()
+		start := func(name string) *actor.System {
+			return newSystem(t, actor.Config{Name: name, Registry: reg, Logger: quiet, Transports: []transport.Transport{net.Transport("bus", false)}})
+		}
+		a, b, c := start("a"), start("b"), start("c")
+		full := spawn(t, b, "full", PuppetKind, small(1, mailbox.Refuse), actor.Expose("counters"))
+		unplug := plug(t, full)
+		defer unplug()
+		if err := actor.Tell(t.Context(), full, note(func(*actor.Context) {})); err != nil {
+			t.Fatal(err)
+		}
+		spawn(t, c, "free", PuppetKind, actor.Expose("counters"))
+		synctest.Wait()
+		for range 6 {
+			if n, err := actor.Call(t.Context(), a.Service("counters"), Count{}); n != 0 || err != nil {
+				t.Errorf("%d, %v", n, err)
+			}
+		}
+		if a.Stats().RPC.Retries == 0 {
+			t.Error("nothing was refused")
+		}
+	})
+}

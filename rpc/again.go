@@ -1,0 +1,110 @@
+package rpc
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// retries is what a request that may be made anew keeps beside its Call. Each attempt
+// is a Call of its own, with a number of its own, all of them under the first, which
+// is the one that its caller holds.
+type retries struct {
+	mu     sync.Mutex // guards what follows
+	call   *Call      // the latest attempt
+	made   int        // attempts that have failed
+	unsure bool       // one of them may have run
+	timer  *time.Timer
+	gaveUp *Error // the caller does not want it any more; what it gets, if it has not left
+}
+
+// fail ends an attempt without its outcome: with another one, where the policy of the
+// request says so, else with err. It may be called under any lock of a peer.
+func (c *Call) fail(err *Error) {
+	first, n := c.first, c.peer.node
+	if first.req.Retry == nil {
+		c.end(err)
+		return
+	}
+	r := &first.retries
+	r.mu.Lock()
+	r.made++
+	r.unsure = r.unsure || err.Verdict != NotRun
+	pause, again := first.req.Retry.Next(r.made, err, first.req.Idempotent, first.deadline-n.now(), rand.Float64())
+	again = again && r.gaveUp == nil && n.ctx.Err() == nil && n.retries.Spend()
+	if again {
+		r.timer = time.AfterFunc(pause, func() { first.again(n) })
+	}
+	r.mu.Unlock()
+	if again {
+		n.stats.retries.Add(1)
+		return
+	}
+	c.end(err)
+}
+
+// end tells the caller that there is no outcome. That the last attempt did not run
+// says nothing of earlier ones.
+func (c *Call) end(err *Error) {
+	r := &c.first.retries
+	r.mu.Lock()
+	unsure := r.unsure
+	r.mu.Unlock()
+	if unsure && err.Verdict == NotRun {
+		worse := *err
+		worse.Verdict = Unknown
+		err = &worse
+	}
+	c.to.Complete(nil, err)
+}
+
+// again makes the next attempt. It runs in a timer's goroutine, where it may wait for
+// room in a window.
+func (c *Call) again(n *Node) {
+	r := &c.retries
+	r.mu.Lock()
+	if r.timer == nil { // given up meanwhile, and ended
+		r.mu.Unlock()
+		return
+	}
+	r.timer = nil
+	next := &Call{req: c.req, first: c, to: c.to, deadline: c.deadline, patience: probeMin}
+	if c.req.Again != nil {
+		next.req.Node, next.req.Target = c.req.Again()
+	}
+	next.peer = n.peer(next.req.Node)
+	r.call = next
+	r.mu.Unlock()
+	if err := next.peer.admit(context.Background(), next); err != nil {
+		c.end(err)
+	}
+}
+
+// GiveUp ends the call for its caller, who gets code, unless it has already ended.
+// The server is told, so that a request that has not started there never will.
+func (c *Call) GiveUp(code Code, message string) {
+	r := &c.retries
+	r.mu.Lock()
+	latest := r.call
+	r.gaveUp = Errorf(code, NotRun, "%s", message)
+	pausing := r.timer != nil && r.timer.Stop()
+	if pausing {
+		r.timer = nil
+	}
+	r.mu.Unlock()
+	if pausing {
+		c.end(Errorf(code, NotRun, "%s", message))
+		return
+	}
+	latest.peer.giveUp(latest, code, message)
+}
+
+// unwanted returns what the caller gets if it has given the call up before an attempt
+// of it was numbered.
+func (c *Call) unwanted() *Error {
+	r := &c.first.retries
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.gaveUp
+}
