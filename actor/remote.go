@@ -52,7 +52,7 @@ func (s *System) request(ctx context.Context, from *Context, to, t *target, m an
 		return rpc.Request{}, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "encoding message %s: %w", mt.name, err)
 	}
 	r := rpc.Request{Node: t.addr.node, Target: t.addr.name, TypeID: mt.id, Codec: o.Codec.ID(), Body: body,
-		Headers: o.Headers, Deadline: s.deadline(ctx), Acked: o.Acked, Trace: rpc.TraceOf(ctx), Retry: o.Retry, Idempotent: o.Idempotent}
+		Headers: o.Headers, Deadline: s.deadline(ctx), Acked: o.Acked, Trace: rpc.TraceOf(ctx), Retry: o.Retry, Idempotent: o.Idempotent, Hedge: o.Hedge}
 	if r.Retry == nil {
 		r.Retry = &s.cfg.Retry
 	}

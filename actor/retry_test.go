@@ -122,3 +122,37 @@ func TestRetryAtAnotherInstance(t *testing.T) {
 		}
 	})
 }
+
+// A hedged request is answered over the second road when the first is slow, and runs
+// once, however late its first copy comes.
+func TestHedge(t *testing.T) {
+	for _, slow := range []string{"direct", "bus"} {
+		world(t, []string{"direct", "bus"}, func(t *testing.T, net *memnet.Network, a, b *actor.System) {
+			spawn(t, b, "x", AccountKind)
+			to := a.Ref("x@b")
+			if err := actor.Tell(t.Context(), to, Deposit{100}, rpc.Acked()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second) // both roads are open, and the direct one is taken
+			net.Hold(slow, "a", "b")
+			began := time.Now()
+			n, err := actor.Call(t.Context(), to, Withdraw{Amount: 1}, rpc.Hedge(100*time.Millisecond))
+			took := time.Since(began)
+			if n != 99 || err != nil || took > time.Second || slow == "direct" && took < 100*time.Millisecond {
+				t.Errorf("%s is slow: %d, %v after %v", slow, n, err, took)
+			}
+			want := uint64(0)
+			if slow == "direct" {
+				want = 1
+			}
+			if got := a.Stats().RPC.Hedged; got != want {
+				t.Errorf("%s is slow: %d hedged", slow, got)
+			}
+			net.Release(slow, "a", "b")
+			time.Sleep(time.Second)
+			if n, err := actor.Call(t.Context(), to, Balance{}); n != 99 || err != nil {
+				t.Errorf("after the first copy came: %d, %v", n, err)
+			}
+		})
+	}
+}

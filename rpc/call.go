@@ -23,6 +23,7 @@ type Request struct {
 
 	Retry      *Retry                       // when to make it anew; nil: never
 	Idempotent bool                         // it may run twice
+	Hedge      time.Duration                // silence after which a copy goes over a second road; 0: none does
 	Again      func() (node, target string) // where to make it anew; nil: at the same place
 }
 
@@ -49,6 +50,8 @@ type Call struct {
 	handed   bool          // an earlier copy may have left
 	quiet    time.Duration // node clock of the last word to or from the peer about it
 	patience time.Duration // silence after which it is probed
+	hedged   bool          // a copy went over a second road
+	hedgeAt  time.Duration // node clock when one should
 	reply    Reply
 }
 

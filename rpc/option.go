@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"time"
+
 	"github.com/tandem-go/tandem/rpc/codec"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -10,6 +12,7 @@ type Options struct {
 	Acked      bool
 	Retry      *Retry // nil: the system's
 	Idempotent bool
+	Hedge      time.Duration
 	Codec      codec.Codec // nil: the system's
 	Headers    []transport.Header
 }
@@ -27,6 +30,11 @@ func WithRetry(r Retry) Option { return func(o *Options) { o.Retry = &r } }
 // Idempotent says that the request may run twice: it is then made anew also where
 // nobody can say whether it ran.
 func Idempotent() Option { return func(o *Options) { o.Idempotent = true } }
+
+// Hedge sends a second copy of the request over another road, if there is one, when
+// no answer has come after that time. It is safe for any request: the server runs it
+// once. A hedged request may lose its place among its sender's others.
+func Hedge(after time.Duration) Option { return func(o *Options) { o.Hedge = after } }
 
 // WithCodec sends this message in another codec than the system's own; the reply
 // comes in the same.

@@ -190,8 +190,25 @@ func (p *peer) flowing() bool { return p.current != nil && p.next == nil }
 
 // send puts a copy of c on the current link. The only error is one that has ended c
 // before any copy left: the caller reports it. p.mu is held.
-func (p *peer) send(c *Call, now time.Duration) *Error {
-	k, e := p.current, &p.scratch
+func (p *peer) send(c *Call, now time.Duration) *Error { return p.sendOn(p.current, c, now) }
+
+// hedge sends a second copy of c over another road than the one it went out on, if
+// there is one. Whichever answer comes first counts; the server runs it once. p.mu is
+// held.
+func (p *peer) hedge(c *Call, now time.Duration) {
+	for _, k := range p.conns {
+		if k.ready && k.grant == p.grant && k.link.Road() != c.on.link.Road() {
+			c.hedged = true
+			p.node.stats.hedged.Add(1)
+			_ = p.sendOn(k, c, now) // it was sent before, so it does not end here
+			return
+		}
+	}
+}
+
+// sendOn is send on a link of one's choice.
+func (p *peer) sendOn(k *conn, c *Call, now time.Duration) *Error {
+	e := &p.scratch
 	flags := transport.Flags(0)
 	if c.req.Acked {
 		flags = transport.FlagAcked
@@ -223,6 +240,10 @@ func (p *peer) send(c *Call, now time.Duration) *Error {
 		c.on, c.at, c.quiet, p.lastSent = k, at, now, now
 		if !k.direct() {
 			p.arm(now + c.patience)
+		}
+		if h := c.req.Hedge; h > 0 && !c.hedged {
+			c.hedgeAt = now + h
+			p.arm(c.hedgeAt)
 		}
 		if p.win.unsaid >= ackEvery {
 			p.sendAck()
@@ -398,6 +419,13 @@ func (p *peer) tick() {
 			continue
 		}
 		p.arm(c.deadline)
+		if c.req.Hedge > 0 && !c.hedged && c.on != nil {
+			if now >= c.hedgeAt {
+				p.hedge(c, now)
+			} else {
+				p.arm(c.hedgeAt)
+			}
+		}
 		if c.on != nil && !c.on.direct() {
 			if now-c.quiet >= c.patience {
 				c.patience = min(2*c.patience, probeMax)

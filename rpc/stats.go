@@ -7,7 +7,8 @@ import (
 
 // counters are what a Node counts as it goes. All are totals since it started.
 type counters struct {
-	requests, resent, retries, tells       atomic.Uint64
+	requests, resent, retries, hedged      atomic.Uint64
+	tells                                  atomic.Uint64
 	replies, repliesLate                   atomic.Uint64
 	served, replayed, attached, refused    atomic.Uint64
 	tellsServed, tellsDropped, tellsMissed atomic.Uint64
@@ -21,6 +22,7 @@ type Stats struct {
 	// As a client.
 	Requests    uint64 // requests sent to peers, each counted once
 	Resent      uint64 // further copies of them, under their numbers
+	Hedged      uint64 // of the resent ones, those that went over a second road because the first was slow
 	Retries     uint64 // requests made anew, under a new number, because they had not run
 	Tells       uint64 // one-way messages sent to peers
 	Replies     uint64 // requests that were answered
@@ -54,7 +56,7 @@ type Stats struct {
 func (n *Node) Stats() Stats {
 	c := &n.stats
 	s := Stats{
-		Requests: c.requests.Load(), Resent: c.resent.Load(), Retries: c.retries.Load(), Tells: c.tells.Load(), Replies: c.replies.Load(),
+		Requests: c.requests.Load(), Resent: c.resent.Load(), Retries: c.retries.Load(), Hedged: c.hedged.Load(), Tells: c.tells.Load(), Replies: c.replies.Load(),
 		RepliesLate: c.repliesLate.Load(), Lost: c.sessionsLost.Load(), RoadChanges: c.roadChanges.Load(),
 		Served: c.served.Load(), Replayed: c.replayed.Load(), Attached: c.attached.Load(), Refused: c.refused.Load(),
 		TellsServed: c.tellsServed.Load(), TellsDropped: c.tellsDropped.Load(), TellsMissed: c.tellsMissed.Load(),
