@@ -16,6 +16,7 @@ type retries struct {
 	made   int        // attempts that have failed
 	unsure bool       // one of them may have run
 	timer  *time.Timer
+	leave  context.CancelFunc // ends the latest attempt's wait for room
 	gaveUp *Error // the caller does not want it any more; what it gets, if it has not left
 }
 
@@ -74,9 +75,14 @@ func (c *Call) again(n *Node) {
 		next.req.Node, next.req.Target = c.req.Again()
 	}
 	next.peer = n.peer(next.req.Node)
-	r.call = next
+	ctx, leave := context.WithCancel(context.Background())
+	defer leave()
+	r.call, r.leave = next, leave
 	r.mu.Unlock()
-	if err := next.peer.admit(context.Background(), next); err != nil {
+	if err := next.peer.admit(ctx, next); err != nil {
+		if gaveUp := c.unwanted(); gaveUp != nil {
+			err = gaveUp
+		}
 		c.end(err)
 	}
 }
@@ -91,6 +97,9 @@ func (c *Call) GiveUp(code Code, message string) {
 	pausing := r.timer != nil && r.timer.Stop()
 	if pausing {
 		r.timer = nil
+	}
+	if r.leave != nil {
+		r.leave()
 	}
 	r.mu.Unlock()
 	if pausing {

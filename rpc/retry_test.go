@@ -92,3 +92,34 @@ func TestRetryBudget(t *testing.T) {
 	}
 	spend(true, true, true, false)
 }
+
+// A caller that gives up while an attempt waits for room in the window waits no longer.
+func TestGiveUpWhileARetryWaitsForRoom(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a, b := r.start("a", "a1", direct, func(c *Config) { c.Window = 1 }), r.start("b", "b1", direct)
+		b.serve = func(in *Inbound) {
+			if string(in.TakeBody()) == "refused" {
+				in.Refuse(Errorf(Overloaded, NotRun, "no"))
+				return
+			}
+			in.Start()
+			time.Sleep(20 * time.Second)
+			in.Reply(1, 1, nil)
+		}
+		req := request("b", "refused", patience)
+		req.Retry = &Retry{}
+		f, call := a.send(req)
+		slow, _ := a.send(request("b", "slow", patience)) // takes the place once the first attempt was refused
+		time.Sleep(time.Second)
+		began := time.Now()
+		call.GiveUp(Canceled, "enough")
+		_, err := f.Await(t.Context())
+		wantErr(t, "a request whose retry had not left", err, Canceled, NotRun)
+		if took := time.Since(began); took > 0 {
+			t.Errorf("took %v", took)
+		}
+		if _, err := slow.Await(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
