@@ -149,13 +149,20 @@ var cast = []struct {
 	{"probe", mailbox.Config{}},
 }
 
+// crew is the service whose instances are the quick ones.
+const crew = "crew"
+
 // spawnCast starts the actors of a node.
 func spawnCast(sys *actor.System, w *truth, cheat func(uint64) int) error {
 	for _, c := range cast {
 		self := fmt.Sprintf("%s@%s/%s", c.name, sys.Name(), sys.Epoch())
 		k := actor.Define("sim.worker", func() *worker { return &worker{w, self, cheat} },
 			actor.Answer((*worker).op), actor.Handle((*worker).note), actor.Answer((*worker).ping))
-		if _, err := sys.Spawn(c.name, k, actor.Mailbox(c.box)); err != nil {
+		opts := []actor.SpawnOption{actor.Mailbox(c.box)}
+		if c.name == "quick" {
+			opts = append(opts, actor.Expose(crew))
+		}
+		if _, err := sys.Spawn(c.name, k, opts...); err != nil {
 			return err
 		}
 	}

@@ -61,6 +61,9 @@ func (c *caller) step() {
 	}
 	name := pick(c.r, "quick", "quick", "quick", "small", "picky", "fresh", "stale", "slow0", "slow1")
 	to := name + "@" + target.name
+	if name == "quick" && chance(c.r, 0.2) {
+		to = crew
+	}
 	switch x := c.r.Float64(); {
 	case x < 0.35:
 		c.call(to, c.request(name))
@@ -147,12 +150,20 @@ func (c *caller) next(k kind, id uint64, to string, due time.Duration) *op {
 	return o
 }
 
+// ref is what to send to: an actor, or the service.
+func (c *caller) ref(to string) actor.Ref {
+	if to == crew {
+		return c.life.sys.Service(crew)
+	}
+	return c.life.sys.Ref(to)
+}
+
 func (c *caller) call(to string, m Op) {
 	ctx, cancel, due := c.within(chance(c.r, 0.1))
 	defer cancel()
 	o := c.next(call, m.ID, to, due)
 	m.Stream, m.N = o.stream, o.n
-	done, err := actor.Call(ctx, c.life.sys.Ref(to), m)
+	done, err := actor.Call(ctx, c.ref(to), m)
 	c.end(o, done.ID, err)
 }
 
@@ -160,7 +171,7 @@ func (c *caller) ask(to string, m Op) {
 	ctx, cancel, due := c.within(chance(c.r, 0.3))
 	o := c.next(ask, m.ID, to, due)
 	m.Stream, m.N, m.Async = o.stream, o.n, true
-	f := actor.Ask(ctx, c.life.sys.Ref(to), m)
+	f := actor.Ask(ctx, c.ref(to), m)
 	c.w.callers.Go(func() {
 		defer cancel()
 		done, err := f.Await(context.Background())
@@ -177,7 +188,7 @@ func (c *caller) tell(to string, safely bool) {
 	}
 	o := c.next(k, c.id(), to, due)
 	work := pick(c.r, 0, 0, 0, span(c.r, 0, 50*time.Millisecond))
-	err := actor.Tell(ctx, c.life.sys.Ref(to), Note{ID: o.id, Stream: o.stream, N: o.n, Acked: safely, Work: work}, opts...)
+	err := actor.Tell(ctx, c.ref(to), Note{ID: o.id, Stream: o.stream, N: o.n, Acked: safely, Work: work}, opts...)
 	c.end(o, 0, err)
 }
 

@@ -23,6 +23,7 @@ type plan struct {
 	Faults              []string
 	Base                map[string]memnet.Faults // of each road, all the time
 	Idle                bool                     // callers may pause for longer than a lease
+	Retry               rpc.Retry
 }
 
 // pick returns one of its arguments.
@@ -69,13 +70,18 @@ func newPlan(r *rand.Rand) plan {
 			p.Faults = append(p.Faults, f)
 		}
 	}
+	p.Retry.Attempts = pick(r, 0, 1)
 	return p
 }
 
 func (p plan) policy(node string) rpc.RoadPolicy { return p.Policies[node[1]-'0'] }
 
-// inOrder reports whether nothing in the plan loses or overtakes a single message.
+// inOrder reports whether nothing in the plan loses or overtakes a single message, and
+// none that was refused is made anew.
 func (p plan) inOrder() bool {
+	if p.Retry.Attempts != 1 {
+		return false
+	}
 	bus := p.Base["bus"]
 	lossless := bus.Drop == 0 && bus.Reorder == 0 && !slices.ContainsFunc(p.Faults, func(f string) bool {
 		return f == "drop" || f == "reorder" || f == "cut" || f == "cut one way" || f == "isolate"

@@ -79,7 +79,7 @@ func (w *world) start(n *node) {
 	n.starts++
 	l := &life{no: n.starts}
 	n.mu.Unlock()
-	cfg := actor.Config{Name: n.name, Registry: w.reg, Logger: quiet, Roads: w.plan.policy(n.name), Linger: time.Second, Tune: func(c *rpc.Config) {
+	cfg := actor.Config{Name: n.name, Registry: w.reg, Logger: quiet, Roads: w.plan.policy(n.name), Linger: time.Second, Retry: w.plan.Retry, Tune: func(c *rpc.Config) {
 		c.SessionLease = w.plan.Lease
 		c.Window, c.Keep, c.TableBytes = w.plan.Window, w.plan.Keep, w.plan.TableBytes
 	}}
@@ -175,7 +175,7 @@ func (w *world) end() {
 func (w *world) mayDrop(o *op) bool {
 	for _, n := range w.nodes {
 		for _, l := range n.past {
-			if l.deployed && strings.HasSuffix(o.to, "@"+n.name) {
+			if l.deployed && (o.to == crew || strings.HasSuffix(o.to, "@"+n.name)) {
 				return true
 			}
 		}
