@@ -1,0 +1,179 @@
+package sim
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport"
+)
+
+// mutations break a promise on purpose, each in another place. The checks must find
+// every one of them.
+var mutations = []struct {
+	name  string
+	cheat func() cheat
+	found string // in what is reported
+}{
+	{"a handler runs its body twice", func() cheat {
+		return cheat{handler: func(id uint64) int {
+			if id%16 == 3 {
+				return 2
+			}
+			return 1
+		}}
+	}, "ran 2 times"},
+
+	{"a copy gets a number of its own", onWire(transport.VerbRequest, func(_ *meddler, e *transport.Envelope, send sender) (uint64, error) {
+		copied := *e
+		copied.Seq += 1 << 40
+		_, _ = send(&copied)
+		return send(e)
+	}), "ran 2 times"},
+
+	{"two replies are swapped", onWire(transport.VerbReply, func(m *meddler, e *transport.Envelope, send sender) (uint64, error) {
+		if len(e.Body) == 0 || e.Code != 0 {
+			return send(e)
+		}
+		if m.kept == nil {
+			m.kept = clone(e)
+			return 0, nil
+		}
+		e.Seq, m.kept.Seq = m.kept.Seq, e.Seq
+		_, _ = send(m.kept)
+		m.kept = nil
+		return send(e)
+	}), "got the reply of"},
+
+	{"two tells change places", onWire(transport.VerbTell, func(m *meddler, e *transport.Envelope, send sender) (uint64, error) {
+		if m.kept == nil {
+			m.kept = clone(e)
+			return 0, nil
+		}
+		first := m.kept
+		m.kept = nil
+		later := clone(e)
+		if first.Seq+1 == later.Seq {
+			first.Seq, later.Seq = later.Seq, first.Seq
+			_, _ = send(later)
+			return send(first)
+		}
+		_, _ = send(first)
+		return send(later)
+	}), "one-way message"},
+
+	{"a reply becomes a refusal", onWire(transport.VerbReply, func(_ *meddler, e *transport.Envelope, send sender) (uint64, error) {
+		if e.Code == 0 {
+			e = &transport.Envelope{Verb: e.Verb, Seq: e.Seq, Grant: e.Grant, Code: uint16(rpc.Expired), Flags: transport.FlagNotRun}
+		}
+		return send(e)
+	}), "told that it never would"},
+
+	{"acks get lost, all of them", onWire(0, func(_ *meddler, e *transport.Envelope, send sender) (uint64, error) {
+		if e.Verb == transport.VerbAck || e.Verb == transport.VerbCancel {
+			return 0, nil
+		}
+		if e.Verb == transport.VerbRequest {
+			e.Mark = transport.Mark{}
+		}
+		return send(e)
+	}), "at rest"},
+
+	{"no session is ever opened", onWire(transport.VerbOpened, func(*meddler, *transport.Envelope, sender) (uint64, error) {
+		return 0, nil
+	}), "does not answer"},
+
+	{"a lost reply is called a success", func() cheat {
+		return cheat{caller: func(o *op, reply uint64, err error) (uint64, error) {
+			if rpc.Ran(err) == rpc.Unknown {
+				return o.id, nil
+			}
+			return reply, err
+		}}
+	}, "was answered before it ran"},
+
+	{"unknown is called not run", func() cheat {
+		return cheat{caller: func(_ *op, reply uint64, err error) (uint64, error) {
+			if err != nil && rpc.Ran(err) == rpc.Unknown {
+				err = rpc.Errorf(rpc.Expired, rpc.NotRun, "a lie")
+			}
+			return reply, err
+		}}
+	}, "told that it never would"},
+
+	{"not run is called run", func() cheat {
+		return cheat{caller: func(_ *op, reply uint64, err error) (uint64, error) {
+			if rpc.Ran(err) == rpc.NotRun {
+				err = errors.Join(rpc.NewError("lie", "a lie"))
+			}
+			return reply, err
+		}}
+	}, "told that it had"},
+
+	{"a lost tell is called accepted", func() cheat {
+		return cheat{caller: func(o *op, reply uint64, err error) (uint64, error) {
+			if o.kind == acked && rpc.Ran(err) != rpc.HasRun {
+				err = nil
+			}
+			return reply, err
+		}}
+	}, "said to be in the mailbox"},
+
+	{"callers are told late", func() cheat {
+		return cheat{late: func(o *op) { time.Sleep(max(0, o.due-time.Duration(o.begun)+time.Second)) }}
+	}, "ended at"},
+}
+
+// meddler is what a mutation keeps for one start of a node on one road.
+type meddler struct {
+	mu   sync.Mutex // guards what follows
+	kept *transport.Envelope
+}
+
+// onWire is a mutation of what nodes send: of one verb, or of all if it is 0.
+func onWire(verb transport.Verb, fn func(*meddler, *transport.Envelope, sender) (uint64, error)) func() cheat {
+	return func() cheat {
+		return cheat{wire: func() func(*transport.Envelope, sender) (uint64, error) {
+			m := &meddler{}
+			return func(e *transport.Envelope, send sender) (uint64, error) {
+				if verb != 0 && e.Verb != verb {
+					return send(e)
+				}
+				m.mu.Lock()
+				defer m.mu.Unlock()
+				copied := *e
+				return fn(m, &copied, send)
+			}
+		}}
+	}
+}
+
+// clone copies an envelope that is sent later.
+func clone(e *transport.Envelope) *transport.Envelope {
+	c := *e
+	c.Body = slices.Clone(e.Body)
+	c.Mark.Except = slices.Clone(e.Mark.Except)
+	return &c
+}
+
+// TestMutations proves that the checks can fail.
+func TestMutations(t *testing.T) {
+	const patience = 40 // seeds
+	for _, m := range mutations {
+		t.Run(m.name, func(t *testing.T) {
+			for s := range uint64(patience) {
+				for _, wrong := range run(t, s+1, m.cheat(), true).wrong {
+					if strings.Contains(wrong, m.found) {
+						t.Logf("found by seed %d: %s", s+1, wrong)
+						return
+					}
+				}
+			}
+			t.Errorf("not found by %d seeds", patience)
+		})
+	}
+}
