@@ -14,7 +14,7 @@ import (
 // A burst of one-way messages that is many times the receiver's mailbox arrives whole:
 // the sender waits, and nothing becomes a dead letter.
 func TestTellsToASlowActorWait(t *testing.T) {
-	const burst = 50_000
+	const burst = 20_000
 	eachMemRoad(t, func(t *testing.T, a, b *actor.System) {
 		ref := spawn(t, b, "slow", AccountKind)
 		to, dead := a.Ref("slow@b"), letters(t, b)
