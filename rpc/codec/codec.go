@@ -148,13 +148,16 @@ func (s *Set) ByID(id uint8) (Codec, error) {
 // guard calls into a library or into a method of a user's type. Its errors, and its
 // panics, come back as errors that wrap kind.
 func guard(kind error, fn func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: panic: %v", kind, p)
-		}
-	}()
+	defer recovered(&err, kind)
 	if err := fn(); err != nil {
 		return fmt.Errorf("%w: %w", kind, err)
 	}
 	return nil
+}
+
+// recovered is to be deferred: it makes a panic an error that wraps kind.
+func recovered(err *error, kind error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: panic: %v", kind, p)
+	}
 }

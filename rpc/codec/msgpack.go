@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/vmihailenco/msgpack/v5"
 )
@@ -21,15 +22,23 @@ import (
 // read their payload as bytes, and may not be empty. For a struct type that is embedded
 // by pointer the library keeps one goroutine until the process ends; if such a type is
 // not exported, its fields cannot be decoded.
+//
+// For most types the codec compiles an encoder and a decoder of its own when it first
+// meets them. Functions that a program gives the library for a type, by msgpack.Register
+// and the like, must be there by then, and encode the zero value otherwise than the
+// library would; else they are not called.
 func Msgpack(l Limits) Codec {
 	l = l.withDefaults()
-	return &msgpackCodec{lim: l, plans: plans{format: msgpackFormat(), lim: l}}
+	c := &msgpackCodec{lim: l, plans: plans{format: msgpackFormat(), lim: l}}
+	c.plans.compile = c.compile
+	return c
 }
 
 func msgpackFormat() *format {
 	return &format{
 		tag:    "msgpack",
 		growth: 2, // a slice is made, and then appended to an empty one
+		// In the order in which the library looks for them; text is the last.
 		encodes: []reflect.Type{
 			reflect.TypeFor[msgpack.CustomEncoder](), reflect.TypeFor[msgpack.Marshaler](),
 			reflect.TypeFor[encoding.BinaryMarshaler](), reflect.TypeFor[encoding.TextMarshaler](),
@@ -64,7 +73,7 @@ func (c *msgpackCodec) Append(dst []byte, v any) ([]byte, error) {
 		}
 		return out, nil
 	}
-	p := c.plans.of(reflect.TypeOf(v))
+	p := c.plans.ofValue(v)
 	switch {
 	case p.err != nil:
 		return dst, p.err
@@ -74,11 +83,9 @@ func (c *msgpackCodec) Append(dst []byte, v any) ([]byte, error) {
 
 	e, _ := c.encs.Get().(*encoder)
 	if e == nil {
-		e = &encoder{enc: msgpack.NewEncoder(nil)}
+		e = newEncoder(c.lim)
 	}
-	e.out = sink{b: dst, start: len(dst), next: len(dst) + firstLook, lim: c.lim}
-	err := e.encode(p.addressable(v))
-	out := e.out.b
+	out, err := e.append(dst, v, p)
 	if err == nil {
 		err = c.lim.checkBody(len(out) - len(dst))
 	}
@@ -88,7 +95,6 @@ func (c *msgpackCodec) Append(dst []byte, v any) ([]byte, error) {
 			err = p.check(&e.seen, c.lim)
 		}
 	}
-	e.out = sink{}
 	if err != nil {
 		return dst, err // and leave the encoder to the collector: its state is unknown
 	}
@@ -100,20 +106,42 @@ func (c *msgpackCodec) Append(dst []byte, v any) ([]byte, error) {
 
 // An encoder is a msgpack encoder with the sink it writes to.
 type encoder struct {
-	enc  *msgpack.Encoder
-	out  sink
-	seen shape
+	enc   *msgpack.Encoder
+	reset bool // enc is ready for the value that is being encoded
+	depth int  // of compiled containers
+	out   sink
+	hold  holder
+	seen  shape
 }
 
-func (e *encoder) encode(v any) error {
-	err := guard(ErrUnsupported, func() error {
+func newEncoder(lim Limits) *encoder {
+	return &encoder{enc: msgpack.NewEncoder(nil), out: sink{lim: lim, next: firstLook}}
+}
+
+// append appends v, of plan p, to dst.
+func (e *encoder) append(dst []byte, v any, p *plan) (out []byte, err error) {
+	defer recovered(&err, ErrUnsupported)
+	e.depth, e.reset = 0, false
+	e.out.start, e.out.next = len(dst), len(dst)+firstLook
+	switch {
+	case p.enc == nil:
+		e.out.b = dst
 		e.enc.Reset(&e.out)
-		return e.enc.Encode(v)
-	})
-	if e.out.err != nil {
-		return e.out.err
+		err = e.enc.Encode(p.addressable(v))
+		out = e.out.b
+	case p.addr:
+		out, err = p.enc.encode(e, dst, reflect.ValueOf(p.addressable(v)).UnsafePointer())
+	default:
+		out, err = p.enc.encode(e, dst, e.hold.locate(v, p.typ, p.direct))
 	}
-	return err
+	e.out.b, e.hold.word = nil, nil
+	switch {
+	case e.out.err != nil:
+		return dst, e.out.err
+	case err != nil:
+		return dst, fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
+	return out, nil
 }
 
 // firstLook is the length at which a sink first looks at what it was given.
@@ -167,32 +195,98 @@ func (c *msgpackCodec) Decode(body []byte, v any) error {
 	if decodeScalar(body, v) {
 		return nil
 	}
-	target, err := targetOf(v)
-	if err != nil {
-		return err
-	}
-	p := c.plans.of(target.Type().Elem())
-	if p.err != nil {
-		return p.err
+	p, at := c.compiledTarget(v)
+	var target reflect.Value
+	switch {
+	case p == nil:
+		var err error
+		if target, err = targetOf(v); err != nil {
+			return err
+		}
+		if p = c.plans.of(target.Type().Elem()); p.err != nil {
+			return p.err
+		}
+	case p.dec.struc && len(body) == 1 && body[0] == 0x80:
+		return nil // a message without fields, or none set
 	}
 
 	d, _ := c.decs.Get().(*decoder)
 	if d == nil {
 		d = &decoder{dec: msgpack.NewDecoder(nil)}
 	}
+	if at != nil && p.dec.flat != nil {
+		d.in.b = body[:len(body):len(body)]
+		ok := p.dec.flat.decodeFlat(d, at, p, c.lim)
+		d.in.b = nil
+		if ok {
+			c.keep(d, body)
+			return nil
+		}
+	}
 	d.seen.reset()
-	if err = scan(body, c.lim, false, &d.seen); err == nil {
+	err := scan(body, c.lim, false, &d.seen)
+	if err == nil {
 		err = p.check(&d.seen, c.lim)
 	}
 	if err == nil {
-		if err = d.decode(body, target.Interface()); err != nil {
+		if at != nil {
+			err = d.compiled(p.dec, body, at)
+		} else {
+			err = d.decode(body, target.Interface())
+		}
+		if err != nil {
 			return err // and leave the decoder to the collector: its state is unknown
 		}
 	}
+	c.keep(d, body)
+	return err
+}
+
+// keep puts a decoder back that has decoded body.
+func (c *msgpackCodec) keep(d *decoder, body []byte) {
 	if len(body) <= keepBody {
 		c.decs.Put(d)
 	}
-	return err
+}
+
+// compiledTarget returns the plan and the address of what v points to, if there is a
+// compiled decoder for it.
+func (c *msgpackCodec) compiledTarget(v any) (p *plan, at unsafe.Pointer) {
+	t := reflect.TypeOf(v)
+	if t == nil || t.Kind() != reflect.Pointer {
+		return nil, nil
+	}
+	p = c.plans.ofValue(v).elem
+	at = reflect.ValueOf(v).UnsafePointer()
+	if p == nil || p.dec == nil || at == nil {
+		return nil, nil
+	}
+	return p, at
+}
+
+// compile adds to the plan of t what the codec does by itself. It leaves out what the
+// library must begin with.
+func (c *msgpackCodec) compile(t reflect.Type, p *plan) {
+	enc := &encodeCompiler{format: c.plans.format, lim: c.lim, nodes: make(map[reflect.Type]*encodeNode)}
+	dec := &decodeCompiler{format: c.plans.format, enc: enc, nodes: make(map[reflect.Type]*decodeNode)}
+	p.direct = direct(t)
+	if n := enc.node(t); !n.lib {
+		p.enc = n
+		p.empty = n.struc && n.fields == 0
+		p.flat = p.flat || n.fits(p, c.lim)
+	}
+	if n := dec.node(t); !n.lib && !dec.isKnown(t) { // a bare time may come in more forms
+		p.dec = n
+	}
+	if t.Kind() == reflect.Pointer {
+		p.elem = c.plans.of(t.Elem())
+	}
+}
+
+// fits reports whether an encoding is within lim whatever the value, but for its length.
+func (n *encodeNode) fits(p *plan, lim Limits) bool {
+	return n.depth <= int64(lim.Depth) && n.elements <= int64(lim.Elements) &&
+		p.cost(&shape{items: int(n.elements), pairs: int(n.elements)}) <= float64(lim.Bytes)/16
 }
 
 // targetOf returns the pointer to decode into. An interface that holds a pointer stands
@@ -222,9 +316,25 @@ const keepBody = 64 << 10
 
 // A decoder is a msgpack decoder with the reader it reads from.
 type decoder struct {
-	dec  *msgpack.Decoder
-	in   reader
-	seen shape
+	dec   *msgpack.Decoder
+	ready bool // dec is ready for the body that is being decoded
+	in    reader
+	seen  shape
+}
+
+// compiled decodes a body that scan has passed, with d.seen its shape.
+func (d *decoder) compiled(n *decodeNode, body []byte, p unsafe.Pointer) (err error) {
+	defer recovered(&err, ErrMalformed)
+	d.in = reader{b: body[:len(body):len(body)], exts: d.seen.exts}
+	end, err := n.decode(d, 0, p)
+	d.in, d.ready = reader{}, false
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	case end != len(body):
+		return fmt.Errorf("%w: %d bytes not decoded", ErrMalformed, len(body)-end)
+	}
+	return nil
 }
 
 // decode decodes a body that scan has passed, with d.seen its shape.

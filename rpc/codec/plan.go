@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // A format is what the plans of a codec depend on.
@@ -31,6 +32,14 @@ type plan struct {
 	flat   bool  // a struct of scalars: never too deep, never too many elements
 	addr   bool  // a type in it encodes itself by pointer: see addressable
 	custom bool  // a type in it decodes itself
+
+	// What msgpack compiles.
+	typ    reflect.Type
+	word   uintptr     // what typeWord gives for its values
+	direct bool        // see direct
+	enc    *encodeNode // nil: leave it to the library
+	dec    *decodeNode // the same
+	elem   *plan       // of what a pointer points to
 }
 
 // cost estimates, from above, what decoding a body of shape s allocates. The error of
@@ -66,6 +75,23 @@ type plans struct {
 	format *format
 	lim    Limits
 	cache  sync.Map // reflect.Type → *plan
+
+	// recent is asked before cache: it finds most plans without a hash of their type.
+	recent [64]atomic.Pointer[plan]
+
+	compile func(reflect.Type, *plan) // nil, or adds to a new plan
+}
+
+// ofValue returns the plan of v's type. v must not be nil.
+func (ps *plans) ofValue(v any) *plan {
+	word := typeWord(v)
+	slot := &ps.recent[word>>6%uintptr(len(ps.recent))]
+	if p := slot.Load(); p != nil && p.word == word {
+		return p
+	}
+	p := ps.of(reflect.TypeOf(v))
+	slot.Store(p)
+	return p
 }
 
 func (ps *plans) of(t reflect.Type) *plan {
@@ -75,10 +101,14 @@ func (ps *plans) of(t reflect.Type) *plan {
 	w := walker{format: ps.format, plan: new(plan), seen: make(map[reflect.Type]bool)}
 	w.visit(t)
 	p := w.plan
+	p.typ, p.word = t, reflect.ValueOf(t).Pointer()
 	if p.err == nil {
 		p.root = w.own(t)
 		p.flat = w.flat(t, ps.lim)
 		p.empty = t.Kind() == reflect.Struct && t.NumField() == 0 && !w.customEnc(t)
+		if ps.compile != nil {
+			ps.compile(t, p)
+		}
 	}
 	got, _ := ps.cache.LoadOrStore(t, p)
 	return got.(*plan)
@@ -107,7 +137,7 @@ func (w *walker) visit(t reflect.Type) {
 		return
 	}
 	w.seen[t] = true
-	if w.scalar(t) {
+	if w.isKnown(t) {
 		return
 	}
 	if w.customEnc(t) && t.Kind() != reflect.Pointer && !implements(t, w.encodes) {
@@ -197,7 +227,7 @@ func (w *walker) own(t reflect.Type) uint64 {
 		return 0
 	case t.Kind() == reflect.Pointer:
 		return uint64(t.Elem().Size()) + w.own(t.Elem())
-	case w.scalar(t) || w.customDec(t):
+	case w.isKnown(t) || w.customDec(t):
 		return textSlack
 	}
 	switch t.Kind() {
@@ -230,7 +260,7 @@ func (w *walker) flat(t reflect.Type, lim Limits) bool {
 		}
 		switch f.Type.Kind() {
 		case reflect.Struct:
-			if !w.scalar(f.Type) {
+			if !w.isKnown(f.Type) {
 				return false
 			}
 		case reflect.Slice:
@@ -267,8 +297,8 @@ func (w *walker) embedsItself(t reflect.Type, path []reflect.Type) bool {
 	return false
 }
 
-func (w *walker) scalar(t reflect.Type) bool {
-	for _, s := range w.known {
+func (m *format) isKnown(t reflect.Type) bool {
+	for _, s := range m.known {
 		if s == t {
 			return true
 		}
@@ -276,8 +306,8 @@ func (w *walker) scalar(t reflect.Type) bool {
 	return false
 }
 
-func (w *walker) customEnc(t reflect.Type) bool { return !w.scalar(t) && custom(t, w.encodes) }
-func (w *walker) customDec(t reflect.Type) bool { return !w.scalar(t) && custom(t, w.decodes) }
+func (w *walker) customEnc(t reflect.Type) bool { return !w.isKnown(t) && custom(t, w.encodes) }
+func (w *walker) customDec(t reflect.Type) bool { return !w.isKnown(t) && custom(t, w.decodes) }
 
 // custom reports whether t, or a pointer to it, implements one of the interfaces.
 func custom(t reflect.Type, ifaces []reflect.Type) bool {
