@@ -30,7 +30,7 @@ func natsTell() scenario {
 		name:  "nats-tell-1",
 		about: "one producer, one way over a NATS server in this process; 64 bytes",
 		peers: []peer{
-			{name: "tandem", role: ours, note: tellNote, start: func(e *env) (rig, error) {
+			{name: "tandem", role: ours, start: func(e *env) (rig, error) {
 				n, err := overNATS(e)
 				if err != nil {
 					return nil, err

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/tandem-go/tandem/actor"
-	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/natsbus"
@@ -122,12 +121,9 @@ func (n *nodes) asks(callers int) (rig, error) {
 		do: func(int) error { return reply(actor.Call(ctx, ref, echo{Data: data})) }}, nil
 }
 
-const tellNote = "into an unbounded mailbox: there is no credit between nodes yet, and a bounded one " +
-	"turns what it has no room for into dead letters"
-
 // tells makes a rig of one producer to one actor.
 func (n *nodes) tells() (rig, error) {
-	ref, err := n.spawn("far", actor.Mailbox(mailbox.Config{Unbounded: true}))
+	ref, err := n.spawn("far")
 	if err != nil {
 		return nil, err
 	}

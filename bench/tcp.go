@@ -41,7 +41,7 @@ func tcpTell() scenario {
 		name:  "tcp-tell-1",
 		about: "one producer, one way over loopback TCP; 64 bytes, encoded and decoded",
 		peers: []peer{
-			{name: "tandem", role: ours, note: tellNote, start: func(*env) (rig, error) {
+			{name: "tandem", role: ours, start: func(*env) (rig, error) {
 				n, err := overTCP()
 				if err != nil {
 					return nil, err
