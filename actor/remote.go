@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tandem-go/tandem/rpc"
@@ -14,7 +15,7 @@ import (
 func send[M Question[R], R any](ctx context.Context, from *Context, to, t *target, m M, opts []rpc.Option) (*rpc.Promise[R], *rpc.Call, error) {
 	s := t.sys
 	want := s.types.of(reflect.TypeFor[R]())
-	req, err := s.request(ctx, from, to, t, m, reflect.TypeFor[M](), opts)
+	req, err := s.request(ctx, from, to, t, m, reflect.TypeFor[M](), opts, nil)
 	if err == nil {
 		err = want.err
 	}
@@ -31,8 +32,8 @@ func send[M Question[R], R any](ctx context.Context, from *Context, to, t *targe
 }
 
 // request is the remote form of a message to t, which was picked for the service to
-// if that is one.
-func (s *System) request(ctx context.Context, from *Context, to, t *target, m any, typ reflect.Type, opts []rpc.Option) (rpc.Request, error) {
+// if that is one. Its body is appended to into.
+func (s *System) request(ctx context.Context, from *Context, to, t *target, m any, typ reflect.Type, opts []rpc.Option, into []byte) (rpc.Request, error) {
 	if s.node == nil {
 		return rpc.Request{}, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "send to %v: the system has no Transports", t.addr)
 	}
@@ -47,7 +48,7 @@ func (s *System) request(ctx context.Context, from *Context, to, t *target, m an
 	if o.Codec == nil {
 		o.Codec = s.cfg.Codec
 	}
-	body, err := o.Codec.Append(nil, m)
+	body, err := o.Codec.Append(into, m)
 	if err != nil {
 		return rpc.Request{}, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "encoding message %s: %w", mt.name, err)
 	}
@@ -106,6 +107,11 @@ func (s *System) reply(in *rpc.Inbound, v any, typ reflect.Type) error {
 	return nil
 }
 
+// bodies spares an allocation per one-way message.
+var bodies = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxSpareBody = 64 << 10 // bytes of the largest one to keep
+
 // tell sends a one-way message that is not simply for an actor that lives here.
 func (s *System) tell(ctx context.Context, from *Context, to *target, m any, typ reflect.Type, opts []rpc.Option) error {
 	t, err := s.instance(to)
@@ -120,7 +126,8 @@ func (s *System) tell(ctx context.Context, from *Context, to *target, m any, typ
 		s.handBack(t.addr, item{msg: m, meta: metaOf(ctx, from, opts)}, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr))
 		return nil
 	}
-	r, err := s.request(ctx, from, to, t, m, typ, opts)
+	buf := bodies.Get().(*[]byte)
+	r, err := s.request(ctx, from, to, t, m, typ, opts, (*buf)[:0])
 	if err != nil {
 		return err
 	}
@@ -130,7 +137,12 @@ func (s *System) tell(ctx context.Context, from *Context, to *target, m any, typ
 				r.Deadline = bound
 			}
 		}
-		return s.node.Tell(ctx, r)
+		err := s.node.Tell(ctx, r) // which keeps nothing of it
+		if cap(r.Body) <= maxSpareBody {
+			*buf = r.Body
+			bodies.Put(buf)
+		}
+		return err
 	}
 	p := rpc.NewPromise(func(*rpc.Reply) (struct{}, error) { return struct{}{}, nil })
 	call, err := s.node.Do(ctx, r, p)
