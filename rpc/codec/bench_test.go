@@ -132,6 +132,31 @@ func TestAllocations(t *testing.T) {
 	}); n > 0.5 && !raceEnabled {
 		t.Errorf("Append of a small struct: %v allocations", n)
 	}
+	body, err := c.Append(nil, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := new(benchMessage)
+	if n := testing.AllocsPerRun(200, func() {
+		*m = benchMessage{}
+		if err := c.Decode(body, m); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 2.5 && !raceEnabled {
+		t.Errorf("Decode of a string and a []byte: %v allocations", n)
+	}
+	var question any = struct{ cReturns }{}
+	if n := testing.AllocsPerRun(200, func() {
+		out, err := c.Append(buf, question)
+		if err != nil || len(out) != 1 {
+			t.Fatal(out, err)
+		}
+		if err := c.Decode(out, new(struct{ cReturns })); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 0.5 {
+		t.Errorf("a message without fields there and back: %v allocations", n)
+	}
 	var n int
 	if a := testing.AllocsPerRun(200, func() {
 		out, err := c.Append(buf, 300)

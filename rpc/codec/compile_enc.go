@@ -249,83 +249,6 @@ func (c *encodeCompiler) list(n *encodeNode, t reflect.Type) bool {
 	return true
 }
 
-// mapping compiles maps of plain strings to what the library is not needed for: it
-// gives it values that have no address, which it may refuse.
-func (c *encodeCompiler) mapping(n *encodeNode, t reflect.Type) bool {
-	elem := c.node(t.Elem())
-	if t.Key() != reflect.TypeFor[string]() || !elem.leavesNothing() {
-		return false
-	}
-	switch t.Elem() {
-	case reflect.TypeFor[string]():
-		n.fn = encodeMap[string](elem)
-	case reflect.TypeFor[bool]():
-		n.fn = encodeMap[bool](elem)
-	case reflect.TypeFor[int]():
-		n.fn = encodeMap[int](elem)
-	case reflect.TypeFor[int64]():
-		n.fn = encodeMap[int64](elem)
-	case reflect.TypeFor[float64]():
-		n.fn = encodeMap[float64](elem)
-	default:
-		n.fn = encodeAnyMap(t, elem)
-	}
-	return true
-}
-
-func encodeMap[V any](elem *encodeNode) encodeFunc {
-	return func(e *encoder, b []byte, p unsafe.Pointer) (_ []byte, err error) {
-		m := *(*map[string]V)(p)
-		if m == nil {
-			return append(b, 0xc0), nil
-		}
-		b = appendMapHead(b, len(m))
-		if err = e.enter(b); err != nil {
-			return b, err
-		}
-		v := new(V)
-		for key, value := range m {
-			*v = value
-			b = append(appendStringHead(b, len(key)), key...)
-			if b, err = elem.encode(e, b, unsafe.Pointer(v)); err == nil {
-				err = e.look(b)
-			}
-			if err != nil {
-				return b, err
-			}
-		}
-		e.leave()
-		return b, nil
-	}
-}
-
-func encodeAnyMap(t reflect.Type, elem *encodeNode) encodeFunc {
-	return func(e *encoder, b []byte, p unsafe.Pointer) (_ []byte, err error) {
-		m := valueAt(t, p)
-		if m.IsNil() {
-			return append(b, 0xc0), nil
-		}
-		b = appendMapHead(b, m.Len())
-		if err = e.enter(b); err != nil {
-			return b, err
-		}
-		v := reflect.New(t.Elem())
-		for i := m.MapRange(); i.Next(); {
-			key := i.Key().String()
-			v.Elem().SetIterValue(i)
-			b = append(appendStringHead(b, len(key)), key...)
-			if b, err = elem.encode(e, b, v.UnsafePointer()); err == nil {
-				err = e.look(b)
-			}
-			if err != nil {
-				return b, err
-			}
-		}
-		e.leave()
-		return b, nil
-	}
-}
-
 func appendArrayHead(b []byte, n int) []byte {
 	switch {
 	case n < 16:
@@ -400,7 +323,7 @@ func encodeTime(_ *encoder, b []byte, p unsafe.Pointer) ([]byte, error) {
 
 func encodeText(t reflect.Type) encodeFunc {
 	return func(_ *encoder, b []byte, p unsafe.Pointer) ([]byte, error) {
-		text, err := valueAt(t, p).Interface().(encoding.TextMarshaler).MarshalText()
+		text, err := reflect.NewAt(t, p).Interface().(encoding.TextMarshaler).MarshalText()
 		if err != nil {
 			return b, err
 		}

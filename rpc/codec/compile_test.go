@@ -438,6 +438,97 @@ func TestCompiled(t *testing.T) {
 	}
 }
 
+// TestCompiledLimits compares what is refused for the limits.
+func TestCompiledLimits(t *testing.T) {
+	for _, lim := range []Limits{{Depth: 2}, {Depth: 3, Elements: 40}, {Elements: 12}, {Bytes: 700}, {Bytes: 20000, Elements: 100}} {
+		ours, lib := Msgpack(lim), plain(lim)
+		for _, typ := range compiledTypes() {
+			for seed := range uint64(100) {
+				v := random(typ, seed).Interface()
+				_, err := ours.Append(nil, v)
+				_, wantErr := lib.Append(nil, v)
+				other := errors.Is(wantErr, ErrUnsupported) // of two reasons either will do
+				if (err == nil) != (wantErr == nil) || !other && errors.Is(err, ErrLimit) != errors.Is(wantErr, ErrLimit) {
+					t.Fatalf("%+v, %s (%d): %v, the library: %v", lim, typ, seed, err, wantErr)
+				}
+				if body, err := plain(Limits{}).Append(nil, v); err == nil {
+					decodeBoth(t, ours, lib, body, typ, 0)
+				}
+			}
+		}
+	}
+}
+
+// TestCompiledCycles encodes values that contain themselves, by ways that are compiled.
+func TestCompiledCycles(t *testing.T) {
+	p := new(cPointers)
+	p.E = p
+	q := &cPointers{H: map[string]cPointers{}}
+	q.H["q"] = *q
+	s := make([]cPointers, 1)
+	s[0].G = s
+	for _, v := range []any{p, *p, q, s} {
+		if _, err := Msgpack(Limits{}).Append(nil, v); !errors.Is(err, ErrLimit) {
+			t.Errorf("%T: %v", v, err)
+		}
+	}
+}
+
+// TestCompiledPanics: methods of a value inside may panic, and the codec goes on.
+func TestCompiledPanics(t *testing.T) {
+	c := Msgpack(Limits{})
+	v := struct {
+		A int
+		T cPanics
+	}{T: cPanics{on: true}}
+	if got, err := c.Append([]byte("dst"), v); !errors.Is(err, ErrUnsupported) || string(got) != "dst" {
+		t.Errorf("Append: %q, %v", got, err)
+	}
+	v.T.on = false
+	body, err := c.Append(nil, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Decode(body, &v); !errors.Is(err, ErrMalformed) {
+		t.Errorf("Decode: %v", err)
+	}
+}
+
+// cPanics is a text that panics: when it is encoded, if it is on, and when decoded.
+type cPanics struct{ on bool }
+
+func (c cPanics) MarshalText() ([]byte, error) {
+	if c.on {
+		panic("no")
+	}
+	return []byte("off"), nil
+}
+func (*cPanics) UnmarshalText([]byte) error { panic("no") }
+
+// TestCompiledUnknownFields decodes what a newer version of a type has sent.
+func TestCompiledUnknownFields(t *testing.T) {
+	type newer struct {
+		New1 map[string][]any
+		cBase
+		New2 time.Time
+		New3 string
+	}
+	body, err := Msgpack(Limits{}).Append(nil, newer{map[string][]any{"a": {1, "b", nil}}, cBase{7, "k"}, time.Now(), strings.Repeat("x", 300)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got cBase
+	if err := Msgpack(Limits{}).Decode(body, &got); err != nil || got != (cBase{7, "k"}) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	room := append(body, "\xa4Kind\xa1z"...) // behind the body: not to be read
+	for n := range len(body) {
+		if err := Msgpack(Limits{}).Decode(room[:n], &got); !errors.Is(err, ErrMalformed) {
+			t.Errorf("cut to %d: %v", n, err)
+		}
+	}
+}
+
 // TestCompiledIsUsed: the comparison above proves nothing of what falls back.
 func TestCompiledIsUsed(t *testing.T) {
 	c := Msgpack(Limits{}).(*msgpackCodec)

@@ -214,7 +214,7 @@ func (c *msgpackCodec) Decode(body []byte, v any) error {
 	if d == nil {
 		d = &decoder{dec: msgpack.NewDecoder(nil)}
 	}
-	if at != nil && p.dec.flat != nil {
+	if at != nil && p.dec.flat != nil && len(body) <= keepBody { // what it allocates may be for nothing
 		d.in.b = body[:len(body):len(body)]
 		ok := p.dec.flat.decodeFlat(d, at, p, c.lim)
 		d.in.b = nil

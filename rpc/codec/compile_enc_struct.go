@@ -2,6 +2,7 @@ package codec
 
 import (
 	"bytes"
+	"math/bits"
 	"reflect"
 	"time"
 	"unsafe"
@@ -20,7 +21,7 @@ type emptyFunc func(p unsafe.Pointer) bool
 
 func (c *encodeCompiler) structure(n *encodeNode, t reflect.Type) bool {
 	l, ok := c.layoutOf(t)
-	if !ok {
+	if !ok || l.omits && len(l.fields) > maxOmitting {
 		return false
 	}
 	fields := make([]encodeField, len(l.fields))
@@ -63,8 +64,14 @@ func (c *encodeCompiler) structure(n *encodeNode, t reflect.Type) bool {
 
 // encodeSimple encodes structs whose fields are all there, at fixed places.
 func encodeSimple(head []byte, fields []encodeField) encodeFunc {
+	if len(fields) > 0 { // the head and the first key are appended at once
+		fields[0].key = append(head, fields[0].key...)
+		head = nil
+	}
 	return func(e *encoder, b []byte, p unsafe.Pointer) (_ []byte, err error) {
-		b = append(b, head...)
+		if head != nil {
+			b = append(b, head...)
+		}
 		if err = e.enter(b); err != nil {
 			return b, err
 		}
@@ -103,24 +110,25 @@ func encodeAll(head []byte, fields []encodeField) encodeFunc {
 	}
 }
 
-// encodeOmitting encodes the fields that are not omitted.
+// maxOmitting is how many fields a struct that omits some may have to be compiled.
+const maxOmitting = 64
+
+// encodeOmitting encodes the fields that are not omitted. It asks each field once: what
+// the answer depends on may change.
 func encodeOmitting(fields []encodeField) encodeFunc {
 	return func(e *encoder, b []byte, p unsafe.Pointer) (_ []byte, err error) {
-		n := 0
+		var there uint64
 		for i := range fields {
 			if !fields[i].omitted(p) {
-				n++
+				there |= 1 << i
 			}
 		}
-		b = appendMapHead(b, n)
+		b = appendMapHead(b, bits.OnesCount64(there))
 		if err = e.enter(b); err != nil {
 			return b, err
 		}
-		for i := range fields {
-			f := &fields[i]
-			if f.omitted(p) {
-				continue
-			}
+		for ; there != 0; there &= there - 1 {
+			f := &fields[bits.TrailingZeros64(there)]
 			b = append(b, f.key...)
 			if b, err = f.encode(e, b, f.at(p)); err != nil {
 				return b, err
@@ -148,9 +156,12 @@ func (c *encodeCompiler) emptyOf(t reflect.Type) (empty emptyFunc, ok bool) {
 	case c.isKnown(t):
 		return func(p unsafe.Pointer) bool { return (*time.Time)(p).IsZero() }, true
 	case t.Implements(reflect.TypeFor[zeroer]()):
+		if !nilable(k) {
+			return func(p unsafe.Pointer) bool { return reflect.NewAt(t, p).Interface().(zeroer).IsZero() }, true
+		}
 		return func(p unsafe.Pointer) bool {
 			v := valueAt(t, p)
-			return nilable(k) && v.IsNil() || v.Interface().(zeroer).IsZero()
+			return v.IsNil() || v.Interface().(zeroer).IsZero()
 		}, true
 	}
 	switch k {
@@ -190,7 +201,7 @@ func (c *encodeCompiler) emptyStruct(t reflect.Type) (empty emptyFunc, ok bool) 
 }
 
 // agrees compares the encodings of a zero value: a program may have registered functions
-// for t with the library, which says so nowhere else.
+// for t with the library, which says so nowhere else. Methods of t are called for it.
 func (c *encodeCompiler) agrees(n *encodeNode, t reflect.Type) bool {
 	if t.PkgPath() == "" && t.Kind() != reflect.Struct {
 		return true // it has no name to be registered by
