@@ -17,7 +17,7 @@ type retries struct {
 	unsure bool       // one of them may have run
 	timer  *time.Timer
 	leave  context.CancelFunc // ends the latest attempt's wait for room
-	gaveUp *Error // the caller does not want it any more; what it gets, if it has not left
+	gaveUp *Error             // the caller does not want it any more; what it gets, if it has not left
 }
 
 // fail ends an attempt without its outcome: with another one, where the policy of the

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -595,4 +596,55 @@ func TestLinksThatDieAtOnce(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A server that had no room for a session is asked again when there may be.
+func TestSessionsFull(t *testing.T) {
+	for _, roads := range [][]string{direct, bus, twoRoads} {
+		t.Run(fmt.Sprint(roads), func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				r.start("b", "b1", roads, func(c *Config) { c.MaxSessions, c.SessionLease = 1, 10*time.Second })
+				first := r.start("first", "f1", roads)
+				first.echoes("b", "x")
+				a := r.start("a", "a1", roads)
+				f, _ := a.send(request("b", "too early", time.Second))
+				if _, err := f.Await(t.Context()); Ran(err) != NotRun {
+					t.Errorf("a request without a session: %v, ran: %v", err, Ran(err))
+				}
+				first.Close()
+				a.echoes("b", "waits for the other's lease to end")
+			})
+		})
+	}
+}
+
+// Senders that a full link holds up wait, and do not wake each other all the time.
+func TestTellsAtAFullLink(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a, b := r.start("a", "a1", direct), r.start("b", "b1", direct)
+		a.echoes("b", "warm up")
+		r.net.Hold("direct", "a", "b")
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		var owned sync.WaitGroup
+		body := strings.Repeat("x", 64<<10)
+		var sent atomic.Int64
+		for range 3 {
+			owned.Go(func() {
+				for {
+					if err := a.Tell(ctx, request("b", body, patience)); err != nil {
+						wantErr(t, "a message for which there is no room", err, Expired, NotRun)
+						return
+					}
+					sent.Add(1)
+				}
+			})
+		}
+		owned.Wait()
+		r.net.Heal("direct", "a", "b")
+		synctest.Wait()
+		if told := int64(len(b.told())); told != sent.Load() || told < 10 {
+			t.Errorf("%d messages came, %d were sent", told, sent.Load())
+		}
+	})
 }

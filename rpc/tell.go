@@ -36,10 +36,10 @@ func (n *Node) Tell(ctx context.Context, r Request) error {
 			if err == nil {
 				p.told(credit, r.Target)
 			}
-			if credit.waiting > 0 {
-				credit.pass()
-			}
 			if !errors.Is(err, transport.ErrFull) && !errors.Is(err, transport.ErrClosed) {
+				if credit.waiting > 0 {
+					credit.pass()
+				}
 				return err
 			}
 		case p.current == nil && p.downSince >= since:
