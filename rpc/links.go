@@ -208,6 +208,9 @@ func (p *peer) connected(c *conn) {
 // open asks for this node's session on c. While a new session is being opened
 // somewhere, other links wait to join it. p.mu is held.
 func (p *peer) open(c *conn) {
+	if c.refused() && p.node.now()-c.askedAt >= openRetry {
+		c.asked, c.denied = false, nil
+	}
 	if c.asked || p.closed || !p.node.cfg.Roads.takes(c.direct()) {
 		return
 	}
@@ -229,6 +232,10 @@ func (p *peer) open(c *conn) {
 	c.asked, c.grant = true, p.grant
 	p.ask(c)
 }
+
+// refused reports whether a server had no room for this node's session: it may have it
+// later. p.mu is held.
+func (c *conn) refused() bool { return c.denied != nil && c.denied.Code == Overloaded }
 
 // ask sends the open. Each has a number that its answer repeats, so that both ends
 // agree which session a direct link implies: the one of the last open. p.mu is held.
@@ -264,6 +271,7 @@ func (p *peer) opened(c *conn, e *transport.Envelope) {
 			p.opening = nil
 		}
 		c.denied = c.errorOf(e)
+		p.arm(p.node.now() + openRetry) // if it was for want of room
 		p.node.event(Event{Type: JoinDenied, Peer: p.name, Road: c.link.Road(), Err: c.denied})
 		p.hopeless()
 	case code == 0 && p.opening == c:
@@ -302,7 +310,7 @@ func (p *peer) lose(why string) {
 	p.leaving = false // the node may be another one now
 	p.wakeTells()
 	for _, c := range p.conns {
-		c.asked, c.ready, c.grant = false, false, transport.Grant{}
+		c.asked, c.ready, c.grant, c.denied = false, false, transport.Grant{}, nil
 	}
 	for c := range old.all() {
 		if c.verdict() == NotRun {
@@ -395,6 +403,12 @@ func (p *peer) change(best *conn) {
 // p.mu is held.
 func (p *peer) overdue(now time.Duration) {
 	for _, c := range p.conns {
+		if c.refused() && (p.win.count > 0 || p.tellers > 0) {
+			if p.open(c); c.refused() {
+				p.arm(c.askedAt + openRetry)
+			}
+			continue
+		}
 		if !c.asked || c.ready || c.denied != nil || c.direct() {
 			continue
 		}
