@@ -15,6 +15,7 @@ var faultNames = []string{
 	"cut", "cut one way", "isolate", // partitions
 	"hold", "hold one way", "suspend", // late flushes
 	"reset", "disturb",
+	"stall", "flap", // a node does not read; the registry forgets one for a while
 	"kill", "power off", "usurp", "deploy", "leave", // ends of nodes
 }
 
@@ -66,6 +67,12 @@ func (w *world) fault(r *rand.Rand, name string) {
 		w.net.Reset(road, a.name, b.name)
 	case "disturb":
 		w.net.Disturb(road, a.name)
+	case "stall":
+		if l := a.live(); l != nil {
+			l.stall(min(long, time.Until(w.truth.start.Add(w.plan.Length))))
+		}
+	case "flap":
+		w.flap(a, long)
 	default:
 		w.endNode(r, a, name)
 	}
@@ -100,6 +107,21 @@ func (w *world) after(d time.Duration, fn func()) {
 	w.spells.Go(func() {
 		time.Sleep(min(d, time.Until(w.truth.start.Add(w.plan.Length))))
 		fn()
+	})
+}
+
+// flap has the registry forget a node that lives, for a while.
+func (w *world) flap(n *node, long time.Duration) {
+	l := n.live()
+	record, err := w.reg.Lookup(context.Background(), n.name)
+	if l == nil || err != nil || record.Epoch != l.sys.Epoch() {
+		return
+	}
+	w.evict(n, l)
+	w.after(long, func() {
+		if n.live() == l {
+			_ = w.reg.Register(context.Background(), record)
+		}
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/tandem-go/tandem/transport"
 )
@@ -17,6 +18,7 @@ type gate struct {
 
 	mu    sync.Mutex // guards what follows
 	shut  bool
+	until time.Time // nothing is read before
 	links []transport.Link
 }
 
@@ -40,6 +42,19 @@ func (g *gate) through(open func(transport.Link) transport.Receiver) func(transp
 		g.mu.Unlock()
 		return &gatedReceiver{open(&gatedLink{l, g}), g, l}
 	}
+}
+
+// stall has the links' readers wait.
+func (g *gate) stall(d time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.until = time.Now().Add(d)
+}
+
+func (g *gate) stalled() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return time.Until(g.until)
 }
 
 func (g *gate) isShut() bool {
@@ -87,6 +102,9 @@ type gatedReceiver struct {
 }
 
 func (r *gatedReceiver) Receive(e *transport.Envelope) {
+	if d := r.g.stalled(); d > 0 {
+		time.Sleep(d)
+	}
 	if r.g.isShut() {
 		return
 	}

@@ -24,6 +24,8 @@ type plan struct {
 	Base                map[string]memnet.Faults // of each road, all the time
 	Idle                bool                     // callers may pause for longer than a lease
 	Retry               rpc.Retry
+	Strangers           bool // nobody can show on the bus who he is on a direct link
+	MaxSessions         int
 }
 
 // pick returns one of its arguments.
@@ -70,7 +72,10 @@ func newPlan(r *rand.Rand) plan {
 			p.Faults = append(p.Faults, f)
 		}
 	}
-	p.Retry.Attempts = pick(r, 0, 1)
+	p.Retry.Attempts, p.Strangers = pick(r, 0, 1), chance(r, 0.1)
+	if chance(r, 0.1) {
+		p.MaxSessions = p.Nodes + 1
+	}
 	return p
 }
 

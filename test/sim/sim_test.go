@@ -79,15 +79,18 @@ func run(t *testing.T, seed uint64, c cheat, silent bool) (res result) {
 
 // alive checks that every node answers every other soon after the last fault.
 func (w *world) alive() time.Duration {
-	calm := time.Now()
+	calm, limit := time.Now(), calmLimit
+	if w.plan.MaxSessions > 0 { // those of the dead take up room until their lease has ended
+		limit += w.plan.Lease
+	}
 	var owned sync.WaitGroup
 	for _, a := range w.nodes {
 		for _, b := range w.nodes {
 			owned.Go(func() {
 				var err error
-				for time.Since(calm) < calmLimit {
+				for time.Since(calm) < limit {
 					var n int
-					ctx, cancel := context.WithTimeout(context.Background(), calmLimit-time.Since(calm))
+					ctx, cancel := context.WithTimeout(context.Background(), limit-time.Since(calm))
 					n, err = actor.Call(ctx, a.live().sys.Ref("probe@"+b.name), Ping{N: 7})
 					cancel()
 					if err == nil && n == 7 {
@@ -95,7 +98,7 @@ func (w *world) alive() time.Duration {
 					}
 					time.Sleep(100 * time.Millisecond)
 				}
-				w.truth.bad("%s does not answer %s %v after the last fault: %v", b.name, a.name, calmLimit, err)
+				w.truth.bad("%s does not answer %s %v after the last fault: %v", b.name, a.name, limit, err)
 			})
 		}
 	}

@@ -81,8 +81,11 @@ func (w *world) start(n *node) {
 	n.mu.Unlock()
 	cfg := actor.Config{Name: n.name, Registry: w.reg, Logger: quiet, Roads: w.plan.policy(n.name), Linger: time.Second, Retry: w.plan.Retry, Tune: func(c *rpc.Config) {
 		c.SessionLease = w.plan.Lease
-		c.Window, c.Keep, c.TableBytes = w.plan.Window, w.plan.Keep, w.plan.TableBytes
+		c.Window, c.Keep, c.TableBytes, c.MaxSessions = w.plan.Window, w.plan.Keep, w.plan.TableBytes, w.plan.MaxSessions
 	}}
+	if w.plan.Strangers {
+		cfg.Principals = func(road, _ string) string { return road }
+	}
 	for _, road := range w.plan.Roads {
 		g := &gate{Transport: w.net.Transport(road, road == "direct")}
 		if w.cheat.wire != nil {
@@ -142,6 +145,12 @@ func (l *life) cutOff(lastWord bool) {
 	}
 }
 
+func (l *life) stall(d time.Duration) {
+	for _, g := range l.gates {
+		g.stall(d)
+	}
+}
+
 // evict takes a dead start out of the registry.
 func (w *world) evict(n *node, l *life) {
 	if err := w.reg.Evict(context.Background(), n.name, l.sys.Epoch()); err != nil {
@@ -170,8 +179,9 @@ func (w *world) end() {
 	owned.Wait()
 }
 
-// mayDrop reports whether what a mailbox had taken in may still be dropped from it: by
-// its policy, or because its node was shut down and ran out of time.
+// mayDrop reports whether a message that its sender was told to be in the mailbox may
+// yet be dropped: by the mailbox's policy, or because its node was shut down and ran out
+// of time.
 func (w *world) mayDrop(o *op) bool {
 	for _, n := range w.nodes {
 		for _, l := range n.past {
@@ -180,7 +190,7 @@ func (w *world) mayDrop(o *op) bool {
 			}
 		}
 	}
-	return strings.HasPrefix(o.to, "fresh@")
+	return strings.HasPrefix(o.to, "fresh@") || o.local && strings.HasPrefix(o.to, "stale@")
 }
 
 // cheat is a deliberate break of a promise, to prove that the checks find it.
