@@ -80,8 +80,8 @@ func run(t *testing.T, seed uint64, c cheat, silent bool) (res result) {
 // alive checks that every node answers every other soon after the last fault.
 func (w *world) alive() time.Duration {
 	calm, limit := time.Now(), calmLimit
-	if w.plan.MaxSessions > 0 { // those of the dead take up room until their lease has ended
-		limit += w.plan.Lease
+	if w.plan.MaxSessions > 0 { // those of the dead take up room until their lease and what runs for them have ended
+		limit += w.plan.Lease + 90*time.Second
 	}
 	var owned sync.WaitGroup
 	for _, a := range w.nodes {
