@@ -35,7 +35,7 @@ type item struct {
 // accepted takes note of a put that succeeded.
 func (c *cell) accepted(p mailbox.Put[item]) {
 	if p.HasDropped {
-		c.self.sys.handBack(c.self.addr, p.Dropped, rpc.Errorf(rpc.Overloaded, rpc.NotRun, "dropped from a full mailbox"))
+		c.self.sys.handBack(c.self.addr, p.Dropped, errDropped)
 	}
 	if p.Wake {
 		c.self.sys.busy.Add(1)
@@ -45,6 +45,7 @@ func (c *cell) accepted(p mailbox.Put[item]) {
 
 var (
 	errStopped = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the actor stopped before the message's turn")
+	errDropped = rpc.Errorf(rpc.Overloaded, rpc.NotRun, "dropped at a full mailbox")
 	errGone    = rpc.Errorf(rpc.NotFound, rpc.NotRun, "the actor has stopped")
 )
 

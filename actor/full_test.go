@@ -191,3 +191,20 @@ func TestCycleOfFullMailboxesEnds(t *testing.T) {
 		}
 	})
 }
+
+// With Acked, nil means that the message is in the mailbox, on this node as on another.
+func TestAckedOnThisNode(t *testing.T) {
+	sys := newSystem(t, actor.Config{Logger: quiet})
+	ref := spawn(t, sys, "x", PuppetKind, small(1, mailbox.DropNewest))
+	unplug := plug(t, ref)
+	nothing := note(func(*actor.Context) {})
+	if err := actor.Tell(t.Context(), ref, nothing, rpc.Acked()); err != nil {
+		t.Error(err)
+	}
+	wantErr(t, "to a full mailbox", actor.Tell(t.Context(), ref, nothing, rpc.Acked()), rpc.Overloaded, rpc.NotRun)
+	unplug()
+	sys.Stop(ref)
+	wantErr(t, "to an actor that has stopped", actor.Tell(t.Context(), ref, nothing, rpc.Acked()), rpc.NotFound, rpc.NotRun)
+	wantErr(t, "to nobody", actor.Tell(t.Context(), sys.Ref("nobody@"+sys.Name()), nothing, rpc.Acked()), rpc.NotFound, rpc.NotRun)
+	wantErr(t, "to a service without instances", actor.Tell(t.Context(), sys.Service("none"), nothing, rpc.Acked()), rpc.NotFound, rpc.NotRun)
+}

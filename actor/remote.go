@@ -116,14 +116,21 @@ const maxSpareBody = 64 << 10 // bytes of the largest one to keep
 func (s *System) tell(ctx context.Context, from *Context, to *target, m any, typ reflect.Type, opts []rpc.Option) error {
 	t, err := s.instance(to)
 	if err != nil {
+		if isAcked(opts) {
+			return err
+		}
 		s.deadLetter(DeadLetter{To: t.addr.String(), Type: typ.String(), Reason: err})
 		return nil
 	}
 	if c := t.cell.Load(); c != nil { // an instance of a service
-		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from, opts)})
+		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from, opts)}, isAcked(opts))
 	}
 	if t.addr.node == s.cfg.Name {
-		s.handBack(t.addr, item{msg: m, meta: metaOf(ctx, from, opts)}, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr))
+		none := rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr)
+		if isAcked(opts) {
+			return none
+		}
+		s.handBack(t.addr, item{msg: m, meta: metaOf(ctx, from, opts)}, none)
 		return nil
 	}
 	buf := bodies.Get().(*[]byte)
@@ -216,7 +223,7 @@ func (s *System) deliver(in *rpc.Inbound, asked bool) *rpc.Error {
 	}
 	switch {
 	case in.Acked && p.HasDropped && p.Dropped.msg == it.msg:
-		in.Refuse(rpc.Errorf(rpc.Overloaded, rpc.NotRun, "dropped at a full mailbox"))
+		in.Refuse(errDropped)
 	case in.Acked:
 		in.Reply(0, 0, nil)
 	}

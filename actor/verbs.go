@@ -13,8 +13,8 @@ import (
 
 // Tell sends a one-way message. nil means, on this node, that it is in the actor's
 // mailbox, and for another node that it was handed to a link; with rpc.Acked it is
-// in the mailbox there as well. A message for an actor that does not exist becomes a
-// dead letter, not an error.
+// in the mailbox there as well, and stays there but for the policy DropOldest. A message
+// for an actor that does not exist becomes a dead letter, and with rpc.Acked an error.
 //
 // A full mailbox blocks until ctx ends (or as its policy says); inside a handler for
 // Config.SendWait at most, and not at all if it is the handler's own.
@@ -24,8 +24,8 @@ func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 	if err != nil {
 		return err
 	}
-	if c := t.cell.Load(); c != nil { // Acked adds nothing here: put returns once it is in the mailbox
-		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from, opts)})
+	if c := t.cell.Load(); c != nil {
+		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from, opts)}, isAcked(opts))
 	}
 	return t.sys.tell(ctx, from, t, m, reflect.TypeFor[M](), opts)
 }
@@ -86,7 +86,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 	if c := t.cell.Load(); c != nil {
 		a := &ask[R]{deadline: t.sys.deadline(ctx)}
 		a.watch(ctx)
-		if err := c.put(ctx, from, item{msg: m, req: a, meta: metaOf(ctx, from, opts)}); err != nil {
+		if err := c.put(ctx, from, item{msg: m, req: a, meta: metaOf(ctx, from, opts)}, false); err != nil {
 			a.end(none, err)
 		}
 		return a.promise.Future()
@@ -120,7 +120,7 @@ func callLocal[M Question[R], R any](ctx context.Context, from *Context, c *cell
 		timeout.Reset(c.self.sys.cfg.Timeout)
 		expired = timeout.C
 	}
-	if err := c.put(ctx, from, item{msg: m, req: a, meta: metaOf(ctx, from, opts)}); err != nil {
+	if err := c.put(ctx, from, item{msg: m, req: a, meta: metaOf(ctx, from, opts)}, false); err != nil {
 		var none R
 		return none, err
 	}
@@ -175,7 +175,9 @@ func (s *System) deadline(ctx context.Context) time.Time {
 
 // put puts a message into the actor's mailbox. A message that is told to an actor
 // which has stopped meanwhile becomes a dead letter.
-func (c *cell) put(ctx context.Context, from *Context, it item) error {
+//
+// acked is Acked of a one-way message: what does not get into the mailbox is an error.
+func (c *cell) put(ctx context.Context, from *Context, it item, acked bool) error {
 	sys := c.self.sys
 	if from == nil && sys.draining.Load() {
 		return errShutdown
@@ -188,15 +190,21 @@ func (c *cell) put(ctx context.Context, from *Context, it item) error {
 		if p.Wake || p.HasDropped {
 			c.accepted(p)
 		}
+		if acked && p.HasDropped && c.box.DropsNewest() {
+			return errDropped
+		}
 		return nil
 	}
 	e := putError(err)
-	if it.req == nil && e == errGone {
+	if it.req == nil && e == errGone && !acked {
 		sys.handBack(c.self.addr, it, e)
 		return nil
 	}
 	return e
 }
+
+// isAcked reports whether opts ask for an acked one-way message.
+func isAcked(opts []rpc.Option) bool { return len(opts) > 0 && rpc.Apply(opts).Acked }
 
 // wait is put into a full mailbox: bounded even where ctx is not.
 func (c *cell) wait(ctx context.Context, from *Context, it item) (mailbox.Put[item], error) {

@@ -272,3 +272,6 @@ func (b *Box[T]) Len() int {
 
 // Blocks reports whether a put into the full box waits for room.
 func (b *Box[T]) Blocks() bool { return b.config.Policy == Block }
+
+// DropsNewest reports whether a put into the full box drops the message itself.
+func (b *Box[T]) DropsNewest() bool { return b.config.Policy == DropNewest }
