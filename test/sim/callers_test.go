@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
@@ -146,7 +145,7 @@ func (c *caller) within(cancels bool) (context.Context, context.CancelFunc, time
 // next makes the operation that comes next in this caller's stream.
 func (c *caller) next(k kind, id uint64, to string, due time.Duration) *op {
 	c.n++
-	o := &op{id: id, kind: k, to: to, stream: c.stream, n: c.n, local: strings.HasSuffix(to, "@"+c.home.name), due: due}
+	o := &op{id: id, kind: k, to: to, stream: c.stream, n: c.n, due: due}
 	c.w.truth.begin(o)
 	return o
 }

@@ -28,7 +28,6 @@ type op struct {
 	to     string // receiver, an actor's address
 	stream string // who sent it: operations of one stream are sent one after the other
 	n      int    // its place in the stream
-	local  bool   // the receiver lives on the sender's node
 
 	begun, due, ended time.Duration // virtual time; due: when it must have ended
 	over              bool

@@ -190,7 +190,7 @@ func (w *world) mayDrop(o *op) bool {
 			}
 		}
 	}
-	return strings.HasPrefix(o.to, "fresh@") || o.local && strings.HasPrefix(o.to, "stale@")
+	return strings.HasPrefix(o.to, "fresh@")
 }
 
 // cheat is a deliberate break of a promise, to prove that the checks find it.
