@@ -208,7 +208,11 @@ func (p *peer) connected(c *conn) {
 // open asks for this node's session on c. While a new session is being opened
 // somewhere, other links wait to join it. p.mu is held.
 func (p *peer) open(c *conn) {
-	if c.refused() && p.node.now()-c.askedAt >= openRetry {
+	if c.refused() {
+		if due := c.askedAt + openRetry; p.node.now() < due {
+			p.arm(due)
+			return
+		}
 		c.asked, c.denied = false, nil
 	}
 	if c.asked || p.closed || !p.node.cfg.Roads.takes(c.direct()) {
@@ -404,9 +408,7 @@ func (p *peer) change(best *conn) {
 func (p *peer) overdue(now time.Duration) {
 	for _, c := range p.conns {
 		if c.refused() && (p.win.count > 0 || p.tellers > 0) {
-			if p.open(c); c.refused() {
-				p.arm(c.askedAt + openRetry)
-			}
+			p.open(c)
 			continue
 		}
 		if !c.asked || c.ready || c.denied != nil || c.direct() {

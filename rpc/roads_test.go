@@ -612,6 +612,10 @@ func TestSessionsFull(t *testing.T) {
 					t.Errorf("a request without a session: %v, ran: %v", err, Ran(err))
 				}
 				first.Close()
+				for range 5 { // the next begins when this one has just ended, between two opens
+					f, _ := a.send(request("b", "still too early", 700*time.Millisecond))
+					_, _ = f.Await(t.Context())
+				}
 				a.echoes("b", "waits for the other's lease to end")
 			})
 		})
