@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tandem-go/tandem/transport"
@@ -16,8 +15,8 @@ const (
 	dialTimeout = 5 * time.Second       // bounds one attempt to open a link
 	minRedial   = 20 * time.Millisecond // between two attempts, however much they are wanted
 	openRetry   = 500 * time.Millisecond
-	fenceWait   = time.Second // a fence that takes longer was lost
-	maxPast     = 8           // earlier starts of a peer to remember, for a registry that lags behind
+	fenceRetry  = 500 * time.Millisecond // a fence that takes longer may have been lost
+	maxPast     = 8                      // earlier starts of a peer to remember, for a registry that lags behind
 )
 
 // dialer is the state of opening links on one road to a peer. Its goroutine runs
@@ -385,10 +384,17 @@ func (p *peer) choose() {
 		p.change(best)
 	case best.direct() && !p.current.direct():
 		p.fences++
-		p.next, p.fence, p.fencedAt = best, fenceBit|p.fences, p.node.now()
-		p.arm(p.fencedAt + fenceWait)
-		p.current.send(&transport.Envelope{Verb: transport.VerbPing, Seq: p.fence})
+		p.next, p.fence = best, fenceBit|p.fences
+		p.putFence()
 	}
+}
+
+// putFence sends the ping of a fence, again if need be: a bus may lose it. What is new
+// waits until it is answered, or the old link dies. p.mu is held.
+func (p *peer) putFence() {
+	p.fencedAt = p.node.now()
+	p.arm(p.fencedAt + fenceRetry)
+	p.current.send(&transport.Envelope{Verb: transport.VerbPing, Seq: p.fence})
 }
 
 // fenceBit sets the stamps of fences apart from those of heartbeats.
@@ -421,10 +427,10 @@ func (p *peer) overdue(now time.Duration) {
 		}
 	}
 	if p.next != nil {
-		if now-p.fencedAt >= fenceWait {
-			p.change(p.next)
+		if now-p.fencedAt >= fenceRetry {
+			p.putFence()
 		} else {
-			p.arm(p.fencedAt + fenceWait)
+			p.arm(p.fencedAt + fenceRetry)
 		}
 	}
 	if p.patience != 0 {
@@ -481,14 +487,4 @@ func (p *peer) farewell() {
 	defer p.mu.Unlock()
 	p.leaving = true
 	p.sendAck()
-}
-
-// Peers returns the names of the nodes that there are links to, sorted.
-func (n *Node) Peers() []string {
-	var names []string
-	for _, c := range n.liveConns() {
-		names = append(names, c.id.Node)
-	}
-	slices.SortFunc(names, strings.Compare)
-	return slices.Compact(names)
 }

@@ -32,9 +32,6 @@ func TestRequestReply(t *testing.T) {
 		if s := b.Stats(); s.Records != 0 || s.KeptBytes != 0 {
 			t.Errorf("%d records and %d bytes are kept after the acks", s.Records, s.KeptBytes)
 		}
-		if got := a.Peers(); !slices.Equal(got, []string{"b"}) {
-			t.Errorf("peers: %v", got)
-		}
 	})
 }
 

@@ -652,3 +652,43 @@ func TestTellsAtAFullLink(t *testing.T) {
 		}
 	})
 }
+
+// A change to a better road waits for what is still on a slow one, however long that
+// takes: the first ping of the fence being lost changes nothing.
+func TestFenceOnASlowBus(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		var mu sync.Mutex // guards order
+		var order []string
+		a := r.start("a", "a1", twoRoads)
+		r.start("b", "b1", twoRoads, func(c *Config) {
+			c.Handler = inOrder{func(in *Inbound) {
+				in.Start()
+				body := in.TakeBody()
+				mu.Lock()
+				order = append(order, string(body))
+				mu.Unlock()
+				in.Reply(1, 1, body)
+			}}
+		})
+		a.echoes("b", "warm up")
+		time.Sleep(time.Second)
+		r.net.SetFaults("bus", "", "", memnet.Faults{MinDelay: 2600 * time.Millisecond, MaxDelay: 2600 * time.Millisecond})
+		r.net.Reset("direct", "a", "b") // the bus takes over, and TCP comes back at once
+		var all []*Future[string]
+		for _, body := range numbers(50) {
+			f, _ := a.send(request("b", body, patience))
+			all = append(all, f)
+			time.Sleep(100 * time.Millisecond)
+		}
+		for _, f := range all {
+			if _, err := f.Await(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if want := append([]string{"warm up"}, numbers(50)...); !slices.Equal(order, want) {
+			t.Errorf("order: %v", order)
+		}
+	})
+}
