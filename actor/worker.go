@@ -23,6 +23,8 @@ const (
 
 // workers starts and keeps workers.
 type workers struct {
+	ended sync.WaitGroup // those that close has ended
+
 	mu     sync.Mutex // guards what follows
 	idle   []*worker  // the latest to wait is the first to run: its stack is warm
 	closed bool
@@ -52,6 +54,7 @@ func (w *worker) loop(p *workers, c *cell) {
 		}
 		c = <-w.next
 	}
+	p.ended.Done()
 }
 
 // resume goes on with a batch whose goroutine a handler has ended.
@@ -74,15 +77,18 @@ func (p *workers) wait(w *worker) bool {
 	return true
 }
 
-// close ends the workers that wait; those that run end when they are through.
+// close ends the workers that wait, and waits until they have; those that run end when
+// their handlers do, which nobody can force.
 func (p *workers) close() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closed = true
-	for _, w := range p.idle {
+	idle := p.idle
+	p.closed, p.idle = true, nil
+	p.ended.Add(len(idle))
+	p.mu.Unlock()
+	for _, w := range idle {
 		w.next <- nil
 	}
-	p.idle = nil
+	p.ended.Wait()
 }
 
 // context returns a context for one message.
