@@ -1,112 +1,38 @@
 package dedup
 
-import "iter"
+import (
+	"context"
+	"errors"
+	"iter"
+)
 
-// firstRing is how long a ring is at first.
-const firstRing = 64
+// ErrFenced is wrapped by a Log's errors once a later Take has succeeded: another
+// start of the node is its owner now. Nothing was stored.
+var ErrFenced = errors.New("dedup: another start of this node has taken its records over")
 
-// record is what the table keeps for one request.
-type record[V any] struct {
-	seq         uint64 // 0: an empty slot
-	fingerprint uint64
-	state       State
-	givenUp     bool // acked while running: Decide frees it
-	value       V
+// Store keeps what must outlive a server's process: which requests began, and the
+// outcomes of those that are done. It may be used concurrently.
+type Store interface {
+	// Take makes one start of a node, named by its epoch, the owner of the node's
+	// records, and calls load with each change that is kept, in the order of Append.
+	// From when it returns, no Append of an earlier owner can succeed, and none that
+	// has succeeded was missed by load.
+	Take(ctx context.Context, node, epoch string, load func(Change)) (Log, error)
 }
 
-// store holds the records: recent ones in a ring by seq, without hashing, and
-// the few that are in the way of younger ones in a map beside it. A request that
-// takes long while its session goes on moves there once, and costs the others
-// nothing.
-type store[V any] struct {
-	ring    []record[V] // a power of two long, or nil; the record of seq is at seq & (len-1)
-	side    map[uint64]*record[V]
-	count   int // records in both
-	maxRing int
+// Log appends to the records of one node. Its methods are called one at a time.
+type Log interface {
+	// Append stores changes, all of them or none, and returns when they are as safe as
+	// this store can make them. After another error than ErrFenced nobody knows: they
+	// may be stored, or may never be. They amount to MaxBatch bytes at most, or are one.
+	Append(ctx context.Context, changes []Change) error
+	// Rewrite puts changes in the place of everything that was appended before it.
+	// Until it has succeeded nothing is lost: what was appended is kept, and some of
+	// the changes may be kept besides, in order, behind it.
+	Rewrite(ctx context.Context, changes iter.Seq[Change]) error
+	// Close frees what the log holds. It stores nothing.
+	Close() error
 }
 
-func (s *store[V]) slot(seq uint64) *record[V] { return &s.ring[seq&uint64(len(s.ring)-1)] }
-
-// find returns the record of seq, which is not 0, or nil.
-func (s *store[V]) find(seq uint64) *record[V] {
-	if s.count == 0 {
-		return nil
-	}
-	if r := s.slot(seq); r.seq == seq {
-		return r
-	}
-	if len(s.side) == 0 {
-		return nil
-	}
-	return s.side[seq]
-}
-
-// insert returns a new, empty record for seq, which has none. Where two share a
-// slot the younger lies in the ring.
-func (s *store[V]) insert(seq uint64) *record[V] {
-	if s.ring == nil {
-		s.ring = make([]record[V], min(firstRing, s.maxRing))
-	}
-	r := s.slot(seq)
-	for r.seq != 0 && s.count >= len(s.ring)/2 && len(s.ring) < s.maxRing {
-		s.grow()
-		r = s.slot(seq)
-	}
-	s.count++
-	if r.seq == 0 {
-		r.seq = seq
-		return r
-	}
-	if s.side == nil {
-		s.side = make(map[uint64]*record[V])
-	}
-	if r.seq > seq { // a late first copy
-		late := &record[V]{seq: seq}
-		s.side[seq] = late
-		return late
-	}
-	straggler := *r
-	s.side[r.seq] = &straggler
-	*r = record[V]{seq: seq}
-	return r
-}
-
-// grow doubles the ring. Records that had a slot each have one each in the new.
-func (s *store[V]) grow() {
-	old := s.ring
-	s.ring = make([]record[V], 2*len(old))
-	for i := range old {
-		if old[i].seq != 0 {
-			*s.slot(old[i].seq) = old[i]
-		}
-	}
-}
-
-// remove empties r, which keeps nothing of the caller's alive.
-func (s *store[V]) remove(r *record[V]) {
-	if s.slot(r.seq) == r {
-		*r = record[V]{}
-	} else {
-		delete(s.side, r.seq)
-	}
-	s.count--
-}
-
-// span is how many places all looks at.
-func (s *store[V]) span() int { return len(s.ring) + len(s.side) }
-
-// all returns all records. The one that was yielded may be removed meanwhile.
-func (s *store[V]) all() iter.Seq[*record[V]] {
-	return func(yield func(*record[V]) bool) {
-		for i := range s.ring {
-			if s.ring[i].seq != 0 && !yield(&s.ring[i]) {
-				return
-			}
-		}
-		for _, r := range s.side {
-			if !yield(r) {
-				return
-			}
-		}
-	}
-}
+// MaxBatch bounds the Size of all changes of one Append.
+const MaxBatch = 512 << 10
