@@ -52,7 +52,7 @@ var (
 // work is the run loop: it handles what waits until nothing does.
 func (c *cell) work(w *worker) {
 	sys := c.self.sys
-	for w.batch, w.done = c.box.Take(&w.spare), 0; w.batch != nil; {
+	for w.batch, w.done, w.begun = c.box.Take(&w.spare), 0, 0; w.batch != nil; {
 		for w.done < len(w.batch) {
 			c.burst(w)
 		}
@@ -62,7 +62,7 @@ func (c *cell) work(w *worker) {
 		if c.box.Len() == 0 {
 			runtime.Gosched() // what was just answered may bring the next message: cheaper than to fall idle and be woken
 		}
-		w.batch, w.done = c.box.Take(&w.spare), 0
+		w.batch, w.done, w.begun = c.box.Take(&w.spare), 0, 0
 	}
 	if cap(w.spare) > maxSpare {
 		w.spare = nil
@@ -88,7 +88,11 @@ func (c *cell) burst(w *worker) {
 	}()
 	var typ reflect.Type
 	var h *handler
+	recorded := c.kind.recorded()
 	for w.done < len(w.batch) {
+		if recorded {
+			c.prepare(w)
+		}
 		it := &w.batch[w.done]
 		w.done++
 		if c.stopped.Load() {

@@ -164,8 +164,6 @@ func (s *System) Stats() Stats {
 	s.refs.mu.RLock()
 	st.Actors = len(s.refs.actors)
 	s.refs.mu.RUnlock()
-	if s.node != nil {
-		st.RPC = s.node.Stats()
-	}
+	st.RPC = s.node.Stats()
 	return st
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"reflect"
 
+	"github.com/tandem-go/tandem/dedup"
+	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
 )
 
@@ -16,6 +18,10 @@ type Kind struct {
 	handlers map[reflect.Type]*handler
 	receiver bool // the state is a Receiver, which gets what no handler takes
 	byName   bool // KindNamed: a stand-in that Spawn looks up
+
+	durable     bool
+	completions dedup.Completions // nil unless Transactional
+	retry       *rpc.Retry        // of requests that its actors make; nil: the system's
 }
 
 // Name is the kind's name in the cluster.

@@ -36,18 +36,26 @@ func newMembers(s *System) *members {
 	return m
 }
 
+// newNode makes the remote side of the system, which is not started.
+func (s *System) newNode() *rpc.Node {
+	cfg := rpc.Config{Cluster: s.cfg.Cluster, Name: s.cfg.Name, Epoch: s.epoch, Transports: s.cfg.Transports, Roads: s.cfg.Roads,
+		Resolve: s.members.resolve, Principals: s.cfg.Principals, Handler: server{s}, Logger: s.log, OnEvent: s.rpcEvent, Retry: s.cfg.Retry, Store: s.cfg.Store}
+	for _, k := range s.cfg.Kinds {
+		cfg.Recovers = cfg.Recovers || k.completions != nil
+	}
+	if s.cfg.Tune != nil {
+		s.cfg.Tune(&cfg)
+	}
+	return rpc.NewNode(cfg)
+}
+
 // join starts the transports and makes the node known.
 func (s *System) join() error {
 	ctx, cancel := context.WithTimeout(context.Background(), DefaultStartWait)
 	defer cancel()
-	cfg := rpc.Config{Cluster: s.cfg.Cluster, Name: s.cfg.Name, Epoch: s.epoch, Transports: s.cfg.Transports, Roads: s.cfg.Roads,
-		Resolve: s.members.resolve, Principals: s.cfg.Principals, Handler: server{s}, Logger: s.log, OnEvent: s.rpcEvent, Retry: s.cfg.Retry}
-	if s.cfg.Tune != nil {
-		s.cfg.Tune(&cfg)
-	}
-	s.node = rpc.NewNode(cfg)
+	s.started.Do(func() {})
 	addrs, err := s.node.Start(ctx)
-	if err == nil {
+	if err == nil && s.cfg.Registry != nil {
 		if err = s.members.register(ctx, addrs); err != nil {
 			s.node.Close()
 		}
@@ -137,7 +145,7 @@ func (m *members) publish(ctx context.Context) error {
 	m.mu.Lock()
 	record, left := m.mine.Clone(), m.left
 	m.mu.Unlock()
-	if left || m.sys.node == nil {
+	if left || m.sys.cfg.Registry == nil {
 		return nil
 	}
 	return m.sys.cfg.Registry.Register(ctx, record)
@@ -231,6 +239,9 @@ func (m *members) pick(service string) (address, bool) {
 
 // leave takes this node out of the registry.
 func (m *members) leave(ctx context.Context) error {
+	if m.sys.cfg.Registry == nil {
+		return nil
+	}
 	m.mu.Lock()
 	m.left = true
 	m.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport"
 )
 
 // send encodes a request and sends it to another node.
@@ -34,7 +35,15 @@ func send[M Question[R], R any](ctx context.Context, from *Context, to, t *targe
 // request is the remote form of a message to t, which was picked for the service to
 // if that is one. Its body is appended to into.
 func (s *System) request(ctx context.Context, from *Context, to, t *target, m any, typ reflect.Type, opts []rpc.Option, into []byte) (rpc.Request, error) {
-	if s.node == nil {
+	o := rpc.Apply(opts)
+	switch keyed := o.Key != nil; {
+	case keyed && (*o.Key == "" || len(*o.Key) > transport.MaxTarget):
+		return rpc.Request{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "key of %d bytes, want 1 to %d", len(*o.Key), transport.MaxTarget)
+	case keyed && to != t:
+		return rpc.Request{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "a key names a request at one actor, and service %s is many", to.addr.name)
+	case t.addr.node == s.cfg.Name:
+		s.startAlone()
+	case len(s.cfg.Transports) == 0:
 		return rpc.Request{}, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "send to %v: the system has no Transports", t.addr)
 	}
 	if from == nil && s.draining.Load() {
@@ -44,7 +53,6 @@ func (s *System) request(ctx context.Context, from *Context, to, t *target, m an
 	if mt.err != nil {
 		return rpc.Request{}, mt.err
 	}
-	o := rpc.Apply(opts)
 	if o.Codec == nil {
 		o.Codec = s.cfg.Codec
 	}
@@ -54,6 +62,12 @@ func (s *System) request(ctx context.Context, from *Context, to, t *target, m an
 	}
 	r := rpc.Request{Node: t.addr.node, Target: t.addr.name, TypeID: mt.id, Codec: o.Codec.ID(), Body: body,
 		Headers: o.Headers, Deadline: s.deadline(ctx), Acked: o.Acked, Trace: rpc.TraceOf(ctx), Retry: o.Retry, Idempotent: o.Idempotent, Hedge: o.Hedge}
+	if o.Key != nil {
+		r.Key = *o.Key
+	}
+	if r.Retry == nil && from != nil {
+		r.Retry = from.cell.kind.retry
+	}
 	if r.Retry == nil {
 		r.Retry = &s.cfg.Retry
 	}
@@ -71,6 +85,12 @@ func (s *System) request(ctx context.Context, from *Context, to, t *target, m an
 	return r, nil
 }
 
+// startAlone starts the remote side of a system without transports: keyed requests go
+// through its table.
+func (s *System) startAlone() {
+	s.started.Do(func() { _, _ = s.node.Start(s.ctx) }) // it has nothing that could fail
+}
+
 // decodeReply decodes a reply of the expected type into v.
 func (s *System) decodeReply(r *rpc.Reply, want *messageType, v any) error {
 	if r.TypeID != want.id {
@@ -86,25 +106,31 @@ func (s *System) decodeReply(r *rpc.Reply, want *messageType, v any) error {
 	return nil
 }
 
-// reply encodes v as the outcome of a request from another node.
+// reply makes v the outcome of a request from another node.
 func (s *System) reply(in *rpc.Inbound, v any, typ reflect.Type) error {
+	typeID, body, err := s.encodeReply(in, v, typ)
+	if err == nil {
+		in.Reply(typeID, in.Codec, body)
+	}
+	return err
+}
+
+func (s *System) encodeReply(in *rpc.Inbound, v any, typ reflect.Type) (typeID uint64, body []byte, err error) {
 	if typ == nil {
-		return rpc.Errorf(rpc.Invalid, rpc.HasRun, "a reply of nil has no type")
+		return 0, nil, rpc.Errorf(rpc.Invalid, rpc.HasRun, "a reply of nil has no type")
 	}
 	mt := s.types.of(typ)
 	c, err := s.codecs.ByID(in.Codec)
 	if err == nil {
 		err = mt.err
 	}
-	var body []byte
 	if err == nil {
 		body, err = c.Append(nil, v)
 	}
 	if err != nil {
-		return rpc.Errorf(rpc.Undecodable, rpc.HasRun, "encoding the reply: %w", err)
+		return 0, nil, rpc.Errorf(rpc.Undecodable, rpc.HasRun, "encoding the reply: %w", err)
 	}
-	in.Reply(mt.id, in.Codec, body)
-	return nil
+	return mt.id, body, nil
 }
 
 // bodies spares an allocation per one-way message.
@@ -122,10 +148,13 @@ func (s *System) tell(ctx context.Context, from *Context, to *target, m any, typ
 		s.deadLetter(DeadLetter{To: t.addr.String(), Type: typ.String(), Reason: err})
 		return nil
 	}
-	if c := t.cell.Load(); c != nil { // an instance of a service
+	if c := t.cell.Load(); c != nil && !keyed(opts) { // an instance of a service
 		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from, opts)}, isAcked(opts))
 	}
-	if t.addr.node == s.cfg.Name {
+	if keyed(opts) && !isAcked(opts) {
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a one-way message can have a key only with rpc.Acked")
+	}
+	if t.addr.node == s.cfg.Name && !keyed(opts) {
 		none := rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr)
 		if isAcked(opts) {
 			return none

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tandem-go/tandem/dedup"
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/rpc"
@@ -38,6 +39,7 @@ type Config struct {
 	Roads      rpc.RoadPolicy // default rpc.DirectFirst
 	Kinds      []*Kind        // what KindNamed can name
 	Logger     *slog.Logger   // default slog.Default
+	Store      dedup.Store    // of the records of Durable kinds
 	Codec      codec.Codec    // of outgoing messages; default msgpack
 	Codecs     []codec.Codec  // further ones to understand, beside msgpack, JSON and raw
 	Limits     codec.Limits   // of decoding
@@ -129,7 +131,8 @@ type System struct {
 	codecs  *codec.Set
 	kinds   map[string]*Kind
 	refs    refTable
-	node    *rpc.Node // nil without Transports
+	node    *rpc.Node
+	started sync.Once // the node, if nothing needed it from the start
 	members *members
 	workers workers
 	waiters rpc.Waiters
@@ -180,7 +183,8 @@ func NewSystem(cfg Config) (*System, error) {
 			}
 		}
 	}
-	if len(cfg.Transports) == 0 {
+	s.node = s.newNode()
+	if len(cfg.Transports) == 0 && cfg.Store == nil {
 		return s, nil
 	}
 	if err := s.join(); err != nil {
@@ -266,6 +270,9 @@ func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error
 	if s.draining.Load() {
 		return Ref{}, errShutdown
 	}
+	if err := s.checkDurable(kind); err != nil {
+		return Ref{}, err
+	}
 	state, err := kind.fresh()
 	if err != nil {
 		return Ref{}, err
@@ -316,10 +323,8 @@ func (s *System) Shutdown(ctx context.Context) error {
 		}
 	}
 	var errs []error
-	if s.node != nil {
-		errs = append(errs, s.members.leave(ctx))
-		s.node.Farewell()
-	}
+	errs = append(errs, s.members.leave(ctx))
+	s.node.Farewell()
 	for s.busy.Load() > 0 && ctx.Err() == nil {
 		select {
 		case <-s.quiet:
@@ -335,14 +340,12 @@ func (s *System) Shutdown(ctx context.Context) error {
 		}
 	}
 	s.cancel(errShutdown)
-	if s.node != nil {
-		linger, cancel := context.WithTimeout(ctx, s.cfg.Linger)
-		if left := s.node.Linger(linger); left > 0 {
-			s.log.Warn("replies were not acked before the system closed", "requests", left)
-		}
-		cancel()
-		errs = append(errs, s.node.Close())
+	linger, cancel := context.WithTimeout(ctx, s.cfg.Linger)
+	if left := s.node.Linger(linger); left > 0 {
+		s.log.Warn("replies were not acked before the system closed", "requests", left)
 	}
+	cancel()
+	errs = append(errs, s.node.Close())
 	s.members.close()
 	s.workers.close()
 	s.events.close()

@@ -24,7 +24,7 @@ func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 	if err != nil {
 		return err
 	}
-	if c := t.cell.Load(); c != nil {
+	if c := t.cell.Load(); c != nil && !keyed(opts) {
 		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from, opts)}, isAcked(opts))
 	}
 	return t.sys.tell(ctx, from, t, m, reflect.TypeFor[M](), opts)
@@ -48,9 +48,10 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 		if from != nil && from.cell == c {
 			return none, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v calls itself and would wait for ever", t.addr)
 		}
-		return callLocal[M, R](ctx, from, c, m, opts)
-	}
-	if t.addr.node == t.sys.cfg.Name {
+		if !keyed(opts) {
+			return callLocal[M, R](ctx, from, c, m, opts)
+		}
+	} else if t.addr.node == t.sys.cfg.Name {
 		return none, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr)
 	}
 	p, call, err := send[M, R](ctx, from, dest, t, m, opts)
@@ -83,7 +84,8 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 	if err != nil {
 		return fail(err)
 	}
-	if c := t.cell.Load(); c != nil {
+	c := t.cell.Load()
+	if c != nil && !keyed(opts) {
 		a := &ask[R]{deadline: t.sys.deadline(ctx)}
 		a.watch(ctx)
 		if err := c.put(ctx, from, item{msg: m, req: a, meta: metaOf(ctx, from, opts)}, false); err != nil {
@@ -91,7 +93,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 		}
 		return a.promise.Future()
 	}
-	if t.addr.node == t.sys.cfg.Name {
+	if c == nil && t.addr.node == t.sys.cfg.Name {
 		return fail(rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr))
 	}
 	p, call, err := send[M, R](ctx, from, dest, t, m, opts)
@@ -205,6 +207,9 @@ func (c *cell) put(ctx context.Context, from *Context, it item, acked bool) erro
 
 // isAcked reports whether opts ask for an acked one-way message.
 func isAcked(opts []rpc.Option) bool { return len(opts) > 0 && rpc.Apply(opts).Acked }
+
+// keyed reports whether opts give the request a name of the caller's own.
+func keyed(opts []rpc.Option) bool { return len(opts) > 0 && rpc.Apply(opts).Key != nil }
 
 // wait is put into a full mailbox: bounded even where ctx is not.
 func (c *cell) wait(ctx context.Context, from *Context, it item) (mailbox.Put[item], error) {

@@ -10,7 +10,8 @@ type worker struct {
 
 	batch []item    // of the actor being run
 	spare []item    // storage for its mailbox
-	done  int       // messages of it that were begun
+	done  int       // messages of it whose turn has come
+	begun int       // messages of it that were prepared, see cell.prepare
 	plain *Context  // for its one-way messages without sender and trace
 	slab  []Context // contexts are given out one by one and never taken back
 }

@@ -36,3 +36,15 @@ type Log interface {
 
 // MaxBatch bounds the Size of all changes of one Append.
 const MaxBatch = 512 << 10
+
+// Completions are an application's own records of what its transactions have done: a
+// handler writes one, in the transaction of its effect, so that not even a crash
+// between effect and record leaves a doubt. Its methods may be called concurrently.
+type Completions interface {
+	// Completed returns the record that was committed under id, and whether there is one.
+	Completed(ctx context.Context, id string) (record []byte, found bool, err error)
+	// Void does the same and, if there is none, sees to it that none can be committed
+	// under id from then on: for example by inserting an empty one under the same
+	// primary key. Once Void has reported false for an id, it always does.
+	Void(ctx context.Context, id string) (record []byte, found bool, err error)
+}

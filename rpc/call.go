@@ -18,6 +18,7 @@ type Request struct {
 
 	Headers  []transport.Header
 	Deadline time.Time // when it ends for its caller; required for requests
+	Key      string    // the caller's own name for the request, beyond this session; empty for none
 	Receipt  bool      // no message: the outcome comes when all before it has left the mailbox
 	Acked    bool      // the outcome is "accepted into the mailbox", not the handler's
 

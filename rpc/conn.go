@@ -81,6 +81,9 @@ func (c *conn) open(e *transport.Envelope) {
 		c.send(answer)
 		return
 	}
+	if c.node.recovers() {
+		answer.Flags = transport.FlagDurable
+	}
 	s, err := c.node.openSession(c, e.Grant)
 	if err != nil {
 		answer.Code, answer.Message = uint16(err.Code), err.Message
@@ -100,6 +103,10 @@ func (c *conn) open(e *transport.Envelope) {
 // a message late, the envelope names the session; on a direct link it is the one
 // opened last.
 func (c *conn) serve(e *transport.Envelope) {
+	if e.Verb == transport.VerbRequest && e.Flags&transport.FlagRecover != 0 {
+		c.node.recover(c, e)
+		return
+	}
 	s := c.sessionOf(e)
 	if s == nil {
 		lost := Errorf(SessionLost, Unknown, "no such session on this link")
@@ -140,17 +147,7 @@ func (c *conn) sessionOf(e *transport.Envelope) *session {
 }
 
 // refuse sends an error as the outcome of seq.
-func (c *conn) refuse(seq uint64, err *Error) {
-	e := &transport.Envelope{Verb: transport.VerbReply, Seq: seq, Code: uint16(err.Code), Message: err.Message,
-		UserCode: err.User, RetryAfter: err.RetryAfter}
-	switch err.Verdict {
-	case NotRun:
-		e.Flags = transport.FlagNotRun
-	case HasRun:
-		e.Flags = transport.FlagRan
-	}
-	c.send(e)
-}
+func (c *conn) refuse(seq uint64, err *Error) { (&outcome{err: err}).send(c, seq) }
 
 // send sends what answers the peer or keeps the link alive. A peer that does not
 // read its answers loses the link; it gets them again on another one.
@@ -164,11 +161,13 @@ func (c *conn) send(e *transport.Envelope) {
 }
 
 // errorOf is the error that a reply carries, nil for none.
-func (c *conn) errorOf(e *transport.Envelope) *Error {
+func (c *conn) errorOf(e *transport.Envelope) *Error { return errorOf(e, c.id.Node) }
+
+func errorOf(e *transport.Envelope, node string) *Error {
 	if e.Code == 0 {
 		return nil
 	}
-	err := &Error{Code: Code(e.Code), Message: strings.Clone(e.Message), User: strings.Clone(e.UserCode), Node: c.id.Node, RetryAfter: e.RetryAfter}
+	err := &Error{Code: Code(e.Code), Message: strings.Clone(e.Message), User: strings.Clone(e.UserCode), Node: node, RetryAfter: e.RetryAfter}
 	switch {
 	case e.Flags&transport.FlagNotRun != 0:
 		err.Verdict = NotRun

@@ -1,9 +1,9 @@
 package rpc
 
 import (
-	"sync"
 	"time"
 
+	"github.com/tandem-go/tandem/dedup"
 	"github.com/tandem-go/tandem/transport"
 )
 
@@ -24,25 +24,18 @@ type Inbound struct {
 	Receipt bool // no message: to be answered in its turn
 	Acked   bool // the outcome is "accepted", not the handler's
 
+	id    dedup.ID // of a keyed or begun request: its name in keys and in the store
+	print uint64   // its fingerprint there
+
 	// guarded by session.mu
 	deadline time.Duration // node clock; 0 for none
 	road     *conn         // the first that asked
 	more     []*conn       // the others
 	outcome  *outcome
-	kept     int // bytes reserved for the outcome
+	kept     int // bytes of the budget set aside for the outcome
 	onCancel func()
 	canceled bool
-}
-
-// envelopes spares an allocation per reply: an Envelope handed to a Link escapes.
-var envelopes = sync.Pool{New: func() any { return new(transport.Envelope) }}
-
-// outcome is what every copy of a request gets.
-type outcome struct {
-	err    *Error // nil for a reply
-	typeID uint64
-	codec  uint8
-	body   []byte
+	begun    bool // its record is in the store, or on its way there
 }
 
 func (in *Inbound) fill(e *transport.Envelope, now time.Duration) {
@@ -73,6 +66,29 @@ func (in *Inbound) TakeBody() []byte {
 func (in *Inbound) AsTell() *Inbound {
 	return &Inbound{session: in.session, Target: in.Target, Sender: in.Sender, TypeID: in.TypeID, Codec: in.Codec,
 		body: in.TakeBody(), Trace: in.Trace, Headers: in.Headers}
+}
+
+// Keyed reports whether the caller has given the request a name of its own.
+func (in *Inbound) Keyed() bool { return in.isKeyed() }
+
+// RequestID names the request for good, for records of the application's own: by the
+// caller's key, else by its session and number.
+func (in *Inbound) RequestID() string {
+	if in.isKeyed() {
+		return in.id.String()
+	}
+	return dedup.ID{Grant: in.session.grant, Seq: in.Seq}.String()
+}
+
+// Record is the outcome of a request, as Replay and a dedup.Completions have it.
+func Record(typeID uint64, codec uint8, body []byte) []byte {
+	return (&outcome{typeID: typeID, codec: codec, body: body}).bytes()
+}
+
+// Replay ends a request that ran before with what was recorded then.
+func (in *Inbound) Replay(record []byte) {
+	in.session.node.stats.replayed.Add(1)
+	in.settle(parseOutcome(record))
 }
 
 // attach adds the road of a further copy; the latest deadline among copies counts.
@@ -106,9 +122,13 @@ func (in *Inbound) Start() bool {
 	s.mu.Lock()
 	expired := in.deadline > 0 && s.node.now() >= in.deadline
 	started := !expired && s.table.Start(in.Seq)
+	begun := in.begun
 	s.mu.Unlock()
-	if expired {
+	switch {
+	case expired:
 		in.Refuse(Errorf(Expired, NotRun, "the deadline passed before its turn"))
+	case !started && (begun || in.isKeyed()): // given up in the mailbox
+		in.Refuse(Errorf(Canceled, NotRun, "the caller gave up before its turn"))
 	}
 	return started
 }
@@ -155,35 +175,84 @@ func (in *Inbound) Reply(typeID uint64, codec uint8, body []byte) {
 	in.decide(&outcome{typeID: typeID, codec: codec, body: body})
 }
 
-// decide records the outcome and sends it on every road that asked.
+// decide gives the request its outcome: durably first, if its beginning was recorded
+// so.
 func (in *Inbound) decide(o *outcome) {
 	if in.Seq == 0 {
 		return
 	}
+	n := in.session.node
+	in.session.mu.Lock()
+	begun := in.begun
+	in.session.mu.Unlock()
+	switch {
+	case !begun:
+		in.settle(o)
+	case o.refused():
+		n.journal.freed(in.id)
+		in.settle(o)
+	default:
+		keep := o
+		if len(o.body) > n.cfg.Keep {
+			keep = replyDropped()
+		}
+		// If it cannot be written, a later start will say OutcomeUnknown; this one knows.
+		n.journal.post(dedup.Change{Op: dedup.Done, ID: in.id, Outcome: keep.bytes()}, func(error) { in.settle(o) })
+	}
+}
+
+func replyDropped() *outcome {
+	return &outcome{err: Errorf(ReplyDropped, HasRun, "the reply was sent once, and was too large to keep")}
+}
+
+// settle records the outcome and sends it on every road that asked.
+func (in *Inbound) settle(o *outcome) {
 	s := in.session
+	n := s.node
 	s.mu.Lock()
 	_, ok := s.table.Decide(in.Seq)
 	if !ok { // given up meanwhile: nobody waits for it
+		if in.outcome == nil {
+			n.budget.free(s.share, in.kept)
+			in.kept = 0
+			if in.begun && !in.isKeyed() {
+				n.journal.freed(in.id)
+			}
+		}
 		s.mu.Unlock()
-		s.node.poke()
-		return
-	}
-	in.Target, in.Sender, in.Headers, in.body = "", "", nil, nil // they would keep a link's read buffer alive
-	in.outcome, in.onCancel = o, nil
-	road, more := in.road, in.more
-	in.road, in.more = nil, nil
-	if n := len(o.body); n > 0 {
-		if n > s.node.cfg.Keep || !s.node.budget.take(s.principal, n) {
-			in.outcome = &outcome{err: Errorf(ReplyDropped, HasRun, "the reply was sent once, and was too large to keep")}
-		} else {
-			in.kept = n
+		n.poke()
+	} else {
+		in.Target, in.Sender, in.Headers, in.body = "", "", nil, nil // they would keep a link's read buffer alive
+		in.outcome, in.onCancel = o, nil
+		road, more := in.road, in.more
+		in.road, in.more = nil, nil
+		if !in.keep(len(o.body)) {
+			in.outcome = replyDropped()
+		}
+		s.mu.Unlock()
+		o.send(road, in.Seq)
+		for _, c := range more {
+			o.send(c, in.Seq)
 		}
 	}
-	s.mu.Unlock()
-	o.send(road, in.Seq)
-	for _, c := range more {
-		o.send(c, in.Seq)
+	if in.isKeyed() {
+		n.keys.settle(in, o)
 	}
+}
+
+// keep turns what was set aside at admission into what a reply of size needs, or
+// reports that there is no room for it. The session's lock is held.
+func (in *Inbound) keep(size int) bool {
+	b, share := &in.session.node.budget, in.session.share
+	fits := size <= in.session.node.cfg.Keep && (size <= in.kept || b.reserve(share, size-in.kept))
+	if !fits {
+		size = 0
+	}
+	if size < in.kept {
+		b.free(share, in.kept-size)
+	}
+	in.kept = size
+	return fits
 }
 
 // send sends the recorded outcome to one more road that asked.
@@ -194,15 +263,4 @@ func (in *Inbound) send(c *conn) {
 	if o != nil {
 		o.send(c, in.Seq)
 	}
-}
-
-func (o *outcome) send(c *conn, seq uint64) {
-	if o.err != nil {
-		c.refuse(seq, o.err)
-		return
-	}
-	e := envelopes.Get().(*transport.Envelope)
-	*e = transport.Envelope{Verb: transport.VerbReply, Seq: seq, TypeID: o.typeID, Codec: o.codec, Body: o.body}
-	c.send(e)
-	envelopes.Put(e)
 }

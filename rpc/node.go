@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tandem-go/tandem/dedup"
 	"github.com/tandem-go/tandem/transport"
 )
 
@@ -24,6 +25,7 @@ const (
 	DefaultKeep         = 256 << 10        // bytes of the largest reply that is kept for replay
 	DefaultTableBytes   = 64 << 20         // bytes of all kept replies; one principal may take a quarter
 	DefaultMaxSessions  = 16384            // sessions that clients have open here
+	DefaultKeyLife      = 10 * time.Minute // outcomes of keyed requests
 	DefaultSessionLease = 60 * time.Second // a session with no traffic and nothing running ends after it
 	DefaultHeartbeat    = 2 * time.Second  // a link with DeadAfter silent heartbeats is closed
 	DeadAfter           = 3
@@ -41,6 +43,9 @@ type Handler interface {
 	// HandleRequest gets a request that is to run. It must see to it that in ends in
 	// Refuse, Reply or Fail, once.
 	HandleRequest(in *Inbound)
+	// Durability says what a later start of this node can find out about requests to
+	// an actor.
+	Durability(target string) Durability
 	// HandleTell gets a one-way message.
 	HandleTell(in *Inbound)
 }
@@ -57,7 +62,10 @@ type Config struct {
 	Logger               *slog.Logger
 	OnEvent              func(Event) // called from one goroutine; events are lost, counted, when it lags far behind; nil for none
 
-	Retry        Retry // its budget is the node's; the rest is each request's own
+	Store        dedup.Store   // of the records of durable requests; nil: nothing is durable
+	Recovers     bool          // some actors' requests can be found in the application's own records
+	KeyLife      time.Duration // how long the outcome of a keyed request is kept, and of those that a lost start left behind
+	Retry        Retry         // its budget is the node's; the rest is each request's own
 	Window       int
 	MaxBody      int
 	MaxPending   int
@@ -75,6 +83,7 @@ func (c *Config) defaults() {
 	set(&c.Keep, DefaultKeep)
 	set(&c.TableBytes, DefaultTableBytes)
 	set(&c.MaxSessions, DefaultMaxSessions)
+	set(&c.KeyLife, DefaultKeyLife)
 	set(&c.SessionLease, DefaultSessionLease)
 	set(&c.Heartbeat, DefaultHeartbeat)
 	if c.OnEvent == nil {
@@ -98,9 +107,13 @@ type Node struct {
 	cfg     Config
 	start   time.Time
 	seed    maphash.Seed
-	direct  map[string]bool // by road
+	direct  map[string]bool     // by road
+	self    transport.Transport // the road to this node itself
 	stats   counters
 	budget  budget
+	keys    keys
+	journal *journal      // nil without a store
+	settles chan struct{} // holds a token for each question to an application's own records
 	retries *Budget
 	ctx     context.Context // ends when Close begins
 	stop    context.CancelFunc
@@ -123,8 +136,12 @@ func NewNode(cfg Config) *Node {
 	cfg.defaults()
 	n := &Node{cfg: cfg, start: time.Now(), seed: maphash.MakeSeed(), direct: map[string]bool{}, acked: make(chan struct{}, 1), events: make(chan Event, eventQueue),
 		peers: map[string]*peer{}, sessions: map[transport.Grant]*session{}, conns: map[*conn]struct{}{}}
-	n.budget.init(cfg.TableBytes)
+	n.budget.init(cfg.TableBytes, cfg.Keep)
+	n.keys.node, n.keys.all = n, map[[16]byte]*keyed{}
+	n.settles = make(chan struct{}, maxSettles)
 	n.retries = NewBudget(cfg.Retry)
+	n.self = &loopback{}
+	n.direct[LoopbackRoad] = true
 	for _, t := range cfg.Transports {
 		n.direct[t.Road()] = t.Direct()
 	}
@@ -137,15 +154,28 @@ func NewNode(cfg Config) *Node {
 func (n *Node) Start(ctx context.Context) (map[string]string, error) {
 	local := transport.Local{Cluster: n.cfg.Cluster, Node: n.cfg.Name, Epoch: n.cfg.Epoch, Logger: n.cfg.Logger}
 	addrs := map[string]string{}
+	_, _ = n.self.Start(ctx, local, n.adopt) // it has nothing that could fail
+	if n.cfg.Store != nil {
+		var err error
+		if n.journal, err = openJournal(ctx, n, n.cfg.Store); err != nil {
+			return nil, fmt.Errorf("rpc: taking over the records of node %s: %w", n.cfg.Name, err)
+		}
+	}
 	for i, t := range n.cfg.Transports {
 		addr, err := t.Start(ctx, local, n.adopt)
 		if err != nil {
 			for _, started := range n.cfg.Transports[:i] {
 				started.Close()
 			}
+			if n.journal != nil {
+				n.journal.close()
+			}
 			return nil, fmt.Errorf("rpc: starting road %q: %w", t.Road(), err)
 		}
 		addrs[t.Road()] = addr
+	}
+	if n.journal != nil {
+		n.owned.Go(func() { n.journal.run(n.ctx) })
 	}
 	n.owned.Go(n.sweep)
 	n.owned.Go(n.report)
@@ -260,6 +290,7 @@ func (n *Node) openSession(c *conn, grant transport.Grant) (*session, *Error) {
 		}
 		s := newSession(n, grant, c.id, principal)
 		n.sessions[grant] = s
+		n.journal.sessionOpened(s)
 		n.stats.sessionsOpened.Add(1)
 		return s, nil
 	}
@@ -283,7 +314,14 @@ func (n *Node) discard(s *session) {
 	if records, linked := s.records(); records == 0 && !linked {
 		s.ended.Store(true)
 		delete(n.sessions, s.grant)
+		n.sessionEnded(s)
 	}
+}
+
+// sessionEnded lets go of what the node keeps for a session beside it.
+func (n *Node) sessionEnded(s *session) {
+	n.budget.leave(s.principal, s.share)
+	n.journal.sessionEnded(s)
 }
 
 // Farewell tells all peers that this node takes no new requests.
@@ -356,7 +394,7 @@ func (n *Node) close() error {
 		p.close()
 	}
 	var errs []error
-	for _, t := range n.cfg.Transports {
+	for _, t := range append(n.roadsTo(n.cfg.Name), n.cfg.Transports...) {
 		if err := t.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("rpc: closing road %q: %w", t.Road(), err))
 		}

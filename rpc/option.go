@@ -13,6 +13,7 @@ type Options struct {
 	Retry      *Retry // nil: the system's
 	Idempotent bool
 	Hedge      time.Duration
+	Key        *string     // nil: none
 	Codec      codec.Codec // nil: the system's
 	Headers    []transport.Header
 }
@@ -35,6 +36,16 @@ func Idempotent() Option { return func(o *Options) { o.Idempotent = true } }
 // no answer has come after that time. It is safe for any request: the server runs it
 // once. A hedged request may lose its place among its sender's others.
 func Hedge(after time.Duration) Option { return func(o *Options) { o.Hedge = after } }
+
+// Key gives the request a name of the caller's own, of 1 to 255 bytes, that outlives
+// this process: all requests with that key, to that actor, from that principal, are one
+// execution and get one outcome, whoever sends them, for rpc.Config.KeyLife after it is
+// done; if the actor's kind is durable, also after the server was started anew. Another
+// message under the key is refused as IDReused.
+//
+// An attempt that was refused did not run, and leaves the key free for another one: the
+// NotRun of one caller says nothing of others' attempts.
+func Key(key string) Option { return func(o *Options) { o.Key = &key } }
 
 // WithCodec sends this message in another codec than the system's own; the reply
 // comes in the same.

@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -23,6 +22,7 @@ type peer struct {
 	win     *window
 	bytes   int                // of bodies kept for resending
 	unsent  int                // outstanding calls of which no live link has a copy
+	doubts  map[uint64]*doubt  // sent to an earlier start of the node; by number
 	tells   uint64             // number of the last tell
 	tellers int                // senders in Tell
 	credits map[string]*credit // of one-way messages, by actor
@@ -36,6 +36,7 @@ type peer struct {
 	grant     transport.Grant
 	opens     uint64 // opens sent
 	limit     int    // outstanding requests that the server takes
+	durable   bool   // a later start of the server can be asked what became of requests
 	opening   *conn  // where a new session was asked for
 	conns     []*conn
 	current   *conn // the link to send on; nil: none
@@ -68,7 +69,8 @@ const (
 )
 
 func newPeer(n *Node, name string) *peer {
-	return &peer{node: n, name: name, limit: n.cfg.Window, win: newWindow(1), changed: make(chan struct{}), credits: map[string]*credit{}, dialers: map[string]*dialer{}}
+	return &peer{node: n, name: name, limit: n.cfg.Window, win: newWindow(1), changed: make(chan struct{}), credits: map[string]*credit{},
+		doubts: map[uint64]*doubt{}, dialers: map[string]*dialer{}}
 }
 
 // Do sends a request. It blocks while the peer's window is full, until ctx or the
@@ -222,7 +224,7 @@ func (p *peer) sendOn(k *conn, c *Call, now time.Duration) *Error {
 	}
 	*e = transport.Envelope{Verb: transport.VerbRequest, Flags: flags, Codec: c.req.Codec, Seq: c.seq, Mark: p.win.inline(p.except[:0]),
 		TypeID: c.req.TypeID, Target: c.req.Target, Sender: c.req.Sender, Timeout: max(c.deadline-now, 1), Trace: c.req.Trace,
-		Headers: c.req.Headers, Body: c.req.Body}
+		Headers: c.req.Headers, Key: c.req.Key, Body: c.req.Body}
 	if !k.direct() {
 		e.Grant = p.grant
 	}
@@ -312,18 +314,21 @@ func (p *peer) reply(k *conn, e *transport.Envelope) {
 			c.on = nil
 			p.unsent++
 		}
-		p.lose("the server does not know the session any more")
+		p.lose("the server does not know the session any more", false)
 		p.open(k)
 		p.mu.Unlock()
 		return
 	}
+	if c != nil {
+		p.remove(c)
+	} else {
+		c = p.resolved(e.Seq)
+	}
+	p.mu.Unlock()
 	if c == nil {
-		p.mu.Unlock()
 		p.node.stats.repliesLate.Add(1)
 		return
 	}
-	p.remove(c)
-	p.mu.Unlock()
 	p.node.stats.replies.Add(1)
 	if err := k.errorOf(e); err != nil {
 		c.fail(err)
@@ -353,12 +358,17 @@ func (p *peer) status(k *conn, seq uint64, state dedup.State) {
 // giveUp ends a call whose caller does not want its outcome any more.
 func (p *peer) giveUp(c *Call, code Code, message string) {
 	p.mu.Lock()
-	if p.win.get(c.seq) != c {
+	verdict := c.verdict()
+	switch d := p.doubts[c.seq]; {
+	case p.win.get(c.seq) == c:
+		p.abandon(c)
+	case d != nil && d.call == c:
+		delete(p.doubts, c.seq)
+		verdict = Unknown
+	default:
 		p.mu.Unlock()
 		return
 	}
-	verdict := c.verdict()
-	p.abandon(c)
 	p.mu.Unlock()
 	c.end(Errorf(code, verdict, "%s", message))
 }
@@ -375,89 +385,6 @@ func (p *peer) abandon(c *Call) {
 	p.remove(c)
 }
 
-// sendAck sends the whole of what this client needs no more. p.mu is held.
-func (p *peer) sendAck() {
-	if p.current == nil {
-		return
-	}
-	m := p.win.full()
-	e := &transport.Envelope{Verb: transport.VerbAck, Mark: transport.Mark{Below: m.Below}, Body: transport.AppendSeqBytes(nil, m.Except)}
-	if !p.current.direct() {
-		e.Grant = p.grant
-	}
-	_, _ = p.current.link.Send(e) // lost with the link: the next mark covers it
-}
-
-// arm sees to it that tick runs at the given node clock or earlier. p.mu is held.
-func (p *peer) arm(at time.Duration) {
-	if p.closed || p.timerAt != 0 && p.timerAt <= at {
-		return
-	}
-	p.timerAt = at
-	wait := at - p.node.now()
-	if p.timer == nil {
-		p.timer = time.AfterFunc(wait, p.tick)
-	} else {
-		p.timer.Reset(wait)
-	}
-}
-
-// tick ends what is past its deadline, probes what has been silent on a bus, and
-// sends an ack that nothing else has carried.
-func (p *peer) tick() {
-	p.mu.Lock()
-	p.timerAt = 0
-	if p.closed {
-		p.mu.Unlock()
-		return
-	}
-	now := p.node.now()
-	var expired []*Call
-	for c := range p.win.all() {
-		if c.deadline <= now {
-			expired = append(expired, c)
-			continue
-		}
-		p.arm(c.deadline)
-		if c.req.Hedge > 0 && !c.hedged && c.on != nil {
-			if now >= c.hedgeAt {
-				p.hedge(c, now)
-			} else {
-				p.arm(c.hedgeAt)
-			}
-		}
-		if c.on != nil && !c.on.direct() {
-			if now-c.quiet >= c.patience {
-				c.patience = min(2*c.patience, probeMax)
-				c.quiet = now
-				_, _ = c.on.link.Send(&transport.Envelope{Verb: transport.VerbProbe, Seq: c.seq, Grant: p.grant})
-			}
-			p.arm(c.quiet + max(c.patience, 4*time.Duration(c.on.rtt.Load())))
-		}
-	}
-	verdicts := make([]Verdict, len(expired))
-	for i, c := range expired {
-		verdicts[i] = c.verdict()
-		p.abandon(c)
-	}
-	if p.ackArmed {
-		switch {
-		case p.win.unsaid == 0 || p.current == nil:
-			p.ackArmed = false
-		case now-p.lastSent >= ackIdle:
-			p.ackArmed = false
-			p.sendAck()
-		default:
-			p.arm(p.lastSent + ackIdle)
-		}
-	}
-	p.overdue(now)
-	p.mu.Unlock()
-	for i, c := range expired {
-		c.end(Errorf(Expired, verdicts[i], "no reply from %s within the deadline", p.name))
-	}
-}
-
 // close ends everything outstanding with Unavailable.
 func (p *peer) close() {
 	p.mu.Lock()
@@ -471,6 +398,10 @@ func (p *peer) close() {
 		ended, verdicts = append(ended, c), append(verdicts, c.verdict())
 		p.remove(c)
 	}
+	for _, d := range p.doubts {
+		ended, verdicts = append(ended, d.call), append(verdicts, Unknown)
+	}
+	clear(p.doubts)
 	for len(p.line) > 0 {
 		p.passRoom()
 	}
@@ -484,7 +415,5 @@ func (p *peer) close() {
 func (p *peer) outstanding() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.win.count
+	return p.win.count + len(p.doubts)
 }
-
-func jitter(n int) time.Duration { return backoff(n, rand.Float64()) }

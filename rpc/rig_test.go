@@ -116,6 +116,7 @@ func (l *tappedLink) Send(e *transport.Envelope) (uint64, error) {
 
 // site is a node of a rig.
 type site struct {
+	durability Durability
 	*Node
 	r     *rig
 	name  string
@@ -181,6 +182,8 @@ func (s *site) HandleRequest(in *Inbound) {
 	s.mu.Unlock()
 	go serve(in)
 }
+
+func (s *site) Durability(target string) Durability { return s.durability }
 
 func (s *site) HandleTell(in *Inbound) {
 	s.mu.Lock()

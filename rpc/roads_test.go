@@ -140,8 +140,9 @@ func TestRequestsKeepOrderAcrossRoads(t *testing.T) {
 // inOrder handles requests in their links' readers.
 type inOrder struct{ fn func(*Inbound) }
 
-func (h inOrder) HandleRequest(in *Inbound) { h.fn(in) }
-func (h inOrder) HandleTell(*Inbound)       {}
+func (h inOrder) HandleRequest(in *Inbound)  { h.fn(in) }
+func (h inOrder) HandleTell(*Inbound)        {}
+func (inOrder) Durability(string) Durability { return Durability{} }
 
 // A link that says nothing for three heartbeats is closed, and what it carried goes
 // out on the other road.

@@ -19,6 +19,7 @@ type session struct {
 	grant     transport.Grant
 	id        transport.Peer // the client
 	principal string
+	share     *share      // of the budget for kept replies
 	ended     atomic.Bool // its lease ran out; set under mu
 
 	// intake is held while a message is taken in, from its number to its mailbox, so
@@ -36,7 +37,7 @@ type session struct {
 
 func newSession(n *Node, g transport.Grant, id transport.Peer, principal string) *session {
 	// Twice the client's window: between an answer and its ack a record is still here.
-	return &session{node: n, grant: g, id: id, principal: principal, table: dedup.New[*Inbound](2 * n.cfg.Window), touched: n.now()}
+	return &session{node: n, grant: g, id: id, principal: principal, share: n.budget.of(principal), table: dedup.New[*Inbound](2 * n.cfg.Window), touched: n.now()}
 }
 
 // request decides what a copy of a request gets (the table of DESIGN §6).
@@ -61,13 +62,19 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 		in := &Inbound{session: s, Seq: e.Seq, road: c}
 		in.fill(e, n.now())
 		*rec = in
+		room := n.budget.reserve(s.share, n.budget.replies)
+		if room {
+			in.kept = n.budget.replies
+		}
 		s.mu.Unlock()
 		n.stats.served.Add(1)
 		switch {
 		case len(e.Body) > n.cfg.MaxBody:
 			in.Refuse(Errorf(TooLarge, NotRun, "body of %d bytes, limit %d", len(e.Body), n.cfg.MaxBody))
-		case !n.budget.admits(s.principal):
+		case !room:
 			in.Refuse(Errorf(Overloaded, NotRun, "replies kept for %s fill its share of the table", s.principal))
+		case e.Key != "":
+			s.keyed(in, e.Key)
 		default:
 			n.cfg.Handler.HandleRequest(in)
 		}
@@ -84,6 +91,19 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 		s.mu.Unlock()
 		n.stats.refused.Add(1)
 		c.refuse(e.Seq, refusal(verdict))
+	}
+}
+
+// keyed has a request run that its caller has named, unless another one has done so
+// under the same name.
+func (s *session) keyed(in *Inbound, key string) {
+	name := keyID(s.principal, in.Target, key)
+	in.id, in.print = dedup.ID{Grant: name}, printOf(name, in.Target, in.TypeID, in.Codec, in.body)
+	switch o, run := s.node.keys.admit(in); {
+	case o != nil:
+		in.settle(o)
+	case run:
+		s.node.cfg.Handler.HandleRequest(in)
 	}
 }
 
@@ -136,10 +156,19 @@ func (s *session) ack(e *transport.Envelope) {
 // ackLocked frees what a mark covers. A mark that makes no sense frees nothing.
 func (s *session) ackLocked(m transport.Mark) {
 	err := s.table.Ack(dedup.Mark{Below: m.Below, Except: m.Except}, func(in *Inbound) {
-		s.node.budget.free(s.principal, in.kept)
+		s.releaseLocked(in)
 	})
 	if err != nil {
 		s.node.stats.badMarks.Add(1)
+	}
+}
+
+// releaseLocked frees what a record has held that was taken out.
+func (s *session) releaseLocked(in *Inbound) {
+	s.node.budget.free(s.share, in.kept)
+	in.kept = 0
+	if in.begun && in.outcome != nil && !in.isKeyed() { // one without an outcome is still in a mailbox: see Start
+		s.node.journal.freed(in.id)
 	}
 }
 
@@ -158,10 +187,11 @@ func (s *session) cancel(seq uint64) {
 	var fn func()
 	switch {
 	case in == nil:
+	case state == dedup.Running && in.isKeyed() && s.node.keys.shared(in): // others want it
 	case state == dedup.Running:
 		fn = in.cancelLocked()
-	case state == dedup.Decided:
-		s.node.budget.free(s.principal, in.kept)
+	case state == dedup.Queued, state == dedup.Decided:
+		s.releaseLocked(in)
 	}
 	s.mu.Unlock()
 	if fn != nil {
@@ -207,9 +237,10 @@ func (s *session) over(now, lease time.Duration) bool {
 		}
 	}
 	for _, in := range s.table.All() {
-		s.node.budget.free(s.principal, in.kept)
+		s.node.budget.free(s.share, in.kept)
 	}
 	s.ended.Store(true)
+	s.node.sessionEnded(s)
 	return true
 }
 
@@ -244,46 +275,4 @@ func (n *Node) fingerprint(e *transport.Envelope) uint64 {
 	binary.BigEndian.PutUint64(id[:], e.TypeID)
 	id[8] = e.Codec
 	return h ^ maphash.Bytes(n.seed, id[:])*0xc2b2ae3d27d4eb4f
-}
-
-// budget counts the bytes of kept replies, all of them and each principal's.
-type budget struct {
-	limit int64
-
-	mu    sync.Mutex // guards what follows
-	all   int64
-	share map[string]int64
-}
-
-func (b *budget) init(limit int64) { b.limit, b.share = limit, map[string]int64{} }
-
-// admits reports whether a principal may have one more request run.
-func (b *budget) admits(principal string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.all < b.limit && b.share[principal] < b.limit/4
-}
-
-// take reserves n bytes, or reports that they are over the limit.
-func (b *budget) take(principal string, n int) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.all+int64(n) > b.limit || b.share[principal]+int64(n) > b.limit/4 {
-		return false
-	}
-	b.all += int64(n)
-	b.share[principal] += int64(n)
-	return true
-}
-
-func (b *budget) free(principal string, n int) {
-	if n == 0 {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.all -= int64(n)
-	if b.share[principal] -= int64(n); b.share[principal] <= 0 {
-		delete(b.share, principal)
-	}
 }

@@ -11,6 +11,7 @@ type counters struct {
 	tells                                  atomic.Uint64
 	replies, repliesLate                   atomic.Uint64
 	served, replayed, attached, refused    atomic.Uint64
+	recovered                              atomic.Uint64
 	tellsServed, tellsDropped, tellsMissed atomic.Uint64
 	sessionsOpened, sessionsExpired        atomic.Uint64
 	sessionsLost, joinsDenied, badMarks    atomic.Uint64
@@ -36,6 +37,7 @@ type Stats struct {
 	Replayed        uint64 // copies that got a stored outcome
 	Attached        uint64 // copies that came while the first was queued or running
 	Refused         uint64 // copies that the table had no record for and that did not run
+	Recovered       uint64 // questions after requests to an earlier start of this node
 	TellsServed     uint64 // one-way messages that came
 	TellsDropped    uint64 // duplicates, stragglers of an earlier road, and those of no known session
 	TellsMissed     uint64 // one-way messages that did not come, or came too late
@@ -44,7 +46,7 @@ type Stats struct {
 	JoinsDenied     uint64 // links that presented a session of another principal
 	BadMarks        uint64 // ack marks that made no sense
 	Records         int    // requests remembered now
-	KeptBytes       int64  // bytes of replies kept now
+	KeptBytes       int64  // bytes set aside for replies and kept outcomes now
 
 	Links     int // links open now
 	LinksLost uint64
@@ -58,7 +60,7 @@ func (n *Node) Stats() Stats {
 	s := Stats{
 		Requests: c.requests.Load(), Resent: c.resent.Load(), Retries: c.retries.Load(), Hedged: c.hedged.Load(), Tells: c.tells.Load(), Replies: c.replies.Load(),
 		RepliesLate: c.repliesLate.Load(), Lost: c.sessionsLost.Load(), RoadChanges: c.roadChanges.Load(),
-		Served: c.served.Load(), Replayed: c.replayed.Load(), Attached: c.attached.Load(), Refused: c.refused.Load(),
+		Served: c.served.Load(), Replayed: c.replayed.Load(), Attached: c.attached.Load(), Refused: c.refused.Load(), Recovered: c.recovered.Load(),
 		TellsServed: c.tellsServed.Load(), TellsDropped: c.tellsDropped.Load(), TellsMissed: c.tellsMissed.Load(),
 		SessionsOpened: c.sessionsOpened.Load(), SessionsExpired: c.sessionsExpired.Load(),
 		JoinsDenied: c.joinsDenied.Load(), BadMarks: c.badMarks.Load(), LinksLost: c.linksLost.Load(), EventsLost: c.eventsLost.Load(),
@@ -77,9 +79,7 @@ func (n *Node) Stats() Stats {
 	for _, p := range peers {
 		s.Outstanding += p.outstanding()
 	}
-	n.budget.mu.Lock()
-	s.KeptBytes = n.budget.all
-	n.budget.mu.Unlock()
+	s.KeptBytes = n.budget.all.Load()
 	return s
 }
 

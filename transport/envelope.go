@@ -60,7 +60,9 @@ const (
 	FlagNotRun  Flags = 1 << 2 // reply: provably not run
 	FlagRan     Flags = 1 << 3 // reply: the handler ran (neither flag: unknown)
 	FlagReceipt Flags = 1 << 4 // request: no message; the outcome comes when all before it has left the mailbox
-	knownFlags        = FlagAcked | FlagResend | FlagNotRun | FlagRan | FlagReceipt
+	FlagRecover Flags = 1 << 5 // request: sent to an earlier start of the server; what became of it?
+	FlagDurable Flags = 1 << 6 // opened: a later start of this server can be asked so
+	knownFlags        = FlagAcked | FlagResend | FlagNotRun | FlagRan | FlagReceipt | FlagRecover | FlagDurable
 )
 
 // Size of the fixed header, and the tags of the options behind it.
@@ -77,6 +79,7 @@ const (
 	tagMessage    = 9
 	tagUserCode   = 10
 	tagRetryAfter = 11
+	tagKey        = 12 | tagCritical
 	tagCritical   = 0x80 // an option with this bit must be understood or the envelope is refused
 )
 
@@ -114,6 +117,7 @@ type Envelope struct {
 	Sent       time.Time     // sender's clock when it was sent; zero for none
 	Trace      Trace
 	Headers    []Header
+	Key        string        // request: the caller's own name for it, beyond this session; empty for none
 	Message    string        // reply: error text
 	UserCode   string        // reply: error code that the application defined
 	RetryAfter time.Duration // reply: do not try again earlier; 0 for none
@@ -135,7 +139,7 @@ func TypeID(name string) uint64 {
 // Append appends the encoded envelope to dst. It returns an error wrapping
 // ErrTooLarge, and dst unchanged, if a part of the envelope is over its limit.
 func (e *Envelope) Append(dst []byte) ([]byte, error) {
-	if len(e.Target) > MaxTarget || len(e.Sender) > 2*MaxTarget || len(e.UserCode) > MaxTarget ||
+	if len(e.Target) > MaxTarget || len(e.Sender) > 2*MaxTarget || len(e.UserCode) > MaxTarget || len(e.Key) > MaxTarget ||
 		len(e.Headers) > MaxHeaders || len(e.Mark.Except) > MaxInlineExcept {
 		return dst, fmt.Errorf("%w: address, header or mark over its limit", ErrTooLarge)
 	}
@@ -186,6 +190,9 @@ func (e *Envelope) Append(dst []byte) ([]byte, error) {
 	}
 	if e.RetryAfter > 0 {
 		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagRetryAfter, 8), uint64(e.RetryAfter))
+	}
+	if e.Key != "" {
+		dst = append(appendTag(dst, tagKey, len(e.Key)), e.Key...)
 	}
 	binary.BigEndian.PutUint16(dst[start+4:], uint16(len(dst)-start-headerSize))
 	return append(dst, e.Body...), nil
@@ -267,6 +274,8 @@ func (e *Envelope) parseOptions(b []byte) error {
 			e.UserCode, ok = text(v), n <= MaxTarget
 		case tagRetryAfter:
 			e.RetryAfter, ok = duration(v)
+		case tagKey:
+			e.Key, ok = text(v), n <= MaxTarget
 		default:
 			ok = tag&tagCritical == 0
 		}

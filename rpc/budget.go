@@ -1,0 +1,78 @@
+package rpc
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// What is set aside for the reply of each request when it is admitted: a KiB, unless
+// limits are small. So a reply up to that size can always be kept; a larger one is if
+// there is room. A principal can have reserveShares requests waiting or running.
+const (
+	maxReserve    = 1 << 10
+	reserveShares = 1 << 14
+)
+
+// budget counts the bytes set aside for replies and outcomes that are kept: all of
+// them, and each principal's, which may have a quarter.
+type budget struct {
+	limit   int64
+	replies int // bytes set aside for each reply
+	all     atomic.Int64
+
+	mu     sync.Mutex // guards what follows
+	shares map[string]*share
+}
+
+// share is one principal's part.
+type share struct {
+	used     atomic.Int64
+	sessions int // that use it; guarded by budget.mu
+}
+
+func (b *budget) init(limit int64, keep int) {
+	b.limit, b.shares = limit, map[string]*share{}
+	b.replies = min(maxReserve, keep, int(limit/4/reserveShares))
+}
+
+// of returns the share of a principal, for one more session.
+func (b *budget) of(principal string) *share {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.shares[principal]
+	if s == nil {
+		s = &share{}
+		b.shares[principal] = s
+	}
+	s.sessions++
+	return s
+}
+
+// leave notes that a session has ended.
+func (b *budget) leave(principal string, s *share) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s.sessions--; s.sessions == 0 && s.used.Load() == 0 {
+		delete(b.shares, principal)
+	}
+}
+
+// reserve sets n bytes aside, or reports that they are over a limit.
+func (b *budget) reserve(s *share, n int) bool {
+	if s.used.Add(int64(n)) > b.limit/4 {
+		s.used.Add(int64(-n))
+		return false
+	}
+	if b.all.Add(int64(n)) > b.limit {
+		b.free(s, n)
+		return false
+	}
+	return true
+}
+
+func (b *budget) free(s *share, n int) {
+	if n != 0 {
+		s.used.Add(int64(-n))
+		b.all.Add(int64(-n))
+	}
+}

@@ -1,0 +1,316 @@
+package rpc
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/tandem-go/tandem/dedup"
+	"github.com/tandem-go/tandem/transport"
+)
+
+const (
+	writeTimeout  = 5 * time.Second
+	expireEvery   = time.Minute
+	rewriteAfter  = 8 << 20 // bytes written, at least, and
+	rewriteFactor = 4       // as many times what is alive, before the log is rewritten
+)
+
+// journal is the node's side of its dedup.Store. Its goroutine writes all that has
+// gathered while it wrote before, so one write serves everybody who waits: a group
+// commit. What the store holds is in memory as well, so looking up costs no I/O.
+type journal struct {
+	node  *Node
+	log   dedup.Log
+	taken time.Time     // when this start of the node took the records over
+	wake  chan struct{} // a token when the queue has grown
+
+	mu     sync.Mutex    // guards what follows
+	ledger *dedup.Ledger // changed by the journal's goroutine alone
+	queue  []posting
+	fenced bool // another start of this node has taken the records over
+	closed bool
+}
+
+// posting is a change that waits to be written.
+type posting struct {
+	change  dedup.Change
+	written func(error) // nil: nobody waits, and it is tried again until it is written
+}
+
+// openJournal takes over what the store keeps for this node.
+func openJournal(ctx context.Context, n *Node, store dedup.Store) (*journal, error) {
+	j := &journal{node: n, wake: make(chan struct{}, 1), ledger: dedup.NewLedger()}
+	log, err := store.Take(ctx, n.cfg.Name, n.cfg.Epoch, j.ledger.Apply)
+	if err != nil {
+		return nil, err
+	}
+	j.log, j.taken = log, time.Now()
+	return j, nil
+}
+
+// post has a change written. written, if it is not nil, is called from the journal's
+// goroutine once it is, or with an error when nobody knows whether it was.
+func (j *journal) post(c dedup.Change, written func(error)) {
+	c.Time = time.Now()
+	j.mu.Lock()
+	refuse := j.fenced || j.closed
+	if !refuse {
+		j.queue = append(j.queue, posting{c, written})
+	}
+	j.mu.Unlock()
+	if !refuse {
+		select {
+		case j.wake <- struct{}{}:
+		default:
+		}
+	} else if written != nil {
+		written(dedup.ErrFenced)
+	}
+}
+
+// next takes as much from the queue as one write can hold.
+func (j *journal) next() []posting {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	size, n := 0, 0
+	for n < len(j.queue) {
+		if size += j.queue[n].change.Size(); size > dedup.MaxBatch && n > 0 {
+			break
+		}
+		n++
+	}
+	batch := j.queue[:n:n]
+	if j.queue = j.queue[n:]; len(j.queue) == 0 {
+		j.queue = nil
+	}
+	return batch
+}
+
+// run is the journal's goroutine.
+func (j *journal) run(ctx context.Context) {
+	expire := time.NewTicker(expireEvery)
+	defer expire.Stop()
+	written, failed := 0, 0
+	for {
+		batch := j.next()
+		if len(batch) == 0 {
+			select {
+			case <-j.wake:
+			case <-expire.C:
+				j.expire()
+			case <-ctx.Done():
+				j.close()
+				return
+			}
+			continue
+		}
+		n, err := j.write(ctx, batch)
+		if written += n; err == nil {
+			failed = 0
+			written = j.rewrite(ctx, written)
+			continue
+		}
+		j.node.cfg.Logger.Error("records of durable requests were not written", "err", err)
+		failed++
+		select {
+		case <-time.After(jitter(failed)):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// write writes a batch and tells those who wait for it. It returns the bytes written.
+func (j *journal) write(ctx context.Context, batch []posting) (int, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	changes, size := make([]dedup.Change, len(batch)), 0
+	for i, p := range batch {
+		changes[i] = p.change
+		size += p.change.Size()
+	}
+	err := j.log.Append(ctx, changes)
+	j.mu.Lock()
+	if err == nil {
+		for _, c := range changes {
+			j.ledger.Apply(c)
+		}
+	} else {
+		size = 0
+		var again []posting
+		for _, p := range batch {
+			if p.written == nil || p.change.Op == dedup.Done {
+				again = append(again, posting{change: p.change}) // the caller is not kept waiting
+			} else {
+				again = append(again, posting{change: dedup.Change{Op: dedup.Freed, ID: p.change.ID, Time: p.change.Time}})
+			}
+		}
+		if j.fenced = j.fenced || errors.Is(err, dedup.ErrFenced); !j.fenced && !j.closed {
+			j.queue = append(again, j.queue...)
+		}
+	}
+	var hopeless []posting
+	if j.fenced {
+		hopeless, j.queue = j.queue, nil
+	}
+	j.mu.Unlock()
+	for _, p := range append(batch, hopeless...) {
+		if p.written != nil {
+			p.written(err)
+		}
+	}
+	return size, err
+}
+
+// rewrite shortens the log when most of it is about what is gone. It returns how many
+// bytes have been written since it was last short.
+func (j *journal) rewrite(ctx context.Context, written int) int {
+	if written < rewriteAfter || written < rewriteFactor*j.ledger.Bytes() {
+		return written
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*writeTimeout)
+	defer cancel()
+	if err := j.log.Rewrite(ctx, j.ledger.All()); err != nil {
+		j.node.cfg.Logger.Warn("the log of durable requests was not shortened", "err", err)
+		return written / 2 // later again
+	}
+	return 0
+}
+
+// expire forgets what nobody can ask for any more. Sessions of earlier starts are kept
+// for a while after this one began.
+func (j *journal) expire() {
+	now, keep := time.Now(), j.node.cfg.KeyLife
+	young := now.Sub(j.taken) < keep
+	live := func(g [16]byte) bool {
+		j.node.mu.Lock()
+		defer j.node.mu.Unlock()
+		return young || j.node.sessions[g] != nil
+	}
+	var gone []dedup.Change
+	for c := range j.ledger.Expired(now.Add(-keep), live) { // nobody else changes the ledger
+		gone = append(gone, c)
+	}
+	for _, c := range gone {
+		j.post(c, nil)
+	}
+}
+
+// close writes what is left, once, and closes the log.
+func (j *journal) close() {
+	for batch := j.next(); len(batch) > 0; batch = j.next() {
+		if _, err := j.write(context.Background(), batch); err != nil {
+			break
+		}
+	}
+	j.mu.Lock()
+	j.closed = true
+	left := j.queue
+	j.queue = nil
+	j.mu.Unlock()
+	for _, p := range left {
+		if p.written != nil {
+			p.written(errors.New("rpc: this system is closed"))
+		}
+	}
+	if err := j.log.Close(); err != nil {
+		j.node.cfg.Logger.Warn("closing the log of durable requests", "err", err)
+	}
+}
+
+// lookup returns what is kept of a request.
+func (j *journal) lookup(id dedup.ID) (dedup.Page, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.ledger.Lookup(id)
+}
+
+// owner returns whom a session of an earlier start belonged to, and whether it is known.
+func (j *journal) owner(g transport.Grant) (string, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.ledger.Owner(g)
+}
+
+// sessionOpened, sessionEnded and freed have the store follow what happens to sessions
+// and records. A nil journal, of a node without a store, does nothing.
+func (j *journal) sessionOpened(s *session) {
+	if j != nil {
+		j.post(dedup.Change{Op: dedup.Opened, ID: dedup.ID{Grant: s.grant}, Owner: ownerName(s.id, s.principal)}, nil)
+	}
+}
+
+func (j *journal) sessionEnded(s *session) {
+	if j != nil {
+		j.post(dedup.Change{Op: dedup.Closed, ID: dedup.ID{Grant: s.grant}}, nil)
+	}
+}
+
+func (j *journal) freed(id dedup.ID) { j.post(dedup.Change{Op: dedup.Freed, ID: id}, nil) }
+
+// ownerName is who may ask for a session's records.
+func ownerName(id transport.Peer, principal string) string {
+	return principal + "\x00" + id.Node + "\x00" + id.Epoch
+}
+
+// Begin records that the handlers of durable requests are about to be called, all in
+// one write, and returns when that is safe. What could not be recorded has been
+// refused, and its Start reports false.
+func (n *Node) Begin(ins []*Inbound) {
+	if n.journal == nil {
+		return
+	}
+	var written sync.WaitGroup
+	for _, in := range ins {
+		if !in.begin() {
+			continue
+		}
+		written.Add(1)
+		n.journal.post(dedup.Change{Op: dedup.Begun, ID: in.id, Fingerprint: in.print}, func(err error) {
+			if err != nil {
+				in.notBegun()
+				in.Refuse(Errorf(Unavailable, NotRun, "its record could not be written: %w", err))
+			}
+			written.Done()
+		})
+	}
+	written.Wait()
+}
+
+// begin notes that a queued request gets a record in the store.
+func (in *Inbound) begin() bool {
+	s := in.session
+	id, print := in.id, in.print
+	if !in.isKeyed() {
+		id = dedup.ID{Grant: s.grant, Seq: in.Seq}
+		print = printOf(s.grant, in.Target, in.TypeID, in.Codec, in.body)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state, _ := s.table.Lookup(in.Seq)
+	if in.begun || state != dedup.Queued || in.deadline > 0 && s.node.now() >= in.deadline {
+		return false
+	}
+	in.begun, in.id, in.print = true, id, print
+	return true
+}
+
+func (in *Inbound) notBegun() {
+	in.session.mu.Lock()
+	in.begun = false
+	in.session.mu.Unlock()
+}
+
+// printOf is the fingerprint of a request that is good on every start of every node,
+// bound to what names the request.
+func printOf(name [16]byte, target string, typeID uint64, codec uint8, body []byte) uint64 {
+	h := sha256.New()
+	h.Write(name[:])
+	h.Write(binary.BigEndian.AppendUint64([]byte{codec, uint8(len(target))}, typeID))
+	h.Write([]byte(target))
+	h.Write(body)
+	return binary.BigEndian.Uint64(h.Sum(nil))
+}

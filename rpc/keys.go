@@ -1,0 +1,161 @@
+package rpc
+
+import (
+	"crypto/sha256"
+	"sync"
+	"time"
+
+	"github.com/tandem-go/tandem/dedup"
+)
+
+// keys are the server's side of requests that their callers have named themselves: one
+// key of one principal at one actor is one execution and one outcome, whichever
+// session asks, for KeyLife after it is done. Of a session's own numbers nothing is
+// taken back: each attempt under a key has a record of its own besides.
+//
+// A refusal is the outcome of the attempts that got it, not of the key: it did not
+// run, and a later attempt may.
+type keys struct {
+	node *Node
+
+	mu   sync.Mutex // guards what follows
+	all  map[[16]byte]*keyed
+	done []keyDone // in the order of their ends
+}
+
+// keyed is what is known of one key.
+type keyed struct {
+	print   uint64
+	share   *share
+	owner   *Inbound   // the attempt that is to run, until it is decided
+	waiting []*Inbound // further attempts meanwhile
+	outcome *outcome   // once decided
+	kept    int        // bytes reserved for it
+}
+
+type keyDone struct {
+	id [16]byte
+	at time.Duration // node clock
+}
+
+// keySize is about what a key takes beside its outcome.
+const keySize = 256
+
+// keyID is what a key stands for in tables and stores.
+func keyID(principal, target, key string) (id [16]byte) {
+	h := sha256.New()
+	for _, part := range []string{"key", principal, target} {
+		h.Write([]byte(part))
+		h.Write([]byte{0})
+	}
+	h.Write([]byte(key))
+	copy(id[:], h.Sum(nil))
+	return id
+}
+
+// admit decides on an attempt under a key: it is to run (nil and true), it waits for
+// the one that runs (nil and false), or it has the outcome that is returned.
+func (k *keys) admit(in *Inbound) (*outcome, bool) {
+	n := k.node
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.expire(n.now())
+	e := k.all[in.id.Grant]
+	if e == nil {
+		if kept := k.earlier(in); kept != nil {
+			return kept, false
+		}
+		if !n.budget.reserve(in.session.share, keySize) {
+			return &outcome{err: Errorf(Overloaded, NotRun, "what is kept for %s fills its share of the table", in.session.principal)}, false
+		}
+		k.all[in.id.Grant] = &keyed{print: in.print, share: in.session.share, owner: in, kept: keySize}
+		return nil, true
+	}
+	switch {
+	case e.print != in.print:
+		return keyReused(), false
+	case e.outcome != nil:
+		n.stats.replayed.Add(1)
+		return e.outcome, false
+	}
+	n.stats.attached.Add(1)
+	e.waiting = append(e.waiting, in)
+	return nil, false
+}
+
+func keyReused() *outcome {
+	return &outcome{err: Errorf(IDReused, NotRun, "another request has this key")}
+}
+
+// earlier is the outcome that an earlier start of this node has stored for the key of
+// in, or nil.
+func (k *keys) earlier(in *Inbound) *outcome {
+	j := k.node.journal
+	if j == nil {
+		return nil
+	}
+	page, found := j.lookup(in.id)
+	switch {
+	case !found, !page.Done && !page.Time.Before(j.taken): // of this start: what began and is not in the table was refused
+		return nil
+	case page.Fingerprint != in.print:
+		return keyReused()
+	case page.Done:
+		k.node.stats.replayed.Add(1)
+		return parseOutcome(page.Outcome)
+	}
+	return &outcome{err: Errorf(OutcomeUnknown, Unknown, "the handler of a request under this key had started when the node was lost")}
+}
+
+// settle gives all attempts under in's key the outcome of in, which was to run.
+func (k *keys) settle(in *Inbound, o *outcome) {
+	n := k.node
+	k.mu.Lock()
+	e := k.all[in.id.Grant]
+	if e == nil || e.owner != in {
+		k.mu.Unlock()
+		return
+	}
+	waiting := e.waiting
+	e.owner, e.waiting = nil, nil
+	if o.refused() {
+		delete(k.all, in.id.Grant)
+		n.budget.free(e.share, e.kept)
+		o = &outcome{err: Errorf(Unavailable, NotRun, "the attempt under this key that was to run did not: %w", o.err)}
+	} else {
+		e.outcome = o
+		if size := len(o.body); size > n.cfg.Keep || size > 0 && !n.budget.reserve(e.share, size) {
+			e.outcome = replyDropped()
+		} else {
+			e.kept += size
+		}
+		k.done = append(k.done, keyDone{in.id.Grant, n.now()})
+	}
+	k.mu.Unlock()
+	for _, w := range waiting {
+		w.settle(o)
+	}
+}
+
+// expire forgets the keys whose time is over. k.mu is held.
+func (k *keys) expire(now time.Duration) {
+	for len(k.done) > 0 && now-k.done[0].at >= k.node.cfg.KeyLife {
+		id := k.done[0].id
+		k.done = k.done[1:]
+		if e := k.all[id]; e != nil && e.outcome != nil {
+			k.node.budget.free(e.share, e.kept)
+			delete(k.all, id)
+		}
+	}
+}
+
+// shared reports whether others wait for the outcome of in.
+func (k *keys) shared(in *Inbound) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	e := k.all[in.id.Grant]
+	return e != nil && e.owner == in && len(e.waiting) > 0
+}
+
+// isKeyed reports whether the caller has named the request.
+func (in *Inbound) isKeyed() bool { return in.id != (dedup.ID{}) && in.id.Seq == 0 }

@@ -1,0 +1,70 @@
+package rpc
+
+import (
+	"sync"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+// outcome is what every copy of a request gets.
+type outcome struct {
+	err    *Error // nil for a reply
+	typeID uint64
+	codec  uint8
+	body   []byte
+}
+
+// envelopes spares an allocation per reply: an Envelope handed to a Link escapes.
+var envelopes = sync.Pool{New: func() any { return new(transport.Envelope) }}
+
+func (o *outcome) send(c *conn, seq uint64) {
+	e := envelopes.Get().(*transport.Envelope)
+	o.fill(e, seq)
+	c.send(e)
+	envelopes.Put(e)
+}
+
+// fill makes e the reply that carries o.
+func (o *outcome) fill(e *transport.Envelope, seq uint64) {
+	if o.err == nil {
+		*e = transport.Envelope{Verb: transport.VerbReply, Seq: seq, TypeID: o.typeID, Codec: o.codec, Body: o.body}
+		return
+	}
+	*e = transport.Envelope{Verb: transport.VerbReply, Seq: seq, Code: uint16(o.err.Code), Message: o.err.Message,
+		UserCode: o.err.User, RetryAfter: o.err.RetryAfter}
+	switch o.err.Verdict {
+	case NotRun:
+		e.Flags = transport.FlagNotRun
+	case HasRun:
+		e.Flags = transport.FlagRan
+	}
+}
+
+// refused reports that the outcome is that the handler provably did not run.
+func (o *outcome) refused() bool { return o.err != nil && o.err.Verdict == NotRun }
+
+// bytes is the outcome as a store keeps it: the reply's envelope, without a number.
+func (o *outcome) bytes() []byte {
+	e := envelopes.Get().(*transport.Envelope)
+	defer envelopes.Put(e)
+	o.fill(e, 0)
+	b, err := e.Append(nil)
+	if err != nil { // an application's error with a name that no wire takes
+		(&outcome{err: Errorf(ReplyDropped, HasRun, "%v", err)}).fill(e, 0)
+		b, _ = e.Append(nil)
+	}
+	return b
+}
+
+// parseOutcome is the inverse of bytes. The outcome refers to b. A record that cannot be
+// read is an outcome that nobody knows.
+func parseOutcome(b []byte) *outcome {
+	var e transport.Envelope
+	if err := e.Parse(b); err != nil || e.Verb != transport.VerbReply {
+		return &outcome{err: Errorf(OutcomeUnknown, Unknown, "the record of the request cannot be read: %v", err)}
+	}
+	if err := errorOf(&e, ""); err != nil {
+		return &outcome{err: err}
+	}
+	return &outcome{typeID: e.TypeID, codec: e.Codec, body: e.Body}
+}

@@ -1,0 +1,111 @@
+package rpc
+
+import (
+	"context"
+
+	"time"
+
+	"github.com/tandem-go/tandem/dedup"
+	"github.com/tandem-go/tandem/transport"
+)
+
+// This file is the server's answer to clients that ask what became of a request they
+// sent to an earlier start of the node: from what the store kept, or from what the
+// application committed itself. Such a request never runs here.
+
+// Durability says what a later start can find out about requests to an actor.
+type Durability struct {
+	Known   bool // the actor lives here
+	Durable bool // every request is in the store before its handler is called
+	// Completions, if not nil, are the application's own records of what it committed.
+	Completions dedup.Completions
+}
+
+const (
+	maxSettles    = 64               // questions to an application's own records at once; who finds no place asks again
+	settleTimeout = 10 * time.Second // bounds one of them
+	startPatience = 10 * time.Second // an actor may not have been spawned yet by then
+)
+
+// recovers reports whether clients of a later start should ask it at all.
+func (n *Node) recovers() bool { return n.journal != nil || n.cfg.Recovers }
+
+// recover answers a request of an earlier session. It does not block.
+func (n *Node) recover(c *conn, e *transport.Envelope) {
+	principal := n.cfg.Principals(c.link.Road(), c.id.Principal)
+	id := dedup.ID{Grant: e.Grant, Seq: e.Seq}
+	if e.Key != "" {
+		id = dedup.ID{Grant: keyID(principal, e.Target, e.Key)}
+	}
+	d := n.cfg.Handler.Durability(e.Target)
+	var page dedup.Page
+	found, ours := false, false
+	if j := n.journal; j != nil {
+		owner, known := j.owner(e.Grant)
+		if known && owner != ownerName(c.id, principal) {
+			n.stats.joinsDenied.Add(1)
+			c.refuse(e.Seq, Errorf(Denied, Unknown, "the session belonged to another principal or node"))
+			return
+		}
+		ours = known
+		page, found = j.lookup(id)
+	}
+	n.stats.recovered.Add(1)
+	switch {
+	case n.session(e.Grant) != nil: // it is no earlier one
+		c.refuse(e.Seq, Errorf(SessionLost, Unknown, "the session is not open on this link"))
+	case found && page.Fingerprint != printOf(id.Grant, e.Target, e.TypeID, e.Codec, e.Body):
+		c.refuse(e.Seq, Errorf(IDReused, Unknown, "another request was recorded under this name"))
+	case found && page.Done:
+		n.stats.replayed.Add(1)
+		parseOutcome(page.Outcome).send(c, e.Seq)
+	case d.Completions != nil:
+		n.askApplication(c, e.Seq, id, d.Completions)
+	case found:
+		c.refuse(e.Seq, Errorf(OutcomeUnknown, Unknown, "its handler had started when the node was lost"))
+	case !d.Known && n.recovers() && n.now() < startPatience: // it is asked again
+	case d.Durable && ours && e.Flags&(transport.FlagAcked|transport.FlagReceipt) == 0:
+		c.refuse(e.Seq, Errorf(Unavailable, NotRun, "its handler had not started when the node was lost"))
+	default:
+		c.refuse(e.Seq, Errorf(OutcomeUnknown, Unknown, "the node was started anew, and keeps no record of such requests"))
+	}
+}
+
+// session returns a live session, or nil.
+func (n *Node) session(g transport.Grant) *session {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.sessions[g]
+}
+
+// askApplication finds out from the application's own records what became of a request.
+func (n *Node) askApplication(c *conn, seq uint64, id dedup.ID, completions dedup.Completions) {
+	select {
+	case n.settles <- struct{}{}:
+	default:
+		return // it is asked again
+	}
+	n.owned.Go(func() {
+		defer func() { <-n.settles }()
+		ctx, cancel := context.WithTimeout(n.ctx, settleTimeout)
+		defer cancel()
+		record, committed, err := []byte(nil), false, error(nil)
+		if id.Seq == 0 { // a later request may have the key again
+			record, committed, err = completions.Completed(ctx, id.String())
+		} else {
+			record, committed, err = completions.Void(ctx, id.String())
+		}
+		switch {
+		case err != nil:
+			n.cfg.Logger.Error("the application's records could not be asked", "id", id.String(), "err", err)
+			c.refuse(seq, Errorf(OutcomeUnknown, Unknown, "the application's records could not be asked: %v", err))
+		case committed:
+			n.stats.replayed.Add(1)
+			parseOutcome(record).send(c, seq)
+		case id.Seq == 0:
+			c.refuse(seq, Errorf(OutcomeUnknown, Unknown, "nothing was committed under its key until now"))
+		default:
+			c.refuse(seq, Errorf(Unavailable, NotRun, "nothing of it was committed when the node was lost, and nothing ever will be"))
+		}
+	})
+}

@@ -1,0 +1,98 @@
+package rpc
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+// This file is what a peer does by the clock.
+
+// arm sees to it that tick runs at the given node clock or earlier. p.mu is held.
+func (p *peer) arm(at time.Duration) {
+	if p.closed || p.timerAt != 0 && p.timerAt <= at {
+		return
+	}
+	p.timerAt = at
+	wait := at - p.node.now()
+	if p.timer == nil {
+		p.timer = time.AfterFunc(wait, p.tick)
+	} else {
+		p.timer.Reset(wait)
+	}
+}
+
+// tick ends what is past its deadline, probes what has been silent on a bus, and
+// sends an ack that nothing else has carried.
+func (p *peer) tick() {
+	p.mu.Lock()
+	p.timerAt = 0
+	if p.closed {
+		p.mu.Unlock()
+		return
+	}
+	now := p.node.now()
+	var expired []*Call
+	for c := range p.win.all() {
+		if c.deadline <= now {
+			expired = append(expired, c)
+			continue
+		}
+		p.arm(c.deadline)
+		if c.req.Hedge > 0 && !c.hedged && c.on != nil {
+			if now >= c.hedgeAt {
+				p.hedge(c, now)
+			} else {
+				p.arm(c.hedgeAt)
+			}
+		}
+		if c.on != nil && !c.on.direct() {
+			if now-c.quiet >= c.patience {
+				c.patience = min(2*c.patience, probeMax)
+				c.quiet = now
+				_, _ = c.on.link.Send(&transport.Envelope{Verb: transport.VerbProbe, Seq: c.seq, Grant: p.grant})
+			}
+			p.arm(c.quiet + max(c.patience, 4*time.Duration(c.on.rtt.Load())))
+		}
+	}
+	verdicts := make([]Verdict, len(expired))
+	for i, c := range expired {
+		verdicts[i] = c.verdict()
+		p.abandon(c)
+	}
+	expired = p.expireDoubts(now, expired)
+	verdicts = append(verdicts, make([]Verdict, len(expired)-len(verdicts))...) // Unknown
+	p.askDoubts(now)
+	if p.ackArmed {
+		switch {
+		case p.win.unsaid == 0 || p.current == nil:
+			p.ackArmed = false
+		case now-p.lastSent >= ackIdle:
+			p.ackArmed = false
+			p.sendAck()
+		default:
+			p.arm(p.lastSent + ackIdle)
+		}
+	}
+	p.overdue(now)
+	p.mu.Unlock()
+	for i, c := range expired {
+		c.end(Errorf(Expired, verdicts[i], "no reply from %s within the deadline", p.name))
+	}
+}
+
+// sendAck sends the whole of what this client needs no more. p.mu is held.
+func (p *peer) sendAck() {
+	if p.current == nil {
+		return
+	}
+	m := p.win.full()
+	e := &transport.Envelope{Verb: transport.VerbAck, Mark: transport.Mark{Below: m.Below}, Body: transport.AppendSeqBytes(nil, m.Except)}
+	if !p.current.direct() {
+		e.Grant = p.grant
+	}
+	_, _ = p.current.link.Send(e) // lost with the link: the next mark covers it
+}
+
+func jitter(n int) time.Duration { return backoff(n, rand.Float64()) }
