@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -32,7 +31,7 @@ func (c *Call) fail(err *Error) {
 	r.mu.Lock()
 	r.made++
 	r.unsure = r.unsure || err.Verdict != NotRun
-	pause, again := first.req.Retry.Next(r.made, err, first.req.Idempotent, first.deadline-n.now(), rand.Float64())
+	pause, again := first.req.Retry.Next(r.made, err, first.req.Idempotent, first.deadline-n.now(), n.cfg.Random())
 	again = again && r.gaveUp == nil && n.ctx.Err() == nil && n.retries.Spend()
 	if again {
 		r.timer = time.AfterFunc(pause, func() { first.again(n) })

@@ -87,7 +87,7 @@ func (p *peer) dial(t transport.Transport, d *dialer) {
 			rest = d.begun + minRedial - p.node.now()
 		}
 		p.mu.Unlock()
-		if rest > 0 && !p.pause(rest, nil) || futile > 0 && !p.pause(jitter(futile), d.kick) {
+		if rest > 0 && !p.pause(rest, nil) || futile > 0 && !p.pause(p.node.jitter(futile), d.kick) {
 			return
 		}
 		p.mu.Lock()

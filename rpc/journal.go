@@ -117,7 +117,7 @@ func (j *journal) run(ctx context.Context) {
 		j.node.cfg.Logger.Error("records of durable requests were not written", "err", err)
 		failed++
 		select {
-		case <-time.After(jitter(failed)):
+		case <-time.After(j.node.jitter(failed)):
 		case <-ctx.Done():
 		}
 	}

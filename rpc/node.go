@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"sync"
 	"time"
 
@@ -74,6 +75,7 @@ type Config struct {
 	MaxSessions  int
 	SessionLease time.Duration
 	Heartbeat    time.Duration
+	Random       func() float64 // of pauses, uniform in [0, 1); nil: math/rand. Called concurrently
 }
 
 func (c *Config) defaults() {
@@ -86,6 +88,9 @@ func (c *Config) defaults() {
 	set(&c.KeyLife, DefaultKeyLife)
 	set(&c.SessionLease, DefaultSessionLease)
 	set(&c.Heartbeat, DefaultHeartbeat)
+	if c.Random == nil {
+		c.Random = mathrand.Float64
+	}
 	if c.OnEvent == nil {
 		c.OnEvent = func(Event) {}
 	}

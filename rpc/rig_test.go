@@ -116,16 +116,16 @@ func (l *tappedLink) Send(e *transport.Envelope) (uint64, error) {
 
 // site is a node of a rig.
 type site struct {
-	durability Durability
 	*Node
 	r     *rig
 	name  string
 	serve func(*Inbound) // in a goroutine of its own, for each request
 
-	mu     sync.Mutex     // guards what follows
-	runs   map[string]int // handlers run, by body
-	tells  []string       // bodies, in order
-	events []Event
+	mu         sync.Mutex     // guards what follows
+	durability Durability     // of all actors
+	runs       map[string]int // handlers run, by body
+	tells      []string       // bodies, in order
+	events     []Event
 }
 
 // start starts a node on roads, each of which is "direct" or "bus". Its handler
@@ -183,7 +183,11 @@ func (s *site) HandleRequest(in *Inbound) {
 	go serve(in)
 }
 
-func (s *site) Durability(target string) Durability { return s.durability }
+func (s *site) Durability(string) Durability {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.durability
+}
 
 func (s *site) HandleTell(in *Inbound) {
 	s.mu.Lock()

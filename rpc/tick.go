@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/tandem-go/tandem/transport"
@@ -95,4 +94,5 @@ func (p *peer) sendAck() {
 	_, _ = p.current.link.Send(e) // lost with the link: the next mark covers it
 }
 
-func jitter(n int) time.Duration { return backoff(n, rand.Float64()) }
+// jitter is the pause before the n-th attempt at something that failed.
+func (n *Node) jitter(attempt int) time.Duration { return backoff(attempt, n.cfg.Random()) }
