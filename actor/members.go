@@ -25,12 +25,13 @@ type members struct {
 	mu     sync.Mutex               // guards what follows
 	mine   registry.Node            // what is, or should be, registered
 	nodes  map[string]registry.Node // the others
+	lapsed map[string]bool          // those whose lease ran out although a link to them is open
 	left   bool                     // deregistered
 	closed bool
 }
 
 func newMembers(s *System) *members {
-	m := &members{sys: s, nodes: map[string]registry.Node{}, write: make(chan struct{}, 1),
+	m := &members{sys: s, nodes: map[string]registry.Node{}, lapsed: map[string]bool{}, write: make(chan struct{}, 1),
 		mine: registry.Node{Name: s.cfg.Name, Epoch: s.epoch, Addrs: map[string]string{}, Services: map[string][]string{}}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	return m
@@ -89,19 +90,36 @@ func (m *members) follow(changes <-chan registry.Event) {
 		if e.Node.Name == m.sys.cfg.Name {
 			continue
 		}
+		name := e.Node.Name
+		doubtful := e.Change == registry.Expired && m.sys.node.Linked(name)
 		m.mu.Lock()
-		switch e.Change {
-		case registry.Joined, registry.Updated:
-			m.nodes[e.Node.Name] = e.Node
+		delete(m.lapsed, name)
+		switch {
+		case e.Change == registry.Joined || e.Change == registry.Updated:
+			m.nodes[name] = e.Node
+		case doubtful: // the registry has lost sight of it, and we have not
+			m.lapsed[name] = true
 		default:
-			delete(m.nodes, e.Node.Name)
+			delete(m.nodes, name)
 		}
 		m.mu.Unlock()
-		switch e.Change {
-		case registry.Joined:
-			m.sys.event(Event{Type: NodeJoined, Peer: e.Node.Name})
-		case registry.Left, registry.Expired:
-			m.sys.event(Event{Type: NodeLeft, Peer: e.Node.Name})
+		switch {
+		case e.Change == registry.Joined:
+			m.sys.event(Event{Type: NodeJoined, Peer: name})
+		case e.Change == registry.Left || e.Change == registry.Expired && !doubtful:
+			m.sys.event(Event{Type: NodeLeft, Peer: name})
+		}
+	}
+}
+
+// dropLapsed takes out the nodes that the registry has lost sight of and no link leads
+// to any more. m.mu is held.
+func (m *members) dropLapsed() {
+	for name := range m.lapsed {
+		if !m.sys.node.Linked(name) {
+			delete(m.lapsed, name)
+			delete(m.nodes, name)
+			m.sys.event(Event{Type: NodeLeft, Peer: name})
 		}
 	}
 }
@@ -209,6 +227,7 @@ func (s *System) instance(t *target) (*target, error) {
 func (m *members) pick(service string) (address, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.dropLapsed()
 	n := len(m.mine.Services[service])
 	for _, node := range m.nodes {
 		n += len(node.Services[service])

@@ -40,6 +40,9 @@ func (p *peer) demand() {
 		if !n.cfg.Roads.takes(t.Direct()) && t != n.self {
 			continue
 		}
+		if t.Direct() && n.cfg.Roads == Adaptive && !p.earned && t != n.self && n.hasBus() {
+			continue
+		}
 		road := t.Road()
 		if i := slices.IndexFunc(p.conns, func(c *conn) bool { return c.link.Road() == road }); i >= 0 {
 			p.open(p.conns[i])
@@ -68,6 +71,33 @@ func (p *peer) demand() {
 		p.hopeless()
 	}
 }
+
+func (n *Node) hasBus() bool {
+	return slices.ContainsFunc(n.cfg.Transports, func(t transport.Transport) bool { return !t.Direct() })
+}
+
+// beat takes note of the traffic of a heartbeat's time, and under Adaptive opens and
+// closes direct links accordingly.
+func (p *peer) beat(served bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	earned, idle := p.traffic.beat(served)
+	switch {
+	case p.node.cfg.Roads != Adaptive:
+	case earned && !p.earned:
+		p.earned = true
+		p.demand()
+	case idle && p.earned && p.win.count == 0 && slices.ContainsFunc(p.conns, func(c *conn) bool { return !c.direct() && c.ready }):
+		p.earned = false
+		for _, c := range p.conns {
+			if c.direct() {
+				c.link.Close(errIdle)
+			}
+		}
+	}
+}
+
+var errIdle = errors.New("rpc: the direct link was idle")
 
 // roadsTo are the transports that lead to a node.
 func (n *Node) roadsTo(name string) []transport.Transport {
@@ -156,6 +186,10 @@ func (p *peer) dialed(t transport.Transport, d *dialer, err error) bool {
 		}
 		if len(p.conns) == 0 && CodeOf(err) == NotFound {
 			p.dropDoubts("node " + p.name + " has left")
+		}
+		if p.node.cfg.Roads == Adaptive && !p.earned {
+			p.earned = true // the bus leads nowhere
+			p.demand()
 		}
 		p.hopeless()
 	}

@@ -259,6 +259,7 @@ func (n *Node) report() {
 func (n *Node) sweep() {
 	tick := time.NewTicker(n.cfg.Heartbeat)
 	defer tick.Stop()
+	gaps := gaps{last: n.now()}
 	for {
 		select {
 		case <-n.ctx.Done():
@@ -266,14 +267,26 @@ func (n *Node) sweep() {
 		case <-tick.C:
 		}
 		now := n.now()
+		drained := gaps.drained(now, n.cfg.Heartbeat)
 		n.mu.Lock()
+		served := map[string]bool{}
 		for g, s := range n.sessions {
-			if s.over(now, n.cfg.SessionLease) {
+			if s.takeWorked() {
+				served[s.id.Node] = true
+			}
+			if drained && s.over(now, n.cfg.SessionLease) {
 				delete(n.sessions, g)
 				n.stats.sessionsExpired.Add(1)
 			}
 		}
+		peers := make([]*peer, 0, len(n.peers))
+		for _, p := range n.peers {
+			peers = append(peers, p)
+		}
 		n.mu.Unlock()
+		for _, p := range peers {
+			p.beat(served[p.name])
+		}
 		for _, c := range n.liveConns() {
 			c.heartbeat()
 		}
@@ -334,6 +347,19 @@ func (n *Node) Farewell() {
 	for _, c := range n.liveConns() {
 		c.link.Send(&transport.Envelope{Verb: transport.VerbBye})
 	}
+}
+
+// Linked reports whether a link to a node is open: a registry may have lost sight of a
+// node that is still there.
+func (n *Node) Linked(node string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.conns {
+		if c.id.Node == node {
+			return true
+		}
+	}
+	return false
 }
 
 func (n *Node) liveConns() []*conn {

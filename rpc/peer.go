@@ -49,7 +49,9 @@ type peer struct {
 	attempts  uint64             // to open links, on all roads
 	downSince uint64             // what waits since that attempt or earlier was given up
 	downErr   *Error             // why, the last time
-	leaving   bool               // it said that it takes no new requests
+	traffic   traffic
+	earned    bool // under Adaptive: direct links may be opened
+	leaving   bool // it said that it takes no new requests
 
 	timer    *time.Timer
 	timerAt  time.Duration // node clock; 0: not set
@@ -231,6 +233,7 @@ func (p *peer) sendOn(k *conn, c *Call, now time.Duration) *Error {
 	at, err := k.link.Send(e)
 	switch {
 	case err == nil:
+		p.traffic.sent++
 		if c.on == nil {
 			p.unsent--
 		} else {

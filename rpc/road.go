@@ -11,19 +11,45 @@ const (
 	DirectFirst RoadPolicy = iota
 	BusOnly
 	DirectOnly
+	// Adaptive starts on the bus. It opens a direct link to a peer when the traffic
+	// there earns one, or the bus leads nowhere, and closes it when it falls idle: so
+	// many nodes need no full mesh of links.
+	Adaptive
 )
 
 // String returns the policy's name in lower case.
 func (r RoadPolicy) String() string {
-	return [...]string{"direct first", "bus only", "direct only", "?"}[min(r, 3)]
+	return [...]string{"direct first", "bus only", "direct only", "adaptive", "?"}[min(r, Adaptive+1)]
 }
 
 // Valid reports whether r is one of the policies.
-func (r RoadPolicy) Valid() bool { return r <= DirectOnly }
+func (r RoadPolicy) Valid() bool { return r <= Adaptive }
 
 // takes reports whether the policy uses roads of that sort at all.
 func (r RoadPolicy) takes(direct bool) bool {
-	return r == DirectFirst || direct == (r == DirectOnly)
+	return r == DirectFirst || r == Adaptive || direct == (r == DirectOnly)
+}
+
+// When a direct link is earned, and when it is idle, in heartbeats.
+const (
+	earnedBy  = 200 // messages sent to a peer within one
+	idleAfter = 15  // of them without a request or a one-way message in either direction
+)
+
+// traffic is what Adaptive goes by. It is a pure structure.
+type traffic struct {
+	sent  int // messages since the last beat
+	quiet int // beats without traffic
+}
+
+// beat takes in a heartbeat's time in which the peer has served us, or we it, or not.
+func (t *traffic) beat(served bool) (earned, idle bool) {
+	earned = t.sent >= earnedBy
+	if t.quiet++; t.sent > 0 || served {
+		t.quiet = 0
+	}
+	t.sent = 0
+	return earned, t.quiet >= idleAfter
 }
 
 // directPatience is how long traffic waits for a first direct link before it starts

@@ -45,6 +45,7 @@ func TestRoadPolicy(t *testing.T) {
 		{DirectFirst, "direct first", true, true},
 		{BusOnly, "bus only", false, true},
 		{DirectOnly, "direct only", true, false},
+		{Adaptive, "adaptive", true, true},
 	} {
 		if !row.policy.Valid() || row.policy.String() != row.name {
 			t.Errorf("policy %d: valid %v, named %q", row.policy, row.policy.Valid(), row.policy)
@@ -53,7 +54,7 @@ func TestRoadPolicy(t *testing.T) {
 			t.Errorf("%v: takes direct %v, bus %v", row.policy, row.policy.takes(true), row.policy.takes(false))
 		}
 	}
-	if RoadPolicy(3).Valid() || RoadPolicy(200).String() != "?" {
+	if RoadPolicy(4).Valid() || RoadPolicy(200).String() != "?" {
 		t.Error("a policy that does not exist is valid, or has a name")
 	}
 }
@@ -72,6 +73,52 @@ func TestBackoff(t *testing.T) {
 		}
 		if got := backoff(row.n, almost); got > row.high || got < row.high-time.Microsecond {
 			t.Errorf("backoff(%d, 1) = %v, want %v", row.n, got, row.high)
+		}
+	}
+}
+
+func TestTraffic(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		sent   []int // in each beat
+		served int   // the last beat in which we were asked; 0 for none
+		earned bool
+		idle   bool // after the last beat
+	}{
+		{"little", []int{1, 199, 5}, 0, false, false},
+		{"much in one beat", []int{0, 0, 200}, 0, true, false},
+		{"much, but long ago", []int{500, 0, 0}, 0, false, false},
+		{"nothing for long", make([]int, idleAfter), 0, false, true},
+		{"nothing for not quite as long", make([]int, idleAfter-1), 0, false, false},
+		{"nothing but being asked", make([]int, idleAfter), 3, false, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var tr traffic
+			var earned, idle bool
+			for i, n := range row.sent {
+				tr.sent += n
+				earned, idle = tr.beat(i+1 == row.served)
+			}
+			if earned != row.earned || idle != row.idle {
+				t.Errorf("earned %v, idle %v", earned, idle)
+			}
+		})
+	}
+}
+
+func TestGaps(t *testing.T) {
+	const beat = 2 * time.Second
+	g := gaps{}
+	for _, row := range []struct {
+		at   time.Duration
+		want bool
+	}{
+		{2 * time.Second, true}, {4 * time.Second, true}, {9 * time.Second, true}, // a late look is no gap
+		{15 * time.Second, false}, {17 * time.Second, false}, {20 * time.Second, false}, {21 * time.Second, true},
+		{100 * time.Second, false}, {105 * time.Second, false}, {111 * time.Second, false}, {113 * time.Second, false}, {117 * time.Second, true},
+	} {
+		if got := g.drained(row.at, beat); got != row.want {
+			t.Errorf("at %v: leases may end: %v, want %v", row.at, got, row.want)
 		}
 	}
 }

@@ -31,6 +31,7 @@ type session struct {
 	lastTell uint64
 	touched  time.Duration // node clock of the last traffic, as the sweeper saw it
 	active   bool          // traffic since the sweeper looked
+	worked   bool          // requests or one-way messages among it
 	links    int           // open links that it was opened on
 	except   []uint64      // scratch for ack frames
 }
@@ -52,7 +53,7 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 		c.refuse(e.Seq, Errorf(SessionLost, Unknown, "the session's lease ran out"))
 		return
 	}
-	s.active = true
+	s.active, s.worked = true, true
 	if e.Mark.Below > 0 {
 		s.ackLocked(e.Mark)
 	}
@@ -127,7 +128,7 @@ func (s *session) tell(e *transport.Envelope) {
 	s.intake.Lock()
 	defer s.intake.Unlock()
 	s.mu.Lock()
-	s.active = true
+	s.active, s.worked = true, true
 	if e.Seq <= s.lastTell {
 		s.mu.Unlock()
 		n.stats.tellsDropped.Add(1)
@@ -238,10 +239,20 @@ func (s *session) over(now, lease time.Duration) bool {
 	}
 	for _, in := range s.table.All() {
 		s.node.budget.free(s.share, in.kept)
+		in.kept = 0
 	}
 	s.ended.Store(true)
 	s.node.sessionEnded(s)
 	return true
+}
+
+// takeWorked reports whether the client has asked for anything since it was called last.
+func (s *session) takeWorked() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	worked := s.worked
+	s.worked = false
+	return worked
 }
 
 // touch renews the lease.

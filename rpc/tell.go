@@ -87,6 +87,7 @@ func (p *peer) tell(r Request) error {
 	switch {
 	case err == nil:
 		p.tells++
+		p.traffic.sent++
 		p.node.stats.tells.Add(1)
 	case errors.Is(err, transport.ErrTooLarge):
 		return Errorf(TooLarge, NotRun, "%w", err)
