@@ -1,0 +1,20 @@
+// Package procs is a fault suite with real processes, on real sockets. Its tests are all
+// there is to it.
+//
+// A run has a NATS cluster of three nodes, two servers and a client, each a process of
+// its own: the test binary, executed again in a role. The test itself is the referee. It
+// kills them (SIGKILL), stops them (SIGSTOP), holds or resets their connections in a
+// proxy, and meanwhile the client's callers go on asking.
+//
+// Ground truth is an operation id in every message. A handler's effect is one record
+// with that id, appended to a file by one write, which a kill cannot undo or tear. A
+// caller likewise writes down what it is about to ask, and what it was told. The referee
+// reads along and judges in the end, over all nodes, starts and sessions: no operation
+// ran twice, none was lost without an error, what was said not to have run never did,
+// what was said to have run did, and every reply is to the question that was asked. An
+// injection counts only if the server under fault answers again after it.
+//
+//	go test ./test/procs                                          100 injections a fault
+//	go test ./test/procs -run Faults -procs.injections 1000 -timeout 0 -v
+//	go test ./test/procs -run Faults -procs.fault 'kill server' -v
+package procs

@@ -1,0 +1,261 @@
+//go:build unix
+
+package procs
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// answer is what a caller was told.
+type answer uint8
+
+const (
+	nothing answer = iota
+	reply
+	notRun
+	hasRun
+	unknown
+)
+
+var answers = [...]string{"nothing", "a reply", "that it never ran", "that it ran", "that nobody knows"}
+
+// operation is what the judge keeps of one: little, for there are many.
+type operation struct {
+	due     int64  // when its caller must know; 0: nobody asked
+	mark    uint16 // the judge's when it was asked
+	runs    uint8
+	told    answer
+	late    bool
+	crossed bool
+	twice   bool // it was told twice
+}
+
+// tally is what a run comes to.
+type tally struct {
+	requests, replies           int
+	notRun, hasRun, unknown     int
+	twice, lost, wrong, crossed int // violations
+	fromA                       int // replies of the server under fault
+	panics                      int // requests that ended with Panicked
+	unanswered                  int // requests of clients that were killed before they were due
+	runs, ranUnknown            int // ranUnknown: requests that ran and whose caller does not know
+}
+
+// judge holds what callers were told against what ran. It reads records as they come,
+// and decides in the end: what was said not to have run must not run later either.
+type judge struct {
+	slack  time.Duration          // how late a caller may learn of its deadline
+	ops    map[uint32][]operation // by life and caller, then by number
+	killed map[uint16]time.Time   // starts of the client that were killed
+	at     map[who]uint64         // port of the NATS node where a process is
+	tally  tally
+	wrong  []string // the first violations
+	quiet  silence
+	change crossing
+
+	// How many operations that began after the last mark the server under fault has
+	// answered.
+	mark   uint16
+	marked int64
+	fresh  int
+}
+
+func newJudge(slack time.Duration) *judge {
+	return &judge{slack: slack, ops: map[uint32][]operation{}, killed: map[uint16]time.Time{}, at: map[who]uint64{}}
+}
+
+// markNow begins the count of fresh anew.
+func (j *judge) markNow() {
+	j.mark++
+	j.marked, j.fresh = time.Now().UnixNano(), 0
+}
+
+// maxOps bounds the operations of one caller in one life, against nonsense in a file.
+const maxOps = 1 << 26
+
+func (j *judge) op(id uint64) *operation {
+	key, n := uint32(id>>32), int(uint32(id))
+	if n >= maxOps {
+		j.violation("no such operation: %x", id)
+		n = 0
+	}
+	ops := j.ops[key]
+	if n >= len(ops) {
+		ops = append(ops, make([]operation, n+1-len(ops))...)
+		j.ops[key] = ops
+	}
+	return &ops[n]
+}
+
+// take takes a record in. Those of one file come in order, those of two do not.
+func (j *judge) take(r record) {
+	at := time.Unix(0, r.at)
+	switch r.sort {
+	case asked:
+		j.tally.requests++
+		o := j.op(r.op)
+		o.due = int64(r.aux)
+		if r.at > j.marked {
+			o.mark = j.mark
+		}
+	case ran:
+		j.tally.runs++
+		if o := j.op(r.op); o.runs < 255 {
+			o.runs++
+		}
+	case told:
+		j.told(r, at)
+	case bus:
+		j.at[r.who] = r.aux
+	case road:
+		j.change.changed(r.aux, at)
+	default:
+		j.violation("no such record: %+v", r)
+	}
+}
+
+func (j *judge) told(r record, at time.Time) {
+	o := j.op(r.op)
+	o.twice = o.told != nothing
+	o.late = at.UnixNano() > o.due+int64(j.slack)
+	if r.code == rpc.Panicked {
+		j.tally.panics++
+	}
+	switch {
+	case r.code == 0:
+		o.told, o.crossed = reply, r.aux != r.op
+		j.tally.replies++
+		if r.who == serverA {
+			j.tally.fromA++
+			if o.mark == j.mark {
+				j.fresh++
+			}
+			j.quiet.reply(at)
+			j.change.reply(at)
+		}
+	case r.verdict == rpc.NotRun:
+		o.told = notRun
+		j.tally.notRun++
+	case r.verdict == rpc.HasRun:
+		o.told = hasRun
+		j.tally.hasRun++
+	default:
+		o.told = unknown
+		j.tally.unknown++
+	}
+}
+
+const maxViolations = 20
+
+func (j *judge) violation(format string, args ...any) {
+	if len(j.wrong) < maxViolations {
+		j.wrong = append(j.wrong, fmt.Sprintf(format, args...))
+	}
+}
+
+// decide judges every operation, once all processes have ended.
+func (j *judge) decide() {
+	for key, ops := range j.ops {
+		killed, dead := j.killed[uint16(key>>16)]
+		for n, o := range ops {
+			if o == (operation{}) {
+				continue
+			}
+			id := uint64(key)<<32 | uint64(n)
+			if o.runs > 1 {
+				j.tally.twice++
+				j.violation("operation %x ran %d times; its caller was told %s", id, o.runs, answers[o.told])
+			}
+			switch {
+			case o.due == 0:
+				j.tally.wrong++
+				j.violation("operation %x ran %d times, was told %s, and nobody had asked for it", id, o.runs, answers[o.told])
+			case o.told == nothing && dead && o.due+int64(j.slack) > killed.UnixNano():
+				j.tally.unanswered++
+			case o.told == nothing:
+				j.tally.lost++
+				j.violation("operation %x (runs: %d): its caller was never told anything", id, o.runs)
+			case o.late:
+				j.tally.lost++
+				j.violation("operation %x (runs: %d): its caller was told %s more than %v after its deadline", id, o.runs, answers[o.told], j.slack)
+			}
+			switch {
+			case o.twice:
+				j.tally.wrong++
+				j.violation("operation %x: its caller was told twice", id)
+			case o.told == notRun && o.runs > 0, (o.told == hasRun || o.told == reply) && o.runs == 0:
+				j.tally.wrong++
+				j.violation("operation %x ran %d times, and its caller was told %s", id, o.runs, answers[o.told])
+			}
+			if o.crossed {
+				j.tally.crossed++
+				j.violation("operation %x got the reply to another one", id)
+			}
+			if o.told == unknown && o.runs > 0 {
+				j.tally.ranUnknown++
+			}
+		}
+	}
+}
+
+// silence measures the longest time without a reply in each injection.
+type silence struct {
+	last    time.Time // zero before the first injection
+	longest time.Duration
+	all     []time.Duration
+}
+
+// begin begins an injection, and so ends the one before.
+func (s *silence) begin(at time.Time) {
+	s.end()
+	s.last, s.longest = at, 0
+}
+
+func (s *silence) end() {
+	if !s.last.IsZero() {
+		s.all = append(s.all, s.longest)
+	}
+	s.last = time.Time{}
+}
+
+func (s *silence) reply(at time.Time) {
+	if s.last.IsZero() || !at.After(s.last) {
+		return
+	}
+	s.longest = max(s.longest, at.Sub(s.last))
+	s.last = at
+}
+
+// crossing measures the time from a link's death to the first reply on the other road.
+type crossing struct {
+	died, over time.Time
+	all        []time.Duration
+}
+
+func (c *crossing) begin(at time.Time) { c.died, c.over = at, time.Time{} }
+
+func (c *crossing) changed(to uint64, at time.Time) {
+	if to == roads["nats"] && !c.died.IsZero() && at.After(c.died) && c.over.IsZero() {
+		c.over = at
+	}
+}
+
+func (c *crossing) reply(at time.Time) {
+	if !c.over.IsZero() && at.After(c.over) {
+		c.all = append(c.all, at.Sub(c.died))
+		c.died, c.over = time.Time{}, time.Time{}
+	}
+}
+
+// quantile returns the q-th part of all, which it sorts; 0 if there are none.
+func quantile(all []time.Duration, q float64) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[min(len(all)-1, int(q*float64(len(all))))]
+}

@@ -1,0 +1,180 @@
+//go:build unix
+
+package procs
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/registry"
+	"github.com/tandem-go/tandem/registry/static"
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport"
+	"github.com/tandem-go/tandem/transport/natsbus"
+	"github.com/tandem-go/tandem/transport/natsbus/embedded"
+	"github.com/tandem-go/tandem/transport/tcp"
+)
+
+// role is what a child process is to be. It comes to it as JSON in the environment.
+type role struct {
+	Kind  string // nats, server, client
+	Name  string
+	Who   who
+	Life  uint16 // which start of it
+	Dir   string // of the run
+	Seed  uint64
+	Cheat cheat
+
+	Port, Route int      // nats: for clients, for the other nodes
+	Routes      []string // nats: of all nodes
+
+	Bus     []string        // where the NATS nodes are, in the order in which to try them
+	BusOnly bool            // no traffic over TCP
+	Nodes   []registry.Node // whom the process knows from the start
+	Panics  bool            // some requests make their handler panic
+}
+
+// cheat is a rule to break on purpose, so that the judge can be seen to notice.
+type cheat string
+
+const (
+	honest      cheat = ""
+	idempotent  cheat = "every request may run twice, says its caller, which it may not"
+	lying       cheat = "a caller that does not know says that it did not run"
+	mute        cheat = "a caller keeps what it was told to itself"
+	absentMinds cheat = "a server answers another question"
+)
+
+// The files of a run.
+const (
+	askedFile = "asked"
+	ranFile   = "ran"
+	movesFile = "moves"
+)
+
+// Names of nodes.
+const (
+	nodeA = "a" // the server under fault
+	nodeB = "b"
+)
+
+const (
+	roleEnv   = "TANDEM_PROCS_ROLE"
+	maxLife   = 2 * time.Hour // of any child, should all else fail
+	heartbeat = 100 * time.Millisecond
+	lease     = 1500 * time.Millisecond // of a session
+)
+
+// play is a child's main. It returns once the referee has said "end".
+func play(env string) error {
+	var r role
+	if err := json.Unmarshal([]byte(env), &r); err != nil {
+		return err
+	}
+	time.AfterFunc(maxLife, func() { os.Exit(3) })
+	end := make(chan struct{})
+	go func() {
+		orders := bufio.NewReader(os.Stdin)
+		if order, _ := orders.ReadString('\n'); order == "end\n" {
+			close(end)
+			_, _ = orders.ReadString('\n')
+		}
+		os.Exit(2) // the referee is gone
+	}()
+	switch r.Kind {
+	case "nats":
+		return r.nats(end)
+	case "server":
+		return r.serve(end)
+	case "client":
+		return r.ask(end)
+	}
+	return fmt.Errorf("no such role: %q", r.Kind)
+}
+
+// ready tells the referee that the child is up, and what others need to know of it.
+func ready(what string) { fmt.Println("ready " + what) }
+
+// nats is one node of the NATS cluster.
+func (r role) nats(end <-chan struct{}) error {
+	s, err := embedded.Start(embedded.Config{Port: r.Port, Name: r.Name, StoreDir: filepath.Join(r.Dir, r.Name),
+		Cluster:   &embedded.ClusterConfig{Name: "procs", Port: r.Route, Routes: r.Routes},
+		Configure: func(o *server.Options) { o.Cluster.NoAdvertise = true }}) // clients use the nodes that they were given
+	if err != nil {
+		return err
+	}
+	defer s.Shutdown()
+	for s.Server().NumRemotes() < len(r.Routes)-1 {
+		time.Sleep(2 * time.Millisecond)
+	}
+	ready(strconv.Itoa(s.Port()))
+	<-end
+	return nil
+}
+
+// system starts a Tandem node on both roads, and returns where it listens. The caller
+// closes the connection after the system's end.
+func (r role) system() (sys *actor.System, nc *nats.Conn, addr string, err error) {
+	moves, err := openJournal(r.Dir, movesFile)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	connected := func(nc *nats.Conn) {
+		if _, port, ok := strings.Cut(nc.ConnectedAddr(), ":"); ok {
+			n, _ := strconv.ParseUint(port, 10, 64)
+			moves.put(record{sort: bus, who: r.Who, life: r.Life, aux: n})
+		}
+	}
+	nc, err = natsbus.Connect(strings.Join(r.Bus, ","), nats.DontRandomize(), nats.IgnoreDiscoveredServers(), nats.Timeout(time.Second),
+		nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(20*time.Millisecond, 20*time.Millisecond), nats.ReconnectHandler(connected))
+	if err != nil {
+		return nil, nil, "", err
+	}
+	connected(nc)
+	direct := tcp.New(tcp.Config{Listen: "127.0.0.1:0", HandshakeTimeout: time.Second})
+	policy := rpc.DirectFirst
+	if r.BusOnly {
+		policy = rpc.BusOnly
+	}
+	sys, err = actor.NewSystem(actor.Config{
+		Name:       r.Name,
+		Transports: []transport.Transport{direct, natsbus.New(nc, natsbus.Config{OpenTimeout: 2 * time.Second})},
+		Registry:   static.New(r.Nodes...),
+		Roads:      policy,
+		Logger:     slog.New(slog.DiscardHandler),
+		Tune:       func(c *rpc.Config) { c.Heartbeat, c.SessionLease = heartbeat, lease },
+	})
+	if err != nil {
+		nc.Close()
+		return nil, nil, "", err
+	}
+	go func() {
+		for e := range sys.Events(context.Background()) {
+			if e.Type == rpc.RoadChanged && e.Peer == nodeA {
+				moves.put(record{sort: road, who: r.Who, life: r.Life, at: e.Time.UnixNano(), aux: roads[e.Road]})
+			}
+		}
+	}()
+	return sys, nc, direct.Addr().String(), nil
+}
+
+// leave ends a system in good order.
+func leave(sys *actor.System, nc *nats.Conn) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err := sys.Shutdown(ctx)
+	nc.Close()
+	return err
+}
