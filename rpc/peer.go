@@ -250,7 +250,7 @@ func (p *peer) sendOn(k *conn, c *Call, now time.Duration) *Error {
 			c.hedgeAt = now + h
 			p.arm(c.hedgeAt)
 		}
-		if p.win.unsaid >= ackEvery {
+		if p.win.unsaid >= min(max(ackEvery, p.win.count), p.limit/2) { // a mark that excepts many is worth many answers
 			p.sendAck()
 		}
 	case errors.Is(err, transport.ErrTooLarge):

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"iter"
 	"slices"
 
@@ -12,14 +13,14 @@ import (
 //
 // Recent requests lie in a ring by number, so that the usual path hashes nothing.
 // A request that is still outstanding when `span` later ones have been numbered is
-// a straggler and moves to a map, so that one slow request does not hold back the
+// a straggler and moves to a list, so that one slow request does not hold back the
 // mark of the quick ones (RIFL, SOSP'15, §4, acks by low-water mark only).
 type window struct {
-	next  uint64           // the number that the next request gets
-	low   uint64           // every number below it is answered or in far
-	ring  []*call          // outstanding, by number & (len-1), for low ≤ number < next
-	far   map[uint64]*call // stragglers, all below low
-	count int              // outstanding in ring and far
+	next  uint64  // the number that the next request gets
+	low   uint64  // every number below it is answered or in far
+	ring  []*call // outstanding, by number & (len-1), for low ≤ number < next
+	far   []*call // stragglers, all below low, in the order of their numbers
+	count int     // outstanding in ring and far
 
 	unsaid int // answered since the last mark that covered everything was sent
 }
@@ -29,7 +30,7 @@ const span = 1024
 
 // newWindow returns a window whose first number is first.
 func newWindow(first uint64) *window {
-	return &window{next: first, low: first, ring: make([]*call, 64), far: map[uint64]*call{}}
+	return &window{next: first, low: first, ring: make([]*call, 64)}
 }
 
 // add numbers c and makes it outstanding.
@@ -41,7 +42,7 @@ func (w *window) add(c *call) uint64 {
 			continue
 		}
 		if c := w.ring[w.low&(span-1)]; c != nil {
-			w.far[w.low] = c
+			w.far = append(w.far, c)
 			w.ring[w.low&(span-1)] = nil
 		}
 		w.low++
@@ -77,7 +78,14 @@ func (w *window) get(seq uint64) *call {
 	case seq >= w.low:
 		return w.ring[seq&uint64(len(w.ring)-1)]
 	}
-	return w.far[seq]
+	if i, found := w.straggler(seq); found {
+		return w.far[i]
+	}
+	return nil
+}
+
+func (w *window) straggler(seq uint64) (int, bool) {
+	return slices.BinarySearchFunc(w.far, seq, func(c *call, seq uint64) int { return cmp.Compare(c.seq, seq) })
 }
 
 // take removes the request of that number from the window and returns it, or nil.
@@ -89,7 +97,8 @@ func (w *window) take(seq uint64) *call {
 	if seq >= w.low {
 		w.ring[seq&uint64(len(w.ring)-1)] = nil
 	} else {
-		delete(w.far, seq)
+		i, _ := w.straggler(seq)
+		w.far = slices.Delete(w.far, i, i+1)
 	}
 	w.count--
 	w.unsaid++
@@ -107,8 +116,8 @@ func (w *window) inline(buf []uint64) transport.Mark {
 	if w.low == w.next {
 		w.unsaid = 0
 	}
-	for s := range w.far {
-		buf = append(buf, s)
+	for _, c := range w.far {
+		buf = append(buf, c.seq)
 	}
 	return transport.Mark{Below: w.low, Except: buf}
 }
@@ -117,8 +126,13 @@ func (w *window) inline(buf []uint64) transport.Mark {
 // those outstanding.
 func (w *window) full() transport.Mark {
 	m := transport.Mark{Below: w.next, Except: make([]uint64, 0, w.count)}
-	for c := range w.all() {
+	for _, c := range w.far {
 		m.Except = append(m.Except, c.seq)
+	}
+	for s := w.low; s < w.next; s++ {
+		if c := w.ring[s&uint64(len(w.ring)-1)]; c != nil {
+			m.Except = append(m.Except, s)
+		}
 	}
 	w.unsaid = 0
 	return m
@@ -128,13 +142,8 @@ func (w *window) full() transport.Mark {
 // must not change meanwhile, except by take.
 func (w *window) all() iter.Seq[*call] {
 	return func(yield func(*call) bool) {
-		seqs := make([]uint64, 0, len(w.far))
-		for s := range w.far {
-			seqs = append(seqs, s)
-		}
-		slices.Sort(seqs)
-		for _, s := range seqs {
-			if c := w.far[s]; c != nil && !yield(c) {
+		for _, c := range slices.Clone(w.far) {
+			if w.get(c.seq) == c && !yield(c) {
 				return
 			}
 		}
