@@ -63,6 +63,11 @@ func (c *conn) Receive(e *transport.Envelope) {
 		for _, s := range c.sessions {
 			s.touch()
 		}
+		if e.Mark.Below > 0 {
+			if s := c.sessionOf(e); s != nil {
+				s.ackInline(e.Mark)
+			}
+		}
 		c.send(&transport.Envelope{Verb: transport.VerbPong, Seq: e.Seq})
 	case transport.VerbPong:
 		c.peer.pong(c, e.Seq)
@@ -185,7 +190,9 @@ func (c *conn) heartbeat() {
 		c.link.Close(transport.ErrHeartbeat)
 		return
 	}
-	c.send(&transport.Envelope{Verb: transport.VerbPing, Seq: uint64(c.node.now())})
+	e := &transport.Envelope{Verb: transport.VerbPing, Seq: uint64(c.node.now())}
+	c.peer.mark(c, e)
+	c.send(e)
 }
 
 // Drained, Disturbed and Closed are the link's other signals.

@@ -693,3 +693,25 @@ func TestFenceOnASlowBus(t *testing.T) {
 		}
 	})
 }
+
+// A lost ack frame is made good by the next heartbeat.
+func TestHeartbeatsAck(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus)
+		r.setTap(func(h hop) fate {
+			if h.Verb == transport.VerbAck {
+				return drop
+			}
+			return pass
+		})
+		a.echoes("b", "x")
+		time.Sleep(time.Second)
+		if n := b.Stats().Records; n != 1 {
+			t.Fatalf("%d records before the heartbeat", n)
+		}
+		time.Sleep(DefaultHeartbeat)
+		if n := b.Stats().Records; n != 0 {
+			t.Errorf("%d records after it", n)
+		}
+	})
+}

@@ -154,6 +154,14 @@ func (s *session) ack(e *transport.Envelope) {
 	s.node.poke()
 }
 
+// ackInline takes in the mark of a heartbeat.
+func (s *session) ackInline(m transport.Mark) {
+	s.mu.Lock()
+	s.ackLocked(m)
+	s.mu.Unlock()
+	s.node.poke()
+}
+
 // ackLocked frees what a mark covers. A mark that makes no sense frees nothing.
 func (s *session) ackLocked(m transport.Mark) {
 	err := s.table.Ack(dedup.Mark{Below: m.Below, Except: m.Except}, func(in *Inbound) {

@@ -51,6 +51,7 @@ var (
 		"probe":         {Verb: transport.VerbProbe, Seq: 258, Grant: grant},
 		"status":        {Verb: transport.VerbStatus, Seq: 258, Code: 2},
 		"ping":          {Verb: transport.VerbPing, Seq: 1<<64 - 1},
+		"ping-mark":     {Verb: transport.VerbPing, Seq: 5, Mark: transport.Mark{Below: 300, Except: []uint64{17}}, Grant: grant},
 		"pong":          {Verb: transport.VerbPong, Seq: 1<<64 - 1},
 		"resync":        {Verb: transport.VerbResync},
 		"bye":           {Verb: transport.VerbBye},
