@@ -38,8 +38,8 @@ func NewLedger() *Ledger {
 	return &Ledger{sessions: map[[16]byte]*pages{}, keys: map[[16]byte]*Page{}}
 }
 
-// Apply takes in a change. Begun and Done of a session that was never opened are
-// ignored: nobody could ask for them.
+// Apply takes in a change. Begun of a session that was never opened is ignored, and Done
+// of what never began: nobody could ask for them.
 func (l *Ledger) Apply(c Change) {
 	s := l.sessions[c.ID.Grant]
 	switch {
@@ -63,6 +63,9 @@ func (l *Ledger) Apply(c Change) {
 		}
 	case (c.Op == Begun || c.Op == Done) && (s != nil || c.ID.Seq == 0):
 		p := l.page(c.ID)
+		if p == nil && c.Op == Done {
+			return
+		}
 		if p == nil {
 			p = &Page{}
 			if c.ID.Seq == 0 {
@@ -112,12 +115,13 @@ func (l *Ledger) Owner(grant [16]byte) (string, bool) {
 }
 
 // Expired yields the changes that forget what is older than before: keys by their last
-// change, and sessions, whole, by their opening, save those that live says are in use.
-// Applying a change while they are yielded is allowed.
-func (l *Ledger) Expired(before time.Time, live func(grant [16]byte) bool) iter.Seq[Change] {
+// change, and sessions, whole, by their opening; save sessions, and keys that are not
+// done, of which live says that they are in use. Applying a change while they are
+// yielded is allowed.
+func (l *Ledger) Expired(before time.Time, live func(name [16]byte) bool) iter.Seq[Change] {
 	return func(yield func(Change) bool) {
 		for id, p := range l.keys {
-			if p.Time.Before(before) && !yield(Change{Op: Freed, ID: ID{Grant: id}, Time: p.Time}) {
+			if p.Time.Before(before) && (p.Done || !live(id)) && !yield(Change{Op: Freed, ID: ID{Grant: id}, Time: p.Time}) {
 				return
 			}
 		}

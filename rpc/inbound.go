@@ -38,6 +38,8 @@ type Inbound struct {
 	begun    bool // its record is in the store, or on its way there
 }
 
+var errExpired = Errorf(Expired, NotRun, "the deadline passed before its turn")
+
 func (in *Inbound) fill(e *transport.Envelope, now time.Duration) {
 	in.Target, in.Sender, in.TypeID, in.Codec, in.body = e.Target, e.Sender, e.TypeID, e.Codec, e.Body
 	in.Trace, in.Acked, in.Receipt = e.Trace, e.Flags&transport.FlagAcked != 0, e.Flags&transport.FlagReceipt != 0
@@ -126,7 +128,7 @@ func (in *Inbound) Start() bool {
 	s.mu.Unlock()
 	switch {
 	case expired:
-		in.Refuse(Errorf(Expired, NotRun, "the deadline passed before its turn"))
+		in.Refuse(errExpired)
 	case !started && (begun || in.isKeyed()): // given up in the mailbox
 		in.Refuse(Errorf(Canceled, NotRun, "the caller gave up before its turn"))
 	}

@@ -28,8 +28,9 @@ type journal struct {
 	taken time.Time     // when this start of the node took the records over
 	wake  chan struct{} // a token when the queue has grown
 
-	mu     sync.Mutex    // guards what follows
-	ledger *dedup.Ledger // changed by the journal's goroutine alone
+	mu     sync.Mutex            // guards what follows
+	ledger *dedup.Ledger         // changed by the journal's goroutine alone
+	lost   map[dedup.ID]struct{} // keyed requests that an earlier start had begun and not done
 	queue  []posting
 	fenced bool // another start of this node has taken the records over
 	closed bool
@@ -43,12 +44,19 @@ type posting struct {
 
 // openJournal takes over what the store keeps for this node.
 func openJournal(ctx context.Context, n *Node, store dedup.Store) (*journal, error) {
-	j := &journal{node: n, wake: make(chan struct{}, 1), ledger: dedup.NewLedger()}
+	j := &journal{node: n, wake: make(chan struct{}, 1), ledger: dedup.NewLedger(), lost: map[dedup.ID]struct{}{}}
 	log, err := store.Take(ctx, n.cfg.Name, n.cfg.Epoch, j.ledger.Apply)
 	if err != nil {
 		return nil, err
 	}
 	j.log, j.taken = log, time.Now()
+	for c := range j.ledger.All() {
+		if c.ID.Seq == 0 && c.Op == dedup.Begun {
+			j.lost[c.ID] = struct{}{}
+		} else if c.ID.Seq == 0 && c.Op == dedup.Done {
+			delete(j.lost, c.ID)
+		}
+	}
 	return j, nil
 }
 
@@ -96,6 +104,10 @@ func (j *journal) run(ctx context.Context) {
 	defer expire.Stop()
 	written, failed := 0, 0
 	for {
+		if ctx.Err() != nil {
+			j.close()
+			return
+		}
 		batch := j.next()
 		if len(batch) == 0 {
 			select {
@@ -103,8 +115,6 @@ func (j *journal) run(ctx context.Context) {
 			case <-expire.C:
 				j.expire()
 			case <-ctx.Done():
-				j.close()
-				return
 			}
 			continue
 		}
@@ -137,6 +147,9 @@ func (j *journal) write(ctx context.Context, batch []posting) (int, error) {
 	if err == nil {
 		for _, c := range changes {
 			j.ledger.Apply(c)
+			if c.Op == dedup.Freed {
+				delete(j.lost, c.ID)
+			}
 		}
 	} else {
 		size = 0
@@ -185,11 +198,7 @@ func (j *journal) rewrite(ctx context.Context, written int) int {
 func (j *journal) expire() {
 	now, keep := time.Now(), j.node.cfg.KeyLife
 	young := now.Sub(j.taken) < keep
-	live := func(g [16]byte) bool {
-		j.node.mu.Lock()
-		defer j.node.mu.Unlock()
-		return young || j.node.sessions[g] != nil
-	}
+	live := func(name [16]byte) bool { return young || j.node.session(name) != nil || j.node.keys.runs(name) }
 	var gone []dedup.Change
 	for c := range j.ledger.Expired(now.Add(-keep), live) { // nobody else changes the ledger
 		gone = append(gone, c)
@@ -226,6 +235,17 @@ func (j *journal) lookup(id dedup.ID) (dedup.Page, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.ledger.Lookup(id)
+}
+
+// settled returns what an earlier attempt under a key has left behind, if it is the
+// key's outcome: a record of this start that is not done is one that was refused, or
+// that is in the table of keys.
+func (j *journal) settled(id dedup.ID) (dedup.Page, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	page, found := j.ledger.Lookup(id)
+	_, lost := j.lost[id]
+	return page, found && (page.Done || lost)
 }
 
 // owner returns whom a session of an earlier start belonged to, and whether it is known.
@@ -289,13 +309,17 @@ func (in *Inbound) begin() bool {
 		print = printOf(s.grant, in.Target, in.TypeID, in.Codec, in.body)
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	state, _ := s.table.Lookup(in.Seq)
-	if in.begun || state != dedup.Queued || in.deadline > 0 && s.node.now() >= in.deadline {
-		return false
+	queued := state == dedup.Queued && !in.begun
+	expired := queued && in.deadline > 0 && s.node.now() >= in.deadline
+	if queued && !expired {
+		in.begun, in.id, in.print = true, id, print
 	}
-	in.begun, in.id, in.print = true, id, print
-	return true
+	s.mu.Unlock()
+	if expired { // now: a late copy could give it more time, and it would run without a record
+		in.Refuse(errExpired)
+	}
+	return queued && !expired
 }
 
 func (in *Inbound) notBegun() {

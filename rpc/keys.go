@@ -94,9 +94,9 @@ func (k *keys) earlier(in *Inbound) *outcome {
 	if j == nil {
 		return nil
 	}
-	page, found := j.lookup(in.id)
+	page, found := j.settled(in.id)
 	switch {
-	case !found, !page.Done && !page.Time.Before(j.taken): // of this start: what began and is not in the table was refused
+	case !found:
 		return nil
 	case page.Fingerprint != in.print:
 		return keyReused()
@@ -147,6 +147,21 @@ func (k *keys) expire(now time.Duration) {
 			delete(k.all, id)
 		}
 	}
+}
+
+// runs reports whether an attempt under a key is to run, or runs.
+func (k *keys) runs(name [16]byte) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	e := k.all[name]
+	return e != nil && e.owner != nil
+}
+
+// sweep forgets the keys whose time is over.
+func (k *keys) sweep(now time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.expire(now)
 }
 
 // shared reports whether others wait for the outcome of in.

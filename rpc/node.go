@@ -267,6 +267,7 @@ func (n *Node) sweep() {
 		case <-tick.C:
 		}
 		now := n.now()
+		n.keys.sweep(now)
 		drained := gaps.drained(now, n.cfg.Heartbeat)
 		n.mu.Lock()
 		served := map[string]bool{}
