@@ -101,11 +101,19 @@ func (c *caller) step() (await func()) {
 	if c.role.Cheat == idempotent {
 		opts = append(opts, rpc.Idempotent())
 	}
+	if c.role.Records == inTransaction {
+		m.End = well // a handler that fails does not commit, and yet it ran
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	if c.r.IntN(30) == 0 {
 		time.AfterFunc(time.Duration(c.r.IntN(30))*time.Millisecond, cancel)
 	}
 	c.journal.put(record{sort: asked, who: to, life: c.role.Life, op: m.ID, aux: uint64(time.Now().Add(within).UnixNano())})
+	if to != anyone && c.r.IntN(8) == 0 {
+		c.tell(ctx, m.ID, to, name, c.r.IntN(2) == 0)
+		cancel()
+		return func() {}
+	}
 	f := actor.Ask(ctx, c.ref(to, name), m, opts...)
 	return func() {
 		done, err := f.Await(context.Background())
@@ -124,11 +132,25 @@ func (c *caller) ref(to who, name string) actor.Ref {
 	return c.sys.Ref(name + "@" + nodeA)
 }
 
+// tell sends a one-way message.
+func (c *caller) tell(ctx context.Context, id uint64, to who, name string, safely bool) {
+	e := record{sort: sent, who: to, life: c.role.Life, op: id}
+	var opts []rpc.Option
+	if safely {
+		e.sort, opts = accepted, []rpc.Option{rpc.Acked()}
+	}
+	if err := actor.Tell(ctx, c.ref(to, name), Note{id}, opts...); err != nil {
+		c.told(id, to, Done{}, err)
+		return
+	}
+	c.journal.put(e)
+}
+
 // told writes down what the caller learned.
 func (c *caller) told(id uint64, to who, done Done, err error) {
 	e := record{sort: told, who: to, life: c.role.Life, op: id, verdict: rpc.Ran(err), code: rpc.CodeOf(err), aux: done.ID}
 	switch {
-	case c.role.Cheat == mute && c.n%64 == 0:
+	case c.role.Cheat == mute && c.n%16 == 0:
 		return
 	case c.role.Cheat == lying && e.verdict == rpc.Unknown:
 		e.verdict = rpc.NotRun

@@ -13,6 +13,8 @@ type fault struct {
 	name    string
 	busOnly bool          // no traffic goes over TCP
 	panics  bool          // callers ask for panics
+	kills   bool          // the server
+	records records       // what the servers keep beyond their death
 	client_ []int         // the client's NATS nodes; nil: 0, 1, 2
 	server_ []int         // the servers'; nil: 1, 2, 0
 	longest time.Duration // that it stops the client
@@ -22,7 +24,8 @@ type fault struct {
 
 var faults = []fault{
 	{name: "kill client", inject: killClient},
-	{name: "kill server", inject: killServer},
+	{name: "kill server", kills: true, inject: killServer},
+	{name: "kill server, transactions", kills: true, records: inTransaction, inject: killServer},
 	{name: "stop client", inject: stopClient, longest: longStop},
 	{name: "stop server", inject: stopServer},
 	// In these the client goes to and fro between two nodes and the server stays at the

@@ -19,9 +19,11 @@ const (
 	notRun
 	hasRun
 	unknown
+	wasSent
+	wasAccepted
 )
 
-var answers = [...]string{"nothing", "a reply", "that it never ran", "that it ran", "that nobody knows"}
+var answers = [...]string{"nothing", "a reply", "that it never ran", "that it ran", "that nobody knows", "that it was sent", "that it is in the mailbox"}
 
 // operation is what the judge keeps of one: little, for there are many.
 type operation struct {
@@ -31,18 +33,19 @@ type operation struct {
 	told    answer
 	late    bool
 	crossed bool
-	twice   bool // it was told twice
+	again   bool // it was told twice
 }
 
 // tally is what a run comes to.
 type tally struct {
-	requests, replies           int
-	notRun, hasRun, unknown     int
-	twice, lost, wrong, crossed int // violations
-	fromA                       int // replies of the server under fault
-	panics                      int // requests that ended with Panicked
-	unanswered                  int // requests of clients that were killed before they were due
-	runs, ranUnknown            int // ranUnknown: requests that ran and whose caller does not know
+	requests                int // of all sorts
+	replies, fromA          int // fromA: of the server under fault
+	notRun, hasRun, unknown int
+	panics, lostTrack       int // of hasRun those that ended with Panicked, of unknown those with OutcomeUnknown
+	oneWay                  int // sent or accepted
+	unanswered              int // requests of clients that were killed before they were due
+
+	twice, lost, wrong, crossed, disorder int // violations
 }
 
 // judge holds what callers were told against what ran. It reads records as they come,
@@ -53,7 +56,9 @@ type judge struct {
 	killed map[uint16]time.Time   // starts of the client that were killed
 	at     map[who]uint64         // port of the NATS node where a process is
 	tally  tally
-	wrong  []string // the first violations
+	wrong  []string          // the first violations
+	order  map[stream]uint32 // number of the last one-way message that ran
+	mortal bool              // the server under fault is killed: what was accepted may go with it
 	quiet  silence
 	change crossing
 
@@ -64,8 +69,16 @@ type judge struct {
 	fresh  int
 }
 
-func newJudge(slack time.Duration) *judge {
-	return &judge{slack: slack, ops: map[uint32][]operation{}, killed: map[uint16]time.Time{}, at: map[who]uint64{}}
+// stream is the one-way messages of one caller to one actor in one of its lives.
+type stream struct {
+	caller uint32
+	to     who
+	life   uint16
+	actor  uint64
+}
+
+func newJudge(slack time.Duration, mortal bool) *judge {
+	return &judge{slack: slack, mortal: mortal, ops: map[uint32][]operation{}, killed: map[uint16]time.Time{}, at: map[who]uint64{}, order: map[stream]uint32{}}
 }
 
 // markNow begins the count of fresh anew.
@@ -103,12 +116,17 @@ func (j *judge) take(r record) {
 			o.mark = j.mark
 		}
 	case ran:
-		j.tally.runs++
-		if o := j.op(r.op); o.runs < 255 {
-			o.runs++
-		}
+		j.ran(r)
 	case told:
 		j.told(r, at)
+	case sent:
+		j.tally.oneWay++
+		j.op(r.op).told = wasSent
+	case accepted:
+		j.tally.oneWay++
+		if j.op(r.op).told = wasAccepted; j.mortal && r.who == serverA {
+			j.op(r.op).told = wasSent
+		}
 	case bus:
 		j.at[r.who] = r.aux
 	case road:
@@ -118,12 +136,30 @@ func (j *judge) take(r record) {
 	}
 }
 
+func (j *judge) ran(r record) {
+	if o := j.op(r.op); o.runs < 255 {
+		o.runs++
+	}
+	if r.aux == 0 {
+		return
+	}
+	s, n := stream{uint32(r.op >> 32), r.who, r.life, r.aux}, uint32(r.op)
+	if n <= j.order[s] {
+		j.tally.disorder++
+		j.violation("one-way message %x ran after %x of the same caller, at the same actor", r.op, j.order[s])
+	}
+	j.order[s] = max(n, j.order[s])
+}
+
 func (j *judge) told(r record, at time.Time) {
 	o := j.op(r.op)
-	o.twice = o.told != nothing
+	o.again = o.told != nothing
 	o.late = at.UnixNano() > o.due+int64(j.slack)
-	if r.code == rpc.Panicked {
+	switch r.code {
+	case rpc.Panicked:
 		j.tally.panics++
+	case rpc.OutcomeUnknown:
+		j.tally.lostTrack++
 	}
 	switch {
 	case r.code == 0:
@@ -184,19 +220,16 @@ func (j *judge) decide() {
 				j.violation("operation %x (runs: %d): its caller was told %s more than %v after its deadline", id, o.runs, answers[o.told], j.slack)
 			}
 			switch {
-			case o.twice:
+			case o.again:
 				j.tally.wrong++
 				j.violation("operation %x: its caller was told twice", id)
-			case o.told == notRun && o.runs > 0, (o.told == hasRun || o.told == reply) && o.runs == 0:
+			case o.told == notRun && o.runs > 0, (o.told == hasRun || o.told == reply || o.told == wasAccepted) && o.runs == 0:
 				j.tally.wrong++
 				j.violation("operation %x ran %d times, and its caller was told %s", id, o.runs, answers[o.told])
 			}
 			if o.crossed {
 				j.tally.crossed++
 				j.violation("operation %x got the reply to another one", id)
-			}
-			if o.told == unknown && o.runs > 0 {
-				j.tally.ranUnknown++
 			}
 		}
 	}

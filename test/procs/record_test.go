@@ -17,15 +17,24 @@ import (
 type sort uint8
 
 const (
-	asked sort = iota + 1 // op is about to be sent; aux: the time by which its caller must know
-	told                  // op's caller knows; aux: the id in the reply, if there is one
-	ran                   // op's handler began
-	bus                   // the process is connected to a NATS node; aux: its port
-	road                  // the client's traffic to the server under fault changed roads; aux: see roads
+	asked    sort = iota + 1 // op is about to be sent; aux: the time by which its caller must know
+	told                     // op's caller knows; aux: the id in the reply, if there is one
+	sent                     // op is a one-way message, and was sent
+	accepted                 // op is one that must be in the mailbox now
+	ran                      // op's handler began, or its transaction was committed; aux: the actor, if it is a one-way message
+	bus                      // the process is connected to a NATS node; aux: its port
+	road                     // the client's traffic to the server under fault changed roads; aux: see roads
 )
 
 // roads are the numbers of roads in records.
 var roads = map[string]uint64{"tcp": 1, "nats": 2}
+
+// Files of records.
+const (
+	askedFile = "asked"
+	ranFile   = "ran"
+	movesFile = "moves"
+)
 
 // who is a process, and also the node that an operation is for.
 type who uint8

@@ -44,6 +44,7 @@ type role struct {
 	BusOnly bool            // no traffic over TCP
 	Nodes   []registry.Node // whom the process knows from the start
 	Panics  bool            // some requests make their handler panic
+	Records records         // what the servers keep beyond their death
 }
 
 // cheat is a rule to break on purpose, so that the judge can be seen to notice.
@@ -55,13 +56,6 @@ const (
 	lying       cheat = "a caller that does not know says that it did not run"
 	mute        cheat = "a caller keeps what it was told to itself"
 	absentMinds cheat = "a server answers another question"
-)
-
-// The files of a run.
-const (
-	askedFile = "asked"
-	ranFile   = "ran"
-	movesFile = "moves"
 )
 
 // Names of nodes.
@@ -126,7 +120,7 @@ func (r role) nats(end <-chan struct{}) error {
 
 // system starts a Tandem node on both roads, and returns where it listens. The caller
 // closes the connection after the system's end.
-func (r role) system() (sys *actor.System, nc *nats.Conn, addr string, err error) {
+func (r role) system(also ...func(*actor.Config)) (sys *actor.System, nc *nats.Conn, addr string, err error) {
 	moves, err := openJournal(r.Dir, movesFile)
 	if err != nil {
 		return nil, nil, "", err
@@ -148,15 +142,18 @@ func (r role) system() (sys *actor.System, nc *nats.Conn, addr string, err error
 	if r.BusOnly {
 		policy = rpc.BusOnly
 	}
-	sys, err = actor.NewSystem(actor.Config{
+	cfg := actor.Config{
 		Name:       r.Name,
 		Transports: []transport.Transport{direct, natsbus.New(nc, natsbus.Config{OpenTimeout: 2 * time.Second})},
 		Registry:   static.New(r.Nodes...),
 		Roads:      policy,
 		Logger:     slog.New(slog.DiscardHandler),
 		Tune:       func(c *rpc.Config) { c.Heartbeat, c.SessionLease = heartbeat, lease },
-	})
-	if err != nil {
+	}
+	for _, change := range also {
+		change(&cfg)
+	}
+	if sys, err = actor.NewSystem(cfg); err != nil {
 		nc.Close()
 		return nil, nil, "", err
 	}

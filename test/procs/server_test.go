@@ -27,6 +27,9 @@ type Op struct {
 // Done is the reply to the Op of that ID.
 type Done struct{ ID uint64 }
 
+// Note is a one-way message.
+type Note struct{ ID uint64 }
+
 // end is how a handler ends.
 type end uint8
 
@@ -41,12 +44,14 @@ var errAsked = errors.New("an error was asked for")
 // worker is an actor of a server.
 type worker struct {
 	role    role
+	no      uint64 // of the actor, from 1
 	journal journal
+	commits commits
 }
 
-// op has its effect first: a record that no kill undoes.
+// op has its effect at once: a record that no kill undoes.
 func (w *worker) op(_ *actor.Context, m Op) (Done, error) {
-	w.journal.put(record{sort: ran, who: w.role.Who, life: w.role.Life, op: m.ID})
+	w.effect(m.ID, 0)
 	if m.Work > 0 {
 		time.Sleep(m.Work)
 	}
@@ -62,19 +67,55 @@ func (w *worker) op(_ *actor.Context, m Op) (Done, error) {
 	return Done{m.ID}, nil
 }
 
+// transaction has its effect half-way, in one with its record.
+func (w *worker) transaction(ctx *actor.Context, m Op) (Done, error) {
+	time.Sleep(m.Work / 2)
+	id, outcome, err := actor.Completion(ctx, Done{m.ID})
+	if err == nil {
+		err = w.commits.commit(id, m.ID, outcome)
+	}
+	if err != nil {
+		return Done{}, err
+	}
+	time.Sleep(m.Work / 2)
+	return Done{m.ID}, nil
+}
+
+func (w *worker) note(_ *actor.Context, m Note) error {
+	w.effect(m.ID, w.no)
+	return nil
+}
+
+func (w *worker) effect(id, no uint64) {
+	w.journal.put(record{sort: ran, who: w.role.Who, life: w.role.Life, op: id, aux: no})
+}
+
 // serve is a server.
 func (r role) serve(end <-chan struct{}) error {
 	j, err := openJournal(r.Dir, ranFile)
 	if err != nil {
 		return err
 	}
-	sys, nc, addr, err := r.system()
+	c := commits{r.Dir}
+	var kinds []*actor.Kind
+	for i, name := range cast {
+		op := (*worker).op
+		if r.Records == inTransaction {
+			op = (*worker).transaction
+		}
+		k := actor.Define("procs."+name, func() *worker { return &worker{r, uint64(i + 1), j, c} },
+			actor.Answer(op), actor.Handle((*worker).note))
+		if r.Records == inTransaction {
+			k = k.With(actor.Transactional(c))
+		}
+		kinds = append(kinds, k)
+	}
+	sys, nc, addr, err := r.system(func(cfg *actor.Config) { cfg.Kinds = kinds })
 	if err != nil {
 		return err
 	}
-	kind := actor.Define("procs.worker", func() *worker { return &worker{r, j} }, actor.Answer((*worker).op))
-	for _, name := range cast {
-		if _, err := sys.Spawn(name, kind); err != nil {
+	for i, name := range cast {
+		if _, err := sys.Spawn(name, kinds[i]); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -44,30 +46,36 @@ type natsNode struct {
 
 func (n *natsNode) url() string { return "nats://127.0.0.1:" + strconv.Itoa(n.role.Port) }
 
-func newWorld(f fault, dir string, seed uint64, c cheat) (*world, error) {
-	w := &world{fault: f, dir: dir, r: rand.New(rand.NewPCG(seed, 0)), judge: newJudge(slack + f.longest),
-		role: role{Dir: dir, Seed: seed, Cheat: c, BusOnly: f.busOnly, Panics: f.panics}}
+func newWorld(f fault, dir string, seed uint64, c cheat) *world {
+	return &world{fault: f, dir: dir, r: rand.New(rand.NewPCG(seed, 0)), judge: newJudge(slack+f.longest, f.kills),
+		role: role{Dir: dir, Seed: seed, Cheat: c, BusOnly: f.busOnly, Panics: f.panics, Records: f.records}}
+}
+
+// start starts all processes.
+func (w *world) start() (err error) {
+	if err := os.Mkdir(filepath.Join(w.dir, commitsDir), 0o700); err != nil {
+		return err
+	}
 	for _, name := range []string{askedFile, ranFile, movesFile} {
-		f, err := openReader(dir, name)
+		f, err := openReader(w.dir, name)
 		if err != nil {
-			return w, err
+			return err
 		}
 		w.files = append(w.files, f)
 	}
-	var err error
 	if w.proxy, err = newProxy(); err != nil {
-		return w, err
+		return err
 	}
 	if err := w.startBus(); err != nil {
-		return w, err
+		return err
 	}
-	if w.b, err = spawn(w.node("server", nodeB, serverB, f.server())); err != nil {
-		return w, err
+	if w.b, err = spawn(w.node("server", nodeB, serverB, w.fault.server())); err != nil {
+		return err
 	}
 	if err := w.startA(); err != nil {
-		return w, err
+		return err
 	}
-	return w, w.startClient()
+	return w.startClient()
 }
 
 // startBus starts the NATS cluster.
@@ -255,6 +263,7 @@ func (w *world) end() error {
 			errs = append(errs, errors.New("a torn record"))
 		}
 	}
+	errs = append(errs, commits{w.dir}.read(w.judge.take))
 	w.judge.decide()
 	return errors.Join(errs...)
 }
