@@ -85,9 +85,9 @@ func (a *ask[R]) answer(v any) error {
 	return nil
 }
 
-// giveUp ends it for its caller with code. Before its handler started it provably
+// GiveUp ends it for its caller with code. Before its handler started it provably
 // never runs; later the handler's context ends.
-func (a *ask[R]) giveUp(code rpc.Code, message string) {
+func (a *ask[R]) GiveUp(code rpc.Code, message string) {
 	a.mu.Lock()
 	verdict, cancel := rpc.Unknown, a.onCancel
 	switch a.state {
@@ -126,12 +126,12 @@ func (a *ask[R]) OnCancel(fn func()) {
 // waiting.
 func (a *ask[R]) watch(ctx context.Context) {
 	end := func(code rpc.Code, message string) func() {
-		return func() { a.giveUp(code, message) }
+		return func() { a.GiveUp(code, message) }
 	}
 	timer := time.AfterFunc(time.Until(a.deadline), end(rpc.Expired, "no reply within the deadline"))
 	var unhook func() bool
 	if ctx.Done() != nil {
-		unhook = context.AfterFunc(ctx, func() { a.giveUp(contextCode(ctx), context.Cause(ctx).Error()) })
+		unhook = context.AfterFunc(ctx, func() { a.GiveUp(contextCode(ctx), context.Cause(ctx).Error()) })
 	}
 	a.mu.Lock()
 	over := a.state >= deserted

@@ -35,7 +35,7 @@ func TestGiveUpAfterTheHandler(t *testing.T) {
 	a.mu.Lock()
 	a.state = finished // as end leaves it right before it resolves the promise
 	a.mu.Unlock()
-	a.giveUp(rpc.Canceled, "enough")
+	a.GiveUp(rpc.Canceled, "enough")
 	a.promise.Resolve(7, nil)
 	if v, err := a.promise.Future().Await(t.Context()); v != 7 || err != nil {
 		t.Errorf("got %d, %v", v, err)
@@ -53,8 +53,8 @@ func TestGiveUpVerdicts(t *testing.T) {
 			if row.started && !a.Start() {
 				t.Fatal("not started")
 			}
-			a.giveUp(rpc.Canceled, "enough")
-			a.giveUp(rpc.Expired, "again")
+			a.GiveUp(rpc.Canceled, "enough")
+			a.GiveUp(rpc.Expired, "again")
 			if a.Start() {
 				t.Error("started after it was given up")
 			}

@@ -87,6 +87,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 	c := t.cell.Load()
 	if c != nil && !keyed(opts) {
 		a := &ask[R]{deadline: t.sys.deadline(ctx)}
+		a.promise.Of(a)
 		a.watch(ctx)
 		if err := c.put(ctx, from, item{msg: m, req: a, meta: metaOf(ctx, from, opts)}, false); err != nil {
 			a.end(none, err)
@@ -100,6 +101,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 	if err != nil {
 		return fail(err)
 	}
+	p.Of(call)
 	if ctx.Done() != nil {
 		stop := context.AfterFunc(ctx, func() {
 			e := rpc.FromContext(ctx, rpc.Unknown)
@@ -129,9 +131,9 @@ func callLocal[M Question[R], R any](ctx context.Context, from *Context, c *cell
 	f := a.promise.Future()
 	if !f.Wait(&c.self.sys.waiters, ctx.Done(), expired) {
 		if ctx.Err() != nil {
-			a.giveUp(contextCode(ctx), context.Cause(ctx).Error())
+			a.GiveUp(contextCode(ctx), context.Cause(ctx).Error())
 		} else {
-			a.giveUp(rpc.Expired, "no reply within the system's time-out")
+			a.GiveUp(rpc.Expired, "no reply within the system's time-out")
 		}
 	}
 	if timeout != nil {

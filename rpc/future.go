@@ -19,6 +19,7 @@ type Future[R any] struct {
 	waiter  *waiter       // the one goroutine in Await that needs no done channel
 	then    []func(R, error)
 	onEnd   func()
+	of      Giver // what the future is of; nil: nothing that can be given up
 	value   R
 	err     error
 }
@@ -91,6 +92,31 @@ func (p *Promise[R]) OnEnd(fn func()) {
 	}
 }
 
+// Giver is what a future is of: something that can be given up, as Call.GiveUp does.
+type Giver interface {
+	GiveUp(code Code, message string)
+}
+
+// Of says what Future.Cancel gives up.
+func (p *Promise[R]) Of(g Giver) {
+	f := &p.future
+	f.mu.Lock()
+	f.of = g
+	f.mu.Unlock()
+}
+
+// Cancel gives the request up, as the end of its context would: the future ends as
+// Canceled, with what is known of whether it ran, and the handler's context ends. It
+// does nothing if the future is decided, or if it is of no request.
+func (f *Future[R]) Cancel() {
+	f.mu.Lock()
+	of := f.of
+	f.mu.Unlock()
+	if of != nil {
+		of.GiveUp(Canceled, "the future was cancelled")
+	}
+}
+
 func (f *Future[R]) decide(set func()) bool {
 	f.mu.Lock()
 	if f.decided {
@@ -100,7 +126,7 @@ func (f *Future[R]) decide(set func()) bool {
 	f.decided = true
 	set()
 	done, w, then, onEnd := f.done, f.waiter, f.then, f.onEnd
-	f.waiter, f.then, f.onEnd = nil, nil, nil
+	f.waiter, f.then, f.onEnd, f.of = nil, nil, nil, nil
 	f.mu.Unlock()
 	if w != nil {
 		w.wake <- struct{}{}
@@ -226,57 +252,4 @@ func (f *Future[R]) Then(fn func(R, error)) {
 func (f *Future[R]) call(fn func(R, error)) {
 	v, err := f.result()
 	fn(v, err)
-}
-
-// All returns a future of all results, in the order of fs. It fails as soon as one
-// of them fails, with that one's error; the others go on.
-func All[R any](fs ...*Future[R]) *Future[[]R] {
-	p := NewPromise[[]R](nil)
-	values := make([]R, len(fs))
-	left := len(fs)
-	if left == 0 {
-		p.Resolve(values, nil)
-	}
-	var mu sync.Mutex // guards values and left
-	for i, f := range fs {
-		f.Then(func(v R, err error) {
-			if err != nil {
-				p.Resolve(nil, err)
-				return
-			}
-			mu.Lock()
-			values[i] = v
-			left--
-			last := left == 0
-			mu.Unlock()
-			if last {
-				p.Resolve(values, nil)
-			}
-		})
-	}
-	return p.Future()
-}
-
-// Any returns a future of the first result that is not an error. It fails with the
-// last error once all have failed; the others go on.
-func Any[R any](fs ...*Future[R]) *Future[R] {
-	p := NewPromise[R](nil)
-	var none R
-	if len(fs) == 0 {
-		p.Resolve(none, Errorf(Invalid, NotRun, "Any of no futures"))
-	}
-	var mu sync.Mutex // guards left
-	left := len(fs)
-	for _, f := range fs {
-		f.Then(func(v R, err error) {
-			mu.Lock()
-			left--
-			last := left == 0
-			mu.Unlock()
-			if err == nil || last {
-				p.Resolve(v, err)
-			}
-		})
-	}
-	return p.Future()
 }

@@ -200,3 +200,60 @@ func TestAny(t *testing.T) {
 		}
 	})
 }
+
+// giver counts how often it is given up.
+type giver struct{ given atomic.Int32 }
+
+func (g *giver) GiveUp(Code, string) { g.given.Add(1) }
+
+// The losers are cancelled, and all if the combination is.
+func TestLosersAreCancelled(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		combine func(fs ...*Future[int]) interface{ Cancel() }
+		decide  func(first *Promise[int])
+		losers  int32
+	}{
+		{"All, one failed", func(fs ...*Future[int]) interface{ Cancel() } { return All(fs...) }, func(p *Promise[int]) { p.Resolve(0, io.EOF) }, 1},
+		{"All, one is there", func(fs ...*Future[int]) interface{ Cancel() } { return All(fs...) }, func(p *Promise[int]) { p.Resolve(1, nil) }, 0},
+		{"Any, one is there", func(fs ...*Future[int]) interface{ Cancel() } { return Any(fs...) }, func(p *Promise[int]) { p.Resolve(1, nil) }, 1},
+		{"Any, one failed", func(fs ...*Future[int]) interface{ Cancel() } { return Any(fs...) }, func(p *Promise[int]) { p.Resolve(0, io.EOF) }, 0},
+		{"Race, one failed", func(fs ...*Future[int]) interface{ Cancel() } { return Race(fs...) }, func(p *Promise[int]) { p.Resolve(0, io.EOF) }, 1},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ps, gs := [3]*Promise[int]{}, [3]giver{}
+				for i := range ps {
+					ps[i] = NewPromise[int](nil)
+					ps[i].Of(&gs[i])
+				}
+				f := row.combine(ps[0].Future(), ps[1].Future(), ps[2].Future())
+				row.decide(ps[0])
+				synctest.Wait()
+				for i := range gs {
+					want := row.losers
+					if i == 0 {
+						want = 0
+					}
+					if got := gs[i].given.Load(); got != want {
+						t.Errorf("%d was given up %d times, want %d", i, got, want)
+					}
+				}
+				f.Cancel()
+				if row.losers == 0 && gs[1].given.Load() != 1 {
+					t.Error("cancelling the combination cancelled nothing")
+				}
+			})
+		})
+	}
+}
+
+func TestRaceOfFutures(t *testing.T) {
+	never := NewPromise[int](nil)
+	if _, err := Race(never.Future(), decided(0, io.EOF)).Await(t.Context()); !errors.Is(err, io.EOF) {
+		t.Errorf("race: %v", err)
+	}
+	if _, err := Race[int]().Await(t.Context()); CodeOf(err) != Invalid {
+		t.Errorf("none: %v", err)
+	}
+}
