@@ -125,8 +125,3 @@ func (c *child) died() bool {
 		return false
 	}
 }
-
-// cpu is what it has used, once it has ended.
-func (c *child) cpu() time.Duration {
-	return c.cmd.ProcessState.UserTime() + c.cmd.ProcessState.SystemTime()
-}

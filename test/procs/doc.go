@@ -14,7 +14,7 @@
 // what was said to have run did, and every reply is to the question that was asked. An
 // injection counts only if the server under fault answers again after it.
 //
-//	go test ./test/procs                                          100 injections a fault
+//	go test ./test/procs                                    100 injections a fault; 20 under -race
 //	go test ./test/procs -run Faults -procs.injections 1000 -timeout 0 -v
 //	go test ./test/procs -run Faults -procs.fault 'kill server' -v
 package procs

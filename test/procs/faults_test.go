@@ -15,8 +15,8 @@ type fault struct {
 	panics  bool          // callers ask for panics
 	kills   bool          // the server
 	records records       // what the servers keep beyond their death
-	client_ []int         // the client's NATS nodes; nil: 0, 1, 2
-	server_ []int         // the servers'; nil: 1, 2, 0
+	client  []int         // the client's NATS nodes, the first one first; nil: 0, 1, 2
+	servers []int         // the servers'; nil: 1, 2, 0
 	longest time.Duration // that it stops the client
 	// inject does it once, and undoes it.
 	inject func(w *world, i int) error
@@ -26,46 +26,63 @@ var faults = []fault{
 	{name: "kill client", inject: killClient},
 	{name: "kill server", kills: true, inject: killServer},
 	{name: "kill server, transactions", kills: true, records: inTransaction, inject: killServer},
+	{name: "replace server", kills: true, inject: replaceServer},
+	{name: "replace server, transactions", kills: true, records: inTransaction, inject: replaceServer},
 	{name: "stop client", inject: stopClient, longest: longStop},
 	{name: "stop server", inject: stopServer},
 	// In these the client goes to and fro between two nodes and the server stays at the
 	// third, or the other way round.
-	{name: "kill client's NATS node", busOnly: true, client_: []int{0, 2}, server_: []int{1}, inject: killNode(theClient)},
-	{name: "kill server's NATS node", busOnly: true, client_: []int{1}, server_: []int{0, 2}, inject: killNode(serverA)},
-	{name: "kill third NATS node", busOnly: true, client_: []int{0}, server_: []int{1}, inject: killNode(anyone)},
-	{name: "stop client's NATS node", busOnly: true, client_: []int{0}, server_: []int{1}, inject: stopNode},
+	{name: "kill client's NATS node", busOnly: true, client: []int{0, 2}, servers: []int{1}, inject: killNode(theClient)},
+	{name: "kill server's NATS node", busOnly: true, client: []int{1}, servers: []int{0, 2}, inject: killNode(serverA)},
+	{name: "kill third NATS node", busOnly: true, client: []int{0}, servers: []int{1}, inject: killNode(anyone)},
+	{name: "stop client's NATS node", busOnly: true, client: []int{0}, servers: []int{1}, inject: stopNode},
 	{name: "TCP reset", inject: resetTCP},
 	{name: "TCP blackhole", inject: blackhole(toServer, toClient)},
 	{name: "TCP blackhole one way", inject: oneWay},
 	{name: "handler panic", panics: true, inject: awaitPanic},
-	{name: "both roads at once", client_: []int{0, 2}, server_: []int{1}, inject: bothRoads},
+	{name: "both roads at once", client: []int{0, 2}, servers: []int{1}, inject: bothRoads},
 }
 
-func (f fault) client() []int {
-	if f.client_ == nil {
-		return []int{0, 1, 2}
+// nodes returns which, or these if there are none.
+func nodes(which []int, these ...int) []int {
+	if which == nil {
+		return these
 	}
-	return f.client_
-}
-
-func (f fault) server() []int {
-	if f.server_ == nil {
-		return []int{1, 2, 0}
-	}
-	return f.server_
+	return which
 }
 
 func killClient(w *world, _ int) error {
 	w.begin()
 	w.judge.killed[w.client.life] = time.Now()
-	w.client.kill()
+	w.kill(w.client)
 	return w.startClient()
 }
 
 func killServer(w *world, _ int) error {
 	w.begin()
-	w.a.kill()
+	w.kill(w.a)
 	return w.startA()
+}
+
+// replaceServer starts a successor of a server that is not dead but stopped, which then
+// wakes: two of one name, and the elder has requests to go on with.
+func replaceServer(w *world, _ int) error {
+	w.begin()
+	elder := w.a
+	defer w.kill(elder)
+	if err := elder.stop(); err != nil {
+		return err
+	}
+	if err := w.startA(); err != nil {
+		return err
+	}
+	if err := w.well(); err != nil {
+		return err
+	}
+	if err := elder.cont(); err != nil {
+		return err
+	}
+	return w.well()
 }
 
 const longStop = 2500 * time.Millisecond
@@ -102,11 +119,10 @@ func killNode(whose who) func(w *world, i int) error {
 			return fmt.Errorf("no such NATS node; they are at %v", w.judge.at)
 		}
 		w.begin()
-		n.kill()
+		w.kill(n.child)
 		if err := w.well(); err != nil { // on the two that are left
 			return err
 		}
-		w.cpu += n.cpu()
 		return n.start()
 	}
 }
@@ -183,10 +199,9 @@ func bothRoads(w *world, i int) error {
 		w.proxy.hold(toServer, toClient)
 		defer w.proxy.release(toServer, toClient)
 	}
-	n.kill()
+	w.kill(n.child)
 	if err := w.well(); err != nil {
 		return err
 	}
-	w.cpu += n.cpu()
 	return n.start()
 }

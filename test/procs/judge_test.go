@@ -41,7 +41,7 @@ type tally struct {
 	requests                int // of all sorts
 	replies, fromA          int // fromA: of the server under fault
 	notRun, hasRun, unknown int
-	panics, lostTrack       int // of hasRun those that ended with Panicked, of unknown those with OutcomeUnknown
+	panics, lostTrack       int // of hasRun those that ended with Panicked, of unknown the requests with OutcomeUnknown
 	oneWay                  int // sent or accepted
 	unanswered              int // requests of clients that were killed before they were due
 
@@ -155,10 +155,10 @@ func (j *judge) told(r record, at time.Time) {
 	o := j.op(r.op)
 	o.again = o.told != nothing
 	o.late = at.UnixNano() > o.due+int64(j.slack)
-	switch r.code {
-	case rpc.Panicked:
+	switch {
+	case r.code == rpc.Panicked:
 		j.tally.panics++
-	case rpc.OutcomeUnknown:
+	case r.code == rpc.OutcomeUnknown && r.aux != 1:
 		j.tally.lostTrack++
 	}
 	switch {

@@ -18,7 +18,7 @@ type sort uint8
 
 const (
 	asked    sort = iota + 1 // op is about to be sent; aux: the time by which its caller must know
-	told                     // op's caller knows; aux: the id in the reply, if there is one
+	told                     // op's caller knows; aux: the id in the reply; of a one-way message 1
 	sent                     // op is a one-way message, and was sent
 	accepted                 // op is one that must be in the mailbox now
 	ran                      // op's handler began, or its transaction was committed; aux: the actor, if it is a one-way message

@@ -36,6 +36,9 @@ type world struct {
 	a, b   *child
 	client *child
 	cpu    time.Duration // of the children that have ended
+
+	answers int           // that well has waited for
+	waited  time.Duration // that it took them
 }
 
 // natsNode is one of the cluster, at the same place in all its starts.
@@ -69,7 +72,7 @@ func (w *world) start() (err error) {
 	if err := w.startBus(); err != nil {
 		return err
 	}
-	if w.b, err = spawn(w.node("server", nodeB, serverB, w.fault.server())); err != nil {
+	if w.b, err = spawn(w.server(nodeB, serverB)); err != nil {
 		return err
 	}
 	if err := w.startA(); err != nil {
@@ -148,9 +151,13 @@ func (w *world) node(kind, name string, who who, bus []int) role {
 	return r
 }
 
+func (w *world) server(name string, who who) role {
+	return w.node("server", name, who, nodes(w.fault.servers, 1, 2, 0))
+}
+
 // startA starts the server under fault, for the first time or anew.
 func (w *world) startA() (err error) {
-	r := w.node("server", nodeA, serverA, w.fault.server())
+	r := w.server(nodeA, serverA)
 	r.Life = w.lives(w.a)
 	if w.a, err = spawn(r); err == nil {
 		w.proxy.lead(w.a.ready)
@@ -159,7 +166,7 @@ func (w *world) startA() (err error) {
 }
 
 func (w *world) startClient() (err error) {
-	r := w.node("client", "client", theClient, w.fault.client())
+	r := w.node("client", "client", theClient, nodes(w.fault.client, 0, 1, 2))
 	r.Life = w.lives(w.client)
 	r.Nodes = []registry.Node{
 		{Name: nodeA, Addrs: map[string]string{"tcp": w.proxy.addr()}, Services: map[string][]string{crew: {"quick"}}},
@@ -174,7 +181,6 @@ func (w *world) lives(c *child) uint16 {
 	if c == nil {
 		return 1
 	}
-	w.cpu += c.cpu()
 	return c.life + 1
 }
 
@@ -224,8 +230,12 @@ func (w *world) await(what string, ok func() bool) error {
 
 // well waits until the server under fault has answered requests that were made after now.
 func (w *world) well() error {
+	start := time.Now()
 	w.judge.markNow()
-	return w.await("the server under fault does not answer", func() bool { return w.judge.fresh >= enough })
+	err := w.await("the server under fault does not answer", func() bool { return w.judge.fresh >= enough })
+	w.answers += w.judge.fresh
+	w.waited += time.Since(start)
+	return err
 }
 
 // run makes n injections.
@@ -268,11 +278,16 @@ func (w *world) end() error {
 	return errors.Join(errs...)
 }
 
+// kill kills a process, and counts what it has used.
+func (w *world) kill(c *child) {
+	c.kill()
+	w.cpu += c.cmd.ProcessState.UserTime() + c.cmd.ProcessState.SystemTime()
+}
+
 // close ends what still runs.
 func (w *world) close() {
 	for _, c := range w.children() {
-		c.kill()
-		w.cpu += c.cpu()
+		w.kill(c)
 	}
 	if w.proxy != nil {
 		w.proxy.close()
