@@ -174,7 +174,9 @@ func (c *cell) crashed(ctx *Context, msg, reason any) {
 	err := rpc.Errorf(rpc.Panicked, rpc.HasRun, "the handler of %s panicked: %v", name, reason)
 	sys.log.Error("handler panicked; the actor restarts with fresh state", "actor", c.self.addr.String(), "kind", c.kind.name,
 		"message", name, "panic", fmt.Sprint(reason), "stack", string(debug.Stack()))
-	if ctx.req != nil && !ctx.done {
+	if d := ctx.deferral.Load(); d != nil {
+		_ = d.fail(err)
+	} else if ctx.req != nil && !ctx.done {
 		ctx.req.Fail(err)
 	}
 	sys.event(Event{Type: ActorRestarted, Actor: c.self.addr.String(), Err: err})

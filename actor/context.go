@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-go/tandem/rpc"
@@ -22,6 +23,8 @@ type Context struct {
 	done bool    // req has its outcome; the handler's goroutine's own
 	meta *meta   // nil: no sender and no trace
 	mine *meta   // what messages sent from here carry; made on demand
+
+	deferral atomic.Pointer[deferral] // the answer was put off
 
 	mu     sync.Mutex // guards what follows
 	inner  context.Context
@@ -109,6 +112,13 @@ func (c *Context) reply(v any, typ reflect.Type) error {
 
 // finish ends a message after its handler returned err.
 func (c *Context) finish(msg any, err error) {
+	if d := c.deferral.Load(); d != nil {
+		if err != nil {
+			_ = d.fail(rpc.HandlerError(err))
+		}
+		c.done = true
+		return
+	}
 	switch waits := c.req != nil && !c.done; {
 	case waits && err != nil:
 		c.req.Fail(rpc.HandlerError(err))
@@ -164,6 +174,13 @@ func (c *Context) end() {
 	if c.req == nil {
 		return
 	}
+	if d := c.deferral.Load(); d != nil && !d.handled() {
+		return
+	}
+	c.cancelInner()
+}
+
+func (c *Context) cancelInner() {
 	c.mu.Lock()
 	c.ended = true
 	cancel := c.cancel
@@ -172,6 +189,18 @@ func (c *Context) end() {
 		cancel()
 	}
 }
+
+// Detached is a context that carries the message's trace and sender, and ends with the
+// system rather than with the handler: for requests whose results are piped back.
+func (c *Context) Detached() context.Context { return detached{c} }
+
+// detached is a handler's context without its end.
+type detached struct{ c *Context }
+
+func (d detached) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (d detached) Done() <-chan struct{}       { return d.c.System().ctx.Done() }
+func (d detached) Err() error                  { return d.c.System().ctx.Err() }
+func (d detached) Value(key any) any           { return d.c.Value(key) }
 
 // Deadline is when the request ends for its caller; a tell has none.
 func (c *Context) Deadline() (time.Time, bool) {

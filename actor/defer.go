@@ -1,0 +1,168 @@
+package actor
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"runtime"
+	"sync"
+
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// Defer has the request that is being handled answered later, once, from anywhere: what
+// the handler returns does not count then, unless it is an error, which ends the
+// request. The handler's context goes on until the answer.
+//
+//	func (d *Desk) Sign(ctx *actor.Context, m Sign) (Signature, error) {
+//		later := actor.Defer[Signature](ctx)
+//		go func() { later.Answer(signSlowly(m)) }()
+//		return Signature{}, nil
+//	}
+//
+// If nobody answers until the caller has given up, or the Deferred is collected as
+// garbage without an answer, the request ends in an error that says so.
+func Defer[R any](ctx *Context) *Deferred[R] {
+	ctx.deferral.CompareAndSwap(nil, &deferral{ctx: ctx, over: ctx.req == nil || ctx.done})
+	d := ctx.deferral.Load()
+	later := &Deferred[R]{d}
+	if d.begin() {
+		runtime.AddCleanup(later, (*deferral).forgotten, d)
+	}
+	return later
+}
+
+// Deferred is a request that is still to be answered. Its methods may be called
+// concurrently; the first answer counts.
+type Deferred[R any] struct{ d *deferral }
+
+// Answer ends the request with a reply. The error says that it had an answer already,
+// that nobody waits for one any more, or that the reply cannot be encoded.
+func (d *Deferred[R]) Answer(v R) error {
+	err := d.d.end(func(req request) error {
+		switch r := req.(type) {
+		case *ask[R]:
+			r.end(v, nil)
+		case *rpc.Inbound:
+			return d.d.ctx.System().reply(r, v, reflect.TypeFor[R]())
+		case interface{ answer(any) error }:
+			return r.answer(v)
+		}
+		return nil
+	})
+	runtime.KeepAlive(d)
+	return err
+}
+
+// Fail ends the request with an error, as a handler does that returns it.
+func (d *Deferred[R]) Fail(err error) error {
+	result := d.d.fail(rpc.HandlerError(err))
+	runtime.KeepAlive(d)
+	return result
+}
+
+// deferral is what a Deferred and the handler's context share.
+type deferral struct {
+	ctx *Context
+
+	mu       sync.Mutex  // guards what follows
+	over     bool        // it has its answer
+	begun    bool        // the system waits for it
+	returned bool        // the handler has
+	unhook   func() bool // takes back what watches the context
+}
+
+// begin sees to it that the request ends with its caller's interest, and that a
+// shutdown waits for it. It reports false if there is nothing to answer any more, or
+// another Deferred of the request has begun it.
+func (d *deferral) begin() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.begun || d.over {
+		return false
+	}
+	d.begun = true
+	d.ctx.System().busy.Add(1)
+	d.unhook = context.AfterFunc(d.ctx.live(), func() {
+		why := context.Cause(d.ctx.live())
+		_ = d.fail(rpc.Errorf(rpc.FromContext(d.ctx.live(), rpc.HasRun).Code, rpc.HasRun, "nobody answered it before its end: %w", why))
+	})
+	return true
+}
+
+func (d *deferral) fail(err *rpc.Error) error {
+	return d.end(func(req request) error {
+		req.Fail(err)
+		return nil
+	})
+}
+
+func (d *deferral) forgotten() {
+	_ = d.fail(rpc.Errorf(rpc.Failed, rpc.HasRun, "the handler put its answer off, and forgot it"))
+}
+
+// end gives the request its outcome, unless it has one.
+func (d *deferral) end(with func(request) error) error {
+	d.mu.Lock()
+	if d.over {
+		d.mu.Unlock()
+		return rpc.Errorf(rpc.Invalid, rpc.HasRun, "the request has its answer, or nobody waits for one")
+	}
+	d.over = true
+	unhook, returned := d.unhook, d.returned
+	d.mu.Unlock()
+	err := with(d.ctx.req)
+	if err != nil {
+		d.ctx.req.Fail(rpc.HandlerError(err))
+	}
+	if unhook != nil {
+		unhook()
+	}
+	if returned {
+		d.ctx.cancelInner()
+	}
+	d.ctx.System().idle()
+	return err
+}
+
+// handled notes that the handler has returned, and reports whether the context is over.
+func (d *deferral) handled() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.returned = true
+	return d.over
+}
+
+// Pipe has the result of a future come back to the actor as a message: when f is
+// decided, fn turns its result into an M, which one of the actor's own handlers takes in
+// its turn. So no state is touched concurrently. fn runs in another goroutine and must
+// not use the actor's state. A result for an actor that has stopped is a dead letter.
+//
+// It is how a handler makes a request without having its actor wait:
+//
+//	actor.Pipe(ctx, actor.Ask(ctx.Detached(), stock, Reserve{...}), func(r Reserved, err error) reserved {
+//		return reserved{order, r, err}
+//	})
+//
+// A future that was made with the handler's own context ends with that handler; one
+// made with Context.Detached outlives it.
+func Pipe[R, M any](ctx *Context, f *rpc.Future[R], fn func(R, error) M) {
+	c, m := ctx.cell, ctx.outgoing()
+	sys := ctx.System()
+	sys.busy.Add(1) // a shutdown waits for what a message causes
+	f.Then(func(v R, err error) {
+		defer sys.idle()
+		defer func() {
+			if r := recover(); r != nil {
+				sys.log.Error("a function given to Pipe panicked", "actor", c.self.addr.String(), "panic", fmt.Sprint(r))
+			}
+		}()
+		it := item{msg: fn(v, err), meta: m}
+		p, put := c.box.Park(it) // an actor cannot be held up by its own results
+		if put != nil {
+			sys.handBack(c.self.addr, it, putError(put))
+			return
+		}
+		c.accepted(p)
+	})
+}
