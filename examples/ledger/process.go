@@ -1,0 +1,78 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+)
+
+// process is the bank, in a process of its own.
+type process struct {
+	bankOptions
+	cmd *exec.Cmd // nil while there is none
+	in  io.Closer // the process ends when it is closed
+}
+
+// launch starts the bank for the next time, and returns when it is ready. When ctx ends
+// it is killed.
+func (p *process) launch(ctx context.Context) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	p.start++
+	p.cmd = exec.CommandContext(ctx, program, p.args()...)
+	p.cmd.Stderr = os.Stderr
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		return err
+	}
+	out, err := p.cmd.StdoutPipe()
+	if err == nil {
+		err = p.cmd.Start()
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		return errors.Join(fmt.Errorf("start %d of the bank: not ready", p.start), p.cmd.Wait())
+	}
+	return nil
+}
+
+// kill is kill -9: the bank gets no chance to say good-bye.
+func (p *process) kill() error {
+	if p.cmd == nil {
+		return nil
+	}
+	err := p.cmd.Process.Kill()
+	p.died()
+	return err
+}
+
+// died waits until the bank has ended by itself.
+func (p *process) died() {
+	_ = p.cmd.Wait() // says how
+	p.cmd = nil
+}
+
+// end has the bank shut down.
+func (p *process) end() error {
+	_ = p.in.Close()
+	err := p.cmd.Wait()
+	p.cmd = nil
+	return err
+}
+
+// freeAddress is one that the bank can listen on at each of its starts.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
