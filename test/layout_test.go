@@ -45,7 +45,10 @@ var mayImport = map[string][]string{
 	"transport": {},
 	"rpc/codec": {"github.com/vmihailenco/msgpack/v5"},
 	"rpc":       {"dedup", "transport", "rpc/codec"},
-	"actor":     {"rpc", "rpc/codec", "dedup", "mailbox", "registry", "transport", "github.com/google/uuid"},
+	"actor":     {"rpc", "rpc/codec", "mailbox", "registry", "transport", "github.com/google/uuid"},
+
+	"dedup/jetstream": {"dedup", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"dedup/storetest": {"dedup"},
 }
 
 // mayImportBelow says which of the module's packages those below a folder may import:
@@ -195,20 +198,22 @@ func TestImports(t *testing.T) {
 
 // TestViolationsAreFound plants one violation at a time in a graph that has none.
 func TestViolationsAreFound(t *testing.T) {
-	const msgpack, uuid = "github.com/vmihailenco/msgpack/v5", "github.com/google/uuid"
+	const msgpack, uuid, nats = "github.com/vmihailenco/msgpack/v5", "github.com/google/uuid", "github.com/nats-io/nats.go"
 	sound := func() graph {
-		g := graph{"fmt": {Standard: true}, "testing": {Standard: true}, msgpack: {}, uuid: {},
+		g := graph{"fmt": {Standard: true}, "testing": {Standard: true}, msgpack: {}, uuid: {}, nats: {},
 			natsServer + "/server": {}, "example.org/sly": {Imports: []string{natsServer + "/server"}}}
 		for name, imports := range map[string][]string{
 			"mailbox": {"fmt"}, "dedup": {"fmt"}, "registry": {"fmt"}, "transport": {"fmt"},
 			"rpc/codec": {msgpack}, "rpc": {"rpc/codec", "dedup", "transport"},
-			"actor":                      {"rpc", "rpc/codec", "dedup", "mailbox", "registry", "transport", uuid},
+			"actor":                      {"rpc", "rpc/codec", "mailbox", "registry", "transport", uuid},
 			"transport/tcp":              {"transport"},
 			"transport/natsbus":          {"transport"},
 			"transport/natsbus/embedded": {natsServer + "/server"},
 			"transport/transporttest":    {"testing", "transport"},
 			"registry/natskv":            {"registry", "registry/internal/feed"},
 			"registry/internal/feed":     {"registry"},
+			"dedup/jetstream":            {"dedup", nats},
+			"dedup/storetest":            {"testing", "dedup"},
 			"examples/quickstart":        {"actor", "transport/tcp", "transport/natsbus/embedded"},
 			"test/chaos":                 {"testing", "actor", "transport/natsbus/embedded", "transport/transporttest"},
 		} {
@@ -238,6 +243,10 @@ func TestViolationsAreFound(t *testing.T) {
 		{"actor", msgpack, "actor imports " + msgpack},
 		{"transport/tcp", module + "/rpc", "transport/tcp imports rpc, which is not below transport"},
 		{"registry/natskv", module + "/transport", "registry/natskv imports transport, which is not below registry"},
+		{"dedup/jetstream", module + "/transport", "dedup/jetstream imports transport"},
+		{"dedup/jetstream", module + "/dedup/storetest", "dedup/jetstream imports dedup/storetest, a suite for tests"},
+		{"dedup/storetest", nats, "dedup/storetest imports " + nats},
+		{"rpc", module + "/dedup/jetstream", "rpc imports dedup/jetstream"},
 		{"transport/natsbus", natsServer + "/server", "transport/natsbus carries a NATS server: "},
 		{"transport/tcp", "example.org/sly", "transport/tcp carries a NATS server: "},
 		{"cmd/tandem", module + "/transport/natsbus/embedded", "cmd/tandem carries a NATS server: "},

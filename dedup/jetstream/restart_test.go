@@ -1,0 +1,221 @@
+package jetstream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tandem-go/tandem/dedup"
+	"github.com/tandem-go/tandem/dedup/jetstream"
+	"github.com/tandem-go/tandem/dedup/storetest"
+	"github.com/tandem-go/tandem/transport/natsbus/embedded"
+)
+
+// appender appends one change after the other until it is told to stop, and never gives
+// one up: what failed is appended again under a new number.
+type appender struct {
+	acked   []uint64 // changes whose Append succeeded
+	unknown []uint64 // those of which nobody knows
+	err     error
+}
+
+// run appends on behalf of an appender; progress gets a token with each success.
+func (a *appender) run(ctx context.Context, log dedup.Log, progress chan<- struct{}, stop <-chan struct{}) {
+	for seq := uint64(1); ; seq++ {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		try, cancel := context.WithTimeout(ctx, 3*time.Second)
+		err := log.Append(try, []dedup.Change{change(seq)})
+		cancel()
+		switch {
+		case err == nil:
+			a.acked = append(a.acked, seq)
+			select {
+			case progress <- struct{}{}:
+			default:
+			}
+		case ctx.Err() != nil || errors.Is(err, dedup.ErrFenced):
+			a.err = err
+			return
+		default:
+			a.unknown = append(a.unknown, seq)
+		}
+	}
+}
+
+// check compares what is kept with what was acked: all of it, once, in order.
+func (a *appender) check(t *testing.T, kept []dedup.Change) {
+	t.Helper()
+	if a.err != nil {
+		t.Fatal(a.err)
+	}
+	got := numbers(kept)
+	if !slices.IsSorted(got) || len(slices.Compact(slices.Clone(got))) != len(got) {
+		t.Errorf("out of order, or doubled: %v", got)
+	}
+	have := map[uint64]bool{}
+	for _, seq := range got {
+		have[seq] = true
+	}
+	for _, seq := range a.acked {
+		if !have[seq] {
+			t.Errorf("change %d was acknowledged and is lost", seq)
+		}
+		delete(have, seq)
+	}
+	for seq := range have {
+		if !slices.Contains(a.unknown, seq) {
+			t.Errorf("change %d was never appended", seq)
+		}
+	}
+	t.Logf("%d acknowledged, %d unknown, %d kept", len(a.acked), len(a.unknown), len(kept))
+}
+
+func await(t *testing.T, ctx context.Context, progress <-chan struct{}, n int) {
+	t.Helper()
+	for range n {
+		select {
+		case <-progress:
+		case <-ctx.Done():
+			t.Fatal("no progress")
+		}
+	}
+}
+
+// The server stops and comes back with its folder, in the middle of appends.
+func TestRestart(t *testing.T) {
+	cfg := embedded.Config{StoreDir: t.TempDir(), SyncAlways: true}
+	s := start(t, cfg)
+	cfg.Port = s.Port()
+	ctx := within(t, 60*time.Second)
+	store := jetstream.New(connect(t, s), jetstream.Config{})
+	log, _ := take(t, ctx, store, "e1")
+	var a appender
+	progress, stop, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() { defer close(ended); a.run(ctx, log, progress, stop) }()
+	for range 3 {
+		await(t, ctx, progress, 50)
+		s.Shutdown()
+		s = start(t, cfg)
+	}
+	await(t, ctx, progress, 50)
+	close(stop)
+	<-ended
+	_, kept := take(t, ctx, store, "e2")
+	a.check(t, kept)
+}
+
+// cluster starts three servers that know one another.
+func cluster(t *testing.T) (servers []*embedded.Server, cfgs []embedded.Config) {
+	t.Helper()
+	ports, routes := make([]int, 3), make([]string, 3)
+	held := make([]net.Listener, 3) // all at once, or one port may be given twice
+	for i := range held {
+		var err error
+		if held[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+		ports[i] = held[i].Addr().(*net.TCPAddr).Port
+		routes[i] = fmt.Sprintf("nats://127.0.0.1:%d", ports[i])
+	}
+	for _, l := range held {
+		l.Close()
+	}
+	for i, port := range ports {
+		cfg := embedded.Config{
+			Name:     fmt.Sprintf("n%d", i),
+			StoreDir: t.TempDir(),
+			Cluster:  &embedded.ClusterConfig{Name: "c", Port: port, Routes: routes},
+		}
+		servers, cfgs = append(servers, start(t, cfg)), append(cfgs, cfg)
+	}
+	return servers, cfgs
+}
+
+func TestConformanceReplicated(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a cluster of three")
+	}
+	servers, _ := cluster(t)
+	clusters, stores := 0, 0
+	storetest.Run(t, storetest.Config{
+		Open: func(t *testing.T) func() dedup.Store {
+			clusters++
+			cfg := jetstream.Config{Cluster: fmt.Sprintf("c%d", clusters), Replicas: 3}
+			return func() dedup.Store {
+				stores++
+				return jetstream.New(connect(t, servers[stores%3]), cfg)
+			}
+		},
+		TooLarge: 1 << 20,
+	})
+}
+
+// The leader of a replicated stream is killed in the middle of appends: nothing that
+// was acknowledged is lost, nothing is doubled.
+func TestLeaderIsKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a cluster of three")
+	}
+	servers, cfgs := cluster(t)
+	ctx := within(t, 120*time.Second)
+	js := connect(t, servers[0])
+	store := jetstream.New(js, jetstream.Config{Replicas: 3})
+	log, _ := take(t, ctx, store, "e1")
+	var a appender
+	progress, stop, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() { defer close(ended); a.run(ctx, log, progress, stop) }()
+	for range 2 {
+		await(t, ctx, progress, 100)
+		leader := leader(t, ctx, servers)
+		cfg := cfgs[leader]
+		cfg.Port = servers[leader].Port()
+		servers[leader].Shutdown()
+		await(t, ctx, progress, 100) // without it
+		servers[leader] = start(t, cfg)
+		for !current(servers[leader]) { // or the next kill leaves no majority that has everything
+			select {
+			case <-ctx.Done():
+				t.Fatal("the server did not catch up")
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}
+	await(t, ctx, progress, 100)
+	close(stop)
+	<-ended
+	_, kept := take(t, ctx, store, "e2")
+	a.check(t, kept)
+	if err := log.Append(ctx, some(1, 1)); !errors.Is(err, dedup.ErrFenced) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// leader returns which server leads the stream.
+func leader(t *testing.T, ctx context.Context, servers []*embedded.Server) int {
+	t.Helper()
+	for {
+		for i, s := range servers {
+			if s.Server().JetStreamIsStreamLeader("$G", "tandem_records") {
+				return i
+			}
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatal("no leader")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// current reports whether a server has all that the stream's leader has.
+func current(s *embedded.Server) bool {
+	return s.Server().JetStreamIsStreamCurrent("$G", "tandem_records")
+}
