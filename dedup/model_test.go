@@ -13,9 +13,14 @@ import (
 // ever came, and every number that was given up.
 type model struct {
 	window  int
-	marks   []Mark
+	marks   []modelMark
 	given   map[uint64]bool
 	records map[uint64]*modelRecord
+}
+
+type modelMark struct {
+	below  uint64
+	except map[uint64]bool
 }
 
 type modelRecord struct {
@@ -25,8 +30,8 @@ type modelRecord struct {
 }
 
 func (m *model) acked(seq uint64) bool {
-	return seq == 0 || seq >= MaxBelow || m.given[seq] || slices.ContainsFunc(m.marks, func(k Mark) bool {
-		return seq < k.Below && !slices.Contains(k.Except, seq)
+	return seq == 0 || seq >= MaxBelow || m.given[seq] || slices.ContainsFunc(m.marks, func(k modelMark) bool {
+		return seq < k.below && !k.except[seq]
 	})
 }
 
@@ -90,7 +95,7 @@ func (m *model) giveUp(seq uint64) (State, *int, error) {
 	}
 	var floor uint64
 	for _, k := range m.marks {
-		floor = max(floor, k.Below)
+		floor = max(floor, k.below)
 	}
 	alone := 0
 	for g := range m.given {
@@ -110,7 +115,11 @@ func (m *model) ack(k Mark) (freed []int, err error) {
 	if k.Below > MaxBelow || len(k.Except) > m.window {
 		return nil, ErrBadMark
 	}
-	m.marks = append(m.marks, Mark{k.Below, slices.Clone(k.Except)})
+	mark := modelMark{k.Below, map[uint64]bool{}}
+	for _, seq := range k.Except {
+		mark.except[seq] = true
+	}
+	m.marks = append(m.marks, mark)
 	return m.sweep(), nil
 }
 
