@@ -83,6 +83,14 @@ func (c *Context) Header(key string) string {
 	return ""
 }
 
+// principal is who the sender of the request proved to be.
+func (c *Context) principal() string {
+	if in, ok := c.req.(*rpc.Inbound); ok {
+		return in.Principal()
+	}
+	return c.System().node.OwnPrincipal()
+}
+
 // Message is the message itself, for a Receiver; nil in a handler, which has it.
 func (c *Context) Message() any { return c.msg }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -246,6 +247,8 @@ func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error
 		name = uuid.NewString()
 	} else if err := validActorName(name); err != nil {
 		return Ref{}, err
+	} else if strings.HasPrefix(name, hidden) {
+		return Ref{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "actor name %q: a leading %s is for the system's own", name, hidden)
 	}
 	if kind == nil {
 		return Ref{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "Spawn(%q) of no kind", name)
@@ -278,8 +281,7 @@ func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error
 		return Ref{}, err
 	}
 	c := &cell{kind: kind, state: state, service: o.service}
-	c.box.Init(o.box)
-	t := s.refs.enter(s, name, c)
+	t := s.enter(name, c, o.box)
 	if t == nil {
 		return Ref{}, fmt.Errorf("%w: %s", ErrNameTaken, name)
 	}
@@ -290,6 +292,31 @@ func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error
 		}
 	}
 	return Ref{to: t}, nil
+}
+
+// hidden begins the names of actors that are the system's own.
+const hidden = "$"
+
+// spawnHidden starts an actor of the system's own, whose name begins with hidden, or
+// returns the one that has the name.
+func (s *System) spawnHidden(name string, kind *Kind) (Ref, error) {
+	if c := s.refs.live(name); c != nil {
+		return Ref{to: c.self}, nil
+	}
+	state, err := kind.fresh()
+	if err != nil {
+		return Ref{}, err
+	}
+	if t := s.enter(name, &cell{kind: kind, state: state}, nil); t != nil {
+		return Ref{to: t}, nil
+	}
+	return s.spawnHidden(name, kind) // another one was quicker
+}
+
+// enter makes c the actor of that name; nil if a live one has it.
+func (s *System) enter(name string, c *cell, box *mailbox.Config) *target {
+	c.box.Init(box)
+	return s.refs.enter(s, name, c)
 }
 
 // Stop ends an actor of this system after the message it is handling. What waits in

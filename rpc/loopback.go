@@ -22,15 +22,18 @@ type loopback struct {
 	shut  bool
 }
 
-// LoopbackRoad is the road of requests from a node to itself, and who they come from
-// there, for Config.Principals.
+// LoopbackRoad is the road of requests from a node to itself, for Config.Principals. It
+// authenticates nobody: unless it is mapped, they come from transport.Anonymous.
 const LoopbackRoad = "loopback"
+
+// OwnPrincipal is who requests of this node's own actors to each other come from.
+func (n *Node) OwnPrincipal() string { return n.cfg.Principals(LoopbackRoad, transport.Anonymous) }
 
 func (l *loopback) Road() string { return LoopbackRoad }
 func (l *loopback) Direct() bool { return true }
 
 func (l *loopback) Start(_ context.Context, local transport.Local, accept func(transport.Link) transport.Receiver) (string, error) {
-	l.local = transport.Peer{Node: local.Node, Epoch: local.Epoch, Principal: LoopbackRoad}
+	l.local = transport.Peer{Node: local.Node, Epoch: local.Epoch, Principal: transport.Anonymous}
 	l.accept = accept
 	return "", nil
 }
