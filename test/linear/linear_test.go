@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("linear.seeds", 150, "how many histories to check")
+	seeds = flag.Int("linear.seeds", 100, "how many histories to check")
 	from  = flag.Uint64("linear.from", 1, "the seed of the first of them")
 	seed  = flag.Uint64("linear.seed", 0, "check this seed alone")
 	tries = flag.Int("linear.tries", 1, "run every seed so many times, or until it fails")
@@ -78,10 +78,13 @@ func (c *caller) do(l *life, key string) {
 	case swap:
 		m.A, m.B = c.seen[key], own
 	case fetchAdd:
-		m.A = 1 + uint64(c.r.IntN(9))
+		m.A = c.r.Uint64() >> 16 // no sum of some is another one
 	}
 	if chance(c.r, 0.3) {
 		m.Work = span(c.r, 0, 5*time.Millisecond)
+	}
+	if chance(c.r, 0.3) {
+		m.Rest = span(c.r, 0, 20*time.Millisecond)
 	}
 	if x := c.r.Float64(); x < 0.01 {
 		m.End = 2
@@ -89,7 +92,7 @@ func (c *caller) do(l *life, key string) {
 		m.End = 1
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), pick(c.r, span(c.r, 0, 20*time.Millisecond), span(c.r, 20*time.Millisecond, 500*time.Millisecond),
-		span(c.r, 100*time.Millisecond, 2*time.Second), 2*time.Second))
+		span(c.r, 100*time.Millisecond, 2*time.Second), 10*time.Second))
 	defer cancel()
 	if chance(c.r, 0.1) {
 		defer time.AfterFunc(span(c.r, 0, 30*time.Millisecond), cancel).Stop()
@@ -192,7 +195,7 @@ func TestLinearizable(t *testing.T) {
 		first, count = *seed, 1
 	}
 	if testing.Short() {
-		count = min(count, 8)
+		count = min(count, 60)
 	}
 	var mu sync.Mutex // guards what follows
 	next, failed := first, 0

@@ -29,6 +29,7 @@ type Op struct {
 	Verb verb
 	A, B uint64
 	Work time.Duration // between what the handler reads and what it writes
+	Rest time.Duration // from then until it answers
 	End  int           // 0: a reply; 1: an error; 2: a panic; each after its work
 }
 
@@ -104,6 +105,9 @@ func (r *register) do(ctx *actor.Context, m Op) (Result, error) {
 	}
 	if m.Verb != read {
 		r.disk.store(r.key, after, r.life)
+	}
+	if m.Rest > 0 {
+		time.Sleep(m.Rest)
 	}
 	switch m.End {
 	case 1:

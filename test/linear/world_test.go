@@ -45,7 +45,7 @@ func span(r *rand.Rand, from, to time.Duration) time.Duration {
 
 func newPlan(r *rand.Rand) plan {
 	p := plan{
-		nodes: 2 + r.IntN(2), callers: 8 + r.IntN(9), ops: 25,
+		nodes: 2 + r.IntN(2), callers: 8 + r.IntN(9), ops: 40,
 		roads:  pick(r, []string{"direct", "bus"}, []string{"direct", "bus"}, []string{"direct"}, []string{"bus"}),
 		window: pick(r, 0, 0, 2, 16), keep: pick(r, 0, 0, 8),
 		lease: pick(r, 60*time.Second, 5*time.Second), retry: rpc.Retry{Attempts: pick(r, 0, 0, 1)},
@@ -116,7 +116,7 @@ func (w *world) rng(what string) *rand.Rand {
 
 // registers is how many there are; active are in use at any time, until too many
 // operations on one of them are dubious.
-const registers, active, dubious = 18, 3, 7
+const registers, active, dubious = 24, 3, 4
 
 func newWorld(seed uint64, c *cheat) *world {
 	w := &world{seed: seed, cheat: c, net: memnet.New(memnet.Config{Seed: seed}), reg: static.New(), wrong: make(chan string, 100),
@@ -177,7 +177,7 @@ func (n *node) live() *life {
 
 // kill ends a node as a killed process ends, and has another start follow.
 func (w *world) kill(r *rand.Rand, n *node) {
-	silent, away := chance(r, 0.5), span(r, 0, time.Second)
+	silent, away := chance(r, 0.5), pick(r, 0, span(r, 0, time.Second))
 	n.mu.Lock()
 	l := n.now
 	if n.now = nil; l != nil {
