@@ -45,7 +45,7 @@ var mayImport = map[string][]string{
 	"transport": {},
 	"rpc/codec": {"github.com/vmihailenco/msgpack/v5"},
 	"rpc":       {"dedup", "transport", "rpc/codec"},
-	"actor":     {"rpc", "rpc/codec", "mailbox", "registry", "transport", "github.com/google/uuid"},
+	"actor":     {"rpc", "rpc/codec", "dedup", "mailbox", "registry", "transport", "github.com/google/uuid"},
 
 	"dedup/jetstream": {"dedup", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"dedup/storetest": {"dedup"},
@@ -205,7 +205,7 @@ func TestViolationsAreFound(t *testing.T) {
 		for name, imports := range map[string][]string{
 			"mailbox": {"fmt"}, "dedup": {"fmt"}, "registry": {"fmt"}, "transport": {"fmt"},
 			"rpc/codec": {msgpack}, "rpc": {"rpc/codec", "dedup", "transport"},
-			"actor":                      {"rpc", "rpc/codec", "mailbox", "registry", "transport", uuid},
+			"actor":                      {"rpc", "rpc/codec", "dedup", "mailbox", "registry", "transport", uuid},
 			"transport/tcp":              {"transport"},
 			"transport/natsbus":          {"transport"},
 			"transport/natsbus/embedded": {natsServer + "/server"},
