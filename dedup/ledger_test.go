@@ -44,8 +44,8 @@ func (m ledgerModel) lookup(id ID) (p Page, known bool) {
 		case p.Done:
 		case c.Op == Begun:
 			known, p.Fingerprint, p.Time = true, c.Fingerprint, c.Time
-		case c.Op == Done:
-			known, p.Done, p.Outcome, p.Time = true, true, c.Outcome, c.Time
+		case c.Op == Done && known:
+			p.Done, p.Outcome, p.Time = true, c.Outcome, c.Time
 		}
 	}
 	return p, known
@@ -144,7 +144,7 @@ func TestLedgerAgainstModel(t *testing.T) {
 				var want []Change
 				for g := range modelGrants {
 					grant := modelGrant(g)
-					if p, ok := m.lookup(ID{Grant: grant}); ok && p.Time.Before(before) {
+					if p, ok := m.lookup(ID{Grant: grant}); ok && p.Time.Before(before) && (p.Done || grant != live) {
 						want = append(want, Change{Op: Freed, ID: ID{Grant: grant}})
 					}
 					if _, at, ok := m.owner(grant); ok && at.Before(before) && grant != live {
@@ -174,6 +174,7 @@ func TestLedgerIteratorsStop(t *testing.T) {
 	for g := range 3 {
 		l.Apply(Change{Op: Opened, ID: ID{Grant: modelGrant(g)}})
 		l.Apply(Change{Op: Begun, ID: ID{Grant: modelGrant(g), Seq: 1}})
+		l.Apply(Change{Op: Begun, ID: ID{Grant: modelGrant(g)}})
 		l.Apply(Change{Op: Done, ID: ID{Grant: modelGrant(g)}})
 	}
 	for stop := range 12 {
