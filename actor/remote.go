@@ -232,6 +232,9 @@ func (s *System) deliver(in *rpc.Inbound, asked bool) *rpc.Error {
 	if asked {
 		it.req = in
 	} else if in.Acked {
+		if in.Keyed() && c.kind.recorded() {
+			return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a one-way message to %s cannot have a key: such messages are not recorded", c.kind.name)
+		}
 		if !in.Start() {
 			return nil
 		}

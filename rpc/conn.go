@@ -81,13 +81,13 @@ func (c *conn) Receive(e *transport.Envelope) {
 // open answers a peer that opens or joins a session.
 func (c *conn) open(e *transport.Envelope) {
 	answer := &transport.Envelope{Verb: transport.VerbOpened, Seq: e.Seq, Grant: e.Grant, Mark: transport.Mark{Below: uint64(c.node.cfg.Window)}}
+	if c.node.recovers() {
+		answer.Flags = transport.FlagDurable
+	}
 	if n := len(c.sessions); n > 0 && e.Seq == c.openedAs && !c.sessions[n-1].ended.Load() {
 		answer.Grant = c.sessions[n-1].grant // the client asked again, because the answer is slow or was lost
 		c.send(answer)
 		return
-	}
-	if c.node.recovers() {
-		answer.Flags = transport.FlagDurable
 	}
 	s, err := c.node.openSession(c, e.Grant)
 	if err != nil {

@@ -182,10 +182,7 @@ func (p *peer) dialed(t transport.Transport, d *dialer, err error) bool {
 	}
 	if err != nil {
 		if len(p.conns) == 0 && CodeOf(err) == NotFound && p.grant != (transport.Grant{}) {
-			p.lose("node "+p.name+" has left", false)
-		}
-		if len(p.conns) == 0 && CodeOf(err) == NotFound {
-			p.dropDoubts("node " + p.name + " has left")
+			p.lose("node "+p.name+" has left", true) // if it kept records, it may come back in time
 		}
 		if p.node.cfg.Roads == Adaptive && !p.earned {
 			p.earned = true // the bus leads nowhere
