@@ -21,6 +21,9 @@ type Op struct {
 	Heed   bool          // the handler ends early with its context
 	Pad    int           // bytes of the reply
 	End    int           // 0: a reply; 1: an error; 2: a panic
+	Key    string        // under which it is sent; empty for none
+	Rivals bool          // another message is sent under it, too
+	Twice  bool          // it may run more than once
 
 	Next   string // an actor that the handler calls in turn, and the id of that call
 	NextID uint64
@@ -30,6 +33,7 @@ type Op struct {
 // Done is the reply to the Op of that ID.
 type Done struct {
 	ID  uint64
+	Run int // of the handler: no two have the same
 	Pad []byte
 }
 
@@ -40,6 +44,7 @@ type Note struct {
 	N      int
 	Acked  bool
 	Work   time.Duration
+	Key    string
 }
 
 // Ping asks for a sign of life.
@@ -53,6 +58,7 @@ type worker struct {
 	truth *truth
 	self  string // its address, and its node's epoch
 	cheat func(id uint64) int
+	drive *drive // of a durable one
 }
 
 var errAsked = errors.New("an error was asked for")
@@ -62,7 +68,9 @@ func (w *worker) op(ctx *actor.Context, m Op) (Done, error) {
 	if m.Async {
 		p.kind = ask
 	}
-	w.count(m.ID, p)
+	w.recorded(ctx, m.ID)
+	run := w.count(&turn{id: m.ID, key: m.Key, durable: w.drive != nil, twice: m.Twice}, p)
+	defer w.truth.handledUntil(run)
 	if m.Work > 0 {
 		work(ctx, m.Work, m.Heed)
 	}
@@ -75,7 +83,22 @@ func (w *worker) op(ctx *actor.Context, m Op) (Done, error) {
 	case 2:
 		panic("a panic was asked for")
 	}
-	return Done{ID: m.ID, Pad: make([]byte, m.Pad)}, nil
+	return Done{ID: m.ID, Run: run.no, Pad: make([]byte, m.Pad)}, nil
+}
+
+// recorded checks that no request of another node to a durable actor runs before its
+// beginning is in the store, under this start of the node.
+func (w *worker) recorded(ctx *actor.Context, id uint64) {
+	if w.drive == nil {
+		return
+	}
+	request, _, err := actor.Completion(ctx, Done{})
+	if err != nil {
+		w.truth.bad("the name of %x: %v", id, err)
+	}
+	if len(request) == 48 && !w.drive.hasBegun(request) { // another length: of this node, without a key
+		w.truth.bad("operation %x runs on %s, and its beginning is not in the store", id, w.self)
+	}
 }
 
 // nested makes a call from within a handler. What comes of it is its own operation's.
@@ -86,13 +109,13 @@ func (w *worker) nested(ctx *actor.Context, m Op) {
 		within, cancel = context.WithTimeout(ctx, m.Within)
 		defer cancel()
 	}
-	o := &op{id: m.NextID, kind: call, to: m.Next, due: w.truth.now() + 30*time.Second}
+	o := &op{id: m.NextID, kind: call, from: ctx.System().Name(), to: m.Next, due: w.truth.now() + 30*time.Second}
 	if at, ok := within.Deadline(); ok {
 		o.due = at.Sub(w.truth.start)
 	}
 	w.truth.begin(o)
 	done, err := actor.Call(within, ctx.System().Ref(m.Next), Op{ID: m.NextID})
-	w.truth.end(o, done.ID, err)
+	w.truth.end(o, done, err)
 }
 
 func (w *worker) note(ctx *actor.Context, m Note) error {
@@ -100,7 +123,8 @@ func (w *worker) note(ctx *actor.Context, m Note) error {
 	if m.Acked {
 		p.kind = acked
 	}
-	w.count(m.ID, p)
+	run := w.count(&turn{id: m.ID, key: m.Key}, p) // one-way messages are not recorded
+	defer w.truth.handledUntil(run)
 	if m.Work > 0 {
 		work(ctx, m.Work, false)
 	}
@@ -109,14 +133,15 @@ func (w *worker) note(ctx *actor.Context, m Note) error {
 
 func (w *worker) ping(_ *actor.Context, m Ping) (int, error) { return m.N, nil }
 
-func (w *worker) count(id uint64, p place) {
-	times := 1
-	if w.cheat != nil {
-		times = w.cheat(id)
+// count has the truth know that a handler begins.
+func (w *worker) count(r *turn, p place) *turn {
+	if r.on = w.self; w.cheat != nil {
+		for range w.cheat(r.id) - 1 {
+			again := *r
+			w.truth.handled(&again, p)
+		}
 	}
-	for range times {
-		w.truth.handled(w.self, id, p)
-	}
+	return w.truth.handled(r, p)
 }
 
 // work takes its time.
@@ -153,11 +178,19 @@ var cast = []struct {
 const crew = "crew"
 
 // spawnCast starts the actors of a node.
-func spawnCast(sys *actor.System, w *truth, cheat func(uint64) int) error {
+func (w *world) spawnCast(sys *actor.System, d *drive) error {
 	for _, c := range cast {
 		self := fmt.Sprintf("%s@%s/%s", c.name, sys.Name(), sys.Epoch())
-		k := actor.Define("sim.worker", func() *worker { return &worker{w, self, cheat} },
-			actor.Answer((*worker).op), actor.Handle((*worker).note), actor.Answer((*worker).ping))
+		durable := w.plan.durable(c.name, sys.Name())
+		k := actor.Define("sim.worker", func() *worker {
+			if durable {
+				return &worker{w.truth, self, w.cheat.handler, d}
+			}
+			return &worker{w.truth, self, w.cheat.handler, nil}
+		}, actor.Answer((*worker).op), actor.Handle((*worker).note), actor.Answer((*worker).ping))
+		if durable && !w.cheat.unrecorded {
+			k = k.With(actor.Durable())
+		}
 		opts := []actor.SpawnOption{actor.Mailbox(c.box)}
 		if c.name == "quick" {
 			opts = append(opts, actor.Expose(crew))

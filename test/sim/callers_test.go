@@ -64,6 +64,10 @@ func (c *caller) step() {
 	if name == "quick" && chance(c.r, 0.2) {
 		to = crew
 	}
+	if chance(c.r, c.w.plan.Keys) {
+		c.keyed()
+		return
+	}
 	switch x := c.r.Float64(); {
 	case x < 0.35:
 		c.call(to, c.request(name))
@@ -79,6 +83,10 @@ func (c *caller) step() {
 		m.Next, m.NextID = pick(c.r, "quick", "small", "slow0")+"@"+next.name, c.id()
 		m.Within = pick(c.r, 0, 0, span(c.r, 0, time.Second))
 		c.call("relay@"+target.name, m)
+	case x < 0.922: // as many as earn a direct link
+		for range 250 {
+			c.tell("quick@"+target.name, false)
+		}
 	default:
 		for range 5 + c.r.IntN(30) {
 			if chance(c.r, 0.3) {
@@ -145,9 +153,27 @@ func (c *caller) within(cancels bool) (context.Context, context.CancelFunc, time
 // next makes the operation that comes next in this caller's stream.
 func (c *caller) next(k kind, id uint64, to string, due time.Duration) *op {
 	c.n++
-	o := &op{id: id, kind: k, to: to, stream: c.stream, n: c.n, due: due}
-	c.w.truth.begin(o)
+	o := &op{id: id, kind: k, from: c.home.name, to: to, stream: c.stream, n: c.n, due: due}
 	return o
+}
+
+// options draws the options of a request, and notes what they change.
+func (c *caller) options(o *op) (opts []rpc.Option) {
+	p := c.w.plan
+	if chance(c.r, p.Hedges) {
+		o.anew = true
+		opts = append(opts, rpc.Hedge(pick(c.r, 5*time.Millisecond, 100*time.Millisecond, time.Second)))
+	}
+	if chance(c.r, p.Twice) {
+		o.twice = true
+		opts = append(opts, rpc.Idempotent())
+	}
+	if chance(c.r, p.Own) {
+		retry := rpc.Retry{Attempts: 1 + c.r.IntN(6), MinPause: pick(c.r, 0, time.Second)}
+		o.anew = true
+		opts = append(opts, rpc.WithRetry(retry))
+	}
+	return opts
 }
 
 // ref is what to send to: an actor, or the service.
@@ -161,22 +187,34 @@ func (c *caller) ref(to string) actor.Ref {
 func (c *caller) call(to string, m Op) {
 	ctx, cancel, due := c.within(chance(c.r, 0.1))
 	defer cancel()
-	o := c.next(call, m.ID, to, due)
-	m.Stream, m.N = o.stream, o.n
-	done, err := actor.Call(ctx, c.ref(to), m)
-	c.end(o, done.ID, err)
+	o, m, opts := c.prepare(call, to, m, due)
+	done, err := actor.Call(ctx, c.ref(to), m, opts...)
+	c.end(o, done, err)
 }
 
 func (c *caller) ask(to string, m Op) {
 	ctx, cancel, due := c.within(chance(c.r, 0.3))
-	o := c.next(ask, m.ID, to, due)
-	m.Stream, m.N, m.Async = o.stream, o.n, true
-	f := actor.Ask(ctx, c.ref(to), m)
+	o, m, opts := c.prepare(ask, to, m, due)
+	f := actor.Ask(ctx, c.ref(to), m, opts...)
 	c.w.callers.Go(func() {
 		defer cancel()
 		done, err := f.Await(context.Background())
-		c.end(o, done.ID, err)
+		c.end(o, done, err)
 	})
+}
+
+// prepare makes an operation of a request.
+func (c *caller) prepare(k kind, to string, m Op, due time.Duration) (*op, Op, []rpc.Option) {
+	o := c.next(k, m.ID, to, due)
+	opts := c.options(o)
+	if m.Key != "" { // the message is the same whoever sends it
+		o.key, o.rivals = m.Key, m.Rivals
+		opts = append(opts, rpc.Key(m.Key))
+	} else if m.Async, m.Twice = k == ask, o.twice; !o.anew {
+		m.Stream, m.N = o.stream, o.n
+	}
+	c.w.truth.begin(o)
+	return o, m, opts
 }
 
 func (c *caller) tell(to string, safely bool) {
@@ -187,13 +225,14 @@ func (c *caller) tell(to string, safely bool) {
 		k, opts = acked, []rpc.Option{rpc.Acked()}
 	}
 	o := c.next(k, c.id(), to, due)
+	c.w.truth.begin(o)
 	work := pick(c.r, 0, 0, 0, span(c.r, 0, 50*time.Millisecond))
 	err := actor.Tell(ctx, c.ref(to), Note{ID: o.id, Stream: o.stream, N: o.n, Acked: safely, Work: work}, opts...)
-	c.end(o, 0, err)
+	c.end(o, Done{}, err)
 }
 
 // end is where the caller learns what became of an operation.
-func (c *caller) end(o *op, reply uint64, err error) {
+func (c *caller) end(o *op, reply Done, err error) {
 	if c.w.cheat.late != nil {
 		c.w.cheat.late(o)
 	}

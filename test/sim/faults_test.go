@@ -16,7 +16,8 @@ var faultNames = []string{
 	"hold", "hold one way", "suspend", // late flushes
 	"reset", "disturb",
 	"stall", "flap", // a node does not read; the registry forgets one for a while
-	"kill", "power off", "usurp", "deploy", "leave", // ends of nodes
+	"store fails", "store lies", "store slow", // writes: are errors, are errors and take place, take long
+	"kill", "power off", "zombie", "usurp", "deploy", "leave", // ends of nodes
 }
 
 // inject lets faults loose until the plan's time is over.
@@ -62,7 +63,11 @@ func (w *world) fault(r *rand.Rand, name string) {
 	case "suspend": // for longer than a lease
 		w.net.Hold("", a.name, "")
 		w.net.Hold("", "", a.name)
-		w.after(w.plan.Lease+span(r, 0, 10*time.Second), func() { w.net.Heal("", a.name, "") })
+		long, unread := w.plan.Lease+span(r, 0, 10*time.Second), chance(r, 0.5)
+		if l := a.live(); l != nil && unread { // what has come by now as well
+			l.stall(min(long, time.Until(w.truth.start.Add(w.plan.Length))))
+		}
+		w.after(long, func() { w.net.Heal("", a.name, "") })
 	case "reset":
 		w.net.Reset(road, a.name, b.name)
 	case "disturb":
@@ -73,6 +78,11 @@ func (w *world) fault(r *rand.Rand, name string) {
 		}
 	case "flap":
 		w.flap(a, long)
+	case "store fails", "store lies", "store slow":
+		if d := a.disk; d != nil {
+			d.breaks(name)
+			w.after(long, func() { d.mended(name) })
+		}
 	default:
 		w.endNode(r, a, name)
 	}
@@ -127,12 +137,15 @@ func (w *world) flap(n *node, long time.Duration) {
 
 // endNode ends a start of a node and has another follow.
 func (w *world) endNode(r *rand.Rand, n *node, how string) {
-	away := pick(r, 0, span(r, 0, time.Second), span(r, time.Second, 20*time.Second))
-	known := chance(r, 0.5) // the registry is told at once
+	away := pick(r, 0, span(r, 0, time.Second), span(r, 0, time.Second), span(r, time.Second, 20*time.Second))
+	known := chance(r, 0.3) // the registry is told at once
 	haunt := span(r, 0, 10*time.Second)
 	l := n.down()
 	if l == nil {
 		return // it is down already
+	}
+	if how != "deploy" && how != "leave" {
+		w.truth.crashed(n.name)
 	}
 	switch how {
 	case "kill", "power off":
@@ -140,6 +153,12 @@ func (w *world) endNode(r *rand.Rand, n *node, how string) {
 		if known {
 			w.evict(n, l)
 		}
+	case "zombie": // it has lost the network alone, and goes on to write
+		l.silence(false)
+		if known {
+			w.evict(n, l)
+		}
+		w.after(haunt, l.drive.unplug)
 	case "usurp": // its successor is there before it has gone: two processes of one name
 		w.evict(n, l)
 		away = 0

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tandem-go/tandem/dedup"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -77,7 +78,7 @@ var mutations = []struct {
 		if e.Verb == transport.VerbAck || e.Verb == transport.VerbCancel {
 			return 0, nil
 		}
-		if e.Verb == transport.VerbRequest {
+		if e.Verb == transport.VerbRequest || e.Verb == transport.VerbPing {
 			e.Mark = transport.Mark{}
 		}
 		return send(e)
@@ -88,16 +89,16 @@ var mutations = []struct {
 	}), "does not answer"},
 
 	{"a lost reply is called a success", func() cheat {
-		return cheat{caller: func(o *op, reply uint64, err error) (uint64, error) {
+		return cheat{caller: func(o *op, reply Done, err error) (Done, error) {
 			if rpc.Ran(err) == rpc.Unknown {
-				return o.id, nil
+				return Done{ID: o.id}, nil
 			}
 			return reply, err
 		}}
 	}, "was answered before it ran"},
 
 	{"unknown is called not run", func() cheat {
-		return cheat{caller: func(_ *op, reply uint64, err error) (uint64, error) {
+		return cheat{caller: func(_ *op, reply Done, err error) (Done, error) {
 			if err != nil && rpc.Ran(err) == rpc.Unknown {
 				err = rpc.Errorf(rpc.Expired, rpc.NotRun, "a lie")
 			}
@@ -106,7 +107,7 @@ var mutations = []struct {
 	}, "told that it never would"},
 
 	{"not run is called run", func() cheat {
-		return cheat{caller: func(_ *op, reply uint64, err error) (uint64, error) {
+		return cheat{caller: func(_ *op, reply Done, err error) (Done, error) {
 			if rpc.Ran(err) == rpc.NotRun {
 				err = errors.Join(rpc.NewError("lie", "a lie"))
 			}
@@ -115,13 +116,72 @@ var mutations = []struct {
 	}, "told that it had"},
 
 	{"a lost tell is called accepted", func() cheat {
-		return cheat{caller: func(o *op, reply uint64, err error) (uint64, error) {
+		return cheat{caller: func(o *op, reply Done, err error) (Done, error) {
 			if o.kind == acked && rpc.Ran(err) != rpc.HasRun {
 				err = nil
 			}
 			return reply, err
 		}}
 	}, "said to be in the mailbox"},
+
+	{"a key gets lost on the way", onWire(transport.VerbRequest, func(_ *meddler, e *transport.Envelope, send sender) (uint64, error) {
+		e.Key = ""
+		return send(e)
+	}), "of a volatile actor"},
+
+	{"a key gets lost on the way to durable actors", onWire(transport.VerbRequest, func(_ *meddler, e *transport.Envelope, send sender) (uint64, error) {
+		e.Key = ""
+		return send(e)
+	}), "of a durable actor"},
+
+	{"a durable actor's store is empty after a restart", func() cheat {
+		return cheat{keeps: func(c dedup.Change) bool { return c.ID.Seq != 0 || c.Op == dedup.Opened }}
+	}, "of a durable actor"},
+
+	{"a store loses what began", func() cheat {
+		return cheat{keeps: func(c dedup.Change) bool { return c.Op != dedup.Begun && c.Op != dedup.Done }}
+	}, "told that it never would"},
+
+	{"a store lets a dead start go on", func() cheat { return cheat{unfenced: true} }, "its beginning is not in the store"},
+
+	{"replies of a key differ", func() cheat {
+		other := 0
+		return cheat{caller: func(o *op, reply Done, err error) (Done, error) {
+			if err == nil && o.key != "" && o.kind != acked {
+				reply.Run, other = max(other, reply.Run), reply.Run
+			}
+			return reply, err
+		}}
+	}, "got the reply of a run that it has not had"},
+
+	{"another message under a key is answered", func() cheat {
+		return cheat{caller: func(o *op, reply Done, err error) (Done, error) {
+			if rpc.CodeOf(err) == rpc.IDReused {
+				return Done{ID: o.id ^ 1}, nil
+			}
+			return reply, err
+		}}
+	}, "was answered under its key with the reply of"},
+
+	{"a request is taken for another one", func() cheat {
+		return cheat{caller: func(o *op, reply Done, err error) (Done, error) {
+			if err != nil && rpc.Ran(err) == rpc.NotRun && o.key == "" {
+				err = rpc.Errorf(rpc.IDReused, rpc.NotRun, "a lie")
+			}
+			return reply, err
+		}}
+	}, "another request that there is not"},
+
+	{"all attempts under a key are said not to have run", func() cheat {
+		return cheat{caller: func(o *op, reply Done, err error) (Done, error) {
+			if o.key != "" {
+				err = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "a lie")
+			}
+			return reply, err
+		}}
+	}, "all who sent it under its key"},
+
+	{"durable requests begin unrecorded", func() cheat { return cheat{unrecorded: true} }, "its beginning is not in the store"},
 
 	{"callers are told late", func() cheat {
 		return cheat{late: func(o *op) { time.Sleep(max(0, o.due-time.Duration(o.begun)+time.Second)) }}
@@ -162,7 +222,7 @@ func clone(e *transport.Envelope) *transport.Envelope {
 
 // TestMutations proves that the checks can fail.
 func TestMutations(t *testing.T) {
-	const patience = 40 // seeds
+	const patience = 100 // seeds
 	for _, m := range mutations {
 		t.Run(m.name, func(t *testing.T) {
 			for s := range uint64(patience) {

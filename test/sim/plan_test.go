@@ -3,6 +3,7 @@ package sim
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tandem-go/tandem/rpc"
@@ -26,6 +27,13 @@ type plan struct {
 	Retry               rpc.Retry
 	Strangers           bool // nobody can show on the bus who he is on a direct link
 	MaxSessions         int
+	Heartbeat           time.Duration
+	Durable             map[string]bool // actors that are, on nodes with a store
+	Stores              []bool          // of the nodes
+	Slow                time.Duration   // a write to a store takes, at most
+	Keys                float64         // share of the operations that have one
+	KeyLife             time.Duration
+	Hedges, Twice, Own  float64 // shares of those that are hedged, that may run twice, that have a retry of their own
 }
 
 // pick returns one of its arguments.
@@ -42,17 +50,17 @@ func newPlan(r *rand.Rand) plan {
 	p := plan{
 		Nodes: 2 + r.IntN(3), Callers: 2 + r.IntN(5), Ops: 20 + r.IntN(50),
 		Roads:  pick(r, []string{"direct", "bus"}, []string{"direct", "bus"}, []string{"direct", "bus"}, []string{"direct"}, []string{"bus"}),
-		Lease:  pick(r, 60*time.Second, 60*time.Second, 15*time.Second, 5*time.Second),
+		Lease:  pick(r, 60*time.Second, 60*time.Second, 15*time.Second, 5*time.Second, 3*time.Second),
 		Window: pick(r, 0, 0, 2, 16), Keep: pick(r, 0, 0, 64), TableBytes: pick[int64](r, 0, 0, 0, 2000),
 		Pace:   pick(r, 20*time.Millisecond, 100*time.Millisecond, 500*time.Millisecond),
 		Length: span(r, 10*time.Second, 60*time.Second), Gap: pick(r, 200*time.Millisecond, time.Second, 5*time.Second),
 		Base: map[string]memnet.Faults{"direct": {}, "bus": {}},
 		Idle: chance(r, 0.2),
 	}
+	mixed, policy := chance(r, 0.2), pick(r, rpc.DirectFirst, rpc.Adaptive)
 	for range p.Nodes {
-		policy := rpc.DirectFirst
-		if len(p.Roads) == 2 && chance(r, 0.2) {
-			policy = pick(r, rpc.BusOnly, rpc.DirectOnly)
+		if mixed && len(p.Roads) == 2 {
+			policy = pick(r, rpc.DirectFirst, rpc.BusOnly, rpc.DirectOnly, rpc.Adaptive)
 		}
 		p.Policies = append(p.Policies, policy)
 	}
@@ -67,35 +75,62 @@ func newPlan(r *rand.Rand) plan {
 		bus.ReorderBy = pick(r, 0, time.Second, 20*time.Second, 2*p.Lease)
 	}
 	p.Base["bus"] = bus
+	p.Retry.Attempts, p.Strangers = pick(r, 0, 1), chance(r, 0.1)
+	if chance(r, 0.1) {
+		p.MaxSessions = p.Nodes + 2
+	}
+	p.Heartbeat = pick(r, 0, 0, 0, 5*time.Second)
+	if !p.Strangers { // on each road they are others, and their keys other keys
+		p.Keys = pick(r, 0, 0.1, 0.4)
+	}
+	p.KeyLife = pick(r, 0, 0, 20*time.Second)
+	p.Hedges, p.Twice, p.Own = pick(r, 0, 0.1), pick(r, 0, 0.1), pick(r, 0, 0.1)
+	p.stores(r)
+	fails := p.Durable != nil && chance(r, 0.6)
 	for _, f := range faultNames {
-		if chance(r, 0.4) {
+		if chance(r, 0.4) && (fails || !strings.HasPrefix(f, "store")) {
 			p.Faults = append(p.Faults, f)
 		}
 	}
-	p.Retry.Attempts, p.Strangers = pick(r, 0, 1), chance(r, 0.1)
-	if chance(r, 0.1) {
-		p.MaxSessions = p.Nodes + 1
+	if p.Durable != nil { // where it matters what becomes of a lost server's calls
+		p.Faults = append(p.Faults, pick(r, "kill", "power off", "zombie", "usurp"))
 	}
 	return p
 }
 
+// stores draws who keeps records beyond the process.
+func (p *plan) stores(r *rand.Rand) {
+	if chance(r, 0.5) {
+		return
+	}
+	p.Durable, p.Slow = map[string]bool{}, pick(r, 0, time.Millisecond, 20*time.Millisecond)
+	for range p.Nodes {
+		p.Stores = append(p.Stores, chance(r, 0.8))
+	}
+	for _, c := range cast {
+		p.Durable[c.name] = chance(r, 0.7)
+	}
+}
+
+// durable reports whether the actor of that name on that node is.
+func (p plan) durable(actor, node string) bool {
+	return p.Durable[actor] && p.Stores[node[1]-'0']
+}
+
+// sound reports whether no store fails.
+func (p plan) sound() bool {
+	return !slices.ContainsFunc(p.Faults, func(f string) bool { return strings.HasPrefix(f, "store") })
+}
+
 func (p plan) policy(node string) rpc.RoadPolicy { return p.Policies[node[1]-'0'] }
 
-// inOrder reports whether nothing in the plan loses or overtakes a single message, none
-// that was refused is made anew, and no bus is so slow that a change to a direct link
-// does not wait for what is still under way there (a second at most).
+// inOrder reports whether nothing in the plan loses or overtakes a single message, and
+// none that was refused is made anew.
 func (p plan) inOrder() bool {
 	has := func(names ...string) bool {
 		return slices.ContainsFunc(names, func(f string) bool { return slices.Contains(p.Faults, f) })
 	}
 	bus := p.Base["bus"]
-	switch {
-	case p.Retry.Attempts != 1:
-		return false
-	case !slices.Contains(p.Roads, "bus"):
-		return true
-	case bus.Drop > 0 || bus.Reorder > 0 || has("drop", "reorder", "cut", "cut one way", "isolate"):
-		return false
-	}
-	return len(p.Roads) == 1 || bus.MaxDelay < 100*time.Millisecond && !has("delay", "duplicate", "hold", "hold one way", "suspend", "stall")
+	lossless := bus.Drop == 0 && bus.Reorder == 0 && !has("drop", "reorder", "cut", "cut one way", "isolate")
+	return p.Retry.Attempts == 1 && (!slices.Contains(p.Roads, "bus") || lossless)
 }

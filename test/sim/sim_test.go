@@ -15,10 +15,12 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/dedup"
+	"github.com/tandem-go/tandem/rpc"
 )
 
 var (
-	seeds = flag.Int("sim.seeds", 200, "how many seeds to run")
+	seeds = flag.Int("sim.seeds", 100, "how many seeds to run")
 	from  = flag.Uint64("sim.from", 1, "the first of them")
 	seed  = flag.Uint64("sim.seed", 0, "run this seed alone, with its transcript under -v")
 	tries = flag.Int("sim.tries", 1, "run every seed so many times, or until it fails")
@@ -79,8 +81,8 @@ func run(t *testing.T, seed uint64, c cheat, silent bool) (res result) {
 
 // alive checks that every node answers every other soon after the last fault.
 func (w *world) alive() time.Duration {
-	calm, limit := time.Now(), calmLimit
-	if w.plan.MaxSessions > 0 { // those of the dead take up room until their lease and what runs for them have ended
+	calm, limit := time.Now(), calmLimit+2*rpc.DeadAfter*w.plan.Heartbeat // until a dead link is noticed
+	if w.plan.MaxSessions > 0 {                                           // those of the dead take up room until their lease and what runs for them have ended
 		limit += w.plan.Lease + 90*time.Second
 	}
 	var owned sync.WaitGroup
@@ -106,12 +108,21 @@ func (w *world) alive() time.Duration {
 	return time.Since(calm)
 }
 
-// atRest checks that nothing is left over where nothing is under way.
+// atRest checks that nothing is left over where nothing is under way: in memory, and in
+// stores where the time of all keys is over.
 func (w *world) atRest() {
+	forgotten := w.plan.Keys == 0 || w.plan.KeyLife > 0
 	for _, n := range w.nodes {
 		st := n.live().sys.Stats().RPC
-		if st.Outstanding != 0 || st.Records != 0 || st.KeptBytes != 0 {
+		if st.Outstanding != 0 || st.Records != 0 || st.KeptBytes != 0 && forgotten {
 			w.truth.bad("%s at rest: %d outstanding, %d records, %d bytes kept", n.name, st.Outstanding, st.Records, st.KeptBytes)
+		}
+		if n.disk != nil && w.plan.KeyLife > 0 {
+			for c := range n.disk.ledger().All() {
+				if c.Op != dedup.Opened {
+					w.truth.bad("%s at rest: its store still has %v %v of %v", n.name, c.Op, c.ID, c.Time.Sub(w.truth.start))
+				}
+			}
 		}
 	}
 }
@@ -176,6 +187,10 @@ func TestSeeds(t *testing.T) {
 	})
 	t.Logf("%d seeds, %v of virtual time: %d operations, %d ok, %d not run, %d ran, %d unknown; slowest recovery %v", count, virtual.Round(time.Second),
 		sum.ops, sum.ok, sum.notRun, sum.hasRun, sum.unknown, slowest)
+	t.Logf("%d operations with a key, %d refused for another one under it", sum.keyed, sum.reused)
+	l := sum.lost
+	t.Logf("under way to durable actors that were lost, with stores that do not fail: %d replies, %d not run, %d unknown (%d that had started, %d that had not), %d given up by their callers",
+		l.known, l.notRun, l.started+l.unstarted, l.started, l.unstarted, l.gaveUp)
 	var kinds []string
 	for _, f := range slices.Sorted(maps.Keys(faults)) {
 		kinds = append(kinds, fmt.Sprintf("%s %d", f, faults[f]))
@@ -188,4 +203,7 @@ func TestSeeds(t *testing.T) {
 
 func (t *tally) add(o tally) {
 	t.ops, t.ok, t.notRun, t.hasRun, t.unknown, t.ran = t.ops+o.ops, t.ok+o.ok, t.notRun+o.notRun, t.hasRun+o.hasRun, t.unknown+o.unknown, t.ran+o.ran
+	t.keyed, t.reused = t.keyed+o.keyed, t.reused+o.reused
+	a, b := &t.lost, o.lost
+	a.known, a.notRun, a.started, a.unstarted, a.gaveUp = a.known+b.known, a.notRun+b.notRun, a.started+b.started, a.unstarted+b.unstarted, a.gaveUp+b.gaveUp
 }

@@ -25,18 +25,42 @@ const (
 type op struct {
 	id     uint64
 	kind   kind
+	from   string // node
 	to     string // receiver, an actor's address
+	key    string // and the receiver; empty for none
+	rivals bool   // other payloads are sent under the key
+	twice  bool   // it may run more than once
+	anew   bool   // it may lose its place: it is hedged, or made anew
 	stream string // who sent it: operations of one stream are sent one after the other
 	n      int    // its place in the stream
 
 	begun, due, ended time.Duration // virtual time; due: when it must have ended
 	over              bool
 	err               error
-	reply             uint64 // id that the reply names
+	reply             Done
+	crashed           bool // it was under way to a durable actor when that was lost
 }
 
 func (o *op) String() string {
 	return fmt.Sprintf("%s %x (%s #%d) to %s, begun %v, due %v", o.kind, o.id, o.stream, o.n, o.to, o.begun, o.due)
+}
+
+// turn is one run of a handler.
+type turn struct {
+	no      int
+	id      uint64
+	on      string // receiver, and its node's epoch
+	key     string // and the receiver
+	durable bool
+	twice   bool
+
+	begun, ended time.Duration
+	over         bool
+}
+
+// before reports whether r is so long ago that its key may be forgotten.
+func (r *turn) before(o *turn, life time.Duration) bool {
+	return r.over && o.begun >= r.ended+life
 }
 
 // place is an operation's place in its stream.
@@ -48,10 +72,15 @@ type place struct {
 
 // truth knows what ran. It lives outside of all systems, and collects what is wrong.
 type truth struct {
-	start time.Time
+	start   time.Time
+	plan    plan
+	keyLife time.Duration
 
 	mu     sync.Mutex // guards what follows
 	ran    map[uint64]int
+	runs   []*turn
+	keys   map[string][]*turn
+	told   map[string]*turn   // by key, and if that is not durable by the server's epoch: whose reply somebody got
 	logs   map[string][]place // by receiver and its node's epoch: in the order of their handlers
 	ops    []*op
 	wrong  []string
@@ -60,7 +89,7 @@ type truth struct {
 }
 
 func newTruth(silent bool) *truth {
-	return &truth{start: time.Now(), ran: map[uint64]int{}, logs: map[string][]place{}, silent: silent}
+	return &truth{start: time.Now(), ran: map[uint64]int{}, keys: map[string][]*turn{}, told: map[string]*turn{}, logs: map[string][]place{}, silent: silent}
 }
 
 // now is virtual time since the run began.
@@ -96,16 +125,52 @@ func (w *truth) badLocked(format string, args ...any) {
 }
 
 // handled counts that the handler of an operation began.
-func (w *truth) handled(receiver string, id uint64, p place) {
+func (w *truth) handled(r *turn, p place) *turn {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.ran[id]++
-	w.noteLocked("  runs %x (%s #%d) on %s", id, p.stream, p.n, receiver)
-	if w.ran[id] > 1 {
-		w.badLocked("operation %x ran %d times, now on %s", id, w.ran[id], receiver)
+	w.runs = append(w.runs, r)
+	r.no, r.begun = len(w.runs), w.now()
+	w.ran[r.id]++
+	w.noteLocked("  runs %x (%s #%d) on %s", r.id, p.stream, p.n, r.on)
+	switch {
+	case r.key != "":
+		w.keyRunsLocked(r)
+	case w.ran[r.id] > 1 && !r.twice:
+		w.badLocked("operation %x ran %d times, now on %s", r.id, w.ran[r.id], r.on)
 	}
 	if p.stream != "" {
-		w.logs[receiver] = append(w.logs[receiver], p)
+		w.logs[r.on] = append(w.logs[r.on], p)
+	}
+	return r
+}
+
+// keyRunsLocked checks that what a key names runs once while its server remembers: as
+// long as it lives, or its store, and for a while after it is done.
+func (w *truth) keyRunsLocked(r *turn) {
+	for _, o := range w.keys[r.key] {
+		if (r.durable || o.on == r.on) && !o.before(r, w.keyLife) {
+			w.badLocked("key %s of a %s actor: %x ran on %s after %x had run on %s", r.key, map[bool]string{true: "durable", false: "volatile"}[r.durable], r.id, r.on, o.id, o.on)
+		}
+	}
+	w.keys[r.key] = append(w.keys[r.key], r)
+}
+
+// handledUntil takes note that a handler has ended.
+func (w *truth) handledUntil(r *turn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r.ended, r.over = w.now(), true
+}
+
+// crashed takes note that a node is lost, for what is under way to its durable actors.
+func (w *truth) crashed(node string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range w.ops {
+		actor, at, _ := strings.Cut(o.to, "@")
+		if !o.over && at == node && o.from != node && (o.kind == call || o.kind == ask) && w.plan.durable(actor, node) {
+			o.crashed = true
+		}
 	}
 }
 
@@ -120,25 +185,49 @@ func (w *truth) begin(o *op) {
 
 // end registers what the caller of an operation was told, and checks what must be
 // true at that moment.
-func (w *truth) end(o *op, reply uint64, err error) {
+func (w *truth) end(o *op, reply Done, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	o.ended, o.over, o.reply, o.err = w.now(), true, reply, err
 	w.noteLocked("  end of %x: %v", o.id, outcome(o))
 	w.verdictLocked(o, "when it ended")
 	if answers := o.kind == call || o.kind == ask; answers && err == nil {
-		if reply != o.id {
-			w.badLocked("%v got the reply of %x", o, reply)
-		}
-		if w.ran[o.id] == 0 {
-			w.badLocked("%v was answered before it ran", o)
-		}
+		w.replyLocked(o)
 	}
 	if err != nil && rpc.Ran(err) == rpc.HasRun && w.ran[o.id] == 0 {
 		w.badLocked("%v did not run, and its caller was told that it had: %v", o, err)
 	}
+	if rpc.CodeOf(err) == rpc.IDReused && !o.rivals {
+		w.badLocked("%v was refused for another request that there is not: %v", o, err)
+	}
 	if o.ended > o.due+slack {
 		w.badLocked("%v ended at %v", o, o.ended)
+	}
+}
+
+// replyLocked checks a reply: it is that of the operation, or under a key that of the
+// one run that the key has had.
+func (w *truth) replyLocked(o *op) {
+	switch {
+	case o.reply.ID != o.id && o.key != "":
+		w.badLocked("%v was answered under its key with the reply of %x", o, o.reply.ID)
+	case o.reply.ID != o.id:
+		w.badLocked("%v got the reply of %x", o, o.reply.ID)
+	case w.ran[o.id] == 0:
+		w.badLocked("%v was answered before it ran", o)
+	case o.reply.Run < 1 || o.reply.Run > len(w.runs) || w.runs[o.reply.Run-1].id != o.id:
+		w.badLocked("%v got the reply of a run that it has not had: %d", o, o.reply.Run)
+	case o.key != "":
+		r := w.runs[o.reply.Run-1]
+		memory := r.key
+		if !r.durable {
+			memory += " on " + r.on
+		}
+		if first := w.told[memory]; first == nil || first.before(r, w.keyLife) {
+			w.told[memory] = r
+		} else if first != r {
+			w.badLocked("%v got the reply of run %d under its key, and another one that of run %d", o, r.no, first.no)
+		}
 	}
 }
 
@@ -154,7 +243,7 @@ func outcome(o *op) string {
 
 // verdictLocked checks what must hold from an operation's end for ever.
 func (w *truth) verdictLocked(o *op, when string) {
-	if o.err != nil && rpc.Ran(o.err) == rpc.NotRun && w.ran[o.id] != 0 {
+	if o.err != nil && rpc.Ran(o.err) == rpc.NotRun && w.ran[o.id] != 0 && o.key == "" {
 		w.badLocked("%v ran (%s), and its caller was told that it never would: %v", o, when, o.err)
 	}
 }
@@ -165,12 +254,19 @@ func (w *truth) verdictLocked(o *op, when string) {
 func (w *truth) judge(inOrder bool, mayDrop func(*op) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	perhaps := map[uint64]bool{} // by id under a key: somebody was told that it ran, or that nobody knows
+	for _, o := range w.ops {
+		perhaps[o.id] = perhaps[o.id] || o.err == nil || rpc.Ran(o.err) != rpc.NotRun
+	}
 	for _, o := range w.ops {
 		if !o.over {
 			w.badLocked("%v never ended", o)
 			continue
 		}
 		w.verdictLocked(o, "in the end")
+		if o.key != "" && !perhaps[o.id] && w.ran[o.id] != 0 {
+			w.badLocked("%v ran, and all who sent it under its key were told that it never would: %v", o, o.err)
+		}
 		if o.kind == acked && o.err == nil && w.ran[o.id] == 0 && !mayDrop(o) {
 			w.badLocked("%v was said to be in the mailbox, and never ran", o)
 		}
@@ -195,7 +291,13 @@ func (w *truth) judge(inOrder bool, mayDrop func(*op) bool) {
 // tally is what a run amounted to.
 type tally struct {
 	ops, ok, notRun, hasRun, unknown, ran int
+
+	keyed, reused int
+	lost          crashes // under way to durable actors whose stores do not fail, when those were lost
 }
+
+// crashes is what was under way when servers were lost, by how it ended.
+type crashes struct{ known, notRun, started, unstarted, gaveUp int }
 
 func (w *truth) tally() (t tally) {
 	w.mu.Lock()
@@ -203,15 +305,37 @@ func (w *truth) tally() (t tally) {
 	t.ran = len(w.ran)
 	for _, o := range w.ops {
 		t.ops++
+		verdict := rpc.Ran(o.err)
 		switch {
 		case o.err == nil:
 			t.ok++
-		case rpc.Ran(o.err) == rpc.NotRun:
+		case verdict == rpc.NotRun:
 			t.notRun++
-		case rpc.Ran(o.err) == rpc.HasRun:
+		case verdict == rpc.HasRun:
 			t.hasRun++
 		default:
 			t.unknown++
+		}
+		if o.key != "" {
+			t.keyed++
+		}
+		if rpc.CodeOf(o.err) == rpc.IDReused {
+			t.reused++
+		}
+		if !o.crashed || !w.plan.sound() {
+			continue
+		}
+		switch code := rpc.CodeOf(o.err); {
+		case o.err == nil || verdict == rpc.HasRun:
+			t.lost.known++
+		case verdict == rpc.NotRun:
+			t.lost.notRun++
+		case code == rpc.Expired || code == rpc.Canceled:
+			t.lost.gaveUp++
+		case w.ran[o.id] > 0:
+			t.lost.started++
+		default:
+			t.lost.unstarted++
 		}
 	}
 	return t

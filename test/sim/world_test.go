@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/dedup"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
@@ -40,6 +42,8 @@ type world struct {
 type node struct {
 	name string
 
+	disk *disk // nil: none
+
 	mu     sync.Mutex // guards what follows
 	now    *life      // nil: down
 	past   []*life
@@ -50,6 +54,7 @@ type node struct {
 type life struct {
 	sys   *actor.System
 	gates []*gate
+	drive *drive // nil: none
 	no    int
 
 	deployed bool // it was shut down as a fault, and may have run out of time
@@ -66,9 +71,14 @@ func newWorld(seed uint64, c cheat, silent, wire bool) *world {
 	w := &world{seed: seed, truth: newTruth(silent), reg: static.New(), cheat: c, wire: wire, faults: map[string]int{},
 		net: memnet.New(memnet.Config{Seed: seed})}
 	w.plan = newPlan(w.rng("plan"))
+	w.truth.plan, w.truth.keyLife = w.plan, cmp.Or(w.plan.KeyLife, rpc.DefaultKeyLife)
 	w.truth.note("%+v", w.plan)
 	for i := range w.plan.Nodes {
-		w.nodes = append(w.nodes, &node{name: fmt.Sprintf("n%d", i)})
+		n := &node{name: fmt.Sprintf("n%d", i)}
+		if i < len(w.plan.Stores) && w.plan.Stores[i] {
+			n.disk = &disk{random: w.random("disk of " + n.name), slow: w.plan.Slow, keeps: c.keeps, fences: !c.unfenced, begun: map[string]*drive{}}
+		}
+		w.nodes = append(w.nodes, n)
 	}
 	return w
 }
@@ -80,11 +90,19 @@ func (w *world) start(n *node) {
 	l := &life{no: n.starts}
 	n.mu.Unlock()
 	cfg := actor.Config{Name: n.name, Registry: w.reg, Logger: quiet, Roads: w.plan.policy(n.name), Linger: time.Second, Retry: w.plan.Retry, Tune: func(c *rpc.Config) {
-		c.SessionLease = w.plan.Lease
+		c.SessionLease, c.Heartbeat, c.KeyLife = w.plan.Lease, w.plan.Heartbeat, w.plan.KeyLife
 		c.Window, c.Keep, c.TableBytes, c.MaxSessions = w.plan.Window, w.plan.Keep, w.plan.TableBytes, w.plan.MaxSessions
+		c.Random = w.random(fmt.Sprintf("pauses of %s.%d", n.name, l.no))
 	}}
-	if w.plan.Strangers {
-		cfg.Principals = func(road, _ string) string { return road }
+	cfg.Principals = func(road, principal string) string {
+		if w.plan.Strangers {
+			return road
+		}
+		return "app" // of the loopback road as well: a key means the same from everywhere
+	}
+	if n.disk != nil {
+		l.drive = &drive{disk: n.disk, hangs: l.no%2 == 0}
+		cfg.Store = l.drive
 	}
 	for _, road := range w.plan.Roads {
 		g := &gate{Transport: w.net.Transport(road, road == "direct")}
@@ -99,7 +117,7 @@ func (w *world) start(n *node) {
 	}
 	sys, err := actor.NewSystem(cfg)
 	if err == nil {
-		err = spawnCast(sys, w.truth, w.cheat.handler)
+		err = w.spawnCast(sys, l.drive)
 	}
 	if err != nil {
 		w.truth.bad("starting %s: %v", n.name, err)
@@ -138,8 +156,14 @@ func (n *node) down() *life {
 	return l
 }
 
-// cutOff ends all that a start of a node has to do with the others.
+// cutOff ends all that a start of a node has to do with the others, and with its disk.
 func (l *life) cutOff(lastWord bool) {
+	l.drive.unplug()
+	l.silence(lastWord)
+}
+
+// silence ends all that it has to do with the others.
+func (l *life) silence(lastWord bool) {
 	for _, g := range l.gates {
 		g.close(lastWord)
 	}
@@ -195,8 +219,12 @@ func (w *world) mayDrop(o *op) bool {
 
 // cheat is a deliberate break of a promise, to prove that the checks find it.
 type cheat struct {
-	handler func(id uint64) int                                              // how often a handler runs the body
-	wire    func() func(e *transport.Envelope, send sender) (uint64, error)  // meddles with what a start of a node sends on a road
-	caller  func(o *op, reply uint64, err error) (reply2 uint64, err2 error) // what the caller is told instead
-	late    func(o *op)                                                      // before the caller is told
+	handler func(id uint64) int                                             // how often a handler runs the body
+	wire    func() func(e *transport.Envelope, send sender) (uint64, error) // meddles with what a start of a node sends on a road
+	caller  func(o *op, reply Done, err error) (reply2 Done, err2 error)    // what the caller is told instead
+	late    func(o *op)                                                     // before the caller is told
+
+	keeps      func(dedup.Change) bool // what disks keep
+	unfenced   bool                    // disks let an earlier start go on
+	unrecorded bool                    // the kinds of durable actors are not
 }

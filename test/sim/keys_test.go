@@ -1,0 +1,82 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// Keys are of the run, not of a caller: whoever draws one draws the same message. Each
+// is in use for a while, so that attempts of several callers meet, and is used a last
+// few times later.
+const (
+	keysAtOnce = 3
+	keyTerm    = 4 * time.Second
+)
+
+// keyed is what a key stands for.
+type keyed struct {
+	key string // and the receiver: so it is a name in the truth as well
+	to  string
+	ops []Op // the message, and those that are wrongly sent under the same key
+	n   *Note
+}
+
+// key returns the run's i-th key.
+func (w *world) key(i int) keyed {
+	r := w.rng(fmt.Sprintf("key %d", i))
+	name := pick(r, "quick", "quick", "slow0", "slow1", "small", "picky")
+	k := keyed{to: name + "@" + w.nodes[r.IntN(len(w.nodes))].name}
+	k.key = fmt.Sprintf("k%d %s", i, k.to)
+	id := 1<<63 | uint64(i)<<8
+	if chance(r, 0.15) {
+		k.n = &Note{ID: id, Acked: true, Key: k.key, Work: pick(r, 0, span(r, 0, 50*time.Millisecond))}
+		return k
+	}
+	messages := pick(r, 1, 1, 2)
+	for range messages {
+		op := Op{ID: id, Key: k.key, Rivals: messages > 1, Heed: chance(r, 0.2), Pad: pick(r, 0, 0, 100, 300), Work: pick(r, 0, span(r, 0, 100*time.Millisecond), span(r, 0, 5*time.Second))}
+		if chance(r, 0.05) {
+			op.End = 1 + r.IntN(2)
+		}
+		k.ops = append(k.ops, op)
+		id++
+	}
+	return k
+}
+
+// keyed sends a message under a key that others use as well.
+func (c *caller) keyed() {
+	term := int(c.w.truth.now() / keyTerm)
+	if chance(c.r, 0.2) {
+		term = c.r.IntN(term + 1)
+	}
+	k := c.w.key(term*keysAtOnce + c.r.IntN(keysAtOnce))
+	switch {
+	case k.n != nil:
+		c.tellKeyed(k)
+	case chance(c.r, 0.5):
+		c.call(k.to, k.draw(c))
+	default:
+		c.ask(k.to, k.draw(c))
+	}
+}
+
+// draw returns the message, or sometimes another one under its key.
+func (k keyed) draw(c *caller) Op {
+	if x := c.r.Float64(); len(k.ops) > 1 && x < 0.3 {
+		return k.ops[1]
+	}
+	return k.ops[0]
+}
+
+func (c *caller) tellKeyed(k keyed) {
+	ctx, cancel, due := c.within(chance(c.r, 0.1))
+	defer cancel()
+	o := c.next(acked, k.n.ID, k.to, due)
+	o.key = k.key
+	c.w.truth.begin(o)
+	c.end(o, Done{}, actor.Tell(ctx, c.ref(k.to), *k.n, rpc.Acked(), rpc.Key(k.key)))
+}
