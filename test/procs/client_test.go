@@ -24,7 +24,7 @@ func (r role) ask(end <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
-	sys, nc, _, err := r.system()
+	sys, nc, _, err := r.system(nil)
 	if err != nil {
 		return err
 	}

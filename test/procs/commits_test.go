@@ -17,6 +17,7 @@ type records string
 
 const (
 	inMemory      records = ""
+	inStore       records = "Tandem's own, in JetStream, on three nodes"
 	inTransaction records = "the application's own, in the transaction of the effect"
 )
 

@@ -25,8 +25,10 @@ type fault struct {
 var faults = []fault{
 	{name: "kill client", inject: killClient},
 	{name: "kill server", kills: true, inject: killServer},
+	{name: "kill server, durable", kills: true, records: inStore, inject: killServer},
 	{name: "kill server, transactions", kills: true, records: inTransaction, inject: killServer},
 	{name: "replace server", kills: true, inject: replaceServer},
+	{name: "replace server, durable", kills: true, records: inStore, inject: replaceServer},
 	{name: "replace server, transactions", kills: true, records: inTransaction, inject: replaceServer},
 	{name: "stop client", inject: stopClient, longest: longStop},
 	{name: "stop server", inject: stopServer},
@@ -60,6 +62,7 @@ func killClient(w *world, _ int) error {
 
 func killServer(w *world, _ int) error {
 	w.begin()
+	w.judge.taken = time.Now().UnixNano()
 	w.kill(w.a)
 	return w.startA()
 }
@@ -68,6 +71,7 @@ func killServer(w *world, _ int) error {
 // wakes: two of one name, and the elder has requests to go on with.
 func replaceServer(w *world, _ int) error {
 	w.begin()
+	w.judge.taken = time.Now().UnixNano()
 	elder := w.a
 	defer w.kill(elder)
 	if err := elder.stop(); err != nil {

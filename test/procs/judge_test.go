@@ -21,12 +21,14 @@ const (
 	unknown
 	wasSent
 	wasAccepted
+	answers
 )
 
-var answers = [...]string{"nothing", "a reply", "that it never ran", "that it ran", "that nobody knows", "that it was sent", "that it is in the mailbox"}
+var answerNames = [answers]string{"nothing", "a reply", "that it never ran", "that it ran", "that nobody knows", "that it was sent", "that it is in the mailbox"}
 
 // operation is what the judge keeps of one: little, for there are many.
 type operation struct {
+	asked   int64
 	due     int64  // when its caller must know; 0: nobody asked
 	mark    uint16 // the judge's when it was asked
 	runs    uint8
@@ -34,6 +36,7 @@ type operation struct {
 	late    bool
 	crossed bool
 	again   bool // it was told twice
+	aloft   bool // it was under way when its server was killed, or stopped for good
 }
 
 // tally is what a run comes to.
@@ -44,6 +47,10 @@ type tally struct {
 	panics, lostTrack       int // of hasRun those that ended with Panicked, of unknown the requests with OutcomeUnknown
 	oneWay                  int // sent or accepted
 	unanswered              int // requests of clients that were killed before they were due
+
+	// Of requests that were under way when their server was killed.
+	aloft    [answers]int // what their callers were told
+	aloftRan int          // those of whom nobody knows, and that ran
 
 	twice, lost, wrong, crossed, disorder int // violations
 }
@@ -59,6 +66,7 @@ type judge struct {
 	wrong  []string          // the first violations
 	order  map[stream]uint32 // number of the last one-way message that ran
 	mortal bool              // the server under fault is killed: what was accepted may go with it
+	taken  int64             // when the server under fault was last killed
 	quiet  silence
 	change crossing
 
@@ -111,7 +119,7 @@ func (j *judge) take(r record) {
 	case asked:
 		j.tally.requests++
 		o := j.op(r.op)
-		o.due = int64(r.aux)
+		o.asked, o.due = r.at, int64(r.aux)
 		if r.at > j.marked {
 			o.mark = j.mark
 		}
@@ -154,6 +162,7 @@ func (j *judge) ran(r record) {
 func (j *judge) told(r record, at time.Time) {
 	o := j.op(r.op)
 	o.again = o.told != nothing
+	o.aloft = r.who == serverA && o.asked < j.taken && j.taken < r.at && r.aux != 1
 	o.late = at.UnixNano() > o.due+int64(j.slack)
 	switch {
 	case r.code == rpc.Panicked:
@@ -204,12 +213,12 @@ func (j *judge) decide() {
 			id := uint64(key)<<32 | uint64(n)
 			if o.runs > 1 {
 				j.tally.twice++
-				j.violation("operation %x ran %d times; its caller was told %s", id, o.runs, answers[o.told])
+				j.violation("operation %x ran %d times; its caller was told %s", id, o.runs, answerNames[o.told])
 			}
 			switch {
 			case o.due == 0:
 				j.tally.wrong++
-				j.violation("operation %x ran %d times, was told %s, and nobody had asked for it", id, o.runs, answers[o.told])
+				j.violation("operation %x ran %d times, was told %s, and nobody had asked for it", id, o.runs, answerNames[o.told])
 			case o.told == nothing && dead && o.due+int64(j.slack) > killed.UnixNano():
 				j.tally.unanswered++
 			case o.told == nothing:
@@ -217,7 +226,7 @@ func (j *judge) decide() {
 				j.violation("operation %x (runs: %d): its caller was never told anything", id, o.runs)
 			case o.late:
 				j.tally.lost++
-				j.violation("operation %x (runs: %d): its caller was told %s more than %v after its deadline", id, o.runs, answers[o.told], j.slack)
+				j.violation("operation %x (runs: %d): its caller was told %s more than %v after its deadline", id, o.runs, answerNames[o.told], j.slack)
 			}
 			switch {
 			case o.again:
@@ -225,7 +234,13 @@ func (j *judge) decide() {
 				j.violation("operation %x: its caller was told twice", id)
 			case o.told == notRun && o.runs > 0, (o.told == hasRun || o.told == reply || o.told == wasAccepted) && o.runs == 0:
 				j.tally.wrong++
-				j.violation("operation %x ran %d times, and its caller was told %s", id, o.runs, answers[o.told])
+				j.violation("operation %x ran %d times, and its caller was told %s", id, o.runs, answerNames[o.told])
+			}
+			if o.aloft {
+				j.tally.aloft[o.told]++
+				if o.told == unknown && o.runs > 0 {
+					j.tally.aloftRan++
+				}
 			}
 			if o.crossed {
 				j.tally.crossed++

@@ -110,27 +110,43 @@ func TestFaults(t *testing.T) {
 	table(t, results)
 }
 
+// table prints what all runs came to, and what became of the requests that were under
+// way when their server was killed.
 func table(t *testing.T, results []*result) {
 	out := tabwriter.NewWriter(t.Output(), 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(out, "fault\tinjections\trequests\treplies\ttwice\tlost\twrong\tcrossed\tdisorder\tNotRun\tRan\tUnknown\tlost track\tone-way\tcut off\trequests/s\tanswers/s after\tsilence p50\tp99\tother road p50\tp99\ttook\tCPU\t")
-	for _, r := range results {
-		if r == nil {
-			continue
-		}
-		c := r.tally
-		for _, v := range []any{r.fault.name, r.n, c.requests, c.replies, c.twice, c.lost, c.wrong, c.crossed, c.disorder, c.notRun, c.hasRun, c.unknown, c.lostTrack, c.oneWay, c.unanswered,
-			int(float64(c.requests) / r.took.Seconds()), int(r.rate), ms(quantile(r.silences, 0.5)), ms(quantile(r.silences, 0.99)), ms(quantile(r.crossings, 0.5)), ms(quantile(r.crossings, 0.99)),
-			r.took.Round(100 * time.Millisecond), r.cpu.Round(100 * time.Millisecond)} {
-			fmt.Fprint(out, v, "\t")
+	defer out.Flush()
+	row := func(cells ...any) {
+		for _, c := range cells {
+			if d, ok := c.(time.Duration); ok {
+				c = short(d)
+			}
+			fmt.Fprint(out, c, "\t")
 		}
 		fmt.Fprintln(out)
 	}
-	out.Flush()
+	row("fault", "injections", "requests", "replies", "ran twice", "lost", "wrong verdict", "crossed", "disorder", "NotRun", "Ran", "Unknown", "one-way", "cut off",
+		"requests/s", "answers/s after", "silence p50", "p99", "other road p50", "p99", "took", "CPU")
+	for _, r := range results {
+		if r != nil {
+			c := r.tally
+			row(r.fault.name, r.n, c.requests, c.replies, c.twice, c.lost, c.wrong, c.crossed, c.disorder, c.notRun, c.hasRun, c.unknown, c.oneWay, c.unanswered,
+				int(float64(c.requests)/r.took.Seconds()), int(r.rate), quantile(r.silences, 0.5), quantile(r.silences, 0.99), quantile(r.crossings, 0.5), quantile(r.crossings, 0.99), r.took, r.cpu)
+		}
+	}
+	row()
+	row("under way at the kill", "reply", "NotRun", "Ran", "Unknown", "(ran)")
+	for _, r := range results {
+		if r != nil && r.fault.kills {
+			a := r.tally.aloft
+			row(r.fault.name, a[reply], a[notRun], a[hasRun], a[unknown], r.tally.aloftRan)
+		}
+	}
 }
 
-func ms(d time.Duration) string {
-	if d == 0 {
-		return "-"
+// short rounds a time for people.
+func short(d time.Duration) time.Duration {
+	if d < time.Second {
+		return d.Round(100 * time.Microsecond)
 	}
-	return fmt.Sprintf("%.1fms", d.Seconds()*1000)
+	return d.Round(100 * time.Millisecond)
 }

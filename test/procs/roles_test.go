@@ -16,8 +16,10 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/actor"
+	store "github.com/tandem-go/tandem/dedup/jetstream"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
@@ -118,9 +120,9 @@ func (r role) nats(end <-chan struct{}) error {
 	return nil
 }
 
-// system starts a Tandem node on both roads, and returns where it listens. The caller
+// system starts a Tandem node on both roads, which knows kinds of actors, and returns where it listens. The caller
 // closes the connection after the system's end.
-func (r role) system(also ...func(*actor.Config)) (sys *actor.System, nc *nats.Conn, addr string, err error) {
+func (r role) system(kinds []*actor.Kind) (sys *actor.System, nc *nats.Conn, addr string, err error) {
 	moves, err := openJournal(r.Dir, movesFile)
 	if err != nil {
 		return nil, nil, "", err
@@ -147,11 +149,16 @@ func (r role) system(also ...func(*actor.Config)) (sys *actor.System, nc *nats.C
 		Transports: []transport.Transport{direct, natsbus.New(nc, natsbus.Config{OpenTimeout: 2 * time.Second})},
 		Registry:   static.New(r.Nodes...),
 		Roads:      policy,
+		Kinds:      kinds,
 		Logger:     slog.New(slog.DiscardHandler),
 		Tune:       func(c *rpc.Config) { c.Heartbeat, c.SessionLease = heartbeat, lease },
 	}
-	for _, change := range also {
-		change(&cfg)
+	if r.Records == inStore && kinds != nil {
+		js, err := jetstream.New(nc)
+		if err != nil {
+			return nil, nil, "", err
+		}
+		cfg.Store = store.New(js, store.Config{Replicas: 3})
 	}
 	if sys, err = actor.NewSystem(cfg); err != nil {
 		nc.Close()

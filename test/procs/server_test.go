@@ -99,18 +99,18 @@ func (r role) serve(end <-chan struct{}) error {
 	c := commits{r.Dir}
 	var kinds []*actor.Kind
 	for i, name := range cast {
-		op := (*worker).op
-		if r.Records == inTransaction {
-			op = (*worker).transaction
+		op, opts := (*worker).op, []actor.KindOption(nil)
+		switch r.Records {
+		case inTransaction:
+			op, opts = (*worker).transaction, []actor.KindOption{actor.Transactional(c)}
+		case inStore:
+			opts = []actor.KindOption{actor.Durable()}
 		}
 		k := actor.Define("procs."+name, func() *worker { return &worker{r, uint64(i + 1), j, c} },
-			actor.Answer(op), actor.Handle((*worker).note))
-		if r.Records == inTransaction {
-			k = k.With(actor.Transactional(c))
-		}
+			actor.Answer(op), actor.Handle((*worker).note)).With(opts...)
 		kinds = append(kinds, k)
 	}
-	sys, nc, addr, err := r.system(func(cfg *actor.Config) { cfg.Kinds = kinds })
+	sys, nc, addr, err := r.system(kinds)
 	if err != nil {
 		return err
 	}

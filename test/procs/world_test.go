@@ -245,7 +245,11 @@ func (w *world) run(n int) error {
 	}
 	for i := range n {
 		time.Sleep(w.span(0, 20*time.Millisecond)) // no fault at the same moment of the load each time
-		if err := w.fault.inject(w, i); err != nil {
+		err := w.look()
+		if err == nil {
+			err = w.fault.inject(w, i)
+		}
+		if err != nil {
 			return fmt.Errorf("injection %d: %w", i, err)
 		}
 		if err := w.well(); err != nil {
