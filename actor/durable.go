@@ -33,7 +33,7 @@ func (k *Kind) With(opts ...KindOption) *Kind {
 // store twice; all that wait share one write.
 //
 // One-way messages and requests from the same node are not recorded: their senders
-// die with the actor.
+// die with the actor. The kind must be in Config.Kinds.
 func Durable() KindOption { return func(k *Kind) { k.durable = true } }
 
 // Transactional says that handlers of this kind put a completion record into the
@@ -124,7 +124,7 @@ func (v server) Durability(target string) rpc.Durability {
 	if c == nil {
 		return rpc.Durability{}
 	}
-	return rpc.Durability{Known: true, Durable: c.kind.durable, Completions: c.kind.completions}
+	return rpc.Durability{Known: true, Kind: c.kind.name, Durable: c.kind.durable, Completions: c.kind.completions}
 }
 
 // checkDurable returns why this system cannot host a kind, if it cannot.
@@ -132,8 +132,8 @@ func (s *System) checkDurable(k *Kind) error {
 	switch {
 	case k.durable && s.cfg.Store == nil:
 		return fmt.Errorf("actor: kind %s is Durable, and Config.Store is nil", k.name)
-	case k.completions != nil && s.kinds[k.name] != k:
-		return fmt.Errorf("actor: kind %s is Transactional and must be in Config.Kinds, so that other nodes know from the start", k.name)
+	case k.recorded() && (s.kinds[k.name] == nil || !s.kinds[k.name].recorded()):
+		return fmt.Errorf("actor: kind %s keeps records and must be in Config.Kinds, so that other nodes know from the start", k.name)
 	}
 	return nil
 }

@@ -42,7 +42,9 @@ func (s *System) newNode() *rpc.Node {
 	cfg := rpc.Config{Cluster: s.cfg.Cluster, Name: s.cfg.Name, Epoch: s.epoch, Transports: s.cfg.Transports, Roads: s.cfg.Roads,
 		Resolve: s.members.resolve, Principals: s.cfg.Principals, Handler: server{s}, Logger: s.log, OnEvent: s.rpcEvent, Retry: s.cfg.Retry, Store: s.cfg.Store}
 	for _, k := range s.cfg.Kinds {
-		cfg.Recovers = cfg.Recovers || k.completions != nil
+		if k.recorded() {
+			cfg.Kinds = append(cfg.Kinds, k.name)
+		}
 	}
 	if s.cfg.Tune != nil {
 		s.cfg.Tune(&cfg)

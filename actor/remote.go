@@ -199,7 +199,7 @@ type server struct{ s *System }
 // HandleRequest puts a request from another node into its actor's mailbox.
 func (v server) HandleRequest(in *rpc.Inbound) {
 	s := v.s
-	if s.draining.Load() {
+	if s.draining.Load() && in.From() != s.cfg.Name { // what its own handlers cause goes on
 		in.Refuse(errShutdown)
 		return
 	}

@@ -24,11 +24,12 @@ type Store interface {
 type Log interface {
 	// Append stores changes, all of them or none, and returns when they are as safe as
 	// this store can make them. After another error than ErrFenced nobody knows: they
-	// may be stored, or may never be. They amount to MaxBatch bytes at most, or are one.
+	// may be stored, or may be later, but not once a later Append has succeeded. They
+	// amount to MaxBatch bytes at most, or are one.
 	Append(ctx context.Context, changes []Change) error
 	// Rewrite puts changes in the place of everything that was appended before it.
 	// Until it has succeeded nothing is lost: what was appended is kept, and some of
-	// the changes may be kept besides, in order, behind it.
+	// the changes may be kept besides, in order, behind it. It is fenced as Append is.
 	Rewrite(ctx context.Context, changes iter.Seq[Change]) error
 	// Close frees what the log holds. It stores nothing.
 	Close() error

@@ -26,8 +26,8 @@ type budget struct {
 
 // share is one principal's part.
 type share struct {
-	used     atomic.Int64
-	sessions int // that use it; guarded by budget.mu
+	used  atomic.Int64
+	users int // sessions and keys; guarded by budget.mu
 }
 
 func (b *budget) init(limit int64, keep int) {
@@ -35,7 +35,7 @@ func (b *budget) init(limit int64, keep int) {
 	b.replies = min(maxReserve, keep, int(limit/4/reserveShares))
 }
 
-// of returns the share of a principal, for one more session.
+// of returns the share of a principal, for one more session or key.
 func (b *budget) of(principal string) *share {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -44,15 +44,15 @@ func (b *budget) of(principal string) *share {
 		s = &share{}
 		b.shares[principal] = s
 	}
-	s.sessions++
+	s.users++
 	return s
 }
 
-// leave notes that a session has ended.
+// leave notes that a session has ended, or a key was forgotten.
 func (b *budget) leave(principal string, s *share) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s.sessions--; s.sessions == 0 && s.used.Load() == 0 {
+	if s.users--; s.users == 0 {
 		delete(b.shares, principal)
 	}
 }

@@ -82,7 +82,7 @@ func (c *conn) Receive(e *transport.Envelope) {
 func (c *conn) open(e *transport.Envelope) {
 	answer := &transport.Envelope{Verb: transport.VerbOpened, Seq: e.Seq, Grant: e.Grant, Mark: transport.Mark{Below: uint64(c.node.cfg.Window)}}
 	if c.node.recovers() {
-		answer.Flags = transport.FlagDurable
+		answer.Flags, answer.Message = transport.FlagDurable, c.node.kinds()
 	}
 	if n := len(c.sessions); n > 0 && e.Seq == c.openedAs && !c.sessions[n-1].ended.Load() {
 		answer.Grant = c.sessions[n-1].grant // the client asked again, because the answer is slow or was lost

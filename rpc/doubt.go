@@ -11,18 +11,24 @@ import (
 type doubt struct {
 	call  *Call
 	grant transport.Grant // of the session that it was sent in
-	asked time.Duration   // node clock
+	kinds string          // what the server said when it opened that
+	asked time.Duration   // node clock; 0: not yet
+	again time.Duration   // how long after that it is asked again
 }
 
-// askAfter is when a question is repeated: a bus may have lost it, and a server that is
-// still starting does not answer.
-const askAfter = 500 * time.Millisecond
+// When a question is repeated: a bus may have lost it, and a server that is still
+// starting does not answer.
+const (
+	askAfter = 500 * time.Millisecond // at first, then twice as long each time, up to
+	askMax   = 4 * time.Second
+)
 
 // wonder keeps a call whose server was started anew until that says what became of it.
 // p.mu is held.
 func (p *peer) wonder(c *Call, grant transport.Grant) {
 	c.on = nil
-	p.doubts[c.seq] = &doubt{call: c, grant: grant}
+	p.bytes += len(c.req.Body)
+	p.doubts[c.seq] = &doubt{call: c, grant: grant, kinds: p.kinds, again: askAfter}
 }
 
 // askDoubts asks the server of the new session, if it keeps records, what has not been
@@ -36,8 +42,7 @@ func (p *peer) askDoubts(now time.Duration) {
 		return
 	}
 	for seq, d := range p.doubts {
-		if d.asked == 0 || now-d.asked >= askAfter {
-			d.asked = now
+		if d.asked == 0 || now-d.asked >= d.again {
 			flags := transport.FlagResend | transport.FlagRecover
 			if d.call.req.Acked {
 				flags |= transport.FlagAcked
@@ -46,10 +51,18 @@ func (p *peer) askDoubts(now time.Duration) {
 				flags |= transport.FlagReceipt
 			}
 			r := &d.call.req
-			_, _ = p.current.link.Send(&transport.Envelope{Verb: transport.VerbRequest, Flags: flags, Codec: r.Codec, Seq: seq, Grant: d.grant,
-				TypeID: r.TypeID, Target: r.Target, Key: r.Key, Timeout: max(d.call.deadline-now, 1), Body: r.Body}) // lost: it is asked again
+			_, err := p.current.link.Send(&transport.Envelope{Verb: transport.VerbRequest, Flags: flags, Codec: r.Codec, Seq: seq, Grant: d.grant,
+				TypeID: r.TypeID, Target: r.Target, Key: r.Key, Message: d.kinds, Timeout: max(d.call.deadline-now, 1), Body: r.Body})
+			if err != nil { // no room, or the link is gone
+				p.arm(now + askAfter)
+				return
+			}
+			if d.asked != 0 {
+				d.again = min(2*d.again, askMax)
+			}
+			d.asked = now
 		}
-		p.arm(d.asked + askAfter)
+		p.arm(d.asked + d.again)
 	}
 }
 
@@ -59,14 +72,21 @@ func (p *peer) resolved(seq uint64) *Call {
 	if d == nil {
 		return nil
 	}
-	delete(p.doubts, seq)
+	p.dispel(seq, d)
 	return d.call
+}
+
+// dispel takes a doubt out, which makes room for a request. p.mu is held.
+func (p *peer) dispel(seq uint64, d *doubt) {
+	delete(p.doubts, seq)
+	p.bytes -= len(d.call.req.Body)
+	p.passRoom()
 }
 
 // dropDoubts ends what nobody will ever know. p.mu is held.
 func (p *peer) dropDoubts(why string) {
 	for seq, d := range p.doubts {
-		delete(p.doubts, seq)
+		p.dispel(seq, d)
 		d.call.fail(Errorf(OutcomeUnknown, Unknown, "%s", why))
 	}
 }
@@ -75,7 +95,7 @@ func (p *peer) dropDoubts(why string) {
 func (p *peer) expireDoubts(now time.Duration, expired []*Call) []*Call {
 	for seq, d := range p.doubts {
 		if d.call.deadline <= now {
-			delete(p.doubts, seq)
+			p.dispel(seq, d)
 			expired = append(expired, d.call)
 			continue
 		}

@@ -86,14 +86,14 @@ func (d *disk) unplug() {
 	d.epoch = ""
 }
 
-func (d *disk) config(c *Config) { c.Store = d }
+func (d *disk) config(c *Config) { c.Store, c.Kinds = d, []string{"test"} }
 
 // durably makes fn the handler of a durable actor.
 func (s *site) durably(fn func(in *Inbound, body string) string) {
 	s.handle(fn)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.durability = Durability{Known: true, Durable: true}
+	s.durability = Durability{Known: true, Kind: "test", Durable: true}
 	serve := s.serve
 	s.serve = func(in *Inbound) {
 		s.Begin([]*Inbound{in})

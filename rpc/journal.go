@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +31,7 @@ type journal struct {
 
 	mu     sync.Mutex            // guards what follows
 	ledger *dedup.Ledger         // changed by the journal's goroutine alone
+	loaded int                   // bytes that the log had when it was taken over
 	lost   map[dedup.ID]struct{} // keyed requests that an earlier start had begun and not done
 	queue  []posting
 	fenced bool // another start of this node has taken the records over
@@ -45,7 +47,10 @@ type posting struct {
 // openJournal takes over what the store keeps for this node.
 func openJournal(ctx context.Context, n *Node, store dedup.Store) (*journal, error) {
 	j := &journal{node: n, wake: make(chan struct{}, 1), ledger: dedup.NewLedger(), lost: map[dedup.ID]struct{}{}}
-	log, err := store.Take(ctx, n.cfg.Name, n.cfg.Epoch, j.ledger.Apply)
+	log, err := store.Take(ctx, n.cfg.Name, n.cfg.Epoch, func(c dedup.Change) {
+		j.loaded += c.Size()
+		j.ledger.Apply(c)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -102,11 +107,16 @@ func (j *journal) next() []posting {
 func (j *journal) run(ctx context.Context) {
 	expire := time.NewTicker(expireEvery)
 	defer expire.Stop()
-	written, failed := 0, 0
+	written, failed := j.loaded, 0
 	for {
 		if ctx.Err() != nil {
 			j.close()
 			return
+		}
+		select {
+		case <-expire.C: // also while there is always something to write
+			j.expire()
+		default:
 		}
 		batch := j.next()
 		if len(batch) == 0 {
@@ -143,6 +153,7 @@ func (j *journal) write(ctx context.Context, batch []posting) (int, error) {
 		size += p.change.Size()
 	}
 	err := j.log.Append(ctx, changes)
+	var hopeless []posting
 	j.mu.Lock()
 	if err == nil {
 		for _, c := range changes {
@@ -153,6 +164,12 @@ func (j *journal) write(ctx context.Context, batch []posting) (int, error) {
 		}
 	} else {
 		size = 0
+		j.queue = slices.DeleteFunc(j.queue, func(p posting) bool { // refused as well: nothing of them was stored
+			if p.change.Op == dedup.Begun {
+				hopeless = append(hopeless, p)
+			}
+			return p.change.Op == dedup.Begun
+		})
 		var again []posting
 		for _, p := range batch {
 			if p.written == nil || p.change.Op == dedup.Done {
@@ -165,9 +182,8 @@ func (j *journal) write(ctx context.Context, batch []posting) (int, error) {
 			j.queue = append(again, j.queue...)
 		}
 	}
-	var hopeless []posting
 	if j.fenced {
-		hopeless, j.queue = j.queue, nil
+		hopeless, j.queue = append(hopeless, j.queue...), nil
 	}
 	j.mu.Unlock()
 	for _, p := range append(batch, hopeless...) {
@@ -187,6 +203,9 @@ func (j *journal) rewrite(ctx context.Context, written int) int {
 	ctx, cancel := context.WithTimeout(ctx, 10*writeTimeout)
 	defer cancel()
 	if err := j.log.Rewrite(ctx, j.ledger.All()); err != nil {
+		j.mu.Lock()
+		j.fenced = j.fenced || errors.Is(err, dedup.ErrFenced)
+		j.mu.Unlock()
 		j.node.cfg.Logger.Warn("the log of durable requests was not shortened", "err", err)
 		return written / 2 // later again
 	}
@@ -197,14 +216,24 @@ func (j *journal) rewrite(ctx context.Context, written int) int {
 // for a while after this one began.
 func (j *journal) expire() {
 	now, keep := time.Now(), j.node.cfg.KeyLife
-	young := now.Sub(j.taken) < keep
-	live := func(name [16]byte) bool { return young || j.node.session(name) != nil || j.node.keys.runs(name) }
-	var gone []dedup.Change
-	for c := range j.ledger.Expired(now.Add(-keep), live) { // nobody else changes the ledger
-		gone = append(gone, c)
+	if now.Sub(j.taken) < keep { // whatever an earlier start's clock said
+		return
 	}
-	for _, c := range gone {
-		j.post(c, nil)
+	live := func(name [16]byte) bool { return j.node.session(name) != nil || j.node.keys.runs(name) }
+	var gone []posting
+	for c := range j.ledger.Expired(now.Add(-keep), live) { // nobody else changes the ledger
+		gone = append(gone, posting{change: c})
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	young := map[dedup.ID]bool{} // what is about to change has not expired
+	for _, p := range j.queue {
+		young[p.change.ID] = true
+	}
+	for _, p := range gone {
+		if !young[p.change.ID] {
+			j.queue = append(j.queue, p)
+		}
 	}
 }
 
@@ -248,11 +277,15 @@ func (j *journal) settled(id dedup.ID) (dedup.Page, bool) {
 	return page, found && (page.Done || lost)
 }
 
-// owner returns whom a session of an earlier start belonged to, and whether it is known.
-func (j *journal) owner(g transport.Grant) (string, bool) {
+// recall returns whom a session of an earlier start belonged to, if it is known, and what
+// is kept of a request of it: both at one moment, or a session that is just forgotten
+// would look as if the request had never begun.
+func (j *journal) recall(g transport.Grant, id dedup.ID) (owner string, known bool, page dedup.Page, found bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.ledger.Owner(g)
+	owner, known = j.ledger.Owner(g)
+	page, found = j.ledger.Lookup(id)
+	return owner, known, page, found
 }
 
 // sessionOpened, sessionEnded and freed have the store follow what happens to sessions

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"crypto/sha256"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,12 +26,13 @@ type keys struct {
 
 // keyed is what is known of one key.
 type keyed struct {
-	print   uint64
-	share   *share
-	owner   *Inbound   // the attempt that is to run, until it is decided
-	waiting []*Inbound // further attempts meanwhile
-	outcome *outcome   // once decided
-	kept    int        // bytes reserved for it
+	print     uint64
+	principal string
+	share     *share
+	owner     *Inbound   // the attempt that is to run, until it is decided
+	waiting   []*Inbound // further attempts meanwhile
+	outcome   *outcome   // once decided
+	kept      int        // bytes reserved for it
 }
 
 type keyDone struct {
@@ -65,10 +67,12 @@ func (k *keys) admit(in *Inbound) (*outcome, bool) {
 		if kept := k.earlier(in); kept != nil {
 			return kept, false
 		}
-		if !n.budget.reserve(in.session.share, keySize) {
+		share := n.budget.of(in.session.principal)
+		if !n.budget.reserve(share, keySize) {
+			n.budget.leave(in.session.principal, share)
 			return &outcome{err: Errorf(Overloaded, NotRun, "what is kept for %s fills its share of the table", in.session.principal)}, false
 		}
-		k.all[in.id.Grant] = &keyed{print: in.print, share: in.session.share, owner: in, kept: keySize}
+		k.all[in.id.Grant] = &keyed{print: in.print, principal: in.session.principal, share: share, owner: in, kept: keySize}
 		return nil, true
 	}
 	switch {
@@ -79,6 +83,7 @@ func (k *keys) admit(in *Inbound) (*outcome, bool) {
 		return e.outcome, false
 	}
 	n.stats.attached.Add(1)
+	in.body, in.Headers = nil, nil // it never runs itself
 	e.waiting = append(e.waiting, in)
 	return nil, false
 }
@@ -119,8 +124,7 @@ func (k *keys) settle(in *Inbound, o *outcome) {
 	waiting := e.waiting
 	e.owner, e.waiting = nil, nil
 	if o.refused() {
-		delete(k.all, in.id.Grant)
-		n.budget.free(e.share, e.kept)
+		k.forget(in.id.Grant, e)
 		o = &outcome{err: Errorf(Unavailable, NotRun, "the attempt under this key that was to run did not: %w", o.err)}
 	} else {
 		e.outcome = o
@@ -137,16 +141,31 @@ func (k *keys) settle(in *Inbound, o *outcome) {
 	}
 }
 
+// leave takes an attempt that was given up out of those that wait.
+func (k *keys) leave(in *Inbound) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if e := k.all[in.id.Grant]; e != nil {
+		e.waiting = slices.DeleteFunc(e.waiting, func(w *Inbound) bool { return w == in })
+	}
+}
+
 // expire forgets the keys whose time is over. k.mu is held.
 func (k *keys) expire(now time.Duration) {
 	for len(k.done) > 0 && now-k.done[0].at >= k.node.cfg.KeyLife {
 		id := k.done[0].id
 		k.done = k.done[1:]
 		if e := k.all[id]; e != nil && e.outcome != nil {
-			k.node.budget.free(e.share, e.kept)
-			delete(k.all, id)
+			k.forget(id, e)
 		}
 	}
+}
+
+// forget takes a key out. k.mu is held.
+func (k *keys) forget(id [16]byte, e *keyed) {
+	delete(k.all, id)
+	k.node.budget.free(e.share, e.kept)
+	k.node.budget.leave(e.principal, e.share)
 }
 
 // runs reports whether an attempt under a key is to run, or runs.

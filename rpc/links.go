@@ -3,6 +3,7 @@ package rpc
 import (
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tandem-go/tandem/transport"
@@ -99,7 +100,7 @@ func (p *peer) opened(c *conn, e *transport.Envelope) {
 		p.hopeless()
 	case code == 0 && p.opening == c:
 		p.opening, p.grant, p.epoch = nil, e.Grant, c.id.Epoch
-		p.durable = e.Flags&transport.FlagDurable != 0
+		p.durable, p.kinds = e.Flags&transport.FlagDurable != 0, strings.Clone(e.Message)
 		p.limit = min(p.node.cfg.Window, int(min(max(e.Mark.Below, 1), DefaultWindow)))
 		c.grant = e.Grant
 		p.join(c)
@@ -133,6 +134,9 @@ func (p *peer) lose(why string, restarted bool) {
 	}
 	p.win, p.grant, p.epoch, p.opening = newWindow(old.next), transport.Grant{}, "", nil
 	p.current, p.next, p.tells, p.bytes, p.unsent = nil, nil, 0, 0, 0
+	for _, d := range p.doubts {
+		p.bytes += len(d.call.req.Body)
+	}
 	p.leaving = false // the node may be another one now
 	p.wakeTells()
 	for _, c := range p.conns {
@@ -145,11 +149,11 @@ func (p *peer) lose(why string, restarted bool) {
 			p.unsent++
 			continue
 		}
-		p.passRoom()
-		if restarted && p.durable {
+		if restarted && p.durable && !c.req.Receipt { // nothing stands in a mailbox any more
 			p.wonder(c, grant)
 			continue
 		}
+		p.passRoom()
 		c.fail(Errorf(OutcomeUnknown, Unknown, "%s", why))
 	}
 	p.node.stats.sessionsLost.Add(1)
@@ -234,6 +238,7 @@ func (p *peer) change(best *conn) {
 	p.node.stats.roadChanges.Add(1)
 	p.node.event(Event{Type: RoadChanged, Peer: p.name, Road: best.link.Road()})
 	p.flush()
+	p.askDoubts(p.node.now())
 }
 
 // overdue does again what a bus may have lost: opens, and the ping of a fence.

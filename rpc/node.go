@@ -64,7 +64,7 @@ type Config struct {
 	OnEvent              func(Event) // called from one goroutine; events are lost, counted, when it lags far behind; nil for none
 
 	Store        dedup.Store   // of the records of durable requests; nil: nothing is durable
-	Recovers     bool          // some actors' requests can be found in the application's own records
+	Kinds        []string      // of the actors of which records are kept, here or by the application
 	KeyLife      time.Duration // how long the outcome of a keyed request is kept, and of those that a lost start left behind
 	Retry        Retry         // its budget is the node's; the rest is each request's own
 	Window       int
@@ -119,6 +119,7 @@ type Node struct {
 	keys    keys
 	journal *journal      // nil without a store
 	settles chan struct{} // holds a token for each question to an application's own records
+	asked   sync.Map      // the IDs that are asked for
 	retries *Budget
 	ctx     context.Context // ends when Close begins
 	stop    context.CancelFunc

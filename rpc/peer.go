@@ -37,6 +37,7 @@ type peer struct {
 	opens     uint64 // opens sent
 	limit     int    // outstanding requests that the server takes
 	durable   bool   // a later start of the server can be asked what became of requests
+	kinds     string // what that is to be told then
 	opening   *conn  // where a new session was asked for
 	conns     []*conn
 	current   *conn // the link to send on; nil: none
@@ -111,7 +112,7 @@ func (p *peer) admit(ctx context.Context, c *Call) *Error {
 		return Errorf(Expired, NotRun, "the deadline passed before it was sent")
 	}
 	err := p.enter(c, now)
-	if p.win.count < p.limit && p.bytes < p.node.cfg.MaxPending {
+	if p.win.count+len(p.doubts) < p.limit && p.bytes < p.node.cfg.MaxPending {
 		p.passRoom() // one large body made room for several
 	}
 	if p.current == nil {
@@ -138,7 +139,7 @@ func (p *peer) enter(c *Call, now time.Duration) *Error {
 // return, not in between.
 func (p *peer) awaitRoom(ctx context.Context, c *Call) *Error {
 	full := func() bool {
-		return p.win.count >= p.limit || p.bytes > 0 && p.bytes+len(c.req.Body) > p.node.cfg.MaxPending
+		return p.win.count+len(p.doubts) >= p.limit || p.bytes > 0 && p.bytes+len(c.req.Body) > p.node.cfg.MaxPending
 	}
 	if !full() && len(p.line) == 0 && !p.closed {
 		return nil
@@ -366,7 +367,7 @@ func (p *peer) giveUp(c *Call, code Code, message string) {
 	case p.win.get(c.seq) == c:
 		p.abandon(c)
 	case d != nil && d.call == c:
-		delete(p.doubts, c.seq)
+		p.dispel(c.seq, d)
 		verdict = Unknown
 	default:
 		p.mu.Unlock()

@@ -2,7 +2,8 @@ package rpc
 
 import (
 	"context"
-
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/tandem-go/tandem/dedup"
@@ -15,8 +16,9 @@ import (
 
 // Durability says what a later start can find out about requests to an actor.
 type Durability struct {
-	Known   bool // the actor lives here
-	Durable bool // every request is in the store before its handler is called
+	Known   bool   // the actor lives here
+	Kind    string // its kind, one of Config.Kinds if records are kept
+	Durable bool   // every request is in the store before its handler is called
 	// Completions, if not nil, are the application's own records of what it committed.
 	Completions dedup.Completions
 }
@@ -28,7 +30,12 @@ const (
 )
 
 // recovers reports whether clients of a later start should ask it at all.
-func (n *Node) recovers() bool { return n.journal != nil || n.cfg.Recovers }
+func (n *Node) recovers() bool { return n.journal != nil || len(n.cfg.Kinds) > 0 }
+
+// kinds is what a client is told when it opens a session, and tells the next start: of
+// which kinds this one keeps records. Of an actor that was of another kind then, the
+// want of a record proves nothing.
+func (n *Node) kinds() string { return strings.Join(n.cfg.Kinds, "\n") }
 
 // recover answers a request of an earlier session. It does not block.
 func (n *Node) recover(c *conn, e *transport.Envelope) {
@@ -38,17 +45,18 @@ func (n *Node) recover(c *conn, e *transport.Envelope) {
 		id = dedup.ID{Grant: keyID(principal, e.Target, e.Key)}
 	}
 	d := n.cfg.Handler.Durability(e.Target)
+	kept := slices.Contains(strings.Split(e.Message, "\n"), d.Kind) && d.Kind != ""
 	var page dedup.Page
 	found, ours := false, false
 	if j := n.journal; j != nil {
-		owner, known := j.owner(e.Grant)
+		owner, known, was, any := j.recall(e.Grant, id)
 		if known && owner != ownerName(c.id, principal) {
 			n.stats.joinsDenied.Add(1)
 			c.refuse(e.Seq, Errorf(Denied, Unknown, "the session belonged to another principal or node"))
 			return
 		}
 		ours = known
-		page, found = j.lookup(id)
+		page, found = was, any
 	}
 	n.stats.recovered.Add(1)
 	switch {
@@ -59,12 +67,12 @@ func (n *Node) recover(c *conn, e *transport.Envelope) {
 	case found && page.Done:
 		n.stats.replayed.Add(1)
 		parseOutcome(page.Outcome).send(c, e.Seq)
-	case d.Completions != nil:
-		n.askApplication(c, e.Seq, id, d.Completions)
+	case !d.Known && n.recovers() && n.now() < startPatience: // it is asked again
+	case d.Completions != nil && e.Flags&(transport.FlagAcked|transport.FlagReceipt) == 0: // of tells they say nothing
+		n.askApplication(c, e.Seq, id, d.Completions, kept)
 	case found:
 		c.refuse(e.Seq, Errorf(OutcomeUnknown, Unknown, "its handler had started when the node was lost"))
-	case !d.Known && n.recovers() && n.now() < startPatience: // it is asked again
-	case d.Durable && ours && e.Flags&(transport.FlagAcked|transport.FlagReceipt) == 0:
+	case d.Durable && kept && ours && e.Key == "" && e.Flags&(transport.FlagAcked|transport.FlagReceipt) == 0:
 		c.refuse(e.Seq, Errorf(Unavailable, NotRun, "its handler had not started when the node was lost"))
 	default:
 		c.refuse(e.Seq, Errorf(OutcomeUnknown, Unknown, "the node was started anew, and keeps no record of such requests"))
@@ -79,18 +87,25 @@ func (n *Node) session(g transport.Grant) *session {
 }
 
 // askApplication finds out from the application's own records what became of a request.
-func (n *Node) askApplication(c *conn, seq uint64, id dedup.ID, completions dedup.Completions) {
+func (n *Node) askApplication(c *conn, seq uint64, id dedup.ID, completions dedup.Completions, kept bool) {
+	if _, asked := n.asked.LoadOrStore(id, true); asked {
+		return
+	}
 	select {
 	case n.settles <- struct{}{}:
 	default:
+		n.asked.Delete(id)
 		return // it is asked again
 	}
 	n.owned.Go(func() {
-		defer func() { <-n.settles }()
+		defer func() {
+			n.asked.Delete(id)
+			<-n.settles
+		}()
 		ctx, cancel := context.WithTimeout(n.ctx, settleTimeout)
 		defer cancel()
 		record, committed, err := []byte(nil), false, error(nil)
-		if id.Seq == 0 { // a later request may have the key again
+		if id.Seq == 0 || !kept { // a later request may have the key again; what kept no records may have run
 			record, committed, err = completions.Completed(ctx, id.String())
 		} else {
 			record, committed, err = completions.Void(ctx, id.String())
@@ -102,8 +117,8 @@ func (n *Node) askApplication(c *conn, seq uint64, id dedup.ID, completions dedu
 		case committed:
 			n.stats.replayed.Add(1)
 			parseOutcome(record).send(c, seq)
-		case id.Seq == 0:
-			c.refuse(seq, Errorf(OutcomeUnknown, Unknown, "nothing was committed under its key until now"))
+		case id.Seq == 0 || !kept:
+			c.refuse(seq, Errorf(OutcomeUnknown, Unknown, "nothing was committed of it until now"))
 		default:
 			c.refuse(seq, Errorf(Unavailable, NotRun, "nothing of it was committed when the node was lost, and nothing ever will be"))
 		}

@@ -99,12 +99,21 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 // under the same name.
 func (s *session) keyed(in *Inbound, key string) {
 	name := keyID(s.principal, in.Target, key)
-	in.id, in.print = dedup.ID{Grant: name}, printOf(name, in.Target, in.TypeID, in.Codec, in.body)
+	print := printOf(name, in.Target, in.TypeID, in.Codec, in.body)
+	s.mu.Lock() // the request may be cancelled already
+	in.id, in.print = dedup.ID{Grant: name}, print
+	s.mu.Unlock()
 	switch o, run := s.node.keys.admit(in); {
 	case o != nil:
 		in.settle(o)
 	case run:
 		s.node.cfg.Handler.HandleRequest(in)
+	default:
+		s.mu.Lock()
+		if state, _ := s.table.Lookup(in.Seq); state == dedup.Acked { // given up before it waited
+			s.node.keys.leave(in)
+		}
+		s.mu.Unlock()
 	}
 }
 
@@ -176,6 +185,9 @@ func (s *session) ackLocked(m transport.Mark) {
 func (s *session) releaseLocked(in *Inbound) {
 	s.node.budget.free(s.share, in.kept)
 	in.kept = 0
+	if in.outcome == nil && in.isKeyed() {
+		s.node.keys.leave(in)
+	}
 	if in.begun && in.outcome != nil && !in.isKeyed() { // one without an outcome is still in a mailbox: see Start
 		s.node.journal.freed(in.id)
 	}
@@ -188,6 +200,10 @@ func (s *session) cancel(seq uint64) {
 	state, rec, err := s.table.GiveUp(seq)
 	if err != nil { // too many: the ack marks will say it again
 		s.node.stats.badMarks.Add(1)
+		if state != dedup.Running {
+			s.mu.Unlock()
+			return
+		}
 	}
 	var in *Inbound
 	if rec != nil {
