@@ -516,16 +516,16 @@ func TestKeyOwnerGivesUpWhileItRuns(t *testing.T) {
 	})
 }
 
-// Callers of the same system share a key with each other, and with others where both
-// roads give them one name.
+// Callers of the same system share a key with each other, and with others unless the
+// roads give them different names.
 func TestKeyOfLocalCallers(t *testing.T) {
 	onEachRoad(t, func(t *testing.T, c *cluster) {
 		for _, one := range []bool{false, true} {
 			s := newShop()
 			a := c.start("a")
 			b := c.start("b", func(cfg *actor.Config) {
-				if one {
-					cfg.Principals = func(road, principal string) string { return "everybody" }
+				if !one {
+					cfg.Principals = func(road, _ string) string { return road }
 				}
 			})
 			spawn(t, b, "w", s.workers("b1"))
@@ -589,6 +589,12 @@ func TestInvalidKeys(t *testing.T) {
 			t.Error(err)
 		}
 		s.ran(t, "x", 1)
+	})
+	clusters(t, []string{"bus"}, func(t *testing.T, c *cluster) {
+		a, b := c.start("a"), c.start("b", new(disk).config)
+		spawn(t, b, "w", newShop().workers("b1").With(actor.Durable()))
+		err := actor.Tell(t.Context(), a.Ref("w@b"), Errand{"x"}, rpc.Key("k"), rpc.Acked())
+		wantErr(t, "not recorded", err, rpc.Invalid, rpc.NotRun)
 	})
 }
 
@@ -726,6 +732,7 @@ func TestVoidedWhileItRuns(t *testing.T) {
 		c.net.Reset("", "b", "")
 		c.net.Heal("", "b", "")
 		wantFailed(t, "voided", f, rpc.Unavailable, rpc.NotRun)
+		time.Sleep(time.Second) // the other one is voided as well
 		close(s.gate)
 		want(t, anew, "another by b2")
 		time.Sleep(moment)
