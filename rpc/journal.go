@@ -259,13 +259,6 @@ func (j *journal) close() {
 	}
 }
 
-// lookup returns what is kept of a request.
-func (j *journal) lookup(id dedup.ID) (dedup.Page, bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.ledger.Lookup(id)
-}
-
 // settled returns what an earlier attempt under a key has left behind, if it is the
 // key's outcome: a record of this start that is not done is one that was refused, or
 // that is in the table of keys.
