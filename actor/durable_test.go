@@ -78,7 +78,11 @@ func (d *disk) unplug() {
 	d.owner = ""
 }
 
-func (d *disk) config(c *actor.Config) { c.Store = d }
+// config has a system keep its records on d, those of the shop's workers too.
+func (d *disk) config(c *actor.Config) {
+	c.Store = d
+	c.Kinds = append(c.Kinds, newShop().workers("").With(actor.Durable()))
+}
 
 // addresses is a registry that keeps a node's record until its next start.
 type addresses struct{ *static.Registry }
@@ -317,19 +321,34 @@ func TestKindWith(t *testing.T) {
 	if durable == plain || durable.Name() != plain.Name() {
 		t.Errorf("%p, %s", durable, durable.Name())
 	}
-	sys := newSystem(t, actor.Config{})
-	if _, err := sys.Spawn("durable", durable); err == nil || !strings.Contains(err.Error(), "Config.Store") {
-		t.Errorf("Durable without a store: %v", err)
-	}
-	for _, kinds := range [][]*actor.Kind{nil, {plain}} {
-		sys := newSystem(t, actor.Config{Kinds: kinds})
-		if _, err := sys.Spawn("transactional", transactional); err == nil || !strings.Contains(err.Error(), "Config.Kinds") {
-			t.Errorf("Transactional, and Kinds is %v: %v", kinds, err)
+	for _, kinds := range [][]*actor.Kind{nil, {plain}, {durable}, {transactional}} {
+		for _, store := range []dedup.Store{nil, new(disk)} {
+			sys := newSystem(t, actor.Config{Kinds: kinds, Store: store})
+			spawn(t, sys, "plain", plain)
+			listed := len(kinds) > 0 && kinds[0] != plain
+			_, err := sys.Spawn("durable", durable)
+			switch {
+			case store == nil:
+				wantText(t, err, "Config.Store")
+			case !listed:
+				wantText(t, err, "Config.Kinds")
+			case err != nil:
+				t.Error(err)
+			}
+			if _, err = sys.Spawn("transactional", transactional); !listed {
+				wantText(t, err, "Config.Kinds")
+			} else if err != nil {
+				t.Error(err)
+			}
 		}
 	}
-	spawn(t, sys, "plain", plain)
-	spawn(t, newSystem(t, actor.Config{Kinds: []*actor.Kind{transactional}}), "transactional", transactional)
-	spawn(t, newSystem(t, actor.Config{Store: new(disk)}), "durable", durable)
+}
+
+func wantText(t *testing.T, err error, text string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), text) {
+		t.Errorf("%v; want an error about %s", err, text)
+	}
 }
 
 // A kind's policy of retries goes before the system's, and after the request's own.
