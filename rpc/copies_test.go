@@ -270,3 +270,30 @@ func TestLateMarksTakeNothingBack(t *testing.T) {
 		}
 	})
 }
+
+// Requests under one key are one execution, under whatever numbers they come.
+func TestKeyIsOneExecution(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus)
+		b.handle(func(_ *Inbound, body string) string { time.Sleep(time.Second); return body })
+		keyed := func(body string) *Future[string] {
+			req := request("b", body, patience)
+			req.Key = "k"
+			f, _ := a.send(req)
+			return f
+		}
+		for _, f := range []*Future[string]{keyed("x"), keyed("x")} {
+			if got, err := f.Await(t.Context()); got != "x" || err != nil {
+				t.Errorf("while it runs: %q, %v", got, err)
+			}
+		}
+		if got, err := keyed("x").Await(t.Context()); got != "x" || err != nil {
+			t.Errorf("when it is done: %q, %v", got, err)
+		}
+		_, err := keyed("y").Await(t.Context())
+		wantErr(t, "another request under the key", err, IDReused, NotRun)
+		if b.ran("x") != 1 || b.ran("y") != 0 {
+			t.Errorf("x ran %d times, y %d", b.ran("x"), b.ran("y"))
+		}
+	})
+}

@@ -1,0 +1,28 @@
+// Package mutants breaks Tandem's promises in its own code, one at a time, and requires
+// that the tests notice. Its tests are all there is to it.
+//
+//	go test ./test/mutants -v                      all of them, with a table of what caught which
+//	go test ./test/mutants -v -run Mutants/acks    those whose names match
+//
+// Each file in testdata is one mutation:
+//
+//	What is broken, in a sentence or two.
+//
+//	caught by: ./rpc TestA|TestB
+//
+//	--- rpc
+//	@@
+//	 a line that stays
+//	-a line that goes
+//	+a line that comes
+//
+// There may be several "caught by" lines: a package, and a pattern for all of a test's
+// name. The tests of each must fail on their own. A hunk is found by its lines that stay
+// and go, not by their numbers: they must stand, in this order and to the last blank,
+// exactly once in the non-test Go files of the folder that the last "---" line names. So
+// code may move without a mutation following it; where it changes, the mutation fails
+// until it is written anew.
+//
+// A mutation that does not apply, does not compile, or survives fails the run. Nothing
+// is written into the repository: mutated files come in by the go command's -overlay.
+package mutants
