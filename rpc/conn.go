@@ -60,12 +60,9 @@ func (c *conn) Receive(e *transport.Envelope) {
 	case transport.VerbBye:
 		c.peer.farewell()
 	case transport.VerbPing:
-		for _, s := range c.sessions {
-			s.touch()
-		}
-		if e.Mark.Below > 0 {
+		if e.Grant != (transport.Grant{}) { // only the session that its client still uses lives on
 			if s := c.sessionOf(e); s != nil {
-				s.ackInline(e.Mark)
+				s.heartbeat(e.Mark)
 			}
 		}
 		c.send(&transport.Envelope{Verb: transport.VerbPong, Seq: e.Seq})
@@ -81,6 +78,9 @@ func (c *conn) Receive(e *transport.Envelope) {
 // open answers a peer that opens or joins a session.
 func (c *conn) open(e *transport.Envelope) {
 	answer := &transport.Envelope{Verb: transport.VerbOpened, Seq: e.Seq, Grant: e.Grant, Mark: transport.Mark{Below: uint64(c.node.cfg.Window)}}
+	if e.Seq < c.openedAs {
+		return // the bus delivers it late: its client has opened again since
+	}
 	if c.node.recovers() {
 		answer.Flags, answer.Message = transport.FlagDurable, c.node.kinds()
 	}
@@ -119,7 +119,10 @@ func (c *conn) serve(e *transport.Envelope) {
 		case transport.VerbRequest:
 			c.refuse(e.Seq, lost)
 		case transport.VerbProbe: // says nothing about the copy that it asks for
-			c.refuse(0, lost)
+			answer := new(transport.Envelope)
+			(&outcome{err: lost}).fill(answer, 0)
+			answer.Grant = e.Grant
+			c.send(answer)
 		case transport.VerbTell:
 			c.node.stats.tellsDropped.Add(1)
 		}

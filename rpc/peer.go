@@ -313,7 +313,7 @@ func (p *peer) reply(k *conn, e *transport.Envelope) {
 		return
 	}
 	c := p.win.get(e.Seq)
-	if Code(e.Code) == SessionLost && (c != nil || e.Seq == 0) {
+	if Code(e.Code) == SessionLost && (c != nil || e.Seq == 0 && (e.Grant == p.grant || k.direct())) {
 		if c != nil && c.on == k && !c.handed && k.direct() { // its only copy was refused; a bus may have made two
 			c.on = nil
 			p.unsent++

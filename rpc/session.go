@@ -163,10 +163,13 @@ func (s *session) ack(e *transport.Envelope) {
 	s.node.poke()
 }
 
-// ackInline takes in the mark of a heartbeat.
-func (s *session) ackInline(m transport.Mark) {
+// heartbeat renews the lease, and takes in the mark that came with it.
+func (s *session) heartbeat(m transport.Mark) {
 	s.mu.Lock()
-	s.ackLocked(m)
+	s.active = true
+	if m.Below > 0 {
+		s.ackLocked(m)
+	}
 	s.mu.Unlock()
 	s.node.poke()
 }

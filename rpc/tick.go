@@ -94,12 +94,12 @@ func (p *peer) sendAck() {
 	_, _ = p.current.link.Send(e) // lost with the link: the next mark covers it
 }
 
-// mark has a heartbeat on the current link carry what this client needs no more: an ack
-// frame may have been lost.
+// mark has a heartbeat name the session, which renews its lease, and carry what this
+// client needs no more: an ack frame may have been lost.
 func (p *peer) mark(k *conn, e *transport.Envelope) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if k == p.current && k.grant == p.grant {
+	if k.ready && k.grant == p.grant {
 		e.Grant, e.Mark = p.grant, p.win.inline(nil)
 	}
 }
