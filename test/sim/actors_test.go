@@ -75,7 +75,7 @@ func (w *worker) op(ctx *actor.Context, m Op) (Done, error) {
 		work(ctx, m.Work, m.Heed)
 	}
 	if m.Next != "" {
-		w.nested(ctx, m)
+		w.nested(ctx, m, m.NextID|uint64(run.again)<<44)
 	}
 	switch m.End {
 	case 1:
@@ -102,19 +102,19 @@ func (w *worker) recorded(ctx *actor.Context, id uint64) {
 }
 
 // nested makes a call from within a handler. What comes of it is its own operation's.
-func (w *worker) nested(ctx *actor.Context, m Op) {
+func (w *worker) nested(ctx *actor.Context, m Op, id uint64) {
 	var within context.Context = ctx
 	if m.Within > 0 {
 		var cancel context.CancelFunc
 		within, cancel = context.WithTimeout(ctx, m.Within)
 		defer cancel()
 	}
-	o := &op{id: m.NextID, kind: call, from: ctx.System().Name(), to: m.Next, due: w.truth.now() + 30*time.Second}
+	o := &op{id: id, kind: call, from: ctx.System().Name(), to: m.Next, due: w.truth.now() + 30*time.Second}
 	if at, ok := within.Deadline(); ok {
 		o.due = at.Sub(w.truth.start)
 	}
 	w.truth.begin(o)
-	done, err := actor.Call(within, ctx.System().Ref(m.Next), Op{ID: m.NextID})
+	done, err := actor.Call(within, ctx.System().Ref(m.Next), Op{ID: id})
 	w.truth.end(o, done, err)
 }
 
@@ -177,19 +177,25 @@ var cast = []struct {
 // crew is the service whose instances are the quick ones.
 const crew = "crew"
 
+// durableKind is the name of durable actors' kinds. Such a name must be among a system's
+// from the start.
+const durableKind = "sim.durable"
+
+// kind makes the kind of an actor.
+func (w *world) kind(name, self string, d *drive) *actor.Kind {
+	return actor.Define(name, func() *worker { return &worker{w.truth, self, w.cheat.handler, d} },
+		actor.Answer((*worker).op), actor.Handle((*worker).note), actor.Answer((*worker).ping))
+}
+
 // spawnCast starts the actors of a node.
 func (w *world) spawnCast(sys *actor.System, d *drive) error {
 	for _, c := range cast {
 		self := fmt.Sprintf("%s@%s/%s", c.name, sys.Name(), sys.Epoch())
-		durable := w.plan.durable(c.name, sys.Name())
-		k := actor.Define("sim.worker", func() *worker {
-			if durable {
-				return &worker{w.truth, self, w.cheat.handler, d}
+		k := w.kind("sim.worker", self, nil)
+		if w.plan.durable(c.name, sys.Name()) {
+			if k = w.kind(durableKind, self, d); !w.cheat.unrecorded {
+				k = k.With(actor.Durable())
 			}
-			return &worker{w.truth, self, w.cheat.handler, nil}
-		}, actor.Answer((*worker).op), actor.Handle((*worker).note), actor.Answer((*worker).ping))
-		if durable && !w.cheat.unrecorded {
-			k = k.With(actor.Durable())
 		}
 		opts := []actor.SpawnOption{actor.Mailbox(c.box)}
 		if c.name == "quick" {

@@ -1,10 +1,13 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
+	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
@@ -14,6 +17,7 @@ var faultNames = []string{
 	"kill links",                    // of a direct road
 	"cut", "cut one way", "isolate", // partitions
 	"hold", "hold one way", "suspend", // late flushes
+	"stop", // as SIGSTOP and SIGCONT do
 	"reset", "disturb",
 	"stall", "flap", // a node does not read; the registry forgets one for a while
 	"store fails", "store lies", "store slow", // writes: are errors, are errors and take place, take long
@@ -68,6 +72,8 @@ func (w *world) fault(r *rand.Rand, name string) {
 			l.stall(min(long, time.Until(w.truth.start.Add(w.plan.Length))))
 		}
 		w.after(long, func() { w.net.Heal("", a.name, "") })
+	case "stop":
+		w.stop(a, 4*cmp.Or(w.plan.Heartbeat, rpc.DefaultHeartbeat)+pick(r, 0, w.plan.Lease)+span(r, 0, 5*time.Second))
 	case "reset":
 		w.net.Reset(road, a.name, b.name)
 	case "disturb":
@@ -117,6 +123,34 @@ func (w *world) after(d time.Duration, fn func()) {
 	w.spells.Go(func() {
 		time.Sleep(min(d, time.Until(w.truth.start.Add(w.plan.Length))))
 		fn()
+	})
+}
+
+// stop has a node stand still for longer than its peers can be silent. When it goes on,
+// what its clients have sent lies unread at its door; until that is read no session may
+// end.
+func (w *world) stop(n *node, long time.Duration) {
+	beat := cmp.Or(w.plan.Heartbeat, rpc.DefaultHeartbeat)
+	long = min(long, time.Until(w.truth.start.Add(w.plan.Length)))
+	l := n.live()
+	if l == nil || long < 4*beat {
+		return
+	}
+	w.net.Hold("", n.name, "")
+	w.net.Hold("", "", n.name)
+	for _, g := range l.gates {
+		g.stop(long)
+	}
+	w.spells.Go(func() {
+		time.Sleep(long - 1)
+		before := l.sys.Stats().RPC.SessionsExpired
+		time.Sleep(1)
+		w.net.Heal("", n.name, "")
+		time.Sleep(2 * beat)
+		stood := slices.ContainsFunc(l.gates, func(g *gate) bool { return g.stoodFor() >= rpc.DeadAfter*beat })
+		if after := l.sys.Stats().RPC.SessionsExpired; stood && after != before {
+			w.truth.bad("%s ended %d sessions right after it had stood still for %v", n.name, after-before, long)
+		}
 	})
 }
 

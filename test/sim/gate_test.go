@@ -19,6 +19,8 @@ type gate struct {
 	mu    sync.Mutex // guards what follows
 	shut  bool
 	until time.Time // nothing is read before
+	beats time.Time // no heartbeat goes out before
+	stood time.Duration
 	links []transport.Link
 }
 
@@ -49,6 +51,36 @@ func (g *gate) stall(d time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.until = time.Now().Add(d)
+}
+
+// stop has the links' readers wait, and the goroutine that sends heartbeats and ends
+// sessions: as far as those can see, the process stands still. That goroutine is the
+// first to go on, before what has come meanwhile is read.
+func (g *gate) stop(d time.Duration) {
+	g.stall(d + time.Millisecond)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.beats, g.stood = time.Now().Add(d), 0
+}
+
+// standStill returns when the process goes on.
+func (g *gate) standStill() {
+	g.mu.Lock()
+	d := time.Until(g.beats)
+	g.mu.Unlock()
+	if d > 0 {
+		time.Sleep(d)
+		g.mu.Lock()
+		g.stood = d
+		g.mu.Unlock()
+	}
+}
+
+// stoodFor is how long heartbeats waited for the end of the last stop; 0 if none did.
+func (g *gate) stoodFor() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.stood
 }
 
 func (g *gate) stalled() time.Duration {
@@ -82,6 +114,9 @@ type gatedLink struct {
 }
 
 func (l *gatedLink) Send(e *transport.Envelope) (uint64, error) {
+	if e.Verb == transport.VerbPing && e.Seq>>63 == 0 { // a heartbeat; others are sent under locks
+		l.g.standStill()
+	}
 	if l.g.isShut() {
 		return 0, nil
 	}

@@ -64,6 +64,9 @@ func run(t *testing.T, seed uint64, c cheat, silent bool) (res result) {
 		}
 		w.inject()
 		w.calm()
+		if !w.allUp() {
+			panic(strings.Join(w.truth.wrong, "\n"))
+		}
 		if w.plan.Window > 0 { // slow requests may fill it
 			w.callers.Wait()
 		}
@@ -77,6 +80,11 @@ func run(t *testing.T, seed uint64, c cheat, silent bool) (res result) {
 		res.wrong, res.script, res.print = w.truth.wrong, w.truth.script, w.truth.print()
 	})
 	return res
+}
+
+// allUp reports whether every node has started.
+func (w *world) allUp() bool {
+	return !slices.ContainsFunc(w.nodes, func(n *node) bool { return n.live() == nil })
 }
 
 // alive checks that every node answers every other soon after the last fault.

@@ -53,6 +53,7 @@ type turn struct {
 	key     string // and the receiver
 	durable bool
 	twice   bool
+	again   int // runs of the operation before
 
 	begun, ended time.Duration
 	over         bool
@@ -129,7 +130,7 @@ func (w *truth) handled(r *turn, p place) *turn {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.runs = append(w.runs, r)
-	r.no, r.begun = len(w.runs), w.now()
+	r.no, r.begun, r.again = len(w.runs), w.now(), w.ran[r.id]
 	w.ran[r.id]++
 	w.noteLocked("  runs %x (%s #%d) on %s", r.id, p.stream, p.n, r.on)
 	switch {
