@@ -110,8 +110,7 @@ func (c *caller) step() (await func()) {
 	}
 	c.journal.put(record{sort: asked, who: to, life: c.role.Life, op: m.ID, aux: uint64(time.Now().Add(within).UnixNano())})
 	if to != anyone && c.r.IntN(8) == 0 {
-		// A transactional actor has no completion record of a one-way message.
-		c.tell(ctx, m.ID, to, name, c.r.IntN(2) == 0 && c.role.Records != inTransaction)
+		c.tell(ctx, m.ID, to, name, c.r.IntN(2) == 0)
 		cancel()
 		return func() {}
 	}

@@ -112,7 +112,7 @@ func (r role) nats(end <-chan struct{}) error {
 		return err
 	}
 	defer s.Shutdown()
-	for s.Server().NumRemotes() < len(r.Routes)-1 {
+	for s.Server().NumRemotes() < len(r.Routes)-1 || r.Records == inStore && !s.Server().JetStreamIsCurrent() {
 		time.Sleep(2 * time.Millisecond)
 	}
 	ready(strconv.Itoa(s.Port()))
