@@ -42,7 +42,7 @@ type operation struct {
 // tally is what a run comes to.
 type tally struct {
 	requests                int // of all sorts
-	replies, fromA          int // fromA: of the server under fault
+	replies                 int
 	notRun, hasRun, unknown int
 	panics, lostTrack       int // of hasRun those that ended with Panicked, of unknown the requests with OutcomeUnknown
 	oneWay                  int // sent or accepted
@@ -175,7 +175,6 @@ func (j *judge) told(r record, at time.Time) {
 		o.told, o.crossed = reply, r.aux != r.op
 		j.tally.replies++
 		if r.who == serverA {
-			j.tally.fromA++
 			if o.mark == j.mark {
 				j.fresh++
 			}
