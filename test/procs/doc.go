@@ -11,8 +11,13 @@
 // caller likewise writes down what it is about to ask, and what it was told. The referee
 // reads along and judges in the end, over all nodes, starts and sessions: no operation
 // ran twice, none was lost without an error, what was said not to have run never did,
-// what was said to have run did, and every reply is to the question that was asked. An
-// injection counts only if the server under fault answers again after it.
+// what was said to have run did, every reply is to the question that was asked, and
+// one-way messages kept their order. An injection counts only if the server under fault
+// answers again within 15 s, and soon enough on average.
+//
+// In some runs the servers keep records beyond their death: in a store of Tandem's, or in
+// the transaction of the effect, which is then the truth. In some a server is not killed
+// but stopped and replaced, and wakes up beside its successor.
 //
 //	go test ./test/procs                                    100 injections a fault; 20 under -race
 //	go test ./test/procs -run Faults -procs.injections 1000 -timeout 0 -v
