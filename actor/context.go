@@ -91,6 +91,22 @@ func (c *Context) principal() string {
 	return c.System().node.OwnPrincipal()
 }
 
+// Progress says how far a job that was submitted is, for its Token.Poll; what done and
+// total count is the application's affair. For other messages it does nothing.
+func (c *Context) Progress(done, total int64) {
+	if j, ok := c.req.(*job); ok {
+		j.progress(done, total)
+	}
+}
+
+// refuse ends the request being handled as one that did not run.
+func (c *Context) refuse(err *rpc.Error) {
+	if c.req != nil && !c.done {
+		c.req.Refuse(err)
+		c.done = true
+	}
+}
+
 // Message is the message itself, for a Receiver; nil in a handler, which has it.
 func (c *Context) Message() any { return c.msg }
 

@@ -69,6 +69,7 @@ type deferral struct {
 	over     bool        // it has its answer
 	begun    bool        // the system waits for it
 	returned bool        // the handler has
+	ended    func()      // called when it is over
 	unhook   func() bool // takes back what watches the context
 }
 
@@ -109,7 +110,7 @@ func (d *deferral) end(with func(request) error) error {
 		return rpc.Errorf(rpc.Invalid, rpc.HasRun, "the request has its answer, or nobody waits for one")
 	}
 	d.over = true
-	unhook, returned := d.unhook, d.returned
+	unhook, returned, ended := d.unhook, d.returned, d.ended
 	d.mu.Unlock()
 	err := with(d.ctx.req)
 	if err != nil {
@@ -121,8 +122,22 @@ func (d *deferral) end(with func(request) error) error {
 	if returned {
 		d.ctx.cancelInner()
 	}
+	if ended != nil {
+		ended()
+	}
 	d.ctx.System().idle()
 	return err
+}
+
+// onOver arranges that fn is called when the request has its outcome, at once if it has.
+func (d *deferral) onOver(fn func()) {
+	d.mu.Lock()
+	over := d.over
+	d.ended = fn
+	d.mu.Unlock()
+	if over {
+		fn()
+	}
 }
 
 // handled notes that the handler has returned, and reports whether the context is over.

@@ -225,6 +225,9 @@ func (t *refTable) enter(s *System, name string, c *cell) *target {
 	c.self = v
 	v.cell.Store(c)
 	t.actors[name] = v
+	if strings.HasPrefix(name, hidden) {
+		t.hidden++
+	}
 	return v
 }
 
@@ -238,6 +241,9 @@ func (t *refTable) leave(c *cell) bool {
 	}
 	c.self.cell.Store(nil)
 	delete(t.actors, c.self.addr.name)
+	if strings.HasPrefix(c.self.addr.name, hidden) {
+		t.hidden--
+	}
 	if !c.self.sys.draining.Load() { // in a system that ends nobody looks for it any more
 		t.hold(c.self)
 	}

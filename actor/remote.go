@@ -116,11 +116,16 @@ func (s *System) reply(in *rpc.Inbound, v any, typ reflect.Type) error {
 }
 
 func (s *System) encodeReply(in *rpc.Inbound, v any, typ reflect.Type) (typeID uint64, body []byte, err error) {
+	return s.encodeAs(in.Codec, v, typ)
+}
+
+// encodeAs encodes a reply with the codec of that id.
+func (s *System) encodeAs(codec uint8, v any, typ reflect.Type) (typeID uint64, body []byte, err error) {
 	if typ == nil {
 		return 0, nil, rpc.Errorf(rpc.Invalid, rpc.HasRun, "a reply of nil has no type")
 	}
 	mt := s.types.of(typ)
-	c, err := s.codecs.ByID(in.Codec)
+	c, err := s.codecs.ByID(codec)
 	if err == nil {
 		err = mt.err
 	}

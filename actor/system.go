@@ -48,6 +48,8 @@ type Config struct {
 	Timeout    time.Duration                       // of a call whose context has no deadline; default 30 s
 	SendWait   time.Duration                       // of a handler for room in a mailbox; default 5 s
 	Linger     time.Duration                       // of Shutdown for acks; default 5 s
+	Tokens     int                                 // of jobs, for each principal; default 1,024
+	TokenLife  time.Duration                       // of a job's result; default 10 min
 	Retry      rpc.Retry                           // when a request to another node that did not run is made anew
 	Principals func(road, principal string) string // one name for one peer on all roads; default: the principal itself
 	Tune       func(*rpc.Config)                   // the limits of the remote side, before it starts; nil: defaults
@@ -105,12 +107,17 @@ func (c *Config) validate() error {
 		name string
 		v    *time.Duration
 		def  time.Duration
-	}{{"Timeout", &c.Timeout, DefaultTimeout}, {"SendWait", &c.SendWait, DefaultSendWait}, {"Linger", &c.Linger, DefaultLinger}} {
+	}{{"Timeout", &c.Timeout, DefaultTimeout}, {"SendWait", &c.SendWait, DefaultSendWait}, {"Linger", &c.Linger, DefaultLinger}, {"TokenLife", &c.TokenLife, DefaultTokenLife}} {
 		if *d.v < 0 {
 			bad("Config.%s is negative: %v", d.name, *d.v)
 		} else if *d.v == 0 {
 			*d.v = d.def
 		}
+	}
+	if c.Tokens < 0 {
+		bad("Config.Tokens is negative: %d", c.Tokens)
+	} else if c.Tokens == 0 {
+		c.Tokens = DefaultTokens
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -141,6 +148,7 @@ type System struct {
 	stats   counters
 	events  feed[Event]
 	letters feed[DeadLetter]
+	jobs    jobTable
 
 	kindTypes sync.Map // *Kind → map[uint64]*handler, the types it takes by id
 
@@ -157,6 +165,7 @@ type System struct {
 type refTable struct {
 	mu     sync.RWMutex // guards what follows
 	actors map[string]*target
+	hidden int // of them, the system's own
 	weak   map[address]weak.Pointer[target]
 }
 
@@ -172,6 +181,7 @@ func NewSystem(cfg Config) (*System, error) {
 		quiet: make(chan struct{}, 1), down: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.members = newMembers(s)
+	s.jobs.init(s)
 	var err error
 	if s.codecs, err = codecSet(cfg); err != nil {
 		return nil, err
@@ -185,6 +195,9 @@ func NewSystem(cfg Config) (*System, error) {
 		}
 	}
 	s.node = s.newNode()
+	if _, err := s.spawnHidden(jobDeskName, jobDeskKind); err != nil {
+		return nil, err
+	}
 	if len(cfg.Transports) == 0 && cfg.Store == nil {
 		return s, nil
 	}
@@ -374,6 +387,7 @@ func (s *System) Shutdown(ctx context.Context) error {
 	cancel()
 	errs = append(errs, s.node.Close())
 	s.members.close()
+	s.jobs.close()
 	s.workers.close()
 	s.events.close()
 	s.letters.close()

@@ -195,7 +195,7 @@ func (in *Inbound) decide(o *outcome) {
 		in.settle(o)
 	default:
 		keep := o
-		if len(o.body) > n.cfg.Keep {
+		if len(o.body) > min(n.cfg.Keep, dedup.MaxBatch/2) { // which must fit into one write
 			keep = replyDropped()
 		}
 		// If it cannot be written, a later start will say OutcomeUnknown; this one knows.

@@ -1,0 +1,193 @@
+package actor
+
+import (
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// job is a request whose outcome is kept until somebody asks for it. It takes the place
+// of a caller in its actor's mailbox.
+type job struct {
+	sys       *System
+	id        string
+	principal string
+	codec     uint8
+	remote    bool // submitted from another node: its result is encoded at once
+	kept      int  // bytes of the result; guarded by the table's lock
+
+	mu       sync.Mutex // guards what follows
+	report   jobReport
+	canceled bool
+	onCancel func()
+	waiting  []awaiter
+}
+
+// awaiter is somebody who waits for a job.
+type awaiter struct {
+	later  *Deferred[jobReport]
+	remote bool
+	turn   *time.Timer // until when
+}
+
+// Start, Refuse, Fail, Deadline and OnCancel are those of a request.
+func (j *job) Start() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.report.State != rpc.JobAccepted {
+		return false
+	}
+	j.report.State = rpc.JobRunning
+	return true
+}
+
+func (j *job) Refuse(err *rpc.Error) { j.fail(err) }
+func (j *job) Fail(err *rpc.Error)   { j.fail(err) }
+
+func (j *job) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+func (j *job) OnCancel(fn func()) {
+	j.mu.Lock()
+	canceled := j.canceled
+	j.onCancel = fn
+	j.mu.Unlock()
+	if canceled && fn != nil {
+		fn()
+	}
+}
+
+// answer ends the job with its result.
+func (j *job) answer(v any) error {
+	r := jobReport{State: rpc.JobDone, value: v}
+	if !j.remote {
+		j.end(r)
+		return nil
+	}
+	r, err := j.encoded(r)
+	if err != nil {
+		return err
+	}
+	if !j.sys.jobs.keep(j, len(r.Body)) {
+		j.fail(rpc.Errorf(rpc.ReplyDropped, rpc.HasRun, "the results kept for %s leave no room for one of %d bytes", j.principal, len(r.Body)))
+		return nil
+	}
+	j.end(r)
+	return nil
+}
+
+// encoded is a report with its result as it travels.
+func (j *job) encoded(r jobReport) (jobReport, error) {
+	if r.value == nil {
+		return r, nil
+	}
+	typeID, body, err := j.sys.encodeAs(j.codec, r.value, reflect.TypeOf(r.value))
+	r.TypeID, r.Codec, r.Body, r.value = typeID, j.codec, body, nil
+	return r, err
+}
+
+// ready is a report for somebody who waits for the result.
+func (j *job) ready(r jobReport, remote bool) jobReport {
+	if !remote || r.value == nil {
+		return r
+	}
+	r, err := j.encoded(r)
+	if err != nil {
+		return jobReport{State: rpc.JobFailed, Code: rpc.Undecodable, Verdict: rpc.HasRun, Message: err.Error()}
+	}
+	return r
+}
+
+func (j *job) fail(err *rpc.Error) {
+	j.mu.Lock()
+	state := rpc.JobFailed
+	if j.canceled {
+		state = rpc.JobCancelled
+	}
+	j.mu.Unlock()
+	j.end(jobReport{State: state, Code: err.Code, Verdict: err.Verdict, Message: err.Message, User: err.User})
+}
+
+// end gives the job its outcome, unless it has one, and tells those who wait.
+func (j *job) end(r jobReport) {
+	j.mu.Lock()
+	if j.report.State.Over() {
+		j.mu.Unlock()
+		return
+	}
+	r.Done, r.Total = j.report.Done, j.report.Total
+	j.report, j.onCancel = r, nil
+	waiting := j.waiting
+	j.waiting = nil
+	j.mu.Unlock()
+	j.sys.jobs.count(j)
+	for _, w := range waiting {
+		w.turn.Stop()
+		_ = w.later.Answer(j.ready(r, w.remote)) // an error: its caller has given up
+	}
+}
+
+// now is where the job is.
+func (j *job) now() jobReport {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.report
+}
+
+// progress notes how far the handler is.
+func (j *job) progress(done, total int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.report.State.Over() {
+		j.report.Done, j.report.Total = done, total
+	}
+}
+
+// wait has later answered when the job is over, or at the end of its turn.
+func (j *job) wait(later *Deferred[jobReport], remote bool) {
+	j.mu.Lock()
+	if r := j.report; r.State.Over() {
+		j.mu.Unlock()
+		_ = later.Answer(j.ready(r, remote))
+		return
+	}
+	turn := time.AfterFunc(awaitTurn, func() { _ = later.Answer(j.endTurn(later)) })
+	j.waiting = append(j.waiting, awaiter{later, remote, turn})
+	j.mu.Unlock()
+	later.d.onOver(func() { // its caller gave up: nothing is kept for it
+		turn.Stop()
+		j.endTurn(later)
+	})
+}
+
+// endTurn takes somebody out of those who wait.
+func (j *job) endTurn(later *Deferred[jobReport]) jobReport {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i, w := range j.waiting {
+		if w.later == later {
+			j.waiting = append(j.waiting[:i], j.waiting[i+1:]...)
+			break
+		}
+	}
+	return j.report.without()
+}
+
+// cancel has the job end early.
+func (j *job) cancel() {
+	j.mu.Lock()
+	waits := j.report.State == rpc.JobAccepted
+	running := j.report.State == rpc.JobRunning
+	if waits || running {
+		j.canceled = true
+	}
+	stop := j.onCancel
+	j.mu.Unlock()
+	switch {
+	case waits:
+		j.fail(rpc.Errorf(rpc.Canceled, rpc.NotRun, "the job was cancelled before its turn"))
+	case running && stop != nil:
+		stop()
+	}
+}

@@ -1,0 +1,330 @@
+package actor
+
+import (
+	"crypto/rand"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// Every node has a desk: a hidden actor that takes jobs on and answers questions about
+// them. A job itself lies in its actor's mailbox like a request.
+
+// Defaults of Config for tokens.
+const (
+	DefaultTokens    = 1024             // of one principal, from the submission until the result expires
+	DefaultTokenLife = 10 * time.Minute // of a result, after the job is over
+	maxResultBytes   = 64 << 20         // of all results that are kept, of one principal a quarter
+)
+
+const (
+	jobDeskName = hidden + "jobs"
+	tokenLen    = 26 // of 128 random bits in base32, see crypto/rand.Text
+)
+
+// The desk's messages.
+type (
+	submitJob struct {
+		Returns[string]
+		Target string
+		TypeID uint64
+		Codec  uint8
+		Body   []byte
+		msg    any // instead of Body, on the same node
+	}
+	pollJob struct {
+		Returns[jobReport]
+		ID string
+	}
+	awaitJob struct {
+		Returns[jobReport]
+		ID string
+	}
+	cancelJob struct {
+		Returns[jobReport]
+		ID string
+	}
+	jobReport struct {
+		State       rpc.JobState
+		Done, Total int64
+		Code        rpc.Code // of a failed or cancelled job, with what follows
+		Verdict     rpc.Verdict
+		Message     string
+		User        string
+		TypeID      uint64 // of a result, with what follows
+		Codec       uint8
+		Body        []byte
+		value       any // instead of Body, on the same node
+	}
+)
+
+func (submitJob) WireName() string { return "tandem.job.submit" }
+func (pollJob) WireName() string   { return "tandem.job.poll" }
+func (awaitJob) WireName() string  { return "tandem.job.await" }
+func (cancelJob) WireName() string { return "tandem.job.cancel" }
+func (jobReport) WireName() string { return "tandem.job.report" }
+
+// status is the report for the application.
+func (r jobReport) status(node string) rpc.JobStatus {
+	st := rpc.JobStatus{State: r.State, Done: r.Done, Total: r.Total}
+	if r.Code != 0 {
+		st.Err = &rpc.Error{Code: r.Code, Verdict: r.Verdict, Message: r.Message, User: r.User, Node: node}
+	}
+	return st
+}
+
+// desk has no state of its own: the system's table of jobs has.
+type desk struct{}
+
+var jobDeskKind = Define("tandem.jobs", func() desk { return desk{} },
+	Answer(desk.submit), Answer(desk.poll), Answer(desk.await), Answer(desk.cancel))
+
+// submit takes a job on.
+func (desk) submit(ctx *Context, m submitJob) (string, error) {
+	s := ctx.System()
+	c := s.refs.live(m.Target)
+	if c == nil {
+		ctx.refuse(rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %s on node %s", m.Target, s.cfg.Name))
+		return "", nil
+	}
+	msg, err := c.openJob(m)
+	if err != nil {
+		ctx.refuse(err)
+		return "", nil
+	}
+	_, remote := ctx.req.(*rpc.Inbound)
+	j := &job{sys: s, id: rand.Text(), principal: ctx.principal(), codec: m.Codec, remote: remote, report: jobReport{State: rpc.JobAccepted}}
+	if err := s.jobs.add(j); err != nil {
+		ctx.refuse(err)
+		return "", nil
+	}
+	p, full := c.box.Park(item{msg: msg, req: j, meta: ctx.meta})
+	if full != nil {
+		s.jobs.remove(j)
+		ctx.refuse(putError(full))
+		return "", nil
+	}
+	c.accepted(p)
+	return j.id, nil
+}
+
+// openJob is a job's message, decoded.
+func (c *cell) openJob(m submitJob) (any, *rpc.Error) {
+	sys := c.self.sys
+	h := c.kind.handlerOf(sys, m.TypeID)
+	if h == nil && m.msg != nil {
+		h = c.kind.handlers[reflect.TypeOf(m.msg)]
+	}
+	switch {
+	case h == nil && (m.msg == nil || !c.kind.receiver):
+		return nil, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for messages of %s", c.kind.name, sys.types.nameOf(m.TypeID))
+	case m.msg != nil:
+		return m.msg, nil
+	}
+	cd, err := sys.codecs.ByID(m.Codec)
+	var msg any
+	if err == nil {
+		msg, err = h.decode(cd, m.Body)
+	}
+	if err != nil {
+		return nil, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "message %v: %w", h.typ, err)
+	}
+	return msg, nil
+}
+
+// find returns the caller's job of that id. A nil job comes with what there is to say.
+func (desk) find(ctx *Context, id string) (*job, jobReport) {
+	j, expired := ctx.System().jobs.get(id)
+	switch {
+	case expired != nil && expired.principal == ctx.principal():
+		return nil, jobReport{State: rpc.JobExpired, Code: rpc.Expired, Verdict: expired.verdict, Message: "the job was over, and its result has expired"}
+	case j != nil && j.principal == ctx.principal():
+		return j, jobReport{}
+	case j != nil || expired != nil:
+		ctx.refuse(rpc.Errorf(rpc.Denied, rpc.NotRun, "the token is another principal's"))
+	}
+	return nil, jobReport{State: rpc.JobUnknown}
+}
+
+func (d desk) poll(ctx *Context, m pollJob) (jobReport, error) {
+	j, none := d.find(ctx, m.ID)
+	if j == nil {
+		return none, nil
+	}
+	return j.now().without(), nil
+}
+
+// without is the report without the result.
+func (r jobReport) without() jobReport {
+	r.value, r.Body, r.TypeID, r.Codec = nil, nil, 0, 0
+	return r
+}
+
+func (d desk) await(ctx *Context, m awaitJob) (jobReport, error) {
+	j, none := d.find(ctx, m.ID)
+	if j == nil {
+		return none, nil
+	}
+	_, remote := ctx.req.(*rpc.Inbound)
+	if r := j.now(); r.State.Over() {
+		return j.ready(r, remote), nil
+	}
+	j.wait(Defer[jobReport](ctx), remote)
+	return jobReport{}, nil
+}
+
+func (d desk) cancel(ctx *Context, m cancelJob) (jobReport, error) {
+	j, none := d.find(ctx, m.ID)
+	if j == nil {
+		return none, nil
+	}
+	j.cancel()
+	return j.now().without(), nil
+}
+
+// jobTable is the jobs of a system.
+type jobTable struct {
+	sys *System
+
+	mu     sync.Mutex // guards what follows
+	all    map[string]*job
+	mine   map[string]int // by principal
+	bytes  map[string]int // of results, by principal
+	total  int            // of bytes
+	over   []ended        // in the order of their ends
+	gone   map[string]expiredJob
+	timer  *time.Timer // of the next expiry
+	closed bool
+}
+
+// ended is a job whose time is counted.
+type ended struct {
+	id   string
+	at   time.Time
+	gone bool // it has expired, and only that is remembered
+}
+
+// expiredJob is what is remembered of a job for as long again as its result was kept.
+type expiredJob struct {
+	principal string
+	verdict   rpc.Verdict
+}
+
+func (t *jobTable) init(s *System) {
+	t.sys, t.all, t.mine, t.bytes, t.gone = s, map[string]*job{}, map[string]int{}, map[string]int{}, map[string]expiredJob{}
+}
+
+// add takes a job in, or says that its principal has as many as it may.
+func (t *jobTable) add(j *job) *rpc.Error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if limit := t.sys.cfg.Tokens; t.mine[j.principal] >= limit {
+		return rpc.Errorf(rpc.Overloaded, rpc.NotRun, "%s has %d tokens here, which is the limit", j.principal, limit)
+	}
+	t.mine[j.principal]++
+	t.all[j.id] = j
+	return nil
+}
+
+func (t *jobTable) remove(j *job) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.removeLocked(j)
+}
+
+func (t *jobTable) removeLocked(j *job) {
+	delete(t.all, j.id)
+	if t.mine[j.principal]--; t.mine[j.principal] <= 0 {
+		delete(t.mine, j.principal)
+	}
+	t.total -= j.kept
+	if t.bytes[j.principal] -= j.kept; t.bytes[j.principal] <= 0 {
+		delete(t.bytes, j.principal)
+	}
+}
+
+func (t *jobTable) get(id string) (*job, *expiredJob) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e, ok := t.gone[id]; ok {
+		return nil, &e
+	}
+	return t.all[id], nil
+}
+
+// keep sets n bytes aside for j's result, or reports that there is no room.
+func (t *jobTable) keep(j *job, n int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.total+n > maxResultBytes || t.bytes[j.principal]+n > maxResultBytes/4 {
+		return false
+	}
+	t.total += n
+	t.bytes[j.principal] += n
+	j.kept = n
+	return true
+}
+
+// count has j's time run from now on.
+func (t *jobTable) count(j *job) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = append(t.over, ended{id: j.id, at: time.Now()})
+	t.arm()
+}
+
+// arm sets the timer for what expires next. t.mu is held.
+func (t *jobTable) arm() {
+	if t.closed || len(t.over) == 0 {
+		return
+	}
+	wait := time.Until(t.over[0].at.Add(t.sys.cfg.TokenLife))
+	if t.timer == nil {
+		t.timer = time.AfterFunc(wait, t.expire)
+	} else if len(t.over) == 1 {
+		t.timer.Reset(wait)
+	}
+}
+
+// expire lets results go whose time is over, and forgets those that went long ago.
+func (t *jobTable) expire() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	for len(t.over) > 0 && now.Sub(t.over[0].at) >= t.sys.cfg.TokenLife {
+		f := t.over[0]
+		t.over = t.over[1:]
+		j := t.all[f.id]
+		switch {
+		case f.gone:
+			delete(t.gone, f.id)
+		case j != nil:
+			t.removeLocked(j)
+			t.gone[f.id] = expiredJob{j.principal, j.now().verdict()}
+			t.over = append(t.over, ended{id: f.id, at: now, gone: true})
+		}
+	}
+	if len(t.over) > 0 && !t.closed {
+		t.timer.Reset(max(time.Until(t.over[0].at.Add(t.sys.cfg.TokenLife)), 0))
+	}
+}
+
+// close stops the timer.
+func (t *jobTable) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+}
+
+// verdict is whether a job that is over ran.
+func (r jobReport) verdict() rpc.Verdict {
+	if r.State == rpc.JobDone {
+		return rpc.HasRun
+	}
+	return r.Verdict
+}

@@ -1,0 +1,225 @@
+package actor
+
+import (
+	"context"
+	"encoding"
+	"errors"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport"
+)
+
+// Submit sends a message whose reply is fetched later, and returns once the actor's node
+// has accepted it: the token names the job for good, until its result expires
+// (Config.TokenLife after it is over). The handler is an ordinary one, made by Answer;
+// it can say how far it is with Context.Progress.
+//
+// ctx, and the options, are those of the submission, not of the job: that has no
+// deadline, and is ended by Token.Cancel. A submission that is retried gets the same
+// token.
+func Submit[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) (rpc.Token[R], error) {
+	var none rpc.Token[R]
+	from := handling(ctx)
+	dest, err := targetOf(to, from)
+	if err != nil {
+		return none, err
+	}
+	s := dest.sys
+	t, err := s.instance(dest)
+	if err != nil {
+		return none, err
+	}
+	job, err := s.jobOf(t, m, reflect.TypeFor[M](), opts)
+	if err != nil {
+		return none, err
+	}
+	if err := s.types.of(reflect.TypeFor[R]()).err; err != nil {
+		return none, err
+	}
+	desk, err := s.jobDesk(t.addr.node)
+	if err != nil {
+		return none, err
+	}
+	id, err := Call(ctx, desk, job, opts...)
+	if err != nil {
+		return none, err
+	}
+	return rpc.NewToken[R](t.addr.node+tokenSep+id, redeemer{s}), nil
+}
+
+// Redeem returns the token of that text, which may come from another process or node, for
+// a result of type R. An error says that it is no token's text; whether there is such a
+// job is found out by its methods.
+func Redeem[R any](sys *System, text string) (rpc.Token[R], error) {
+	if _, _, err := splitToken(text); err != nil {
+		return rpc.Token[R]{}, err
+	}
+	return rpc.NewToken[R](text, redeemer{sys}), nil
+}
+
+var _ encoding.TextMarshaler = rpc.Token[int]{}
+
+// tokenSep stands between the node and the id in a token's text.
+const tokenSep = ":"
+
+func splitToken(text string) (node, id string, err error) {
+	node, id, ok := strings.Cut(text, tokenSep)
+	if !ok || len(id) != tokenLen || transport.ValidName("node", node) != nil {
+		return "", "", rpc.Errorf(rpc.Invalid, rpc.NotRun, "this is no token")
+	}
+	return node, id, nil
+}
+
+// jobOf is the message that submits m to t.
+func (s *System) jobOf(t *target, m any, typ reflect.Type, opts []rpc.Option) (submitJob, error) {
+	job := submitJob{Target: t.addr.name}
+	if t.addr.node == s.cfg.Name && !keyed(opts) {
+		job.msg = m
+	}
+	mt := s.types.of(typ)
+	if job.TypeID = mt.id; job.msg != nil {
+		return job, nil // which need not travel
+	}
+	if mt.err != nil {
+		return job, mt.err
+	}
+	c := rpc.Apply(opts).Codec
+	if c == nil {
+		c = s.cfg.Codec
+	}
+	body, err := c.Append(nil, m)
+	if err != nil {
+		return job, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "encoding message %s: %w", mt.name, err)
+	}
+	job.Codec, job.Body = c.ID(), body
+	return job, nil
+}
+
+// jobDesk is the actor that takes jobs on a node.
+func (s *System) jobDesk(node string) (Ref, error) {
+	if node == s.cfg.Name {
+		return s.spawnHidden(jobDeskName, jobDeskKind)
+	}
+	return s.Ref(jobDeskName + "@" + node), nil
+}
+
+// redeemer is the system as an rpc.Redeemer.
+type redeemer struct{ s *System }
+
+// PollJob implements rpc.Redeemer.
+func (r redeemer) PollJob(ctx context.Context, token string) (rpc.JobStatus, error) {
+	node, id, err := splitToken(token)
+	if err != nil {
+		return rpc.JobStatus{}, err
+	}
+	desk, err := r.s.jobDesk(node)
+	if err != nil {
+		return rpc.JobStatus{}, err
+	}
+	report, err := Call(ctx, desk, pollJob{ID: id}, rpc.Idempotent())
+	return report.status(node), err
+}
+
+// CancelJob implements rpc.Redeemer.
+func (r redeemer) CancelJob(ctx context.Context, token string) (rpc.JobStatus, error) {
+	node, id, err := splitToken(token)
+	if err != nil {
+		return rpc.JobStatus{}, err
+	}
+	desk, err := r.s.jobDesk(node)
+	if err != nil {
+		return rpc.JobStatus{}, err
+	}
+	report, err := Call(ctx, desk, cancelJob{ID: id}, rpc.Idempotent())
+	return report.status(node), err
+}
+
+// How an Await asks: a question is answered when the job is over, or after awaitTurn with
+// what it is then, so that neither side holds one for ever.
+const (
+	awaitTurn  = 20 * time.Second
+	awaitSlack = 10 * time.Second // of a question beyond awaitTurn
+	awaitPause = 250 * time.Millisecond
+)
+
+// AwaitJob implements rpc.Redeemer.
+func (r redeemer) AwaitJob(ctx context.Context, token string, result any) error {
+	node, id, err := splitToken(token)
+	if err != nil {
+		return err
+	}
+	for {
+		report, err := r.ask(ctx, node, id)
+		switch {
+		case err == nil && report.State.Over():
+			return r.s.result(report, node, result)
+		case err == nil && report.State == rpc.JobUnknown:
+			return rpc.Errorf(rpc.OutcomeUnknown, rpc.Unknown, "node %s knows nothing of such a job: it was started anew, or never gave this token out", node)
+		case err == nil: // it is not over yet
+		case ctx.Err() != nil:
+			return rpc.FromContext(ctx, rpc.Unknown)
+		case passes(err):
+			select {
+			case <-time.After(awaitPause):
+			case <-ctx.Done():
+				return rpc.FromContext(ctx, rpc.Unknown)
+			case <-r.s.ctx.Done():
+				return errShutdown
+			}
+		default:
+			return unsure(err)
+		}
+	}
+}
+
+// ask asks once, and waits as long as a question lasts.
+func (r redeemer) ask(ctx context.Context, node, id string) (jobReport, error) {
+	desk, err := r.s.jobDesk(node)
+	if err != nil {
+		return jobReport{}, err
+	}
+	turn, cancel := context.WithTimeout(ctx, awaitTurn+awaitSlack)
+	defer cancel()
+	return Call(turn, desk, awaitJob{ID: id}, rpc.Idempotent())
+}
+
+// passes reports whether asking again may help.
+func passes(err error) bool {
+	switch rpc.CodeOf(err) {
+	case rpc.Unavailable, rpc.Overloaded, rpc.SessionLost, rpc.OutcomeUnknown, rpc.Expired, rpc.Stale:
+		return true
+	}
+	return false
+}
+
+// unsure is err without its verdict: that a question about a job did not run says nothing
+// about the job.
+func unsure(err error) error {
+	var e *rpc.Error
+	if !errors.As(err, &e) || e.Verdict == rpc.Unknown {
+		return err
+	}
+	worse := *e
+	worse.Verdict = rpc.Unknown
+	return &worse
+}
+
+// result decodes what a job that is over has left.
+func (s *System) result(report jobReport, node string, into any) error {
+	if report.State != rpc.JobDone {
+		return report.status(node).Err
+	}
+	if report.value != nil {
+		v, want := reflect.ValueOf(report.value), reflect.ValueOf(into).Elem()
+		if v.Type() != want.Type() {
+			return rpc.Errorf(rpc.WrongReply, rpc.HasRun, "the job's result is a %v, not a %v", v.Type(), want.Type())
+		}
+		want.Set(v)
+		return nil
+	}
+	want := s.types.of(reflect.TypeOf(into).Elem())
+	return s.decodeReply(&rpc.Reply{TypeID: report.TypeID, Codec: report.Codec, Node: node, Body: report.Body}, want, into)
+}
