@@ -141,7 +141,12 @@ func TestJobFails(t *testing.T) {
 		if rpc.Ran(err) != rpc.NotRun {
 			t.Errorf("submitted to a stopped actor: %v", err)
 		}
-		_ = unstarted
+		if _, err := unstarted.Cancel(t.Context()); err != nil { // it may have started before the stop
+			t.Error(err)
+		}
+		if _, err := unstarted.Await(t.Context()); err == nil || rpc.CodeOf(err) == rpc.OutcomeUnknown {
+			t.Errorf("a job of a stopped actor: %v", err)
+		}
 	})
 }
 
