@@ -424,6 +424,11 @@ func TestSilentApplication(t *testing.T) {
 		if took := time.Since(began); took < settleTimeout-10*time.Millisecond || took > settleTimeout+10*time.Millisecond {
 			t.Errorf("after %v", took)
 		}
+		for id, n := range files.voided {
+			if n != 1 {
+				t.Errorf("%s was asked for %d times at once", id, n)
+			}
+		}
 	})
 	bubble(t, func(t *testing.T, r *rig) { // and Close does not wait for it either
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, testKind)
