@@ -32,8 +32,10 @@ func (k *Kind) With(opts ...KindOption) *Kind {
 // started; if it had, and was not done, OutcomeUnknown. Each request waits for the
 // store twice; all that wait share one write.
 //
-// One-way messages and requests from the same node are not recorded: their senders
-// die with the actor. The kind must be in Config.Kinds.
+// Jobs are recorded when they are submitted: their tokens and results outlive the node,
+// and what had not begun when it was lost runs once an actor of that name is spawned
+// again. One-way messages and requests from the same node are not recorded: their
+// senders die with the actor. The kind must be in Config.Kinds.
 func Durable() KindOption { return func(k *Kind) { k.durable = true } }
 
 // Transactional says that handlers of this kind put a completion record into the
@@ -79,12 +81,21 @@ func (c *cell) prepare(w *worker) {
 	}
 	w.begun = min(w.done+beginAhead, len(w.batch))
 	var ins []*rpc.Inbound
+	var jobs []*job
+	var records []*rpc.JobRecord
 	for _, it := range w.batch[w.done:w.begun] {
-		if in, ok := it.req.(*rpc.Inbound); ok && !in.Receipt {
-			ins = append(ins, in)
+		switch r := it.req.(type) {
+		case *rpc.Inbound:
+			if !r.Receipt {
+				ins = append(ins, r)
+			}
+		case *job:
+			if r.record != nil && !r.now().State.Over() {
+				jobs, records = append(jobs, r), append(records, r.record)
+			}
 		}
 	}
-	if len(ins) == 0 || c.stopped.Load() {
+	if len(ins)+len(jobs) == 0 || c.stopped.Load() {
 		return
 	}
 	if c.kind.completions != nil {
@@ -93,7 +104,12 @@ func (c *cell) prepare(w *worker) {
 		}
 	}
 	if c.kind.durable {
-		c.self.sys.node.Begin(ins)
+		c.self.sys.node.Begin(ins, records...)
+		for _, j := range jobs {
+			if !j.record.Begun {
+				j.fail(rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the job's beginning could not be recorded"))
+			}
+		}
 	}
 }
 

@@ -15,12 +15,16 @@ type job struct {
 	id        string
 	principal string
 	codec     uint8
-	remote    bool // submitted from another node: its result is encoded at once
-	kept      int  // bytes of the result; guarded by the table's lock
+	remote    bool           // submitted from another node: its result is encoded at once
+	target    string         // of a durable job: its actor
+	record    *rpc.JobRecord // of a durable job; nil otherwise
+	stored    *storedJob     // of one that waits for its actor to be spawned
+	kept      int            // bytes of the result; guarded by the table's lock
 
 	mu       sync.Mutex // guards what follows
 	report   jobReport
 	canceled bool
+	ending   bool // its outcome is being recorded
 	onCancel func()
 	waiting  []awaiter
 }
@@ -43,8 +47,14 @@ func (j *job) Start() bool {
 	return true
 }
 
-func (j *job) Refuse(err *rpc.Error) { j.fail(err) }
-func (j *job) Fail(err *rpc.Error)   { j.fail(err) }
+func (j *job) Refuse(err *rpc.Error) {
+	if j.record != nil && j.sys.draining.Load() {
+		return // the next start runs it
+	}
+	j.fail(err)
+}
+
+func (j *job) Fail(err *rpc.Error) { j.fail(err) }
 
 func (j *job) Deadline() (time.Time, bool) { return time.Time{}, false }
 
@@ -109,14 +119,39 @@ func (j *job) fail(err *rpc.Error) {
 	j.end(jobReport{State: state, Code: err.Code, Verdict: err.Verdict, Message: err.Message, User: err.User})
 }
 
-// end gives the job its outcome, unless it has one, and tells those who wait.
+// end gives the job its outcome, unless it has one: durably first, if it is durable.
 func (j *job) end(r jobReport) {
 	j.mu.Lock()
-	if j.report.State.Over() {
+	if j.ending || j.report.State.Over() {
 		j.mu.Unlock()
 		return
 	}
+	j.ending = true
 	r.Done, r.Total = j.report.Done, j.report.Total
+	j.mu.Unlock()
+	if j.record == nil {
+		j.settle(r)
+		return
+	}
+	kept, err := j.encoded(r)
+	var outcome []byte
+	if err == nil {
+		outcome, err = records.Append(nil, kept)
+	}
+	if err == nil && len(outcome) > maxJobBytes {
+		err = rpc.Errorf(rpc.ReplyDropped, rpc.HasRun, "the result of %d bytes is too large to be recorded, the limit is %d", len(outcome), maxJobBytes)
+	}
+	if err != nil {
+		e := rpc.HandlerError(err)
+		r = jobReport{State: rpc.JobFailed, Code: rpc.ReplyDropped, Verdict: rpc.HasRun, Message: e.Message}
+		outcome, _ = records.Append(nil, r)
+	}
+	j.record.End(outcome, func() { j.settle(r) })
+}
+
+// settle tells those who wait what the outcome is.
+func (j *job) settle(r jobReport) {
+	j.mu.Lock()
 	j.report, j.onCancel = r, nil
 	waiting := j.waiting
 	j.waiting = nil
@@ -152,7 +187,7 @@ func (j *job) wait(later *Deferred[jobReport], remote bool) {
 		_ = later.Answer(j.ready(r, remote))
 		return
 	}
-	turn := time.AfterFunc(awaitTurn, func() { _ = later.Answer(j.endTurn(later)) })
+	turn := time.AfterFunc(awaitTurn, func() { _ = later.Answer(j.ready(j.endTurn(later), remote)) })
 	j.waiting = append(j.waiting, awaiter{later, remote, turn})
 	j.mu.Unlock()
 	later.d.onOver(func() { // its caller gave up: nothing is kept for it
@@ -161,7 +196,7 @@ func (j *job) wait(later *Deferred[jobReport], remote bool) {
 	})
 }
 
-// endTurn takes somebody out of those who wait.
+// endTurn takes somebody out of those who wait, and returns where the job is.
 func (j *job) endTurn(later *Deferred[jobReport]) jobReport {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -171,7 +206,7 @@ func (j *job) endTurn(later *Deferred[jobReport]) jobReport {
 			break
 		}
 	}
-	return j.report.without()
+	return j.report
 }
 
 // cancel has the job end early.

@@ -2,6 +2,7 @@ package actor
 
 import (
 	"crypto/rand"
+	"encoding/base32"
 	"reflect"
 	"sync"
 	"time"
@@ -21,7 +22,7 @@ const (
 
 const (
 	jobDeskName = hidden + "jobs"
-	tokenLen    = 26 // of 128 random bits in base32, see crypto/rand.Text
+	tokenLen    = 26 // of 128 random bits in base32
 )
 
 // The desk's messages.
@@ -95,19 +96,39 @@ func (desk) submit(ctx *Context, m submitJob) (string, error) {
 		return "", nil
 	}
 	_, remote := ctx.req.(*rpc.Inbound)
-	j := &job{sys: s, id: rand.Text(), principal: ctx.principal(), codec: m.Codec, remote: remote, report: jobReport{State: rpc.JobAccepted}}
+	j := &job{sys: s, principal: ctx.principal(), codec: m.Codec, remote: remote, report: jobReport{State: rpc.JobAccepted}}
+	var name [16]byte
+	rand.Read(name[:])
+	j.id = jobID(name)
 	if err := s.jobs.add(j); err != nil {
 		ctx.refuse(err)
 		return "", nil
 	}
-	p, full := c.box.Park(item{msg: msg, req: j, meta: ctx.meta})
-	if full != nil {
+	it := item{msg: msg, req: j, meta: ctx.meta}
+	if c.kind.durable {
+		return s.recordJob(ctx, c, j, name, m, it)
+	}
+	if err := c.takeJob(it); err != nil {
 		s.jobs.remove(j)
-		ctx.refuse(putError(full))
+		ctx.refuse(err)
 		return "", nil
 	}
-	c.accepted(p)
 	return j.id, nil
+}
+
+// takeJob puts a job into its actor's mailbox.
+func (c *cell) takeJob(it item) *rpc.Error {
+	p, err := c.box.Park(it)
+	if err != nil {
+		return putError(err)
+	}
+	c.accepted(p)
+	return nil
+}
+
+// jobID is a job's name as text.
+func jobID(name [16]byte) string {
+	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(name[:])
 }
 
 // openJob is a job's message, decoded.
@@ -195,7 +216,8 @@ type jobTable struct {
 	total  int            // of bytes
 	over   []ended        // in the order of their ends
 	gone   map[string]expiredJob
-	timer  *time.Timer // of the next expiry
+	lost   map[string][]*job // left by an earlier start, for actors that are not spawned yet
+	timer  *time.Timer       // of the next expiry
 	closed bool
 }
 
@@ -214,6 +236,7 @@ type expiredJob struct {
 
 func (t *jobTable) init(s *System) {
 	t.sys, t.all, t.mine, t.bytes, t.gone = s, map[string]*job{}, map[string]int{}, map[string]int{}, map[string]expiredJob{}
+	t.lost = map[string][]*job{}
 }
 
 // add takes a job in, or says that its principal has as many as it may.
@@ -302,6 +325,9 @@ func (t *jobTable) expire() {
 			delete(t.gone, f.id)
 		case j != nil:
 			t.removeLocked(j)
+			if j.record != nil {
+				j.record.Free()
+			}
 			t.gone[f.id] = expiredJob{j.principal, j.now().verdict()}
 			t.over = append(t.over, ended{id: f.id, at: now, gone: true})
 		}

@@ -298,6 +298,7 @@ func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error
 	if t == nil {
 		return Ref{}, fmt.Errorf("%w: %s", ErrNameTaken, name)
 	}
+	s.resume(c)
 	if o.service != "" {
 		if err := s.members.expose(o.service, name); err != nil {
 			c.stop()

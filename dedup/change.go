@@ -23,15 +23,16 @@ type Op uint8
 // The steps in the life of what a Store keeps. Numbers are storage format and never
 // change.
 const (
-	Opened Op = 1 // a session: Grant was given to Owner
-	Begun  Op = 2 // a request: its handler is about to be called
-	Done   Op = 3 // a request: it has its Outcome
-	Freed  Op = 4 // a request: nobody needs its record any more
-	Closed Op = 5 // a session: nobody needs any of it any more
-	lastOp    = Closed
+	Opened    Op = 1 // a session: Grant was given to Owner
+	Begun     Op = 2 // a request: its handler is about to be called
+	Done      Op = 3 // a request: it has its Outcome
+	Freed     Op = 4 // a request: nobody needs its record any more
+	Closed    Op = 5 // a session: nobody needs any of it any more
+	Submitted Op = 6 // a job: it was accepted, and is Outcome
+	lastOp       = Submitted
 )
 
-var opNames = [...]string{"", "opened", "begun", "done", "freed", "closed"}
+var opNames = [...]string{"", "opened", "begun", "done", "freed", "closed", "submitted"}
 
 // String returns the op's name in lower case.
 func (o Op) String() string {
@@ -48,7 +49,7 @@ type Change struct {
 	Time        time.Time // when; to the nanosecond, without a zone
 	Owner       string    // of Opened: who may ask for the session's records
 	Fingerprint uint64    // of Begun: stands for the request's content
-	Outcome     []byte    // of Done: opaque here
+	Outcome     []byte    // of Done: the outcome; of Submitted: the job; opaque here
 }
 
 // changeSize is what a change takes beside Owner and Outcome.
@@ -63,7 +64,7 @@ var ErrBadChange = errors.New("dedup: bad change")
 // Append appends c as bytes, for stores to keep:
 //
 //	u8 op, 16 bytes grant, u64 seq, u64 nanoseconds since 1970, u64 fingerprint,
-//	u32 length, and that many bytes of owner (of Opened) or outcome
+//	u32 length, and that many bytes of owner (of Opened) or outcome (of Done and Submitted)
 func (c Change) Append(dst []byte) []byte {
 	dst = append(append(dst, byte(c.Op)), c.ID.Grant[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, c.ID.Seq)
@@ -93,7 +94,7 @@ func ParseChange(b []byte) (c Change, rest []byte, err error) {
 		return c, b, fmt.Errorf("%w: %d bytes announced, %d left", ErrBadChange, n, len(b))
 	case c.Op == Opened:
 		c.Owner = string(b[:n])
-	case c.Op == Done:
+	case c.Op == Done || c.Op == Submitted:
 		c.Outcome = append([]byte(nil), b[:n]...)
 	case n != 0:
 		return c, b, fmt.Errorf("%w: %v with %d bytes", ErrBadChange, c.Op, n)

@@ -23,6 +23,7 @@ var goldenChanges = []Change{
 	{Op: Done, ID: ID{Grant: [16]byte{0xff}}, Time: time.Unix(0, 0)}, // of a key; an empty outcome
 	{Op: Freed, ID: ID{Grant: [16]byte{1, 2, 15: 16}, Seq: 1<<62 - 1}, Time: time.Unix(1_700_000_000, 8)},
 	{Op: Closed, ID: ID{Grant: [16]byte{1, 2, 15: 16}}, Time: time.Unix(-1, 0)}, // a clock can be wrong
+	{Op: Submitted, ID: ID{Grant: [16]byte{15: 9}}, Time: time.Unix(1_700_000_005, 0), Outcome: []byte("job")},
 }
 
 // TestGoldenChanges holds the encoding to the file: stores hold it for years.

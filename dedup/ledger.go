@@ -18,7 +18,8 @@ type Ledger struct {
 // Page is what is kept of one request.
 type Page struct {
 	Fingerprint uint64
-	Done        bool
+	Job         []byte // of a job, else nil
+	Begun, Done bool
 	Outcome     []byte // once Done
 	Time        time.Time
 }
@@ -61,6 +62,12 @@ func (l *Ledger) Apply(c Change) {
 				delete(s.byNum, c.ID.Seq)
 			}
 		}
+	case c.Op == Submitted && c.ID.Seq == 0 && len(c.Outcome) > 0:
+		if l.keys[c.ID.Grant] == nil {
+			p := &Page{Job: c.Outcome, Time: c.Time}
+			l.keys[c.ID.Grant] = p
+			l.bytes += p.size()
+		}
 	case (c.Op == Begun || c.Op == Done) && (s != nil || c.ID.Seq == 0):
 		p := l.page(c.ID)
 		if p == nil && c.Op == Done {
@@ -76,7 +83,7 @@ func (l *Ledger) Apply(c Change) {
 			l.bytes += p.size()
 		}
 		if c.Op == Begun && !p.Done {
-			p.Fingerprint, p.Time = c.Fingerprint, c.Time
+			p.Begun, p.Fingerprint, p.Time = true, c.Fingerprint, c.Time
 		}
 		if c.Op == Done && !p.Done {
 			p.Done, p.Outcome, p.Time = true, c.Outcome, c.Time
@@ -95,7 +102,7 @@ func (l *Ledger) page(id ID) *Page {
 	return nil
 }
 
-func (p *Page) size() int { return pageSize + len(p.Outcome) }
+func (p *Page) size() int { return pageSize + len(p.Job) + len(p.Outcome) }
 
 // Lookup returns what is kept of a request, and whether anything is.
 func (l *Ledger) Lookup(id ID) (Page, bool) {
@@ -116,12 +123,13 @@ func (l *Ledger) Owner(grant [16]byte) (string, bool) {
 
 // Expired yields the changes that forget what is older than before: keys by their last
 // change, and sessions, whole, by their opening; save sessions, and keys that are not
-// done, of which live says that they are in use. Applying a change while they are
+// done, of which live says that they are in use; and jobs, which are freed when their
+// results expire. Applying a change while they are
 // yielded is allowed.
 func (l *Ledger) Expired(before time.Time, live func(name [16]byte) bool) iter.Seq[Change] {
 	return func(yield func(Change) bool) {
 		for id, p := range l.keys {
-			if p.Time.Before(before) && (p.Done || !live(id)) && !yield(Change{Op: Freed, ID: ID{Grant: id}, Time: p.Time}) {
+			if p.Job == nil && p.Time.Before(before) && (p.Done || !live(id)) && !yield(Change{Op: Freed, ID: ID{Grant: id}, Time: p.Time}) {
 				return
 			}
 		}
@@ -155,7 +163,8 @@ func (l *Ledger) All() iter.Seq[Change] {
 }
 
 func (p *Page) yield(id ID, yield func(Change) bool) bool {
-	return yield(Change{Op: Begun, ID: id, Time: p.Time, Fingerprint: p.Fingerprint}) &&
+	return (p.Job == nil || yield(Change{Op: Submitted, ID: id, Time: p.Time, Outcome: p.Job})) &&
+		(!p.Begun || yield(Change{Op: Begun, ID: id, Time: p.Time, Fingerprint: p.Fingerprint})) &&
 		(!p.Done || yield(Change{Op: Done, ID: id, Time: p.Time, Outcome: p.Outcome}))
 }
 

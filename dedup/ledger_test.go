@@ -42,8 +42,10 @@ func (m ledgerModel) lookup(id ID) (p Page, known bool) {
 		case c.Op == Freed:
 			known, p = false, Page{}
 		case p.Done:
+		case c.Op == Submitted && named && !known && len(c.Outcome) > 0:
+			known, p.Job, p.Time = true, c.Outcome, c.Time
 		case c.Op == Begun:
-			known, p.Fingerprint, p.Time = true, c.Fingerprint, c.Time
+			known, p.Begun, p.Fingerprint, p.Time = true, true, c.Fingerprint, c.Time
 		case c.Op == Done && known:
 			p.Done, p.Outcome, p.Time = true, c.Outcome, c.Time
 		}
@@ -74,12 +76,12 @@ func agree(t fataler, l *Ledger, m ledgerModel) {
 		for seq := range uint64(modelSeqs) {
 			got, found := l.Lookup(ID{grant, seq})
 			want, wantFound := m.lookup(ID{grant, seq})
-			if found != wantFound || got.Fingerprint != want.Fingerprint || got.Done != want.Done ||
+			if found != wantFound || got.Fingerprint != want.Fingerprint || got.Done != want.Done || got.Begun != want.Begun || !bytes.Equal(got.Job, want.Job) ||
 				!bytes.Equal(got.Outcome, want.Outcome) || !got.Time.Equal(want.Time) {
 				t.Fatalf("lookup of %d, %d: %+v, %v; want %+v, %v", g, seq, got, found, want, wantFound)
 			}
 			if found {
-				size += pageSize + len(got.Outcome)
+				size += pageSize + len(got.Job) + len(got.Outcome)
 			}
 		}
 	}
@@ -101,7 +103,7 @@ func drawChange(t *rapid.T) Change {
 		c.ID.Seq = 0
 	case Begun:
 		c.Fingerprint = rapid.Uint64Range(0, 3).Draw(t, "fingerprint")
-	case Done:
+	case Done, Submitted:
 		c.Outcome = rapid.SliceOfN(rapid.Byte(), 0, 5).Draw(t, "outcome")
 	}
 	return c
@@ -144,7 +146,7 @@ func TestLedgerAgainstModel(t *testing.T) {
 				var want []Change
 				for g := range modelGrants {
 					grant := modelGrant(g)
-					if p, ok := m.lookup(ID{Grant: grant}); ok && p.Time.Before(before) && (p.Done || grant != live) {
+					if p, ok := m.lookup(ID{Grant: grant}); ok && p.Job == nil && p.Time.Before(before) && (p.Done || grant != live) {
 						want = append(want, Change{Op: Freed, ID: ID{Grant: grant}})
 					}
 					if _, at, ok := m.owner(grant); ok && at.Before(before) && grant != live {

@@ -172,9 +172,11 @@ func (j *journal) write(ctx context.Context, batch []posting) (int, error) {
 		})
 		var again []posting
 		for _, p := range batch {
-			if p.written == nil || p.change.Op == dedup.Done {
+			switch {
+			case p.written == nil || p.change.Op == dedup.Done:
 				again = append(again, posting{change: p.change}) // the caller is not kept waiting
-			} else {
+			case p.change.Op == dedup.Begun && j.isJob(p.change.ID): // refused as well, which is its outcome
+			default:
 				again = append(again, posting{change: dedup.Change{Op: dedup.Freed, ID: p.change.ID, Time: p.change.Time}})
 			}
 		}
@@ -192,6 +194,12 @@ func (j *journal) write(ctx context.Context, batch []posting) (int, error) {
 		}
 	}
 	return size, err
+}
+
+// isJob reports whether an ID is a job's. j.mu is held.
+func (j *journal) isJob(id dedup.ID) bool {
+	page, found := j.ledger.Lookup(id)
+	return found && page.Job != nil
 }
 
 // rewrite shortens the log when most of it is about what is gone. It returns how many
@@ -302,10 +310,10 @@ func ownerName(id transport.Peer, principal string) string {
 	return principal + "\x00" + id.Node + "\x00" + id.Epoch
 }
 
-// Begin records that the handlers of durable requests are about to be called, all in
-// one write, and returns when that is safe. What could not be recorded has been
-// refused, and its Start reports false.
-func (n *Node) Begin(ins []*Inbound) {
+// Begin records that the handlers of durable requests and jobs are about to be called,
+// all in one write, and returns when that is safe. A request that could not be recorded
+// has been refused, and its Start reports false; such a job is not Begun.
+func (n *Node) Begin(ins []*Inbound, jobs ...*JobRecord) {
 	if n.journal == nil {
 		return
 	}
@@ -322,6 +330,9 @@ func (n *Node) Begin(ins []*Inbound) {
 			}
 			written.Done()
 		})
+	}
+	for _, r := range jobs {
+		r.begin(&written)
 	}
 	written.Wait()
 }

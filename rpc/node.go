@@ -166,6 +166,7 @@ func (n *Node) Start(ctx context.Context) (map[string]string, error) {
 		if n.journal, err = openJournal(ctx, n, n.cfg.Store); err != nil {
 			return nil, fmt.Errorf("rpc: taking over the records of node %s: %w", n.cfg.Name, err)
 		}
+		n.restore()
 	}
 	for i, t := range n.cfg.Transports {
 		addr, err := t.Start(ctx, local, n.adopt)
