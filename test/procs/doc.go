@@ -19,7 +19,7 @@
 // the transaction of the effect, which is then the truth. In some a server is not killed
 // but stopped and replaced, and wakes up beside its successor.
 //
-//	go test ./test/procs                                    100 injections a fault; 20 under -race
+//	go test ./test/procs                                    100 injections of most faults; 20 under -race
 //	go test ./test/procs -run Faults -procs.injections 1000 -timeout 0 -v
 //	go test ./test/procs -run Faults -procs.fault 'kill server' -v
 package procs

@@ -15,6 +15,7 @@ type fault struct {
 	panics  bool          // callers ask for panics
 	kills   bool          // the server
 	records records       // what the servers keep beyond their death
+	half    bool          // injected half as often, because it takes long
 	client  []int         // the client's NATS nodes, the first one first; nil: 0, 1, 2
 	servers []int         // the servers'; nil: 1, 2, 0
 	longest time.Duration // that it stops the client
@@ -27,9 +28,9 @@ var faults = []fault{
 	{name: "kill server", kills: true, inject: killServer},
 	{name: "kill server, durable", kills: true, records: inStore, inject: killServer},
 	{name: "kill server, transactions", kills: true, records: inTransaction, inject: killServer},
-	{name: "replace server", kills: true, inject: replaceServer},
-	{name: "replace server, durable", kills: true, records: inStore, inject: replaceServer},
-	{name: "replace server, transactions", kills: true, records: inTransaction, inject: replaceServer},
+	{name: "replace server", kills: true, half: true, inject: replaceServer},
+	{name: "replace server, durable", kills: true, half: true, records: inStore, inject: replaceServer},
+	{name: "replace server, transactions", kills: true, half: true, records: inTransaction, inject: replaceServer},
 	{name: "stop client", inject: stopClient, longest: longStop},
 	{name: "stop server", inject: stopServer},
 	// In these the client goes to and fro between two nodes and the server stays at the

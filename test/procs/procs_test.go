@@ -99,7 +99,10 @@ func TestFaults(t *testing.T) {
 		if *only != "" && f.name != *only {
 			continue
 		}
-		dir := t.TempDir()
+		dir, n := t.TempDir(), n
+		if f.half {
+			n = (n + 1) / 2
+		}
 		runs.Go(func() {
 			slots <- struct{}{}
 			r := inject(f, dir, n, *seed, honest)
