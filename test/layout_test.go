@@ -40,12 +40,13 @@ type graph map[string]node
 // listed is bound by the rules in violations only.
 var mayImport = map[string][]string{
 	"mailbox":   {},
+	"queue":     {},
 	"dedup":     {},
 	"registry":  {},
 	"transport": {},
 	"rpc/codec": {"github.com/vmihailenco/msgpack/v5"},
 	"rpc":       {"dedup", "transport", "rpc/codec"},
-	"actor":     {"rpc", "rpc/codec", "dedup", "mailbox", "registry", "transport", "github.com/google/uuid"},
+	"actor":     {"rpc", "rpc/codec", "dedup", "mailbox", "queue", "registry", "transport", "github.com/google/uuid"},
 
 	"dedup/jetstream": {"dedup", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"dedup/storetest": {"dedup"},
@@ -203,9 +204,9 @@ func TestViolationsAreFound(t *testing.T) {
 		g := graph{"fmt": {Standard: true}, "testing": {Standard: true}, msgpack: {}, uuid: {}, nats: {},
 			natsServer + "/server": {}, "example.org/sly": {Imports: []string{natsServer + "/server"}}}
 		for name, imports := range map[string][]string{
-			"mailbox": {"fmt"}, "dedup": {"fmt"}, "registry": {"fmt"}, "transport": {"fmt"},
+			"mailbox": {"fmt"}, "queue": {"fmt"}, "dedup": {"fmt"}, "registry": {"fmt"}, "transport": {"fmt"},
 			"rpc/codec": {msgpack}, "rpc": {"rpc/codec", "dedup", "transport"},
-			"actor":                      {"rpc", "rpc/codec", "dedup", "mailbox", "registry", "transport", uuid},
+			"actor":                      {"rpc", "rpc/codec", "dedup", "mailbox", "queue", "registry", "transport", uuid},
 			"transport/tcp":              {"transport"},
 			"transport/natsbus":          {"transport"},
 			"transport/natsbus/embedded": {natsServer + "/server"},
@@ -233,6 +234,7 @@ func TestViolationsAreFound(t *testing.T) {
 	}
 	for _, c := range []struct{ pkg, imports, want string }{
 		{"mailbox", module + "/dedup", "mailbox imports dedup"},
+		{"queue", module + "/mailbox", "queue imports mailbox"},
 		{"transport", uuid, "transport imports " + uuid},
 		{"registry", module + "/registry/internal/feed", "registry imports registry/internal/feed"},
 		{"rpc", module + "/mailbox", "rpc imports mailbox"},

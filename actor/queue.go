@@ -1,0 +1,363 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"time"
+
+	"github.com/tandem-go/tandem/mailbox"
+	"github.com/tandem-go/tandem/queue"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// QueueKind describes an actor that is a queue of Ts: Push fills it, Pull takes from it,
+// on any node. Its items live in memory; package queue/jetstream has a kind that keeps
+// them in NATS. It panics, at the program's start, if cfg is not valid.
+//
+//	var JobsKind = actor.QueueKind[Job]("jobs", queue.Config{Lease: time.Minute})
+func QueueKind[T any](name string, cfg queue.Config) *Kind {
+	if err := cfg.Validate(); err != nil {
+		panic(fmt.Sprintf("actor.QueueKind(%q): %v", name, err))
+	}
+	self := func(o *Offer[T]) *Offer[T] { return o }
+	return Define(name, func() *Offer[T] { return NewOffer[T](cfg) }, Offers(self), TakesIn(self))
+}
+
+// Offer is a queue inside an actor, which offers items to consumers on any node:
+//
+//	type Crawler struct{ pages *actor.Offer[Page] }
+//
+//	func (c *Crawler) Found(ctx *actor.Context, m Found) error {
+//		return c.pages.Push(ctx, Page{m.URL}, actor.PushID(m.URL))
+//	}
+//
+//	var CrawlerKind = actor.Define("crawler",
+//		func() *Crawler { return &Crawler{actor.NewOffer[Page](queue.Config{})} },
+//		actor.Handle((*Crawler).Found),
+//		actor.Offers(func(c *Crawler) *actor.Offer[Page] { return c.pages }))
+//
+// It is part of the actor's state: made by the function that makes that, used in the
+// actor's own turn only, and empty again after a panic, when deliveries of before are
+// foreign to it.
+type Offer[T any] struct {
+	// Back, if set, gets what is nacked and what has lapsed; it is in the queue no more
+	// then. It is for queues whose items are kept elsewhere.
+	Back func(ctx *Context, t queue.Token, delay time.Duration)
+
+	q     *queue.Queue[T]
+	pulls map[uint64]*pull[T] // those in line
+	last  uint64              // the last pull's number
+	timer *time.Timer         // nudges the actor at armed
+	armed time.Time           // zero: not at all
+}
+
+// pull is a Pull in line.
+type pull[T any] struct {
+	later  *Deferred[Dequeued[T]]
+	unhook func() bool // takes back what watches the caller
+}
+
+// NewOffer makes an empty queue. It panics if cfg is not valid.
+func NewOffer[T any](cfg queue.Config) *Offer[T] {
+	q, err := queue.New[T](cfg, rand.Uint64())
+	if err != nil {
+		panic(fmt.Sprintf("actor.NewOffer: %v", err))
+	}
+	return &Offer[T]{q: q, pulls: map[uint64]*pull[T]{}}
+}
+
+// Offers registers with a kind what consumers of a queue in its state send: Pull, and
+// what is done to deliveries and dead letters. A kind may have a queue for each of
+// several item types.
+func Offers[S, T any](of func(S) *Offer[T]) Handler[S] {
+	return Answer(func(s S, ctx *Context, m Dequeue[T]) (Dequeued[T], error) { return of(s).Answer(ctx, m) })
+}
+
+// TakesIn registers with a kind that others may Push to the queue in its state.
+func TakesIn[S, T any](of func(S) *Offer[T]) Handler[S] {
+	return Answer(func(s S, ctx *Context, m Enqueue[T]) (Enqueued, error) {
+		dup, err := of(s).push(ctx, queue.Item[T]{Value: m.Item, ID: m.ID, Priority: m.Priority, Delay: m.Delay})
+		if err != nil {
+			return refuse[Enqueued](ctx, rpc.Errorf(rpc.Overloaded, rpc.NotRun, "%w", err))
+		}
+		return Enqueued{Duplicate: dup}, nil
+	})
+}
+
+// Push adds an item, and hands it to a consumer if one waits. An item whose id is known
+// is not added a second time. The error is queue.ErrFull. ctx is the handler's own.
+func (o *Offer[T]) Push(ctx *Context, item T, opts ...PushOption) error {
+	p := pushing(opts)
+	_, err := o.push(ctx, queue.Item[T]{Value: item, ID: p.id, Priority: p.priority, Delay: p.delay})
+	return err
+}
+
+func (o *Offer[T]) push(ctx *Context, it queue.Item[T]) (duplicate bool, err error) {
+	p, err := o.q.Push(time.Now(), it)
+	if err != nil {
+		return false, err
+	}
+	if p.HasDropped {
+		ctx.System().handBack(ctx.cell.self.addr, item{msg: p.Dropped}, errPushedOut)
+	}
+	o.serve(ctx, 0)
+	return p.Duplicate, nil
+}
+
+var errPushedOut = rpc.Errorf(rpc.Overloaded, rpc.NotRun, "dropped at a full queue")
+
+// Restore adds an item that is kept elsewhere too, see queue.Queue.Restore.
+func (o *Offer[T]) Restore(ctx *Context, number uint64, attempts int, it queue.Item[T]) bool {
+	added := o.q.Restore(time.Now(), number, attempts, it)
+	o.serve(ctx, 0)
+	return added
+}
+
+// Ack ends the item of a delivery. Errors: queue.ErrLapsed, ErrDone, ErrForeign.
+func (o *Offer[T]) Ack(t queue.Token) error { return o.q.Ack(time.Now(), t) }
+
+// Credit is how many items those in line would take; Stats a snapshot.
+func (o *Offer[T]) Credit() int        { return o.q.Credit() }
+func (o *Offer[T]) Stats() queue.Stats { return o.q.Stats(time.Now()) }
+
+// Answer answers a consumer. Offers has it called; a kind that handles Dequeue itself
+// leaves to it what it does not do.
+func (o *Offer[T]) Answer(ctx *Context, m Dequeue[T]) (Dequeued[T], error) {
+	now := time.Now()
+	reply := Dequeued[T]{Queue: ctx.Self()}
+	each := func(do func(queue.Token) error) {
+		for i, t := range m.Tokens {
+			if err := do(tokenOf(t)); err != nil {
+				reply.Failed = append(reply.Failed, FailureOf(i, err))
+			}
+		}
+	}
+	switch m.Op {
+	case OpPull:
+		return o.pull(ctx, m)
+	case OpAck:
+		each(func(t queue.Token) error { return o.q.Ack(now, t) })
+	case OpNack:
+		each(func(t queue.Token) error { return o.nack(ctx, now, t, m.Delay) })
+	case OpExtend:
+		each(func(t queue.Token) error { return o.q.Extend(now, t, m.Delay) })
+	case OpStats:
+		reply.Stats = new(o.q.Stats(now))
+	case OpDead:
+		return o.listDead(ctx, m.Max)
+	case OpRevive:
+		each(func(t queue.Token) error { return o.q.Revive(now, t) })
+	case OpDiscard:
+		each(func(t queue.Token) error { return o.q.Discard(now, t) })
+	case opNudge:
+		o.nudged(m.waiter)
+	default:
+		return reply, rpc.Errorf(rpc.Unhandled, rpc.HasRun, "unknown operation %d on a queue", m.Op)
+	}
+	o.serve(ctx, 0)
+	return reply, nil
+}
+
+func (o *Offer[T]) nack(ctx *Context, now time.Time, t queue.Token, delay time.Duration) error {
+	if o.Back == nil {
+		return o.q.Nack(now, t, delay)
+	}
+	err := o.q.Ack(now, t)
+	if err == nil {
+		o.Back(ctx, t, delay)
+	}
+	return err
+}
+
+// pull serves a Pull, at once or later.
+func (o *Offer[T]) pull(ctx *Context, m Dequeue[T]) (Dequeued[T], error) {
+	var none Dequeued[T]
+	if ctx.req == nil {
+		return none, rpc.Errorf(rpc.Invalid, rpc.HasRun, "a Pull that nobody waits for")
+	}
+	o.last++
+	number := o.last
+	if err := o.q.Wait(number, min(max(1, m.Max), MaxPull), time.Now().Add(m.Wait)); err != nil {
+		return refuse[Dequeued[T]](ctx, rpc.Errorf(rpc.Overloaded, rpc.NotRun, "%w", err))
+	}
+	items, served := o.serve(ctx, number)
+	if _, remote := ctx.req.(*rpc.Inbound); served && !remote {
+		return handouts(ctx, items), nil
+	}
+	later := Defer[Dequeued[T]](ctx)
+	if served {
+		if !o.hand(ctx, later, items) {
+			o.serve(ctx, 0)
+		}
+		return none, nil
+	}
+	c := ctx.cell
+	o.pulls[number] = &pull[T]{later, context.AfterFunc(ctx, func() { nudge(c, Dequeue[T]{Op: opNudge, waiter: number}, false) })}
+	return none, nil
+}
+
+// nudged deals with the end of a caller's interest, if that is what the nudge is for.
+func (o *Offer[T]) nudged(waiter uint64) {
+	if o.pulls[waiter] != nil {
+		o.q.Leave(waiter)
+		delete(o.pulls, waiter)
+	}
+}
+
+// serve does what is due, gives those in line what there is for them, and sets the
+// timer. What it has for the pull own is returned instead.
+func (o *Offer[T]) serve(ctx *Context, own uint64) (items []queue.Delivery[T], served bool) {
+	for again := true; again; {
+		again = false
+		if o.Back != nil {
+			for _, d := range o.q.Lapsed(time.Now()) {
+				o.Back(ctx, d.Token, 0)
+			}
+		}
+		for _, s := range o.q.Serve(time.Now()) {
+			if s.Waiter == own {
+				items, served = s.Items, true
+				continue
+			}
+			p := o.pulls[s.Waiter]
+			delete(o.pulls, s.Waiter)
+			p.unhook()
+			again = !o.hand(ctx, p.later, s.Items) || again
+		}
+	}
+	o.arm(ctx)
+	return items, served
+}
+
+// arm sets the timer for what is due next.
+func (o *Offer[T]) arm(ctx *Context) {
+	at, ok := o.q.NextDue()
+	switch {
+	case !ok && o.timer != nil:
+		o.timer.Stop()
+		o.armed = time.Time{}
+	case !ok || at.Equal(o.armed) && time.Now().Before(at):
+	case o.timer == nil:
+		c := ctx.cell
+		o.armed = at
+		o.timer = time.AfterFunc(time.Until(at), func() { nudge(c, Dequeue[T]{Op: opNudge}, true) })
+	default:
+		o.armed = at
+		o.timer.Reset(time.Until(at))
+	}
+}
+
+// hand answers a pull. It reports false if items came back: because nobody waits for
+// them any more, or they are too large for one reply.
+func (o *Offer[T]) hand(ctx *Context, later *Deferred[Dequeued[T]], items []queue.Delivery[T]) bool {
+	in, remote := later.d.ctx.req.(*rpc.Inbound)
+	if !remote {
+		if later.Answer(handouts(ctx, items)) != nil {
+			return o.release(items)
+		}
+		return true
+	}
+	given, tried := 0, false
+	err := later.d.end(func(request) error {
+		tried = true
+		n, err := replyInParts(ctx, in, len(items), func(n int) any { return handouts(ctx, items[:n]) }, reflect.TypeFor[Dequeued[T]]())
+		given = n
+		return err
+	})
+	if err != nil && tried && len(items) > 0 { // it cannot be encoded, now or ever
+		_ = o.nack(ctx, time.Now(), items[0].Token, 0)
+		items = items[1:]
+	}
+	return o.release(items[given:]) && err == nil
+}
+
+// release gives back what reached nobody; true if that is nothing.
+func (o *Offer[T]) release(items []queue.Delivery[T]) bool {
+	for _, d := range items {
+		_ = o.q.Release(time.Now(), d.Token) // its lease is on
+	}
+	return len(items) == 0
+}
+
+// maxReply is what a reply with several items may have, in bytes: it is kept for a
+// replay.
+const maxReply = rpc.DefaultKeep
+
+// replyInParts answers a request with the first of n items that fit into a reply, one
+// at least, and returns how many.
+func replyInParts(ctx *Context, in *rpc.Inbound, n int, reply func(n int) any, typ reflect.Type) (int, error) {
+	for {
+		typeID, body, err := ctx.System().encodeReply(in, reply(n), typ)
+		switch {
+		case n > 1 && (err != nil || len(body) > maxReply):
+			n = (n + 1) / 2
+		case err != nil:
+			return 0, err
+		default:
+			in.Reply(typeID, in.Codec, body)
+			return n, nil
+		}
+	}
+}
+
+// listDead answers with dead letters.
+func (o *Offer[T]) listDead(ctx *Context, n int) (Dequeued[T], error) {
+	dead := o.q.DeadLetters(min(max(1, n), MaxPull))
+	reply := func(n int) Dequeued[T] {
+		all := make([]Handout[T], n)
+		for i, d := range dead[:n] {
+			all[i] = Handout[T]{Token: fromToken(d.Token), ID: d.ID, Attempt: d.Attempts, Priority: d.Priority, Message: d.Value,
+				Reason: d.Reason, Age: time.Since(d.Time)}
+		}
+		return Dequeued[T]{Queue: ctx.Self(), Items: all}
+	}
+	in, remote := ctx.req.(*rpc.Inbound)
+	if !remote {
+		return reply(len(dead)), nil
+	}
+	_ = Defer[Dequeued[T]](ctx).d.end(func(request) error {
+		_, err := replyInParts(ctx, in, len(dead), func(n int) any { return reply(n) }, reflect.TypeFor[Dequeued[T]]())
+		return err
+	})
+	return Dequeued[T]{}, nil
+}
+
+func handouts[T any](ctx *Context, items []queue.Delivery[T]) Dequeued[T] {
+	all := make([]Handout[T], len(items))
+	for i, d := range items {
+		all[i] = Handout[T]{Token: fromToken(d.Token), ID: d.ID, Attempt: d.Attempt, Priority: d.Priority, Message: d.Value, Age: time.Until(d.Until)}
+	}
+	return Dequeued[T]{Queue: ctx.Self(), Items: all}
+}
+
+// refuse ends the request being handled as one that did not run: it had no effect, and
+// the caller may try again anywhere.
+func refuse[R any](ctx *Context, why *rpc.Error) (R, error) {
+	var none R
+	if ctx.req == nil {
+		return none, why
+	}
+	_ = Defer[R](ctx).d.end(func(r request) error {
+		r.Refuse(why)
+		return nil
+	})
+	return none, nil
+}
+
+// nudge puts a message into an actor's own mailbox, from a timer. With again it comes
+// later if there was no room: else nobody would set the next timer.
+func nudge(c *cell, m any, again bool) {
+	p, err := c.box.Park(item{msg: m})
+	switch {
+	case errors.Is(err, mailbox.ErrClosed):
+	case err == nil && !(p.HasDropped && c.box.DropsNewest()):
+		c.accepted(p)
+	case again:
+		time.AfterFunc(nudgeAgain, func() { nudge(c, m, true) })
+	}
+}
+
+const nudgeAgain = 100 * time.Millisecond
