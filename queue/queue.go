@@ -110,6 +110,17 @@ type entry[T any] struct {
 	index   int       // in the heap where it is
 }
 
+// sooner says which of two that wait for their time comes first.
+func sooner[T any](a, b *entry[T]) bool {
+	switch {
+	case !a.at.Equal(b.at):
+		return a.at.Before(b.at)
+	case a.order != b.order:
+		return a.order < b.order
+	}
+	return a.seq < b.seq // neither has a place yet
+}
+
 // level is what is ready of one priority.
 type level[T any] struct {
 	priority int
@@ -126,7 +137,7 @@ func New[T any](cfg Config, salt uint64) (*Queue[T], error) {
 		cfg: cfg.withDefaults(), salt: salt,
 		held: map[uint64]*entry[T]{}, known: map[string]uint64{},
 		due: heap[*entry[T]]{
-			less:  func(a, b *entry[T]) bool { return a.at.Before(b.at) || a.at.Equal(b.at) && a.order < b.order },
+			less:  sooner[T],
 			index: func(e *entry[T]) *int { return &e.index },
 		},
 		ends: heap[*waiter]{
