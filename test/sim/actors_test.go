@@ -3,7 +3,6 @@ package sim
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
@@ -56,7 +55,6 @@ type Ping struct {
 // worker is an actor of the simulation.
 type worker struct {
 	truth *truth
-	self  string // its address, and its node's epoch
 	cheat func(id uint64) int
 	drive *drive // of a durable one
 }
@@ -69,7 +67,7 @@ func (w *worker) op(ctx *actor.Context, m Op) (Done, error) {
 		p.kind = ask
 	}
 	w.recorded(ctx, m.ID)
-	run := w.count(&turn{id: m.ID, key: m.Key, durable: w.drive != nil, twice: m.Twice}, p)
+	run := w.count(ctx, &turn{id: m.ID, key: m.Key, durable: w.drive != nil, twice: m.Twice}, p)
 	defer w.truth.handledUntil(run)
 	if m.Work > 0 {
 		work(ctx, m.Work, m.Heed)
@@ -97,7 +95,7 @@ func (w *worker) recorded(ctx *actor.Context, id uint64) {
 		w.truth.bad("the name of %x: %v", id, err)
 	}
 	if len(request) == 48 && !w.drive.hasBegun(request) { // another length: of this node, without a key
-		w.truth.bad("operation %x runs on %s, and its beginning is not in the store", id, w.self)
+		w.truth.bad("operation %x runs on %s, and its beginning is not in the store", id, address(ctx))
 	}
 }
 
@@ -123,7 +121,7 @@ func (w *worker) note(ctx *actor.Context, m Note) error {
 	if m.Acked {
 		p.kind = acked
 	}
-	run := w.count(&turn{id: m.ID, key: m.Key}, p) // one-way messages are not recorded
+	run := w.count(ctx, &turn{id: m.ID, key: m.Key}, p) // one-way messages are not recorded
 	defer w.truth.handledUntil(run)
 	if m.Work > 0 {
 		work(ctx, m.Work, false)
@@ -133,9 +131,12 @@ func (w *worker) note(ctx *actor.Context, m Note) error {
 
 func (w *worker) ping(_ *actor.Context, m Ping) (int, error) { return m.N, nil }
 
+// address is that of a handler's actor, and its node's epoch.
+func address(ctx *actor.Context) string { return ctx.Self().String() + "/" + ctx.System().Epoch() }
+
 // count has the truth know that a handler begins.
-func (w *worker) count(r *turn, p place) *turn {
-	if r.on = w.self; w.cheat != nil {
+func (w *worker) count(ctx *actor.Context, r *turn, p place) *turn {
+	if r.on = address(ctx); w.cheat != nil {
 		for range w.cheat(r.id) - 1 {
 			again := *r
 			w.truth.handled(&again, p)
@@ -181,27 +182,26 @@ const crew = "crew"
 // from the start.
 const durableKind = "sim.durable"
 
-// kind makes the kind of an actor.
-func (w *world) kind(name, self string, d *drive) *actor.Kind {
-	return actor.Define(name, func() *worker { return &worker{w.truth, self, w.cheat.handler, d} },
+// kind makes a kind of actors.
+func (w *world) kind(name string, d *drive) *actor.Kind {
+	return actor.Define(name, func() *worker { return &worker{w.truth, w.cheat.handler, d} },
 		actor.Answer((*worker).op), actor.Handle((*worker).note), actor.Answer((*worker).ping))
 }
 
 // spawnCast starts the actors of a node.
 func (w *world) spawnCast(sys *actor.System, d *drive) error {
-	for _, c := range cast {
-		self := fmt.Sprintf("%s@%s/%s", c.name, sys.Name(), sys.Epoch())
-		k := w.kind("sim.worker", self, nil)
-		if w.plan.durable(c.name, sys.Name()) {
-			if k = w.kind(durableKind, self, d); !w.cheat.unrecorded {
-				k = k.With(actor.Durable())
-			}
+	kinds := map[bool]*actor.Kind{false: w.kind("sim.worker", nil)}
+	if d != nil {
+		if kinds[true] = w.kind(durableKind, d); !w.cheat.unrecorded {
+			kinds[true] = kinds[true].With(actor.Durable())
 		}
+	}
+	for _, c := range cast {
 		opts := []actor.SpawnOption{actor.Mailbox(c.box)}
 		if c.name == "quick" {
 			opts = append(opts, actor.Expose(crew))
 		}
-		if _, err := sys.Spawn(c.name, k, opts...); err != nil {
+		if _, err := sys.Spawn(c.name, kinds[w.plan.durable(c.name, sys.Name())], opts...); err != nil {
 			return err
 		}
 	}

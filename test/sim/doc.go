@@ -18,8 +18,8 @@
 //
 // What a seed draws is the same in every run: nodes, faults, callers, what they ask for,
 // and the pauses before new attempts. What is not: which of two goroutines that are ready
-// at the same moment goes first, which shifts what follows. Run twice, about 86 % of the
-// operations begin and end at the same moment and in the same way, and half of the seeds
-// are the same throughout; with -cpu 1 it is 95 %, and two seeds in three. So a failure
+// at the same moment goes first, which shifts what follows. Run twice, about 85 % of the
+// operations begin and end at the same moment and in the same way, and four seeds in ten
+// are the same throughout; with -cpu 1 it is 96 %, and six in ten. So a failure
 // that needs luck may need -sim.tries to come back; most come back at once.
 package sim

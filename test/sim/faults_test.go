@@ -133,7 +133,7 @@ func (w *world) stop(n *node, long time.Duration) {
 	beat := cmp.Or(w.plan.Heartbeat, rpc.DefaultHeartbeat)
 	long = min(long, time.Until(w.truth.start.Add(w.plan.Length)))
 	l := n.live()
-	if l == nil || long < 4*beat {
+	if l == nil || long < 4*beat || slices.ContainsFunc(l.gates, (*gate).stands) {
 		return
 	}
 	w.net.Hold("", n.name, "")
@@ -142,9 +142,9 @@ func (w *world) stop(n *node, long time.Duration) {
 		g.stop(long)
 	}
 	w.spells.Go(func() {
-		time.Sleep(long - 1)
+		time.Sleep(long - time.Nanosecond)
 		before := l.sys.Stats().RPC.SessionsExpired
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		w.net.Heal("", n.name, "")
 		time.Sleep(2 * beat)
 		stood := slices.ContainsFunc(l.gates, func(g *gate) bool { return g.stoodFor() >= rpc.DeadAfter*beat })

@@ -63,6 +63,13 @@ func (g *gate) stop(d time.Duration) {
 	g.beats, g.stood = time.Now().Add(d), 0
 }
 
+// stands reports whether a stop is not over.
+func (g *gate) stands() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return time.Now().Before(g.beats.Add(time.Second))
+}
+
 // standStill returns when the process goes on.
 func (g *gate) standStill() {
 	g.mu.Lock()

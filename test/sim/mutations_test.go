@@ -144,12 +144,14 @@ var mutations = []struct {
 
 	{"a store lets a dead start go on", func() cheat { return cheat{unfenced: true} }, "its beginning is not in the store"},
 
-	{"replies of a key differ", func() cheat {
-		other := 0
-		return cheat{caller: func(o *op, reply Done, err error) (Done, error) {
-			if err == nil && o.key != "" && o.kind != acked {
-				reply.Run, other = max(other, reply.Run), reply.Run
-			}
+	{"replies of a key differ", onWire(transport.VerbRequest, func(_ *meddler, e *transport.Envelope, send sender) (uint64, error) {
+		e.Key = ""
+		return send(e)
+	}), "under its key, and another one that of run"},
+
+	{"a reply is of no run", func() cheat {
+		return cheat{caller: func(_ *op, reply Done, err error) (Done, error) {
+			reply.Run += 1000
 			return reply, err
 		}}
 	}, "got the reply of a run that it has not had"},

@@ -72,7 +72,7 @@ func run(t *testing.T, seed uint64, c cheat, silent bool) (res result) {
 		}
 		res.calm = w.alive()
 		w.callers.Wait()
-		time.Sleep(90*time.Second + 4*w.plan.Lease) // late copies come out, sessions of dead clients end
+		time.Sleep(60*time.Second + 3*w.plan.Lease + 2*w.plan.KeyLife) // late copies come out, sessions of dead clients end
 		w.atRest()
 		w.end()
 		w.truth.judge(w.plan.inOrder(), w.mayDrop)

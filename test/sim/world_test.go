@@ -102,7 +102,7 @@ func (w *world) start(n *node) {
 	}
 	if n.disk != nil {
 		l.drive = &drive{disk: n.disk, hangs: l.no%2 == 0}
-		cfg.Store, cfg.Kinds = l.drive, []*actor.Kind{w.kind(durableKind, "", nil).With(actor.Durable())}
+		cfg.Store, cfg.Kinds = l.drive, []*actor.Kind{w.kind(durableKind, nil).With(actor.Durable())}
 	}
 	for _, road := range w.plan.Roads {
 		g := &gate{Transport: w.net.Transport(road, road == "direct")}
