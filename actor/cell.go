@@ -20,6 +20,7 @@ type cell struct {
 	kind    *Kind
 	service string // exposed under this name; empty for none
 	state   any    // the run loop's own
+	pace    *pace  // of what is recorded, likewise; nil until something is
 	box     mailbox.Box[item]
 	stopped atomic.Bool
 }

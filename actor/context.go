@@ -176,10 +176,15 @@ func (c *Context) live() context.Context {
 	}
 	ctx := c.System().ctx
 	stop := func() {}
-	if at, ok := c.req.Deadline(); ok {
+	in, remote := c.req.(*rpc.Inbound)
+	grows := remote && in.Keyed() // when another caller asks under its key
+	if at, ok := c.req.Deadline(); ok && !grows {
 		ctx, stop = context.WithDeadline(ctx, at)
 	}
 	inner, cancel := context.WithCancelCause(ctx)
+	if grows {
+		stop = followDeadline(in, cancel)
+	}
 	c.inner = inner
 	c.cancel = func() {
 		cancel(nil)
@@ -191,6 +196,34 @@ func (c *Context) live() context.Context {
 		c.req.OnCancel(func() { cancel(rpc.Errorf(rpc.Canceled, rpc.HasRun, "the caller gave up")) })
 	}
 	return c.inner
+}
+
+// followDeadline calls cancel at a request's deadline, which may move meanwhile.
+func followDeadline(in *rpc.Inbound, cancel context.CancelCauseFunc) (stop func()) {
+	var mu sync.Mutex // guards timer
+	var timer *time.Timer
+	check := func() {
+		at, ok := in.Deadline()
+		wait := time.Until(at)
+		switch {
+		case !ok:
+		case wait <= 0:
+			cancel(rpc.Errorf(rpc.Expired, rpc.HasRun, "the deadline passed while the handler ran"))
+		default:
+			mu.Lock()
+			timer.Reset(wait)
+			mu.Unlock()
+		}
+	}
+	mu.Lock()
+	timer = time.AfterFunc(time.Hour, check)
+	mu.Unlock()
+	check()
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		timer.Stop()
+	}
 }
 
 // end ends the context of a request when its handler has returned.

@@ -66,9 +66,30 @@ func Completion[R any](c *Context, reply R) (id string, record []byte, err error
 	return in.RequestID(), rpc.Record(typeID, in.Codec, body), nil
 }
 
-// beginAhead is how many requests of a durable actor are recorded as begun in one go:
-// after a crash, that many may be reported as OutcomeUnknown though they had not begun.
-const beginAhead = 64
+// maxAhead bounds how many requests of a durable actor are recorded as begun in one go:
+// after a crash they may be reported as OutcomeUnknown though they had not begun.
+const maxAhead = 64
+
+// pace says how many to begin in one go: so many that their handlers take about as long
+// as their record, and no more. It is a pure structure.
+type pace struct {
+	ahead  int
+	waited time.Duration // for the record of those begun last
+	since  time.Time     // when that was there
+}
+
+// next returns how many to begin now, when those begun last took ran to handle.
+func (p *pace) next(ran time.Duration) int {
+	switch {
+	case p.ahead == 0:
+		p.ahead = 1
+	case ran < p.waited:
+		p.ahead = min(2*p.ahead, maxAhead)
+	default:
+		p.ahead = max(p.ahead/2, 1)
+	}
+	return p.ahead
+}
 
 // recorded reports whether requests need preparing before their turn.
 func (k *Kind) recorded() bool { return k.durable || k.completions != nil }
@@ -79,7 +100,15 @@ func (c *cell) prepare(w *worker) {
 	if w.done < w.begun {
 		return
 	}
-	w.begun = min(w.done+beginAhead, len(w.batch))
+	if c.pace == nil {
+		c.pace = new(pace)
+	}
+	began := time.Now()
+	w.begun = min(w.done+c.pace.next(began.Sub(c.pace.since)), len(w.batch))
+	defer func() {
+		c.pace.since = time.Now()
+		c.pace.waited = c.pace.since.Sub(began)
+	}()
 	var ins []*rpc.Inbound
 	var jobs []*job
 	var records []*rpc.JobRecord

@@ -867,3 +867,30 @@ func TestCompletionOfALocalRequest(t *testing.T) {
 		}
 	})
 }
+
+// The deadline of the attempt that runs passes while another waits for its outcome.
+func TestKeyHasTheLatestDeadline(t *testing.T) {
+	onEachRoad(t, func(t *testing.T, c *cluster) {
+		s := newShop()
+		a, b, other := c.start("a"), c.start("b"), c.start("c")
+		spawn(t, b, "w", s.workers("b1"))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		owner := actor.Ask(ctx, a.Ref("w@b"), Job{Name: "slow"}, rpc.Key("k"))
+		time.Sleep(moment)
+		waiting := ask(other, "slow", rpc.Key("k"))
+		_, err := owner.Await(t.Context())
+		wantErr(t, "the owner", err, rpc.Expired, rpc.Unknown)
+		time.Sleep(2 * time.Second)
+		if s.wasCanceled("slow") {
+			t.Error("the handler's context ended though another attempt waits until later")
+		}
+		time.Sleep(10 * actor.DefaultTimeout)
+		if !s.wasCanceled("slow") {
+			t.Error("the handler's context outlived the latest deadline")
+		}
+		if _, err := waiting.Await(t.Context()); err == nil {
+			t.Error("an answer from nowhere")
+		}
+	})
+}

@@ -54,7 +54,7 @@ func (s *System) newNode() *rpc.Node {
 
 // join starts the transports and makes the node known.
 func (s *System) join() error {
-	ctx, cancel := context.WithTimeout(context.Background(), DefaultStartWait)
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.StartWait)
 	defer cancel()
 	s.started.Do(func() {})
 	addrs, err := s.node.Start(ctx)
@@ -176,7 +176,7 @@ func (m *members) expose(service, actor string) error {
 	m.mu.Lock()
 	m.mine.Services[service] = append(m.mine.Services[service], actor)
 	m.mu.Unlock()
-	ctx, cancel := context.WithTimeout(m.ctx, DefaultStartWait)
+	ctx, cancel := context.WithTimeout(m.ctx, m.sys.cfg.StartWait)
 	defer cancel()
 	return m.publish(ctx)
 }
@@ -193,7 +193,7 @@ func (m *members) withdraw(service, actor string) {
 		return
 	}
 	m.owned.Go(func() {
-		ctx, cancel := context.WithTimeout(m.ctx, DefaultStartWait)
+		ctx, cancel := context.WithTimeout(m.ctx, m.sys.cfg.StartWait)
 		defer cancel()
 		if err := m.publish(ctx); err != nil && m.ctx.Err() == nil {
 			m.sys.log.Warn("the registry was not told that an actor has gone", "service", service, "actor", actor, "err", err)
@@ -266,7 +266,7 @@ func (m *members) leave(ctx context.Context) error {
 	m.mu.Lock()
 	m.left = true
 	m.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, DefaultStartWait)
+	ctx, cancel := context.WithTimeout(ctx, m.sys.cfg.StartWait)
 	defer cancel()
 	select {
 	case m.write <- struct{}{}:

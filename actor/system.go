@@ -47,6 +47,7 @@ type Config struct {
 
 	Timeout    time.Duration                       // of a call whose context has no deadline; default 30 s
 	SendWait   time.Duration                       // of a handler for room in a mailbox; default 5 s
+	StartWait  time.Duration                       // of NewSystem for transports, registry and store; default 10 s
 	Linger     time.Duration                       // of Shutdown for acks; default 5 s
 	Tokens     int                                 // of jobs, for each principal; default 1,024
 	TokenLife  time.Duration                       // of a job's result; default 10 min
@@ -107,7 +108,7 @@ func (c *Config) validate() error {
 		name string
 		v    *time.Duration
 		def  time.Duration
-	}{{"Timeout", &c.Timeout, DefaultTimeout}, {"SendWait", &c.SendWait, DefaultSendWait}, {"Linger", &c.Linger, DefaultLinger}, {"TokenLife", &c.TokenLife, DefaultTokenLife}} {
+	}{{"Timeout", &c.Timeout, DefaultTimeout}, {"SendWait", &c.SendWait, DefaultSendWait}, {"Linger", &c.Linger, DefaultLinger}, {"StartWait", &c.StartWait, DefaultStartWait}, {"TokenLife", &c.TokenLife, DefaultTokenLife}} {
 		if *d.v < 0 {
 			bad("Config.%s is negative: %v", d.name, *d.v)
 		} else if *d.v == 0 {

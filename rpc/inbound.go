@@ -102,6 +102,15 @@ func (in *Inbound) attach(c *conn, e *transport.Envelope, now time.Duration) {
 	}
 }
 
+// extend gives the request until deadline, if that is later than its own.
+func (in *Inbound) extend(deadline time.Duration) {
+	in.session.mu.Lock()
+	defer in.session.mu.Unlock()
+	if in.deadline > 0 && (deadline == 0 || deadline > in.deadline) {
+		in.deadline = deadline
+	}
+}
+
 func (in *Inbound) attachRoad(c *conn) {
 	if in.road == c {
 		return

@@ -18,6 +18,7 @@ const (
 	expireEvery   = time.Minute
 	rewriteAfter  = 8 << 20 // bytes written, at least, and
 	rewriteFactor = 4       // as many times what is alive, before the log is rewritten
+	rewriteCount  = 1 << 10 // changes that a start has read: it rewrites them, so that the next one is quick
 )
 
 // journal is the node's side of its dedup.Store. Its goroutine writes all that has
@@ -32,6 +33,7 @@ type journal struct {
 	mu     sync.Mutex            // guards what follows
 	ledger *dedup.Ledger         // changed by the journal's goroutine alone
 	loaded int                   // bytes that the log had when it was taken over
+	read   int                   // changes, likewise
 	lost   map[dedup.ID]struct{} // keyed requests that an earlier start had begun and not done
 	queue  []posting
 	fenced bool // another start of this node has taken the records over
@@ -49,6 +51,7 @@ func openJournal(ctx context.Context, n *Node, store dedup.Store) (*journal, err
 	j := &journal{node: n, wake: make(chan struct{}, 1), ledger: dedup.NewLedger(), lost: map[dedup.ID]struct{}{}}
 	log, err := store.Take(ctx, n.cfg.Name, n.cfg.Epoch, func(c dedup.Change) {
 		j.loaded += c.Size()
+		j.read++
 		j.ledger.Apply(c)
 	})
 	if err != nil {
@@ -108,6 +111,9 @@ func (j *journal) run(ctx context.Context) {
 	expire := time.NewTicker(expireEvery)
 	defer expire.Stop()
 	written, failed := j.loaded, 0
+	if alive := j.ledger.Bytes(); j.read > rewriteCount && (alive < rewriteAfter || j.loaded > 2*alive) {
+		written = j.rewrite(ctx, max(written, rewriteAfter, rewriteFactor*alive))
+	}
 	for {
 		if ctx.Err() != nil {
 			j.close()

@@ -56,11 +56,18 @@ func keyID(principal, target, key string) (id [16]byte) {
 }
 
 // admit decides on an attempt under a key: it is to run (nil and true), it waits for
-// the one that runs (nil and false), or it has the outcome that is returned.
-func (k *keys) admit(in *Inbound) (*outcome, bool) {
+// the one that runs (nil and false), or it has the outcome that is returned. The one that
+// runs has until the latest deadline of all.
+func (k *keys) admit(in *Inbound) (o *outcome, run bool) {
 	n := k.node
+	var owner *Inbound
 	k.mu.Lock()
-	defer k.mu.Unlock()
+	defer func() {
+		k.mu.Unlock()
+		if owner != nil { // whose session may be another one
+			owner.extend(in.deadline)
+		}
+	}()
 	k.expire(n.now())
 	e := k.all[in.id.Grant]
 	if e == nil {
@@ -85,6 +92,7 @@ func (k *keys) admit(in *Inbound) (*outcome, bool) {
 	n.stats.attached.Add(1)
 	in.body, in.Headers = nil, nil // it never runs itself
 	e.waiting = append(e.waiting, in)
+	owner = e.owner
 	return nil, false
 }
 

@@ -310,6 +310,9 @@ func (p *peer) resync(c *conn) {
 			_ = p.send(call, now) // it was sent before, so it does not end here
 		}
 	}
+	if p.next != nil {
+		p.putFence()
+	}
 }
 
 // farewell notes that the peer takes no new requests: acks go out without delay, so
