@@ -33,6 +33,7 @@ type handler struct {
 	reply  reflect.Type // nil if it answers nothing
 	decode func(codec.Codec, []byte) (any, error)
 	run    func(state any, c *Context, msg any) // nil: the Receiver gets it
+	opens  bool                                 // the answer is a stream
 }
 
 // Handler is one message type that actors with state S handle. Handle, Answer and
@@ -61,6 +62,9 @@ func Define[S any](name string, newState func() S, handlers ...Handler[S]) *Kind
 		}
 		if h.h.run != nil && h.h.reply == nil && h.h.typ.Implements(reflect.TypeFor[question]()) {
 			errs = append(errs, fmt.Errorf("message %v declares a reply: use Answer, not Handle", h.h.typ))
+		}
+		if err := h.h.streamMisuse(); err != nil {
+			errs = append(errs, err)
 		}
 		if h.h.run == nil && !k.receiver {
 			errs = append(errs, fmt.Errorf("message %v is only accepted, and the state has no Receive method", h.h.typ))

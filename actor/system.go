@@ -149,6 +149,7 @@ type System struct {
 	stats   counters
 	events  feed[Event]
 	letters feed[DeadLetter]
+	streams streamTable
 	jobs    jobTable
 
 	kindTypes sync.Map // *Kind → map[uint64]*handler, the types it takes by id
@@ -367,6 +368,7 @@ func (s *System) Shutdown(ctx context.Context) error {
 	var errs []error
 	errs = append(errs, s.members.leave(ctx))
 	s.node.Farewell()
+	s.streams.close()
 	for s.busy.Load() > 0 && ctx.Err() == nil {
 		select {
 		case <-s.quiet:

@@ -45,7 +45,7 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 		return none, err
 	}
 	if c := t.cell.Load(); c != nil {
-		if from != nil && from.cell == c {
+		if from.isIn(c) {
 			return none, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v calls itself and would wait for ever", t.addr)
 		}
 		if !keyed(opts) {
@@ -187,7 +187,7 @@ func (c *cell) put(ctx context.Context, from *Context, it item, acked bool) erro
 		return errShutdown
 	}
 	p, err := c.box.Offer(it)
-	if errors.Is(err, mailbox.ErrFull) && c.box.Blocks() && (from == nil || from.cell != c) {
+	if errors.Is(err, mailbox.ErrFull) && c.box.Blocks() && !from.isIn(c) {
 		p, err = c.wait(ctx, from, it)
 	}
 	if err == nil {

@@ -1,0 +1,230 @@
+package actor
+
+import (
+	"errors"
+	"iter"
+	"reflect"
+
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// Streams declares that a message which embeds it is answered with a stream of T:
+//
+//	type List struct{ actor.Streams[Item] }
+//
+// Produce makes its handler, and Stream opens it:
+//
+//	for item, err := range actor.Stream(ctx, ref, List{}) { ... }
+//
+// What is promised of all streams: items come in order, none twice and none left out,
+// whatever becomes of links and roads meanwhile; and a stream that does not come to its
+// end gives an error, never silence. A slow reader slows the writer of its own stream
+// and nobody else: what lies between the two is bounded, see MaxStreams.
+//
+// A stream is cut, with code Unavailable, when the node that produces it stops, or the
+// two have not reached each other for about a minute. Its verdict is HasRun, as that of
+// every error of a stream that was opened: the handler ran, at least in part.
+type Streams[T any] struct{}
+
+// Collects declares that a message which embeds it opens a stream of In to the actor,
+// which answers all of it with one R:
+//
+//	type Upload struct{ actor.Collects[Chunk, Summary] }
+//
+// Collect makes its handler, and Open opens it.
+type Collects[In, R any] struct{}
+
+// Converses declares that a message which embeds it opens a stream of In to the actor
+// and one of Out back, each at its own pace:
+//
+//	type Chat struct{ actor.Converses[Line, Line] }
+//
+// Converse makes its handler, and Talk opens it.
+type Converses[In, Out any] struct{}
+
+func (Streams[T]) streams(T)                 {}
+func (Collects[In, R]) collects(In, R)       {}
+func (Converses[In, Out]) converses(In, Out) {}
+
+func (Streams[T]) isStreaming()          {}
+func (Collects[In, R]) isCollecting()    {}
+func (Converses[In, Out]) isConversing() {}
+
+// Streaming, Collecting and Conversing are satisfied by the messages that embed Streams,
+// Collects and Converses.
+type (
+	Streaming[T any]        interface{ streams(T) }
+	Collecting[In, R any]   interface{ collects(In, R) }
+	Conversing[In, Out any] interface{ converses(In, Out) }
+)
+
+// openers recognise the messages that open a stream, whatever its types.
+var openers = [...]reflect.Type{
+	reflect.TypeFor[interface{ isStreaming() }](),
+	reflect.TypeFor[interface{ isCollecting() }](),
+	reflect.TypeFor[interface{ isConversing() }](),
+}
+
+// streamMisuse returns what is wrong with a handler's message, where the compiler cannot
+// see it.
+func (h *handler) streamMisuse() error {
+	declared := 0
+	for _, t := range openers {
+		if h.typ.Implements(t) {
+			declared++
+		}
+	}
+	question := h.typ.Implements(reflect.TypeFor[question]())
+	switch {
+	case declared > 1 || declared == 1 && question:
+		return errors.New("message " + h.typ.String() + " declares two kinds of answer")
+	case declared == 1 && !h.opens:
+		return errors.New("message " + h.typ.String() + " opens a stream: use Produce, Collect or Converse")
+	}
+	return nil
+}
+
+// Produce makes a handler of a method that answers a message with a stream. The method
+// itself runs in the actor's turn and may look at its state; the sequence that it
+// returns is iterated once, by a goroutine beside the actor, and must not touch the
+// state: so waiting for a slow reader never holds up the mailbox.
+//
+//	func (s *Shop) List(ctx *actor.Context, m List) (iter.Seq2[Item, error], error) {
+//		items := slices.Clone(s.items)
+//		return func(yield func(Item, error) bool) {
+//			for _, it := range items {
+//				if !yield(it, nil) {
+//					return
+//				}
+//			}
+//		}, nil
+//	}
+//
+// ctx lasts as long as the stream. When the reader breaks off, its context ends or its
+// node is gone, ctx ends and yield returns false. A sequence that waits for something
+// else than yield must watch ctx. It may use the actor like anybody else, for instance
+// with Call(ctx, ctx.Self(), ...), to get more of its state.
+//
+// An error that the sequence yields ends the stream and reaches the reader as an error
+// of a handler would; so does a panic. A shutdown ends the streams of its node.
+func Produce[S any, M Streaming[T], T any](fn func(S, *Context, M) (iter.Seq2[T, error], error)) Handler[S] {
+	return opener(func(state S, c *Context, m M, st *stream) (func() error, error) {
+		seq, err := fn(state, c, m)
+		if seq == nil {
+			return nil, err
+		}
+		return func() error { return produce(st, seq) }, err
+	})
+}
+
+// Collect makes a handler of a method that takes a stream in and answers it with one
+// result. The method itself runs in the actor's turn; the function that it returns runs
+// once, beside the actor, under the terms of Produce. There it ranges over in, which
+// waits for the sender. An error from in says that the sender broke off or was lost, and
+// is the last that comes from it. To return before in has ended is allowed.
+//
+//	func (s *Store) Upload(ctx *actor.Context, m Upload, in iter.Seq2[Chunk, error]) (func() (Summary, error), error) {
+//		return func() (sum Summary, err error) {
+//			for chunk, err := range in {
+//				if err != nil {
+//					return sum, err
+//				}
+//				sum.Bytes += len(chunk.Data)
+//			}
+//			return sum, actor.Tell(ctx, ctx.Self(), Uploaded{sum})
+//		}, nil
+//	}
+func Collect[S any, M Collecting[In, R], In, R any](fn func(S, *Context, M, iter.Seq2[In, error]) (func() (R, error), error)) Handler[S] {
+	return opener(func(state S, c *Context, m M, st *stream) (func() error, error) {
+		collect, err := fn(state, c, m, incoming[In](st))
+		if collect == nil {
+			return nil, err
+		}
+		return func() error {
+			r, err := collect()
+			if err == nil {
+				err = st.put(r)
+			}
+			return err
+		}, err
+	})
+}
+
+// Converse makes a handler of a method that takes a stream in and answers it with
+// another one. in and the sequence that it returns are as with Collect and Produce: what
+// is yielded may depend on what came in, or not.
+func Converse[S any, M Conversing[In, Out], In, Out any](fn func(S, *Context, M, iter.Seq2[In, error]) (iter.Seq2[Out, error], error)) Handler[S] {
+	return opener(func(state S, c *Context, m M, st *stream) (func() error, error) {
+		seq, err := fn(state, c, m, incoming[In](st))
+		if seq == nil {
+			return nil, err
+		}
+		return func() error { return produce(st, seq) }, err
+	})
+}
+
+// opener makes the handler of a message that opens a stream. begin runs in the actor's
+// turn, and what it returns beside the actor.
+func opener[S, M any](begin func(S, *Context, M, *stream) (func() error, error)) Handler[S] {
+	return Handler[S]{&handler{
+		typ:    reflect.TypeFor[M](),
+		decode: decoder[M],
+		opens:  true,
+		run: func(state any, c *Context, msg any) {
+			st, refusal := c.System().newStream(c)
+			if refusal != nil {
+				c.System().handBack(c.cell.self.addr, item{msg: msg, req: c.req, meta: c.meta}, refusal)
+				c.done = true
+				return
+			}
+			started := false
+			defer func() { // begin may panic
+				if !started {
+					st.close(nil)
+					st.ran(nil)
+				}
+			}()
+			run, err := begin(state.(S), st.ctx, msg.(M), st)
+			if err == nil && run == nil {
+				err = errors.New("the handler returned nothing that could be run")
+			}
+			if err != nil {
+				c.finish(msg, err)
+				return
+			}
+			started = true
+			st.start(run)
+			st.opened(c.req)
+			c.done = true
+		},
+	}}
+}
+
+// produce iterates a sequence for a stream.
+func produce[T any](st *stream, seq iter.Seq2[T, error]) error {
+	for v, err := range seq {
+		if err == nil {
+			err = st.put(v)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// incoming is what comes in on a stream. It is one sequence, however often it is ranged
+// over: a later range goes on where an earlier one ended.
+func incoming[In any](st *stream) iter.Seq2[In, error] {
+	return func(yield func(In, error) bool) {
+		for {
+			v, more, err := take[In](st)
+			if !more && err == nil || !yield(v, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// errTold is the fate of a message that opens a stream and was told, not opened.
+var errTold = rpc.Errorf(rpc.Invalid, rpc.NotRun, "a message that opens a stream was sent in another way: use Stream, Open or Talk")

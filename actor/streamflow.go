@@ -1,0 +1,116 @@
+package actor
+
+import (
+	"slices"
+
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// The decisions of a stream's two directions: which requests get which answers. They
+// have no lock, clock or I/O: what is to be answered is appended to what they return.
+
+// ask takes in a request for batch n.
+func (o *outflow) ask(n uint64, req request) ([]answer, *rpc.Error) {
+	switch {
+	case n == 0 || n+streamDepth <= o.next || n > o.next+streamDepth:
+		return nil, rpc.Errorf(rpc.Invalid, rpc.NotRun, "batch %d of a stream was asked for, %d were given", n, o.next)
+	case n <= o.next: // made anew, for the answer was lost
+		return []answer{{req: req, batch: &o.kept[n%streamDepth]}}, nil
+	}
+	with, old := insert(o.asked, waiting[streamBatch]{n: n, req: req})
+	o.asked = with
+	var answers []answer
+	if old != nil { // its client has given it up
+		answers = append(answers, answer{req: old, err: errReplaced})
+	}
+	return o.give(answers), nil
+}
+
+// give answers what can be answered.
+func (o *outflow) give(answers []answer) []answer {
+	for len(o.asked) > 0 && o.asked[0].n == o.next+1 && (o.buf.n > 0 || o.done) {
+		a := o.asked[0]
+		o.asked = slices.Delete(o.asked, 0, 1)
+		b := streamBatch{Items: o.buf.bytes, vals: o.buf.vals}
+		o.buf = chunk{}
+		if o.done {
+			b.end(o.err)
+		}
+		o.next++
+		o.kept[o.next%streamDepth] = b
+		answers = append(answers, answer{req: a.req, batch: &b})
+	}
+	return answers
+}
+
+// end answers what waits: the stream is over.
+func (o *outflow) end(why *rpc.Error) (answers []answer) {
+	for _, a := range o.asked {
+		var b streamBatch
+		b.end(why)
+		answers = append(answers, answer{req: a.req, batch: &b})
+	}
+	o.asked, o.buf = nil, chunk{}
+	return answers
+}
+
+// push takes in batch m.N.
+func (i *inflow) push(m streamPush, req request) ([]answer, *rpc.Error) {
+	switch {
+	case m.N == 0 || m.N > i.next+streamDepth:
+		return nil, rpc.Errorf(rpc.Invalid, rpc.NotRun, "batch %d of a stream came, %d were taken", m.N, i.next)
+	case m.N <= i.next: // made anew, for the answer was lost
+		return []answer{{req: req, taken: streamTaken{Over: i.unused}}}, nil
+	}
+	with, old := insert(i.pushed, waiting[streamTaken]{n: m.N, req: req, items: chunk{bytes: m.Items, vals: m.vals}, last: m.Last})
+	i.pushed = with
+	var answers []answer
+	if old != nil {
+		answers = append(answers, answer{req: old, err: errReplaced})
+	}
+	return i.admit(answers), nil
+}
+
+// admit takes in what there is room for.
+func (i *inflow) admit(answers []answer) []answer {
+	for len(i.pushed) > 0 && i.pushed[0].n == i.next+1 && (i.buf.empty() || i.unused) {
+		p := i.pushed[0]
+		i.pushed = slices.Delete(i.pushed, 0, 1)
+		i.next++
+		if !i.unused {
+			i.buf = p.items
+		}
+		i.last = i.last || p.last
+		answers = append(answers, answer{req: p.req, taken: streamTaken{Over: i.unused && !p.last}})
+	}
+	if i.unused {
+		i.buf = chunk{}
+	}
+	return answers
+}
+
+// end answers what waits: the stream is over.
+func (i *inflow) end(answers []answer) []answer {
+	for _, p := range i.pushed {
+		answers = append(answers, answer{req: p.req, taken: streamTaken{Over: true}})
+	}
+	i.pushed, i.buf = nil, chunk{}
+	return answers
+}
+
+var errReplaced = rpc.Errorf(rpc.Canceled, rpc.NotRun, "a later request for the same batch of a stream has come")
+
+// insert puts a request in its place, by number. A second one of a number replaces the
+// first, which is returned.
+func insert[R any](list []waiting[R], a waiting[R]) (with []waiting[R], old request) {
+	at, found := slices.BinarySearchFunc(list, a.n, func(b waiting[R], n uint64) int { return int(b.n) - int(n) })
+	if found {
+		old, list[at] = list[at].req, a
+		return list, old
+	}
+	return slices.Insert(list, at, a), nil
+}
+
+func without[R any](list []waiting[R], req request) []waiting[R] {
+	return slices.DeleteFunc(list, func(a waiting[R]) bool { return a.req == req })
+}
