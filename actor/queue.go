@@ -45,7 +45,7 @@ func QueueKind[T any](name string, cfg queue.Config) *Kind {
 type Offer[T any] struct {
 	// Back, if set, gets what is nacked and what has lapsed; it is in the queue no more
 	// then. It is for queues whose items are kept elsewhere.
-	Back func(ctx *Context, t queue.Token, delay time.Duration)
+	Back func(ctx *Context, t queue.Token, delay time.Duration, why queue.Reason)
 
 	q     *queue.Queue[T]
 	pulls map[uint64]*pull[T] // those in line
@@ -81,7 +81,7 @@ func TakesIn[S, T any](of func(S) *Offer[T]) Handler[S] {
 	return Answer(func(s S, ctx *Context, m Enqueue[T]) (Enqueued, error) {
 		dup, err := of(s).push(ctx, queue.Item[T]{Value: m.Item, ID: m.ID, Priority: m.Priority, Delay: m.Delay})
 		if err != nil {
-			return refuse[Enqueued](ctx, rpc.Errorf(rpc.Overloaded, rpc.NotRun, "%w", err))
+			return refuse[Enqueued](ctx, rpc.Overloaded, err)
 		}
 		return Enqueued{Duplicate: dup}, nil
 	})
@@ -109,15 +109,17 @@ func (o *Offer[T]) push(ctx *Context, it queue.Item[T]) (duplicate bool, err err
 
 var errPushedOut = rpc.Errorf(rpc.Overloaded, rpc.NotRun, "dropped at a full queue")
 
-// Restore adds an item that is kept elsewhere too, see queue.Queue.Restore.
-func (o *Offer[T]) Restore(ctx *Context, number uint64, attempts int, it queue.Item[T]) bool {
-	added := o.q.Restore(time.Now(), number, attempts, it)
-	o.serve(ctx, 0)
-	return added
+// Restore adds an item that is kept elsewhere too, see queue.Queue.Restore. Serve hands
+// it out.
+func (o *Offer[T]) Restore(number uint64, attempts int, it queue.Item[T]) bool {
+	return o.q.Restore(time.Now(), number, attempts, it)
 }
 
-// Ack ends the item of a delivery. Errors: queue.ErrLapsed, ErrDone, ErrForeign.
-func (o *Offer[T]) Ack(t queue.Token) error { return o.q.Ack(time.Now(), t) }
+// Serve hands what was restored to those in line.
+func (o *Offer[T]) Serve(ctx *Context) { o.serve(ctx, 0) }
+
+// Withdraw takes out all that nobody was given, see queue.Queue.Withdraw.
+func (o *Offer[T]) Withdraw() (numbers []uint64) { return o.q.Withdraw() }
 
 // Credit is how many items those in line would take; Stats a snapshot.
 func (o *Offer[T]) Credit() int        { return o.q.Credit() }
@@ -165,9 +167,9 @@ func (o *Offer[T]) nack(ctx *Context, now time.Time, t queue.Token, delay time.D
 	if o.Back == nil {
 		return o.q.Nack(now, t, delay)
 	}
-	err := o.q.Ack(now, t)
+	err := o.q.Surrender(now, t)
 	if err == nil {
-		o.Back(ctx, t, delay)
+		o.Back(ctx, t, delay, queue.Nacked)
 	}
 	return err
 }
@@ -181,7 +183,7 @@ func (o *Offer[T]) pull(ctx *Context, m Dequeue[T]) (Dequeued[T], error) {
 	o.last++
 	number := o.last
 	if err := o.q.Wait(number, min(max(1, m.Max), MaxPull), time.Now().Add(m.Wait)); err != nil {
-		return refuse[Dequeued[T]](ctx, rpc.Errorf(rpc.Overloaded, rpc.NotRun, "%w", err))
+		return refuse[Dequeued[T]](ctx, rpc.Overloaded, err)
 	}
 	items, served := o.serve(ctx, number)
 	if _, remote := ctx.req.(*rpc.Inbound); served && !remote {
@@ -214,7 +216,7 @@ func (o *Offer[T]) serve(ctx *Context, own uint64) (items []queue.Delivery[T], s
 		again = false
 		if o.Back != nil {
 			for _, d := range o.q.Lapsed(time.Now()) {
-				o.Back(ctx, d.Token, 0)
+				o.Back(ctx, d.Token, 0, queue.Lapsed)
 			}
 		}
 		for _, s := range o.q.Serve(time.Now()) {
@@ -333,17 +335,13 @@ func handouts[T any](ctx *Context, items []queue.Delivery[T]) Dequeued[T] {
 	return Dequeued[T]{Queue: ctx.Self(), Items: all}
 }
 
-// refuse ends the request being handled as one that did not run: it had no effect, and
-// the caller may try again anywhere.
-func refuse[R any](ctx *Context, why *rpc.Error) (R, error) {
+// refuse ends the request being handled as one that did not run.
+func refuse[R any](ctx *Context, code rpc.Code, why error) (R, error) {
 	var none R
 	if ctx.req == nil {
 		return none, why
 	}
-	_ = Defer[R](ctx).d.end(func(r request) error {
-		r.Refuse(why)
-		return nil
-	})
+	_ = Defer[R](ctx).Refuse(code, why)
 	return none, nil
 }
 
@@ -361,3 +359,12 @@ func nudge(c *cell, m any, again bool) {
 }
 
 const nudgeAgain = 100 * time.Millisecond
+
+// Refuse ends the request as one that did not run: it had no effect at all, and the
+// caller may try again anywhere. Answer's error says the same.
+func (d *Deferred[R]) Refuse(code rpc.Code, why error) error {
+	return d.d.end(func(r request) error {
+		r.Refuse(rpc.Errorf(code, rpc.NotRun, "%w", why))
+		return nil
+	})
+}

@@ -91,7 +91,8 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with its zero values replaced.
+func (c Config) WithDefaults() Config {
 	set(&c.Capacity, DefaultCapacity)
 	set(&c.Lease, DefaultLease)
 	set(&c.Attempts, DefaultAttempts)

@@ -53,6 +53,14 @@ func TestRestore(t *testing.T) {
 	if !q.Restore(now, 40, 3, queue.Item[string]{Value: "x"}) {
 		t.Error("not restored after it was gone")
 	}
+	d := q.Take(now, 1)[0]
+	if err := q.Surrender(now, d.Token); err != nil || !errors.Is(q.Surrender(now, d.Token), queue.ErrDone) {
+		t.Error("surrendered twice, or not at all")
+	}
+	q.Restore(now, 42, 0, queue.Item[string]{Value: "y"})
+	if got := q.Withdraw(); len(got) != 1 || got[0] != 42 || q.Stats(now).Depth != 0 || len(q.Withdraw()) != 0 {
+		t.Errorf("withdrawn: %v", got)
+	}
 }
 
 // Who waits is served in turn, and nobody gets all while others wait.

@@ -134,7 +134,7 @@ func New[T any](cfg Config, salt uint64) (*Queue[T], error) {
 		return nil, err
 	}
 	return &Queue[T]{
-		cfg: cfg.withDefaults(), salt: salt,
+		cfg: cfg.WithDefaults(), salt: salt,
 		held: map[uint64]*entry[T]{}, known: map[string]uint64{},
 		due: heap[*entry[T]]{
 			less:  sooner[T],
@@ -169,17 +169,6 @@ func (q *Queue[T]) Push(now time.Time, it Item[T]) (Pushed[T], error) {
 	q.count.Pushed++
 	q.add(now, q.seq+1, 0, it)
 	return p, nil
-}
-
-// Restore adds an item that is kept elsewhere too, under its number there and with the
-// attempts that it has had. It reports false if the queue holds it already. Neither the
-// capacity nor ids are looked at.
-func (q *Queue[T]) Restore(now time.Time, number uint64, attempts int, it Item[T]) bool {
-	if q.held[number] != nil {
-		return false
-	}
-	q.add(now, number, attempts, it)
-	return true
 }
 
 func (q *Queue[T]) add(now time.Time, seq uint64, attempts int, it Item[T]) {
@@ -254,23 +243,6 @@ func (q *Queue[T]) mature(e *entry[T]) {
 	} else {
 		q.makeReady(e)
 	}
-}
-
-// Lapsed returns the deliveries whose leases are over at now, for a keeper of items that
-// takes them back itself before Tick does.
-func (q *Queue[T]) Lapsed(now time.Time) (all []Delivery[T]) {
-	for q.due.len() > 0 && !now.Before(q.due.first().at) {
-		e := q.due.first()
-		q.unwait(e)
-		if e.state == isDelayed {
-			q.mature(e)
-			continue
-		}
-		q.count.Lapsed++
-		all = append(all, q.delivery(e))
-		q.remove(e)
-	}
-	return all
 }
 
 // NextDue is when the next thing happens by itself: a lease or a delay ends, or the wait

@@ -50,6 +50,7 @@ var mayImport = map[string][]string{
 
 	"dedup/jetstream": {"dedup", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"dedup/storetest": {"dedup"},
+	"queue/jetstream": {"actor", "queue", "rpc", "rpc/codec", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 }
 
 // mayImportBelow says which of the module's packages those below a folder may import:
@@ -215,6 +216,7 @@ func TestViolationsAreFound(t *testing.T) {
 			"registry/internal/feed":     {"registry"},
 			"dedup/jetstream":            {"dedup", nats},
 			"dedup/storetest":            {"testing", "dedup"},
+			"queue/jetstream":            {"actor", "queue", "rpc", "rpc/codec", nats},
 			"examples/quickstart":        {"actor", "transport/tcp", "transport/natsbus/embedded"},
 			"test/chaos":                 {"testing", "actor", "transport/natsbus/embedded", "transport/transporttest"},
 		} {
@@ -235,6 +237,9 @@ func TestViolationsAreFound(t *testing.T) {
 	for _, c := range []struct{ pkg, imports, want string }{
 		{"mailbox", module + "/dedup", "mailbox imports dedup"},
 		{"queue", module + "/mailbox", "queue imports mailbox"},
+		{"queue", module + "/actor", "queue imports actor"},
+		{"actor", module + "/queue/jetstream", "actor imports queue/jetstream"},
+		{"queue/jetstream", module + "/transport", "queue/jetstream imports transport"},
 		{"transport", uuid, "transport imports " + uuid},
 		{"registry", module + "/registry/internal/feed", "registry imports registry/internal/feed"},
 		{"rpc", module + "/mailbox", "rpc imports mailbox"},
