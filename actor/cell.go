@@ -188,6 +188,7 @@ func (c *cell) crashed(ctx *Context, msg, reason any) {
 		return
 	}
 	c.state = state
+	sys.lines.end(c)
 }
 
 // fresh makes a new state. An error says that the maker panicked.
@@ -230,6 +231,7 @@ func (c *cell) leave() {
 	if !sys.refs.leave(c) {
 		return
 	}
+	sys.lines.end(c)
 	if c.service != "" {
 		sys.members.withdraw(c.service, c.self.addr.name)
 	}

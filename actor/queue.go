@@ -50,6 +50,7 @@ type Offer[T any] struct {
 	q     *queue.Queue[T]
 	pulls map[uint64]*pull[T] // those in line
 	last  uint64              // the last pull's number
+	lined bool                // the system knows that some are in line
 	timer *time.Timer         // nudges the actor at armed
 	armed time.Time           // zero: not at all
 }
@@ -197,7 +198,14 @@ func (o *Offer[T]) pull(ctx *Context, m Dequeue[T]) (Dequeued[T], error) {
 		return none, nil
 	}
 	c := ctx.cell
+	if !o.lined {
+		o.lined = true
+		c.self.sys.lines.add(c, line{of: o, nudge: func() { nudge(c, Dequeue[T]{Op: opNudge}, true) }, end: o.end})
+	}
 	o.pulls[number] = &pull[T]{later, context.AfterFunc(ctx, func() { nudge(c, Dequeue[T]{Op: opNudge, waiter: number}, false) })}
+	if c.self.sys.draining.Load() {
+		o.serve(ctx, 0)
+	}
 	return none, nil
 }
 
@@ -206,6 +214,30 @@ func (o *Offer[T]) nudged(waiter uint64) {
 	if o.pulls[waiter] != nil {
 		o.q.Leave(waiter)
 		delete(o.pulls, waiter)
+	}
+}
+
+// end refuses the pulls in line of an offer that nobody has any more.
+func (o *Offer[T]) end() {
+	for _, p := range o.pulls {
+		p.unhook()
+		_ = p.later.Refuse(rpc.Unavailable, errEnded)
+	}
+	clear(o.pulls)
+	if o.timer != nil {
+		o.timer.Stop()
+	}
+}
+
+var errEnded = errors.New("the queue's actor has ended or was started anew")
+
+// dissolve answers all that wait with nothing.
+func (o *Offer[T]) dissolve(ctx *Context) {
+	for number, p := range o.pulls {
+		o.q.Leave(number)
+		delete(o.pulls, number)
+		p.unhook()
+		o.hand(ctx, p.later, nil)
 	}
 }
 
@@ -229,6 +261,13 @@ func (o *Offer[T]) serve(ctx *Context, own uint64) (items []queue.Delivery[T], s
 			p.unhook()
 			again = !o.hand(ctx, p.later, s.Items) || again
 		}
+	}
+	if len(o.pulls) > 0 && ctx.System().draining.Load() {
+		o.dissolve(ctx)
+	}
+	if o.lined && len(o.pulls) == 0 {
+		o.lined = false
+		ctx.System().lines.drop(ctx.cell, o)
 	}
 	o.arm(ctx)
 	return items, served

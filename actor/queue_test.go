@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -217,5 +219,358 @@ func TestDeliveryMisuse(t *testing.T) {
 	})
 }
 
-var _ = mailbox.Config{}
-var _ = memnet.Config{}
+// Priorities, and within one the order of the pushes; what comes back is in front.
+func TestQueueOrder(t *testing.T) {
+	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
+		q := bind(spawn(t, b, "jobs", queueKind(queue.Config{})))
+		for n := range 9 {
+			pushAll(t, q, []actor.PushOption{actor.Priority(n % 3)}, n)
+		}
+		ds := pulls(t, q, []string{"2:1", "5:1", "8:1", "1:1", "4:1", "7:1"}, actor.Max(6))
+		for _, i := range []int{5, 4, 1} {
+			if err := ds[i].Nack(t.Context(), 0); err != nil {
+				t.Error(err)
+			}
+		}
+		pulls(t, q, []string{"5:2", "4:2", "7:2", "0:1", "3:1", "6:1"}, actor.Max(100))
+	})
+}
+
+// Consumers that wait are served in turn, and none gets what another waits for.
+func TestQueueFair(t *testing.T) {
+	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
+		q := bind(spawn(t, b, "jobs", queueKind(queue.Config{})))
+		const consumers, rounds = 5, 8
+		type got struct{ who, n int }
+		ch := make(chan got, consumers*rounds)
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for who := range consumers {
+			all.Go(func() {
+				for {
+					ds, err := actor.Pull[Work](ctx, q, actor.Max(16))
+					if err != nil {
+						return
+					}
+					for _, d := range ds {
+						if err := d.Ack(ctx); err != nil {
+							t.Error(err)
+						}
+						ch <- got{who, d.Message.N}
+					}
+				}
+			})
+			time.Sleep(time.Millisecond) // they wait in this order
+		}
+		counts := map[int]int{}
+		for n := range consumers * rounds {
+			pushAll(t, q, nil, n)
+			g := <-ch
+			time.Sleep(time.Second) // who was served waits again
+			counts[g.who]++
+			if g.who != n%consumers {
+				t.Errorf("item %d went to consumer %d", n, g.who)
+			}
+		}
+		if len(counts) != consumers {
+			t.Errorf("served: %v", counts)
+		}
+		cancel()
+		all.Wait()
+	})
+}
+
+// What was delivered too often is a dead letter: listed, revived or discarded.
+func TestDeadItems(t *testing.T) {
+	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
+		q := bind(spawn(t, b, "jobs", queueKind(queue.Config{Attempts: 2, Lease: 10 * time.Second, Capacity: 2})))
+		ctx := t.Context()
+		list := func(want ...int) (all []actor.DeadItem[Work]) {
+			t.Helper()
+			all, err := actor.DeadItems[Work](ctx, q, actor.Max(10))
+			var got []int
+			for _, d := range all {
+				got = append(got, d.Message.N)
+			}
+			if err != nil || !slices.Equal(got, want) {
+				t.Fatalf("dead: %v, %v; want %v", got, err, want)
+			}
+			return all
+		}
+		pushAll(t, q, []actor.PushOption{actor.PushID("one"), actor.Priority(7)}, 1)
+		pushAll(t, q, nil, 2)
+		for _, d := range pulls(t, q, []string{"1:1", "2:1"}, actor.Max(2)) {
+			if err := d.Nack(ctx, 0); err != nil {
+				t.Error(err)
+			}
+		}
+		list()
+		ds := pulls(t, q, []string{"1:2", "2:2"}, actor.Max(2))
+		if err := ds[0].Nack(ctx, time.Hour); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(15 * time.Second)
+		dead := list(1, 2)
+		if d := dead[0]; d.ID != "one" || d.Attempts != 2 || d.Priority != 7 || d.Reason != queue.Nacked || d.Age < 15*time.Second {
+			t.Errorf("%+v", d)
+		}
+		if d := dead[1]; d.Reason != queue.Lapsed || d.Age > 6*time.Second {
+			t.Errorf("%+v", d)
+		}
+		if err := ds[1].Ack(ctx); !errors.Is(err, actor.ErrLapsed) {
+			t.Errorf("ack of a dead one: %v", err)
+		}
+		pushAll(t, q, []actor.PushOption{actor.PushID("one")}, 99) // its id is still known
+		pushAll(t, q, nil, 3, 4)
+		wantErr(t, "revive into a full queue", dead[0].Revive(ctx), rpc.Overloaded, rpc.NotRun)
+		for _, d := range pulls(t, q, []string{"3:1", "4:1"}, actor.Max(2), now) {
+			if err := d.Ack(ctx); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := dead[0].Revive(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := dead[1].Discard(ctx); err != nil {
+			t.Error(err)
+		}
+		for _, err := range []error{dead[0].Revive(ctx), dead[0].Discard(ctx), dead[1].Revive(ctx)} {
+			if !errors.Is(err, actor.ErrDone) || rpc.Ran(err) != rpc.HasRun {
+				t.Error(err)
+			}
+		}
+		list()
+		pulls(t, q, []string{"1:1"}, now)
+	})
+}
+
+// At the limit and beyond: of the queue, of its line, and of what a reply may hold.
+func TestQueueLimits(t *testing.T) {
+	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
+		ctx := t.Context()
+		q := bind(spawn(t, b, "jobs", queueKind(queue.Config{Capacity: 3, Waiters: 2})))
+		ctx, cancel := context.WithCancel(ctx)
+		var waiting []<-chan error
+		for range 2 {
+			ch := make(chan error, 1)
+			waiting = append(waiting, ch)
+			go func() { _, err := actor.Pull[Work](ctx, q); ch <- err }()
+		}
+		time.Sleep(time.Second)
+		_, err := actor.Pull[Work](t.Context(), q, actor.Wait(time.Second))
+		wantErr(t, "a third in line", err, rpc.Overloaded, rpc.NotRun)
+		cancel()
+		for _, ch := range waiting {
+			<-ch
+		}
+		time.Sleep(time.Second)
+
+		ctx = t.Context()
+		pushAll(t, q, nil, 1, 2, 3)
+		wantErr(t, "push into the full queue", actor.Push(ctx, q, Work{4}), rpc.Overloaded, rpc.NotRun)
+		ds := pulls(t, q, []string{"1:1"}, now) // what is in flight counts
+		wantErr(t, "push into the full queue", actor.Push(ctx, q, Work{4}), rpc.Overloaded, rpc.NotRun)
+		time.AfterFunc(60*time.Millisecond, func() {
+			if err := ds[0].Ack(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(100 * time.Millisecond)
+		pushAll(t, q, nil, 5)
+
+		dead := letters(t, b)
+		q = bind(spawn(t, b, "drops", queueKind(queue.Config{Capacity: 2, Policy: queue.DropOldest})))
+		pushAll(t, q, nil, 1)
+		pushAll(t, q, []actor.PushOption{actor.Priority(1)}, 2)
+		pushAll(t, q, nil, 3)
+		wantErr(t, "what is there goes before", actor.Push(ctx, q, Work{4}, actor.Priority(-1)), rpc.Overloaded, rpc.NotRun)
+		pulls(t, q, []string{"2:1", "3:1"}, actor.Max(9))
+		if got := dead(); len(got) != 1 || got[0].Type != "actor_test.Work" || !isOverloaded(got[0].Reason) {
+			t.Errorf("dead letters: %v", got)
+		}
+		if s := stats(t, q); s.Dropped != 1 || s.Refused == 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// Items that are more than a message can take come in several.
+func TestPullOfLargeItems(t *testing.T) {
+	eachMemRoad(t, func(t *testing.T, a, b *actor.System) {
+		spawn(t, b, "texts", actor.QueueKind[string]("test.texts", queue.Config{}))
+		q := a.Ref("texts@b")
+		text := strings.Repeat("x", 90<<10)
+		for range 12 {
+			if err := actor.Push(t.Context(), q, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		total := 0
+		for total < 12 {
+			ds, err := actor.Pull[string](t.Context(), q, actor.Max(100), now)
+			if err != nil || len(ds) == 0 || len(ds) > 3 {
+				t.Fatalf("%d items, %v", len(ds), err)
+			}
+			for _, d := range ds {
+				if d.Attempt != 1 || d.Message != text {
+					t.Errorf("attempt %d", d.Attempt)
+				}
+			}
+			if err := actor.AckAll(t.Context(), ds); err != nil {
+				t.Error(err)
+			}
+			total += len(ds)
+		}
+	})
+}
+
+// Crawler is an actor of an application's that offers items of its own.
+type Crawler struct{ pages *actor.Offer[Work] }
+type Found struct{ N int }
+
+func (c *Crawler) Found(ctx *actor.Context, m Found) error {
+	return c.pages.Push(ctx, Work(m), actor.PushID(fmt.Sprint(m.N)))
+}
+func (c *Crawler) Crash(*actor.Context, Crash) (int, error) { panic("crash") }
+
+var CrawlerKind = actor.Define("test.crawler",
+	func() *Crawler { return &Crawler{actor.NewOffer[Work](queue.Config{})} },
+	actor.Handle((*Crawler).Found),
+	actor.Answer((*Crawler).Crash),
+	actor.Offers(func(c *Crawler) *actor.Offer[Work] { return c.pages }))
+
+func TestOffer(t *testing.T) {
+	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
+		c := bind(spawn(t, b, "crawler", CrawlerKind))
+		time.AfterFunc(time.Second, func() {
+			for _, n := range []int{1, 1, 2} {
+				if err := actor.Tell(t.Context(), c, Found{n}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		d := pulls(t, c, []string{"1:1"}, actor.Max(9))[0]
+		pulls(t, c, []string{"2:1"}, actor.Max(9))
+		wantErr(t, "a push from elsewhere", actor.Push(t.Context(), c, Work{3}), rpc.Unhandled, rpc.NotRun)
+		if _, err := actor.Call(t.Context(), c, Crash{}); rpc.CodeOf(err) != rpc.Panicked {
+			t.Error(err)
+		}
+		if err := d.Ack(t.Context()); !errors.Is(err, actor.ErrForeign) {
+			t.Errorf("a delivery from before the panic: %v", err)
+		}
+		pulls(t, c, nil, now)
+	})
+}
+
+// A service of queues: what was pulled from one goes back to that one.
+func TestQueueService(t *testing.T) {
+	world(t, []string{"direct", "bus"}, func(t *testing.T, _ *memnet.Network, a, b *actor.System) {
+		for _, sys := range []*actor.System{a, b} {
+			spawn(t, sys, "jobs", queueKind(queue.Config{}), actor.Expose("jobs"))
+		}
+		time.Sleep(time.Second)
+		q := a.Service("jobs")
+		pushAll(t, q, nil, 1, 2, 3, 4)
+		var ds []actor.Delivery[Work]
+		for len(ds) < 4 {
+			more, err := actor.Pull[Work](t.Context(), q, actor.Max(1), now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ds = append(ds, more...)
+		}
+		if err := ds[0].Ack(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := actor.AckAll(t.Context(), ds[1:]); err != nil {
+			t.Error(err)
+		}
+		for _, sys := range []*actor.System{a, b} {
+			if s := stats(t, sys.Ref("jobs")); s.Acked != 2 || s.InFlight != 0 {
+				t.Errorf("%s: %+v", sys.Name(), s)
+			}
+		}
+	})
+}
+
+// A timer that finds the mailbox full comes again, whatever the mailbox's policy.
+func TestLeaseEndsAtAFullMailbox(t *testing.T) {
+	for _, policy := range []mailbox.Policy{mailbox.Block, mailbox.Refuse, mailbox.DropNewest} {
+		synctest.Test(t, func(t *testing.T) {
+			sys := newSystem(t, actor.Config{Logger: quiet})
+			gate := make(chan struct{})
+			kind := actor.Define("test.stuck", func() *actor.Offer[Work] { return actor.NewOffer[Work](queue.Config{Lease: time.Second}) },
+				actor.Handle(func(*actor.Offer[Work], *actor.Context, Found) error { <-gate; return nil }),
+				actor.Offers(func(o *actor.Offer[Work]) *actor.Offer[Work] { return o }),
+				actor.TakesIn(func(o *actor.Offer[Work]) *actor.Offer[Work] { return o }))
+			q := spawn(t, sys, "jobs", kind, small(1, policy))
+			pushAll(t, q, nil, 1)
+			pulls(t, q, []string{"1:1"})
+			f := actor.Ask(t.Context(), q, actor.Dequeue[Work]{Op: actor.OpPull, Max: 1, Wait: 20 * time.Second})
+			synctest.Wait()
+			for range 2 { // one is handled, one fills the mailbox
+				if err := actor.Tell(t.Context(), q, Found{}); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+			}
+			time.Sleep(5 * time.Second)
+			close(gate)
+			began := time.Now()
+			r, err := f.Await(t.Context())
+			if err != nil || len(r.Items) != 1 || r.Items[0].Attempt != 2 || time.Since(began) > time.Second {
+				t.Errorf("%v: %+v, %v after %v", policy, r, err, time.Since(began))
+			}
+		})
+	}
+}
+
+// A shutdown does not wait for pulls in line, and they end without an error.
+func TestShutdownEndsPulls(t *testing.T) {
+	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
+		q := bind(spawn(t, b, "jobs", queueKind(queue.Config{})))
+		done := make(chan error, 2)
+		for range 2 {
+			go func() {
+				ds, err := actor.Pull[Work](t.Context(), q)
+				if len(ds) != 0 {
+					t.Error(ds)
+				}
+				done <- err
+			}()
+		}
+		time.Sleep(time.Second)
+		began := time.Now()
+		if err := b.Shutdown(t.Context()); err != nil || time.Since(began) > 6*time.Second { // the linger included
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// Nor does a pull hang in the line of an actor that stops, or restarts after a panic.
+func TestPullsEndWithTheActor(t *testing.T) {
+	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
+		for what, end := range map[string]func(actor.Ref){
+			"stop":  func(c actor.Ref) { b.Stop(b.Ref("crawler")) },
+			"panic": func(c actor.Ref) { _, _ = actor.Call(t.Context(), c, Crash{}) },
+		} {
+			c := bind(spawn(t, b, "crawler", CrawlerKind))
+			f := actor.Ask(t.Context(), c, actor.Dequeue[Work]{Op: actor.OpPull, Max: 1, Wait: 20 * time.Second}, rpc.WithRetry(rpc.Retry{Attempts: 1}))
+			time.Sleep(time.Second)
+			began := time.Now()
+			end(c)
+			_, err := f.Await(t.Context())
+			wantErr(t, what, err, rpc.Unavailable, rpc.NotRun)
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("%s: after %v", what, took)
+			}
+			b.Stop(b.Ref("crawler"))
+			synctest.Wait()
+		}
+	})
+}

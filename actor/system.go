@@ -156,6 +156,7 @@ type System struct {
 
 	ctx      context.Context // parent of all handlers' contexts
 	cancel   context.CancelCauseFunc
+	lines    lines
 	draining atomic.Bool
 	busy     atomic.Int64  // actors with a run loop
 	quiet    chan struct{} // a token when busy fell to 0 while draining
@@ -369,6 +370,7 @@ func (s *System) Shutdown(ctx context.Context) error {
 	errs = append(errs, s.members.leave(ctx))
 	s.node.Farewell()
 	s.streams.close()
+	s.lines.dissolve()
 	for s.busy.Load() > 0 && ctx.Err() == nil {
 		select {
 		case <-s.quiet:
