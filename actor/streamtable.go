@@ -1,0 +1,62 @@
+package actor
+
+import (
+	"sync"
+
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// streamTable holds the streams that a system serves.
+type streamTable struct {
+	mu   sync.Mutex // guards what follows
+	all  map[*stream]struct{}
+	of   map[string]int // those of other nodes, by principal
+	shut bool
+}
+
+func (t *streamTable) enter(st *stream) *rpc.Error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.shut:
+		return errShutdown
+	case st.remote && t.of[st.principal] >= MaxStreams:
+		return rpc.Errorf(rpc.Overloaded, rpc.NotRun, "%s has %d streams here", st.principal, MaxStreams)
+	case t.all == nil:
+		t.all, t.of = map[*stream]struct{}{}, map[string]int{}
+	}
+	t.all[st] = struct{}{}
+	if st.remote {
+		t.of[st.principal]++
+	}
+	return nil
+}
+
+// leave takes out a stream that is over, and of which nothing runs any more.
+func (t *streamTable) leave(st *stream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.all[st]; !ok {
+		return
+	}
+	delete(t.all, st)
+	if st.remote {
+		if t.of[st.principal]--; t.of[st.principal] == 0 {
+			delete(t.of, st.principal)
+		}
+	}
+}
+
+// close cuts all streams, and takes no more.
+func (t *streamTable) close() {
+	t.mu.Lock()
+	t.shut = true
+	all := make([]*stream, 0, len(t.all))
+	for st := range t.all {
+		all = append(all, st)
+	}
+	t.mu.Unlock()
+	for _, st := range all {
+		st.close(rpc.Errorf(rpc.Unavailable, rpc.HasRun, "the system is shutting down"))
+	}
+}
