@@ -121,7 +121,7 @@ func (w *worker) note(ctx *actor.Context, m Note) error {
 	if m.Acked {
 		p.kind = acked
 	}
-	run := w.count(ctx, &turn{id: m.ID, key: m.Key, durable: w.drive != nil}, p)
+	run := w.count(ctx, &turn{id: m.ID, key: m.Key, durable: w.drive != nil, note: true}, p)
 	defer w.truth.handledUntil(run)
 	if m.Work > 0 {
 		work(ctx, m.Work, false)

@@ -134,3 +134,11 @@ func (p plan) inOrder() bool {
 	lossless := bus.Drop == 0 && bus.Reorder == 0 && !has("drop", "reorder", "cut", "cut one way", "isolate")
 	return p.Retry.Attempts == 1 && (!slices.Contains(p.Roads, "bus") || lossless)
 }
+
+// mixed reports whether one-way messages keep their order among requests as well: what
+// is read late from a link that has ended may come after requests that were sent again.
+func (p plan) mixed() bool {
+	return !slices.ContainsFunc(p.Faults, func(f string) bool {
+		return slices.Contains([]string{"kill links", "reset", "no responders", "hold", "hold one way", "suspend", "stop", "stall", "delay", "usurp", "leave"}, f)
+	})
+}

@@ -75,7 +75,7 @@ func run(t *testing.T, seed uint64, c cheat, silent bool) (res result) {
 		time.Sleep(60*time.Second + 3*w.plan.Lease + 2*w.plan.KeyLife) // late copies come out, sessions of dead clients end
 		w.atRest()
 		w.end()
-		w.truth.judge(w.plan.inOrder(), w.mayDrop)
+		w.truth.judge(w.plan.inOrder(), w.plan.mixed(), w.mayDrop)
 		res.plan, res.tally, res.faults, res.length = w.plan, w.truth.tally(), w.faults, w.truth.now()
 		res.wrong, res.script, res.print = w.truth.wrong, w.truth.script, w.truth.print()
 	})

@@ -53,15 +53,17 @@ type turn struct {
 	key     string // and the receiver
 	durable bool
 	twice   bool
-	again   int // runs of the operation before
+	note    bool // one-way: it is done when it is accepted
+	again   int  // runs of the operation before
 
 	begun, ended time.Duration
+	asked        time.Duration // of a note: when it was first sent
 	over         bool
 }
 
 // before reports whether r is so long ago that its key may be forgotten.
 func (r *turn) before(o *turn, life time.Duration) bool {
-	return r.over && o.begun >= r.ended+life
+	return r.over && o.begun >= r.ended+life || r.note && o.begun >= r.asked+life
 }
 
 // place is an operation's place in its stream.
@@ -151,6 +153,12 @@ func (w *truth) keyRunsLocked(r *turn) {
 	for _, o := range w.keys[r.key] {
 		if (r.durable || o.on == r.on) && !o.before(r, w.keyLife) {
 			w.badLocked("key %s of a %s actor: %x ran on %s after %x had run on %s", r.key, map[bool]string{true: "durable", false: "volatile"}[r.durable], r.id, r.on, o.id, o.on)
+		}
+	}
+	for _, o := range w.ops {
+		if r.note && o.id == r.id {
+			r.asked = o.begun
+			break
 		}
 	}
 	w.keys[r.key] = append(w.keys[r.key], r)
@@ -251,8 +259,9 @@ func (w *truth) verdictLocked(o *op, when string) {
 
 // judge checks all operations once everything is over. inOrder says that the run had
 // no fault that loses or overtakes a single message: then every stream's operations
-// were handled in order; one-way messages always are.
-func (w *truth) judge(inOrder bool, mayDrop func(*op) bool) {
+// were handled in order, if mixed also requests among one-way messages; one-way messages
+// among themselves always are.
+func (w *truth) judge(inOrder, mixed bool, mayDrop func(*op) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	perhaps := map[uint64]bool{} // by id under a key: somebody was told that it ran, or that nobody knows
@@ -281,7 +290,10 @@ func (w *truth) judge(inOrder bool, mayDrop func(*op) bool) {
 				}
 				lastTell[p.stream] = max(p.n, lastTell[p.stream])
 			}
-			if inOrder && p.n < last[p.stream] {
+			if !inOrder || p.kind == tell && !mixed {
+				continue
+			}
+			if p.n < last[p.stream] {
 				w.badLocked("%s %s #%d ran after #%d on %s", p.kind, p.stream, p.n, last[p.stream], receiver)
 			}
 			last[p.stream] = max(p.n, last[p.stream])
