@@ -31,6 +31,9 @@ const (
 	grace       = 10 * time.Second // for a pull's way there and back, if ctx sets no deadline
 )
 
+// maxPushID is the most bytes of an item's id: ids are kept in mind.
+const maxPushID = 255
+
 // PushOption changes one Push.
 type PushOption func(*push)
 
@@ -47,7 +50,7 @@ func pushing(opts []PushOption) (p push) {
 	return p
 }
 
-// PushID names the item: a second push of that id, by whomever, adds nothing, while the
+// PushID names the item, in up to 255 bytes: a second push of that id, by whomever, adds nothing, while the
 // item is in the queue and for a time after (see queue.Config.Remember).
 func PushID(id string) PushOption { return func(p *push) { p.id = id } }
 
@@ -64,8 +67,11 @@ func Push[T any](ctx context.Context, q Ref, item T, opts ...PushOption) error {
 		return err
 	}
 	p := pushing(opts)
-	if p.delay < 0 {
+	switch {
+	case p.delay < 0:
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a delay of %v", p.delay)
+	case len(p.id) > maxPushID:
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "an id of %d bytes, want up to %d", len(p.id), maxPushID)
 	}
 	_, err := Call(ctx, q, Enqueue[T]{Item: item, ID: p.id, Priority: p.priority, Delay: p.delay})
 	return err

@@ -80,6 +80,9 @@ func Offers[S, T any](of func(S) *Offer[T]) Handler[S] {
 // TakesIn registers with a kind that others may Push to the queue in its state.
 func TakesIn[S, T any](of func(S) *Offer[T]) Handler[S] {
 	return Answer(func(s S, ctx *Context, m Enqueue[T]) (Enqueued, error) {
+		if len(m.ID) > maxPushID {
+			return refuse[Enqueued](ctx, rpc.Invalid, fmt.Errorf("an id of %d bytes", len(m.ID)))
+		}
 		dup, err := of(s).push(ctx, queue.Item[T]{Value: m.Item, ID: m.ID, Priority: m.Priority, Delay: m.Delay})
 		if err != nil {
 			return refuse[Enqueued](ctx, rpc.Overloaded, err)

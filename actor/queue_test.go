@@ -175,7 +175,7 @@ func TestDeliveryMisuse(t *testing.T) {
 		pushAll(t, q, nil, 1)
 		d := pulls(t, q, []string{"1:1"}, now)[0]
 		for what, err := range map[string]error{"negative delay": d.Nack(ctx, -1), "no lease": d.Extend(ctx, 0),
-			"too long": d.Extend(ctx, queue.MaxLease+1), "negative push delay": actor.Push(ctx, q, Work{}, actor.Delay(-1))} {
+			"too long": d.Extend(ctx, queue.MaxLease+1), "negative push delay": actor.Push(ctx, q, Work{}, actor.Delay(-1)), "long id": actor.Push(ctx, q, Work{}, actor.PushID(strings.Repeat("x", 256)))} {
 			wantErr(t, what, err, rpc.Invalid, rpc.NotRun)
 		}
 		for _, opts := range [][]actor.PullOption{{actor.Max(0)}, {actor.Wait(-1)}} {
@@ -572,5 +572,53 @@ func TestPullsEndWithTheActor(t *testing.T) {
 			b.Stop(b.Ref("crawler"))
 			synctest.Wait()
 		}
+	})
+}
+
+// A push that meets a pull whose caller has just given up: the item is not lost with it,
+// nor was that an attempt.
+func TestPushMeetsAPullGivenUp(t *testing.T) {
+	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
+		entered, leave := make(chan struct{}), make(chan struct{})
+		self := func(o *actor.Offer[Work]) *actor.Offer[Work] { return o }
+		q := bind(spawn(t, b, "jobs", actor.Define("test.plugged", func() *actor.Offer[Work] { return actor.NewOffer[Work](queue.Config{}) },
+			actor.Handle(func(*actor.Offer[Work], *actor.Context, Found) error { close(entered); <-leave; return nil }),
+			actor.Offers(self), actor.TakesIn(self))))
+		ctx, cancel := context.WithCancel(t.Context())
+		given := make(chan error, 1)
+		go func() { _, err := actor.Pull[Work](ctx, q); given <- err }()
+		time.Sleep(time.Second)
+		if err := actor.Tell(t.Context(), q, Found{}); err != nil {
+			t.Fatal(err)
+		}
+		<-entered
+		pushed := make(chan error, 1)
+		go func() { pushed <- actor.Push(t.Context(), q, Work{1}) }()
+		time.Sleep(time.Second) // it is in the mailbox
+		cancel()
+		<-given
+		time.Sleep(time.Second) // and the cancel has reached the pull
+		close(leave)
+		if err := <-pushed; err != nil {
+			t.Fatal(err)
+		}
+		pulls(t, q, []string{"1:1"}, now)
+		if s := stats(t, q); s.Waiting != 0 || s.Deliveries != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// What has no name on the wire stays on its node.
+func TestPushWithoutAName(t *testing.T) {
+	world(t, []string{"direct"}, func(t *testing.T, _ *memnet.Network, a, b *actor.System) {
+		type nameless = struct{ N int }
+		q := spawn(t, b, "jobs", actor.QueueKind[nameless]("test.nameless", queue.Config{}))
+		if err := actor.Push(t.Context(), q, nameless{1}); err != nil {
+			t.Error(err)
+		}
+		wantErr(t, "push", actor.Push(t.Context(), a.Ref("jobs@b"), nameless{1}), rpc.Invalid, rpc.NotRun)
+		_, err := actor.Pull[nameless](t.Context(), a.Ref("jobs@b"))
+		wantErr(t, "pull", err, rpc.Invalid, rpc.NotRun)
 	})
 }

@@ -17,7 +17,8 @@
 // out yet when it died has an attempt that nobody saw. Priorities are three: below 0, 0,
 // and above. A delay given to Push is kept by the actors, in time of their own clocks.
 // Ids are known for Config.Queue.Remember after the push, however many. The policy of
-// the queue is Refuse. How safe a push is depends on the server, as in dedup/jetstream.
+// the queue is Refuse. actor.QueueStats counts as Depth all that is not under a lease of
+// the actor that is asked, and the rest since that actor was spawned. How safe a push is depends on the server, as in dedup/jetstream.
 package jetstream
 
 import (
