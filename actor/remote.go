@@ -35,7 +35,10 @@ func send[M Question[R], R any](ctx context.Context, from *Context, to, t *targe
 // request is the remote form of a message to t, which was picked for the service to
 // if that is one. Its body is appended to into.
 func (s *System) request(ctx context.Context, from *Context, to, t *target, m any, typ reflect.Type, opts []rpc.Option, into []byte) (rpc.Request, error) {
-	o := rpc.Apply(opts)
+	var o rpc.Options
+	if len(opts) > 0 { // Apply's have to be on the heap
+		o = rpc.Apply(opts)
+	}
 	switch keyed := o.Key != nil; {
 	case keyed && (*o.Key == "" || len(*o.Key) > transport.MaxTarget):
 		return rpc.Request{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "key of %d bytes, want 1 to %d", len(*o.Key), transport.MaxTarget)
@@ -56,6 +59,9 @@ func (s *System) request(ctx context.Context, from *Context, to, t *target, m an
 	if o.Codec == nil {
 		o.Codec = s.cfg.Codec
 	}
+	if into == nil {
+		into = make([]byte, 0, smallBody)
+	}
 	body, err := o.Codec.Append(into, m)
 	if err != nil {
 		return rpc.Request{}, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "encoding message %s: %w", mt.name, err)
@@ -75,14 +81,19 @@ func (s *System) request(ctx context.Context, from *Context, to, t *target, m an
 		r.Sender = from.cell.self.addr.String()
 	}
 	if to != t {
-		r.Again = func() (node, target string) {
-			if other, err := s.instance(to); err == nil && other.addr.node != s.cfg.Name {
-				t = other
-			}
-			return t.addr.node, t.addr.name
-		}
+		r.Again = s.elsewhere(to, t)
 	}
 	return r, nil
+}
+
+// elsewhere picks another instance of a service than t, if it can, for each attempt.
+func (s *System) elsewhere(service, t *target) func() (node, target string) {
+	return func() (node, target string) {
+		if other, err := s.instance(service); err == nil && other.addr.node != s.cfg.Name {
+			t = other
+		}
+		return t.addr.node, t.addr.name
+	}
 }
 
 // startAlone starts the remote side of a system without transports: keyed requests go
@@ -130,7 +141,7 @@ func (s *System) encodeAs(codec uint8, v any, typ reflect.Type) (typeID uint64, 
 		err = mt.err
 	}
 	if err == nil {
-		body, err = c.Append(nil, v)
+		body, err = c.Append(make([]byte, 0, smallBody), v)
 	}
 	if err != nil {
 		return 0, nil, rpc.Errorf(rpc.Undecodable, rpc.HasRun, "encoding the reply: %w", err)
@@ -140,6 +151,8 @@ func (s *System) encodeAs(codec uint8, v any, typ reflect.Type) (typeID uint64, 
 
 // bodies spares an allocation per one-way message.
 var bodies = sync.Pool{New: func() any { return new([]byte) }}
+
+const smallBody = 48 // bytes that a body is given at first
 
 const maxSpareBody = 64 << 10 // bytes of the largest one to keep
 
