@@ -622,3 +622,46 @@ func TestPushWithoutAName(t *testing.T) {
 		wantErr(t, "pull", err, rpc.Invalid, rpc.NotRun)
 	})
 }
+
+// An item that cannot be sent to another node is an error there, and becomes a dead
+// letter: it is in nobody's way for ever.
+func TestPullOfWhatCannotBeSent(t *testing.T) {
+	eachMemRoad(t, func(t *testing.T, a, b *actor.System) {
+		q := spawn(t, b, "jobs", actor.QueueKind[[]any]("test.any", queue.Config{Attempts: 2}))
+		for _, v := range []any{make(chan int), "fine"} {
+			if err := actor.Push(t.Context(), q, []any{v}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 {
+			_, err := actor.Pull[[]any](t.Context(), a.Ref("jobs@b"), actor.Max(9))
+			if rpc.Ran(err) != rpc.HasRun {
+				t.Errorf("pull: %v", err)
+			}
+		}
+		ds, err := actor.Pull[[]any](t.Context(), a.Ref("jobs@b"), actor.Max(9))
+		if err != nil || len(ds) != 1 || ds[0].Message[0] != "fine" {
+			t.Errorf("%v, %v", ds, err)
+		}
+		dead, err := actor.DeadItems[[]any](t.Context(), q)
+		if err != nil || len(dead) != 1 || dead[0].Attempts != 2 {
+			t.Errorf("%v, %v", dead, err)
+		}
+	})
+}
+
+func TestQueueKindOfABadConfig(t *testing.T) {
+	for what, define := range map[string]func(){
+		"QueueKind": func() { actor.QueueKind[Work]("x", queue.Config{Lease: -1}) },
+		"NewOffer":  func() { actor.NewOffer[Work](queue.Config{Lease: -1}) },
+	} {
+		func() {
+			defer func() {
+				if r := recover(); r == nil || !strings.Contains(fmt.Sprint(r), "negative Lease") {
+					t.Errorf("%s: %v", what, r)
+				}
+			}()
+			define()
+		}()
+	}
+}
