@@ -89,7 +89,7 @@ func (c *conn) open(e *transport.Envelope) {
 		c.send(answer)
 		return
 	}
-	s, err := c.node.openSession(c, e.Grant)
+	s, err := c.node.openSession(c, e.Grant, e.Seq)
 	if err != nil {
 		answer.Code, answer.Message = uint16(err.Code), err.Message
 	} else {

@@ -130,6 +130,7 @@ type Node struct {
 	mu       sync.Mutex // guards what follows
 	peers    map[string]*peer
 	sessions map[transport.Grant]*session
+	clients  map[string]*client // by ownerName, while they have sessions
 	conns    map[*conn]struct{}
 	closed   bool
 
@@ -141,7 +142,7 @@ type Node struct {
 func NewNode(cfg Config) *Node {
 	cfg.defaults()
 	n := &Node{cfg: cfg, start: time.Now(), seed: maphash.MakeSeed(), direct: map[string]bool{}, acked: make(chan struct{}, 1), events: make(chan Event, eventQueue),
-		peers: map[string]*peer{}, sessions: map[transport.Grant]*session{}, conns: map[*conn]struct{}{}}
+		peers: map[string]*peer{}, sessions: map[transport.Grant]*session{}, clients: map[string]*client{}, conns: map[*conn]struct{}{}}
 	n.budget.init(cfg.TableBytes, cfg.Keep)
 	n.keys.node, n.keys.all = n, map[[16]byte]*keyed{}
 	n.settles = make(chan struct{}, maxSettles)
@@ -298,7 +299,7 @@ func (n *Node) sweep() {
 
 // openSession answers an open that came in on c: it joins the session that grant
 // names, or makes one if grant is zero (DESIGN: sessions, rules 1 and 2).
-func (n *Node) openSession(c *conn, grant transport.Grant) (*session, *Error) {
+func (n *Node) openSession(c *conn, grant transport.Grant, number uint64) (*session, *Error) {
 	principal := n.cfg.Principals(c.link.Road(), c.id.Principal)
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -309,7 +310,14 @@ func (n *Node) openSession(c *conn, grant transport.Grant) (*session, *Error) {
 		if _, err := rand.Read(grant[:]); err != nil {
 			return nil, Errorf(Internal, NotRun, "no randomness: %v", err)
 		}
-		s := newSession(n, grant, c.id, principal)
+		name := ownerName(c.id, principal)
+		of := n.clients[name]
+		if of == nil {
+			of = new(client)
+			n.clients[name] = of
+		}
+		of.sessions++
+		s := newSession(n, grant, c.id, principal, number, of)
 		n.sessions[grant] = s
 		n.journal.sessionOpened(s)
 		n.stats.sessionsOpened.Add(1)
@@ -339,8 +347,11 @@ func (n *Node) discard(s *session) {
 	}
 }
 
-// sessionEnded lets go of what the node keeps for a session beside it.
+// sessionEnded lets go of what the node keeps for a session beside it. n.mu is held.
 func (n *Node) sessionEnded(s *session) {
+	if s.client.sessions--; s.client.sessions == 0 {
+		delete(n.clients, ownerName(s.id, s.principal))
+	}
 	n.budget.leave(s.principal, s.share)
 	n.journal.sessionEnded(s)
 }

@@ -715,3 +715,24 @@ func TestHeartbeatsAck(t *testing.T) {
 		}
 	})
 }
+
+// A one-way message of a session that its client has left does not come after those of
+// the next one.
+func TestTellOfALeftSession(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		b := r.start("b", "b1", bus)
+		c := r.dialRaw("c", "bus", "b")
+		left := one(t, c.say(t, transport.Envelope{Verb: transport.VerbOpen, Seq: 1})).Grant
+		next := one(t, c.say(t, transport.Envelope{Verb: transport.VerbOpen, Seq: 2})).Grant
+		tell := func(grant transport.Grant, seq uint64, body string) {
+			c.say(t, transport.Envelope{Verb: transport.VerbTell, Grant: grant, Seq: seq, Target: "t", Body: []byte(body)})
+		}
+		tell(left, 1, "one")
+		tell(next, 1, "two")
+		tell(left, 2, "late")
+		tell(next, 2, "three")
+		if got := b.told(); !slices.Equal(got, []string{"one", "two", "three"}) || b.Stats().TellsDropped != 1 {
+			t.Errorf("told %v, %d dropped", got, b.Stats().TellsDropped)
+		}
+	})
+}

@@ -22,9 +22,8 @@ type session struct {
 	share     *share      // of the budget for kept replies
 	ended     atomic.Bool // its lease ran out; set under mu
 
-	// intake is held while a message is taken in, from its number to its mailbox, so
-	// that two links of the session keep one order. It is taken before mu.
-	intake sync.Mutex
+	client *client
+	opened uint64 // number of the open that made it, among its client's
 
 	mu       sync.Mutex // guards what follows
 	table    *dedup.Table[*Inbound]
@@ -36,17 +35,27 @@ type session struct {
 	except   []uint64      // scratch for ack frames
 }
 
-func newSession(n *Node, g transport.Grant, id transport.Peer, principal string) *session {
+// client is what the sessions of one start of a client share.
+type client struct {
+	sessions int // guarded by Node.mu
+
+	// intake is held while a message is taken in, from its number to its mailbox, so
+	// that all links keep one order. It is taken before a session's lock.
+	intake sync.Mutex
+	newest uint64 // the latest session to have taken in a one-way message, by its open; guarded by intake
+}
+
+func newSession(n *Node, g transport.Grant, id transport.Peer, principal string, opened uint64, of *client) *session {
 	// Twice the client's window: between an answer and its ack a record is still here.
-	return &session{node: n, grant: g, id: id, principal: principal, share: n.budget.of(principal), table: dedup.New[*Inbound](2 * n.cfg.Window), touched: n.now()}
+	return &session{node: n, grant: g, id: id, principal: principal, opened: opened, client: of, share: n.budget.of(principal), table: dedup.New[*Inbound](2 * n.cfg.Window), touched: n.now()}
 }
 
 // request decides what a copy of a request gets (the table of DESIGN §6).
 func (s *session) request(c *conn, e *transport.Envelope) {
 	n := s.node
 	fp := n.fingerprint(e)
-	s.intake.Lock()
-	defer s.intake.Unlock()
+	s.client.intake.Lock()
+	defer s.client.intake.Unlock()
 	s.mu.Lock()
 	if s.ended.Load() {
 		s.mu.Unlock()
@@ -130,21 +139,22 @@ func refusal(v dedup.Verdict) *Error {
 	return Errorf(Internal, Unknown, "dedup verdict %v", v)
 }
 
-// tell passes a one-way message on unless a later one has already come: so order
-// holds across a change of road, and a duplicate is dropped.
+// tell passes a one-way message on unless a later one has already come, in this session
+// or a later one of its client: so order holds across a change of road, and a duplicate
+// is dropped.
 func (s *session) tell(e *transport.Envelope) {
 	n := s.node
-	s.intake.Lock()
-	defer s.intake.Unlock()
+	s.client.intake.Lock()
+	defer s.client.intake.Unlock()
 	s.mu.Lock()
 	s.active, s.worked = true, true
-	if e.Seq <= s.lastTell {
+	if e.Seq <= s.lastTell || s.opened < s.client.newest {
 		s.mu.Unlock()
 		n.stats.tellsDropped.Add(1)
 		return
 	}
 	missed := e.Seq - s.lastTell - 1
-	s.lastTell = e.Seq
+	s.lastTell, s.client.newest = e.Seq, s.opened
 	s.mu.Unlock()
 	n.stats.tellsMissed.Add(missed)
 	n.stats.tellsServed.Add(1)
