@@ -736,3 +736,32 @@ func TestTellOfALeftSession(t *testing.T) {
 		}
 	})
 }
+
+// A cancel reaches the handler also if an ack mark, which a given up request is part of,
+// has come before it on another road.
+func TestCancelBehindItsMark(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		b := r.start("b", "b1", bus)
+		canceled := make(chan struct{})
+		b.mu.Lock()
+		b.serve = func(in *Inbound) {
+			in.Start()
+			in.OnCancel(func() { close(canceled) })
+			<-canceled
+			in.Fail(Errorf(Canceled, HasRun, "cancelled"))
+		}
+		b.mu.Unlock()
+		c := r.dialRaw("c", "bus", "b")
+		grant := one(t, c.say(t, transport.Envelope{Verb: transport.VerbOpen, Seq: 1})).Grant
+		c.say(t, transport.Envelope{Verb: transport.VerbRequest, Grant: grant, Seq: 1, Target: "t", Timeout: time.Hour})
+		c.say(t, transport.Envelope{Verb: transport.VerbAck, Grant: grant, Mark: transport.Mark{Below: 2}})
+		c.say(t, transport.Envelope{Verb: transport.VerbCancel, Grant: grant, Seq: 1})
+		synctest.Wait()
+		select {
+		case <-canceled:
+		default:
+			t.Error("the handler was not told")
+			close(canceled)
+		}
+	})
+}

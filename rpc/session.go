@@ -223,10 +223,11 @@ func (s *session) cancel(seq uint64) {
 		in = *rec
 	}
 	var fn func()
+	running := state == dedup.Running || state == dedup.Acked // a mark on another road may have overtaken the cancel
 	switch {
 	case in == nil:
-	case state == dedup.Running && in.isKeyed() && s.node.keys.shared(in): // others want it
-	case state == dedup.Running:
+	case running && in.isKeyed() && s.node.keys.shared(in): // others want it
+	case running:
 		fn = in.cancelLocked()
 	case state == dedup.Queued, state == dedup.Decided:
 		s.releaseLocked(in)
