@@ -164,6 +164,9 @@ func (f *far) failure(err error) error {
 		return rpc.FromContext(f.ctx, rpc.HasRun)
 	}
 	code := rpc.CodeOf(err)
+	if at, ok := f.ctx.Deadline(); ok && code == rpc.Expired && time.Until(at) < time.Second {
+		return rpc.Errorf(rpc.Expired, rpc.HasRun, "the stream's deadline passed") // a request has it too, and may notice it first
+	}
 	switch code {
 	case rpc.NotFound, rpc.SessionLost, rpc.OutcomeUnknown, rpc.Stale, rpc.Expired, rpc.Canceled:
 		code = rpc.Unavailable
