@@ -106,13 +106,14 @@ func (f Failure) err() error {
 	return failures[f.Code].outside
 }
 
-// The names of these types on the wire contain those of their items as they are on the
-// wire.
+// WireName makes the name on the wire of that of the items there.
+func (Enqueue[T]) WireName() string { return onWire[T]("Enqueue") }
 
-// WireName is part of WireNamer.
-func (Enqueue[T]) WireName() string  { return onWire[T]("Enqueue") }
-func (Dequeue[T]) WireName() string  { return onWire[T]("Dequeue") }  // WireName is part of WireNamer.
-func (Dequeued[T]) WireName() string { return onWire[T]("Dequeued") } // WireName is part of WireNamer.
+// WireName makes the name on the wire of that of the items there.
+func (Dequeue[T]) WireName() string { return onWire[T]("Dequeue") }
+
+// WireName makes the name on the wire of that of the items there.
+func (Dequeued[T]) WireName() string { return onWire[T]("Dequeued") }
 
 func onWire[T any](what string) string {
 	name, _ := wireName(reflect.TypeFor[T]())
