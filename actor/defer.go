@@ -61,6 +61,15 @@ func (d *Deferred[R]) Fail(err error) error {
 	return result
 }
 
+// Refuse ends the request as one that did not run: it had no effect at all, and the
+// caller may try again anywhere. The error is as Answer's.
+func (d *Deferred[R]) Refuse(code rpc.Code, why error) error {
+	return d.d.end(func(r request) error {
+		r.Refuse(rpc.Errorf(code, rpc.NotRun, "%w", why))
+		return nil
+	})
+}
+
 // deferral is what a Deferred and the handler's context share.
 type deferral struct {
 	ctx *Context

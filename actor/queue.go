@@ -401,12 +401,3 @@ func nudge(c *cell, m any, again bool) {
 }
 
 const nudgeAgain = 100 * time.Millisecond
-
-// Refuse ends the request as one that did not run: it had no effect at all, and the
-// caller may try again anywhere. The error is as Answer's.
-func (d *Deferred[R]) Refuse(code rpc.Code, why error) error {
-	return d.d.end(func(r request) error {
-		r.Refuse(rpc.Errorf(code, rpc.NotRun, "%w", why))
-		return nil
-	})
-}
