@@ -30,6 +30,8 @@ type conn struct {
 	ready   bool            // the session of grant is open here
 	denied  *Error          // the open was refused
 	grant   transport.Grant // what was asked for, then what was opened
+	cancels []uint64        // sent since the last heartbeat to a peer that was heard
+	older   []uint64        // sent before that, and after the one before
 
 	// Server half, the link's reader's own: the sessions opened on this link, the
 	// latest last.
@@ -194,7 +196,7 @@ func (c *conn) heartbeat() {
 		return
 	}
 	e := &transport.Envelope{Verb: transport.VerbPing, Seq: uint64(c.node.now())}
-	c.peer.mark(c, e)
+	c.peer.mark(c, e, c.silent == 0)
 	c.send(e)
 }
 

@@ -190,7 +190,10 @@ func (p *peer) dialed(t transport.Transport, d *dialer, err error) bool {
 		}
 		p.hopeless()
 	}
-	again := !p.closed && (p.win.count+len(p.doubts) > 0 || p.tellers > 0 || len(p.conns) > 0) && p.node.ctx.Err() == nil &&
+	if p.node.now()-p.cancelLost > p.node.cfg.SessionLease {
+		p.recancel = nil // for as long a server would wait for us
+	}
+	again := !p.closed && (p.win.count+len(p.doubts)+len(p.recancel) > 0 || p.tellers > 0 || len(p.conns) > 0) && p.node.ctx.Err() == nil &&
 		!slices.ContainsFunc(p.conns, func(c *conn) bool { return c.link.Road() == t.Road() })
 	d.running = again
 	return again

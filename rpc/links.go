@@ -138,9 +138,11 @@ func (p *peer) lose(why string, restarted bool) {
 		p.bytes += len(d.call.req.Body)
 	}
 	p.leaving = false // the node may be another one now
+	p.recancel = nil
 	p.wakeTells()
 	for _, c := range p.conns {
 		c.asked, c.ready, c.grant, c.denied = false, false, transport.Grant{}, nil
+		c.older, c.cancels = nil, nil
 	}
 	for c := range old.all() {
 		if c.verdict() == NotRun {
@@ -174,6 +176,7 @@ func (p *peer) disconnected(c *conn, err error) {
 		}
 	}
 	c.ready = false
+	p.lostCancels(c)
 	p.wakeTells() // they ask for a road where none is left
 	if p.next == c {
 		p.next = nil
@@ -190,7 +193,7 @@ func (p *peer) disconnected(c *conn, err error) {
 	} else {
 		p.flush()
 	}
-	if p.win.count+len(p.doubts) > 0 || len(p.conns) > 0 && p.grant != (transport.Grant{}) {
+	if p.win.count+len(p.doubts)+len(p.recancel) > 0 || len(p.conns) > 0 && p.grant != (transport.Grant{}) {
 		p.demand()
 	}
 }
@@ -238,6 +241,7 @@ func (p *peer) change(best *conn) {
 	p.node.stats.roadChanges.Add(1)
 	p.node.event(Event{Type: RoadChanged, Peer: p.name, Road: best.link.Road()})
 	p.flush()
+	p.cancelAgain()
 	p.askDoubts(p.node.now())
 }
 
@@ -245,7 +249,7 @@ func (p *peer) change(best *conn) {
 // p.mu is held.
 func (p *peer) overdue(now time.Duration) {
 	for _, c := range p.conns {
-		if c.refused() && (p.win.count+len(p.doubts) > 0 || p.tellers > 0) {
+		if c.refused() && (p.win.count+len(p.doubts)+len(p.recancel) > 0 || p.tellers > 0) {
 			p.open(c)
 			continue
 		}
@@ -310,6 +314,8 @@ func (p *peer) resync(c *conn) {
 			_ = p.send(call, now) // it was sent before, so it does not end here
 		}
 	}
+	p.lostCancels(c)
+	p.cancelAgain()
 	if p.next != nil {
 		p.putFence()
 	}

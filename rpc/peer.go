@@ -31,28 +31,30 @@ type peer struct {
 	closed  bool
 
 	// The session and its links; see links.go.
-	epoch     string
-	past      []string // epochs of sessions that were lost
-	grant     transport.Grant
-	opens     uint64 // opens sent
-	limit     int    // outstanding requests that the server takes
-	durable   bool   // a later start of the server can be asked what became of requests
-	kinds     string // what that is to be told then
-	opening   *conn  // where a new session was asked for
-	conns     []*conn
-	current   *conn // the link to send on; nil: none
-	next      *conn // the link to change to once fence came back on current
-	fence     uint64
-	fences    uint64
-	fencedAt  time.Duration
-	dialers   map[string]*dialer // by road
-	patience  time.Duration      // node clock until which a direct link is waited for
-	attempts  uint64             // to open links, on all roads
-	downSince uint64             // what waits since that attempt or earlier was given up
-	downErr   *Error             // why, the last time
-	traffic   traffic
-	earned    bool // under Adaptive: direct links may be opened
-	leaving   bool // it said that it takes no new requests
+	epoch      string
+	past       []string // epochs of sessions that were lost
+	grant      transport.Grant
+	opens      uint64 // opens sent
+	limit      int    // outstanding requests that the server takes
+	durable    bool   // a later start of the server can be asked what became of requests
+	kinds      string // what that is to be told then
+	opening    *conn  // where a new session was asked for
+	conns      []*conn
+	current    *conn // the link to send on; nil: none
+	next       *conn // the link to change to once fence came back on current
+	fence      uint64
+	fences     uint64
+	fencedAt   time.Duration
+	dialers    map[string]*dialer // by road
+	patience   time.Duration      // node clock until which a direct link is waited for
+	attempts   uint64             // to open links, on all roads
+	downSince  uint64             // what waits since that attempt or earlier was given up
+	downErr    *Error             // why, the last time
+	recancel   []uint64           // given up, and the cancel was lost with its link
+	cancelLost time.Duration      // node clock when the latest of them was
+	traffic    traffic
+	earned     bool // under Adaptive: direct links may be opened
+	leaving    bool // it said that it takes no new requests
 
 	timer    *time.Timer
 	timerAt  time.Duration // node clock; 0: not set
@@ -379,14 +381,46 @@ func (p *peer) giveUp(c *Call, code Code, message string) {
 
 // abandon takes c out of the window and tells the server. p.mu is held.
 func (p *peer) abandon(c *Call) {
-	if k := c.on; k != nil && k.grant == p.grant {
-		e := &transport.Envelope{Verb: transport.VerbCancel, Seq: c.seq}
-		if !k.direct() {
-			e.Grant = p.grant
-		}
-		_, _ = k.link.Send(e) // lost with the link: then the ack mark says the same
+	switch k := c.on; {
+	case k != nil && k.grant == p.grant:
+		p.cancel(k, c.seq)
+	case c.handed: // with a link that is no more
+		p.recancel, p.cancelLost = append(p.recancel, c.seq), p.node.now()
+		p.cancelAgain()
 	}
 	p.remove(c)
+}
+
+// cancel sends a cancel on k, which remembers it until a heartbeat has shown that it
+// arrived: the ack mark that covers the request stops one that waits, but not one that
+// runs. p.mu is held.
+func (p *peer) cancel(k *conn, seq uint64) {
+	e := &transport.Envelope{Verb: transport.VerbCancel, Seq: seq}
+	if !k.direct() {
+		e.Grant = p.grant
+	}
+	_, _ = k.link.Send(e) // lost with the link: then it is sent again on another
+	k.cancels = append(k.cancels, seq)
+}
+
+// cancelAgain sends the cancels that were lost. p.mu is held.
+func (p *peer) cancelAgain() {
+	if p.current == nil {
+		return
+	}
+	lost := p.recancel
+	p.recancel = nil
+	for _, seq := range lost {
+		p.cancel(p.current, seq)
+	}
+}
+
+// lostCancels takes those of a link that may not have arrived. p.mu is held.
+func (p *peer) lostCancels(k *conn) {
+	if k.grant == p.grant && len(k.older)+len(k.cancels) > 0 {
+		p.recancel, p.cancelLost = append(append(p.recancel, k.older...), k.cancels...), p.node.now()
+	}
+	k.older, k.cancels = nil, nil
 }
 
 // close ends everything outstanding with Unavailable.

@@ -765,3 +765,57 @@ func TestCancelBehindItsMark(t *testing.T) {
 		}
 	})
 }
+
+// A cancel that is lost with its link is sent again on the next.
+func TestCancelLostWithItsLink(t *testing.T) {
+	for _, roads := range [][]string{direct, bus, twoRoads} {
+		bubble(t, func(t *testing.T, r *rig) {
+			a, b := r.start("a", "a1", roads), r.start("b", "b1", roads)
+			canceled := make(chan struct{})
+			b.mu.Lock()
+			b.serve = func(in *Inbound) {
+				in.Start()
+				in.OnCancel(func() { close(canceled) })
+				<-canceled
+				in.Fail(Errorf(Canceled, HasRun, "cancelled"))
+			}
+			b.mu.Unlock()
+			_, call := a.send(request("b", "x", time.Hour))
+			time.Sleep(time.Second)
+			r.setTap(func(h hop) fate {
+				if h.Verb == transport.VerbCancel {
+					return cut
+				}
+				return pass
+			})
+			call.GiveUp(Canceled, "enough")
+			r.setTap(nil)
+			time.Sleep(time.Minute)
+			select {
+			case <-canceled:
+			default:
+				t.Errorf("%v: the handler was not told", roads)
+				close(canceled)
+			}
+		})
+	}
+}
+
+// A lost cancel does not keep a node dialling for ever.
+func TestLostCancelIsDropped(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a, b := r.start("a", "a1", direct), r.start("b", "b1", direct)
+		b.handle(func(_ *Inbound, body string) string { <-b.ctx.Done(); return body })
+		_, call := a.send(request("b", "x", time.Hour))
+		time.Sleep(time.Second)
+		b.crash(false)
+		call.GiveUp(Canceled, "enough")
+		time.Sleep(2 * DefaultSessionLease)
+		p := a.peer("b")
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.dialers["direct"].running || len(p.recancel) > 0 {
+			t.Errorf("still dialling: %v, %d cancels", p.dialers["direct"].running, len(p.recancel))
+		}
+	})
+}

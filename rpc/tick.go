@@ -96,9 +96,12 @@ func (p *peer) sendAck() {
 
 // mark has a heartbeat name the session, which renews its lease, and carry what this
 // client needs no more: an ack frame may have been lost.
-func (p *peer) mark(k *conn, e *transport.Envelope) {
+func (p *peer) mark(k *conn, e *transport.Envelope, heard bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if heard {
+		k.older, k.cancels = k.cancels, nil
+	}
 	if k.ready && k.grant == p.grant {
 		e.Grant, e.Mark = p.grant, p.win.inline(nil)
 	}
