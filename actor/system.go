@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,7 +44,7 @@ type Config struct {
 	Store      dedup.Store    // of the records of Durable kinds
 	Codec      codec.Codec    // of outgoing messages; default msgpack
 	Codecs     []codec.Codec  // further ones to understand, beside msgpack, JSON and raw
-	Limits     codec.Limits   // of decoding
+	Limits     codec.Limits   // of decoding; the length of a body is by default for rpc.Config.MaxBody to bound
 
 	Timeout    time.Duration                       // of a call whose context has no deadline; default 30 s
 	SendWait   time.Duration                       // of a handler for room in a mailbox; default 5 s
@@ -122,6 +123,9 @@ func (c *Config) validate() error {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.Limits.Body <= 0 && c.Limits.Bytes <= 0 {
+		c.Limits.Body = math.MaxInt32
 	}
 	if c.Codec == nil {
 		c.Codec = codec.Msgpack(c.Limits)

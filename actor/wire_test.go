@@ -86,7 +86,7 @@ func TestSizeLimits(t *testing.T) {
 		err := actor.Tell(t.Context(), ref, make([]byte, rpc.DefaultMaxBody+1), raw)
 		wantErr(t, "beyond the limit", err, rpc.TooLarge, rpc.NotRun)
 		spawn(t, b, "big", actor.Define("big", func() int { return 0 },
-			actor.Answer(func(int, *actor.Context, Say) (string, error) { return strings.Repeat("x", 1<<20), nil })))
+			actor.Answer(func(int, *actor.Context, Say) (string, error) { return strings.Repeat("x", rpc.DefaultMaxBody), nil })))
 		_, err = actor.Call(t.Context(), a.Ref("big@b"), Say{})
 		wantErr(t, "reply beyond the limit", err, rpc.ReplyDropped, rpc.HasRun)
 	})

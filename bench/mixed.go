@@ -7,11 +7,9 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
-	"github.com/tandem-go/tandem/rpc"
 )
 
-const mixedNote = "messages over 1 MiB are refused so far: 64 MiB go as asks of 992 KiB, all sent at once, again and again; " +
-	"the figures are those of the small asks"
+const mixedNote = "one ask of 64 MiB after the other; the figures are those of the small asks"
 
 func mixedScenario() scenario {
 	start := func(large bool) func(*env) (rig, error) {
@@ -30,9 +28,9 @@ func mixedScenario() scenario {
 // mixed is a rig of small asks to one actor beside large ones to another.
 type mixed struct {
 	small   asks
-	far     actor.Ref // gets the large ones; zero for none
-	pieces  [][]byte
-	counted *tally // counts both
+	far     actor.Ref // gets the large ones
+	data    []byte    // of a large one; nil for none
+	counted *tally    // counts both
 }
 
 const mixedCallers = 4
@@ -52,11 +50,7 @@ func newMixed(large bool) (rig, error) {
 		if m.far, err = n.spawn("large"); err != nil {
 			return nil, err
 		}
-		const piece, all = rpc.DefaultMaxBody - 64, 64 << 20
-		data := make([]byte, piece)
-		for left := all; left > 0; left -= piece {
-			m.pieces = append(m.pieces, data[:min(piece, left)])
-		}
+		m.data = make([]byte, 64<<20)
 	}
 	return m, nil
 }
@@ -68,7 +62,7 @@ const minMixed = 500 * time.Millisecond
 
 func (m *mixed) measure(d time.Duration) sample {
 	d = max(d, minMixed)
-	if m.pieces == nil {
+	if m.data == nil {
 		return m.small.measure(d)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -76,17 +70,14 @@ func (m *mixed) measure(d time.Duration) sample {
 	before := m.counted.n.Load()
 	var (
 		sent  uint64
-		bytes int
 		err   error
 		ended sync.WaitGroup
 	)
 	start := time.Now()
 	ended.Go(func() {
 		for ctx.Err() == nil && err == nil {
-			var n int
-			n, err = m.push()
-			sent += uint64(len(m.pieces))
-			bytes += n
+			sent++
+			err = m.push()
 		}
 	})
 	out := m.small.measure(d)
@@ -94,7 +85,7 @@ func (m *mixed) measure(d time.Duration) sample {
 	ended.Wait()
 	out.sent += sent
 	out.executed = m.counted.n.Load() - before
-	out.values = map[string]float64{"large_mib_per_s": float64(bytes) / (1 << 20) / time.Since(start).Seconds()}
+	out.values = map[string]float64{"large_mib_per_s": float64(sent) * 64 / time.Since(start).Seconds()}
 	if err != nil {
 		out.errors++
 		out.err = err
@@ -102,21 +93,11 @@ func (m *mixed) measure(d time.Duration) sample {
 	return out
 }
 
-// push sends 64 MiB and returns how many bytes the other side had.
-func (m *mixed) push() (n int, err error) {
-	replies := make([]*rpc.Future[int], len(m.pieces))
-	for i, p := range m.pieces {
-		replies[i] = actor.Ask(context.Background(), m.far, bulk{Data: p})
+// push sends 64 MiB.
+func (m *mixed) push() error {
+	got, err := actor.Call(context.Background(), m.far, bulk{Data: m.data})
+	if err == nil && got != len(m.data) {
+		err = fmt.Errorf("of %d bytes %d came", len(m.data), got)
 	}
-	for i, f := range replies {
-		got, err := f.Await(context.Background())
-		if err == nil && got != len(m.pieces[i]) {
-			err = fmt.Errorf("of %d bytes %d came", len(m.pieces[i]), got)
-		}
-		if err != nil {
-			return n, err
-		}
-		n += got
-	}
-	return n, nil
+	return err
 }

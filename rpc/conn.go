@@ -165,8 +165,8 @@ func (c *conn) send(e *transport.Envelope) {
 	switch _, err := c.link.Send(e); {
 	case errors.Is(err, transport.ErrStalled):
 		c.link.Close(err)
-	case errors.Is(err, transport.ErrTooLarge) && e.Verb == transport.VerbReply && e.Code == 0:
-		c.refuse(e.Seq, Errorf(ReplyDropped, HasRun, "%v", err))
+	case (errors.Is(err, transport.ErrTooLarge) || errors.Is(err, transport.ErrFull)) && e.Verb == transport.VerbReply && e.Code == 0:
+		c.refuse(e.Seq, Errorf(ReplyDropped, HasRun, "%v", err)) // full: of large replies
 	}
 }
 

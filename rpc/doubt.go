@@ -27,7 +27,7 @@ const (
 // p.mu is held.
 func (p *peer) wonder(c *Call, grant transport.Grant) {
 	c.on = nil
-	p.bytes += len(c.req.Body)
+	p.kept.add(len(c.req.Body))
 	p.doubts[c.seq] = &doubt{call: c, grant: grant, kinds: p.kinds, again: askAfter}
 }
 
@@ -79,7 +79,7 @@ func (p *peer) resolved(seq uint64) *Call {
 // dispel takes a doubt out, which makes room for a request. p.mu is held.
 func (p *peer) dispel(seq uint64, d *doubt) {
 	delete(p.doubts, seq)
-	p.bytes -= len(d.call.req.Body)
+	p.kept.sub(len(d.call.req.Body))
 	p.passRoom()
 }
 

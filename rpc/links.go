@@ -133,9 +133,10 @@ func (p *peer) lose(why string, restarted bool) {
 		p.past = p.past[1:]
 	}
 	p.win, p.grant, p.epoch, p.opening = newWindow(old.next), transport.Grant{}, "", nil
-	p.current, p.next, p.tells, p.bytes, p.unsent = nil, nil, 0, 0, 0
+	p.current, p.next, p.tells, p.unsent = nil, nil, 0, 0
+	p.kept.bytes = [2]int{}
 	for _, d := range p.doubts {
-		p.bytes += len(d.call.req.Body)
+		p.kept.add(len(d.call.req.Body))
 	}
 	p.leaving = false // the node may be another one now
 	p.recancel = nil
@@ -147,7 +148,7 @@ func (p *peer) lose(why string, restarted bool) {
 	for c := range old.all() {
 		if c.verdict() == NotRun {
 			p.win.add(c)
-			p.bytes += len(c.req.Body)
+			p.kept.add(len(c.req.Body))
 			p.unsent++
 			continue
 		}
@@ -228,7 +229,7 @@ func (p *peer) choose() {
 func (p *peer) putFence() {
 	p.fencedAt = p.node.now()
 	p.arm(p.fencedAt + fenceRetry)
-	p.current.send(&transport.Envelope{Verb: transport.VerbPing, Seq: p.fence})
+	p.current.send(&transport.Envelope{Verb: transport.VerbPing, Seq: p.fence, Fence: true})
 }
 
 // fenceBit sets the stamps of fences apart from those of heartbeats.

@@ -14,6 +14,7 @@ import (
 // where its callers are, so those go through the table of keys like others.
 type loopback struct {
 	local  transport.Peer
+	most   int // bytes of a message, which is not cut into chunks here
 	accept func(transport.Link) transport.Receiver
 
 	owned sync.WaitGroup
@@ -34,13 +35,13 @@ func (l *loopback) Direct() bool { return true }
 
 func (l *loopback) Start(_ context.Context, local transport.Local, accept func(transport.Link) transport.Receiver) (string, error) {
 	l.local = transport.Peer{Node: local.Node, Epoch: local.Epoch, Principal: transport.Anonymous}
-	l.accept = accept
+	l.accept, l.most = accept, local.Largest()
 	return "", nil
 }
 
 // Dial makes a link whose both ends are here.
 func (l *loopback) Dial(_ context.Context, _ transport.Endpoint, open func(transport.Link) transport.Receiver) (transport.Link, error) {
-	near, far := newLoopEnd(l.local), newLoopEnd(l.local)
+	near, far := newLoopEnd(l.local, l.most), newLoopEnd(l.local, l.most)
 	near.other, far.other = far, near
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -78,8 +79,8 @@ type loopEnd struct {
 	err  error // set before gone is closed
 }
 
-func newLoopEnd(peer transport.Peer) *loopEnd {
-	return &loopEnd{peer: peer, out: transport.NewOutbox(transport.MaxFrame), gone: make(chan struct{})}
+func newLoopEnd(peer transport.Peer, most int) *loopEnd {
+	return &loopEnd{peer: peer, out: transport.NewOutbox(most), gone: make(chan struct{})}
 }
 
 func (e *loopEnd) Peer() transport.Peer                         { return e.peer }

@@ -21,8 +21,8 @@ const eventQueue = 256
 // Defaults of Config. See TARGETS in the project's documentation for the whole list.
 const (
 	DefaultWindow       = 4096             // outstanding requests of one session
-	DefaultMaxBody      = 1<<20 - 32<<10   // bytes of a message's body: a frame less room for its header
-	DefaultMaxPending   = 64 << 20         // bytes of bodies that a client keeps for resending, per peer
+	DefaultMaxBody      = 64<<20 + 32<<10  // bytes of a message's body: 64 MiB of data and what a codec puts around them
+	DefaultMaxPending   = 64 << 20         // bytes of bodies that a client keeps for resending, per peer; as many again of large ones
 	DefaultKeep         = 256 << 10        // bytes of the largest reply that is kept for replay
 	DefaultTableBytes   = 64 << 20         // bytes of all kept replies; one principal may take a quarter
 	DefaultMaxSessions  = 16384            // sessions that clients have open here
@@ -31,6 +31,9 @@ const (
 	DefaultHeartbeat    = 2 * time.Second  // a link with DeadAfter silent heartbeats is closed
 	DeadAfter           = 3
 )
+
+// headerRoom is what an envelope may have beside the body.
+const headerRoom = 32 << 10
 
 // Place is where a node can be reached.
 type Place struct {
@@ -159,7 +162,7 @@ func NewNode(cfg Config) *Node {
 // Start starts the transports and returns this node's address on each road. If one
 // of them fails, those already started are closed and its error is returned.
 func (n *Node) Start(ctx context.Context) (map[string]string, error) {
-	local := transport.Local{Cluster: n.cfg.Cluster, Node: n.cfg.Name, Epoch: n.cfg.Epoch, Logger: n.cfg.Logger}
+	local := transport.Local{Cluster: n.cfg.Cluster, Node: n.cfg.Name, Epoch: n.cfg.Epoch, Logger: n.cfg.Logger, MaxMessage: n.cfg.MaxBody + headerRoom}
 	addrs := map[string]string{}
 	_, _ = n.self.Start(ctx, local, n.adopt) // it has nothing that could fail
 	if n.cfg.Store != nil {

@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -20,13 +19,12 @@ type peer struct {
 
 	mu      sync.Mutex // guards what follows
 	win     *window
-	bytes   int                // of bodies kept for resending
+	kept    pending            // bodies, for resending; and who waits for room
 	unsent  int                // outstanding calls of which no live link has a copy
 	doubts  map[uint64]*doubt  // sent to an earlier start of the node; by number
 	tells   uint64             // number of the last tell
 	tellers int                // senders in Tell
 	credits map[string]*credit // of one-way messages, by actor
-	line    []chan struct{}    // senders waiting for room in the window, first come first
 	changed chan struct{}      // closed, and replaced, when a waiting tell should look again
 	closed  bool
 
@@ -114,7 +112,7 @@ func (p *peer) admit(ctx context.Context, c *Call) *Error {
 		return Errorf(Expired, NotRun, "the deadline passed before it was sent")
 	}
 	err := p.enter(c, now)
-	if p.win.count+len(p.doubts) < p.limit && p.bytes < p.node.cfg.MaxPending {
+	if p.win.count+len(p.doubts) < p.limit {
 		p.passRoom() // one large body made room for several
 	}
 	if p.current == nil {
@@ -128,7 +126,7 @@ func (p *peer) admit(ctx context.Context, c *Call) *Error {
 func (p *peer) enter(c *Call, now time.Duration) *Error {
 	c.since = p.attempts + 1
 	p.win.add(c)
-	p.bytes += len(c.req.Body)
+	p.kept.add(len(c.req.Body))
 	p.unsent++
 	p.arm(c.deadline)
 	if p.flowing() && p.unsent == 1 {
@@ -140,10 +138,11 @@ func (p *peer) enter(c *Call, now time.Duration) *Error {
 // awaitRoom returns once the window has room for c. p.mu is held on entry and on
 // return, not in between.
 func (p *peer) awaitRoom(ctx context.Context, c *Call) *Error {
+	body := len(c.req.Body)
 	full := func() bool {
-		return p.win.count+len(p.doubts) >= p.limit || p.bytes > 0 && p.bytes+len(c.req.Body) > p.node.cfg.MaxPending
+		return p.win.count+len(p.doubts) >= p.limit || !p.kept.fits(body, p.node.cfg.MaxPending)
 	}
-	if !full() && len(p.line) == 0 && !p.closed {
+	if !full() && p.kept.idle(body) && !p.closed {
 		return nil
 	}
 	timeout := time.NewTimer(c.deadline - p.node.now())
@@ -152,19 +151,14 @@ func (p *peer) awaitRoom(ctx context.Context, c *Call) *Error {
 		if p.closed {
 			return Errorf(Unavailable, NotRun, "this system is closed")
 		}
-		if !full() && (turn || len(p.line) == 0) {
+		if !full() && (turn || p.kept.idle(body)) {
 			return nil
 		}
-		room := make(chan struct{})
-		if turn {
-			p.line = slices.Insert(p.line, 0, room)
-		} else {
-			p.line = append(p.line, room)
-		}
+		at := p.kept.wait(body, turn)
 		p.mu.Unlock()
 		var err *Error
 		select {
-		case <-room:
+		case <-at.turn:
 		case <-ctx.Done():
 			err = FromContext(ctx, NotRun)
 		case <-timeout.C:
@@ -174,9 +168,7 @@ func (p *peer) awaitRoom(ctx context.Context, c *Call) *Error {
 		}
 		p.mu.Lock()
 		if err != nil {
-			if i := slices.Index(p.line, room); i >= 0 {
-				p.line = slices.Delete(p.line, i, i+1)
-			} else {
+			if !p.kept.leave(at) {
 				p.passRoom()
 			}
 			return err
@@ -184,13 +176,8 @@ func (p *peer) awaitRoom(ctx context.Context, c *Call) *Error {
 	}
 }
 
-// passRoom wakes the first sender in the line.
-func (p *peer) passRoom() {
-	if len(p.line) > 0 {
-		close(p.line[0])
-		p.line = p.line[1:]
-	}
-}
+// passRoom wakes the first sender in each line.
+func (p *peer) passRoom() { p.kept.pass(p.node.cfg.MaxPending) }
 
 // flowing reports whether new messages may go straight to the current link.
 func (p *peer) flowing() bool { return p.current != nil && p.next == nil }
@@ -296,7 +283,7 @@ func (p *peer) remove(c *Call) {
 	if c.on == nil {
 		p.unsent--
 	}
-	p.bytes -= len(c.req.Body)
+	p.kept.sub(len(c.req.Body))
 	p.passRoom()
 	if p.leaving {
 		p.sendAck()
@@ -440,9 +427,7 @@ func (p *peer) close() {
 		ended, verdicts = append(ended, d.call), append(verdicts, Unknown)
 	}
 	clear(p.doubts)
-	for len(p.line) > 0 {
-		p.passRoom()
-	}
+	p.kept.passAll()
 	p.wakeTells()
 	p.mu.Unlock()
 	for i, c := range ended {

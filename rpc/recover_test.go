@@ -54,7 +54,7 @@ func (s *site) doubting(t *testing.T, want int) {
 	for range 10_000 {
 		synctest.Wait()
 		p.mu.Lock()
-		doubts, bytes = len(p.doubts), p.bytes
+		doubts, bytes = len(p.doubts), p.kept.bytes[0]
 		p.mu.Unlock()
 		if doubts == want {
 			break

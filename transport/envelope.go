@@ -33,10 +33,12 @@ const (
 	VerbPong    Verb = 11 // either: answer to a ping with the same Seq
 	VerbResync  Verb = 12 // either: copies may have been lost on the way, send yours again
 	VerbBye     Verb = 13 // either: this node takes no new requests
-	lastVerb         = VerbBye
+	VerbChunk   Verb = 14 // either: part of a large message; it ends at the link, see Assembly
+	VerbChunked Verb = 15 // either: answer to a chunk; the same
+	lastVerb         = VerbChunked
 )
 
-var verbNames = [...]string{"", "open", "opened", "request", "reply", "tell", "ack", "cancel", "probe", "status", "ping", "pong", "resync", "bye"}
+var verbNames = [...]string{"", "open", "opened", "request", "reply", "tell", "ack", "cancel", "probe", "status", "ping", "pong", "resync", "bye", "chunk", "chunked"}
 
 // String returns the verb's name in SPEC.md.
 func (v Verb) String() string {
@@ -122,6 +124,10 @@ type Envelope struct {
 	UserCode   string        // reply: error code that the application defined
 	RetryAfter time.Duration // reply: do not try again earlier; 0 for none
 	Body       []byte
+
+	// Fence has Send put the envelope behind all that was sent before it, large messages
+	// included. It is no part of the wire.
+	Fence bool
 }
 
 // TypeID returns the 64-bit id of a registered type name: FNV-1a. Zero means

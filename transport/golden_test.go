@@ -22,9 +22,12 @@ var update = flag.Bool("update", false, "write testdata/*.golden anew; a change 
 var (
 	goldenHellos = map[string]transport.Hello{
 		"hello": {MinVersion: 1, MaxVersion: 1, Cluster: "prod", Node: "a", Epoch: "e1", WantNode: "b", WantEpoch: "e2", Token: "secret"},
+		"hello-large": {MinVersion: 1, MaxVersion: 1, Cluster: "prod", Node: "a", Epoch: "e1", WantNode: "b",
+			Largest: transport.DefaultMaxMessage},
 	}
 	goldenWelcomes = map[string]transport.Welcome{
 		"welcome":         {Version: 1, Node: "b", Epoch: "e2"},
+		"welcome-large":   {Version: 1, Node: "b", Epoch: "e2", Largest: transport.DefaultMaxMessage},
 		"welcome-refused": {Status: transport.StatusIdentity, Version: 1, Node: "c", Epoch: "e3", Reason: "I am c"},
 	}
 	grant           = transport.Grant{0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f}
@@ -44,17 +47,21 @@ var (
 		"reply": {Verb: transport.VerbReply, Codec: 1, Seq: 258, TypeID: transport.TypeID("int64"), Body: []byte{0x2a}},
 		"reply-error": {Verb: transport.VerbReply, Flags: transport.FlagRan, Code: 1, Seq: 258, Message: "no money", UserCode: "bank.broke",
 			RetryAfter: time.Second},
-		"reply-refused": {Verb: transport.VerbReply, Flags: transport.FlagNotRun, Code: 8, Seq: 258},
-		"tell":          {Verb: transport.VerbTell, Codec: 3, Seq: 7, TypeID: transport.TypeID("bank.Deposit"), Target: "alice", Body: []byte("raw")},
-		"ack":           {Verb: transport.VerbAck, Mark: transport.Mark{Below: 300}, Body: []byte{0, 0, 0, 0, 0, 0, 0, 17}},
-		"cancel":        {Verb: transport.VerbCancel, Seq: 258},
-		"probe":         {Verb: transport.VerbProbe, Seq: 258, Grant: grant},
-		"status":        {Verb: transport.VerbStatus, Seq: 258, Code: 2},
-		"ping":          {Verb: transport.VerbPing, Seq: 1<<64 - 1},
-		"ping-mark":     {Verb: transport.VerbPing, Seq: 5, Mark: transport.Mark{Below: 300, Except: []uint64{17}}, Grant: grant},
-		"pong":          {Verb: transport.VerbPong, Seq: 1<<64 - 1},
-		"resync":        {Verb: transport.VerbResync},
-		"bye":           {Verb: transport.VerbBye},
+		"reply-refused":   {Verb: transport.VerbReply, Flags: transport.FlagNotRun, Code: 8, Seq: 258},
+		"tell":            {Verb: transport.VerbTell, Codec: 3, Seq: 7, TypeID: transport.TypeID("bank.Deposit"), Target: "alice", Body: []byte("raw")},
+		"ack":             {Verb: transport.VerbAck, Mark: transport.Mark{Below: 300}, Body: []byte{0, 0, 0, 0, 0, 0, 0, 17}},
+		"cancel":          {Verb: transport.VerbCancel, Seq: 258},
+		"probe":           {Verb: transport.VerbProbe, Seq: 258, Grant: grant},
+		"status":          {Verb: transport.VerbStatus, Seq: 258, Code: 2},
+		"ping":            {Verb: transport.VerbPing, Seq: 1<<64 - 1},
+		"ping-mark":       {Verb: transport.VerbPing, Seq: 5, Mark: transport.Mark{Below: 300, Except: []uint64{17}}, Grant: grant},
+		"pong":            {Verb: transport.VerbPong, Seq: 1<<64 - 1},
+		"resync":          {Verb: transport.VerbResync},
+		"bye":             {Verb: transport.VerbBye},
+		"chunk":           {Verb: transport.VerbChunk, Seq: 3, Mark: transport.Mark{Below: 100_000}, TypeID: 65536, Body: []byte("some of it")},
+		"chunk-abandoned": {Verb: transport.VerbChunk, Code: 1, Seq: 3, Mark: transport.Mark{Below: 100_000}, TypeID: 65546},
+		"chunked":         {Verb: transport.VerbChunked, Seq: 3, Mark: transport.Mark{Below: 65546}},
+		"chunked-again":   {Verb: transport.VerbChunked, Code: 1, Seq: 3, Mark: transport.Mark{Below: 65536}},
 	}
 )
 
@@ -85,7 +92,7 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%s: parsed %+v, %v", name, got, err)
 		}
 	}
-	for v := transport.VerbOpen; v <= transport.VerbBye; v++ {
+	for v := transport.VerbOpen; v <= transport.VerbChunked; v++ {
 		if !verbs[v] {
 			t.Errorf("no golden file for verb %v", v)
 		}

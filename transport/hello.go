@@ -15,6 +15,7 @@ type Hello struct {
 	Cluster, Node, Epoch   string // who is dialling
 	WantNode, WantEpoch    string // who should answer; an empty epoch accepts any
 	Token                  string // proof of identity where the road asks for one, else empty
+	Largest                uint64 // bytes of the largest message that it takes in chunks; 0: it takes no chunks
 }
 
 // Welcome is the answer to a Hello.
@@ -23,6 +24,7 @@ type Welcome struct {
 	Version     uint8  // the wire version to speak
 	Node, Epoch string // who answers
 	Reason      string // for people, where Status is not StatusOK
+	Largest     uint64 // as in Hello
 }
 
 // Status is a Welcome's verdict.
@@ -55,15 +57,15 @@ func (w Welcome) Err() error {
 // Greet is the hello of local to the peer at to.
 func Greet(local Local, to Endpoint, token string) Hello {
 	return Hello{MinVersion: MinVersion, MaxVersion: Version, Cluster: local.Cluster, Node: local.Node, Epoch: local.Epoch,
-		WantNode: to.Node, WantEpoch: to.Epoch, Token: token}
+		WantNode: to.Node, WantEpoch: to.Epoch, Token: token, Largest: uint64(local.Largest())}
 }
 
 // Answer decides what local says to h. Authentication is the road's own affair and
 // comes before.
 func Answer(local Local, h Hello) Welcome {
-	w := Welcome{Node: local.Node, Epoch: local.Epoch, Version: min(Version, h.MaxVersion)}
+	w := Welcome{Node: local.Node, Epoch: local.Epoch, Version: min(Version, h.MaxVersion), Largest: uint64(local.Largest())}
 	refuse := func(s Status, format string, args ...any) Welcome {
-		w.Status, w.Reason = s, fmt.Sprintf(format, args...)
+		w.Status, w.Reason, w.Largest = s, fmt.Sprintf(format, args...), 0
 		return w
 	}
 	if h.MaxVersion < MinVersion || h.MinVersion > Version {
@@ -87,7 +89,8 @@ func Answer(local Local, h Hello) Welcome {
 // Append appends the encoded hello to dst.
 func (h Hello) Append(dst []byte) []byte {
 	dst = append(append(dst, magic...), h.MinVersion, h.MaxVersion)
-	return appendTexts(dst, h.Cluster, h.Node, h.Epoch, h.WantNode, h.WantEpoch, h.Token)
+	dst = appendTexts(dst, h.Cluster, h.Node, h.Epoch, h.WantNode, h.WantEpoch, h.Token)
+	return appendLargest(dst, h.Largest)
 }
 
 // ParseHello reads what Append wrote. Bytes after the known fields are skipped, so
@@ -97,13 +100,15 @@ func ParseHello(b []byte) (h Hello, err error) {
 		return h, fmt.Errorf("%w: not a greeting", ErrProtocol)
 	}
 	h.MinVersion, h.MaxVersion = b[4], b[5]
-	return h, parseTexts(b[6:], &h.Cluster, &h.Node, &h.Epoch, &h.WantNode, &h.WantEpoch, &h.Token)
+	b, err = parseTexts(b[6:], &h.Cluster, &h.Node, &h.Epoch, &h.WantNode, &h.WantEpoch, &h.Token)
+	h.Largest = parseLargest(b)
+	return h, err
 }
 
 // Append appends the encoded welcome to dst.
 func (w Welcome) Append(dst []byte) []byte {
 	dst = append(append(dst, magic...), byte(w.Status), w.Version)
-	return appendTexts(dst, w.Node, w.Epoch, w.Reason)
+	return appendLargest(appendTexts(dst, w.Node, w.Epoch, w.Reason), w.Largest)
 }
 
 // ParseWelcome reads what Append wrote. Errors wrap ErrProtocol.
@@ -112,7 +117,9 @@ func ParseWelcome(b []byte) (w Welcome, err error) {
 		return w, fmt.Errorf("%w: not a welcome", ErrProtocol)
 	}
 	w.Status, w.Version = Status(b[4]), b[5]
-	return w, parseTexts(b[6:], &w.Node, &w.Epoch, &w.Reason)
+	b, err = parseTexts(b[6:], &w.Node, &w.Epoch, &w.Reason)
+	w.Largest = parseLargest(b)
+	return w, err
 }
 
 func appendTexts(dst []byte, texts ...string) []byte {
@@ -123,16 +130,31 @@ func appendTexts(dst []byte, texts ...string) []byte {
 	return dst
 }
 
-func parseTexts(b []byte, into ...*string) error {
+// parseTexts returns what stands behind the texts.
+func parseTexts(b []byte, into ...*string) (rest []byte, err error) {
 	for _, p := range into {
 		if len(b) < 2 {
-			return fmt.Errorf("%w: cut greeting", ErrProtocol)
+			return nil, fmt.Errorf("%w: cut greeting", ErrProtocol)
 		}
 		n := int(binary.BigEndian.Uint16(b))
 		if b = b[2:]; n > len(b) || n > 1<<12 {
-			return fmt.Errorf("%w: text of %d bytes in a greeting, %d left", ErrProtocol, n, len(b))
+			return nil, fmt.Errorf("%w: text of %d bytes in a greeting, %d left", ErrProtocol, n, len(b))
 		}
 		*p, b = string(b[:n]), b[n:]
 	}
-	return nil
+	return b, nil
+}
+
+func appendLargest(dst []byte, n uint64) []byte {
+	if n == 0 {
+		return dst
+	}
+	return binary.BigEndian.AppendUint64(dst, n)
+}
+
+func parseLargest(b []byte) uint64 {
+	if len(b) < 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
 }

@@ -1,9 +1,13 @@
 package transport
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // frameSize is the size of the length that stands before every envelope in a
@@ -16,9 +20,15 @@ const frameSize = 4
 // concurrently, Take by one writer only.
 type Outbox struct {
 	maxFrame int
+	large    int           // bytes of a body from which on its message goes in chunks
 	wake     chan struct{} // holds a token while there may be something to take
+	chunked  atomic.Bool   // a chunk was sent since Silence found nothing to wait for
 
 	mu     sync.Mutex // guards what follows
+	lane   *lane      // of large messages; nil: the peer takes none
+	busy   bool       // there are some
+	acks   uint64     // lane.acks when Silence saw it change
+	heard  time.Time  // when that was; zero: not yet
 	buf    []byte     // frames not yet taken
 	base   uint64     // place in the stream of buf's first byte
 	failed bool       // Append returned ErrFull since the last Take
@@ -28,7 +38,15 @@ type Outbox struct {
 
 // NewOutbox returns an empty queue for envelopes of at most maxFrame encoded bytes.
 func NewOutbox(maxFrame int) *Outbox {
-	return &Outbox{maxFrame: maxFrame, wake: make(chan struct{}, 1)}
+	return &Outbox{maxFrame: maxFrame, large: math.MaxInt, wake: make(chan struct{}, 1)}
+}
+
+// SendLarge has the queue take messages of up to largest encoded bytes, in chunks. It
+// is called before anything else, if the peer has said that it takes such messages.
+func (o *Outbox) SendLarge(largest int) {
+	if largest > 0 {
+		o.large, o.lane = min(LargeBody, o.maxFrame/2), newLane(largest)
+	}
 }
 
 // hardFactor times MaxSendQueue is where a queue of replies to a peer that does not
@@ -39,22 +57,34 @@ const hardFactor = 16
 // ErrFull while MaxSendQueue bytes or more are waiting; the other verbs, which
 // answer what was already admitted, go on to 16 times that and then get
 // ErrStalled. Other errors: ErrClosed, ErrTooLarge.
+//
+// The body of a large message is not copied, and must not change any more. Such a
+// message can get ErrFull for want of room whatever its verb.
 func (o *Outbox) Append(e *Envelope) (at uint64, err error) {
 	o.mu.Lock()
 	at, first, err := o.append(e)
 	o.mu.Unlock()
 	if first {
-		select {
-		case o.wake <- struct{}{}:
-		default:
-		}
+		o.token()
 	}
 	return at, err
 }
 
+func (o *Outbox) token() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
 func (o *Outbox) append(e *Envelope) (at uint64, first bool, err error) {
+	if (o.busy || len(e.Body) > o.large) && !o.closed {
+		if at, first, done, err := o.appendBehind(e); done {
+			return at, first, err
+		}
+	}
 	switch n := len(o.buf); {
-	case o.closed:
+	case o.closed && e.Verb != VerbChunked: // the peer may still wait for that
 		return 0, false, ErrClosed
 	case n >= MaxSendQueue && e.Verb.bounded():
 		o.failed = true
@@ -66,7 +96,7 @@ func (o *Outbox) append(e *Envelope) (at uint64, first bool, err error) {
 		return 0, false, fmt.Errorf("%w: %d bytes and more encoded, limit %d", ErrTooLarge, n, o.maxFrame)
 	}
 	start := len(o.buf)
-	buf, err := e.Append(append(o.buf, 0, 0, 0, 0))
+	buf, err := appendFrame(o.buf, e)
 	if n := len(buf) - start - frameSize; err == nil && n > o.maxFrame {
 		err = fmt.Errorf("%w: %d bytes encoded, limit %d", ErrTooLarge, n, o.maxFrame)
 	}
@@ -74,9 +104,85 @@ func (o *Outbox) append(e *Envelope) (at uint64, first bool, err error) {
 		o.buf = buf[:start]
 		return 0, false, err
 	}
-	binary.BigEndian.PutUint32(buf[start:], uint32(len(buf)-start-frameSize))
 	o.buf = buf
 	return o.base + uint64(start), start == 0, nil
+}
+
+// appendFrame appends the frame of e to dst.
+func appendFrame(dst []byte, e *Envelope) ([]byte, error) {
+	start := len(dst)
+	dst, err := e.Append(append(dst, 0, 0, 0, 0))
+	if err == nil {
+		binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start-frameSize))
+	}
+	return dst, err
+}
+
+// appendBehind is append where there are large messages, or e is one. done says that
+// nothing is left to do.
+func (o *Outbox) appendBehind(e *Envelope) (at uint64, first, done bool, err error) {
+	l := o.lane
+	if h := l.copyOf(e); h != nil {
+		return h.place, false, true, nil
+	}
+	large := len(e.Body) > o.large
+	switch {
+	case e.Verb == VerbCancel:
+		o.buf = l.cancel(e.Seq, e.Grant, o.buf)
+		o.laneChanged()
+		return 0, false, false, nil
+	case !large && !l.holds(e):
+		return 0, false, false, nil
+	case len(o.buf)+l.small >= MaxSendQueue && e.Verb.bounded():
+		o.failed = true
+		return 0, false, true, ErrFull
+	}
+	h := &held{verb: e.Verb, seq: e.Seq, grant: e.Grant, target: e.Target, fence: e.Fence || e.Verb == VerbOpen}
+	if !e.Verb.bounded() {
+		h.target = ""
+	}
+	if large {
+		bare := *e
+		bare.Body = nil
+		if h.head, err = bare.Append(nil); err != nil {
+			return 0, false, true, err
+		}
+		if h.body = e.Body; len(h.body) <= LargeBody {
+			h.body = bytes.Clone(h.body)
+		}
+		if err := l.room(e.Verb, h.size()); err != nil {
+			return 0, false, true, err
+		}
+	} else if h.frame, err = appendFrame(nil, e); err != nil {
+		return 0, false, true, err
+	}
+	at = l.add(h)
+	o.busy = true
+	return at, l.ready(), true, nil
+}
+
+// laneChanged takes note that something left the lane. o.mu is held.
+func (o *Outbox) laneChanged() {
+	o.busy = len(o.lane.list) > 0
+	if o.lane.eased {
+		o.lane.eased, o.failed = false, true
+	}
+	if len(o.buf) > 0 || o.failed || o.lane.ready() {
+		o.token()
+	}
+}
+
+// acked takes in what the peer has of a large message.
+func (o *Outbox) acked(number, have uint64, again bool) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.lane == nil {
+		return fmt.Errorf("%w: answer about a large message, and none was sent", ErrProtocol)
+	}
+	var err error
+	o.buf, err = o.lane.ack(number, have, again, o.buf)
+	o.laneChanged()
+	return err
 }
 
 // Wake returns the channel that holds a token while there may be something to take.
@@ -89,12 +195,12 @@ const (
 	keepSpare = 64 << 10
 )
 
-// Take swaps out everything queued and leaves spare, emptied, in its place. at is
+// Take swaps out everything queued and leaves spare, emptied, in its place; a chunk of
+// a large message, if there is one to be sent, stands behind the rest. at is
 // the stream place of the first byte of frames; drained reports that a sender was
 // refused with ErrFull since the last Take and should be told that there is room.
 func (o *Outbox) Take(spare []byte) (frames []byte, at uint64, drained bool) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	frames, at, drained = o.buf, o.base, o.failed
 	if cap(spare) > keepSpare {
 		if len(frames) >= cap(spare)/8 {
@@ -105,7 +211,76 @@ func (o *Outbox) Take(spare []byte) (frames []byte, at uint64, drained bool) {
 	}
 	o.buf, o.failed = spare[:0], false
 	o.base += uint64(len(frames))
+	if !o.busy {
+		o.mu.Unlock()
+		return frames, at, drained
+	}
+	chunk, ok := o.lane.take(min(chunkSize, o.maxFrame-headerSize))
+	if ok {
+		o.base += uint64(chunk.frameBytes())
+		o.chunked.Store(true)
+	}
+	ready := o.lane.ready()
+	o.mu.Unlock()
+	if ok {
+		frames = chunk.append(frames) // without the lock, so that senders need not wait
+	}
+	if ready {
+		o.token()
+	}
 	return frames, at, drained
+}
+
+// Handed reports whether what Append placed at at may have been handed to the network;
+// before is the place in the stream before which bytes may have been.
+func (o *Outbox) Handed(at, before uint64) bool {
+	if at&laneBit == 0 {
+		return at < before
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return !o.lane.untouched(at)
+}
+
+// Silence says how long the peer has said nothing new about the large messages that are
+// on their way to it; waiting is false if there are none.
+func (o *Outbox) Silence(now time.Time) (silence time.Duration, waiting bool) {
+	if !o.chunked.Load() { // without the lock, since it is called often
+		return 0, false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch l := o.lane; {
+	case l.begun == 0:
+		o.chunked.Store(false)
+		o.heard = time.Time{}
+		return 0, false
+	case o.heard.IsZero() || o.acks != l.acks:
+		o.heard, o.acks = now, l.acks
+	}
+	return now.Sub(o.heard), true
+}
+
+// ResendAfter is how long a road that may lose chunks waits for news of them until it
+// calls Resend.
+const ResendAfter = time.Second
+
+// Resend has all chunks sent again of which the peer has said nothing.
+func (o *Outbox) Resend() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.lane != nil {
+		o.heard = time.Time{}
+		o.lane.rewindAll()
+		o.token()
+	}
+}
+
+// Empty reports whether nothing is left to send, and the peer has all large messages.
+func (o *Outbox) Empty() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.buf) == 0 && !o.busy
 }
 
 // Close makes every later Append return ErrClosed. What is queued can still be taken.
@@ -113,4 +288,14 @@ func (o *Outbox) Close() {
 	o.mu.Lock()
 	o.closed = true
 	o.mu.Unlock()
+}
+
+// Discard is Close for a link that ends at once: large messages are not sent any more.
+func (o *Outbox) Discard() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	if o.lane != nil {
+		o.lane.drop()
+	}
 }

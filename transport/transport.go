@@ -15,6 +15,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,7 +57,18 @@ type Local struct {
 	Node    string       // this system's name in the cluster; see ValidName
 	Epoch   string       // random id of this one start of the node; see ValidName
 	Logger  *slog.Logger // never nil
+
+	// MaxMessage is how many bytes one encoded envelope may have, both ways; 0 is
+	// DefaultMaxMessage. What is larger than a frame travels in chunks.
+	MaxMessage int
 }
+
+// Largest returns MaxMessage or its default.
+func (l Local) Largest() int { return cmp.Or(l.MaxMessage, DefaultMaxMessage) }
+
+// Common returns the largest message that both l and a peer take which said peer in its
+// greeting; 0 if the peer takes no chunks.
+func (l Local) Common(peer uint64) int { return int(min(uint64(l.Largest()), peer)) }
 
 // Endpoint is where to find a peer on one road.
 type Endpoint struct {
@@ -85,9 +97,14 @@ type Link interface {
 	Road() string
 
 	// Send appends e to the send queue and returns its place in the link's stream.
-	// Everything e refers to may be reused once Send returns. An error means that e
+	// Everything e refers to may be reused once Send returns, save a Body of more than
+	// LargeBody bytes, which must not change any more. An error means that e
 	// was not queued and will provably never leave: ErrFull (ask again after
 	// Receiver.Drained), ErrTooLarge, or ErrClosed.
+	//
+	// Messages arrive in the order of Send, save that large ones, which go in chunks, are
+	// overtaken. None is overtaken by a request or a tell to its own target, a tell
+	// not by a tell, and nothing by an envelope with Fence or by an open.
 	Send(e *Envelope) (at uint64, err error)
 
 	// Handed reports whether any byte of the envelope that Send placed at at may
@@ -141,7 +158,7 @@ var (
 
 // Limits of the wire. The defaults that are settings live with their owners.
 const (
-	MaxFrame        = 1 << 20  // bytes of one encoded envelope on an established link
+	MaxFrame        = 1 << 20  // bytes of one frame on an established link
 	MaxHello        = 64 << 10 // bytes of a frame before the greeting is over
 	MaxSendQueue    = 4 << 20  // bytes waiting in a link's send queue before Send returns ErrFull
 	MaxName         = 128      // bytes of a node name, a cluster name, an epoch or a principal
@@ -149,7 +166,12 @@ const (
 	MaxHeaders      = 64       // optional headers of one envelope
 	MaxHeaderBytes  = 8 << 10  // keys and values of all of them together
 	MaxInlineExcept = 8        // exceptions that an ack mark carries on a request
+	LargeBody       = 64 << 10 // bytes of the largest body that Send copies
 )
+
+// DefaultMaxMessage is the size of the largest message unless Local says otherwise:
+// 64 MiB of data, and room for what a codec and the envelope put around them.
+const DefaultMaxMessage = 64<<20 + 64<<10
 
 // ValidName returns nil if s can name a cluster, a node, an epoch or a principal:
 // 1 to MaxName bytes of letters, digits, '-' and '_', so that it is a single token

@@ -72,15 +72,21 @@ type Limits struct {
 	// Elements is how many values all arrays and maps of a body may hold together,
 	// a map's key and value counting as two: 65,536.
 	Elements int
-	// Bytes bounds the length of a body, and also, give or take a sixteenth, an upper
-	// estimate of what its decoded value allocates: 16 MiB.
+	// Bytes bounds, give or take a sixteenth, an upper estimate of what decoding a body
+	// allocates: 16 MiB. The strings and binaries of a larger body than fits into a frame
+	// count for their first MiB only: that much memory its sender has filled itself.
 	Bytes int
+	// Body bounds the length of a body. Its default is Bytes where that is given, else
+	// 64 MiB, and 64 KiB for what stands around the data.
+	Body int
 }
 
 const (
 	defaultDepth    = 32
 	defaultElements = 65536
 	defaultBytes    = 16 << 20
+	defaultBody     = 64<<20 + 64<<10
+	payloadCounted  = 1 << 20
 
 	// maxCount keeps the counters of a scan within an int32.
 	maxCount = math.MaxInt32 / 2
@@ -93,6 +99,11 @@ func (l Limits) withDefaults() Limits {
 	if l.Elements <= 0 {
 		l.Elements = defaultElements
 	}
+	if l.Body <= 0 {
+		if l.Body = l.Bytes; l.Bytes <= 0 {
+			l.Body = defaultBody
+		}
+	}
 	if l.Bytes <= 0 {
 		l.Bytes = defaultBytes
 	}
@@ -102,8 +113,8 @@ func (l Limits) withDefaults() Limits {
 
 // checkBody refuses a body of n bytes that is over the limit.
 func (l Limits) checkBody(n int) error {
-	if n > l.Bytes {
-		return fmt.Errorf("%w: body of %d bytes, limit %d", ErrLimit, n, l.Bytes)
+	if n > l.Body {
+		return fmt.Errorf("%w: body of %d bytes, limit %d", ErrLimit, n, l.Body)
 	}
 	return nil
 }

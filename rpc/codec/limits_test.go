@@ -220,8 +220,8 @@ func TestDefaultLimits(t *testing.T) {
 		{append(bytes.Repeat([]byte{0x91}, 33), 0xc0), codec.ErrLimit},
 		{append([]byte{0xdd, 0, 1, 0, 0}, make([]byte, 65536)...), nil},
 		{append([]byte{0xdd, 0, 1, 0, 1}, make([]byte, 65537)...), codec.ErrLimit},
-		{append([]byte{0xc6, 0, 0xff, 0xff, 0xfb}, make([]byte, 16<<20-5)...), nil},
-		{append([]byte{0xc6, 0, 0xff, 0xff, 0xfc}, make([]byte, 16<<20-4)...), codec.ErrLimit},
+		{append([]byte{0xc6, 4, 0, 0xff, 0xfb}, make([]byte, 64<<20+64<<10-5)...), nil},
+		{append([]byte{0xc6, 4, 0, 0xff, 0xfc}, make([]byte, 64<<20+64<<10-4)...), codec.ErrLimit},
 	} {
 		var v any = new([]byte)
 		if x.body[0] != 0xc6 {

@@ -175,7 +175,7 @@ func (s *sink) WriteByte(c byte) error {
 
 func (s *sink) look() error {
 	n := len(s.b) - s.start
-	s.next = s.start + min(2*n, s.lim.Bytes)
+	s.next = s.start + min(2*n, s.lim.Body)
 	if s.err == nil {
 		s.err = s.lim.checkBody(n)
 	}

@@ -52,7 +52,8 @@ func (p *plan) cost(s *shape) float64 {
 // check refuses what may allocate more than the limit and a sixteenth of it: the estimate
 // is coarse, and a body within the limit that is nearly all one string must pass.
 func (p *plan) check(s *shape, lim Limits) error {
-	if c := p.cost(s); c > float64(lim.Bytes)*17/16 {
+	c := p.cost(s) - float64(max(0, s.payload-payloadCounted))
+	if c > float64(lim.Bytes)*17/16 {
 		return fmt.Errorf("%w: decoding may take %.0f bytes, limit %d", ErrLimit, c, lim.Bytes)
 	}
 	return nil

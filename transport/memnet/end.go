@@ -17,10 +17,11 @@ type end struct {
 	far   *end
 	peer  transport.Peer
 	out   *transport.Outbox
-	in    *wire              // what is under way to this end
-	draw  *rand.Rand         // used by pump
-	recv  transport.Receiver // set before the goroutines start
-	taken atomic.Uint64      // stream place before which bytes are under way
+	in    *wire               // what is under way to this end
+	large *transport.Assembly // used by deliver
+	draw  *rand.Rand          // used by pump
+	recv  transport.Receiver  // set before the goroutines start
+	taken atomic.Uint64       // stream place before which bytes are under way
 
 	disturbed  chan struct{} // holds a token while Disturbed is to be called
 	finishOnce sync.Once
@@ -33,16 +34,20 @@ type end struct {
 
 var _ transport.Link = (*end)(nil)
 
-func newEnd(t *Transport, peer transport.Peer) *end {
-	return &end{
+// newEnd returns an end whose peer takes messages of up to largest bytes.
+func newEnd(t *Transport, peer transport.Peer, largest uint64) *end {
+	e := &end{
 		t: t, peer: peer,
 		out:       transport.NewOutbox(transport.MaxFrame),
+		large:     transport.NewAssembly(t.local.Largest(), !t.direct),
 		in:        newWire(),
 		disturbed: make(chan struct{}, 1),
 		finishing: make(chan struct{}),
 		done:      make(chan struct{}),
 		pumped:    make(chan struct{}),
 	}
+	e.out.SendLarge(t.local.Common(largest))
+	return e
 }
 
 // start runs the end. Its transport's tasks were raised by two.
@@ -74,7 +79,7 @@ func (e *end) Send(env *transport.Envelope) (at uint64, err error) {
 }
 
 // Handed implements transport.Link.
-func (e *end) Handed(at uint64) bool { return at < e.taken.Load() }
+func (e *end) Handed(at uint64) bool { return e.out.Handed(at, e.taken.Load()) }
 
 // Close implements transport.Link.
 func (e *end) Close(err error) {
@@ -83,7 +88,7 @@ func (e *end) Close(err error) {
 			err = transport.ErrClosed
 		}
 		e.cause = err
-		e.out.Close()
+		e.out.Discard()
 		close(e.done)
 	})
 }

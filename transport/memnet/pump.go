@@ -15,6 +15,8 @@ func (e *end) pump() {
 	defer e.t.tasks.Done()
 	defer close(e.pumped)
 	var spare []byte
+	overdue := time.NewTimer(0)
+	defer overdue.Stop()
 	for {
 		last := isClosed(e.finishing) // asked before taking: nothing is queued after it
 		frames, at, drained := e.out.Take(spare)
@@ -33,7 +35,7 @@ func (e *end) pump() {
 			e.sendFrame(slices.Clone(frames[4:n]))
 			frames = frames[n:]
 		}
-		if last && len(spare) == 0 {
+		if last && len(spare) == 0 && e.out.Empty() {
 			e.sendFin()
 			e.Close(fmt.Errorf("%w: transport closed", transport.ErrClosed))
 			return
@@ -41,9 +43,21 @@ func (e *end) pump() {
 		if len(spare) > 0 {
 			continue
 		}
+		finishing := e.finishing
+		if last { // and the peer has not all of a large message
+			finishing = nil
+		}
+		switch silence, waiting := e.out.Silence(time.Now()); {
+		case e.t.direct: // loses nothing
+		case silence >= transport.ResendAfter:
+			e.out.Resend()
+		case waiting:
+			overdue.Reset(transport.ResendAfter - silence)
+		}
 		select {
 		case <-e.out.Wake():
-		case <-e.finishing:
+		case <-finishing:
+		case <-overdue.C:
 		case <-e.disturbed:
 			e.recv.Disturbed()
 		case <-e.done:
@@ -156,6 +170,13 @@ func (e *end) receiveAll() error {
 		}
 		if err := env.Parse(p.frame); err != nil {
 			return err
+		}
+		if env.Verb >= transport.VerbChunk {
+			if whole, err := e.large.Receive(&env, e.out); err != nil {
+				return err
+			} else if !whole {
+				continue
+			}
 		}
 		e.recv.Receive(&env)
 	}

@@ -156,8 +156,8 @@ func (t *Transport) connect(peer *Transport, h transport.Hello, w transport.Welc
 	if peer.closed {
 		return nil, nil, fmt.Errorf("%w: %s went away", transport.ErrNoPeer, w.Node)
 	}
-	near = newEnd(t, transport.Peer{Node: w.Node, Epoch: w.Epoch, Principal: transport.Anonymous})
-	far = newEnd(peer, transport.Peer{Node: h.Node, Epoch: h.Epoch, Principal: transport.Anonymous})
+	near = newEnd(t, transport.Peer{Node: w.Node, Epoch: w.Epoch, Principal: transport.Anonymous}, w.Largest)
+	far = newEnd(peer, transport.Peer{Node: h.Node, Epoch: h.Epoch, Principal: transport.Anonymous}, h.Largest)
 	near.far, far.far = far, near
 	for _, e := range []*end{near, far} {
 		e.draw = n.generator("link/" + t.road + "/" + e.t.local.Node + "/" + e.peer.Node)

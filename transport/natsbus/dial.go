@@ -106,6 +106,7 @@ func (l *link) greeted(w transport.Welcome) error {
 	if w.Version < transport.MinVersion || w.Version > transport.Version {
 		return fmt.Errorf("%w: peer wants to speak version %d", transport.ErrVersion, w.Version)
 	}
+	l.out.SendLarge(l.t.local.Common(w.Largest))
 	return nil
 }
 

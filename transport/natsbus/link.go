@@ -40,15 +40,16 @@ type link struct {
 	lost   bool     // early was full
 
 	// Owned by whoever delivers: the opener until open is set, then the callback.
-	recv transport.Receiver // constant once open is set
-	env  transport.Envelope
-	last uint64 // highest packet number seen
+	recv  transport.Receiver // constant once open is set
+	env   transport.Envelope
+	large *transport.Assembly
+	last  uint64 // highest packet number seen
 }
 
 func (t *Transport) newLink(key linkKey) *link {
 	maxFrame := min(t.cfg.MaxFrame, t.maxPacket()-dataHeaderSize-frameSize)
-	return &link{t: t, key: key, gone: t.names.goneLink(key.id),
-		out: transport.NewOutbox(maxFrame), done: make(chan struct{}), answer: make(chan transport.Welcome, 1)}
+	return &link{t: t, key: key, gone: t.names.goneLink(key.id), out: transport.NewOutbox(maxFrame),
+		large: transport.NewAssembly(t.local.Largest(), true), done: make(chan struct{}), answer: make(chan transport.Welcome, 1)}
 }
 
 // maxPacket is the size of the largest packet that the server takes.
@@ -73,7 +74,7 @@ func (l *link) Send(e *transport.Envelope) (uint64, error) {
 }
 
 // Handed implements transport.Link.
-func (l *link) Handed(at uint64) bool { return at < l.handed.Load() }
+func (l *link) Handed(at uint64) bool { return l.out.Handed(at, l.handed.Load()) }
 
 // Close implements transport.Link.
 func (l *link) Close(err error) {
@@ -93,7 +94,7 @@ func (l *link) end(cause error, notify bool) {
 	}
 	l.cause, l.notify = cause, notify
 	l.ended.Store(true)
-	l.out.Close()
+	l.out.Discard()
 	close(l.done)
 }
 
@@ -208,6 +209,15 @@ func (l *link) deliver(p packet) {
 			return
 		}
 		frames = rest
+		if l.env.Verb >= transport.VerbChunk {
+			if whole, err := l.large.Receive(&l.env, l.out); err != nil {
+				l.t.malformed.Add(1)
+				l.end(err, true)
+				return
+			} else if !whole {
+				continue
+			}
+		}
 		l.recv.Receive(&l.env)
 	}
 }

@@ -26,7 +26,7 @@
 // handler on it. Its reconnect buffer must be off, which [Connect] sees to, since a
 // buffered message would leave late and nobody could tell that it had not left.
 //
-// Limits: a message is at most the server's max_payload minus [Overhead]. Bodies of
+// Limits: a large message travels in chunks, each a NATS message. Bodies of
 // received envelopes share memory with the packet they came in.
 package natsbus
 
@@ -47,15 +47,14 @@ import (
 // Road is the name of this road.
 const Road = "nats"
 
-// Overhead is what one envelope adds to a NATS message that carries it alone: an
-// envelope may have as many bytes as the server's max_payload, or 1 MiB if that is
-// less, without these.
+// Overhead is what one envelope adds to a NATS message that carries it alone. One that
+// does not fit into the server's max_payload with it travels in chunks.
 const Overhead = dataHeaderSize + frameSize
 
 // Config says how to use the bus. Its zero value is the default of every field.
 type Config struct {
 	Principal    string        // who the server's permissions let this connection be; default transport.Anonymous
-	MaxFrame     int           // bytes of one encoded envelope, both ways; default transport.MaxFrame
+	MaxFrame     int           // bytes of one encoded envelope that is not cut into chunks, both ways; default transport.MaxFrame
 	MaxLinks     int           // links that peers may have open to this node at once; default 4096
 	OpenTimeout  time.Duration // how long Dial waits for the peer and Start for the server, when ctx ends later; default 5 s
 	PendingBytes int           // bytes received and not yet handled before nats.go drops messages; default 64 MiB, at least 2 MiB

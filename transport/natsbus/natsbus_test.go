@@ -214,7 +214,6 @@ func TestConformance(t *testing.T) {
 			r.say(to, "eve", kindOpen|fromDialler, id1, h.Append(nil))
 			return r.welcomed()
 		},
-		MaxFrame: transport.MaxFrame - natsbus.Overhead,
 		Network: func(t testing.TB) func() transport.Transport {
 			return func() transport.Transport { return natsbus.New(connect(t, srv.URL()), natsbus.Config{}) }
 		},
@@ -226,7 +225,6 @@ func TestConformance(t *testing.T) {
 func TestConformanceInProcess(t *testing.T) {
 	srv := startServer(t, embedded.Config{})
 	transporttest.Run(t, transporttest.Config{
-		MaxFrame: transport.MaxFrame - natsbus.Overhead,
 		Network: func(t testing.TB) func() transport.Transport {
 			nc, err := srv.Connect(nats.ReconnectBufSize(-1))
 			if err != nil {

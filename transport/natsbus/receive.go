@@ -93,6 +93,7 @@ func (t *Transport) onOpen(p packet, principal string) {
 	}
 	l := t.newLink(key)
 	l.peer, l.hello, l.subject = peer, h, t.names.to(h.Node, h.Epoch, t.cfg.Principal)
+	l.out.SendLarge(t.local.Common(h.Largest))
 	w := transport.Answer(t.local, h)
 	if w.Status == transport.StatusOK {
 		switch result, known := t.links.add(l, t.cfg.MaxLinks); result {

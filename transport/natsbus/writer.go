@@ -3,6 +3,7 @@ package natsbus
 import (
 	"fmt"
 	"runtime"
+	"time"
 
 	"github.com/tandem-go/tandem/transport"
 )
@@ -12,17 +13,30 @@ import (
 func (l *link) run() {
 	defer l.t.links.done()
 	w := writer{link: l}
+	overdue := time.NewTimer(0)
+	defer overdue.Stop()
+	stop := l.t.stop
 	for !l.ended.Load() {
 		select {
 		case <-l.out.Wake():
 			// Let the other senders that are ready append before the queue is taken.
 			runtime.Gosched()
 			w.takeAndPublish()
+		case <-overdue.C:
 		case <-l.done:
-		case <-l.t.stop:
+		case <-stop:
+			stop = nil
 			l.out.Close()
 			w.takeAndPublish()
+		}
+		if stop == nil && l.out.Empty() { // else the peer has not all of a large message
 			l.end(errTransportClosed, true)
+		}
+		switch silence, waiting := l.out.Silence(time.Now()); {
+		case silence >= transport.ResendAfter:
+			l.out.Resend()
+		case waiting:
+			overdue.Reset(transport.ResendAfter - silence)
 		}
 	}
 	l.finish()

@@ -73,7 +73,7 @@ func (t *Transport) leave(ip netip.Addr) {
 
 // serve greets raw and, if all is well, runs the link on it until it ends.
 func (t *Transport) serve(raw net.Conn) {
-	conn, peer, err := t.welcome(raw)
+	conn, peer, largest, err := t.welcome(raw)
 	t.mu.Lock()
 	delete(t.greeting, raw)
 	t.mu.Unlock()
@@ -83,7 +83,7 @@ func (t *Transport) serve(raw net.Conn) {
 		return
 	}
 	defer t.release()
-	l := newLink(t, raw, conn, peer)
+	l := newLink(t, raw, conn, peer, largest)
 	if !t.begin(l) {
 		raw.Close()
 		return
@@ -111,41 +111,41 @@ func (t *Transport) release() {
 
 // welcome is the accepting side of the greeting. Without an error, one of MaxConns
 // places is taken.
-func (t *Transport) welcome(raw net.Conn) (conn net.Conn, peer transport.Peer, err error) {
+func (t *Transport) welcome(raw net.Conn) (conn net.Conn, peer transport.Peer, largest uint64, err error) {
 	ctx, cancel := context.WithTimeout(t.ctx, t.cfg.HandshakeTimeout)
 	defer cancel()
 	limit, _ := ctx.Deadline()
 	if err := raw.SetDeadline(limit); err != nil {
-		return nil, peer, err
+		return nil, peer, 0, err
 	}
 	conn = raw
 	if t.cfg.TLS != nil {
 		secured := tls.Server(raw, t.cfg.TLS)
 		if err := secured.HandshakeContext(ctx); err != nil {
-			return nil, peer, err
+			return nil, peer, 0, err
 		}
 		conn = secured
 	}
-	w, peer := t.judge(conn)
+	w, peer, largest := t.judge(conn)
 	_, err = conn.Write(frame(w.Append))
 	if e := w.Err(); e != nil {
-		return nil, peer, e
+		return nil, peer, 0, e
 	}
 	if err == nil {
 		err = conn.SetDeadline(time.Time{})
 	}
 	if err != nil {
 		t.release()
-		return nil, peer, err
+		return nil, peer, 0, err
 	}
-	return conn, peer, nil
+	return conn, peer, largest, nil
 }
 
 // judge reads a hello and decides on the answer. It takes one of MaxConns places
 // if the answer is StatusOK.
-func (t *Transport) judge(conn net.Conn) (transport.Welcome, transport.Peer) {
-	refuse := func(s transport.Status, reason string) (transport.Welcome, transport.Peer) {
-		return transport.Welcome{Status: s, Version: transport.Version, Reason: reason}, transport.Peer{}
+func (t *Transport) judge(conn net.Conn) (w transport.Welcome, peer transport.Peer, largest uint64) {
+	refuse := func(s transport.Status, reason string) (transport.Welcome, transport.Peer, uint64) {
+		return transport.Welcome{Status: s, Version: transport.Version, Reason: reason}, transport.Peer{}, 0
 	}
 	b, err := readFrame(conn)
 	if err != nil {
@@ -158,15 +158,15 @@ func (t *Transport) judge(conn net.Conn) (transport.Welcome, transport.Peer) {
 	if subtle.ConstantTimeCompare([]byte(h.Token), []byte(t.cfg.Token)) != 1 && t.cfg.Token != "" {
 		return refuse(transport.StatusDenied, "wrong token")
 	}
-	peer := transport.Peer{Node: h.Node, Epoch: h.Epoch, Principal: t.cfg.principal(conn, t.cfg.Token != "")}
+	peer = transport.Peer{Node: h.Node, Epoch: h.Epoch, Principal: t.cfg.principal(conn, t.cfg.Token != "")}
 	if peer.Principal == "" {
 		return refuse(transport.StatusDenied, "nobody known here")
 	}
-	w := transport.Answer(t.local, h)
+	w = transport.Answer(t.local, h)
 	if w.Status == transport.StatusOK && !t.reserve() {
 		w.Status, w.Reason = transport.StatusBusy, "too many links"
 	}
-	return w, peer
+	return w, peer, h.Largest
 }
 
 // frame returns what write appends, with its length before it.

@@ -29,12 +29,12 @@ func (t *Transport) Dial(ctx context.Context, to transport.Endpoint, open func(t
 	if err != nil {
 		return nil, t.unlessClosed(fmt.Errorf("%w: %w", transport.ErrNoPeer, err))
 	}
-	conn, peer, err := t.greet(ctx, raw, to)
+	conn, peer, largest, err := t.greet(ctx, raw, to)
 	if err != nil {
 		raw.Close()
 		return nil, t.unlessClosed(err)
 	}
-	l := newLink(t, raw, conn, peer)
+	l := newLink(t, raw, conn, peer, largest)
 	if !t.begin(l) {
 		raw.Close()
 		return nil, t.unlessClosed(transport.ErrClosed)
@@ -53,18 +53,18 @@ func (t *Transport) unlessClosed(err error) error {
 }
 
 // greet is the dialling side of the greeting. ctx bounds it.
-func (t *Transport) greet(ctx context.Context, raw net.Conn, to transport.Endpoint) (conn net.Conn, peer transport.Peer, err error) {
+func (t *Transport) greet(ctx context.Context, raw net.Conn, to transport.Endpoint) (conn net.Conn, peer transport.Peer, largest uint64, err error) {
 	if t.cfg.Token != "" && t.cfg.TLS == nil && !t.cfg.Insecure && !raw.RemoteAddr().(*net.TCPAddr).IP.IsLoopback() {
-		return nil, peer, fmt.Errorf("%w: a token for %s without TLS", ErrInsecure, raw.RemoteAddr())
+		return nil, peer, 0, fmt.Errorf("%w: a token for %s without TLS", ErrInsecure, raw.RemoteAddr())
 	}
 	// Reads and writes know nothing of ctx: when it ends, a deadline in the past wakes them.
 	stop := context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) })
 	conn, w, err := t.exchange(ctx, raw, to)
 	if !stop() {
-		return nil, peer, fmt.Errorf("%w: greeting %s: %w", transport.ErrNoPeer, to.Addr, context.Cause(ctx))
+		return nil, peer, 0, fmt.Errorf("%w: greeting %s: %w", transport.ErrNoPeer, to.Addr, context.Cause(ctx))
 	}
 	if err != nil {
-		return nil, peer, err
+		return nil, peer, 0, err
 	}
 	peer = transport.Peer{Node: w.Node, Epoch: w.Epoch, Principal: t.cfg.principal(conn, false)}
 	switch {
@@ -77,7 +77,7 @@ func (t *Transport) greet(ctx context.Context, raw net.Conn, to transport.Endpoi
 	case peer.Principal == "":
 		err = fmt.Errorf("%w: the peer at %s is nobody known here", transport.ErrDenied, to.Addr)
 	}
-	return conn, peer, err
+	return conn, peer, w.Largest, err
 }
 
 // exchange speaks TLS if it is to, sends the hello and reads the welcome.

@@ -182,8 +182,8 @@ func TestPeerDoesNotRead(t *testing.T) {
 func TestAnswersPileUp(t *testing.T) {
 	to, links := serve(t, tcp.Config{Listen: "127.0.0.1:0"})
 	_, l := rawLink(t, to, links)
-	body := make([]byte, 1<<20-100)
-	for range 1000 {
+	body := make([]byte, transport.LargeBody)
+	for range 16000 {
 		if _, err := l.Send(&transport.Envelope{Verb: transport.VerbReply, Body: body}); err != nil {
 			if !errors.Is(err, transport.ErrStalled) {
 				t.Errorf("send: %v, want ErrStalled", err)
@@ -195,6 +195,24 @@ func TestAnswersPileUp(t *testing.T) {
 		}
 	}
 	t.Error("1 GB of answers queued to a peer that does not read")
+}
+
+// Large answers are refused instead: they wait in their sender's memory.
+func TestLargeAnswersPileUp(t *testing.T) {
+	to, links := serve(t, tcp.Config{Listen: "127.0.0.1:0"})
+	_, l := rawLink(t, to, links)
+	body := make([]byte, 32<<20)
+	for i := range 8 {
+		if _, err := l.Send(&transport.Envelope{Verb: transport.VerbReply, Body: body, Seq: uint64(10 + i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := l.Send(&transport.Envelope{Verb: transport.VerbReply, Body: body, Seq: 1}); !errors.Is(err, transport.ErrFull) {
+		t.Errorf("send: %v, want ErrFull", err)
+	}
+	if _, err := l.Send(&transport.Envelope{Verb: transport.VerbReply, Seq: 2}); err != nil {
+		t.Errorf("a small one: %v", err)
+	}
 }
 
 // fakeServer accepts one connection and hands it to serve.

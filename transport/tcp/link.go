@@ -17,8 +17,9 @@ type link struct {
 	conn  net.Conn // raw, or TLS over it
 	peer  transport.Peer
 	out   *transport.Outbox
-	recv  transport.Receiver // set by open, before the goroutines start
-	taken atomic.Uint64      // stream place before which bytes may have left; see write
+	large *transport.Assembly // used by run
+	recv  transport.Receiver  // set by open, before the goroutines start
+	taken atomic.Uint64       // stream place before which bytes may have left; see write
 
 	finishOnce sync.Once
 	finishing  chan struct{} // closed by finish: write the queue, then end
@@ -30,14 +31,18 @@ type link struct {
 
 var _ transport.Link = (*link)(nil)
 
-func newLink(t *Transport, raw, conn net.Conn, peer transport.Peer) *link {
-	return &link{
+// newLink returns the link to a peer which takes messages of up to largest bytes.
+func newLink(t *Transport, raw, conn net.Conn, peer transport.Peer, largest uint64) *link {
+	l := &link{
 		t: t, raw: raw, conn: conn, peer: peer,
 		out:       transport.NewOutbox(transport.MaxFrame),
+		large:     transport.NewAssembly(t.local.Largest(), false),
 		finishing: make(chan struct{}),
 		done:      make(chan struct{}),
 		written:   make(chan struct{}),
 	}
+	l.out.SendLarge(t.local.Common(largest))
+	return l
 }
 
 // open introduces the link to its Receiver. Called once, before run.
@@ -73,7 +78,7 @@ func (l *link) Send(e *transport.Envelope) (at uint64, err error) {
 }
 
 // Handed implements transport.Link.
-func (l *link) Handed(at uint64) bool { return at < l.taken.Load() }
+func (l *link) Handed(at uint64) bool { return l.out.Handed(at, l.taken.Load()) }
 
 // Close implements transport.Link.
 func (l *link) Close(err error) {
@@ -82,7 +87,7 @@ func (l *link) Close(err error) {
 			err = transport.ErrClosed
 		}
 		l.cause = err
-		l.out.Close()
+		l.out.Discard()
 		close(l.done)
 		// Not l.conn: closing TLS may wait for seconds to write its farewell.
 		l.raw.Close()

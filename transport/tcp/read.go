@@ -53,6 +53,13 @@ func (l *link) read() error {
 			if err := e.Parse(frame); err != nil {
 				return err
 			}
+			if e.Verb >= transport.VerbChunk {
+				if whole, err := l.large.Receive(&e, l.out); err != nil {
+					return err
+				} else if !whole {
+					continue
+				}
+			}
 			l.recv.Receive(&e)
 			if l.over() {
 				return l.cause

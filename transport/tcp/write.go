@@ -26,6 +26,8 @@ func (l *link) write() {
 		spare []byte
 		limit time.Time // the write deadline that is set
 	)
+	stalled := time.NewTimer(l.t.cfg.StallTimeout)
+	defer stalled.Stop()
 	for {
 		last := l.ending() // asked before taking: nothing is queued after it
 		frames, at, drained := l.out.Take(spare)
@@ -42,13 +44,24 @@ func (l *link) write() {
 			runtime.Gosched()
 			continue
 		}
-		if last {
+		if last && l.out.Empty() {
 			l.closeWrite()
 			return
 		}
+		finishing := l.finishing
+		if last { // and the peer has not all of a large message
+			finishing = nil
+		}
+		if silence, waiting := l.out.Silence(time.Now()); silence >= l.t.cfg.StallTimeout {
+			l.Close(fmt.Errorf("%w: no word about a large message for %v", transport.ErrStalled, silence))
+			return
+		} else if waiting {
+			stalled.Reset(l.t.cfg.StallTimeout - silence)
+		}
 		select {
 		case <-l.out.Wake():
-		case <-l.finishing:
+		case <-finishing:
+		case <-stalled.C:
 		case <-l.done:
 			return
 		}

@@ -2,7 +2,6 @@ package transporttest
 
 import (
 	"bytes"
-	"errors"
 	"reflect"
 	"testing"
 	"time"
@@ -64,36 +63,6 @@ func testEmptyBody(t *testing.T, cfg Config) {
 	got := to.in.waitFor(2)
 	if len(got[0].Body) != 0 || len(got[1].Body) != 0 || got[0].Seq != 1 || got[1].Seq != 2 {
 		t.Errorf("got %+v", got)
-	}
-}
-
-// testLimit sends envelopes of exactly the largest size, and one byte more.
-func testLimit(t *testing.T, cfg Config) {
-	a, b := newPair(t, cfg)
-	from, to := link(t, a, b)
-	e := transport.Envelope{Verb: transport.VerbRequest, Target: "alice"}
-	head, err := e.Append(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body := bytes.Repeat([]byte("0123456789abcdef"), cfg.MaxFrame/16+1)[:cfg.MaxFrame-len(head)+1]
-
-	e.Body = body
-	if _, err := from.Send(&e); !errors.Is(err, transport.ErrTooLarge) {
-		t.Errorf("send of %d bytes: %v, want ErrTooLarge", cfg.MaxFrame+1, err)
-	}
-	e.Body = body[:len(body)-1]
-	for i := range 3 {
-		e.Seq = uint64(i)
-		from.push(t, &e)
-		to.push(t, &e)
-	}
-	for _, s := range []side{from, to} {
-		for i, got := range s.in.waitFor(3) {
-			if got.Seq != uint64(i) || !bytes.Equal(got.Body, e.Body) {
-				t.Errorf("large envelope %d damaged", i)
-			}
-		}
 	}
 }
 

@@ -41,7 +41,7 @@ func start(t testing.TB, tr transport.Transport, cluster, name, epoch string) *n
 	t.Helper()
 	n := &node{
 		Transport: tr,
-		local:     transport.Local{Cluster: cluster, Node: name, Epoch: epoch, Logger: slog.New(slog.DiscardHandler)},
+		local:     transport.Local{Cluster: cluster, Node: name, Epoch: epoch, Logger: slog.New(slog.DiscardHandler), MaxMessage: maxMessage},
 		accepted:  make(chan side, 64),
 	}
 	addr, err := tr.Start(t.Context(), n.local, func(l transport.Link) transport.Receiver {

@@ -33,10 +33,6 @@ type Config struct {
 	// Every case uses a cluster name of its own, so a server may be shared by all.
 	Network func(t testing.TB) func() transport.Transport
 
-	// MaxFrame is the largest encoded envelope that the road takes;
-	// transport.MaxFrame if zero.
-	MaxFrame int
-
 	// Backpressure says that a receiver which does not return makes the sender's
 	// queue fill up (ErrFull), rather than a buffer in between.
 	Backpressure bool
@@ -54,14 +50,14 @@ type Config struct {
 	Leaks []goleak.Option
 }
 
+// maxMessage is the size of the largest message in the suite.
+const maxMessage = 3 << 20
+
 // patience is how long the suite waits for something before it fails.
 const patience = 20 * time.Second
 
 // Run runs the suite as subtests of t.
 func Run(t *testing.T, cfg Config) {
-	if cfg.MaxFrame == 0 {
-		cfg.MaxFrame = transport.MaxFrame
-	}
 	cases := []struct {
 		name string
 		run  func(t *testing.T, cfg Config)
@@ -77,6 +73,7 @@ func Run(t *testing.T, cfg Config) {
 		{"Fields", testFields},
 		{"EmptyBody", testEmptyBody},
 		{"Limit", testLimit},
+		{"LargeIntact", testLargeIntact},
 		{"BodiesAreKept", testBodiesAreKept},
 		{"BodyMayBeReused", testBodyMayBeReused},
 		{"OrderBothWays", testOrderBothWays},

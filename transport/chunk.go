@@ -1,0 +1,378 @@
+package transport
+
+import "fmt"
+
+// A message of more than a chunk goes out in chunks, so that small ones behind it need
+// not wait for all of it. This file decides which chunk is next and who must wait; it
+// has no lock, clock or I/O. assembly.go puts the chunks together again.
+
+// chunkSize is the most of a large message that one frame carries.
+const chunkSize = 64 << 10
+
+// Bounds of what a peer has to put together at once, which its Assembly enforces.
+const (
+	maxUnfinished        = 64 // messages
+	unfinishedFactor     = 2  // times the largest message, in bytes
+	repliesFactor        = 4  // times the largest message: bytes of large replies that wait
+	requestsFactor       = 16 // the same of large requests; the layer above has closer bounds
+	codeAbandoned        = 1  // of a chunk: no more of this message comes
+	codeAgain            = 1  // of an answer: chunks are missing, go on from here
+	laneBit              = 1 << 63
+	firstWindow      int = 256 << 10
+)
+
+// held is a message in the lane: a large one, or a small one that must not overtake it.
+type held struct {
+	place  uint64 // what Append returned
+	verb   Verb
+	seq    uint64
+	grant  Grant
+	target string
+	fence  bool
+	frame  []byte // of a small one: all of it, with its length
+	head   []byte // of a large one: the envelope without its body
+	body   []byte // of a large one, the sender's own memory
+
+	// Of a large one.
+	number    uint64 // on this link, from 1; 0: not begun
+	sent      int    // bytes sent, counted again from where some were lost
+	top       int    // the most that sent ever was
+	acked     int    // bytes that the peer says it has
+	abandoned bool   // given up; the peer is told until it says that it knows
+	told      bool   // since sent was last set back
+}
+
+func (h *held) large() bool { return h.frame == nil }
+func (h *held) size() int   { return len(h.head) + len(h.body) }
+
+// rest is what can be sent of h now.
+func (h *held) rest() int {
+	if h.abandoned {
+		if h.told {
+			return 0
+		}
+		return 1
+	}
+	return h.size() - h.sent
+}
+
+// lane holds the large messages of a link until the peer has them, and the small ones
+// that must wait for one: those to the same actor, and one-way messages behind another
+// one-way message, since those carry numbers that must come in order. A fence waits for
+// all that was there before it.
+type lane struct {
+	largest int // bytes of one message that both ends take
+
+	list    []*held // in the order in which they were queued
+	active  []*held // large ones that wait for nobody; each in turn gives a chunk
+	waiting int     // of active, those that are not begun; they are the last
+	turn    int
+	targets map[string]int // of list
+	tells   int            // of list
+
+	next    uint64            // place of the next message
+	numbers uint64            // messages begun
+	flight  int               // bytes sent and not acked
+	window  int               // the most of them
+	begun   int               // messages begun and not finished
+	open    int               // their bytes
+	small   int               // bytes of small ones
+	bulk    [lastVerb + 1]int // bytes of large ones, by verb
+	crowded bool              // one was refused for want of room
+	eased   bool              // and there may be room again
+	acks    uint64            // how often the peer had something new
+}
+
+func newLane(largest int) *lane {
+	return &lane{largest: largest, window: firstWindow, targets: make(map[string]int)}
+}
+
+// holds reports whether e must wait for a message in the lane.
+func (l *lane) holds(e *Envelope) bool {
+	switch {
+	case e.Fence || e.Verb == VerbOpen: // what was sent before belongs to the session before
+		return len(l.list) > 0
+	case e.Verb == VerbTell && l.tells > 0:
+		return true
+	}
+	return e.Verb.bounded() && l.targets[e.Target] > 0
+}
+
+// copyOf returns the large message that e asks for, if it is on its way: e is another
+// copy of it, or a question about it.
+func (l *lane) copyOf(e *Envelope) *held {
+	verb := e.Verb
+	switch verb {
+	case VerbProbe:
+		verb = VerbRequest
+	case VerbRequest, VerbReply:
+	default:
+		return nil
+	}
+	for _, h := range l.list {
+		if h.large() && h.verb == verb && h.seq == e.Seq && h.grant == e.Grant && !h.abandoned {
+			return h
+		}
+	}
+	return nil
+}
+
+// room returns nil if a large message of n bytes may be queued.
+func (l *lane) room(verb Verb, n int) error {
+	limit := requestsFactor * l.largest
+	switch verb {
+	case VerbTell:
+		limit = MaxSendQueue
+	case VerbReply:
+		limit = repliesFactor * l.largest
+	}
+	switch queued := l.bulk[verb]; {
+	case n > l.largest:
+		return fmt.Errorf("%w: %d bytes encoded, limit %d", ErrTooLarge, n, l.largest)
+	case queued > 0 && queued+n > limit:
+		l.crowded = true
+		return ErrFull
+	}
+	return nil
+}
+
+// add queues h, which holds or is large, and returns its place.
+func (l *lane) add(h *held) uint64 {
+	l.next++
+	h.place = laneBit | l.next
+	free := h.large() && l.targets[h.target] == 0 && (h.verb != VerbTell || l.tells == 0)
+	l.list = append(l.list, h)
+	l.count(h, 1)
+	if free {
+		l.active = append(l.active, h)
+		l.waiting++
+	}
+	return h.place
+}
+
+func (l *lane) count(h *held, d int) {
+	if h.target != "" {
+		if l.targets[h.target] += d; l.targets[h.target] == 0 {
+			delete(l.targets, h.target)
+		}
+	}
+	if h.verb == VerbTell {
+		l.tells += d
+	}
+	if h.large() {
+		l.bulk[h.verb] += d * h.size()
+	} else {
+		l.small += d * len(h.frame)
+	}
+}
+
+// pick returns the large message that may send now, nil for none. Those begun take
+// turns; the next one begins when the peer has room for it.
+func (l *lane) pick() *held {
+	if l.flight >= l.window {
+		return nil
+	}
+	begun := len(l.active) - l.waiting
+	if l.waiting > 0 && l.begun < maxUnfinished && (l.begun == 0 || l.open+l.active[begun].size() <= unfinishedFactor*l.largest) {
+		begun++
+	}
+	for range begun {
+		if l.turn >= begun {
+			l.turn = 0
+		}
+		h := l.active[l.turn]
+		if h.rest() > 0 {
+			return h
+		}
+		l.turn++
+	}
+	return nil
+}
+
+// ready reports whether there is a chunk to send.
+func (l *lane) ready() bool { return l.pick() != nil }
+
+// A piece is a chunk that is to be sent.
+type piece struct {
+	number     uint64
+	from, to   int
+	total      int
+	head, body []byte // of the whole message
+	abandoned  bool
+}
+
+// frameBytes is how much of the stream the piece takes.
+func (c piece) frameBytes() int { return frameSize + headerSize + c.to - c.from }
+
+// take takes the next chunk of at most size bytes, if there is one.
+func (l *lane) take(size int) (c piece, ok bool) {
+	h := l.pick()
+	if h == nil {
+		return c, false
+	}
+	l.turn++
+	if h.number == 0 {
+		l.numbers++
+		h.number = l.numbers
+		l.waiting--
+		l.begun++
+		l.open += h.size()
+	}
+	c = piece{number: h.number, from: h.sent, to: h.sent + min(size, h.size()-h.sent), total: h.size(),
+		head: h.head, body: h.body, abandoned: h.abandoned}
+	if h.abandoned {
+		c.to, h.told = c.from, true
+		return c, true
+	}
+	l.flight += c.to - c.from
+	h.sent, h.top = c.to, max(h.top, c.to)
+	return c, true
+}
+
+// append appends the frame of the piece to dst. It needs no lock: what a held message
+// refers to does not change.
+func (c piece) append(dst []byte) []byte {
+	n := c.frameBytes() - frameSize
+	dst = append(dst, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	e := Envelope{Verb: VerbChunk, Seq: c.number, Mark: Mark{Below: uint64(c.total)}, TypeID: uint64(c.from)}
+	if c.abandoned {
+		e.Code = codeAbandoned
+	}
+	dst, _ = e.Append(dst) // it has no options that could be too large
+	head := len(c.head)
+	if c.from < head {
+		dst = append(dst, c.head[c.from:min(c.to, head)]...)
+	}
+	if c.to > head {
+		dst = append(dst, c.body[max(c.from-head, 0):c.to-head]...)
+	}
+	return dst
+}
+
+// ack takes in how much the peer has of a message, and appends to small what was held
+// behind it if that was all. An error wraps ErrProtocol.
+func (l *lane) ack(number, have uint64, again bool, small []byte) ([]byte, error) {
+	if number == 0 || number > l.numbers {
+		return small, fmt.Errorf("%w: answer about large message %d of %d", ErrProtocol, number, l.numbers)
+	}
+	var h *held
+	for _, a := range l.active[:len(l.active)-l.waiting] {
+		if a.number == number {
+			h = a
+		}
+	}
+	if h == nil {
+		return small, nil // it has said so before
+	}
+	if have > uint64(h.top) && !(h.abandoned && have == uint64(h.size())) {
+		return small, fmt.Errorf("%w: peer has %d bytes of large message %d, of which %d were sent", ErrProtocol, have, number, h.top)
+	}
+	if n := int(have); n > h.acked {
+		l.acks++
+		l.flight -= min(n, h.sent) - h.acked
+		h.acked = n
+		h.sent = max(h.sent, n)
+	}
+	if h.acked == h.size() {
+		return l.remove(h, small), nil
+	}
+	if again {
+		l.rewind(h)
+	}
+	return small, nil
+}
+
+// rewind has what was not acked of h sent again.
+func (l *lane) rewind(h *held) {
+	l.flight -= h.sent - h.acked
+	h.sent, h.told = h.acked, false
+}
+
+// rewindAll does so for all messages.
+func (l *lane) rewindAll() {
+	for _, h := range l.active[:len(l.active)-l.waiting] {
+		l.rewind(h)
+	}
+}
+
+// cancel gives up the large request of that number: one that was not begun is taken
+// out, of another one no more is sent. It appends to small what need not wait any more.
+func (l *lane) cancel(seq uint64, grant Grant, small []byte) []byte {
+	for _, h := range l.list {
+		if h.verb != VerbRequest || !h.large() || h.seq != seq || h.grant != grant || h.abandoned {
+			continue
+		}
+		if h.number == 0 {
+			return l.remove(h, small)
+		}
+		l.rewind(h)
+		h.abandoned = true
+		return small
+	}
+	return small
+}
+
+// remove takes h out, and appends to small what need not wait any more, in order.
+func (l *lane) remove(h *held, small []byte) []byte {
+	if h.number > 0 {
+		l.flight -= h.sent - h.acked
+		l.begun--
+		l.open -= h.size()
+	}
+	l.count(h, -1)
+	h.head, h.body = nil, nil
+	l.eased, l.crowded = l.eased || l.crowded, false
+	active := l.active[:0]
+	for _, a := range l.active {
+		if a != h && a.number > 0 {
+			active = append(active, a)
+		}
+	}
+	l.waiting = 0
+	list, targets, tells := l.list[:0], make(map[string]bool), false
+	for _, o := range l.list {
+		if o == h {
+			continue
+		}
+		blocked := targets[o.target] || o.verb == VerbTell && tells || o.fence && len(list) > 0
+		if !blocked && !o.large() {
+			l.count(o, -1)
+			small = append(small, o.frame...)
+			continue
+		}
+		if !blocked && o.number == 0 {
+			active = append(active, o)
+			l.waiting++
+		}
+		list = append(list, o)
+		if o.target != "" {
+			targets[o.target] = true
+		}
+		tells = tells || o.verb == VerbTell
+	}
+	clear(l.list[len(list):])
+	clear(l.active[len(active):])
+	l.list, l.active = list, active
+	return small
+}
+
+// untouched reports whether no byte of the message at that place was ever sent.
+func (l *lane) untouched(place uint64) bool {
+	for _, h := range l.list {
+		if h.place == place {
+			return h.number == 0
+		}
+	}
+	return false
+}
+
+// drop forgets the memory of what is held; the places stay.
+func (l *lane) drop() {
+	for _, h := range l.list {
+		h.head, h.body = nil, nil
+		if !h.large() {
+			h.frame = h.frame[:0:0]
+		}
+	}
+	l.active, l.waiting = nil, 0
+}
