@@ -6,21 +6,39 @@ import (
 	"reflect"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
 
+// call sends a request to another node and waits for its reply.
+func call[M Question[R], R any](ctx context.Context, from *Context, to, t *target, m M, opts []rpc.Option) (v R, err error) {
+	s := t.sys
+	want := s.types.of(reflect.TypeFor[R]())
+	if want.err != nil {
+		return v, want.err
+	}
+	x := s.node.Exchange()
+	if err := s.request(ctx, from, to, t, m, reflect.TypeFor[M](), opts, x.Request()); err != nil {
+		return v, err
+	}
+	reply, err := x.Do(ctx)
+	if err == nil {
+		err = s.decodeReply(reply, want, &v)
+	}
+	x.Free()
+	return v, err
+}
+
 // send encodes a request and sends it to another node.
 func send[M Question[R], R any](ctx context.Context, from *Context, to, t *target, m M, opts []rpc.Option) (*rpc.Promise[R], *rpc.Call, error) {
 	s := t.sys
 	want := s.types.of(reflect.TypeFor[R]())
-	req, err := s.request(ctx, from, to, t, m, reflect.TypeFor[M](), opts, nil)
-	if err == nil {
-		err = want.err
+	if want.err != nil {
+		return nil, nil, want.err
 	}
-	if err != nil {
+	var req rpc.Request
+	if err := s.request(ctx, from, to, t, m, reflect.TypeFor[M](), opts, &req); err != nil {
 		return nil, nil, err
 	}
 	p := rpc.NewPromise(func(r *rpc.Reply) (R, error) {
@@ -33,41 +51,46 @@ func send[M Question[R], R any](ctx context.Context, from *Context, to, t *targe
 }
 
 // request is the remote form of a message to t, which was picked for the service to
-// if that is one. Its body is appended to into.
-func (s *System) request(ctx context.Context, from *Context, to, t *target, m any, typ reflect.Type, opts []rpc.Option, into []byte) (rpc.Request, error) {
+// if that is one. It goes into r, which is empty but for storage that its body may have.
+func (s *System) request(ctx context.Context, from *Context, to, t *target, m any, typ reflect.Type, opts []rpc.Option, r *rpc.Request) error {
 	var o rpc.Options
 	if len(opts) > 0 { // Apply's have to be on the heap
 		o = rpc.Apply(opts)
 	}
 	switch keyed := o.Key != nil; {
 	case keyed && (*o.Key == "" || len(*o.Key) > transport.MaxTarget):
-		return rpc.Request{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "key of %d bytes, want 1 to %d", len(*o.Key), transport.MaxTarget)
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "key of %d bytes, want 1 to %d", len(*o.Key), transport.MaxTarget)
 	case keyed && to != t:
-		return rpc.Request{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "a key names a request at one actor, and service %s is many", to.addr.name)
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a key names a request at one actor, and service %s is many", to.addr.name)
 	case t.addr.node == s.cfg.Name:
 		s.startAlone()
 	case len(s.cfg.Transports) == 0:
-		return rpc.Request{}, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "send to %v: the system has no Transports", t.addr)
+		return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "send to %v: the system has no Transports", t.addr)
 	}
 	if from == nil && s.draining.Load() {
-		return rpc.Request{}, errShutdown
+		return errShutdown
 	}
 	mt := s.types.of(typ)
 	if mt.err != nil {
-		return rpc.Request{}, mt.err
+		return mt.err
 	}
 	if o.Codec == nil {
 		o.Codec = s.cfg.Codec
 	}
-	if into == nil {
-		into = make([]byte, 0, smallBody)
+	if r.Body == nil {
+		r.Body = make([]byte, 0, smallBody)
 	}
-	body, err := o.Codec.Append(into, m)
+	body, err := o.Codec.Append(r.Body, m)
 	if err != nil {
-		return rpc.Request{}, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "encoding message %s: %w", mt.name, err)
+		return rpc.Errorf(rpc.Undecodable, rpc.NotRun, "encoding message %s: %w", mt.name, err)
 	}
-	r := rpc.Request{Node: t.addr.node, Target: t.addr.name, TypeID: mt.id, Codec: o.Codec.ID(), Body: body,
-		Headers: o.Headers, Deadline: s.deadline(ctx), Acked: o.Acked, Trace: rpc.TraceOf(ctx), Retry: o.Retry, Idempotent: o.Idempotent, Hedge: o.Hedge}
+	r.Node, r.Target, r.TypeID, r.Codec, r.Body = t.addr.node, t.addr.name, mt.id, o.Codec.ID(), body
+	r.Headers, r.Acked, r.Trace, r.Retry, r.Idempotent, r.Hedge = o.Headers, o.Acked, rpc.TraceOf(ctx), o.Retry, o.Idempotent, o.Hedge
+	if at, ok := ctx.Deadline(); ok {
+		r.Deadline = at
+	} else {
+		r.Timeout = s.cfg.Timeout
+	}
 	if o.Key != nil {
 		r.Key = *o.Key
 	}
@@ -83,7 +106,7 @@ func (s *System) request(ctx context.Context, from *Context, to, t *target, m an
 	if to != t {
 		r.Again = s.elsewhere(to, t)
 	}
-	return r, nil
+	return nil
 }
 
 // elsewhere picks another instance of a service than t, if it can, for each attempt.
@@ -149,8 +172,8 @@ func (s *System) encodeAs(codec uint8, v any, typ reflect.Type) (typeID uint64, 
 	return mt.id, body, nil
 }
 
-// bodies spares an allocation per one-way message.
-var bodies = sync.Pool{New: func() any { return new([]byte) }}
+// requests spares allocations per one-way message.
+var requests = sync.Pool{New: func() any { return new(rpc.Request) }}
 
 const smallBody = 48 // bytes that a body is given at first
 
@@ -180,34 +203,27 @@ func (s *System) tell(ctx context.Context, from *Context, to *target, m any, typ
 		s.handBack(t.addr, item{msg: m, meta: metaOf(ctx, from, opts)}, none)
 		return nil
 	}
-	buf := bodies.Get().(*[]byte)
-	r, err := s.request(ctx, from, to, t, m, typ, opts, (*buf)[:0])
-	if err != nil {
-		return err
-	}
-	if !r.Acked {
-		if from != nil { // a cycle of actors that wait for each other must end
-			if bound := time.Now().Add(s.cfg.SendWait); bound.Before(r.Deadline) {
-				r.Deadline = bound
-			}
+	if isAcked(opts) {
+		x := s.node.Exchange()
+		if err := s.request(ctx, from, to, t, m, typ, opts, x.Request()); err != nil {
+			return err
 		}
-		err := s.node.Tell(ctx, r) // which keeps nothing of it
-		if cap(r.Body) <= maxSpareBody {
-			*buf = r.Body
-			bodies.Put(buf)
-		}
+		_, err := x.Do(ctx)
+		x.Free()
 		return err
 	}
-	p := rpc.NewPromise(func(*rpc.Reply) (struct{}, error) { return struct{}{}, nil })
-	call, err := s.node.Do(ctx, r, p)
-	if err != nil {
+	r := requests.Get().(*rpc.Request)
+	if err := s.request(ctx, from, to, t, m, typ, opts, r); err != nil {
 		return err
 	}
-	if !p.Future().Wait(&s.waiters, ctx.Done(), nil) {
-		e := rpc.FromContext(ctx, rpc.Unknown)
-		call.GiveUp(e.Code, e.Message)
+	if from != nil { // a cycle of actors that wait for each other must end
+		r.Limit(s.cfg.SendWait)
 	}
-	_, err = p.Future().Await(context.Background())
+	err = s.node.Tell(ctx, *r) // which keeps nothing of it
+	if body := r.Body[:0]; cap(body) <= maxSpareBody {
+		*r = rpc.Request{Body: body}
+		requests.Put(r)
+	}
 	return err
 }
 

@@ -111,26 +111,17 @@ func openLocal(ctx context.Context, from *Context, c *cell, m any, opts []rpc.Op
 	return a.promise.Future().Await(context.Background())
 }
 
-func (s *System) openRemote(ctx context.Context, from *Context, to, t *target, m any, typ reflect.Type, opts []rpc.Option) (streamOpened, error) {
-	var none streamOpened
-	req, err := s.request(ctx, from, to, t, m, typ, opts, nil)
-	if err != nil {
-		return none, err
-	}
-	want := s.types.of(reflect.TypeFor[streamOpened]())
-	p := rpc.NewPromise(func(r *rpc.Reply) (v streamOpened, err error) {
-		err = s.decodeReply(r, want, &v)
+func (s *System) openRemote(ctx context.Context, from *Context, to, t *target, m any, typ reflect.Type, opts []rpc.Option) (v streamOpened, err error) {
+	x := s.node.Exchange()
+	if err := s.request(ctx, from, to, t, m, typ, opts, x.Request()); err != nil {
 		return v, err
-	})
-	call, err := s.node.Do(ctx, req, p)
-	if err != nil {
-		return none, err
 	}
-	if !p.Future().Wait(&s.waiters, ctx.Done(), nil) {
-		e := rpc.FromContext(ctx, rpc.Unknown)
-		call.GiveUp(e.Code, e.Message)
+	reply, err := x.Do(ctx)
+	if err == nil {
+		err = s.decodeReply(reply, s.types.of(reflect.TypeFor[streamOpened]()), &v)
 	}
-	return p.Future().Await(context.Background())
+	x.Free()
+	return v, err
 }
 
 // close ends the stream for both sides. The first cause counts.

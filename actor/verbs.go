@@ -54,15 +54,7 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 	} else if t.addr.node == t.sys.cfg.Name {
 		return none, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr)
 	}
-	p, call, err := send[M, R](ctx, from, dest, t, m, opts)
-	if err != nil {
-		return none, err
-	}
-	if !p.Future().Wait(&t.sys.waiters, ctx.Done(), nil) {
-		e := rpc.FromContext(ctx, rpc.Unknown)
-		call.GiveUp(e.Code, e.Message)
-	}
-	return p.Future().Await(context.Background())
+	return call[M, R](ctx, from, dest, t, m, opts)
 }
 
 // Ask sends a message and returns the future of its reply; it waits only while a

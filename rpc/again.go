@@ -78,7 +78,7 @@ func (c *Call) again(n *Node) {
 	defer leave()
 	r.call, r.leave = next, leave
 	r.mu.Unlock()
-	if err := next.peer.admit(ctx, next); err != nil {
+	if err := next.peer.admit(ctx, next, n.now()); err != nil {
 		if gaveUp := c.unwanted(); gaveUp != nil {
 			err = gaveUp
 		}
@@ -111,6 +111,9 @@ func (c *Call) GiveUp(code Code, message string) {
 // unwanted returns what the caller gets if it has given the call up before an attempt
 // of it was numbered.
 func (c *Call) unwanted() *Error {
+	if c.first == c { // its caller does not have it yet
+		return nil
+	}
 	r := &c.first.retries
 	r.mu.Lock()
 	defer r.mu.Unlock()

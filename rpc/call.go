@@ -17,10 +17,11 @@ type Request struct {
 	Trace  transport.Trace
 
 	Headers  []transport.Header
-	Deadline time.Time // when it ends for its caller; required for requests
-	Key      string    // the caller's own name for the request, beyond this session; empty for none
-	Receipt  bool      // no message: the outcome comes when all before it has left the mailbox
-	Acked    bool      // the outcome is "accepted into the mailbox", not the handler's
+	Deadline time.Time     // when it ends for its caller
+	Timeout  time.Duration // the same from now on, if there is no Deadline
+	Key      string        // the caller's own name for the request, beyond this session; empty for none
+	Receipt  bool          // no message: the outcome comes when all before it has left the mailbox
+	Acked    bool          // the outcome is "accepted into the mailbox", not the handler's
 
 	Retry      *Retry                       // when to make it anew; nil: never
 	Idempotent bool                         // it may run twice
@@ -53,7 +54,31 @@ type Call struct {
 	patience time.Duration // silence after which it is probed
 	hedged   bool          // a copy went over a second road
 	hedgeAt  time.Duration // node clock when one should
+	answered bool          // its outcome came in; nobody else holds it any more
 	reply    Reply
+}
+
+// ends is when the request ends for its caller, by the node's clock, which shows now.
+func (r *Request) ends(n *Node, now time.Duration) time.Duration {
+	if r.Deadline.IsZero() {
+		return now + r.Timeout
+	}
+	return r.Deadline.Sub(n.start)
+}
+
+// left is how long it is until then.
+func (r *Request) left() time.Duration {
+	if r.Deadline.IsZero() {
+		return r.Timeout
+	}
+	return time.Until(r.Deadline)
+}
+
+// Limit has the request end after d at the latest.
+func (r *Request) Limit(d time.Duration) {
+	if d < r.left() {
+		r.Deadline, r.Timeout = time.Time{}, d
+	}
 }
 
 // call is the window's name for a Call.

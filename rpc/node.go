@@ -112,23 +112,24 @@ func set[T comparable](v *T, def T) {
 // Node is one system's end of the cluster: it sends requests to peers and serves
 // theirs, over whatever roads there are. All methods may be called concurrently.
 type Node struct {
-	cfg     Config
-	start   time.Time
-	seed    maphash.Seed
-	direct  map[string]bool     // by road
-	self    transport.Transport // the road to this node itself
-	stats   counters
-	budget  budget
-	keys    keys
-	journal *journal      // nil without a store
-	settles chan struct{} // holds a token for each question to an application's own records
-	asked   sync.Map      // the IDs that are asked for
-	retries *Budget
-	ctx     context.Context // ends when Close begins
-	stop    context.CancelFunc
-	owned   sync.WaitGroup // goroutines of the node and its peers
-	acked   chan struct{}  // a token when a session may have become free of records
-	events  chan Event     // on their way to OnEvent
+	cfg       Config
+	start     time.Time
+	seed      maphash.Seed
+	direct    map[string]bool     // by road
+	self      transport.Transport // the road to this node itself
+	stats     counters
+	budget    budget
+	keys      keys
+	journal   *journal      // nil without a store
+	settles   chan struct{} // holds a token for each question to an application's own records
+	asked     sync.Map      // the IDs that are asked for
+	exchanges sync.Pool     // of *Exchange; each node has its own, as with Waiters
+	retries   *Budget
+	ctx       context.Context // ends when Close begins
+	stop      context.CancelFunc
+	owned     sync.WaitGroup // goroutines of the node and its peers
+	acked     chan struct{}  // a token when a session may have become free of records
+	events    chan Event     // on their way to OnEvent
 
 	mu       sync.Mutex // guards what follows
 	peers    map[string]*peer

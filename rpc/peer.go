@@ -80,27 +80,39 @@ func newPeer(n *Node, name string) *peer {
 // request's deadline ends. It returns an error if the request was not sent and
 // never will be; otherwise to gets the end of it.
 func (n *Node) Do(ctx context.Context, r Request, to Completer) (*Call, error) {
-	if len(r.Body) > n.cfg.MaxBody {
-		return nil, Errorf(TooLarge, NotRun, "body of %d bytes, limit %d", len(r.Body), n.cfg.MaxBody)
-	}
-	p := n.peer(r.Node)
-	c := &Call{req: r, peer: p, to: to, deadline: r.Deadline.Sub(n.start), patience: probeMin}
-	c.first, c.retries.call = c, c
-	if err := p.admit(ctx, c); err != nil {
+	c := &Call{req: r, to: to}
+	if err := n.send(ctx, c); err != nil {
 		return nil, err
 	}
-	n.stats.requests.Add(1)
 	return c, nil
 }
 
+// send is Do for a Call that has its Request and its Completer.
+func (n *Node) send(ctx context.Context, c *Call) error {
+	if len(c.req.Body) > n.cfg.MaxBody {
+		return Errorf(TooLarge, NotRun, "body of %d bytes, limit %d", len(c.req.Body), n.cfg.MaxBody)
+	}
+	now := n.now()
+	c.peer, c.deadline, c.patience = n.peer(c.req.Node), c.req.ends(n, now), probeMin
+	c.first, c.retries.call = c, c
+	if err := c.peer.admit(ctx, c, now); err != nil {
+		return err
+	}
+	n.stats.requests.Add(1)
+	return nil
+}
+
 // admit numbers c and sends it if there is a road.
-func (p *peer) admit(ctx context.Context, c *Call) *Error {
+func (p *peer) admit(ctx context.Context, c *Call, now time.Duration) *Error {
 	p.mu.Lock()
-	if err := p.awaitRoom(ctx, c); err != nil {
+	waited, err := p.awaitRoom(ctx, c)
+	if err != nil {
 		p.mu.Unlock()
 		return err
 	}
-	now := p.node.now()
+	if waited {
+		now = p.node.now()
+	}
 	if err := c.unwanted(); err != nil {
 		p.passRoom()
 		p.mu.Unlock()
@@ -111,7 +123,7 @@ func (p *peer) admit(ctx context.Context, c *Call) *Error {
 		p.mu.Unlock()
 		return Errorf(Expired, NotRun, "the deadline passed before it was sent")
 	}
-	err := p.enter(c, now)
+	err = p.enter(c, now)
 	if p.win.count+len(p.doubts) < p.limit {
 		p.passRoom() // one large body made room for several
 	}
@@ -135,28 +147,29 @@ func (p *peer) enter(c *Call, now time.Duration) *Error {
 	return nil
 }
 
-// awaitRoom returns once the window has room for c. p.mu is held on entry and on
-// return, not in between.
-func (p *peer) awaitRoom(ctx context.Context, c *Call) *Error {
+// full reports whether the window has no room for c. p.mu is held.
+func (p *peer) full(c *Call) bool {
+	return p.win.count+len(p.doubts) >= p.limit || !p.kept.fits(len(c.req.Body), p.node.cfg.MaxPending)
+}
+
+// awaitRoom returns once the window has room for c, and whether it had to wait. p.mu is
+// held on entry and on return, not in between.
+func (p *peer) awaitRoom(ctx context.Context, c *Call) (waited bool, err *Error) {
 	body := len(c.req.Body)
-	full := func() bool {
-		return p.win.count+len(p.doubts) >= p.limit || !p.kept.fits(body, p.node.cfg.MaxPending)
-	}
-	if !full() && p.kept.idle(body) && !p.closed {
-		return nil
+	if !p.full(c) && p.kept.idle(body) && !p.closed {
+		return false, nil
 	}
 	timeout := time.NewTimer(c.deadline - p.node.now())
 	defer timeout.Stop()
 	for turn := false; ; turn = true {
 		if p.closed {
-			return Errorf(Unavailable, NotRun, "this system is closed")
+			return true, Errorf(Unavailable, NotRun, "this system is closed")
 		}
-		if !full() && (turn || p.kept.idle(body)) {
-			return nil
+		if !p.full(c) && (turn || p.kept.idle(body)) {
+			return true, nil
 		}
 		at := p.kept.wait(body, turn)
 		p.mu.Unlock()
-		var err *Error
 		select {
 		case <-at.turn:
 		case <-ctx.Done():
@@ -171,7 +184,7 @@ func (p *peer) awaitRoom(ctx context.Context, c *Call) *Error {
 			if !p.kept.leave(at) {
 				p.passRoom()
 			}
-			return err
+			return true, err
 		}
 	}
 }
@@ -312,10 +325,11 @@ func (p *peer) reply(k *conn, e *transport.Envelope) {
 		p.mu.Unlock()
 		return
 	}
-	if c != nil {
-		p.remove(c)
-	} else {
+	doubted := c == nil
+	if doubted {
 		c = p.resolved(e.Seq)
+	} else {
+		p.remove(c)
 	}
 	p.mu.Unlock()
 	if c == nil {
@@ -331,7 +345,8 @@ func (p *peer) reply(k *conn, e *transport.Envelope) {
 		p.node.retries.Earn()
 	}
 	c.reply = Reply{TypeID: e.TypeID, Codec: e.Codec, Node: p.name, Body: e.Body}
-	c.to.Complete(&c.reply, nil)
+	c.answered = c.first == c && !doubted
+	c.to.Complete(&c.reply, nil) // c may be another request's from here on
 }
 
 // status takes the answer to a probe.

@@ -3,6 +3,7 @@ package rpc
 import (
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -75,6 +76,7 @@ func worthWhile(c Code) bool {
 // used concurrently.
 type Budget struct {
 	retry Retry
+	short atomic.Bool // spent is not 0: spares successes the lock
 
 	mu    sync.Mutex // guards what follows
 	spent float64
@@ -85,8 +87,12 @@ func NewBudget(r Retry) *Budget { return &Budget{retry: r.withDefaults()} }
 
 // Earn takes note of a success.
 func (b *Budget) Earn() {
+	if !b.short.Load() {
+		return
+	}
 	b.mu.Lock()
 	b.spent = max(0, b.spent-b.retry.Earn)
+	b.short.Store(b.spent > 0)
 	b.mu.Unlock()
 }
 
@@ -98,5 +104,6 @@ func (b *Budget) Spend() bool {
 		return false
 	}
 	b.spent++
+	b.short.Store(true)
 	return true
 }

@@ -32,7 +32,7 @@ func (n *Node) Tell(ctx context.Context, r Request) error {
 		case p.closed:
 			return Errorf(Unavailable, NotRun, "this system is closed")
 		case p.flowing() && p.unsent == 0 && !credit.used():
-			err := p.tell(r)
+			err := p.tell(&r)
 			if err == nil {
 				p.told(credit, r.Target)
 			}
@@ -51,7 +51,7 @@ func (n *Node) Tell(ctx context.Context, r Request) error {
 		credit.waiting++
 		p.mu.Unlock()
 		if timeout == nil {
-			t := time.NewTimer(time.Until(r.Deadline))
+			t := time.NewTimer(r.left())
 			defer t.Stop()
 			timeout = t.C
 		}
@@ -76,7 +76,7 @@ func (n *Node) Tell(ctx context.Context, r Request) error {
 }
 
 // tell puts a one-way message on the current link. p.mu is held.
-func (p *peer) tell(r Request) error {
+func (p *peer) tell(r *Request) error {
 	e := &p.scratch
 	*e = transport.Envelope{Verb: transport.VerbTell, Codec: r.Codec, Seq: p.tells + 1, TypeID: r.TypeID, Target: r.Target,
 		Sender: r.Sender, Trace: r.Trace, Headers: r.Headers, Body: r.Body}
