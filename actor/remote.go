@@ -277,9 +277,9 @@ func (s *System) deliver(in *rpc.Inbound, asked bool) *rpc.Error {
 		}
 		it.msg = in.AsTell()
 	}
-	if in.Sender != "" || in.Trace != (rpc.Trace{}) || len(in.Headers) > 0 {
-		it.meta = &meta{trace: in.Trace, headers: in.Headers}
-		if a, err := parseAddress(in.Sender); err == nil {
+	if m := in.Meta; m != nil {
+		it.meta = &meta{trace: m.Trace, headers: m.Headers}
+		if a, err := parseAddress(m.Sender); err == nil {
 			it.meta.sender = Ref{to: s.refs.target(s, address{strings.Clone(a.name), strings.Clone(a.node)})}
 		}
 	}

@@ -122,7 +122,7 @@ func (c *conn) serve(e *transport.Envelope) {
 			c.refuse(e.Seq, lost)
 		case transport.VerbProbe: // says nothing about the copy that it asks for
 			answer := new(transport.Envelope)
-			(&outcome{err: lost}).fill(answer, 0)
+			outcome{err: lost}.fill(answer, 0)
 			answer.Grant = e.Grant
 			c.send(answer)
 		case transport.VerbTell:
@@ -157,7 +157,7 @@ func (c *conn) sessionOf(e *transport.Envelope) *session {
 }
 
 // refuse sends an error as the outcome of seq.
-func (c *conn) refuse(seq uint64, err *Error) { (&outcome{err: err}).send(c, seq) }
+func (c *conn) refuse(seq uint64, err *Error) { outcome{err: err}.send(c, seq) }
 
 // send sends what answers the peer or keeps the link alive. A peer that does not
 // read its answers loses the link; it gets them again on another one.

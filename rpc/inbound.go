@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tandem-go/tandem/dedup"
@@ -15,36 +16,52 @@ type Inbound struct {
 
 	Seq     uint64
 	Target  string // actor's name
-	Sender  string // actor's address, or empty
 	TypeID  uint64
-	Codec   uint8
+	Meta    *Meta  // nil for most
 	body    []byte // given out once
-	Trace   transport.Trace
-	Headers []transport.Header
+	name    *name  // nil unless keyed or begun
+	Codec   uint8
 	Receipt bool // no message: to be answered in its turn
 	Acked   bool // the outcome is "accepted", not the handler's
 
-	id    dedup.ID // of a keyed or begun request: its name in keys and in the store
-	print uint64   // its fingerprint there
-
 	// guarded by session.mu
+	settled  bool // outcome is its outcome
+	canceled bool
+	begun    bool          // its record is in the store, or on its way there
 	deadline time.Duration // node clock; 0 for none
 	road     *conn         // the first that asked
-	more     []*conn       // the others
-	outcome  *outcome
+	more     *more         // the others
+	outcome  outcome
 	kept     int // bytes of the budget set aside for the outcome
 	onCancel func()
-	canceled bool
-	begun    bool // its record is in the store, or on its way there
+}
+
+// Meta is what travels beside a message.
+type Meta struct {
+	Sender  string // actor's address, or empty
+	Trace   transport.Trace
+	Headers []transport.Header
+}
+
+// name is what a keyed or begun request goes by in keys and in the store.
+type name struct {
+	id    dedup.ID
+	print uint64 // its fingerprint there
+}
+
+// more is one more road that asked for an outcome.
+type more struct {
+	road *conn
+	next *more
 }
 
 var errExpired = Errorf(Expired, NotRun, "the deadline passed before its turn")
 
 func (in *Inbound) fill(e *transport.Envelope, now time.Duration) {
-	in.Target, in.Sender, in.TypeID, in.Codec, in.body = e.Target, e.Sender, e.TypeID, e.Codec, e.Body
-	in.Trace, in.Acked, in.Receipt = e.Trace, e.Flags&transport.FlagAcked != 0, e.Flags&transport.FlagReceipt != 0
-	if len(e.Headers) > 0 {
-		in.Headers = append([]transport.Header(nil), e.Headers...)
+	in.Target, in.TypeID, in.Codec, in.body = e.Target, e.TypeID, e.Codec, e.Body
+	in.Acked, in.Receipt = e.Flags&transport.FlagAcked != 0, e.Flags&transport.FlagReceipt != 0
+	if e.Sender != "" || e.Trace != (transport.Trace{}) || len(e.Headers) > 0 {
+		in.Meta = &Meta{e.Sender, e.Trace, slices.Clone(e.Headers)}
 	}
 	if e.Timeout > 0 {
 		in.deadline = now + e.Timeout
@@ -66,8 +83,7 @@ func (in *Inbound) TakeBody() []byte {
 // AsTell returns the message of an Acked request, to be handled as a tell after the
 // request itself has been answered.
 func (in *Inbound) AsTell() *Inbound {
-	return &Inbound{session: in.session, Target: in.Target, Sender: in.Sender, TypeID: in.TypeID, Codec: in.Codec,
-		body: in.TakeBody(), Trace: in.Trace, Headers: in.Headers}
+	return &Inbound{session: in.session, Target: in.Target, TypeID: in.TypeID, Codec: in.Codec, body: in.TakeBody(), Meta: in.Meta}
 }
 
 // Keyed reports whether the caller has given the request a name of its own.
@@ -77,14 +93,14 @@ func (in *Inbound) Keyed() bool { return in.isKeyed() }
 // caller's key, else by its session and number.
 func (in *Inbound) RequestID() string {
 	if in.isKeyed() {
-		return in.id.String()
+		return in.name.id.String()
 	}
 	return dedup.ID{Grant: in.session.grant, Seq: in.Seq}.String()
 }
 
 // Record is the outcome of a request, as Replay and a dedup.Completions have it.
 func Record(typeID uint64, codec uint8, body []byte) []byte {
-	return (&outcome{typeID: typeID, codec: codec, body: body}).bytes()
+	return outcome{typeID: typeID, codec: codec, body: body}.bytes()
 }
 
 // Replay ends a request that ran before with what was recorded then.
@@ -115,12 +131,12 @@ func (in *Inbound) attachRoad(c *conn) {
 	if in.road == c {
 		return
 	}
-	for _, m := range in.more {
-		if m == c {
+	for m := in.more; m != nil; m = m.next {
+		if m.road == c {
 			return
 		}
 	}
-	in.more = append(in.more, c)
+	in.more = &more{c, in.more}
 }
 
 // Start says that the handler is about to run. False means it must not: the request
@@ -172,10 +188,10 @@ func (in *Inbound) cancelLocked() func() {
 }
 
 // Refuse ends a request that did not run. err's verdict must be NotRun.
-func (in *Inbound) Refuse(err *Error) { in.decide(&outcome{err: err}) }
+func (in *Inbound) Refuse(err *Error) { in.decide(outcome{err: err}) }
 
 // Fail ends a request whose handler ran, or may have run, and failed.
-func (in *Inbound) Fail(err *Error) { in.decide(&outcome{err: err}) }
+func (in *Inbound) Fail(err *Error) { in.decide(outcome{err: err}) }
 
 // Reply ends a request with its result. The body must not change afterwards.
 func (in *Inbound) Reply(typeID uint64, codec uint8, body []byte) {
@@ -183,12 +199,12 @@ func (in *Inbound) Reply(typeID uint64, codec uint8, body []byte) {
 		in.Fail(Errorf(ReplyDropped, HasRun, "reply of %d bytes, limit %d", len(body), limit))
 		return
 	}
-	in.decide(&outcome{typeID: typeID, codec: codec, body: body})
+	in.decide(outcome{typeID: typeID, codec: codec, body: body})
 }
 
 // decide gives the request its outcome: durably first, if its beginning was recorded
 // so.
-func (in *Inbound) decide(o *outcome) {
+func (in *Inbound) decide(o outcome) {
 	if in.Seq == 0 {
 		return
 	}
@@ -200,41 +216,41 @@ func (in *Inbound) decide(o *outcome) {
 	case !begun:
 		in.settle(o)
 	case o.refused():
-		n.journal.freed(in.id)
+		n.journal.freed(in.name.id)
 		in.settle(o)
 	default:
-		keep := o
+		keep, sent := o, o
 		if len(o.body) > min(n.cfg.Keep, dedup.MaxBatch/2) { // which must fit into one write
 			keep = replyDropped()
 		}
 		// If it cannot be written, a later start will say OutcomeUnknown; this one knows.
-		n.journal.post(dedup.Change{Op: dedup.Done, ID: in.id, Outcome: keep.bytes()}, func(error) { in.settle(o) })
+		n.journal.post(dedup.Change{Op: dedup.Done, ID: in.name.id, Outcome: keep.bytes()}, func(error) { in.settle(sent) })
 	}
 }
 
-func replyDropped() *outcome {
-	return &outcome{err: Errorf(ReplyDropped, HasRun, "the reply was sent once, and was too large to keep")}
+func replyDropped() outcome {
+	return outcome{err: Errorf(ReplyDropped, HasRun, "the reply was sent once, and was too large to keep")}
 }
 
 // settle records the outcome and sends it on every road that asked.
-func (in *Inbound) settle(o *outcome) {
+func (in *Inbound) settle(o outcome) {
 	s := in.session
 	n := s.node
 	s.mu.Lock()
 	_, ok := s.table.Decide(in.Seq)
 	if !ok { // given up meanwhile: nobody waits for it
-		if in.outcome == nil {
+		if !in.settled {
 			n.budget.free(s.share, in.kept)
 			in.kept = 0
 			if in.begun && !in.isKeyed() {
-				n.journal.freed(in.id)
+				n.journal.freed(in.name.id)
 			}
 		}
 		s.mu.Unlock()
 		n.poke()
 	} else {
-		in.Target, in.Sender, in.Headers, in.body = "", "", nil, nil // they would keep a link's read buffer alive
-		in.outcome, in.onCancel = o, nil
+		in.Target, in.Meta, in.body = "", nil, nil // they would keep a link's read buffer alive
+		in.outcome, in.settled, in.onCancel = o, true, nil
 		road, more := in.road, in.more
 		in.road, in.more = nil, nil
 		if !in.keep(len(o.body)) {
@@ -242,8 +258,8 @@ func (in *Inbound) settle(o *outcome) {
 		}
 		s.mu.Unlock()
 		o.send(road, in.Seq)
-		for _, c := range more {
-			o.send(c, in.Seq)
+		for ; more != nil; more = more.next {
+			o.send(more.road, in.Seq)
 		}
 	}
 	if in.isKeyed() {
@@ -269,9 +285,9 @@ func (in *Inbound) keep(size int) bool {
 // send sends the recorded outcome to one more road that asked.
 func (in *Inbound) send(c *conn) {
 	in.session.mu.Lock()
-	o := in.outcome
+	o, settled := in.outcome, in.settled
 	in.session.mu.Unlock()
-	if o != nil {
+	if settled {
 		o.send(c, in.Seq)
 	}
 }

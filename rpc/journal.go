@@ -329,7 +329,7 @@ func (n *Node) Begin(ins []*Inbound, jobs ...*JobRecord) {
 			continue
 		}
 		written.Add(1)
-		n.journal.post(dedup.Change{Op: dedup.Begun, ID: in.id, Fingerprint: in.print}, func(err error) {
+		n.journal.post(dedup.Change{Op: dedup.Begun, ID: in.name.id, Fingerprint: in.name.print}, func(err error) {
 			if err != nil {
 				in.notBegun()
 				in.Refuse(Errorf(Unavailable, NotRun, "its record could not be written: %w", err))
@@ -346,17 +346,16 @@ func (n *Node) Begin(ins []*Inbound, jobs ...*JobRecord) {
 // begin notes that a queued request gets a record in the store.
 func (in *Inbound) begin() bool {
 	s := in.session
-	id, print := in.id, in.print
+	as := in.name
 	if !in.isKeyed() {
-		id = dedup.ID{Grant: s.grant, Seq: in.Seq}
-		print = printOf(s.grant, in.Target, in.TypeID, in.Codec, in.body)
+		as = &name{dedup.ID{Grant: s.grant, Seq: in.Seq}, printOf(s.grant, in.Target, in.TypeID, in.Codec, in.body)}
 	}
 	s.mu.Lock()
 	state, _ := s.table.Lookup(in.Seq)
 	queued := state == dedup.Queued && !in.begun
 	expired := queued && in.deadline > 0 && s.node.now() >= in.deadline
 	if queued && !expired {
-		in.begun, in.id, in.print = true, id, print
+		in.begun, in.name = true, as
 	}
 	s.mu.Unlock()
 	if expired { // now: a late copy could give it more time, and it would run without a record

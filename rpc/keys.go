@@ -5,8 +5,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/tandem-go/tandem/dedup"
 )
 
 // keys are the server's side of requests that their callers have named themselves: one
@@ -69,7 +67,7 @@ func (k *keys) admit(in *Inbound) (o *outcome, run bool) {
 		}
 	}()
 	k.expire(n.now())
-	e := k.all[in.id.Grant]
+	e := k.all[in.name.id.Grant]
 	if e == nil {
 		if kept := k.earlier(in); kept != nil {
 			return kept, false
@@ -79,18 +77,18 @@ func (k *keys) admit(in *Inbound) (o *outcome, run bool) {
 			n.budget.leave(in.session.principal, share)
 			return &outcome{err: Errorf(Overloaded, NotRun, "what is kept for %s fills its share of the table", in.session.principal)}, false
 		}
-		k.all[in.id.Grant] = &keyed{print: in.print, principal: in.session.principal, share: share, owner: in, kept: keySize}
+		k.all[in.name.id.Grant] = &keyed{print: in.name.print, principal: in.session.principal, share: share, owner: in, kept: keySize}
 		return nil, true
 	}
 	switch {
-	case e.print != in.print:
+	case e.print != in.name.print:
 		return keyReused(), false
 	case e.outcome != nil:
 		n.stats.replayed.Add(1)
 		return e.outcome, false
 	}
 	n.stats.attached.Add(1)
-	in.body, in.Headers = nil, nil // it never runs itself
+	in.body, in.Meta = nil, nil // it never runs itself
 	e.waiting = append(e.waiting, in)
 	owner = e.owner
 	return nil, false
@@ -107,24 +105,25 @@ func (k *keys) earlier(in *Inbound) *outcome {
 	if j == nil {
 		return nil
 	}
-	page, found := j.settled(in.id)
+	page, found := j.settled(in.name.id)
 	switch {
 	case !found:
 		return nil
-	case page.Fingerprint != in.print:
+	case page.Fingerprint != in.name.print:
 		return keyReused()
 	case page.Done:
 		k.node.stats.replayed.Add(1)
-		return parseOutcome(page.Outcome)
+		o := parseOutcome(page.Outcome)
+		return &o
 	}
 	return &outcome{err: Errorf(OutcomeUnknown, Unknown, "the handler of a request under this key had started when the node was lost")}
 }
 
 // settle gives all attempts under in's key the outcome of in, which was to run.
-func (k *keys) settle(in *Inbound, o *outcome) {
+func (k *keys) settle(in *Inbound, o outcome) {
 	n := k.node
 	k.mu.Lock()
-	e := k.all[in.id.Grant]
+	e := k.all[in.name.id.Grant]
 	if e == nil || e.owner != in {
 		k.mu.Unlock()
 		return
@@ -132,16 +131,17 @@ func (k *keys) settle(in *Inbound, o *outcome) {
 	waiting := e.waiting
 	e.owner, e.waiting = nil, nil
 	if o.refused() {
-		k.forget(in.id.Grant, e)
-		o = &outcome{err: Errorf(Unavailable, NotRun, "the attempt under this key that was to run did not: %w", o.err)}
+		k.forget(in.name.id.Grant, e)
+		o = outcome{err: Errorf(Unavailable, NotRun, "the attempt under this key that was to run did not: %w", o.err)}
 	} else {
-		e.outcome = o
+		keep := o
 		if size := len(o.body); size > n.cfg.Keep || size > 0 && !n.budget.reserve(e.share, size) {
-			e.outcome = replyDropped()
+			keep = replyDropped()
 		} else {
 			e.kept += size
 		}
-		k.done = append(k.done, keyDone{in.id.Grant, n.now()})
+		e.outcome = &keep
+		k.done = append(k.done, keyDone{in.name.id.Grant, n.now()})
 	}
 	k.mu.Unlock()
 	for _, w := range waiting {
@@ -153,7 +153,7 @@ func (k *keys) settle(in *Inbound, o *outcome) {
 func (k *keys) leave(in *Inbound) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if e := k.all[in.id.Grant]; e != nil {
+	if e := k.all[in.name.id.Grant]; e != nil {
 		e.waiting = slices.DeleteFunc(e.waiting, func(w *Inbound) bool { return w == in })
 	}
 }
@@ -195,9 +195,9 @@ func (k *keys) sweep(now time.Duration) {
 func (k *keys) shared(in *Inbound) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	e := k.all[in.id.Grant]
+	e := k.all[in.name.id.Grant]
 	return e != nil && e.owner == in && len(e.waiting) > 0
 }
 
 // isKeyed reports whether the caller has named the request.
-func (in *Inbound) isKeyed() bool { return in.id != (dedup.ID{}) && in.id.Seq == 0 }
+func (in *Inbound) isKeyed() bool { return in.name != nil && in.name.id.Seq == 0 }

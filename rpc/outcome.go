@@ -17,7 +17,7 @@ type outcome struct {
 // envelopes spares an allocation per reply: an Envelope handed to a Link escapes.
 var envelopes = sync.Pool{New: func() any { return new(transport.Envelope) }}
 
-func (o *outcome) send(c *conn, seq uint64) {
+func (o outcome) send(c *conn, seq uint64) {
 	e := envelopes.Get().(*transport.Envelope)
 	o.fill(e, seq)
 	c.send(e)
@@ -25,7 +25,7 @@ func (o *outcome) send(c *conn, seq uint64) {
 }
 
 // fill makes e the reply that carries o.
-func (o *outcome) fill(e *transport.Envelope, seq uint64) {
+func (o outcome) fill(e *transport.Envelope, seq uint64) {
 	if o.err == nil {
 		*e = transport.Envelope{Verb: transport.VerbReply, Seq: seq, TypeID: o.typeID, Codec: o.codec, Body: o.body}
 		return
@@ -41,16 +41,16 @@ func (o *outcome) fill(e *transport.Envelope, seq uint64) {
 }
 
 // refused reports that the outcome is that the handler provably did not run.
-func (o *outcome) refused() bool { return o.err != nil && o.err.Verdict == NotRun }
+func (o outcome) refused() bool { return o.err != nil && o.err.Verdict == NotRun }
 
 // bytes is the outcome as a store keeps it: the reply's envelope, without a number.
-func (o *outcome) bytes() []byte {
+func (o outcome) bytes() []byte {
 	e := envelopes.Get().(*transport.Envelope)
 	defer envelopes.Put(e)
 	o.fill(e, 0)
 	b, err := e.Append(nil)
 	if err != nil { // an application's error with a name that no wire takes
-		(&outcome{err: Errorf(ReplyDropped, HasRun, "%v", err)}).fill(e, 0)
+		outcome{err: Errorf(ReplyDropped, HasRun, "%v", err)}.fill(e, 0)
 		b, _ = e.Append(nil)
 	}
 	return b
@@ -58,13 +58,13 @@ func (o *outcome) bytes() []byte {
 
 // parseOutcome is the inverse of bytes. The outcome refers to b. A record that cannot be
 // read is an outcome that nobody knows.
-func parseOutcome(b []byte) *outcome {
+func parseOutcome(b []byte) outcome {
 	var e transport.Envelope
 	if err := e.Parse(b); err != nil || e.Verb != transport.VerbReply {
-		return &outcome{err: Errorf(OutcomeUnknown, Unknown, "the record of the request cannot be read: %v", err)}
+		return outcome{err: Errorf(OutcomeUnknown, Unknown, "the record of the request cannot be read: %v", err)}
 	}
 	if err := errorOf(&e, ""); err != nil {
-		return &outcome{err: err}
+		return outcome{err: err}
 	}
-	return &outcome{typeID: e.TypeID, codec: e.Codec, body: e.Body}
+	return outcome{typeID: e.TypeID, codec: e.Codec, body: e.Body}
 }

@@ -107,14 +107,14 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 // keyed has a request run that its caller has named, unless another one has done so
 // under the same name.
 func (s *session) keyed(in *Inbound, key string) {
-	name := keyID(s.principal, in.Target, key)
-	print := printOf(name, in.Target, in.TypeID, in.Codec, in.body)
+	id := keyID(s.principal, in.Target, key)
+	as := &name{dedup.ID{Grant: id}, printOf(id, in.Target, in.TypeID, in.Codec, in.body)}
 	s.mu.Lock() // the request may be cancelled already
-	in.id, in.print = dedup.ID{Grant: name}, print
+	in.name = as
 	s.mu.Unlock()
 	switch o, run := s.node.keys.admit(in); {
 	case o != nil:
-		in.settle(o)
+		in.settle(*o)
 	case run:
 		s.node.cfg.Handler.HandleRequest(in)
 	default:
@@ -198,11 +198,11 @@ func (s *session) ackLocked(m transport.Mark) {
 func (s *session) releaseLocked(in *Inbound) {
 	s.node.budget.free(s.share, in.kept)
 	in.kept = 0
-	if in.outcome == nil && in.isKeyed() {
+	if !in.settled && in.isKeyed() {
 		s.node.keys.leave(in)
 	}
-	if in.begun && in.outcome != nil && !in.isKeyed() { // one without an outcome is still in a mailbox: see Start
-		s.node.journal.freed(in.id)
+	if in.begun && in.settled && !in.isKeyed() { // one without an outcome is still in a mailbox: see Start
+		s.node.journal.freed(in.name.id)
 	}
 }
 
@@ -271,7 +271,7 @@ func (s *session) over(now, lease time.Duration) bool {
 		return false
 	}
 	for _, in := range s.table.All() {
-		if in.outcome == nil {
+		if !in.settled {
 			return false
 		}
 	}
