@@ -68,12 +68,16 @@ func (x *Exchange) Free() {
 	if !x.call.answered {
 		return
 	}
-	body := x.call.req.Body[:0]
-	if cap(body) > maxSpareBody {
-		body = nil
-	}
-	x.call = Call{req: Request{Body: body}}
+	x.call = Call{req: Request{Body: spare(x.call.req.Body)}, reply: Reply{Body: spare(x.call.reply.Body)}}
 	x.reply, x.err = nil, nil
 	x.ended.Store(false)
 	x.node.exchanges.Put(x)
+}
+
+// spare is the storage of b, for another body.
+func spare(b []byte) []byte {
+	if cap(b) > maxSpareBody {
+		return nil
+	}
+	return b[:0]
 }

@@ -1,7 +1,7 @@
 package rpc
 
 import (
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/tandem-go/tandem/dedup"
@@ -57,15 +57,39 @@ type more struct {
 
 var errExpired = Errorf(Expired, NotRun, "the deadline passed before its turn")
 
+// fill copies what is to be kept of e. The session's lock is held.
 func (in *Inbound) fill(e *transport.Envelope, now time.Duration) {
-	in.Target, in.TypeID, in.Codec, in.body = e.Target, e.TypeID, e.Codec, e.Body
+	in.Target, in.TypeID, in.Codec, in.body = in.session.names.of(e.Target), e.TypeID, e.Codec, ownBody(nil, e)
 	in.Acked, in.Receipt = e.Flags&transport.FlagAcked != 0, e.Flags&transport.FlagReceipt != 0
 	if e.Sender != "" || e.Trace != (transport.Trace{}) || len(e.Headers) > 0 {
-		in.Meta = &Meta{e.Sender, e.Trace, slices.Clone(e.Headers)}
+		in.Meta = &Meta{strings.Clone(e.Sender), e.Trace, transport.CloneHeaders(e.Headers)}
 	}
 	if e.Timeout > 0 {
 		in.deadline = now + e.Timeout
 	}
+}
+
+// ownBody returns e's body in memory of the caller's own: into's, if that is large enough.
+func ownBody(into []byte, e *transport.Envelope) []byte {
+	if e.Owned {
+		return e.Body
+	}
+	return append(into[:0], e.Body...)
+}
+
+// names spares an allocation for each message to an actor that had one lately.
+type names [16]string
+
+func (n *names) of(s string) string {
+	h := uint32(2166136261) // FNV-1a
+	for i := range len(s) {
+		h = (h ^ uint32(s[i])) * 16777619
+	}
+	slot := &n[h%uint32(len(n))]
+	if *slot != s {
+		*slot = strings.Clone(s)
+	}
+	return *slot
 }
 
 // From is the node that sent the message, Principal who it proved to be.
@@ -249,7 +273,7 @@ func (in *Inbound) settle(o outcome) {
 		s.mu.Unlock()
 		n.poke()
 	} else {
-		in.Target, in.Meta, in.body = "", nil, nil // they would keep a link's read buffer alive
+		in.Meta, in.body = nil, nil
 		in.outcome, in.settled, in.onCancel = o, true, nil
 		road, more := in.road, in.more
 		in.road, in.more = nil, nil

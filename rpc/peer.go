@@ -344,7 +344,7 @@ func (p *peer) reply(k *conn, e *transport.Envelope) {
 	if c.first != c || c.req.Retry != nil {
 		p.node.retries.Earn()
 	}
-	c.reply = Reply{TypeID: e.TypeID, Codec: e.Codec, Node: p.name, Body: e.Body}
+	c.reply = Reply{TypeID: e.TypeID, Codec: e.Codec, Node: p.name, Body: ownBody(c.reply.Body, e)}
 	c.answered = c.first == c && !doubted
 	c.to.Complete(&c.reply, nil) // c may be another request's from here on
 }

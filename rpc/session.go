@@ -33,6 +33,7 @@ type session struct {
 	worked   bool          // requests or one-way messages among it
 	links    int           // open links that it was opened on
 	except   []uint64      // scratch for ack frames
+	names    names         // of actors
 }
 
 // client is what the sessions of one start of a client share.
@@ -155,11 +156,11 @@ func (s *session) tell(e *transport.Envelope) {
 	}
 	missed := e.Seq - s.lastTell - 1
 	s.lastTell, s.client.newest = e.Seq, s.opened
+	in := &Inbound{session: s}
+	in.fill(e, 0) // it has no deadline
 	s.mu.Unlock()
 	n.stats.tellsMissed.Add(missed)
 	n.stats.tellsServed.Add(1)
-	in := &Inbound{session: s}
-	in.fill(e, n.now())
 	n.cfg.Handler.HandleTell(in)
 }
 

@@ -63,6 +63,7 @@ func (a *Assembly) Receive(e *Envelope, out *Outbox) (whole bool, err error) {
 	if e.Verb >= VerbChunk {
 		return false, fmt.Errorf("%w: large message %d is a %v", ErrProtocol, number, e.Verb)
 	}
+	e.Owned = true
 	return true, nil
 }
 

@@ -1,9 +1,12 @@
 package transport
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"time"
 	"unsafe"
 )
@@ -128,6 +131,28 @@ type Envelope struct {
 	// Fence has Send put the envelope behind all that was sent before it, large messages
 	// included. It is no part of the wire.
 	Fence bool
+
+	// Owned says that the memory of a received Body is the Receiver's own. It is no part
+	// of the wire.
+	Owned bool
+}
+
+// Clone returns a copy that shares no memory with e.
+func (e *Envelope) Clone() Envelope {
+	c := *e
+	c.Target, c.Sender, c.Key = strings.Clone(e.Target), strings.Clone(e.Sender), strings.Clone(e.Key)
+	c.Message, c.UserCode = strings.Clone(e.Message), strings.Clone(e.UserCode)
+	c.Headers, c.Mark.Except, c.Body = CloneHeaders(e.Headers), slices.Clone(e.Mark.Except), bytes.Clone(e.Body)
+	return c
+}
+
+// CloneHeaders returns a copy that shares no memory with h.
+func CloneHeaders(h []Header) []Header {
+	c := slices.Clone(h)
+	for i := range c {
+		c[i] = Header{strings.Clone(h[i].Key), strings.Clone(h[i].Value)}
+	}
+	return c
 }
 
 // TypeID returns the 64-bit id of a registered type name: FNV-1a. Zero means
@@ -209,7 +234,7 @@ func appendTag(dst []byte, tag byte, n int) []byte {
 }
 
 // Parse fills e from b, which must hold exactly one encoded envelope. Body and the
-// strings refer to b, so b must not change as long as they are used. Options with
+// strings refer to b, so they are good until b changes. Options with
 // an unknown tag are skipped unless they are marked critical. An error wraps
 // ErrProtocol or, for another wire version, ErrVersion.
 func (e *Envelope) Parse(b []byte) error {
@@ -308,8 +333,8 @@ func AppendSeqBytes(dst []byte, seqs []uint64) []byte {
 	return dst
 }
 
-// text views v as a string without copying: the bytes behind a received envelope
-// are never written again.
+// text views v as a string without copying: whoever keeps it longer than the bytes
+// behind it stay clones it.
 func text(v []byte) string { return unsafe.String(unsafe.SliceData(v), len(v)) }
 
 func duration(v []byte) (time.Duration, bool) {

@@ -122,9 +122,10 @@ type Link interface {
 // goroutine at a time, in order, save that Drained and Disturbed may overlap
 // with Receive. None may block, and none may be called with a lock of the link held.
 type Receiver interface {
-	// Receive gets the next envelope. The Envelope itself is reused after the call;
-	// its strings and its Body are not and may be kept (they may share memory with
-	// other envelopes' and must not be written to).
+	// Receive gets the next envelope. It is good for the time of the call: the memory
+	// of its strings, slices and Body is used again after it. What is to be kept is
+	// copied (Envelope.Clone), save the Body of an envelope that is Owned. Nothing of
+	// it must be written to.
 	Receive(e *Envelope)
 
 	// Drained says that Send has room again after it returned ErrFull.

@@ -12,12 +12,12 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// Read buffers grow with the traffic between these sizes. They are never reused,
-// because the envelopes parsed from them refer to them.
+// The read buffer grows and shrinks with the traffic between these sizes, and beyond
+// for the time of a larger frame.
 const (
 	minBuffer = 4 << 10
 	maxBuffer = 64 << 10
-	minRoom   = 512 // with less room than this a fresh buffer is taken
+	lookEvery = 256 // reads after which a buffer that was never half full is halved
 )
 
 // reader cuts a connection's bytes into frames. One goroutine uses it.
@@ -27,8 +27,8 @@ type reader struct {
 
 	buf   []byte // buf[r:w] is what was read and not yet cut off
 	r, w  int
-	size  int // of the next buffer
-	reads int // into the present buffer
+	reads int // since the size of buf was looked at
+	most  int // bytes that it held at most since then
 
 	since time.Time // when the frame that is there in part began to be; zero: there is none
 	limit time.Time // the read deadline that is set; zero: none
@@ -36,7 +36,7 @@ type reader struct {
 
 // read receives envelopes until the link ends and returns why it did.
 func (l *link) read() error {
-	rd := reader{conn: l.conn, stall: l.t.cfg.StallTimeout, size: minBuffer}
+	rd := reader{conn: l.conn, stall: l.t.cfg.StallTimeout, buf: make([]byte, minBuffer)}
 	var e transport.Envelope
 	for {
 		if err := rd.fill(); err != nil {
@@ -103,9 +103,7 @@ func (rd *reader) fill() error {
 		n, err := rd.conn.Read(rd.buf[rd.w:])
 		rd.w += n
 		rd.reads++
-		if rd.w == len(rd.buf) {
-			rd.size = min(2*rd.size, maxBuffer)
-		}
+		rd.most = max(rd.most, rd.w)
 		switch {
 		case n > 0: // an error comes again with the next Read
 			return nil
@@ -125,19 +123,28 @@ func (rd *reader) fill() error {
 	}
 }
 
-// makeRoom takes a fresh buffer if the present one cannot hold the rest of the
-// frame, or holds little more. The part that is there moves along.
+// makeRoom moves what is there in part to the front of the buffer, whose frames have
+// all been received, and changes its size where the traffic or the next frame asks for it.
 func (rd *reader) makeRoom() {
+	size := len(rd.buf)
+	switch {
+	case size > maxBuffer:
+		size = maxBuffer // it was made for one frame
+	case rd.most == size:
+		size = min(2*size, maxBuffer)
+	case rd.reads >= lookEvery && rd.most < size/2:
+		size = max(size/2, minBuffer)
+	}
 	need, _ := rd.frameSize() // next has seen this length and let it pass
-	if need > 0 && rd.r+need <= len(rd.buf) || need == 0 && len(rd.buf)-rd.w >= minRoom {
-		return
+	buf := rd.buf
+	if size = max(size, need, rd.w-rd.r+1); size != len(buf) {
+		buf = make([]byte, size)
 	}
-	if rd.reads > 64 { // little traffic: a body that is kept should not hold much memory
-		rd.size = max(rd.size/2, minBuffer)
+	if size != len(rd.buf) || rd.reads >= lookEvery {
+		rd.reads, rd.most = 0, 0
 	}
-	fresh := make([]byte, max(rd.size, need))
-	rd.w = copy(fresh, rd.buf[rd.r:rd.w])
-	rd.buf, rd.r, rd.reads = fresh, 0, 0
+	rd.w = copy(buf, rd.buf[rd.r:rd.w])
+	rd.buf, rd.r = buf, 0
 }
 
 // arm sees to it that a frame which is there in part must be complete in time. The

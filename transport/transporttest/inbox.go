@@ -55,9 +55,7 @@ func (in *inbox) Receive(e *transport.Envelope) {
 	if in.on != nil {
 		in.on(e)
 	}
-	kept := *e
-	kept.Headers = slices.Clone(e.Headers)
-	kept.Mark.Except = slices.Clone(e.Mark.Except)
+	kept := e.Clone()
 	in.leave(func() { in.got = append(in.got, kept) })
 }
 
