@@ -149,7 +149,7 @@ func (c *cell) open(ctx *Context, in *rpc.Inbound, h *handler) bool {
 		refusal = rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for messages of %s", c.kind.name, sys.types.nameOf(in.TypeID))
 	} else if cd, err := sys.codecs.ByID(in.Codec); err != nil {
 		refusal = rpc.Errorf(rpc.Undecodable, rpc.NotRun, "%w", err)
-	} else if msg, err := h.decode(cd, in.TakeBody()); err != nil {
+	} else if msg, err := h.decode(cd, in.Body()); err != nil {
 		refusal = rpc.Errorf(rpc.Undecodable, rpc.NotRun, "message %v: %w", h.typ, err)
 	} else {
 		ctx.msg = msg

@@ -92,7 +92,7 @@ func (j *job) encoded(r jobReport) (jobReport, error) {
 	if r.value == nil {
 		return r, nil
 	}
-	typeID, body, err := j.sys.encodeAs(j.codec, r.value, reflect.TypeOf(r.value))
+	typeID, body, err := j.sys.encodeAs(j.codec, r.value, reflect.TypeOf(r.value), nil)
 	r.TypeID, r.Codec, r.Body, r.value = typeID, j.codec, body, nil
 	return r, err
 }

@@ -150,11 +150,11 @@ func (s *System) reply(in *rpc.Inbound, v any, typ reflect.Type) error {
 }
 
 func (s *System) encodeReply(in *rpc.Inbound, v any, typ reflect.Type) (typeID uint64, body []byte, err error) {
-	return s.encodeAs(in.Codec, v, typ)
+	return s.encodeAs(in.Codec, v, typ, in.Storage())
 }
 
-// encodeAs encodes a reply with the codec of that id.
-func (s *System) encodeAs(codec uint8, v any, typ reflect.Type) (typeID uint64, body []byte, err error) {
+// encodeAs encodes a reply with the codec of that id, into the given storage if it fits.
+func (s *System) encodeAs(codec uint8, v any, typ reflect.Type, into []byte) (typeID uint64, body []byte, err error) {
 	if typ == nil {
 		return 0, nil, rpc.Errorf(rpc.Invalid, rpc.HasRun, "a reply of nil has no type")
 	}
@@ -164,7 +164,10 @@ func (s *System) encodeAs(codec uint8, v any, typ reflect.Type) (typeID uint64, 
 		err = mt.err
 	}
 	if err == nil {
-		body, err = c.Append(make([]byte, 0, smallBody), v)
+		if cap(into) == 0 {
+			into = make([]byte, 0, smallBody)
+		}
+		body, err = c.Append(into, v)
 	}
 	if err != nil {
 		return 0, nil, rpc.Errorf(rpc.Undecodable, rpc.HasRun, "encoding the reply: %w", err)

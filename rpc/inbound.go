@@ -96,6 +96,16 @@ func (n *names) of(s string) string {
 func (in *Inbound) From() string      { return in.session.id.Node }
 func (in *Inbound) Principal() string { return in.session.principal }
 
+// Body is the encoded message, for whoever decodes it. Storage is the same memory, empty,
+// for the reply to a message that has been decoded; nil if it is too large to be kept.
+func (in *Inbound) Body() []byte { return in.body }
+func (in *Inbound) Storage() []byte {
+	if cap(in.body) > maxReserve {
+		return nil
+	}
+	return in.body[:0]
+}
+
 // TakeBody returns the encoded message, once: its memory is not kept for longer than
 // it takes to decode it. It belongs to whoever handles the message.
 func (in *Inbound) TakeBody() []byte {

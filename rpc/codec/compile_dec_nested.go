@@ -95,7 +95,7 @@ type structDecoder struct {
 	list   []decodeField // in the order in which they are encoded; then those that never are
 	byName map[string]int
 	coded  int  // how many of list are encoded
-	flat   bool // every field is a leaf: see decodeFlat
+	flat   bool // every encoded field is a leaf: see decodeFlat
 }
 
 func (c *decodeCompiler) structure(n *decodeNode, t reflect.Type) bool {
@@ -104,14 +104,16 @@ func (c *decodeCompiler) structure(n *decodeNode, t reflect.Type) bool {
 		return false
 	}
 	s := &structDecoder{typ: t, flat: true, byName: make(map[string]int), coded: len(l.fields)}
-	for _, f := range append(l.fields, l.whole...) {
+	for i, f := range append(l.fields, l.whole...) {
 		node := c.node(f.typ)
 		if f.sealed {
 			node = &decodeNode{fn: decodeSealed(node)}
 		}
 		s.byName[f.name] = len(s.list)
 		s.list = append(s.list, decodeField{f, node, append(appendStringHead(nil, len(f.name)), f.name...)})
-		s.flat = s.flat && node.leaf && len(f.hops) == 0
+		if i < s.coded {
+			s.flat = s.flat && node.leaf && len(f.hops) == 0
+		}
 	}
 	n.fn, n.struc = s.decode, true
 	if s.flat {
@@ -178,7 +180,7 @@ func (s *structDecoder) find(b []byte, at, expected int) (i, next int) {
 }
 
 // decodeFlat decodes in one pass a body that no scan has seen, if it is the usual one: a
-// map of known fields, each a leaf, of which a scan could find nothing wrong. It reports
+// map of the fields that are encoded, each a leaf, of which a scan could find nothing wrong. It reports
 // false for any other, which must then be decoded anew. What is cut short ends in a
 // panic of Go's own checks, so d.in.b must have no room behind its end.
 func (s *structDecoder) decodeFlat(d *decoder, p unsafe.Pointer, plan *plan, lim Limits) (ok bool) {
@@ -195,7 +197,7 @@ func (s *structDecoder) decodeFlat(d *decoder, p unsafe.Pointer, plan *plan, lim
 	expected := 0
 	for range n {
 		i, after := s.find(b, next, expected)
-		if after == 0 || i < 0 {
+		if after == 0 || i < 0 || i >= s.coded {
 			return false
 		}
 		expected = i + 1
