@@ -40,8 +40,7 @@ func (l *link) write() {
 				l.Close(err)
 				return
 			}
-			// Let whoever is about to send do so: the next batch grows.
-			runtime.Gosched()
+			runtime.Gosched() // let whoever is about to send do so: the next batch grows
 			continue
 		}
 		if last && l.out.Empty() {
@@ -60,6 +59,7 @@ func (l *link) write() {
 		}
 		select {
 		case <-l.out.Wake():
+			runtime.Gosched() // the same
 		case <-finishing:
 		case <-stalled.C:
 		case <-l.done:
