@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"regexp"
 	"sync"
+	"sync/atomic"
+	"unsafe"
 
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
@@ -37,12 +39,14 @@ type WireNamer interface{ WireName() string }
 type messageType struct {
 	name string
 	id   uint64
+	typ  reflect.Type
 	err  error // why it cannot travel
 }
 
 // typeTable holds the types that a system has seen, by Go type and by id.
 type typeTable struct {
-	byType sync.Map // reflect.Type → *messageType
+	byType sync.Map                        // reflect.Type → *messageType
+	recent [64]atomic.Pointer[messageType] // some of them, by where their types lie: spares hashing
 
 	mu    sync.Mutex        // guards what follows
 	names map[uint64]string // registered ids
@@ -50,11 +54,16 @@ type typeTable struct {
 
 // of returns what is known of a type, registering it first if nobody has.
 func (t *typeTable) of(typ reflect.Type) *messageType {
+	slot := &t.recent[typeWord(typ)>>6%uintptr(len(t.recent))]
+	if m := slot.Load(); m != nil && m.typ == typ {
+		return m
+	}
 	if m, ok := t.byType.Load(typ); ok {
+		slot.Store(m.(*messageType))
 		return m.(*messageType)
 	}
 	name, err := wireName(typ)
-	m := &messageType{name: name, id: transport.TypeID(name), err: err}
+	m := &messageType{typ: typ, name: name, id: transport.TypeID(name), err: err}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.names == nil {
@@ -70,6 +79,9 @@ func (t *typeTable) of(typ reflect.Type) *messageType {
 	actual, _ := t.byType.LoadOrStore(typ, m)
 	return actual.(*messageType)
 }
+
+// typeWord is where a type lies: types never move.
+func typeWord(t reflect.Type) uintptr { return (*[2]uintptr)(unsafe.Pointer(&t))[1] }
 
 // nameOf returns the name of a type id that has been seen, for error texts.
 func (t *typeTable) nameOf(id uint64) string {

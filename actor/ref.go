@@ -2,6 +2,7 @@ package actor
 
 import (
 	"fmt"
+	"hash/maphash"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -198,14 +199,26 @@ func (t *refTable) drop(a address) {
 	}
 }
 
+func (t *refTable) slot(name string) *atomic.Pointer[target] {
+	return &t.recent[maphash.String(t.seed, name)%uint64(len(t.recent))]
+}
+
 // live returns the actor of that name on this node, or nil.
 func (t *refTable) live(name string) *cell {
+	slot := t.slot(name)
+	if v := slot.Load(); v != nil && v.addr.name == name {
+		if c := v.cell.Load(); c != nil {
+			return c
+		}
+	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if v := t.actors[name]; v != nil {
-		return v.cell.Load()
+	v := t.actors[name]
+	if v == nil {
+		return nil
 	}
-	return nil
+	slot.Store(v)
+	return v.cell.Load()
 }
 
 // enter gives c the name. It returns nil if a live actor has it.
@@ -241,6 +254,7 @@ func (t *refTable) leave(c *cell) bool {
 	}
 	c.self.cell.Store(nil)
 	delete(t.actors, c.self.addr.name)
+	t.slot(c.self.addr.name).CompareAndSwap(c.self, nil)
 	if strings.HasPrefix(c.self.addr.name, hidden) {
 		t.hidden--
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"math"
 	"strings"
@@ -170,6 +171,9 @@ type System struct {
 
 // refTable finds targets by address; see ref.go.
 type refTable struct {
+	seed   maphash.Seed
+	recent [64]atomic.Pointer[target] // of live, by hash: spares most messages the lock
+
 	mu     sync.RWMutex // guards what follows
 	actors map[string]*target
 	hidden int // of them, the system's own
@@ -184,7 +188,7 @@ func NewSystem(cfg Config) (*System, error) {
 		return nil, err
 	}
 	s := &System{cfg: cfg, epoch: uuid.NewString(), log: cfg.Logger.With("node", cfg.Name), kinds: map[string]*Kind{},
-		refs:  refTable{actors: map[string]*target{}, weak: map[address]weak.Pointer[target]{}},
+		refs:  refTable{seed: maphash.MakeSeed(), actors: map[string]*target{}, weak: map[address]weak.Pointer[target]{}},
 		quiet: make(chan struct{}, 1), down: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.members = newMembers(s)

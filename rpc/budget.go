@@ -18,6 +18,7 @@ const (
 type budget struct {
 	limit   int64
 	replies int // bytes set aside for each reply
+	ahead   int // bytes that a session takes and keeps at a time, so that few requests meet others here
 	all     atomic.Int64
 
 	mu     sync.Mutex // guards what follows
@@ -33,6 +34,7 @@ type share struct {
 func (b *budget) init(limit int64, keep int) {
 	b.limit, b.shares = limit, map[string]*share{}
 	b.replies = min(maxReserve, keep, int(limit/4/reserveShares))
+	b.ahead = int(limit / 1024)
 }
 
 // of returns the share of a principal, for one more session or key.
@@ -74,5 +76,27 @@ func (b *budget) free(s *share, n int) {
 	if n != 0 {
 		s.used.Add(int64(-n))
 		b.all.Add(int64(-n))
+	}
+}
+
+// reserve sets n bytes aside for a reply, or reports that they are over a limit. s.mu is held.
+func (s *session) reserve(n int) bool {
+	b := &s.node.budget
+	switch {
+	case n <= s.spare:
+		s.spare -= n
+	case b.reserve(s.share, n+b.ahead):
+		s.spare += b.ahead
+	default:
+		return b.reserve(s.share, n)
+	}
+	return true
+}
+
+// free gives them back. s.mu is held.
+func (s *session) free(n int) {
+	if s.spare += n; s.spare > 2*s.node.budget.ahead {
+		s.node.budget.free(s.share, s.spare-s.node.budget.ahead)
+		s.spare = s.node.budget.ahead
 	}
 }

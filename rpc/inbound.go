@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"hash/maphash"
 	"strings"
 	"time"
 
@@ -59,7 +60,7 @@ var errExpired = Errorf(Expired, NotRun, "the deadline passed before its turn")
 
 // fill copies what is to be kept of e. The session's lock is held.
 func (in *Inbound) fill(e *transport.Envelope, now time.Duration) {
-	in.Target, in.TypeID, in.Codec, in.body = in.session.names.of(e.Target), e.TypeID, e.Codec, ownBody(nil, e)
+	in.Target, in.TypeID, in.Codec, in.body = in.session.names.of(in.session.node.seed, e.Target), e.TypeID, e.Codec, ownBody(nil, e)
 	in.Acked, in.Receipt = e.Flags&transport.FlagAcked != 0, e.Flags&transport.FlagReceipt != 0
 	if e.Sender != "" || e.Trace != (transport.Trace{}) || len(e.Headers) > 0 {
 		in.Meta = &Meta{strings.Clone(e.Sender), e.Trace, transport.CloneHeaders(e.Headers)}
@@ -80,12 +81,8 @@ func ownBody(into []byte, e *transport.Envelope) []byte {
 // names spares an allocation for each message to an actor that had one lately.
 type names [16]string
 
-func (n *names) of(s string) string {
-	h := uint32(2166136261) // FNV-1a
-	for i := range len(s) {
-		h = (h ^ uint32(s[i])) * 16777619
-	}
-	slot := &n[h%uint32(len(n))]
+func (n *names) of(seed maphash.Seed, s string) string {
+	slot := &n[maphash.String(seed, s)%uint64(len(n))]
 	if *slot != s {
 		*slot = strings.Clone(s)
 	}
@@ -181,7 +178,7 @@ func (in *Inbound) Start() bool {
 	}
 	s := in.session
 	s.mu.Lock()
-	expired := in.deadline > 0 && s.node.now() >= in.deadline
+	expired := in.deadline > 0 && s.node.passed(in.deadline)
 	started := !expired && s.table.Start(in.Seq)
 	begun := in.begun
 	s.mu.Unlock()
@@ -243,6 +240,10 @@ func (in *Inbound) decide(o outcome) {
 		return
 	}
 	n := in.session.node
+	if n.journal == nil {
+		in.settle(o)
+		return
+	}
 	in.session.mu.Lock()
 	begun := in.begun
 	in.session.mu.Unlock()
@@ -274,7 +275,7 @@ func (in *Inbound) settle(o outcome) {
 	_, ok := s.table.Decide(in.Seq)
 	if !ok { // given up meanwhile: nobody waits for it
 		if !in.settled {
-			n.budget.free(s.share, in.kept)
+			s.free(in.kept)
 			in.kept = 0
 			if in.begun && !in.isKeyed() {
 				n.journal.freed(in.name.id)
@@ -304,13 +305,13 @@ func (in *Inbound) settle(o outcome) {
 // keep turns what was set aside at admission into what a reply of size needs, or
 // reports that there is no room for it. The session's lock is held.
 func (in *Inbound) keep(size int) bool {
-	b, share := &in.session.node.budget, in.session.share
-	fits := size <= in.session.node.cfg.Keep && (size <= in.kept || b.reserve(share, size-in.kept))
+	s := in.session
+	fits := size <= s.node.cfg.Keep && (size <= in.kept || s.reserve(size-in.kept))
 	if !fits {
 		size = 0
 	}
 	if size < in.kept {
-		b.free(share, in.kept-size)
+		s.free(in.kept - size)
 	}
 	in.kept = size
 	return fits

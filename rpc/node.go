@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	mathrand "math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-go/tandem/dedup"
@@ -127,9 +128,11 @@ type Node struct {
 	retries   *Budget
 	ctx       context.Context // ends when Close begins
 	stop      context.CancelFunc
-	owned     sync.WaitGroup // goroutines of the node and its peers
-	acked     chan struct{}  // a token when a session may have become free of records
-	events    chan Event     // on their way to OnEvent
+	recent    [16]atomic.Pointer[peer] // spares most requests the lock
+	looked    atomic.Int64             // node clock, one heartbeat ago at most
+	owned     sync.WaitGroup           // goroutines of the node and its peers
+	acked     chan struct{}            // a token when a session may have become free of records
+	events    chan Event               // on their way to OnEvent
 
 	mu       sync.Mutex // guards what follows
 	peers    map[string]*peer
@@ -220,9 +223,15 @@ func (n *Node) forget(c *conn) {
 }
 
 func (n *Node) peer(name string) *peer {
+	slot := &n.recent[maphash.String(n.seed, name)%uint64(len(n.recent))]
+	if p := slot.Load(); p != nil && p.name == name { // peers are never forgotten
+		return p
+	}
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.peerLocked(name)
+	p := n.peerLocked(name)
+	n.mu.Unlock()
+	slot.Store(p)
+	return p
 }
 
 func (n *Node) peerLocked(name string) *peer {
@@ -238,6 +247,15 @@ func (n *Node) peerLocked(name string) *peer {
 // now is the node's clock: time since it started, so that a step of the wall clock
 // moves no deadline.
 func (n *Node) now() time.Duration { return time.Since(n.start) }
+
+// passed reports whether the node's clock has reached at. Where the sweeper's last look
+// at it is enough to tell, it is not read again.
+func (n *Node) passed(at time.Duration) bool {
+	if at-time.Duration(n.looked.Load()) > 4*n.cfg.Heartbeat {
+		return false
+	}
+	return n.now() >= at
+}
 
 // event reports e. It never blocks, and may be called under any lock.
 func (n *Node) event(e Event) {
@@ -274,6 +292,7 @@ func (n *Node) sweep() {
 		case <-tick.C:
 		}
 		now := n.now()
+		n.looked.Store(int64(now))
 		n.keys.sweep(now)
 		drained := gaps.drained(now, n.cfg.Heartbeat)
 		n.mu.Lock()
@@ -345,7 +364,9 @@ func (n *Node) discard(s *session) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if records, linked := s.records(); records == 0 && !linked {
-		s.ended.Store(true)
+		s.mu.Lock()
+		s.endLocked()
+		s.mu.Unlock()
 		delete(n.sessions, s.grant)
 		n.sessionEnded(s)
 	}

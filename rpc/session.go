@@ -34,6 +34,7 @@ type session struct {
 	links    int           // open links that it was opened on
 	except   []uint64      // scratch for ack frames
 	names    names         // of actors
+	spare    int           // bytes of the budget set aside for replies to come
 }
 
 // client is what the sessions of one start of a client share.
@@ -73,7 +74,7 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 		in := &Inbound{session: s, Seq: e.Seq, road: c}
 		in.fill(e, n.now())
 		*rec = in
-		room := n.budget.reserve(s.share, n.budget.replies)
+		room := s.reserve(n.budget.replies)
 		if room {
 			in.kept = n.budget.replies
 		}
@@ -197,7 +198,7 @@ func (s *session) ackLocked(m transport.Mark) {
 
 // releaseLocked frees what a record has held that was taken out.
 func (s *session) releaseLocked(in *Inbound) {
-	s.node.budget.free(s.share, in.kept)
+	s.free(in.kept)
 	in.kept = 0
 	if !in.settled && in.isKeyed() {
 		s.node.keys.leave(in)
@@ -277,12 +278,19 @@ func (s *session) over(now, lease time.Duration) bool {
 		}
 	}
 	for _, in := range s.table.All() {
-		s.node.budget.free(s.share, in.kept)
+		s.free(in.kept)
 		in.kept = 0
 	}
-	s.ended.Store(true)
+	s.endLocked()
 	s.node.sessionEnded(s)
 	return true
+}
+
+// endLocked has the session take nothing more in. s.mu is held.
+func (s *session) endLocked() {
+	s.ended.Store(true)
+	s.node.budget.free(s.share, s.spare)
+	s.spare = 0
 }
 
 // takeWorked reports whether the client has asked for anything since it was called last.
@@ -314,6 +322,13 @@ func (s *session) records() (n int, linked bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.table.Outstanding(), s.links > 0
+}
+
+// ahead is what is set aside for replies to come.
+func (s *session) ahead() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int64(s.spare)
 }
 
 // fingerprint is a keyed hash of what a request asks for, so that a number used

@@ -74,12 +74,13 @@ func (n *Node) Stats() Stats {
 	for _, v := range n.sessions {
 		records, _ := v.records()
 		s.Records += records
+		s.KeptBytes -= v.ahead()
 	}
 	n.mu.Unlock()
 	for _, p := range peers {
 		s.Outstanding += p.outstanding()
 	}
-	s.KeptBytes = n.budget.all.Load()
+	s.KeptBytes += n.budget.all.Load()
 	return s
 }
 
