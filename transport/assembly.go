@@ -18,7 +18,11 @@ type assembly struct {
 	total int    // 0: none of it has come
 	buf   []byte // what has
 	asked bool   // for what is missing, and nothing has come since
+	said  int    // how much of it the sender was told to have come
 }
+
+// answerEvery is how many bytes may come before the sender is told.
+const answerEvery = 32 << 10
 
 // firstRoom is what the first chunk of a message has allocated for the message, and
 // roomFactor how much larger the memory is from then on than what has really come.
@@ -109,10 +113,15 @@ func (a *Assembly) add(e *Envelope) (message []byte, answer Envelope, err error)
 	m.grow(e.Body[have-from:])
 	m.asked = false
 	answer.Mark.Below = uint64(len(m.buf))
-	if len(m.buf) < m.total {
+	switch {
+	case len(m.buf) == m.total:
+		a.end(e.Seq, m)
+	case len(m.buf)-m.said < answerEvery:
+		return nil, Envelope{}, nil
+	default:
+		m.said = len(m.buf)
 		return nil, answer, nil
 	}
-	a.end(e.Seq, m)
 	return m.buf, answer, nil
 }
 

@@ -1,24 +1,26 @@
 package transport
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // A message of more than a chunk goes out in chunks, so that small ones behind it need
 // not wait for all of it. This file decides which chunk is next and who must wait; it
 // has no lock, clock or I/O. assembly.go puts the chunks together again.
 
 // chunkSize is the most of a large message that one frame carries.
-const chunkSize = 64 << 10
+const chunkSize = 32 << 10
 
 // Bounds of what a peer has to put together at once, which its Assembly enforces.
 const (
-	maxUnfinished        = 64 // messages
-	unfinishedFactor     = 2  // times the largest message, in bytes
-	repliesFactor        = 4  // times the largest message: bytes of large replies that wait
-	requestsFactor       = 16 // the same of large requests; the layer above has closer bounds
-	codeAbandoned        = 1  // of a chunk: no more of this message comes
-	codeAgain            = 1  // of an answer: chunks are missing, go on from here
-	laneBit              = 1 << 63
-	firstWindow      int = 256 << 10
+	maxUnfinished    = 64 // messages
+	unfinishedFactor = 2  // times the largest message, in bytes
+	repliesFactor    = 4  // times the largest message: bytes of large replies that wait
+	requestsFactor   = 16 // the same of large requests; the layer above has closer bounds
+	codeAbandoned    = 1  // of a chunk: no more of this message comes
+	codeAgain        = 1  // of an answer: chunks are missing, go on from here
+	laneBit          = 1 << 63
 )
 
 // held is a message in the lane: a large one, or a small one that must not overtake it.
@@ -73,7 +75,7 @@ type lane struct {
 	next    uint64            // place of the next message
 	numbers uint64            // messages begun
 	flight  int               // bytes sent and not acked
-	window  int               // the most of them
+	pace    pace              // how many they may be
 	begun   int               // messages begun and not finished
 	open    int               // their bytes
 	small   int               // bytes of small ones
@@ -84,7 +86,7 @@ type lane struct {
 }
 
 func newLane(largest int) *lane {
-	return &lane{largest: largest, window: firstWindow, targets: make(map[string]int)}
+	return &lane{largest: largest, pace: newPace(), targets: make(map[string]int)}
 }
 
 // holds reports whether e must wait for a message in the lane.
@@ -169,7 +171,7 @@ func (l *lane) count(h *held, d int) {
 // pick returns the large message that may send now, nil for none. Those begun take
 // turns; the next one begins when the peer has room for it.
 func (l *lane) pick() *held {
-	if l.flight >= l.window {
+	if l.flight >= l.pace.window {
 		return nil
 	}
 	begun := len(l.active) - l.waiting
@@ -205,7 +207,7 @@ type piece struct {
 func (c piece) frameBytes() int { return frameSize + headerSize + c.to - c.from }
 
 // take takes the next chunk of at most size bytes, if there is one.
-func (l *lane) take(size int) (c piece, ok bool) {
+func (l *lane) take(size int, now time.Time) (c piece, ok bool) {
 	h := l.pick()
 	if h == nil {
 		return c, false
@@ -225,6 +227,7 @@ func (l *lane) take(size int) (c piece, ok bool) {
 		return c, true
 	}
 	l.flight += c.to - c.from
+	l.pace.sent(now, l.flight, l.flight == c.to-c.from)
 	h.sent, h.top = c.to, max(h.top, c.to)
 	return c, true
 }
@@ -251,7 +254,7 @@ func (c piece) append(dst []byte) []byte {
 
 // ack takes in how much the peer has of a message, and appends to small what was held
 // behind it if that was all. An error wraps ErrProtocol.
-func (l *lane) ack(number, have uint64, again bool, small []byte) ([]byte, error) {
+func (l *lane) ack(number, have uint64, again bool, now time.Time, small []byte) ([]byte, error) {
 	if number == 0 || number > l.numbers {
 		return small, fmt.Errorf("%w: answer about large message %d of %d", ErrProtocol, number, l.numbers)
 	}
@@ -269,6 +272,7 @@ func (l *lane) ack(number, have uint64, again bool, small []byte) ([]byte, error
 	}
 	if n := int(have); n > h.acked {
 		l.acks++
+		l.pace.acked(now, n-h.acked)
 		l.flight -= min(n, h.sent) - h.acked
 		h.acked = n
 		h.sent = max(h.sent, n)
@@ -285,6 +289,7 @@ func (l *lane) ack(number, have uint64, again bool, small []byte) ([]byte, error
 // rewind has what was not acked of h sent again.
 func (l *lane) rewind(h *held) {
 	l.flight -= h.sent - h.acked
+	l.pace.lost()
 	h.sent, h.told = h.acked, false
 }
 

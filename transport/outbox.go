@@ -180,7 +180,7 @@ func (o *Outbox) acked(number, have uint64, again bool) error {
 		return fmt.Errorf("%w: answer about a large message, and none was sent", ErrProtocol)
 	}
 	var err error
-	o.buf, err = o.lane.ack(number, have, again, o.buf)
+	o.buf, err = o.lane.ack(number, have, again, time.Now(), o.buf)
 	o.laneChanged()
 	return err
 }
@@ -215,7 +215,7 @@ func (o *Outbox) Take(spare []byte) (frames []byte, at uint64, drained bool) {
 		o.mu.Unlock()
 		return frames, at, drained
 	}
-	chunk, ok := o.lane.take(min(chunkSize, o.maxFrame-headerSize))
+	chunk, ok := o.lane.take(min(chunkSize, o.maxFrame-headerSize), time.Now())
 	if ok {
 		o.base += uint64(chunk.frameBytes())
 		o.chunked.Store(true)
