@@ -103,6 +103,11 @@ func (c *cell) burst(w *worker) {
 		if it.req != nil && !it.req.Start() {
 			continue
 		}
+		if in, ok := it.msg.(*rpc.Inbound); ok && it.req == nil {
+			if !c.openTold(it, in) {
+				continue
+			}
+		}
 		if t := reflect.TypeOf(it.msg); t != typ {
 			typ, h = t, c.kind.handlers[t]
 		}
@@ -127,7 +132,7 @@ func (c *cell) handle(ctx *Context, it *item, h *handler) {
 			return
 		}
 		h = c.kind.handlerOf(c.self.sys, in.TypeID)
-		if !c.open(ctx, in, h) {
+		if !c.openAsked(ctx, in, h) {
 			return
 		}
 	}
@@ -141,22 +146,44 @@ func (c *cell) handle(ctx *Context, it *item, h *handler) {
 	}
 }
 
-// open decodes a message from another node. False: it was refused.
-func (c *cell) open(ctx *Context, in *rpc.Inbound, h *handler) bool {
-	sys := c.self.sys
-	var refusal *rpc.Error
-	if h == nil {
-		refusal = rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for messages of %s", c.kind.name, sys.types.nameOf(in.TypeID))
-	} else if cd, err := sys.codecs.ByID(in.Codec); err != nil {
-		refusal = rpc.Errorf(rpc.Undecodable, rpc.NotRun, "%w", err)
-	} else if msg, err := h.decode(cd, in.Body()); err != nil {
-		refusal = rpc.Errorf(rpc.Undecodable, rpc.NotRun, "message %v: %w", h.typ, err)
-	} else {
-		ctx.msg = msg
-		return true
+// openAsked decodes a request from another node. False: it was refused.
+func (c *cell) openAsked(ctx *Context, in *rpc.Inbound, h *handler) bool {
+	msg, refusal := c.open(in, h)
+	if refusal != nil {
+		in.Refuse(refusal)
+		return false
 	}
-	sys.handBack(c.self.addr, item{msg: in, req: ctx.req, meta: ctx.meta}, refusal)
-	return false
+	ctx.msg = msg
+	return true
+}
+
+// openTold decodes a one-way message from another node. False: it is a dead letter.
+func (c *cell) openTold(it *item, in *rpc.Inbound) bool {
+	msg, refusal := c.open(in, c.kind.handlerOf(c.self.sys, in.TypeID))
+	if refusal != nil {
+		c.self.sys.handBack(c.self.addr, *it, refusal)
+		return false
+	}
+	it.msg = msg
+	in.Free()
+	return true
+}
+
+// open decodes a message from another node.
+func (c *cell) open(in *rpc.Inbound, h *handler) (any, *rpc.Error) {
+	sys := c.self.sys
+	if h == nil {
+		return nil, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for messages of %s", c.kind.name, sys.types.nameOf(in.TypeID))
+	}
+	cd, err := sys.codecs.ByID(in.Codec)
+	if err != nil {
+		return nil, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "%w", err)
+	}
+	msg, err := h.decode(cd, in.Body())
+	if err != nil {
+		return nil, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "message %v: %w", h.typ, err)
+	}
+	return msg, nil
 }
 
 // crashed deals with a handler that panicked or ended its goroutine: its caller

@@ -87,7 +87,7 @@ func Define[S any](name string, newState func() S, handlers ...Handler[S]) *Kind
 func Handle[S, M any](fn func(S, *Context, M) error) Handler[S] {
 	return Handler[S]{&handler{
 		typ:    reflect.TypeFor[M](),
-		decode: decoder[M],
+		decode: codec.Value[M](),
 		run: func(state any, c *Context, msg any) {
 			if err := fn(state.(S), c, msg.(M)); err != nil || c.req != nil {
 				c.finish(msg, err)
@@ -102,7 +102,7 @@ func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Han
 	return Handler[S]{&handler{
 		typ:    reflect.TypeFor[M](),
 		reply:  reflect.TypeFor[R](),
-		decode: decoder[M],
+		decode: codec.Value[M](),
 		run: func(state any, c *Context, msg any) {
 			r, err := fn(state.(S), c, msg.(M))
 			if err == nil && c.req != nil && !c.done && c.deferral.Load() == nil {
@@ -124,13 +124,7 @@ func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Han
 // Accepts registers a message type that the Receive method of state S takes, so that
 // it can be decoded when another node sends it.
 func Accepts[S Receiver, M any]() Handler[S] {
-	return Handler[S]{&handler{typ: reflect.TypeFor[M](), decode: decoder[M]}}
-}
-
-func decoder[M any](c codec.Codec, body []byte) (any, error) {
-	var m M
-	err := c.Decode(body, &m)
-	return m, err
+	return Handler[S]{&handler{typ: reflect.TypeFor[M](), decode: codec.Value[M]()}}
 }
 
 // Receiver is the untyped way to be an actor: for behaviours, and for messages whose

@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/rpc/codec"
 )
 
 // Streams declares that a message which embeds it is answered with a stream of T:
@@ -168,7 +169,7 @@ func Converse[S any, M Conversing[In, Out], In, Out any](fn func(S, *Context, M,
 func opener[S, M any](begin func(S, *Context, M, *stream) (func() error, error)) Handler[S] {
 	return Handler[S]{&handler{
 		typ:    reflect.TypeFor[M](),
-		decode: decoder[M],
+		decode: codec.Value[M](),
 		opens:  true,
 		run: func(state any, c *Context, msg any) {
 			st, refusal := c.System().newStream(c)

@@ -97,7 +97,7 @@ func streamHandler[M Question[R], R any](fn func(*stream, M, request) *rpc.Error
 	return Handler[*stream]{&handler{
 		typ:    reflect.TypeFor[M](),
 		reply:  reflect.TypeFor[R](),
-		decode: decoder[M],
+		decode: codec.Value[M](),
 		run: func(state any, c *Context, msg any) {
 			if c.req == nil {
 				return

@@ -60,7 +60,7 @@ var errExpired = Errorf(Expired, NotRun, "the deadline passed before its turn")
 
 // fill copies what is to be kept of e. The session's lock is held.
 func (in *Inbound) fill(e *transport.Envelope, now time.Duration) {
-	in.Target, in.TypeID, in.Codec, in.body = in.session.names.of(in.session.node.seed, e.Target), e.TypeID, e.Codec, ownBody(nil, e)
+	in.Target, in.TypeID, in.Codec, in.body = in.session.names.of(in.session.node.seed, e.Target), e.TypeID, e.Codec, ownBody(in.body, e)
 	in.Acked, in.Receipt = e.Flags&transport.FlagAcked != 0, e.Flags&transport.FlagReceipt != 0
 	if e.Sender != "" || e.Trace != (transport.Trace{}) || len(e.Headers) > 0 {
 		in.Meta = &Meta{strings.Clone(e.Sender), e.Trace, transport.CloneHeaders(e.Headers)}
@@ -110,6 +110,9 @@ func (in *Inbound) TakeBody() []byte {
 	in.body = nil
 	return b
 }
+
+// Free gives the memory of a one-way message back, once it has been decoded.
+func (in *Inbound) Free() { in.session.node.told.put(in) }
 
 // AsTell returns the message of an Acked request, to be handled as a tell after the
 // request itself has been answered.

@@ -157,7 +157,8 @@ func (s *session) tell(e *transport.Envelope) {
 	}
 	missed := e.Seq - s.lastTell - 1
 	s.lastTell, s.client.newest = e.Seq, s.opened
-	in := &Inbound{session: s}
+	in := n.told.get()
+	in.session = s
 	in.fill(e, 0) // it has no deadline
 	s.mu.Unlock()
 	n.stats.tellsMissed.Add(missed)

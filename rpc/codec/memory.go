@@ -54,6 +54,26 @@ func hasPointers(t reflect.Type) bool {
 	}
 }
 
+// Value returns a function that decodes bodies as values of type T, which it returns in an
+// interface. It allocates a value once, where Decode and a conversion do so twice.
+func Value[T any]() func(c Codec, body []byte) (any, error) {
+	var box any = *new(T)
+	if t := reflect.TypeFor[T](); t.Kind() == reflect.Interface || direct(t) {
+		return func(c Codec, body []byte) (any, error) {
+			v := new(T)
+			err := c.Decode(body, v)
+			return *v, err
+		}
+	}
+	return func(c Codec, body []byte) (any, error) {
+		v := new(T)
+		err := c.Decode(body, v)
+		boxed := box
+		(*[2]unsafe.Pointer)(unsafe.Pointer(&boxed))[1] = unsafe.Pointer(v) // which nobody else knows
+		return boxed, err
+	}
+}
+
 // valueAt returns the addressable value of type t at p.
 func valueAt(t reflect.Type, p unsafe.Pointer) reflect.Value { return reflect.NewAt(t, p).Elem() }
 
