@@ -286,14 +286,15 @@ func (s *System) deliver(in *rpc.Inbound, asked bool) *rpc.Error {
 			it.meta.sender = Ref{to: s.refs.target(s, address{strings.Clone(a.name), strings.Clone(a.node)})}
 		}
 	}
-	p, err := c.box.Park(it)
+	acked := in.Acked
+	p, err := c.box.Park(it) // a one-way message that got in is its actor's
 	if err != nil {
 		return putError(err)
 	}
 	switch {
-	case in.Acked && p.HasDropped && p.Dropped.msg == it.msg:
+	case acked && p.HasDropped && p.Dropped.msg == it.msg:
 		in.Refuse(errDropped)
-	case in.Acked:
+	case acked:
 		in.Reply(0, 0, nil)
 	}
 	c.accepted(p)
