@@ -11,6 +11,7 @@ type Assembly struct {
 	open   map[uint64]*assembly
 	newest uint64 // the latest message to have begun
 	bytes  int    // of the open ones, as announced
+	unsaid int    // bytes that have come, and the sender was not told
 }
 
 // assembly is one message of which not all has come.
@@ -21,7 +22,7 @@ type assembly struct {
 	said  int    // how much of it the sender was told to have come
 }
 
-// answerEvery is how many bytes may come before the sender is told.
+// answerEvery is how many bytes may come on a link before a sender is told.
 const answerEvery = 32 << 10
 
 // firstRoom is what the first chunk of a message has allocated for the message, and
@@ -101,27 +102,28 @@ func (a *Assembly) add(e *Envelope) (message []byte, answer Envelope, err error)
 	}
 	answer.Mark.Below = have
 	switch end := from + uint64(len(e.Body)); {
+	case from > have && m.asked:
+		return nil, Envelope{}, nil
 	case from > have:
-		if m.asked {
-			return nil, Envelope{}, nil
-		}
 		m.asked, answer.Code = true, codeAgain
-		return nil, answer, nil
+		fallthrough
 	case end <= have:
+		a.unsaid -= len(m.buf) - m.said
+		m.said = len(m.buf)
 		return nil, answer, nil
 	}
 	m.grow(e.Body[have-from:])
 	m.asked = false
-	answer.Mark.Below = uint64(len(m.buf))
-	switch {
-	case len(m.buf) == m.total:
-		a.end(e.Seq, m)
-	case len(m.buf)-m.said < answerEvery:
+	a.unsaid += len(m.buf) - int(have)
+	if len(m.buf) < m.total && a.unsaid < answerEvery {
 		return nil, Envelope{}, nil
-	default:
-		m.said = len(m.buf)
+	}
+	answer.Mark.Below = uint64(len(m.buf))
+	a.unsaid -= len(m.buf) - m.said
+	if m.said = len(m.buf); m.said < m.total {
 		return nil, answer, nil
 	}
+	a.end(e.Seq, m)
 	return m.buf, answer, nil
 }
 
@@ -160,6 +162,7 @@ func (a *Assembly) find(number uint64, total int) (*assembly, error) {
 func (a *Assembly) end(number uint64, m *assembly) {
 	delete(a.open, number)
 	a.bytes -= m.total
+	a.unsaid -= len(m.buf) - m.said
 }
 
 // grow appends to what has come.

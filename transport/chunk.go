@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -23,12 +25,17 @@ const (
 	laneBit          = 1 << 63
 )
 
+// name is what copies of one message have in common.
+type name struct {
+	verb  Verb
+	seq   uint64
+	grant Grant
+}
+
 // held is a message in the lane: a large one, or a small one that must not overtake it.
 type held struct {
-	place  uint64 // what Append returned
-	verb   Verb
-	seq    uint64
-	grant  Grant
+	place uint64 // what Append returned
+	name
 	target string
 	fence  bool
 	frame  []byte // of a small one: all of it, with its length
@@ -44,8 +51,8 @@ type held struct {
 	told      bool   // since sent was last set back
 }
 
-func (h *held) large() bool { return h.frame == nil }
-func (h *held) size() int   { return len(h.head) + len(h.body) }
+func (h *held) isLarge() bool { return h.frame == nil }
+func (h *held) size() int     { return len(h.head) + len(h.body) }
 
 // rest is what can be sent of h now.
 func (h *held) rest() int {
@@ -70,6 +77,7 @@ type lane struct {
 	waiting int     // of active, those that are not begun; they are the last
 	turn    int
 	targets map[string]int // of list
+	large   map[name]*held // of list, those that are not given up
 	tells   int            // of list
 
 	next    uint64            // place of the next message
@@ -86,7 +94,7 @@ type lane struct {
 }
 
 func newLane(largest int) *lane {
-	return &lane{largest: largest, pace: newPace(), targets: make(map[string]int)}
+	return &lane{largest: largest, pace: newPace(), targets: make(map[string]int), large: make(map[name]*held)}
 }
 
 // holds reports whether e must wait for a message in the lane.
@@ -103,18 +111,11 @@ func (l *lane) holds(e *Envelope) bool {
 // copyOf returns the large message that e asks for, if it is on its way: e is another
 // copy of it, or a question about it.
 func (l *lane) copyOf(e *Envelope) *held {
-	verb := e.Verb
-	switch verb {
+	switch e.Verb {
 	case VerbProbe:
-		verb = VerbRequest
+		return l.large[name{VerbRequest, e.Seq, e.Grant}]
 	case VerbRequest, VerbReply:
-	default:
-		return nil
-	}
-	for _, h := range l.list {
-		if h.large() && h.verb == verb && h.seq == e.Seq && h.grant == e.Grant && !h.abandoned {
-			return h
-		}
+		return l.large[name{e.Verb, e.Seq, e.Grant}]
 	}
 	return nil
 }
@@ -142,7 +143,7 @@ func (l *lane) room(verb Verb, n int) error {
 func (l *lane) add(h *held) uint64 {
 	l.next++
 	h.place = laneBit | l.next
-	free := h.large() && l.targets[h.target] == 0 && (h.verb != VerbTell || l.tells == 0)
+	free := h.isLarge() && l.targets[h.target] == 0 && (h.verb != VerbTell || l.tells == 0)
 	l.list = append(l.list, h)
 	l.count(h, 1)
 	if free {
@@ -161,8 +162,13 @@ func (l *lane) count(h *held, d int) {
 	if h.verb == VerbTell {
 		l.tells += d
 	}
-	if h.large() {
+	if h.isLarge() {
 		l.bulk[h.verb] += d * h.size()
+		if d > 0 {
+			l.large[h.name] = h
+		} else if l.large[h.name] == h {
+			delete(l.large, h.name)
+		}
 	} else {
 		l.small += d * len(h.frame)
 	}
@@ -303,16 +309,15 @@ func (l *lane) rewindAll() {
 // cancel gives up the large request of that number: one that was not begun is taken
 // out, of another one no more is sent. It appends to small what need not wait any more.
 func (l *lane) cancel(seq uint64, grant Grant, small []byte) []byte {
-	for _, h := range l.list {
-		if h.verb != VerbRequest || !h.large() || h.seq != seq || h.grant != grant || h.abandoned {
-			continue
-		}
-		if h.number == 0 {
-			return l.remove(h, small)
-		}
+	h := l.large[name{VerbRequest, seq, grant}]
+	switch {
+	case h == nil:
+	case h.number == 0:
+		return l.remove(h, small)
+	default:
 		l.rewind(h)
 		h.abandoned = true
-		return small
+		delete(l.large, h.name)
 	}
 	return small
 }
@@ -340,7 +345,7 @@ func (l *lane) remove(h *held, small []byte) []byte {
 			continue
 		}
 		blocked := targets[o.target] || o.verb == VerbTell && tells || o.fence && len(list) > 0
-		if !blocked && !o.large() {
+		if !blocked && !o.isLarge() {
 			l.count(o, -1)
 			small = append(small, o.frame...)
 			continue
@@ -356,26 +361,22 @@ func (l *lane) remove(h *held, small []byte) []byte {
 		tells = tells || o.verb == VerbTell
 	}
 	clear(l.list[len(list):])
-	clear(l.active[len(active):])
+	clear(l.active[min(len(active), len(l.active)):])
 	l.list, l.active = list, active
 	return small
 }
 
 // untouched reports whether no byte of the message at that place was ever sent.
 func (l *lane) untouched(place uint64) bool {
-	for _, h := range l.list {
-		if h.place == place {
-			return h.number == 0
-		}
-	}
-	return false
+	i, found := slices.BinarySearchFunc(l.list, place, func(h *held, place uint64) int { return cmp.Compare(h.place, place) })
+	return found && l.list[i].number == 0
 }
 
 // drop forgets the memory of what is held; the places stay.
 func (l *lane) drop() {
 	for _, h := range l.list {
 		h.head, h.body = nil, nil
-		if !h.large() {
+		if !h.isLarge() {
 			h.frame = h.frame[:0:0]
 		}
 	}

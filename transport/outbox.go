@@ -137,7 +137,7 @@ func (o *Outbox) appendBehind(e *Envelope) (at uint64, first, done bool, err err
 		o.failed = true
 		return 0, false, true, ErrFull
 	}
-	h := &held{verb: e.Verb, seq: e.Seq, grant: e.Grant, target: e.Target, fence: e.Fence || e.Verb == VerbOpen}
+	h := &held{name: name{e.Verb, e.Seq, e.Grant}, target: e.Target, fence: e.Fence || e.Verb == VerbOpen}
 	if !e.Verb.bounded() {
 		h.target = ""
 	}
