@@ -19,8 +19,10 @@ type half struct {
 	got       []transport.Envelope
 }
 
-func newHalf(largest int, lossy bool) *half {
-	h := &half{out: transport.NewOutbox(transport.MaxFrame), back: transport.NewOutbox(transport.MaxFrame),
+func newHalf(largest int, lossy bool) *half { return newHalfOf(transport.MaxFrame, largest, lossy) }
+
+func newHalfOf(frame, largest int, lossy bool) *half {
+	h := &half{out: transport.NewOutbox(frame), back: transport.NewOutbox(transport.MaxFrame),
 		in: transport.NewAssembly(largest, lossy), acks: transport.NewAssembly(largest, lossy)}
 	h.out.SendLarge(largest)
 	h.back.SendLarge(largest)
@@ -214,6 +216,23 @@ func TestLargeTakesTurns(t *testing.T) {
 	}
 	if h.got[0].Seq != 2 || h.got[1].Seq != 1 || h.got[2].Seq != 0 {
 		t.Errorf("came in the order %d %d %d", h.got[0].Seq, h.got[1].Seq, h.got[2].Seq)
+	}
+}
+
+// TestManyLarge: more than may be unfinished at once, in frames much smaller than what
+// may be left unanswered.
+func TestManyLarge(t *testing.T) {
+	for _, frame := range []int{2 << 10, 20 << 10, transport.MaxFrame} {
+		h := newHalfOf(frame, transport.DefaultMaxMessage, false)
+		const count = 200
+		for seq := range uint64(count) {
+			h.out.Append(&transport.Envelope{Verb: transport.VerbReply, Seq: seq, Body: make([]byte, 70<<10)})
+		}
+		for h.step(t, faithful) {
+		}
+		if len(h.got) != count {
+			t.Errorf("frames of %d bytes: %d of %d came", frame, len(h.got), count)
+		}
 	}
 }
 

@@ -131,6 +131,13 @@ func (in *inbox) waitFor(n int) []transport.Envelope {
 	return slices.Clone(in.got)
 }
 
+// all returns what has come so far.
+func (in *inbox) all() []transport.Envelope {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return slices.Clone(in.got)
+}
+
 // waitClosed returns the error that Closed was called with.
 func (in *inbox) waitClosed() error {
 	in.t.Helper()

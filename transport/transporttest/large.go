@@ -3,6 +3,7 @@ package transporttest
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/tandem-go/tandem/transport"
@@ -63,4 +64,149 @@ func testLimit(t *testing.T, cfg Config) {
 			}
 		}
 	}
+}
+
+// stopped is a link whose far reader waits inside Receive until goOn is called: so what
+// is sent meanwhile is all there before any of it is received.
+func stopped(t *testing.T, cfg Config) (from, to side, goOn func()) {
+	t.Helper()
+	a, b := newPair(t, cfg)
+	goOn = blockReceiver(t, b)
+	from, to = link(t, a, b)
+	from.push(t, &transport.Envelope{Verb: transport.VerbPing, Seq: 1000})
+	return from, to, goOn
+}
+
+// order returns the numbers in which envelopes came, without that of stopped.
+func order(t *testing.T, to side, count int) (seqs []uint64) {
+	t.Helper()
+	for _, e := range to.in.waitFor(count + 1)[1:] {
+		seqs = append(seqs, e.Seq)
+	}
+	return seqs
+}
+
+// testLargeIsPassed: small messages that come later, and need not wait, come first.
+func testLargeIsPassed(t *testing.T, cfg Config) {
+	from, to, goOn := stopped(t, cfg)
+	from.push(t, &transport.Envelope{Verb: transport.VerbRequest, Seq: 1, Target: "large", Body: pattern(1, maxMessage-100)})
+	from.push(t, &transport.Envelope{Verb: transport.VerbTell, Seq: 2, Target: "small"})
+	from.push(t, &transport.Envelope{Verb: transport.VerbReply, Seq: 3, Body: pattern(3, 60<<10)})
+	from.push(t, &transport.Envelope{Verb: transport.VerbPing, Seq: 4})
+	from.push(t, &transport.Envelope{Verb: transport.VerbRequest, Seq: 5, Target: "small"})
+	goOn()
+	if got := order(t, to, 5); !slices.Equal(got, []uint64{2, 3, 4, 5, 1}) {
+		t.Errorf("came in the order %d", got)
+	}
+}
+
+// testLargeKeepsOrder: what is for the same target waits for the large message, and so
+// do tells for a tell.
+func testLargeKeepsOrder(t *testing.T, cfg Config) {
+	from, to, goOn := stopped(t, cfg)
+	for i, e := range []transport.Envelope{
+		{Verb: transport.VerbTell, Target: "x", Body: pattern(1, 2<<20)},
+		{Verb: transport.VerbRequest, Target: "x"},
+		{Verb: transport.VerbTell, Target: "y"},
+		{Verb: transport.VerbRequest, Target: "y", Body: pattern(4, 1<<20)},
+		{Verb: transport.VerbTell, Target: "x", Body: pattern(5, 200<<10)},
+		{Verb: transport.VerbRequest, Target: "y"},
+		{Verb: transport.VerbPing, Fence: true},
+		{Verb: transport.VerbRequest, Target: "z"},
+	} {
+		e.Seq = uint64(i + 1)
+		from.push(t, &e)
+	}
+	goOn()
+	at := make(map[uint64]int)
+	got := order(t, to, 8)
+	for i, seq := range got {
+		at[seq] = i
+	}
+	for _, pair := range [][2]uint64{{1, 2}, {1, 3}, {3, 4}, {3, 5}, {1, 5}, {4, 6}, {8, 1}, {5, 7}, {6, 7}} {
+		if at[pair[0]] > at[pair[1]] {
+			t.Errorf("%d after %d, in the order %d", pair[0], pair[1], got)
+		}
+	}
+}
+
+// testLargeCancelled: a request that is given up before it has come is not received.
+func testLargeCancelled(t *testing.T, cfg Config) {
+	from, to, goOn := stopped(t, cfg)
+	for seq := range uint64(3) {
+		from.push(t, &transport.Envelope{Verb: transport.VerbRequest, Seq: 1 + seq, Target: "x", Body: pattern(int(seq), 2<<20)})
+	}
+	from.push(t, &transport.Envelope{Verb: transport.VerbCancel, Seq: 1})
+	from.push(t, &transport.Envelope{Verb: transport.VerbCancel, Seq: 3})
+	from.push(t, &transport.Envelope{Verb: transport.VerbRequest, Seq: 4, Target: "x"})
+	goOn()
+	var seqs []uint64
+	for _, e := range to.in.waitFor(5)[1:] {
+		if e.Verb == transport.VerbRequest {
+			seqs = append(seqs, e.Seq)
+		}
+	}
+	if !slices.Equal(seqs, []uint64{2, 4}) {
+		t.Errorf("received requests %d, want 2 and 4", seqs)
+	}
+}
+
+// testLargeDiesWithItsLink: of a message whose link dies nothing is received, and other
+// links do not mind.
+func testLargeDiesWithItsLink(t *testing.T, cfg Config) {
+	a, b := newPair(t, cfg)
+	from, to := link(t, a, b)
+	other, there := link(t, a, b)
+	for range 3 {
+		from.push(t, &transport.Envelope{Verb: transport.VerbRequest, Seq: 1, Target: "x", Body: pattern(1, 2<<20)})
+		other.push(t, &transport.Envelope{Verb: transport.VerbReply, Seq: 2, Body: pattern(2, 2<<20)})
+	}
+	from.Close(errEnough)
+	from.in.waitClosed()
+	to.in.waitClosed()
+	for _, got := range to.in.all() {
+		if !bytes.Equal(got.Body, pattern(1, 2<<20)) {
+			t.Errorf("received %d bytes of a message", len(got.Body))
+		}
+	}
+	if got := there.in.waitFor(1)[0]; !bytes.Equal(got.Body, pattern(2, 2<<20)) {
+		t.Errorf("%d bytes came on the other link", len(got.Body))
+	}
+}
+
+// testLargeHanded: of large messages in the queue of a link that died, those count as
+// handed of which a chunk may have left.
+func testLargeHanded(t *testing.T, cfg Config) {
+	from, to, goOn := stopped(t, cfg)
+	var places []uint64
+	for seq := range uint64(4) {
+		places = append(places, from.push(t, &transport.Envelope{Verb: transport.VerbRequest, Seq: seq, Target: "x", Body: pattern(int(seq), 1<<20)}))
+	}
+	behind := from.push(t, &transport.Envelope{Verb: transport.VerbRequest, Seq: 5, Target: "x"})
+	from.Close(errEnough)
+	from.in.waitClosed()
+	goOn()
+	to.in.waitClosed()
+	for i, at := range append(places[1:], behind) {
+		if from.Handed(at) {
+			t.Errorf("what waits behind a large message, as the %d., counts as handed", i+1)
+		}
+	}
+	if n := len(to.in.all()); n > 1 {
+		t.Errorf("%d messages were received", n-1)
+	}
+}
+
+// testLargeIsFlushed: a transport that closes sends first what it has.
+func testLargeIsFlushed(t *testing.T, cfg Config) {
+	a, b := newPair(t, cfg)
+	from, to := link(t, a, b)
+	for seq := range uint64(4) {
+		from.push(t, &transport.Envelope{Verb: transport.VerbReply, Seq: seq, Body: pattern(int(seq), 100<<10)})
+	}
+	if err := a.Transport.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	to.in.waitFor(4)
+	to.in.waitClosed()
 }
