@@ -1,0 +1,120 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// The messages of an actor that takes and gives as many bytes as one likes.
+type (
+	Blob struct{ Data []byte }
+	Put  struct { // returns how many bytes it has
+		actor.Returns[int]
+		Data []byte
+	}
+	Get struct { // returns that many
+		actor.Returns[Blob]
+		N int
+	}
+)
+
+type blobs struct{ runs int }
+
+func (b *blobs) Put(_ *actor.Context, m Put) (int, error) {
+	b.runs++
+	return len(m.Data), intact(m.Data)
+}
+
+func (b *blobs) Get(_ *actor.Context, m Get) (Blob, error) {
+	b.runs++
+	return Blob{filled(m.N)}, nil
+}
+
+func filled(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i >> 10)
+	}
+	return b
+}
+
+func intact(b []byte) error {
+	for i, c := range b {
+		if c != byte(i>>10) {
+			return fmt.Errorf("byte %d is %d", i, c)
+		}
+	}
+	return nil
+}
+
+// blobHead is what msgpack puts around the data of a Blob and a Put.
+const blobHead = 1 + 5 + 5
+
+// TestLargest: on each road a request and a reply of the largest size go through, and
+// one byte more is an error that says whether the handler ran.
+func TestLargest(t *testing.T) {
+	for name, r := range map[string]roads{"TCP": direct, "NATS": bus} {
+		t.Run(name, func(t *testing.T) {
+			kind := actor.Define("test.blobs", func() *blobs { return new(blobs) }, actor.Answer((*blobs).Put), actor.Answer((*blobs).Get))
+			w := newWorld(t, r, kind)
+			if _, err := w.server.Spawn("blobs", kind); err != nil {
+				t.Fatal(err)
+			}
+			ref := w.client.Ref("blobs@server")
+			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("it hangs"))
+			defer cancel()
+			const most = rpc.DefaultMaxBody - blobHead
+			n, err := actor.Call(ctx, ref, Put{Data: filled(most)})
+			must(t, most, n, err)
+			got, err := actor.Call(ctx, ref, Get{N: most})
+			must(t, most, len(got.Data), errors.Join(err, intact(got.Data)))
+			for _, beyond := range []int{1, 1 << 20} {
+				_, err = actor.Call(ctx, ref, Put{Data: make([]byte, most+beyond)})
+				if rpc.CodeOf(err) != rpc.TooLarge || rpc.Ran(err) != rpc.NotRun {
+					t.Errorf("a request of %d bytes more: %v, ran: %v", beyond, err, rpc.Ran(err))
+				}
+				_, err = actor.Call(ctx, ref, Get{N: most + beyond})
+				if rpc.CodeOf(err) != rpc.ReplyDropped || rpc.Ran(err) != rpc.HasRun {
+					t.Errorf("a reply of %d bytes more: %v, ran: %v", beyond, err, rpc.Ran(err))
+				}
+			}
+		})
+	}
+}
+
+// TestLargeAcrossCuts: large requests run once while their link is cut again and again.
+func TestLargeAcrossCuts(t *testing.T) {
+	for name, r := range map[string]roads{"TCP": direct, "TCP and NATS": direct | bus} {
+		t.Run(name, func(t *testing.T) {
+			counter := new(blobs)
+			kind := actor.Define("test.blobs", func() *blobs { return counter }, actor.Answer((*blobs).Put), actor.Answer((*blobs).Get))
+			w := newWorld(t, r, kind)
+			if _, err := w.server.Spawn("blobs", kind); err != nil {
+				t.Fatal(err)
+			}
+			ref := w.client.Ref("blobs@server")
+			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("it hangs"))
+			defer cancel()
+			data := filled(8 << 20)
+			const rounds = 10
+			for range rounds {
+				f := actor.Ask(ctx, ref, Put{Data: data})
+				w.proxy.cut()
+				n, err := f.Await(ctx)
+				must(t, len(data), n, err)
+			}
+			if _, err := actor.Call(ctx, ref, Put{}); err != nil {
+				t.Fatal(err)
+			}
+			if counter.runs != rounds+1 {
+				t.Errorf("%d requests ran %d times", rounds+1, counter.runs)
+			}
+		})
+	}
+}
