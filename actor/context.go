@@ -85,8 +85,11 @@ func (c *Context) Header(key string) string {
 
 // principal is who the sender of the request proved to be.
 func (c *Context) principal() string {
-	if in, ok := c.req.(*rpc.Inbound); ok {
-		return in.Principal()
+	switch r := c.req.(type) {
+	case *rpc.Inbound:
+		return r.Principal()
+	case *job:
+		return r.principal
 	}
 	return c.System().node.OwnPrincipal()
 }
@@ -257,7 +260,17 @@ type detached struct{ c *Context }
 func (d detached) Deadline() (time.Time, bool) { return time.Time{}, false }
 func (d detached) Done() <-chan struct{}       { return d.c.System().ctx.Done() }
 func (d detached) Err() error                  { return d.c.System().ctx.Err() }
-func (d detached) Value(key any) any           { return d.c.Value(key) }
+func (d detached) Value(key any) any {
+	if key == (detachedKey{}) {
+		return true
+	}
+	return d.c.Value(key)
+}
+
+type detachedKey struct{}
+
+// isDetached reports whether ctx is, or descends from, one that Detached made.
+func isDetached(ctx context.Context) bool { return ctx.Value(detachedKey{}) != nil }
 
 // Deadline is when the request ends for its caller; a tell has none.
 func (c *Context) Deadline() (time.Time, bool) {

@@ -27,7 +27,7 @@ func Defer[R any](ctx *Context) *Deferred[R] {
 	d := ctx.deferral.Load()
 	later := &Deferred[R]{d}
 	if d.begin() {
-		runtime.AddCleanup(later, (*deferral).forgotten, d)
+		runtime.AddCleanup(later, (*deferral).forgotten, d) // so nothing that d keeps may refer to later for good
 	}
 	return later
 }
@@ -64,10 +64,15 @@ func (d *Deferred[R]) Fail(err error) error {
 // Refuse ends the request as one that did not run: it had no effect at all, and the
 // caller may try again anywhere. The error is as Answer's.
 func (d *Deferred[R]) Refuse(code rpc.Code, why error) error {
-	return d.d.end(func(r request) error {
+	if code == 0 {
+		code = rpc.Failed
+	}
+	result := d.d.end(func(r request) error {
 		r.Refuse(rpc.Errorf(code, rpc.NotRun, "%w", why))
 		return nil
 	})
+	runtime.KeepAlive(d)
+	return result
 }
 
 // deferral is what a Deferred and the handler's context share.
@@ -76,26 +81,27 @@ type deferral struct {
 
 	mu       sync.Mutex  // guards what follows
 	over     bool        // it has its answer
-	begun    bool        // the system waits for it
+	held     int         // Deferreds of it that are not garbage; with the first of them the system waits
 	returned bool        // the handler has
 	ended    func()      // called when it is over
 	unhook   func() bool // takes back what watches the context
 }
 
 // begin sees to it that the request ends with its caller's interest, and that a
-// shutdown waits for it. It reports false if there is nothing to answer any more, or
-// another Deferred of the request has begun it.
+// shutdown waits for it. It reports false if there is nothing to answer any more.
 func (d *deferral) begin() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.begun || d.over {
+	if d.over {
 		return false
 	}
-	d.begun = true
+	if d.held++; d.held > 1 {
+		return true
+	}
 	d.ctx.System().busy.Add(1)
 	d.unhook = context.AfterFunc(d.ctx.live(), func() {
 		why := context.Cause(d.ctx.live())
-		_ = d.fail(rpc.Errorf(rpc.FromContext(d.ctx.live(), rpc.HasRun).Code, rpc.HasRun, "nobody answered it before its end: %w", why))
+		_ = d.fail(rpc.Errorf(rpc.CodeOf(why), rpc.HasRun, "nobody answered it before its end: %w", why))
 	})
 	return true
 }
@@ -108,6 +114,13 @@ func (d *deferral) fail(err *rpc.Error) error {
 }
 
 func (d *deferral) forgotten() {
+	d.mu.Lock()
+	d.held--
+	held := d.held
+	d.mu.Unlock()
+	if held > 0 {
+		return
+	}
 	_ = d.fail(rpc.Errorf(rpc.Failed, rpc.HasRun, "the handler put its answer off, and forgot it"))
 }
 
@@ -120,6 +133,7 @@ func (d *deferral) end(with func(request) error) error {
 	}
 	d.over = true
 	unhook, returned, ended := d.unhook, d.returned, d.ended
+	d.unhook, d.ended = nil, nil
 	d.mu.Unlock()
 	err := with(d.ctx.req)
 	if err != nil {
@@ -142,7 +156,9 @@ func (d *deferral) end(with func(request) error) error {
 func (d *deferral) onOver(fn func()) {
 	d.mu.Lock()
 	over := d.over
-	d.ended = fn
+	if !over {
+		d.ended = fn
+	}
 	d.mu.Unlock()
 	if over {
 		fn()

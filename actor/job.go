@@ -16,7 +16,9 @@ type job struct {
 	principal string
 	codec     uint8
 	remote    bool           // submitted from another node: its result is encoded at once
-	target    string         // of a durable job: its actor
+	of        *cell          // its actor; nil until it has one
+	typ       reflect.Type   // of the result; nil: that of whatever it is
+	target    string         // of a durable job that an earlier start has left: its actor
 	record    *rpc.JobRecord // of a durable job; nil otherwise
 	stored    *storedJob     // of one that waits for its actor to be spawned
 	kept      int            // bytes of the result; guarded by the table's lock
@@ -40,8 +42,8 @@ type awaiter struct {
 func (j *job) Start() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.report.State != rpc.JobAccepted {
-		return false
+	if j.report.State != rpc.JobAccepted || j.canceled || j.ending {
+		return false // or it is about to get its outcome
 	}
 	j.report.State = rpc.JobRunning
 	return true
@@ -70,7 +72,13 @@ func (j *job) OnCancel(fn func()) {
 
 // answer ends the job with its result.
 func (j *job) answer(v any) error {
-	r := jobReport{State: rpc.JobDone, value: v}
+	r := jobReport{State: rpc.JobDone, value: v, typ: j.typ}
+	if r.typ == nil {
+		r.typ = reflect.TypeOf(v)
+	}
+	if r.typ == nil {
+		return rpc.Errorf(rpc.Invalid, rpc.HasRun, "a reply of nil has no type")
+	}
 	if !j.remote {
 		j.end(r)
 		return nil
@@ -89,17 +97,17 @@ func (j *job) answer(v any) error {
 
 // encoded is a report with its result as it travels.
 func (j *job) encoded(r jobReport) (jobReport, error) {
-	if r.value == nil {
+	if r.State != rpc.JobDone || r.TypeID != 0 {
 		return r, nil
 	}
-	typeID, body, err := j.sys.encodeAs(j.codec, r.value, reflect.TypeOf(r.value), nil)
-	r.TypeID, r.Codec, r.Body, r.value = typeID, j.codec, body, nil
+	typeID, body, err := j.sys.encodeAs(j.codec, r.value, r.typ, nil)
+	r.TypeID, r.Codec, r.Body, r.value, r.typ = typeID, j.codec, body, nil, nil
 	return r, err
 }
 
 // ready is a report for somebody who waits for the result.
 func (j *job) ready(r jobReport, remote bool) jobReport {
-	if !remote || r.value == nil {
+	if !remote {
 		return r
 	}
 	r, err := j.encoded(r)
@@ -220,7 +228,7 @@ func (j *job) cancel() {
 	stop := j.onCancel
 	j.mu.Unlock()
 	switch {
-	case waits:
+	case waits: // and Start knows
 		j.fail(rpc.Errorf(rpc.Canceled, rpc.NotRun, "the job was cancelled before its turn"))
 	case running && stop != nil:
 		stop()

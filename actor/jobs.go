@@ -1,9 +1,11 @@
 package actor
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base32"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,7 +59,8 @@ type (
 		TypeID      uint64 // of a result, with what follows
 		Codec       uint8
 		Body        []byte
-		value       any // instead of Body, on the same node
+		value       any          // instead of TypeID and Body, on the same node
+		typ         reflect.Type // of value, as it was declared
 	}
 )
 
@@ -70,8 +73,11 @@ func (jobReport) WireName() string { return "tandem.job.report" }
 // status is the report for the application.
 func (r jobReport) status(node string) rpc.JobStatus {
 	st := rpc.JobStatus{State: r.State, Done: r.Done, Total: r.Total}
-	if r.Code != 0 {
+	switch {
+	case r.Code != 0:
 		st.Err = &rpc.Error{Code: r.Code, Verdict: r.Verdict, Message: r.Message, User: r.User, Node: node}
+	case r.State.Over() && r.State != rpc.JobDone: // never silence, whatever a node sends
+		st.Err = &rpc.Error{Code: rpc.OutcomeUnknown, Message: "the job is " + r.State.String() + ", and nothing is said of why", Node: node}
 	}
 	return st
 }
@@ -86,17 +92,17 @@ var jobDeskKind = Define("tandem.jobs", func() desk { return desk{} },
 func (desk) submit(ctx *Context, m submitJob) (string, error) {
 	s := ctx.System()
 	c := s.refs.live(m.Target)
-	if c == nil {
+	if c == nil || strings.HasPrefix(m.Target, hidden) { // which serves callers, not jobs
 		ctx.refuse(rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %s on node %s", m.Target, s.cfg.Name))
 		return "", nil
 	}
-	msg, err := c.openJob(m)
+	msg, typ, err := c.openJob(m)
 	if err != nil {
 		ctx.refuse(err)
 		return "", nil
 	}
 	_, remote := ctx.req.(*rpc.Inbound)
-	j := &job{sys: s, principal: ctx.principal(), codec: m.Codec, remote: remote, report: jobReport{State: rpc.JobAccepted}}
+	j := &job{sys: s, principal: ctx.principal(), codec: m.Codec, remote: remote, of: c, typ: typ, report: jobReport{State: rpc.JobAccepted}}
 	var name [16]byte
 	rand.Read(name[:])
 	j.id = jobID(name)
@@ -119,8 +125,11 @@ func (desk) submit(ctx *Context, m submitJob) (string, error) {
 // takeJob puts a job into its actor's mailbox.
 func (c *cell) takeJob(it item) *rpc.Error {
 	p, err := c.box.Park(it)
-	if err != nil {
+	switch {
+	case err != nil:
 		return putError(err)
+	case p.HasDropped && p.Dropped.req == it.req:
+		return errDropped
 	}
 	c.accepted(p)
 	return nil
@@ -128,21 +137,35 @@ func (c *cell) takeJob(it item) *rpc.Error {
 
 // jobID is a job's name as text.
 func jobID(name [16]byte) string {
-	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(name[:])
+	return jobNames.EncodeToString(name[:])
 }
 
-// openJob is a job's message, decoded.
-func (c *cell) openJob(m submitJob) (any, *rpc.Error) {
+// isJobID reports whether a text is what jobID makes.
+func isJobID(text string) bool {
+	name, err := jobNames.DecodeString(text)
+	return err == nil && len(text) == tokenLen && jobNames.EncodeToString(name) == text
+}
+
+var jobNames = base32.StdEncoding.WithPadding(base32.NoPadding)
+
+// openJob is a job's message, decoded, and the type of its result, if it declares one.
+func (c *cell) openJob(m submitJob) (any, reflect.Type, *rpc.Error) {
 	sys := c.self.sys
 	h := c.kind.handlerOf(sys, m.TypeID)
 	if h == nil && m.msg != nil {
 		h = c.kind.handlers[reflect.TypeOf(m.msg)]
 	}
+	var typ reflect.Type
+	if h != nil {
+		typ = h.reply
+	}
 	switch {
 	case h == nil && (m.msg == nil || !c.kind.receiver):
-		return nil, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for messages of %s", c.kind.name, sys.types.nameOf(m.TypeID))
+		return nil, nil, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for messages of %s", c.kind.name, sys.types.nameOf(m.TypeID))
+	case h != nil && h.run != nil && typ == nil:
+		return nil, nil, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s does not answer messages of %s with a reply", c.kind.name, sys.types.nameOf(m.TypeID))
 	case m.msg != nil:
-		return m.msg, nil
+		return m.msg, typ, nil
 	}
 	cd, err := sys.codecs.ByID(m.Codec)
 	var msg any
@@ -150,9 +173,9 @@ func (c *cell) openJob(m submitJob) (any, *rpc.Error) {
 		msg, err = h.decode(cd, m.Body)
 	}
 	if err != nil {
-		return nil, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "message %v: %w", h.typ, err)
+		return nil, nil, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "message %v: %w", h.typ, err)
 	}
-	return msg, nil
+	return msg, typ, nil
 }
 
 // find returns the caller's job of that id. A nil job comes with what there is to say.
@@ -177,9 +200,12 @@ func (d desk) poll(ctx *Context, m pollJob) (jobReport, error) {
 	return j.now().without(), nil
 }
 
+// settled reports whether nothing more will become of the job.
+func (r jobReport) settled() bool { return r.State.Over() || r.State == rpc.JobUnknown }
+
 // without is the report without the result.
 func (r jobReport) without() jobReport {
-	r.value, r.Body, r.TypeID, r.Codec = nil, nil, 0, 0
+	r.value, r.typ, r.Body, r.TypeID, r.Codec = nil, nil, nil, 0, 0
 	return r
 }
 
@@ -189,7 +215,7 @@ func (d desk) await(ctx *Context, m awaitJob) (jobReport, error) {
 		return none, nil
 	}
 	_, remote := ctx.req.(*rpc.Inbound)
-	if r := j.now(); r.State.Over() {
+	if r := j.now(); r.settled() {
 		return j.ready(r, remote), nil
 	}
 	j.wait(Defer[jobReport](ctx), remote)
@@ -277,15 +303,30 @@ func (t *jobTable) get(id string) (*job, *expiredJob) {
 	return t.all[id], nil
 }
 
-// keep sets n bytes aside for j's result, or reports that there is no room.
+// isOwn reports whether ctx is that of a handler, in its actor's turn, and the job is one
+// that the same actor is still to do.
+func (t *jobTable) isOwn(ctx context.Context, id string) bool {
+	from := handling(ctx)
+	if from == nil || isDetached(ctx) {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	j := t.all[id]
+	return j != nil && j.of != nil && from.isIn(j.of) && !j.now().settled()
+}
+
+// keep sets n bytes aside for j's result, instead of those that are, or reports that
+// there is no room.
 func (t *jobTable) keep(j *job, n int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.total+n > maxResultBytes || t.bytes[j.principal]+n > maxResultBytes/4 {
+	more := n - j.kept
+	if t.all[j.id] != j || t.total+more > maxResultBytes || t.bytes[j.principal]+more > maxResultBytes/4 {
 		return false
 	}
-	t.total += n
-	t.bytes[j.principal] += n
+	t.total += more
+	t.bytes[j.principal] += more
 	j.kept = n
 	return true
 }

@@ -116,7 +116,8 @@ func (s *System) resume(c *cell) {
 		return
 	}
 	for _, j := range lost {
-		msg, err := c.openJob(submitJob{TypeID: j.stored.TypeID, Codec: j.stored.Codec, Body: j.stored.Body})
+		msg, typ, err := c.openJob(submitJob{TypeID: j.stored.TypeID, Codec: j.stored.Codec, Body: j.stored.Body})
+		j.of, j.typ = c, typ
 		if err == nil {
 			err = c.takeJob(item{msg: msg, req: j})
 		}

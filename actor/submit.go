@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding"
 	"errors"
+	"math/rand/v2"
 	"reflect"
 	"strings"
 	"time"
@@ -44,6 +45,9 @@ func Submit[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.
 		return none, err
 	}
 	id, err := Call(ctx, desk, job, opts...)
+	if rpc.Ran(err) != rpc.NotRun && err != nil { // the desk ran, perhaps: that says nothing about the job
+		return none, unsure(err)
+	}
 	if err != nil {
 		return none, err
 	}
@@ -67,7 +71,7 @@ const tokenSep = ":"
 
 func splitToken(text string) (node, id string, err error) {
 	node, id, ok := strings.Cut(text, tokenSep)
-	if !ok || len(id) != tokenLen || transport.ValidName("node", node) != nil {
+	if !ok || !isJobID(id) || transport.ValidName("node", node) != nil {
 		return "", "", rpc.Errorf(rpc.Invalid, rpc.NotRun, "this is no token")
 	}
 	return node, id, nil
@@ -142,7 +146,9 @@ func (r redeemer) CancelJob(ctx context.Context, token string) (rpc.JobStatus, e
 const (
 	awaitTurn  = 20 * time.Second
 	awaitSlack = 10 * time.Second // of a question beyond awaitTurn
-	awaitPause = 250 * time.Millisecond
+	firstPause = 100 * time.Millisecond
+	lastPause  = 2 * time.Second // between questions that got no answer, each twice the one before
+	awaitTries = 4               // to be sent a result whose reply is lost, in a row
 )
 
 // AwaitJob implements rpc.Redeemer.
@@ -151,24 +157,36 @@ func (r redeemer) AwaitJob(ctx context.Context, token string, result any) error 
 	if err != nil {
 		return err
 	}
+	if node == r.s.cfg.Name && r.s.jobs.isOwn(ctx, id) {
+		return rpc.Errorf(rpc.Invalid, rpc.Unknown, "the actor awaits a job of its own in its turn, and would wait for ever")
+	}
+	there, dropped, pause := false, 0, firstPause
 	for {
 		report, err := r.ask(ctx, node, id)
+		there = there || rpc.CodeOf(err) != rpc.NotFound
 		switch {
 		case err == nil && report.State.Over():
 			return r.s.result(report, node, result)
 		case err == nil && report.State == rpc.JobUnknown:
 			return rpc.Errorf(rpc.OutcomeUnknown, rpc.Unknown, "node %s knows nothing of such a job: it was started anew, or never gave this token out", node)
 		case err == nil: // it is not over yet
+			dropped, pause = 0, firstPause
 		case ctx.Err() != nil:
 			return rpc.FromContext(ctx, rpc.Unknown)
-		case passes(err):
+		case r.s.ctx.Err() != nil:
+			return unsure(errShutdown)
+		case rpc.CodeOf(err) == rpc.ReplyDropped && dropped < awaitTries: // no copy of a large reply is kept, but the result is
+			dropped++
+		case passes(err) || there && rpc.CodeOf(err) == rpc.NotFound: // it is being started anew
 			select {
-			case <-time.After(awaitPause):
+			case <-time.After(pause/2 + rand.N(pause/2)):
+				pause = min(2*pause, lastPause)
 			case <-ctx.Done():
 				return rpc.FromContext(ctx, rpc.Unknown)
 			case <-r.s.ctx.Done():
-				return errShutdown
 			}
+		case rpc.CodeOf(err) == rpc.ReplyDropped:
+			return err // only a result is that large
 		default:
 			return unsure(err)
 		}
@@ -183,7 +201,7 @@ func (r redeemer) ask(ctx context.Context, node, id string) (jobReport, error) {
 	}
 	turn, cancel := context.WithTimeout(ctx, awaitTurn+awaitSlack)
 	defer cancel()
-	return Call(turn, desk, awaitJob{ID: id}, rpc.Idempotent())
+	return Call(turn, desk, awaitJob{ID: id}, rpc.WithRetry(rpc.Retry{Attempts: 1})) // AwaitJob asks again
 }
 
 // passes reports whether asking again may help.
@@ -212,12 +230,14 @@ func (s *System) result(report jobReport, node string, into any) error {
 	if report.State != rpc.JobDone {
 		return report.status(node).Err
 	}
-	if report.value != nil {
-		v, want := reflect.ValueOf(report.value), reflect.ValueOf(into).Elem()
-		if v.Type() != want.Type() {
-			return rpc.Errorf(rpc.WrongReply, rpc.HasRun, "the job's result is a %v, not a %v", v.Type(), want.Type())
+	if report.typ != nil {
+		want := reflect.ValueOf(into).Elem()
+		if report.typ != want.Type() {
+			return rpc.Errorf(rpc.WrongReply, rpc.HasRun, "the job's result is a %v, not a %v", report.typ, want.Type())
 		}
-		want.Set(v)
+		if report.value != nil { // else it is an interface of nothing
+			want.Set(reflect.ValueOf(report.value))
+		}
 		return nil
 	}
 	want := s.types.of(reflect.TypeOf(into).Elem())
