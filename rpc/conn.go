@@ -37,6 +37,7 @@ type conn struct {
 	// latest last.
 	sessions []*session
 	openedAs uint64 // number of the open that the latest came from
+	skew     skew   // of the peer's clock
 }
 
 // maxSessions bounds the sessions of one link: a peer has one, and another for each
@@ -67,9 +68,13 @@ func (c *conn) Receive(e *transport.Envelope) {
 				s.heartbeat(e.Mark)
 			}
 		}
-		c.send(&transport.Envelope{Verb: transport.VerbPong, Seq: e.Seq})
+		c.send(&transport.Envelope{Verb: transport.VerbPong, Seq: e.Seq, Sent: c.node.start.Add(c.node.now())})
 	case transport.VerbPong:
-		c.peer.pong(c, e.Seq)
+		if e.Seq&fenceBit == 0 {
+			c.beatAnswered(e)
+		} else {
+			c.peer.fenced(c, e.Seq)
+		}
 	case transport.VerbOpen:
 		c.open(e)
 	default:
@@ -198,6 +203,28 @@ func (c *conn) heartbeat() {
 	e := &transport.Envelope{Verb: transport.VerbPing, Seq: uint64(c.node.now())}
 	c.peer.mark(c, e, c.silent == 0)
 	c.send(e)
+}
+
+// beatAnswered takes the answer to a heartbeat.
+func (c *conn) beatAnswered(e *transport.Envelope) {
+	sent, now := time.Duration(e.Seq), c.node.now()
+	c.rtt.Store(int64(now - sent))
+	if !e.Sent.IsZero() {
+		c.skew.heard(sent, now, e.Sent.Sub(c.node.start))
+	}
+}
+
+// ends is when e ends for its client, by this node's clock, as far as is known; 0 for
+// never. What a buffer on the way has held back has less time left than it says.
+func (c *conn) ends(e *transport.Envelope) time.Duration {
+	if e.Timeout <= 0 {
+		return 0
+	}
+	now := c.node.now()
+	if e.Sent.IsZero() {
+		return now + e.Timeout
+	}
+	return max(now+e.Timeout-c.skew.age(e.Sent.Sub(c.node.start), now), 1)
 }
 
 // Drained, Disturbed and Closed are the link's other signals.

@@ -59,14 +59,11 @@ type more struct {
 var errExpired = Errorf(Expired, NotRun, "the deadline passed before its turn")
 
 // fill copies what is to be kept of e. The session's lock is held.
-func (in *Inbound) fill(e *transport.Envelope, now time.Duration) {
+func (in *Inbound) fill(e *transport.Envelope) {
 	in.Target, in.TypeID, in.Codec, in.body = in.session.names.of(in.session.node.seed, e.Target), e.TypeID, e.Codec, ownBody(in.body, e)
 	in.Acked, in.Receipt = e.Flags&transport.FlagAcked != 0, e.Flags&transport.FlagReceipt != 0
 	if e.Sender != "" || e.Trace != (transport.Trace{}) || len(e.Headers) > 0 {
 		in.Meta = &Meta{strings.Clone(e.Sender), e.Trace, transport.CloneHeaders(e.Headers)}
-	}
-	if e.Timeout > 0 {
-		in.deadline = now + e.Timeout
 	}
 }
 
@@ -145,11 +142,9 @@ func (in *Inbound) Replay(record []byte) {
 
 // attach adds the road of a further copy; the latest deadline among copies counts.
 // The session's lock is held.
-func (in *Inbound) attach(c *conn, e *transport.Envelope, now time.Duration) {
+func (in *Inbound) attach(c *conn, e *transport.Envelope) {
 	in.attachRoad(c)
-	if e.Timeout > 0 {
-		in.deadline = max(in.deadline, now+e.Timeout)
-	}
+	in.deadline = max(in.deadline, c.ends(e))
 }
 
 // extend gives the request until deadline, if that is later than its own.

@@ -280,12 +280,8 @@ func (p *peer) overdue(now time.Duration) {
 	}
 }
 
-// pong takes the answer to a heartbeat or a fence.
-func (p *peer) pong(c *conn, stamp uint64) {
-	if stamp&fenceBit == 0 {
-		c.rtt.Store(int64(p.node.now()) - int64(stamp))
-		return
-	}
+// fenced takes the answer to a fence.
+func (p *peer) fenced(c *conn, stamp uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.next != nil && p.current == c && p.fence == stamp {

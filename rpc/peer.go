@@ -228,7 +228,7 @@ func (p *peer) sendOn(k *conn, c *Call, now time.Duration) *Error {
 		flags |= transport.FlagResend
 	}
 	*e = transport.Envelope{Verb: transport.VerbRequest, Flags: flags, Codec: c.req.Codec, Seq: c.seq, Mark: p.win.inline(p.except[:0]),
-		TypeID: c.req.TypeID, Target: c.req.Target, Sender: c.req.Sender, Timeout: max(c.deadline-now, 1), Trace: c.req.Trace,
+		TypeID: c.req.TypeID, Target: c.req.Target, Sender: c.req.Sender, Timeout: max(c.deadline-now, 1), Sent: p.node.start.Add(now), Trace: c.req.Trace,
 		Headers: c.req.Headers, Key: c.req.Key, Body: c.req.Body}
 	if !k.direct() {
 		e.Grant = p.grant

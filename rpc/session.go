@@ -71,8 +71,8 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 	verdict, rec := s.table.Admit(e.Seq, fp)
 	switch verdict {
 	case dedup.Run:
-		in := &Inbound{session: s, Seq: e.Seq, road: c}
-		in.fill(e, n.now())
+		in := &Inbound{session: s, Seq: e.Seq, road: c, deadline: c.ends(e)}
+		in.fill(e)
 		*rec = in
 		room := s.reserve(n.budget.replies)
 		if room {
@@ -91,7 +91,7 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 			n.cfg.Handler.HandleRequest(in)
 		}
 	case dedup.Attached:
-		(*rec).attach(c, e, n.now())
+		(*rec).attach(c, e)
 		s.mu.Unlock()
 		n.stats.attached.Add(1)
 	case dedup.Replay:
@@ -159,7 +159,7 @@ func (s *session) tell(e *transport.Envelope) {
 	s.lastTell, s.client.newest = e.Seq, s.opened
 	in := n.told.get()
 	in.session = s
-	in.fill(e, 0) // it has no deadline
+	in.fill(e)
 	s.mu.Unlock()
 	n.stats.tellsMissed.Add(missed)
 	n.stats.tellsServed.Add(1)
