@@ -93,6 +93,7 @@ func (a *asks) measure(d time.Duration) sample {
 type arrivals struct {
 	n      uint64 // the receiver's own
 	_      [64]byte
+	shared atomic.Uint64 // of receivers that run at the same time
 	target atomic.Uint64
 	over   atomic.Uint64 // messages beyond the target: something was executed twice
 	done   chan struct{}
@@ -106,6 +107,16 @@ func (a *arrivals) add() {
 	case a.n == target:
 		a.done <- struct{}{}
 	case a.n > target:
+		a.over.Add(1)
+	}
+}
+
+// addShared counts for receivers that run at the same time; a rig uses it or add.
+func (a *arrivals) addShared() {
+	switch n, target := a.shared.Add(1), a.target.Load(); {
+	case n == target:
+		a.done <- struct{}{}
+	case n > target:
 		a.over.Add(1)
 	}
 }

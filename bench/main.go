@@ -5,6 +5,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -23,6 +24,13 @@ type options struct {
 	scenarios *regexp.Regexp
 	peers     *regexp.Regexp
 	profile   string
+	docs      string // where curves and overload leave what they found
+	curves    bool
+	overload  bool
+	compare   string // a revision
+
+	scenarioText, peerText string // as given
+	roundsSet              bool
 }
 
 func main() {
@@ -30,7 +38,7 @@ func main() {
 	if err != nil {
 		os.Exit(2) // flag has said why
 	}
-	ok, err := bench(o)
+	ok, err := run(o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
@@ -47,29 +55,44 @@ func parse(args []string) (options, error) {
 	flags.BoolVar(&o.asJSON, "json", false, "print one JSON object per row")
 	flags.BoolVar(&o.check, "check", false, "fail if a target is missed")
 	flags.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile to this `file`")
-	pattern := func(p **regexp.Regexp) func(string) error {
+	flags.StringVar(&o.docs, "docs", "../docs", "where -curves and -overload write plots and numbers, `folder`; with -quick nowhere")
+	flags.BoolVar(&o.curves, "curves", false, "measure how speed depends on callers, sizes, actors and nodes; what things weigh; how long a start takes")
+	flags.BoolVar(&o.overload, "overload", false, "measure what becomes of more requests than can be served")
+	flags.StringVar(&o.compare, "compare", "", "compare with this `revision`, in turns")
+	pattern := func(p **regexp.Regexp, text *string) func(string) error {
 		return func(s string) (err error) {
+			*text = s
 			*p, err = regexp.Compile(s)
 			return err
 		}
 	}
-	flags.Func("scenario", "run the scenarios that match this `regexp` only", pattern(&o.scenarios))
-	flags.Func("peer", "run the peers that match this `regexp` only", pattern(&o.peers))
+	flags.Func("scenario", "run the scenarios that match this `regexp` only", pattern(&o.scenarios, &o.scenarioText))
+	flags.Func("peer", "run the peers that match this `regexp` only", pattern(&o.peers, &o.peerText))
 	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	modes := 0
+	for _, on := range []bool{o.curves, o.overload, o.compare != ""} {
+		if on {
+			modes++
+		}
+	}
+	if modes > 1 {
+		err := errors.New("-curves, -overload and -compare exclude each other")
+		fmt.Fprintln(os.Stderr, err)
 		return o, err
 	}
 	if *isQuick {
 		o.effort, o.isFull = quick, false
 	}
 	if *rounds > 0 {
-		o.rounds = *rounds
+		o.rounds, o.roundsSet = *rounds, true
 	}
 	return o, nil
 }
 
-// bench runs what o asks for and prints it. It reports false if something failed or,
-// with -check, a target was missed.
-func bench(o options) (ok bool, err error) {
+// run does what o asks for. It reports false if something failed or was missed.
+func run(o options) (ok bool, err error) {
 	if o.profile != "" {
 		f, err := os.Create(o.profile)
 		if err != nil {
@@ -81,6 +104,20 @@ func bench(o options) (ok bool, err error) {
 		}
 		defer pprof.StopCPUProfile()
 	}
+	switch {
+	case o.curves:
+		return drawCurves(o)
+	case o.overload:
+		return flood(o)
+	case o.compare != "":
+		return compare(o)
+	}
+	return bench(o)
+}
+
+// bench measures the scenarios that o names and prints them. It reports false if
+// something failed or, with -check, a target was missed.
+func bench(o options) (ok bool, err error) {
 	e := &env{actors: o.actors}
 	defer e.close()
 	if !o.asJSON {
@@ -95,7 +132,7 @@ func bench(o options) (ok bool, err error) {
 		if s.peers = chosen(s.peers, o.peers); len(s.peers) == 0 {
 			continue
 		}
-		res := run(s, e, o.effort)
+		res := measureAll(s, e, o.effort)
 		results = append(results, res)
 		if o.asJSON {
 			err = printJSON(os.Stdout, res)

@@ -27,10 +27,10 @@ type costs struct {
 	bytes  uint64
 }
 
-// run measures a scenario: all its peers are started, and then measured in turns, each
+// measureAll measures a scenario: all its peers are started, and then measured in turns, each
 // round beginning with another one. So what disturbs the machine for a while disturbs
 // all of them.
-func run(s scenario, e *env, f effort) result {
+func measureAll(s scenario, e *env, f effort) result {
 	res := result{scenario: s.name, rows: make([]row, len(s.peers))}
 	rigs := make([]rig, len(s.peers))
 	for i, p := range s.peers {

@@ -73,12 +73,24 @@ func median(values []float64) float64 {
 
 // pairedRatio is the median of a[i]/b[i]. Two contenders that were measured in turns
 // are compared round by round, so that a slow moment of the machine hits both.
-func pairedRatio(a, b []float64) float64 {
-	var ratios []float64
+func pairedRatio(a, b []float64) float64 { return median(ratios(a, b)) }
+
+// ratios are a[i]/b[i], where there are both.
+func ratios(a, b []float64) (all []float64) {
 	for i := range min(len(a), len(b)) {
 		if b[i] > 0 {
-			ratios = append(ratios, a[i]/b[i])
+			all = append(all, a[i]/b[i])
 		}
 	}
-	return median(ratios)
+	return all
+}
+
+// middleHalf returns the ends of what is left of values without the lowest and the
+// highest quarter; both are 0 if there are none.
+func middleHalf(values []float64) (low, high float64) {
+	s := slices.Sorted(slices.Values(values))
+	if len(s) == 0 {
+		return 0, 0
+	}
+	return s[len(s)/4], s[len(s)-1-len(s)/4]
 }
