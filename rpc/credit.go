@@ -3,6 +3,8 @@ package rpc
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/tandem-go/tandem/transport"
 )
 
 // One-way messages have no answers that would hold their sender back. So the client
@@ -61,9 +63,9 @@ func (p *peer) creditOf(target string) *credit {
 }
 
 // told takes note of a message that was sent to target, and asks for a receipt behind
-// it when it is time. p.mu is held.
-func (p *peer) told(c *credit, target string) {
-	if c.since++; c.since < creditStep || c.owed.Load() >= creditReceipts {
+// it when it is time. A large one counts for many. p.mu is held.
+func (p *peer) told(c *credit, target string, body int) {
+	if c.since += 1 + body/transport.LargeBody; c.since < creditStep || c.owed.Load() >= creditReceipts {
 		return
 	}
 	c.since = 0

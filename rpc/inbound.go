@@ -29,6 +29,7 @@ type Inbound struct {
 	settled  bool // outcome is its outcome
 	canceled bool
 	begun    bool          // its record is in the store, or on its way there
+	units    uint16        // see holdLarge
 	deadline time.Duration // node clock; 0 for none
 	road     *conn         // the first that asked
 	more     *more         // the others
@@ -178,6 +179,9 @@ func (in *Inbound) Start() bool {
 	s.mu.Lock()
 	expired := in.deadline > 0 && s.node.passed(in.deadline)
 	started := !expired && s.table.Start(in.Seq)
+	if !started {
+		in.dropLarge()
+	}
 	begun := in.begun
 	s.mu.Unlock()
 	switch {
@@ -270,6 +274,7 @@ func (in *Inbound) settle(o outcome) {
 	s := in.session
 	n := s.node
 	s.mu.Lock()
+	in.dropLarge()
 	_, ok := s.table.Decide(in.Seq)
 	if !ok { // given up meanwhile: nobody waits for it
 		if !in.settled {

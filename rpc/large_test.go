@@ -235,3 +235,39 @@ func TestLargeAtASmallerPeer(t *testing.T) {
 		})
 	}
 }
+
+// A server holds large requests that have no outcome up to a bound, and refuses others.
+func TestLargeRequestsAreBounded(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a, b := r.start("a", "a1", twoRoads), r.start("b", "b1", twoRoads, func(c *Config) { c.MaxBody = 1 << 20 })
+		gate := make(chan struct{})
+		b.handle(func(_ *Inbound, body string) string { <-gate; return "done" })
+		body := large(1, 1<<20-2)
+		for round := range 3 {
+			var futures []*Future[string]
+			var calls []*Call
+			for range 5 {
+				f, call := a.send(request("b", body, time.Hour))
+				futures, calls = append(futures, f), append(calls, call)
+			}
+			_, err := futures[4].Await(context.Background())
+			wantErr(t, "a fifth", err, Overloaded, NotRun)
+			if round == 1 { // given up, and still running
+				for _, call := range calls[:4] {
+					call.GiveUp(Canceled, "not wanted")
+				}
+			}
+			close(gate)
+			for _, f := range futures[:4] {
+				if got, err := f.Await(context.Background()); round != 1 && (got != "done" || err != nil) {
+					t.Errorf("%q, %v", got, err)
+				}
+			}
+			synctest.Wait()
+			if used := b.large.all.Load(); used != 0 {
+				t.Errorf("round %d: %d bytes counted, and nothing is there", round, used)
+			}
+			gate = make(chan struct{})
+		}
+	})
+}

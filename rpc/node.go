@@ -120,6 +120,7 @@ type Node struct {
 	self      transport.Transport // the road to this node itself
 	stats     counters
 	budget    budget
+	large     budget // of the bodies of large requests
 	keys      keys
 	journal   *journal      // nil without a store
 	settles   chan struct{} // holds a token for each question to an application's own records
@@ -152,6 +153,7 @@ func NewNode(cfg Config) *Node {
 	n := &Node{cfg: cfg, start: time.Now(), seed: maphash.MakeSeed(), direct: map[string]bool{}, acked: make(chan struct{}, 1), events: make(chan Event, eventQueue),
 		peers: map[string]*peer{}, sessions: map[transport.Grant]*session{}, clients: map[string]*client{}, conns: map[*conn]struct{}{}}
 	n.budget.init(cfg.TableBytes, cfg.Keep)
+	n.large.init(largeFactor*int64(cfg.MaxBody), 0)
 	n.keys.node, n.keys.all = n, map[[16]byte]*keyed{}
 	n.settles = make(chan struct{}, maxSettles)
 	n.retries = NewBudget(cfg.Retry)
@@ -379,6 +381,7 @@ func (n *Node) sessionEnded(s *session) {
 		delete(n.clients, ownerName(s.id, s.principal))
 	}
 	n.budget.leave(s.principal, s.share)
+	n.large.leave(s.principal, s.large)
 	n.journal.sessionEnded(s)
 }
 

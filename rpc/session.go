@@ -20,6 +20,7 @@ type session struct {
 	id        transport.Peer // the client
 	principal string
 	share     *share      // of the budget for kept replies
+	large     *share      // of that for the bodies of large requests
 	ended     atomic.Bool // its lease ran out; set under mu
 
 	client *client
@@ -49,7 +50,7 @@ type client struct {
 
 func newSession(n *Node, g transport.Grant, id transport.Peer, principal string, opened uint64, of *client) *session {
 	// Twice the client's window: between an answer and its ack a record is still here.
-	return &session{node: n, grant: g, id: id, principal: principal, opened: opened, client: of, share: n.budget.of(principal), table: dedup.New[*Inbound](2 * n.cfg.Window), touched: n.now()}
+	return &session{node: n, grant: g, id: id, principal: principal, opened: opened, client: of, share: n.budget.of(principal), large: n.large.of(principal), table: dedup.New[*Inbound](2 * n.cfg.Window), touched: n.now()}
 }
 
 // request decides what a copy of a request gets (the table of DESIGN §6).
@@ -78,6 +79,7 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 		if room {
 			in.kept = n.budget.replies
 		}
+		fits := in.holdLarge(len(e.Body))
 		s.mu.Unlock()
 		n.stats.served.Add(1)
 		switch {
@@ -85,6 +87,8 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 			in.Refuse(Errorf(TooLarge, NotRun, "body of %d bytes, limit %d", len(e.Body), n.cfg.MaxBody))
 		case !room:
 			in.Refuse(Errorf(Overloaded, NotRun, "replies kept for %s fill its share of the table", s.principal))
+		case !fits:
+			in.Refuse(Errorf(Overloaded, NotRun, "the bodies of large requests of %s fill its share of the memory", s.principal))
 		case e.Key != "":
 			s.keyed(in, e.Key)
 		default:
@@ -121,6 +125,7 @@ func (s *session) keyed(in *Inbound, key string) {
 		s.node.cfg.Handler.HandleRequest(in)
 	default:
 		s.mu.Lock()
+		in.dropLarge()                                                // its body is not kept
 		if state, _ := s.table.Lookup(in.Seq); state == dedup.Acked { // given up before it waited
 			s.node.keys.leave(in)
 		}

@@ -34,7 +34,7 @@ func (n *Node) Tell(ctx context.Context, r Request) error {
 		case p.flowing() && p.unsent == 0 && !credit.used():
 			err := p.tell(&r)
 			if err == nil {
-				p.told(credit, r.Target)
+				p.told(credit, r.Target, len(r.Body))
 			}
 			if !errors.Is(err, transport.ErrFull) && !errors.Is(err, transport.ErrClosed) {
 				if credit.waiting > 0 {
