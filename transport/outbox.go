@@ -244,10 +244,11 @@ func (o *Outbox) Handed(at, before uint64) bool {
 
 // Silence says how long the peer has said nothing new about the large messages that are
 // on their way to it; waiting is false if there are none.
-func (o *Outbox) Silence(now time.Time) (silence time.Duration, waiting bool) {
-	if !o.chunked.Load() { // without the lock, since it is called often
+func (o *Outbox) Silence() (silence time.Duration, waiting bool) {
+	if !o.chunked.Load() { // without the lock and the clock, since it is called often
 		return 0, false
 	}
+	now := time.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch l := o.lane; {

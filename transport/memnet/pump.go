@@ -15,8 +15,6 @@ func (e *end) pump() {
 	defer e.t.tasks.Done()
 	defer close(e.pumped)
 	var spare []byte
-	overdue := time.NewTimer(0)
-	defer overdue.Stop()
 	for {
 		last := isClosed(e.finishing) // asked before taking: nothing is queued after it
 		frames, at, drained := e.out.Take(spare)
@@ -47,17 +45,18 @@ func (e *end) pump() {
 		if last { // and the peer has not all of a large message
 			finishing = nil
 		}
-		switch silence, waiting := e.out.Silence(time.Now()); {
+		var overdue <-chan time.Time
+		switch silence, waiting := e.out.Silence(); {
 		case e.t.direct: // loses nothing
 		case silence >= transport.ResendAfter:
 			e.out.Resend()
 		case waiting:
-			overdue.Reset(transport.ResendAfter - silence)
+			overdue = time.After(transport.ResendAfter - silence)
 		}
 		select {
 		case <-e.out.Wake():
 		case <-finishing:
-		case <-overdue.C:
+		case <-overdue:
 		case <-e.disturbed:
 			e.recv.Disturbed()
 		case <-e.done:

@@ -13,16 +13,15 @@ import (
 func (l *link) run() {
 	defer l.t.links.done()
 	w := writer{link: l}
-	overdue := time.NewTimer(0)
-	defer overdue.Stop()
 	stop := l.t.stop
+	var overdue <-chan time.Time // nil unless it is needed: a timer costs at each select
 	for !l.ended.Load() {
 		select {
 		case <-l.out.Wake():
 			// Let the other senders that are ready append before the queue is taken.
 			runtime.Gosched()
 			w.takeAndPublish()
-		case <-overdue.C:
+		case <-overdue:
 		case <-l.done:
 		case <-stop:
 			stop = nil
@@ -32,11 +31,12 @@ func (l *link) run() {
 		if stop == nil && l.out.Empty() { // else the peer has not all of a large message
 			l.end(errTransportClosed, true)
 		}
-		switch silence, waiting := l.out.Silence(time.Now()); {
+		overdue = nil
+		switch silence, waiting := l.out.Silence(); {
 		case silence >= transport.ResendAfter:
 			l.out.Resend()
 		case waiting:
-			overdue.Reset(transport.ResendAfter - silence)
+			overdue = time.After(transport.ResendAfter - silence)
 		}
 	}
 	l.finish()

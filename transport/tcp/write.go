@@ -26,8 +26,6 @@ func (l *link) write() {
 		spare []byte
 		limit time.Time // the write deadline that is set
 	)
-	stalled := time.NewTimer(l.t.cfg.StallTimeout)
-	defer stalled.Stop()
 	for {
 		last := l.ending() // asked before taking: nothing is queued after it
 		frames, at, drained := l.out.Take(spare)
@@ -51,17 +49,18 @@ func (l *link) write() {
 		if last { // and the peer has not all of a large message
 			finishing = nil
 		}
-		if silence, waiting := l.out.Silence(time.Now()); silence >= l.t.cfg.StallTimeout {
+		var stalled <-chan time.Time // nil unless it is needed: a timer costs at each select
+		if silence, waiting := l.out.Silence(); silence >= l.t.cfg.StallTimeout {
 			l.Close(fmt.Errorf("%w: no word about a large message for %v", transport.ErrStalled, silence))
 			return
 		} else if waiting {
-			stalled.Reset(l.t.cfg.StallTimeout - silence)
+			stalled = time.After(l.t.cfg.StallTimeout - silence)
 		}
 		select {
 		case <-l.out.Wake():
 			runtime.Gosched() // the same
 		case <-finishing:
-		case <-stalled.C:
+		case <-stalled:
 		case <-l.done:
 			return
 		}
