@@ -16,11 +16,12 @@ type job struct {
 	principal string
 	codec     uint8
 	remote    bool           // submitted from another node: its result is encoded at once
-	of        *cell          // its actor; nil until it has one
+	of        *cell          // its actor; nil until it has one, and guarded by the table's lock
 	typ       reflect.Type   // of the result; nil: that of whatever it is
 	target    string         // of a durable job that an earlier start has left: its actor
 	record    *rpc.JobRecord // of a durable job; nil otherwise
 	stored    *storedJob     // of one that waits for its actor to be spawned
+	print     uint64         // of what is stored of a durable job
 	kept      int            // bytes of the result; guarded by the table's lock
 
 	mu       sync.Mutex // guards what follows
@@ -35,7 +36,19 @@ type job struct {
 type awaiter struct {
 	later  *Deferred[jobReport]
 	remote bool
+	brief  bool        // it does not want the result
 	turn   *time.Timer // until when
+}
+
+// tell answers somebody who waits for j. An error is that its caller has given up.
+func (w *awaiter) tell(j *job, r jobReport) {
+	if w.turn != nil {
+		w.turn.Stop()
+	}
+	if w.brief {
+		r = r.without()
+	}
+	_ = w.later.Answer(j.ready(r, w.remote))
 }
 
 // Start, Refuse, Fail, Deadline and OnCancel are those of a request.
@@ -97,7 +110,7 @@ func (j *job) answer(v any) error {
 
 // encoded is a report with its result as it travels.
 func (j *job) encoded(r jobReport) (jobReport, error) {
-	if r.State != rpc.JobDone || r.TypeID != 0 {
+	if r.typ == nil {
 		return r, nil
 	}
 	typeID, body, err := j.sys.encodeAs(j.codec, r.value, r.typ, nil)
@@ -107,7 +120,7 @@ func (j *job) encoded(r jobReport) (jobReport, error) {
 
 // ready is a report for somebody who waits for the result.
 func (j *job) ready(r jobReport, remote bool) jobReport {
-	if !remote {
+	if !remote || r.typ == nil {
 		return r
 	}
 	r, err := j.encoded(r)
@@ -166,8 +179,7 @@ func (j *job) settle(r jobReport) {
 	j.mu.Unlock()
 	j.sys.jobs.count(j)
 	for _, w := range waiting {
-		w.turn.Stop()
-		_ = w.later.Answer(j.ready(r, w.remote)) // an error: its caller has given up
+		w.tell(j, r)
 	}
 }
 
@@ -187,21 +199,33 @@ func (j *job) progress(done, total int64) {
 	}
 }
 
-// wait has later answered when the job is over, or at the end of its turn.
-func (j *job) wait(later *Deferred[jobReport], remote bool) {
+// wait has w answered when the job is over, or at the end of its turn.
+func (j *job) wait(w awaiter, turn time.Duration) {
 	j.mu.Lock()
 	if r := j.report; r.State.Over() {
 		j.mu.Unlock()
-		_ = later.Answer(j.ready(r, remote))
+		w.tell(j, r)
 		return
 	}
-	turn := time.AfterFunc(awaitTurn, func() { _ = later.Answer(j.ready(j.endTurn(later), remote)) })
-	j.waiting = append(j.waiting, awaiter{later, remote, turn})
+	w.turn = time.AfterFunc(turn, func() { w.tell(j, j.endTurn(w.later)) })
+	timer := w.turn
+	j.waiting = append(j.waiting, w)
 	j.mu.Unlock()
-	later.d.onOver(func() { // its caller gave up: nothing is kept for it
-		turn.Stop()
-		j.endTurn(later)
+	w.later.d.onOver(func() { // perhaps its caller gave up: nothing is kept for it
+		timer.Stop()
+		j.endTurn(w.later)
 	})
+}
+
+// endTurns answers all that wait with where the job is.
+func (j *job) endTurns() {
+	j.mu.Lock()
+	waiting, r := j.waiting, j.report
+	j.waiting = nil
+	j.mu.Unlock()
+	for _, w := range waiting {
+		w.tell(j, r)
+	}
 }
 
 // endTurn takes somebody out of those who wait, and returns where the job is.
@@ -217,8 +241,8 @@ func (j *job) endTurn(later *Deferred[jobReport]) jobReport {
 	return j.report
 }
 
-// cancel has the job end early.
-func (j *job) cancel() {
+// cancel has the job end early. It reports whether that is still being recorded.
+func (j *job) cancel() (recording bool) {
 	j.mu.Lock()
 	waits := j.report.State == rpc.JobAccepted
 	running := j.report.State == rpc.JobRunning
@@ -233,4 +257,7 @@ func (j *job) cancel() {
 	case running && stop != nil:
 		stop()
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.ending && !j.report.State.Over()
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -43,7 +44,8 @@ type (
 	}
 	awaitJob struct {
 		Returns[jobReport]
-		ID string
+		ID   string
+		Turn time.Duration // until when, if it is not over; awaitTurn at most
 	}
 	cancelJob struct {
 		Returns[jobReport]
@@ -101,18 +103,17 @@ func (desk) submit(ctx *Context, m submitJob) (string, error) {
 		ctx.refuse(err)
 		return "", nil
 	}
-	_, remote := ctx.req.(*rpc.Inbound)
-	j := &job{sys: s, principal: ctx.principal(), codec: m.Codec, remote: remote, of: c, typ: typ, report: jobReport{State: rpc.JobAccepted}}
+	j := &job{sys: s, principal: ctx.principal(), codec: m.Codec, remote: isRemote(ctx.req), of: c, typ: typ, report: jobReport{State: rpc.JobAccepted}}
 	var name [16]byte
 	rand.Read(name[:])
+	it := item{msg: msg, req: j, meta: ctx.meta}
+	if c.kind.durable {
+		return s.recordJob(ctx, c, j, name, m, it)
+	}
 	j.id = jobID(name)
 	if err := s.jobs.add(j); err != nil {
 		ctx.refuse(err)
 		return "", nil
-	}
-	it := item{msg: msg, req: j, meta: ctx.meta}
-	if c.kind.durable {
-		return s.recordJob(ctx, c, j, name, m, it)
 	}
 	if err := c.takeJob(it); err != nil {
 		s.jobs.remove(j)
@@ -214,11 +215,11 @@ func (d desk) await(ctx *Context, m awaitJob) (jobReport, error) {
 	if j == nil {
 		return none, nil
 	}
-	_, remote := ctx.req.(*rpc.Inbound)
-	if r := j.now(); r.settled() {
+	remote := isRemote(ctx.req)
+	if r := j.now(); r.settled() || ctx.System().jobs.isLeft(ctx, j) {
 		return j.ready(r, remote), nil
 	}
-	j.wait(Defer[jobReport](ctx), remote)
+	j.wait(awaiter{later: Defer[jobReport](ctx), remote: remote}, min(max(m.Turn, shortTurn), awaitTurn))
 	return jobReport{}, nil
 }
 
@@ -227,13 +228,17 @@ func (d desk) cancel(ctx *Context, m cancelJob) (jobReport, error) {
 	if j == nil {
 		return none, nil
 	}
-	j.cancel()
+	if j.cancel() {
+		j.wait(awaiter{later: Defer[jobReport](ctx), remote: isRemote(ctx.req), brief: true}, awaitTurn)
+		return jobReport{}, nil
+	}
 	return j.now().without(), nil
 }
 
 // jobTable is the jobs of a system.
 type jobTable struct {
-	sys *System
+	sys    *System
+	asking chan struct{} // as many as questions of Await are under way to other nodes
 
 	mu     sync.Mutex // guards what follows
 	all    map[string]*job
@@ -243,6 +248,7 @@ type jobTable struct {
 	over   []ended        // in the order of their ends
 	gone   map[string]expiredJob
 	lost   map[string][]*job // left by an earlier start, for actors that are not spawned yet
+	lined  bool              // a shutdown ends the turns of those who await them
 	timer  *time.Timer       // of the next expiry
 	closed bool
 }
@@ -263,6 +269,7 @@ type expiredJob struct {
 func (t *jobTable) init(s *System) {
 	t.sys, t.all, t.mine, t.bytes, t.gone = s, map[string]*job{}, map[string]int{}, map[string]int{}, map[string]expiredJob{}
 	t.lost = map[string][]*job{}
+	t.asking = make(chan struct{}, maxAsking)
 }
 
 // add takes a job in, or says that its principal has as many as it may.
@@ -285,6 +292,11 @@ func (t *jobTable) remove(j *job) {
 
 func (t *jobTable) removeLocked(j *job) {
 	delete(t.all, j.id)
+	if left := slices.DeleteFunc(t.lost[j.target], func(o *job) bool { return o == j }); len(left) > 0 {
+		t.lost[j.target] = left
+	} else {
+		delete(t.lost, j.target)
+	}
 	if t.mine[j.principal]--; t.mine[j.principal] <= 0 {
 		delete(t.mine, j.principal)
 	}

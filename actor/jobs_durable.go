@@ -1,6 +1,9 @@
 package actor
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+
 	"github.com/tandem-go/tandem/dedup"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
@@ -25,7 +28,6 @@ type storedJob struct {
 // recordJob has a job of a durable actor stored before it is accepted.
 func (s *System) recordJob(ctx *Context, c *cell, j *job, name [16]byte, m submitJob, it item) (string, error) {
 	refuse := func(err *rpc.Error) (string, error) {
-		s.jobs.remove(j)
 		ctx.refuse(err)
 		return "", nil
 	}
@@ -43,6 +45,19 @@ func (s *System) recordJob(ctx *Context, c *cell, j *job, name [16]byte, m submi
 	}
 	if len(stored) > maxJobBytes {
 		return refuse(rpc.Errorf(rpc.TooLarge, rpc.NotRun, "a job of %d bytes cannot be recorded, the limit is %d", len(stored), maxJobBytes))
+	}
+	if in, ok := ctx.req.(*rpc.Inbound); ok && in.Keyed() { // the key outlives the node, as the job does
+		name = [16]byte(hashOf([]byte("job " + in.RequestID())))
+	}
+	j.id, j.print = jobID(name), printOf(stored)
+	switch known, gone := s.jobs.get(j.id); {
+	case known != nil && known.print != j.print:
+		return refuse(rpc.Errorf(rpc.IDReused, rpc.NotRun, "another job was submitted under this key"))
+	case known != nil, gone != nil:
+		return j.id, nil
+	}
+	if err := s.jobs.add(j); err != nil {
+		return refuse(err)
 	}
 	later := Defer[string](ctx)
 	s.node.RecordJob(name, stored, func(r *rpc.JobRecord, err error) {
@@ -73,7 +88,7 @@ func (v server) Restore(jobs []*rpc.JobRecord) {
 			r.Free()
 			continue
 		}
-		j := &job{sys: v.s, id: jobID(r.ID()), principal: stored.Principal, codec: stored.Codec, remote: true, target: stored.Target, record: r}
+		j := &job{sys: v.s, id: jobID(r.ID()), principal: stored.Principal, codec: stored.Codec, remote: true, target: stored.Target, record: r, print: printOf(r.Job)}
 		switch {
 		case r.Done:
 			if err := records.Decode(r.Outcome, &j.report); err != nil {
@@ -110,20 +125,79 @@ func (s *System) resume(c *cell) {
 	lost := s.jobs.lost[name]
 	if len(lost) > 0 && c.kind.durable {
 		delete(s.jobs.lost, name)
+		for _, j := range lost {
+			j.of = c
+		}
 	}
 	s.jobs.mu.Unlock()
 	if !c.kind.durable {
 		return
 	}
+	var items []item
 	for _, j := range lost {
 		msg, typ, err := c.openJob(submitJob{TypeID: j.stored.TypeID, Codec: j.stored.Codec, Body: j.stored.Body})
-		j.of, j.typ = c, typ
-		if err == nil {
-			err = c.takeJob(item{msg: msg, req: j})
-		}
+		j.typ, j.stored = typ, nil
 		if err != nil {
 			j.fail(err)
+			continue
 		}
-		j.stored = nil
+		items = append(items, item{msg: msg, req: j})
+	}
+	for i, it := range items {
+		err := c.takeJob(it)
+		if err != nil && err.Code == rpc.Overloaded && c.box.Blocks() {
+			go c.takeJobs(items[i:]) // until the actor stops
+			return
+		}
+		if err != nil {
+			it.req.Refuse(err)
+		}
 	}
 }
+
+// takeJobs puts jobs that were accepted into the mailbox as there is room.
+func (c *cell) takeJobs(items []item) {
+	for _, it := range items {
+		p, err := c.box.Put(c.self.sys.ctx, it)
+		if err != nil {
+			it.req.Refuse(putError(err))
+			continue
+		}
+		c.accepted(p)
+	}
+}
+
+// isLeft reports whether j waits for an actor that nobody will spawn any more. If it waits
+// for one, a shutdown ends the turns of those who await it, and would not wait for them.
+func (t *jobTable) isLeft(ctx *Context, j *job) bool {
+	t.mu.Lock()
+	lost := j.of == nil
+	lined := t.lined || !lost
+	t.lined = t.lined || lost
+	t.mu.Unlock()
+	if !lined {
+		t.sys.lines.add(ctx.cell, line{of: t, nudge: t.endTurns, end: t.endTurns})
+	}
+	return lost && t.sys.draining.Load()
+}
+
+// endTurns ends the turns of those who await jobs whose actors are not there.
+func (t *jobTable) endTurns() {
+	t.mu.Lock()
+	var all []*job
+	for _, js := range t.lost {
+		all = append(all, js...)
+	}
+	t.mu.Unlock()
+	for _, j := range all {
+		j.endTurns()
+	}
+}
+
+func hashOf(b []byte) []byte {
+	sum := sha256.Sum256(b)
+	return sum[:16]
+}
+
+// printOf tells what is stored of one job from that of another.
+func printOf(stored []byte) uint64 { return binary.BigEndian.Uint64(hashOf(stored)) }

@@ -145,9 +145,11 @@ func (r redeemer) CancelJob(ctx context.Context, token string) (rpc.JobStatus, e
 // what it is then, so that neither side holds one for ever.
 const (
 	awaitTurn  = 20 * time.Second
+	shortTurn  = time.Second      // where many wait for theirs
 	awaitSlack = 10 * time.Second // of a question beyond awaitTurn
 	firstPause = 100 * time.Millisecond
 	lastPause  = 2 * time.Second // between questions that got no answer, each twice the one before
+	maxAsking  = 1024            // questions at once to other nodes, which leave room for other requests there
 	awaitTries = 4               // to be sent a result whose reply is lost, in a row
 )
 
@@ -199,9 +201,23 @@ func (r redeemer) ask(ctx context.Context, node, id string) (jobReport, error) {
 	if err != nil {
 		return jobReport{}, err
 	}
-	turn, cancel := context.WithTimeout(ctx, awaitTurn+awaitSlack)
+	q := awaitJob{ID: id, Turn: awaitTurn}
+	if node != r.s.cfg.Name {
+		select {
+		case r.s.jobs.asking <- struct{}{}:
+			defer func() { <-r.s.jobs.asking }()
+		case <-ctx.Done():
+			return jobReport{}, rpc.FromContext(ctx, rpc.Unknown)
+		case <-r.s.ctx.Done():
+			return jobReport{}, errShutdown
+		}
+		if len(r.s.jobs.asking) > maxAsking/2 {
+			q.Turn = shortTurn
+		}
+	}
+	turn, cancel := context.WithTimeout(ctx, q.Turn+awaitSlack)
 	defer cancel()
-	return Call(turn, desk, awaitJob{ID: id}, rpc.WithRetry(rpc.Retry{Attempts: 1})) // AwaitJob asks again
+	return Call(turn, desk, q, rpc.WithRetry(rpc.Retry{Attempts: 1})) // AwaitJob asks again
 }
 
 // passes reports whether asking again may help.
