@@ -39,35 +39,29 @@ type Snapshot struct{ actor.Returns[*Index] }
 // however often its result comes: workers may send again whenever they are in doubt,
 // and a file may be handed out twice.
 type Aggregator struct {
-	coordinator actor.Ref
-	index       *Index
-	counted     map[string]bool
-	workers     map[string]bool
-	duplicates  int
+	index      *Index
+	counted    map[string]bool
+	workers    map[string]bool
+	duplicates int
 }
 
-func aggregatorKind(coordinator actor.Ref) *actor.Kind {
-	return actor.Define("indexer.aggregator",
-		func() *Aggregator {
-			return &Aggregator{coordinator: coordinator, index: newIndex(), counted: map[string]bool{}, workers: map[string]bool{}}
-		},
-		actor.Answer((*Aggregator).Result),
-		actor.Answer((*Aggregator).Progress),
-		actor.Answer((*Aggregator).Top),
-		actor.Answer((*Aggregator).Snapshot))
-}
+var aggregatorKind = actor.Define("indexer.aggregator",
+	func() *Aggregator {
+		return &Aggregator{index: newIndex(), counted: map[string]bool{}, workers: map[string]bool{}}
+	},
+	actor.Answer((*Aggregator).Result),
+	actor.Answer((*Aggregator).Progress),
+	actor.Answer((*Aggregator).Top),
+	actor.Answer((*Aggregator).Snapshot))
 
 func (a *Aggregator) Result(ctx *actor.Context, m Result) (counted bool, err error) {
 	if a.counted[m.File.Path] {
 		a.duplicates++
-	} else {
-		a.index.Add(m.File)
-		a.counted[m.File.Path], a.workers[m.Worker] = true, true
-		counted = true
+		return false, nil
 	}
-	// Of duplicates too: should this tell fail, the worker gets the error and sends
-	// its result again.
-	return counted, actor.Tell(ctx, a.coordinator, Indexed{m.File.Path})
+	a.index.Add(m.File)
+	a.counted[m.File.Path], a.workers[m.Worker] = true, true
+	return true, nil
 }
 
 func (a *Aggregator) Progress(ctx *actor.Context, m Progress) (Status, error) {

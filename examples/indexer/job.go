@@ -17,12 +17,12 @@ import (
 type job struct {
 	options
 	*node
-	coordinator actor.Ref
-	aggregator  actor.Ref
-	total       int // files
-	crew        *crew
-	events      <-chan actor.Event
-	show        display
+	files      actor.Ref // the queue
+	aggregator actor.Ref
+	total      int // files
+	crew       *crew
+	events     <-chan actor.Event
+	show       display
 }
 
 // lead runs a whole job: it starts what the job needs, follows it, and prints its
@@ -51,7 +51,7 @@ func lead(ctx context.Context, o options, folder *os.Root, out, errs io.Writer) 
 	defer func() { err = errors.Join(err, n.leave()) }()
 
 	j := &job{options: o, node: n, total: len(files), events: n.Events(ctx)}
-	if err := j.spawn(files); err != nil {
+	if err := j.spawn(ctx, files); err != nil {
 		return err
 	}
 	if j.crew, err = startCrew(o, errs); err != nil {
@@ -84,20 +84,19 @@ func lead(ctx context.Context, o options, folder *os.Root, out, errs io.Writer) 
 	return nil
 }
 
-// spawn starts the two actors. Each knows the other; a ref may be made before its
-// actor lives. The aggregator's name is random, so that a straggler from an earlier
-// job of this name cannot send its results here.
-func (j *job) spawn(files []string) (err error) {
-	j.coordinator = j.Ref(coordinatorName)
-	if j.aggregator, err = j.Spawn("", aggregatorKind(j.coordinator)); err != nil {
+// spawn starts the two actors. The aggregator's name is random, so that a straggler
+// from an earlier job of this name cannot send its results here.
+func (j *job) spawn(ctx context.Context, files []string) (err error) {
+	if j.aggregator, err = j.Spawn("", aggregatorKind); err != nil {
 		return err
 	}
-	_, err = j.Spawn(coordinatorName, coordinatorKind(files, j.aggregator))
-	return err
+	if j.files, err = j.Spawn(filesName, filesKind(len(files))); err != nil {
+		return err
+	}
+	return fill(ctx, j.files, files, j.aggregator)
 }
 
-// follow shows the job's progress until all files are counted, and tells the
-// coordinator which workers have gone.
+// follow shows the job's progress until all files are counted.
 func (j *job) follow(ctx context.Context) error {
 	tick := time.NewTicker(100 * time.Millisecond) // to redraw
 	defer tick.Stop()
@@ -128,9 +127,6 @@ func (j *job) follow(ctx context.Context) error {
 			return nil
 		case event.Type == actor.NodeLeft:
 			j.show.note(event.Peer + " has left")
-			if err := actor.Tell(ctx, j.coordinator, WorkerLeft{event.Peer}); err != nil {
-				return err
-			}
 		}
 		switch {
 		case j.workers > 0 && j.crew.running == 0 && j.alone():
@@ -156,17 +152,17 @@ func (j *job) report(ctx context.Context, out io.Writer, took time.Duration) (*I
 	if err != nil {
 		return nil, err
 	}
-	again, err := actor.Call(ctx, j.coordinator, Handouts{})
+	queue, err := actor.QueueStats[File](ctx, j.files)
 	if err != nil {
 		return nil, err
 	}
 	printIndex(out, index, j.top)
-	printRun(out, status, again, took)
+	printRun(out, status, queue.Redeliveries, took)
 	return index, nil
 }
 
-// farewell waits until the workers have asked once more and heard that the job is
-// done, so that they end by themselves, wherever they run. One that was killed stays
+// farewell waits until the workers have asked once more and found that no files are
+// left, so that they end by themselves, wherever they run. One that was killed stays
 // a member until its lease ends.
 func (j *job) farewell(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, nodeLease+time.Second)

@@ -33,8 +33,8 @@ func testJob(t *testing.T, o options) *job {
 // lead starts the actors and the workers.
 func (j *job) lead(t *testing.T, files []string) {
 	t.Helper()
-	if j.coordinator.IsZero() {
-		if err := j.spawn(files); err != nil {
+	if j.files.IsZero() {
+		if err := j.spawn(t.Context(), files); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -93,8 +93,7 @@ func TestKilledWorker(t *testing.T) {
 		}
 		return os.ErrNotExist
 	}
-	j.coordinator = j.Ref(coordinatorName)
-	if j.aggregator, err = j.Spawn("", aggregatorKind(j.coordinator)); err != nil {
+	if j.aggregator, err = j.Spawn("", aggregatorKind); err != nil {
 		t.Fatal(err)
 	}
 	assassin, err := j.Spawn("", actor.Define("indexer.assassin",
@@ -103,7 +102,10 @@ func TestKilledWorker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := j.Spawn(coordinatorName, coordinatorKind(files, assassin)); err != nil {
+	if j.files, err = j.Spawn(filesName, filesKind(len(files))); err != nil {
+		t.Fatal(err)
+	}
+	if err := fill(t.Context(), j.files, files, assassin); err != nil {
 		t.Fatal(err)
 	}
 	j.lead(t, files)
@@ -121,9 +123,9 @@ func TestKilledWorker(t *testing.T) {
 	for _, line := range got.Diff(indexAlone(folder, files)) {
 		t.Error(line)
 	}
-	again, err := actor.Call(t.Context(), j.coordinator, Handouts{})
-	if err != nil || again < 1 || again > batchSize {
-		t.Errorf("%d files handed out again, %v: want what was left of one batch", again, err)
+	queue, err := actor.QueueStats[File](t.Context(), j.files)
+	if again := queue.Redeliveries; err != nil || again < 1 || again > batchSize {
+		t.Errorf("%d files handed out again, %v: want one batch at most", again, err)
 	}
 	if j.crew.running != 1 {
 		t.Errorf("%d workers are left, want 1", j.crew.running)

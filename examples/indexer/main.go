@@ -5,11 +5,11 @@
 //	go run ./examples/indexer -kill -check     # kill -9 a worker on the way; the result is the same
 //	go run ./examples/indexer -top 30 ~/src
 //
-// The main process hosts two actors. The coordinator (coordinator.go) leases files
-// to workers; the aggregator (aggregator.go) takes the index of each file and answers
-// queries while the job runs. Workers (worker.go) are processes that call both. One
-// that is killed loses its lease, its files go to others, and as each file is counted
-// once, nothing is lost and nothing is counted twice.
+// The main process hosts two actors. The queue (files.go) hands out files to workers
+// that pull; the aggregator (aggregator.go) takes the index of each file and answers
+// queries while the job runs. Workers (worker.go) are processes that use both. The
+// files of one that is killed go to others when its leases end, and as each file is
+// counted once, nothing is lost and nothing is counted twice.
 //
 // The main process starts workers itself, and a NATS server inside it. Given a NATS
 // server that other machines reach, they can join in, for as long as the job runs:

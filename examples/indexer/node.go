@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	mainNode   = "main"          // the node of the coordinator and the aggregator
+	mainNode   = "main"          // the node of the queue and the aggregator
 	nodeLease  = 3 * time.Second // how long a killed process stays a member
 	joinTime   = 10 * time.Second
 	leaveTime  = 3 * time.Second

@@ -88,7 +88,7 @@ func printIndex(w io.Writer, x *Index, top int) {
 	}
 }
 
-func printRun(w io.Writer, s Status, again int, took time.Duration) {
+func printRun(w io.Writer, s Status, again uint64, took time.Duration) {
 	seconds := max(took.Seconds(), 1e-3)
 	fmt.Fprintf(w, "%d workers, %.1f s: %.0f files/s, %.1f MB/s\n", s.Workers, seconds, float64(s.Files)/seconds, float64(s.Bytes)/1e6/seconds)
 	fmt.Fprintf(w, "%d files handed out again, %d results that came twice\n", again, s.Duplicates)

@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	patience = 10 * time.Second       // with a coordinator that does not answer
+	patience = 10 * time.Second       // with a main node that does not answer
 	retry    = 200 * time.Millisecond // after which to try again
 )
 
-// work is what a worker process does: it leases files, indexes them, and sends each
-// one's result, until there are no more. It is an ordinary goroutine and no actor,
-// since nobody sends it anything; the verbs are the same.
+// work is what a worker process does: it pulls files from the queue, indexes them, and
+// sends each one's result, until there are no more. It is an ordinary goroutine and no
+// actor, since nobody sends it anything; the verbs are the same.
 //
 // It reads the files itself, so the folder has to be on its own machine.
 func work(ctx context.Context, o options, folder *os.Root, logs io.Writer) error {
@@ -28,7 +28,7 @@ func work(ctx context.Context, o options, folder *os.Root, logs io.Writer) error
 	if err != nil {
 		return err
 	}
-	err = indexLeased(ctx, n.System, folder)
+	err = index(ctx, n.System, folder)
 	// After a failed job the leaving may fail too, and says nothing new.
 	if left := n.leave(); err == nil {
 		err = left
@@ -36,24 +36,27 @@ func work(ctx context.Context, o options, folder *os.Root, logs io.Writer) error
 	return err
 }
 
-func indexLeased(ctx context.Context, sys *actor.System, folder *os.Root) error {
-	coordinator := sys.Ref(coordinatorName + "@" + mainNode)
+func index(ctx context.Context, sys *actor.System, folder *os.Root) error {
+	files := sys.Ref(filesName + "@" + mainNode)
 	for {
-		batch, err := insist(ctx, coordinator, Lease{Worker: sys.Name()})
+		batch, err := insist(ctx, func() ([]actor.Delivery[File], error) {
+			return actor.Pull[File](ctx, files, actor.Max(batchSize), actor.Wait(askAgain))
+		})
 		if err != nil {
-			return fmt.Errorf("no coordinator: %w", err)
+			return fmt.Errorf("no files: %w", err)
 		}
-		if batch.Done {
-			return nil
-		}
-		results := sys.Bind(batch.Results) // a ref from a message knows no system
-		for _, name := range batch.Files {
-			if _, err := insist(ctx, results, Result{Worker: sys.Name(), File: indexFile(folder, name)}); err != nil {
+		for _, d := range batch {
+			results := sys.Bind(d.Message.Results) // a ref from a message knows no system
+			result := Result{Worker: sys.Name(), File: indexFile(folder, d.Message.Path)}
+			if _, err := insist(ctx, func() (bool, error) { return actor.Call(ctx, results, result) }); err != nil {
 				return fmt.Errorf("no aggregator: %w", err)
 			}
 		}
-		if !pause(ctx, batch.Wait) {
-			return context.Cause(ctx)
+		_ = actor.AckAll(ctx, batch) // a file whose ack fails is counted already, and comes again for nothing
+		if len(batch) == 0 {
+			if over, err := empty(ctx, files); over || err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -61,11 +64,11 @@ func indexLeased(ctx context.Context, sys *actor.System, folder *os.Root) error 
 // insist repeats a request until it is answered or patience has run out. rpc.Ran
 // would say of each error whether the request ran, and one would repeat only those
 // that did not. These may be repeated all the same: a result is counted once per
-// file, and a lease that nobody heard of runs out.
-func insist[M actor.Question[R], R any](ctx context.Context, to actor.Ref, m M) (R, error) {
+// file, and the lease of files that nobody got runs out.
+func insist[R any](ctx context.Context, request func() (R, error)) (R, error) {
 	giveUp := time.Now().Add(patience)
 	for {
-		r, err := actor.Call(ctx, to, m)
+		r, err := request()
 		if err == nil || time.Now().After(giveUp) || !pause(ctx, retry) {
 			return r, err
 		}

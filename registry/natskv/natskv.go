@@ -9,6 +9,13 @@
 // and starts anew with every Renew; it changes hands by compare-and-set on the
 // record's revision only.
 //
+// A process that ends without Deregister, as by kill -9, leaves its claim behind: until
+// its lease has run out, 15 s unless Config says otherwise, Register of that name, and
+// so NewSystem, is [registry.ErrTaken] for the next process, for nobody can tell a dead
+// holder from a silent one. The next process can try again until then, or take a name
+// of its own, with the host's and the process's number in it for instance. A
+// shorter Config.Lease is found out sooner, and forgives a node fewer seconds of trouble.
+//
 // Reads come from a cache that one watch of the bucket feeds. The cache goes on
 // serving while NATS is away, and it is slow to believe that nodes have died of
 // NATS' own trouble: see [Registry.Watch].
