@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
@@ -85,14 +86,9 @@ func (s *System) request(ctx context.Context, from *Context, to, t *target, m an
 		return rpc.Errorf(rpc.Undecodable, rpc.NotRun, "encoding message %s: %w", mt.name, err)
 	}
 	r.Node, r.Target, r.TypeID, r.Codec, r.Body = t.addr.node, t.addr.name, mt.id, o.Codec.ID(), body
-	r.Headers, r.Acked, r.Trace, r.Retry, r.Idempotent, r.Hedge = o.Headers, o.Acked, rpc.TraceOf(ctx), o.Retry, o.Idempotent, o.Hedge
+	r.Acked, r.Retry, r.Timeout = o.Acked, o.Retry, s.cfg.Timeout
 	if at, ok := ctx.Deadline(); ok {
-		r.Deadline = at
-	} else {
-		r.Timeout = s.cfg.Timeout
-	}
-	if o.Key != nil {
-		r.Key = *o.Key
+		r.Timeout = time.Until(at)
 	}
 	if r.Retry == nil && from != nil {
 		r.Retry = from.cell.kind.retry
@@ -100,11 +96,17 @@ func (s *System) request(ctx context.Context, from *Context, to, t *target, m an
 	if r.Retry == nil {
 		r.Retry = &s.cfg.Retry
 	}
-	if from != nil {
-		r.Sender = from.cell.self.addr.String()
-	}
-	if to != t {
-		r.Again = s.elsewhere(to, t)
+	if trace := rpc.TraceOf(ctx); len(opts) > 0 || from != nil || to != t || trace != (rpc.Trace{}) {
+		r.Rare = &rpc.Rare{Meta: rpc.Meta{Trace: trace, Headers: o.Headers}, Idempotent: o.Idempotent, Hedge: o.Hedge}
+		if o.Key != nil {
+			r.Rare.Key = *o.Key
+		}
+		if from != nil {
+			r.Rare.Sender = from.cell.self.addr.String()
+		}
+		if to != t {
+			r.Rare.Again = s.elsewhere(to, t)
+		}
 	}
 	return nil
 }
@@ -220,7 +222,7 @@ func (s *System) tell(ctx context.Context, from *Context, to *target, m any, typ
 		return err
 	}
 	if from != nil { // a cycle of actors that wait for each other must end
-		r.Limit(s.cfg.SendWait)
+		r.Timeout = min(r.Timeout, s.cfg.SendWait)
 	}
 	err = s.node.Tell(ctx, *r) // which keeps nothing of it
 	if body := r.Body[:0]; cap(body) <= maxSpareBody {

@@ -11,7 +11,7 @@ import (
 // is the one that its caller holds.
 type retries struct {
 	mu     sync.Mutex // guards what follows
-	call   *Call      // the latest attempt
+	call   *Call      // the latest attempt; nil: the first
 	made   int        // attempts that have failed
 	unsure bool       // one of them may have run
 	timer  *time.Timer
@@ -31,7 +31,7 @@ func (c *Call) fail(err *Error) {
 	r.mu.Lock()
 	r.made++
 	r.unsure = r.unsure || err.Verdict != NotRun
-	pause, again := first.req.Retry.Next(r.made, err, first.req.Idempotent, first.deadline-n.now(), n.cfg.Random())
+	pause, again := first.req.Retry.Next(r.made, err, first.req.idempotent(), first.deadline-n.now(), n.cfg.Random())
 	again = again && r.gaveUp == nil && n.ctx.Err() == nil && n.retries.Spend()
 	if again {
 		r.timer = time.AfterFunc(pause, func() { first.again(n) })
@@ -69,9 +69,9 @@ func (c *Call) again(n *Node) {
 		return
 	}
 	r.timer = nil
-	next := &Call{req: c.req, first: c, to: c.to, deadline: c.deadline, patience: probeMin}
-	if c.req.Again != nil {
-		next.req.Node, next.req.Target = c.req.Again()
+	next := &Call{req: c.req, first: c, to: c.to, flight: flight{deadline: c.deadline, patience: probeMin}}
+	if rare := c.req.Rare; rare != nil && rare.Again != nil {
+		next.req.Node, next.req.Target = rare.Again()
 	}
 	next.peer = n.peer(next.req.Node)
 	ctx, leave := context.WithCancel(context.Background())
@@ -92,6 +92,9 @@ func (c *Call) GiveUp(code Code, message string) {
 	r := &c.retries
 	r.mu.Lock()
 	latest := r.call
+	if latest == nil {
+		latest = c
+	}
 	r.gaveUp = Errorf(code, NotRun, "%s", message)
 	pausing := r.timer != nil && r.timer.Stop()
 	if pausing {

@@ -50,7 +50,7 @@ func TestOneAttemptMayHaveRun(t *testing.T) {
 		a, b := r.start("a", "a1", direct), r.start("b", "b1", direct)
 		b.handle(func(_ *Inbound, body string) string { time.Sleep(time.Second); return body })
 		req := request("b", "x", patience)
-		req.Retry, req.Idempotent = &Retry{Attempts: 2}, true
+		req.Retry, req.Rare = &Retry{Attempts: 2}, &Rare{Idempotent: true}
 		f, _ := a.send(req)
 		time.Sleep(time.Second / 2)
 		next := r.start("b", "b2", direct)

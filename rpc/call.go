@@ -2,31 +2,45 @@ package rpc
 
 import (
 	"time"
-
-	"github.com/tandem-go/tandem/transport"
 )
 
 // Request is what to send to an actor on another node.
 type Request struct {
-	Node   string // where the actor lives
-	Target string // its name there
-	Sender string // who asks: an actor's address, or empty
-	TypeID uint64
-	Codec  uint8
-	Body   []byte // kept for resending; must not change until the request ends
-	Trace  transport.Trace
+	Node    string // where the actor lives
+	Target  string // its name there
+	TypeID  uint64
+	Codec   uint8
+	Receipt bool          // no message: the outcome comes when all before it has left the mailbox
+	Acked   bool          // the outcome is "accepted into the mailbox", not the handler's
+	Body    []byte        // kept for resending; must not change until the request ends
+	Timeout time.Duration // until it ends for its caller
+	Retry   *Retry        // when to make it anew; nil: never
+	Rare    *Rare         // nil for most
+}
 
-	Headers  []transport.Header
-	Deadline time.Time     // when it ends for its caller
-	Timeout  time.Duration // the same from now on, if there is no Deadline
-	Key      string        // the caller's own name for the request, beyond this session; empty for none
-	Receipt  bool          // no message: the outcome comes when all before it has left the mailbox
-	Acked    bool          // the outcome is "accepted into the mailbox", not the handler's
-
-	Retry      *Retry                       // when to make it anew; nil: never
+// Rare is what few requests have.
+type Rare struct {
+	Meta
+	Key        string                       // the caller's own name for the request, beyond this session; empty for none
 	Idempotent bool                         // it may run twice
 	Hedge      time.Duration                // silence after which a copy goes over a second road; 0: none does
 	Again      func() (node, target string) // where to make it anew; nil: at the same place
+}
+
+func (r *Request) idempotent() bool { return r.Rare != nil && r.Rare.Idempotent }
+
+func (r *Request) hedge() time.Duration {
+	if r.Rare == nil {
+		return 0
+	}
+	return r.Rare.Hedge
+}
+
+func (r *Request) key() string {
+	if r.Rare == nil {
+		return ""
+	}
+	return r.Rare.Key
 }
 
 // Completer gets the end of a request, once. It must not block.
@@ -43,7 +57,14 @@ type Call struct {
 	first   *Call   // of the attempts at this request; c itself if it is the first
 	retries retries // the first's only
 
-	// guarded by peer.mu
+	reply    Reply
+	answered bool // reply is there, to the first attempt: nobody else knows the call any more
+
+	flight // guarded by peer.mu
+}
+
+// flight is where an attempt is.
+type flight struct {
 	seq      uint64
 	deadline time.Duration // node clock
 	on       *conn         // the live link that has the latest copy; nil: none has
@@ -54,31 +75,6 @@ type Call struct {
 	patience time.Duration // silence after which it is probed
 	hedged   bool          // a copy went over a second road
 	hedgeAt  time.Duration // node clock when one should
-	answered bool          // its outcome came in; nobody else holds it any more
-	reply    Reply
-}
-
-// ends is when the request ends for its caller, by the node's clock, which shows now.
-func (r *Request) ends(n *Node, now time.Duration) time.Duration {
-	if r.Deadline.IsZero() {
-		return now + r.Timeout
-	}
-	return r.Deadline.Sub(n.start)
-}
-
-// left is how long it is until then.
-func (r *Request) left() time.Duration {
-	if r.Deadline.IsZero() {
-		return r.Timeout
-	}
-	return time.Until(r.Deadline)
-}
-
-// Limit has the request end after d at the latest.
-func (r *Request) Limit(d time.Duration) {
-	if d < r.left() {
-		r.Deadline, r.Timeout = time.Time{}, d
-	}
 }
 
 // call is the window's name for a Call.

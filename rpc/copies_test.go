@@ -197,7 +197,7 @@ func TestHedgeOfARunningRequest(t *testing.T) {
 		})
 		b.handle(func(_ *Inbound, body string) string { time.Sleep(400 * time.Millisecond); return body })
 		req := request("b", "x", patience)
-		req.Hedge = 100 * time.Millisecond
+		req.Rare = &Rare{Hedge: 100 * time.Millisecond}
 		f, _ := a.send(req)
 		if got, err := f.Await(t.Context()); got != "x" || err != nil {
 			t.Errorf("%q, %v", got, err)
@@ -278,7 +278,7 @@ func TestKeyIsOneExecution(t *testing.T) {
 		b.handle(func(_ *Inbound, body string) string { time.Sleep(time.Second); return body })
 		keyed := func(body string) *Future[string] {
 			req := request("b", body, patience)
-			req.Key = "k"
+			req.Rare = &Rare{Key: "k"}
 			f, _ := a.send(req)
 			return f
 		}

@@ -71,7 +71,7 @@ func (p *peer) told(c *credit, target string, body int) {
 	c.since = 0
 	c.owed.Add(1)
 	now := p.node.now()
-	call := &Call{req: Request{Node: p.name, Target: target, Receipt: true}, peer: p, to: c, deadline: now + receiptLife, patience: probeMin}
+	call := &Call{req: Request{Node: p.name, Target: target, Receipt: true}, peer: p, to: c, flight: flight{deadline: now + receiptLife, patience: probeMin}}
 	call.first = call
 	if err := p.enter(call, now); err != nil {
 		c.Complete(nil, err)

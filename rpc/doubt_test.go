@@ -102,7 +102,7 @@ func TestExpiryUnderLoad(t *testing.T) {
 		for i := range 4 * 60 * 20 { // four minutes
 			wg.Go(func() {
 				q := request("b", "x", patience)
-				q.Key = fmt.Sprint(i)
+				q.Rare = &Rare{Key: fmt.Sprint(i)}
 				f, _ := a.send(q)
 				_, _ = f.Await(t.Context())
 			})
@@ -155,7 +155,7 @@ func TestReceiptsOfALostStart(t *testing.T) {
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, d.config)
 		b.durably(func(in *Inbound, body string) string { <-b.ctx.Done(); return body })
 		tell := func() error {
-			return a.Tell(t.Context(), Request{Node: "b", Target: "t", TypeID: 1, Codec: 1, Body: []byte("x"), Deadline: time.Now().Add(5 * time.Second)})
+			return a.Tell(t.Context(), Request{Node: "b", Target: "t", TypeID: 1, Codec: 1, Body: []byte("x"), Timeout: 5 * time.Second})
 		}
 		for tell() == nil {
 		}
@@ -208,7 +208,7 @@ func TestAskedAfterKeyLife(t *testing.T) {
 			return pass
 		})
 		req := request("b", "x", time.Hour)
-		req.Key = "k"
+		req.Rare = &Rare{Key: "k"}
 		f, _ := a.send(req)
 		time.Sleep(5 * time.Minute)
 		d.unplug()
@@ -275,7 +275,7 @@ func TestGivenUpWhileWaitingForKey(t *testing.T) {
 		b.handle(func(in *Inbound, body string) string { <-gate; return body })
 		send := func() *Call {
 			req := request("b", string(bytes.Repeat([]byte("x"), 1000)), time.Hour)
-			req.Key = "k"
+			req.Rare = &Rare{Key: "k"}
 			_, c := a.send(req)
 			return c
 		}

@@ -10,7 +10,7 @@ import (
 
 func withKey(to, body, key string, timeout time.Duration) Request {
 	r := request(to, body, timeout)
-	r.Key = key
+	r.Rare = &Rare{Key: key}
 	return r
 }
 

@@ -12,9 +12,10 @@ import (
 type Exchange struct {
 	node  *Node
 	call  Call
-	ended atomic.Bool
 	wake  chan struct{} // a token when it has ended
-	reply *Reply
+	ended atomic.Bool
+	left  bool   // its caller did not wait
+	reply *Reply // of the attempt that was answered
 	err   error
 }
 
@@ -46,6 +47,7 @@ func (x *Exchange) Do(ctx context.Context) (*Reply, error) {
 	select {
 	case <-x.wake:
 	case <-ctx.Done():
+		x.left = true
 		e := FromContext(ctx, Unknown)
 		x.call.GiveUp(e.Code, e.Message)
 		<-x.wake
@@ -65,11 +67,13 @@ func (x *Exchange) Complete(r *Reply, err error) {
 // Free gives x back. It is used again only if nobody else can still know its call:
 // after an answer to the first attempt, which takes the call out of its window for good.
 func (x *Exchange) Free() {
-	if !x.call.answered {
+	c := &x.call
+	if !c.answered || x.left {
 		return
 	}
-	x.call = Call{req: Request{Body: spare(x.call.req.Body)}, reply: Reply{Body: spare(x.call.reply.Body)}}
-	x.reply, x.err = nil, nil
+	c.req = Request{Body: spare(c.req.Body)}
+	c.reply = Reply{Body: spare(c.reply.Body)}
+	c.flight, c.answered = flight{}, false
 	x.ended.Store(false)
 	x.node.exchanges.Put(x)
 }

@@ -466,8 +466,9 @@ func TestTooLarge(t *testing.T) {
 	onEachRoad(t, func(t *testing.T, r *rig, a, b *site) {
 		big := request("b", strings.Repeat("x", DefaultMaxBody+1), patience)
 		headers := request("b", "x", patience)
+		headers.Rare = &Rare{}
 		for range transport.MaxHeaders + 1 {
-			headers.Headers = append(headers.Headers, transport.Header{Key: "k", Value: "v"})
+			headers.Rare.Headers = append(headers.Rare.Headers, transport.Header{Key: "k", Value: "v"})
 		}
 		for name, req := range map[string]Request{"body": big, "headers": headers} {
 			for _, state := range []string{"no link yet", "linked"} {

@@ -93,8 +93,8 @@ func (n *Node) send(ctx context.Context, c *Call) error {
 		return Errorf(TooLarge, NotRun, "body of %d bytes, limit %d", len(c.req.Body), n.cfg.MaxBody)
 	}
 	now := n.now()
-	c.peer, c.deadline, c.patience = n.peer(c.req.Node), c.req.ends(n, now), probeMin
-	c.first, c.retries.call = c, c
+	c.peer, c.first = n.peer(c.req.Node), c
+	c.deadline, c.patience = now+c.req.Timeout, probeMin
 	if err := c.peer.admit(ctx, c, now); err != nil {
 		return err
 	}
@@ -228,8 +228,10 @@ func (p *peer) sendOn(k *conn, c *Call, now time.Duration) *Error {
 		flags |= transport.FlagResend
 	}
 	*e = transport.Envelope{Verb: transport.VerbRequest, Flags: flags, Codec: c.req.Codec, Seq: c.seq, Mark: p.win.inline(p.except[:0]),
-		TypeID: c.req.TypeID, Target: c.req.Target, Sender: c.req.Sender, Timeout: max(c.deadline-now, 1), Sent: p.node.start.Add(now), Trace: c.req.Trace,
-		Headers: c.req.Headers, Key: c.req.Key, Body: c.req.Body}
+		TypeID: c.req.TypeID, Target: c.req.Target, Timeout: max(c.deadline-now, 1), Sent: p.node.start.Add(now), Body: c.req.Body}
+	if r := c.req.Rare; r != nil {
+		e.Sender, e.Trace, e.Headers, e.Key = r.Sender, r.Trace, r.Headers, r.Key
+	}
 	if !k.direct() {
 		e.Grant = p.grant
 	}
@@ -249,7 +251,7 @@ func (p *peer) sendOn(k *conn, c *Call, now time.Duration) *Error {
 		if !k.direct() {
 			p.arm(now + c.patience)
 		}
-		if h := c.req.Hedge; h > 0 && !c.hedged {
+		if h := c.req.hedge(); h > 0 && !c.hedged {
 			c.hedgeAt = now + h
 			p.arm(c.hedgeAt)
 		}

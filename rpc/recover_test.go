@@ -366,7 +366,7 @@ func TestSlowApplication(t *testing.T) {
 		for i := range calls {
 			req := request("b", "x", patience)
 			if i%2 == 1 {
-				req.Key = fmt.Sprint(i)
+				req.Rare = &Rare{Key: fmt.Sprint(i)}
 			}
 			f, _ := a.send(req)
 			fs = append(fs, f)

@@ -54,7 +54,7 @@ func TestIdempotentRequest(t *testing.T) {
 			a, b := r.start("a", "a1", direct), r.start("b", "b1", direct)
 			b.handle(func(_ *Inbound, body string) string { time.Sleep(time.Second); return body })
 			req := request("b", "x", patience)
-			req.Retry, req.Idempotent = &Retry{}, idempotent
+			req.Retry, req.Rare = &Retry{}, &Rare{Idempotent: idempotent}
 			f, _ := a.send(req)
 			time.Sleep(time.Second / 2)
 			b = r.start("b", "b2", direct)

@@ -239,7 +239,7 @@ func (s *site) saw(typ EventType) (n int) {
 const patience = 30 * time.Second // of requests, unless a test says another
 
 func request(to, body string, timeout time.Duration) Request {
-	return Request{Node: to, Target: "t", TypeID: 1, Codec: 1, Body: []byte(body), Deadline: time.Now().Add(timeout)}
+	return Request{Node: to, Target: "t", TypeID: 1, Codec: 1, Body: []byte(body), Timeout: timeout}
 }
 
 // send starts a request.

@@ -51,7 +51,7 @@ func (n *Node) Tell(ctx context.Context, r Request) error {
 		credit.waiting++
 		p.mu.Unlock()
 		if timeout == nil {
-			t := time.NewTimer(r.left())
+			t := time.NewTimer(r.Timeout)
 			defer t.Stop()
 			timeout = t.C
 		}
@@ -79,7 +79,10 @@ func (n *Node) Tell(ctx context.Context, r Request) error {
 func (p *peer) tell(r *Request) error {
 	e := &p.scratch
 	*e = transport.Envelope{Verb: transport.VerbTell, Codec: r.Codec, Seq: p.tells + 1, TypeID: r.TypeID, Target: r.Target,
-		Sender: r.Sender, Trace: r.Trace, Headers: r.Headers, Body: r.Body}
+		Body: r.Body}
+	if r.Rare != nil {
+		e.Sender, e.Trace, e.Headers = r.Rare.Sender, r.Rare.Trace, r.Rare.Headers
+	}
 	if !p.current.direct() {
 		e.Grant = p.grant
 	}

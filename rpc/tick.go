@@ -39,7 +39,7 @@ func (p *peer) tick() {
 			continue
 		}
 		p.arm(c.deadline)
-		if c.req.Hedge > 0 && !c.hedged && c.on != nil {
+		if c.req.hedge() > 0 && !c.hedged && c.on != nil {
 			if now >= c.hedgeAt {
 				p.hedge(c, now)
 			} else {
