@@ -1,6 +1,10 @@
 package transport
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+	"unsafe"
+)
 
 // Assembly is the receiving end of large messages: it puts their chunks together. It is
 // a pure structure, for a link's reader.
@@ -16,17 +20,17 @@ type Assembly struct {
 
 // assembly is one message of which not all has come.
 type assembly struct {
-	total int    // 0: none of it has come
-	buf   []byte // what has
-	asked bool   // for what is missing, and nothing has come since
-	said  int    // how much of it the sender was told to have come
+	total int             // 0: none of it has come
+	buf   strings.Builder // what has; its memory need not be zeroed first
+	asked bool            // for what is missing, and nothing has come since
+	said  int             // how much of it the sender was told to have come
 }
 
 // answerEvery is how many bytes may come on a link before a sender is told.
 const answerEvery = 32 << 10
 
-// firstRoom is what the first chunk of a message has allocated for the message, and
-// roomFactor how much larger the memory is from then on than what has really come.
+// firstRoom is what the first chunk of a message has allocated for it, and roomFactor
+// how much larger the memory is from then on than what has really come, or twice as much.
 const (
 	firstRoom  = 1 << 20
 	roomFactor = 8
@@ -96,7 +100,7 @@ func (a *Assembly) add(e *Envelope) (message []byte, answer Envelope, err error)
 		answer.Mark.Below = total
 		return nil, answer, nil
 	}
-	have := uint64(len(m.buf))
+	have := uint64(m.buf.Len())
 	if from != have && !a.lossy {
 		return nil, Envelope{}, fmt.Errorf("%w: chunk at %d of a message of which %d bytes have come", ErrProtocol, from, have)
 	}
@@ -108,23 +112,23 @@ func (a *Assembly) add(e *Envelope) (message []byte, answer Envelope, err error)
 		m.asked, answer.Code = true, codeAgain
 		fallthrough
 	case end <= have:
-		a.unsaid -= len(m.buf) - m.said
-		m.said = len(m.buf)
+		a.unsaid -= m.buf.Len() - m.said
+		m.said = m.buf.Len()
 		return nil, answer, nil
 	}
 	m.grow(e.Body[have-from:])
 	m.asked = false
-	a.unsaid += len(m.buf) - int(have)
-	if len(m.buf) < m.total && a.unsaid < answerEvery {
+	a.unsaid += m.buf.Len() - int(have)
+	if m.buf.Len() < m.total && a.unsaid < answerEvery {
 		return nil, Envelope{}, nil
 	}
-	answer.Mark.Below = uint64(len(m.buf))
-	a.unsaid -= len(m.buf) - m.said
-	if m.said = len(m.buf); m.said < m.total {
+	answer.Mark.Below = uint64(m.buf.Len())
+	a.unsaid -= m.buf.Len() - m.said
+	if m.said = m.buf.Len(); m.said < m.total {
 		return nil, answer, nil
 	}
 	a.end(e.Seq, m)
-	return m.buf, answer, nil
+	return unsafe.Slice(unsafe.StringData(m.buf.String()), m.total), answer, nil
 }
 
 // find returns what there is of a message, nil if it came whole or was abandoned.
@@ -162,15 +166,20 @@ func (a *Assembly) find(number uint64, total int) (*assembly, error) {
 func (a *Assembly) end(number uint64, m *assembly) {
 	delete(a.open, number)
 	a.bytes -= m.total
-	a.unsaid -= len(m.buf) - m.said
+	a.unsaid -= m.buf.Len() - m.said
 }
 
 // grow appends to what has come.
 func (m *assembly) grow(b []byte) {
-	if n := len(m.buf) + len(b); n > cap(m.buf) {
-		buf := make([]byte, len(m.buf), min(m.total, max(n, roomFactor*cap(m.buf), firstRoom)))
-		copy(buf, m.buf)
-		m.buf = buf
+	if n := m.buf.Len() + len(b); n > m.buf.Cap() {
+		sofar := m.buf.String()
+		room := max(n, roomFactor*m.buf.Cap(), firstRoom)
+		if room > m.total/2 { // not twice for a rest
+			room = m.total
+		}
+		m.buf.Reset()
+		m.buf.Grow(room)
+		m.buf.WriteString(sofar)
 	}
-	m.buf = append(m.buf, b...)
+	m.buf.Write(b)
 }

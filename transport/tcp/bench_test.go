@@ -127,6 +127,21 @@ func BenchmarkAsk64(b *testing.B) {
 	rate(b)
 }
 
+// BenchmarkLarge sends 64 MiB at a time.
+func BenchmarkLarge(b *testing.B) {
+	came := make(chan struct{}, 1)
+	l, _, _ := benchPair(b, func(transport.Link) func(*transport.Envelope) {
+		return func(*transport.Envelope) { came <- struct{}{} }
+	})
+	e := transport.Envelope{Verb: transport.VerbReply, Body: make([]byte, 64<<20)}
+	b.SetBytes(int64(len(e.Body)))
+	for i := range b.N {
+		e.Seq = uint64(i)
+		l.Send(&e)
+		<-came
+	}
+}
+
 func echo(l transport.Link) func(*transport.Envelope) {
 	return func(e *transport.Envelope) {
 		l.Send(&transport.Envelope{Verb: transport.VerbReply, Seq: e.Seq, Body: e.Body})
