@@ -18,6 +18,7 @@ type strain struct {
 	about   string
 	service time.Duration // that a handler waits; 0: it answers at once
 	actors  int
+	busy    int // requests under way that keep it busy, to find the capacity
 	ways    []way
 }
 
@@ -32,9 +33,8 @@ type way struct {
 	box      mailbox.Config // of the actors
 }
 
-// closedSlots is how many requests are under way while the capacity is measured: enough
-// to keep everybody busy.
-const closedSlots = 128
+// echoSlots is how many requests under way keep two nodes busy.
+const echoSlots = 128
 
 // crowdLimit is how many callers a program has at most that does not think of it.
 const crowdLimit = 50_000
@@ -44,15 +44,15 @@ const serviceTime = 4 * time.Millisecond
 func strains() []strain {
 	defaults := way{name: "defaults", about: "nothing is set but a deadline of 1 s", slots: crowdLimit, patience: time.Second}
 	return []strain{
-		{name: "service", about: fmt.Sprintf("8 actors that each take %v for a request, at random", serviceTime), service: serviceTime, actors: 8, ways: []way{
+		{name: "service", about: fmt.Sprintf("8 actors that each take %v for a request, at random", serviceTime), service: serviceTime, actors: 8, busy: 4 * 8, ways: []way{
 			defaults,
 			{name: "deadline", about: fmt.Sprintf("a deadline of %v", 20*serviceTime), slots: crowdLimit, patience: 20 * serviceTime},
 			{name: "refuse", about: "mailboxes of 6 that refuse, no retries", advised: true, slots: crowdLimit, patience: time.Second, once: true,
 				box: mailbox.Config{Capacity: 6, Policy: mailbox.Refuse}},
 		}},
-		{name: "echo", about: "one actor that answers at once: the CPU is the limit, and the sender needs it, too", actors: 1, ways: []way{
+		{name: "echo", about: "one actor that answers at once: the CPU is the limit, and the sender needs it, too", actors: 1, busy: echoSlots, ways: []way{
 			defaults,
-			{name: "limit", about: fmt.Sprintf("the sender has %d under way and refuses the rest itself, no retries", closedSlots), advised: true, slots: closedSlots, patience: time.Second, once: true,
+			{name: "limit", about: fmt.Sprintf("the sender has %d under way and refuses the rest itself, no retries", echoSlots), advised: true, slots: echoSlots, patience: time.Second, once: true,
 				box: mailbox.Config{Policy: mailbox.Refuse}},
 		}},
 	}
@@ -80,13 +80,14 @@ type stress struct {
 	both *nodes
 	refs []actor.Ref
 	way  way
+	busy int
 	ran  *tally
 
 	ok, unsure uint64 // of all runs
 }
 
 func startStress(s strain, w way, both *nodes) (*stress, error) {
-	t := &stress{both: both, way: w, ran: new(tally)}
+	t := &stress{both: both, way: w, busy: s.busy, ran: new(tally)}
 	kind := actor.Define("bench.worker", func() *worker { return &worker{s.service, t.ran} }, actor.Answer((*worker).echo))
 	for i := range s.actors {
 		name := "w" + strconv.Itoa(i)
@@ -101,8 +102,10 @@ func startStress(s strain, w way, both *nodes) (*stress, error) {
 // run sends requests at a rate, or as many as can be served if rate is 0.
 func (t *stress) run(rate float64, d time.Duration, seed uint64) *flow {
 	slots := t.way.slots
+	actorOf := func(n uint64) uint64 { return mix(seed, n) % uint64(len(t.refs)) }
 	if rate == 0 {
-		slots = closedSlots
+		slots = t.busy
+		actorOf = func(n uint64) uint64 { return n % uint64(len(t.refs)) } // none is idle
 	}
 	var opts []rpc.Option
 	if t.way.once {
@@ -112,8 +115,7 @@ func (t *stress) run(rate float64, d time.Duration, seed uint64) *flow {
 	f := openLoop{rate: rate, d: d, slots: slots, seed: seed, ask: func(n uint64) error {
 		ctx, cancel := context.WithTimeout(context.Background(), t.way.patience)
 		defer cancel()
-		to := t.refs[mix(seed, n)%uint64(len(t.refs))]
-		return reply(actor.Call(ctx, to, echo{Data: data}, opts...))
+		return reply(actor.Call(ctx, t.refs[actorOf(n)], echo{Data: data}, opts...))
 	}}.run()
 	t.ok += f.ok
 	t.unsure += f.unsure

@@ -51,7 +51,7 @@ func (c chart) draw(w io.Writer) error {
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = c.title, c.xLabel, c.yLabel
 	p.X.Scale = plot.LogScale{}
 	p.X.Tick.Marker = axis(c.ticks)
-	p.Legend.Top = true
+	p.Legend.Top, p.Legend.Padding = true, 0.5*vg.Millimeter
 	p.Title.Padding = 3 * vg.Millimeter
 	p.Add(plotter.NewGrid())
 	low, high := math.Inf(1), 0.0
@@ -76,11 +76,12 @@ func (c chart) draw(w io.Writer) error {
 	if n := len(c.ticks); n > 0 {
 		p.X.Min, p.X.Max = c.ticks[0].at*0.9, c.ticks[n-1].at*1.1
 	}
+	room := 0.08 * float64(len(c.lines)) // for the legend
 	if c.linearY {
-		p.Y.Min, p.Y.Max = 0, high*1.25 // room for the legend
+		p.Y.Min, p.Y.Max = 0, high*(1+room)
 	} else {
 		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, axis(decades(low, high))
-		p.Y.Min, p.Y.Max = low/1.3, high*math.Pow(high/low, 0.3)*1.3
+		p.Y.Min, p.Y.Max = low/1.3, high*1.3*math.Pow(high/low, room)
 	}
 	canvas := vgsvg.New(chartWidth, chartHeight)
 	p.Draw(draw.New(canvas))
