@@ -39,6 +39,7 @@ type Deferred[R any] struct{ d *deferral }
 // Answer ends the request with a reply. The error says that it had an answer already,
 // that nobody waits for one any more, or that the reply cannot be encoded.
 func (d *Deferred[R]) Answer(v R) error {
+	d.d.lapse()
 	err := d.d.end(func(req request) error {
 		switch r := req.(type) {
 		case *ask[R]:
@@ -56,6 +57,7 @@ func (d *Deferred[R]) Answer(v R) error {
 
 // Fail ends the request with an error, as a handler does that returns it.
 func (d *Deferred[R]) Fail(err error) error {
+	d.d.lapse()
 	result := d.d.fail(rpc.HandlerError(err))
 	runtime.KeepAlive(d)
 	return result
@@ -67,6 +69,7 @@ func (d *Deferred[R]) Refuse(code rpc.Code, why error) error {
 	if code == 0 {
 		code = rpc.Failed
 	}
+	d.d.lapse()
 	result := d.d.end(func(r request) error {
 		r.Refuse(rpc.Errorf(code, rpc.NotRun, "%w", why))
 		return nil
@@ -99,11 +102,17 @@ func (d *deferral) begin() bool {
 		return true
 	}
 	d.ctx.System().busy.Add(1)
-	d.unhook = context.AfterFunc(d.ctx.live(), func() {
-		why := context.Cause(d.ctx.live())
-		_ = d.fail(rpc.Errorf(rpc.CodeOf(why), rpc.HasRun, "nobody answered it before its end: %w", why))
-	})
+	d.unhook = context.AfterFunc(d.ctx.live(), d.lapse)
 	return true
+}
+
+// lapse ends the request if nobody is interested in it any more.
+func (d *deferral) lapse() {
+	if d.ctx.req == nil || d.ctx.live().Err() == nil {
+		return
+	}
+	why := context.Cause(d.ctx.live())
+	_ = d.fail(rpc.Errorf(rpc.CodeOf(why), rpc.HasRun, "nobody answered it before its end: %w", why))
 }
 
 func (d *deferral) fail(err *rpc.Error) error {

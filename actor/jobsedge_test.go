@@ -212,9 +212,10 @@ func TestAwaitAcrossRestart(t *testing.T) {
 			result <- err
 		}()
 		time.Sleep(time.Second)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_ = b.Shutdown(ctx)
+		c.kill(b, nil)
+		if err := c.nodes.Registry.Deregister(t.Context(), "b", b.Epoch()); err != nil {
+			t.Fatal(err)
+		}
 		time.Sleep(time.Minute)
 		c.start("b", forgets)
 		wantErr(t, "awaited across a restart", <-result, rpc.OutcomeUnknown, rpc.Unknown)
