@@ -271,3 +271,28 @@ func TestLargeRequestsAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// A bus that may have lost messages has a client ask for its large requests, and not send
+// them again.
+func TestLargeIsNotResent(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus)
+		gate := make(chan struct{})
+		b.handle(func(_ *Inbound, body string) string { <-gate; return body })
+		body := large(1, 1<<20)
+		f, _ := a.send(request("b", body, time.Hour))
+		synctest.Wait()
+		for range 3 {
+			r.net.Disturb("bus", "a")
+			r.net.Disturb("bus", "b")
+			synctest.Wait()
+		}
+		close(gate)
+		if got, err := f.Await(context.Background()); got != body || err != nil {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		if s := a.Stats(); b.ran(body) != 1 || s.Resent > 0 {
+			t.Errorf("ran %d times, sent %d times more", b.ran(body), s.Resent)
+		}
+	})
+}

@@ -298,7 +298,7 @@ func (p *peer) drained(c *conn) {
 	}
 }
 
-// resync sends everything outstanding on c again: copies may have been lost.
+// resync sends what is outstanding on c again: copies may have been lost.
 func (p *peer) resync(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -307,7 +307,11 @@ func (p *peer) resync(c *conn) {
 	}
 	now := p.node.now()
 	for call := range p.win.all() {
-		if call.on == c {
+		switch {
+		case call.on != c:
+		case len(call.req.Body) > transport.LargeBody: // its link saw to it; ask, before all of it is sent again
+			_, _ = c.link.Send(&transport.Envelope{Verb: transport.VerbProbe, Seq: call.seq, Grant: p.grant})
+		default:
 			_ = p.send(call, now) // it was sent before, so it does not end here
 		}
 	}

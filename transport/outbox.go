@@ -133,8 +133,11 @@ func (o *Outbox) appendBehind(e *Envelope) (at uint64, first, done bool, err err
 		return 0, false, false, nil
 	case !large && !l.holds(e):
 		return 0, false, false, nil
-	case len(o.buf)+l.small >= MaxSendQueue && e.Verb.bounded():
+	case len(o.buf) >= MaxSendQueue && e.Verb.bounded():
 		o.failed = true
+		return 0, false, true, ErrFull
+	case l.small >= MaxSendQueue && e.Verb.bounded():
+		l.crowded = true
 		return 0, false, true, ErrFull
 	}
 	h := &held{name: name{e.Verb, e.Seq, e.Grant}, target: e.Target, fence: e.Fence || e.Verb == VerbOpen}
