@@ -325,3 +325,29 @@ func TestRefuseWithoutCode(t *testing.T) {
 		wantErr(t, "a request", err, rpc.Failed, rpc.NotRun)
 	})
 }
+
+// A key names a job of one actor: another actor's may have the same, and a service is many.
+func TestSubmitKeyIsOneActors(t *testing.T) {
+	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
+		step := make(chan string, 3)
+		for range 3 {
+			step <- "!"
+		}
+		x, y := bind(spawn(t, b, "x", renderers(step), actor.Expose("renderers"))), bind(spawn(t, b, "y", renderers(step)))
+		one, other := submit(t, x, "a", rpc.Key("k")), submit(t, y, "b", rpc.Key("k"))
+		if again := submit(t, x, "a", rpc.Key("k")); again.String() != one.String() {
+			t.Error("one key of one actor, two tokens")
+		}
+		for tok, want := range map[rpc.Token[string]]string{one: "a!", other: "b!"} {
+			if v, err := tok.Await(t.Context()); v != want || err != nil {
+				t.Errorf("%q, %v; want %q", v, err, want)
+			}
+		}
+		_, err := actor.Submit(t.Context(), b.Service("renderers"), Render{}, rpc.Key("k"))
+		wantErr(t, "a key at a service", err, rpc.Invalid, rpc.NotRun)
+		for _, key := range []string{"", strings.Repeat("k", 1000)} {
+			_, err = actor.Submit(t.Context(), x, Render{}, rpc.Key(key))
+			wantErr(t, "an impossible key", err, rpc.Invalid, rpc.NotRun)
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +21,9 @@ import (
 //
 // ctx, and the options, are those of the submission, not of the job: that has no
 // deadline, and is ended by Token.Cancel. A submission that is retried gets the same
-// token.
+// token; so does one that is repeated under a rpc.Key, for a Durable kind also after the
+// node was started anew. A principal may have Config.Tokens tokens at a node; one more is
+// refused as rpc.Overloaded, and did not run.
 func Submit[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) (rpc.Token[R], error) {
 	var none rpc.Token[R]
 	from := handling(ctx)
@@ -44,14 +47,24 @@ func Submit[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.
 	if err != nil {
 		return none, err
 	}
+	if key := rpc.Apply(opts).Key; key != nil && dest != t {
+		return none, rpc.Errorf(rpc.Invalid, rpc.NotRun, "a key names a job of one actor, and service %s is many", dest.addr.name)
+	} else if key != nil && *key != "" && len(*key) <= transport.MaxTarget { // else it is refused
+		opts = append(slices.Clip(opts), rpc.Key(deskKey(t.addr.name, *key)))
+	}
 	id, err := Call(ctx, desk, job, opts...)
-	if rpc.Ran(err) != rpc.NotRun && err != nil { // the desk ran, perhaps: that says nothing about the job
-		return none, unsure(err)
+	if err != nil && rpc.Ran(err) != rpc.NotRun { // the desk ran, perhaps: that says nothing about the job
+		err = unsure(err)
 	}
 	if err != nil {
 		return none, err
 	}
 	return rpc.NewToken[R](t.addr.node+tokenSep+id, redeemer{s}), nil
+}
+
+// deskKey is an actor's key at the desk, which has those of all actors.
+func deskKey(target, key string) string {
+	return jobID([16]byte(hashOf([]byte(target + "\x00" + key))))
 }
 
 // Redeem returns the token of that text, which may come from another process or node, for
