@@ -3,15 +3,20 @@
 //
 //	go run ./examples/thumbnails
 //
-// The main process hosts the studio (studio.go). It starts two more processes: the
-// customer submits a contact sheet of many photos, prints the token and ends; the
-// messenger redeems the token, shows a bar while the studio works, and writes the PNG. A
-// second job is cancelled half-way.
+// The main process runs a NATS server, and starts the others. The studio (studio.go)
+// makes contact sheets, and keeps its jobs in NATS. The customer submits a sheet of many
+// photos, prints the token and ends. The messenger (messenger.go) redeems the token, shows
+// a bar while the studio works, and writes the PNG. Half-way its TCP link is cut for
+// good; the token's Await goes on over NATS. Then the studio is killed with kill -9 and
+// started anew: another messenger gets the same picture for the same token. In the end
+// a second job is cancelled half-way.
 //
-// The program fails unless the picture is complete and the cancelled job says that it was.
+// The program fails unless the picture is complete, twice, and the cancelled job says
+// that it was.
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -20,181 +25,172 @@ import (
 	"image/png"
 	"io"
 	"log"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
-
 	"github.com/tandem-go/tandem/actor"
-	"github.com/tandem-go/tandem/registry"
-	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
-	"github.com/tandem-go/tandem/transport"
-	"github.com/tandem-go/tandem/transport/tcp"
+	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
 const photos = 160
 
+// options are the command line. All but out are for the processes that the main one starts.
+type options struct {
+	role, nats, studio, token, out string
+	cut                            bool
+}
+
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("thumbnails: ")
-	role := flag.String("role", "", "be the `customer` or the messenger; the program starts them itself")
-	studio := flag.String("studio", "", "the studio's TCP `address`, for those")
-	token := flag.String("token", "", "the token, for the messenger")
-	out := flag.String("out", filepath.Join(os.TempDir(), "contact-sheet.png"), "the `file` to write")
+	var o options
+	flag.StringVar(&o.role, "role", "", "be the `studio`, customer or messenger; the program starts them itself")
+	flag.StringVar(&o.nats, "nats", "", "the NATS server's `URL`")
+	flag.StringVar(&o.studio, "studio", "", "the studio's TCP `address`")
+	flag.StringVar(&o.token, "token", "", "the token, for the messenger")
+	flag.BoolVar(&o.cut, "cut", false, "have the messenger's TCP link cut half-way")
+	flag.StringVar(&o.out, "out", filepath.Join(os.TempDir(), "contact-sheet.png"), "the `file` to write")
 	flag.Parse()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	var err error
-	switch *role {
-	case "":
-		err = run(ctx, *out, os.Stdout)
-	case "customer":
-		err = customer(ctx, *studio)
-	case "messenger":
-		err = messenger(ctx, *studio, *token, *out)
-	default:
-		err = fmt.Errorf("no such role: %q", *role)
+	play, ok := map[string]func(context.Context, options, io.Writer) error{
+		"": run, "studio": studio, "customer": customer, "messenger": messenger}[o.role]
+	if !ok {
+		log.Fatalf("no such role: %q", o.role)
 	}
-	if err != nil {
-		log.Fatal(err)
+	if err := play(ctx, o, os.Stdout); err != nil {
+		log.Fatal(strings.TrimSpace(o.role+" "), ": ", err)
 	}
 }
 
-// join starts a node that knows where the studio is.
-func join(name, studio string) (*actor.System, error) {
-	return actor.NewSystem(actor.Config{
-		Name:       name,
-		Transports: []transport.Transport{tcp.New(tcp.Config{Listen: "127.0.0.1:0"})},
-		Registry:   static.New(registry.Node{Name: "studio", Addrs: map[string]string{"tcp": studio}}),
-		Logger:     slog.New(slog.DiscardHandler),
-	})
-}
-
-// run hosts the studio, and has the other two do their part.
-func run(ctx context.Context, file string, out io.Writer) error {
-	nodes := static.New()
-	sys, err := actor.NewSystem(actor.Config{Name: "studio", Registry: nodes, Logger: slog.New(slog.DiscardHandler),
-		Transports: []transport.Transport{tcp.New(tcp.Config{Listen: "127.0.0.1:0"})}})
+// run has the others do their part.
+func run(ctx context.Context, o options, out io.Writer) error {
+	server, err := embedded.Start(embedded.Config{})
 	if err != nil {
 		return err
 	}
-	defer sys.Shutdown(context.WithoutCancel(ctx))
-	if _, err := sys.Spawn("studio", StudioKind); err != nil {
-		return err
-	}
-	here, err := nodes.Lookup(ctx, "studio")
+	defer server.Shutdown()
+	o.nats = server.URL()
+	kill, err := startStudio(ctx, &o)
 	if err != nil {
 		return err
 	}
-	studio := here.Addrs["tcp"]
-	token, err := process(ctx, "-role", "customer", "-studio", studio).Output()
+	defer func() { kill() }()
+	text, err := process(ctx, "customer", o).Output()
 	if err != nil {
 		return fmt.Errorf("the customer: %w", err)
 	}
 	fmt.Fprintf(out, "The customer has submitted a sheet of %d photos, and left.\n", photos)
-	messenger := process(ctx, "-role", "messenger", "-studio", studio, "-token", strings.TrimSpace(string(token)), "-out", file)
-	messenger.Stdout = out
-	if err := messenger.Run(); err != nil {
-		return fmt.Errorf("the messenger: %w", err)
+	o.token, o.cut = strings.TrimSpace(string(text)), true
+	first, err := fetch(ctx, o, out)
+	if err != nil {
+		return err
 	}
-	return check(ctx, file, sys, out)
+	kill()
+	fmt.Fprintln(out, "The studio was killed with kill -9, and is started anew.")
+	if kill, err = startStudio(ctx, &o); err != nil {
+		return err
+	}
+	o.cut = false
+	second, err := fetch(ctx, o, out)
+	switch {
+	case err != nil:
+		return err
+	case !bytes.Equal(first, second):
+		return errors.New("the token stands for another picture now")
+	}
+	if err := cancelled(ctx, o, out); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "The contact sheet is in", o.out)
+	return nil
 }
 
 // process is this program in another role.
-func process(ctx context.Context, args ...string) *exec.Cmd {
+func process(ctx context.Context, role string, o options) *exec.Cmd {
 	program, err := os.Executable()
-	cmd := exec.CommandContext(ctx, program, args...)
+	cmd := exec.CommandContext(ctx, program, "-role", role, "-nats", o.nats, "-studio", o.studio, "-token", o.token, "-out", o.out, fmt.Sprintf("-cut=%v", o.cut))
 	cmd.Err = errors.Join(cmd.Err, err)
 	cmd.Stderr = os.Stderr
 	return cmd
 }
 
+// startStudio starts the studio and sets o.studio to where it is.
+func startStudio(ctx context.Context, o *options) (kill func(), err error) {
+	cmd := process(ctx, "studio", *o)
+	said, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	kill = func() {
+		_ = cmd.Process.Kill() // kill -9, as far as the studio is concerned
+		_ = cmd.Wait()
+	}
+	address, err := bufio.NewReader(said).ReadString('\n')
+	if err != nil {
+		kill()
+		return nil, fmt.Errorf("the studio did not start: %w", err)
+	}
+	o.studio = strings.TrimSpace(address)
+	return kill, nil
+}
+
 // customer submits a job and prints its token.
-func customer(ctx context.Context, studio string) error {
-	sys, err := join("customer", studio)
+func customer(ctx context.Context, o options, out io.Writer) error {
+	sys, leave, err := join("customer", o.nats, o.studio)
 	if err != nil {
 		return err
 	}
-	defer sys.Shutdown(context.WithoutCancel(ctx))
+	defer leave()
 	token, err := actor.Submit(ctx, sys.Ref("studio@studio"), Sheet{Photos: photos})
-	if err != nil {
-		return err
+	if err == nil {
+		fmt.Fprintln(out, token)
 	}
-	fmt.Println(token)
-	return nil
+	return err
 }
 
-// messenger fetches what a token stands for.
-func messenger(ctx context.Context, studio, text, file string) error {
-	sys, err := join("messenger", studio)
-	if err != nil {
-		return err
+// fetch has a messenger fetch the picture, and looks at it.
+func fetch(ctx context.Context, o options, out io.Writer) ([]byte, error) {
+	_ = os.Remove(o.out) // there may be none yet
+	cmd := process(ctx, "messenger", o)
+	cmd.Stdout = out
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("the messenger: %w", err)
 	}
-	defer sys.Shutdown(context.WithoutCancel(ctx))
-	token, err := actor.Redeem[Picture](sys, text)
+	b, err := os.ReadFile(o.out)
 	if err != nil {
-		return err
-	}
-	watched, stop := context.WithCancel(ctx)
-	defer stop()
-	go watch(watched, token)
-	picture, err := token.Await(ctx) // the studio says when
-	if err != nil {
-		return err
-	}
-	fmt.Printf("The messenger has fetched it: %d bytes.\n", len(picture.PNG))
-	return os.WriteFile(file, picture.PNG, 0o644)
-}
-
-// watch shows on the terminal how far the studio is.
-func watch(ctx context.Context, token rpc.Token[Picture]) {
-	bar := progressbar.NewOptions(photos, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionClearOnFinish())
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			_ = bar.Clear()
-			return
-		}
-		if st, err := token.Poll(ctx); err == nil {
-			_ = bar.Set64(st.Done)
-		}
-	}
-}
-
-// check looks at the picture, and cancels another job half-way.
-func check(ctx context.Context, file string, sys *actor.System, out io.Writer) error {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return err
+		return nil, err
 	}
 	sheet, err := png.Decode(bytes.NewReader(b))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if got, want := sheet.Bounds().Size(), (photos+columns-1)/columns*thumbSize; got.X != columns*thumbSize || got.Y != want {
-		return fmt.Errorf("the sheet has %v pixels", got)
+		return nil, fmt.Errorf("the sheet has %v pixels", got)
 	}
+	return b, nil
+}
+
+// cancelled cancels another job half-way.
+func cancelled(ctx context.Context, o options, out io.Writer) error {
+	sys, leave, err := join("office", o.nats, o.studio)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	token, err := actor.Submit(ctx, sys.Ref("studio@studio"), Sheet{Photos: 10_000})
 	if err != nil {
 		return err
 	}
-	for {
-		st, err := token.Poll(ctx)
-		if err != nil {
-			return err
-		}
-		if st.Done > 0 {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
+	if err := until(ctx, token, 10); err != nil {
+		return err
 	}
 	if _, err := token.Cancel(ctx); err != nil {
 		return err
@@ -203,6 +199,6 @@ func check(ctx context.Context, file string, sys *actor.System, out io.Writer) e
 	if st, _ := token.Poll(ctx); st.State != rpc.JobCancelled || rpc.Ran(err) != rpc.HasRun {
 		return fmt.Errorf("the cancelled job is %v: %w", st.State, err)
 	}
-	fmt.Fprintf(out, "A sheet of 10,000 photos was cancelled half-way. (ran: %v)\nThe contact sheet is in %s\n", rpc.Ran(err), file)
+	fmt.Fprintf(out, "A sheet of 10,000 photos was cancelled half-way. (ran: %v)\n", rpc.Ran(err))
 	return nil
 }

@@ -3,11 +3,22 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
+	"io"
+	"log/slog"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/actor"
+	store "github.com/tandem-go/tandem/dedup/jetstream"
+	"github.com/tandem-go/tandem/registry"
+	"github.com/tandem-go/tandem/registry/static"
+	"github.com/tandem-go/tandem/transport"
+	"github.com/tandem-go/tandem/transport/natsbus"
+	"github.com/tandem-go/tandem/transport/tcp"
 )
 
 // Sheet asks for a contact sheet: one thumbnail of each photo, as a PNG.
@@ -32,8 +43,10 @@ const (
 // Studio makes contact sheets. It needs no state.
 type Studio struct{}
 
-// StudioKind is what the studio's node hosts.
-var StudioKind = actor.Define("thumbnails.studio", func() Studio { return Studio{} }, actor.Answer(Studio.Sheet))
+// StudioKind is what the studio's node hosts. Its jobs, and their results, outlive the
+// node.
+var StudioKind = actor.Define("thumbnails.studio", func() Studio { return Studio{} },
+	actor.Answer(Studio.Sheet)).With(actor.Durable())
 
 // Sheet takes long, and says how far it is. Its context ends when the job is cancelled.
 func (Studio) Sheet(ctx *actor.Context, m Sheet) (Picture, error) {
@@ -49,6 +62,55 @@ func (Studio) Sheet(ctx *actor.Context, m Sheet) (Picture, error) {
 	var out bytes.Buffer
 	err := png.Encode(&out, sheet)
 	return Picture{PNG: out.Bytes()}, err
+}
+
+// studio is the studio's process: it says where it is, and works until it is killed.
+func studio(ctx context.Context, o options, out io.Writer) error {
+	nc, err := natsbus.Connect(o.nats)
+	if err != nil {
+		return err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	direct := tcp.New(tcp.Config{Listen: "127.0.0.1:0"})
+	sys, err := actor.NewSystem(actor.Config{
+		Name:       "studio",
+		Transports: []transport.Transport{direct, natsbus.New(nc, natsbus.Config{})},
+		Registry:   static.New(),
+		Kinds:      []*actor.Kind{StudioKind},
+		Store:      store.New(js, store.Config{}),
+		Logger:     slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := sys.Spawn("studio", StudioKind); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, direct.Addr())
+	<-ctx.Done()
+	return nil
+}
+
+// join starts a node that knows where the studio is, on both roads.
+func join(name, bus, address string) (sys *actor.System, leave func(), err error) {
+	nc, err := natsbus.Connect(bus)
+	if err != nil {
+		return nil, nil, err
+	}
+	sys, err = actor.NewSystem(actor.Config{
+		Name:       name,
+		Transports: []transport.Transport{tcp.New(tcp.Config{Listen: "127.0.0.1:0"}), natsbus.New(nc, natsbus.Config{})},
+		Registry:   static.New(registry.Node{Name: "studio", Addrs: map[string]string{"tcp": address}}),
+		Logger:     slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		nc.Close()
+		return nil, nil, err
+	}
+	return sys, func() { _ = sys.Shutdown(context.Background()); nc.Close() }, nil
 }
 
 // photo is a picture of nothing in particular.
