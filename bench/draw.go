@@ -16,8 +16,8 @@ func drawCurves(o options) (ok bool, err error) {
 	}
 	e := &env{}
 	defer e.close()
-	begin := time.Now()
-	fmt.Printf("%v; medians of %d passes of %v\n", thisMachine(), s.passes, s.each)
+	on, begin := thisMachine(), time.Now()
+	fmt.Printf("%v; medians of %d passes of %v\n", on, s.passes, s.each)
 	figures := append(weights(s.actors), startups(e, s.tries)...) // first: what runs before leaves traces in the heap
 	all := curves()
 	if o.scenarios != nil {
@@ -47,7 +47,7 @@ func drawCurves(o options) (ok bool, err error) {
 	if !ok {
 		return false, fmt.Errorf("something failed: nothing is recorded")
 	}
-	return true, curveRecord(all, points, figures, s).save(o.docs)
+	return true, curveRecord(on, all, points, figures, s).save(o.docs)
 }
 
 func matching(all []curve, match func(string) bool) (some []curve) {
@@ -60,14 +60,14 @@ func matching(all []curve, match func(string) bool) (some []curve) {
 }
 
 // curveRecord is what is left of the curves for the documentation.
-func curveRecord(all []curve, points []*point, figures []figure, s sweep) record {
+func curveRecord(on machine, all []curve, points []*point, figures []figure, s sweep) record {
 	r := record{name: "curves", charts: map[string]chart{}, data: struct {
 		Machine machine  `json:"machine"`
 		Points  []*point `json:"points"`
 		Figures []figure `json:"figures"`
-	}{thisMachine(), points, figures}}
+	}{on, points, figures}}
 	var text strings.Builder
-	fmt.Fprintf(&text, "Measured with %v; medians of %d passes of %v, the bars from the lowest to the highest.\n", thisMachine(), s.passes, s.each)
+	fmt.Fprintf(&text, "Measured with %v; medians of %d passes of %v, the bars from the lowest to the highest.\n", on, s.passes, s.each)
 	for _, c := range all {
 		fmt.Fprintf(&text, "\n**%s.**\n\n", c.title)
 		for _, m := range c.measures() {
@@ -112,8 +112,8 @@ func (c curve) measures() []measure {
 // chart plots one thing of a curve's points.
 func (c curve) chart(m measure, points []*point) chart {
 	out := chart{title: c.title, xLabel: c.xLabel, yLabel: m.label}
-	for _, l := range c.lines {
-		drawn := chartLine{name: l.name}
+	for i, l := range c.lines {
+		drawn := chartLine{name: l.name, color: i}
 		for _, p := range points {
 			if p.Curve == c.name && p.Line == l.name {
 				s := m.of(p)

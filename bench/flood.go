@@ -51,8 +51,8 @@ func flood(o options) (ok bool, err error) {
 	}
 	e := &env{}
 	defer e.close()
-	begin := time.Now()
-	fmt.Printf("%v; medians of %d passes of %v; open loop, timed from the intended send\n", thisMachine(), st.passes, st.each)
+	on, begin := thisMachine(), time.Now()
+	fmt.Printf("%v; medians of %d passes of %v; open loop, timed from the intended send\n", on, st.passes, st.each)
 	var marks []mark
 	for _, s := range strains() {
 		if o.scenarios != nil && !o.scenarios.MatchString(s.name) {
@@ -83,7 +83,7 @@ func flood(o options) (ok bool, err error) {
 	if !o.isFull || o.scenarios != nil {
 		return ok, nil
 	}
-	return ok, floodRecord(marks, judged, st).save(o.docs)
+	return ok, floodRecord(on, marks, judged, st).save(o.docs)
 }
 
 // A road is a way between two nodes.
@@ -175,13 +175,13 @@ func printMarks(out io.Writer, s strain, road string, marks []mark) error {
 }
 
 // floodRecord is what is left for the documentation.
-func floodRecord(marks []mark, judged []judgement, st storm) record {
+func floodRecord(on machine, marks []mark, judged []judgement, st storm) record {
 	r := record{name: "overload", charts: map[string]chart{}, data: struct {
 		Machine machine `json:"machine"`
 		Marks   []mark  `json:"marks"`
-	}{thisMachine(), marks}}
+	}{on, marks}}
 	var text strings.Builder
-	fmt.Fprintf(&text, "Measured with %v; medians of %d passes of %v.\n", thisMachine(), st.passes, st.each)
+	fmt.Fprintf(&text, "Measured with %v; medians of %d passes of %v.\n", on, st.passes, st.each)
 	for _, s := range strains() {
 		fmt.Fprintf(&text, "\n**%s**: %s.\n\n", s.name, s.about)
 		for _, w := range s.ways {
@@ -223,8 +223,8 @@ func (s strain) chart(marks []mark, label string, linear bool, of func(mark) flo
 		c.ticks = append(c.ticks, tick{load, short(load)})
 	}
 	for _, r := range roads {
-		for _, w := range s.ways {
-			l := chartLine{name: w.name + ", " + r.name, dashed: r.name == "NATS"}
+		for i, w := range s.ways {
+			l := chartLine{name: w.name + ", " + r.name, color: i, dashed: r.name == "NATS"}
 			for _, m := range marks {
 				if m.Strain == s.name && m.Road == r.name && m.Way == w.name {
 					l.spots = append(l.spots, spot{x: m.Load, y: of(m)})

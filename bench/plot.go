@@ -30,6 +30,7 @@ type tick struct {
 
 type chartLine struct {
 	name   string
+	color  int // of the palette
 	dashed bool
 	spots  []spot
 }
@@ -55,7 +56,7 @@ func (c chart) draw(w io.Writer) error {
 	p.Title.Padding = 3 * vg.Millimeter
 	p.Add(plotter.NewGrid())
 	low, high := math.Inf(1), 0.0
-	for i, l := range c.lines {
+	for _, l := range c.lines {
 		spots := slices.DeleteFunc(slices.Clone(l.spots), func(s spot) bool { return s.y <= 0 || s.x <= 0 }) // no place on the axis
 		if len(spots) == 0 {
 			continue
@@ -66,7 +67,7 @@ func (c chart) draw(w io.Writer) error {
 				low = min(low, s.low)
 			}
 		}
-		if err := addLine(p, l, spots, palette[i%len(palette)]); err != nil {
+		if err := addLine(p, l, spots, palette[l.color%len(palette)]); err != nil {
 			return err
 		}
 	}
@@ -76,7 +77,7 @@ func (c chart) draw(w io.Writer) error {
 	if n := len(c.ticks); n > 0 {
 		p.X.Min, p.X.Max = c.ticks[0].at*0.9, c.ticks[n-1].at*1.1
 	}
-	room := 0.08 * float64(len(c.lines)) // for the legend
+	room := 0.09 * float64(len(c.lines)) // for the legend
 	if c.linearY {
 		p.Y.Min, p.Y.Max = 0, high*(1+room)
 	} else {

@@ -72,16 +72,26 @@ func splice(page, part, text string) (string, error) {
 
 // machine says where numbers come from.
 type machine struct {
-	Go   string `json:"go"`
-	OS   string `json:"os"`
-	Arch string `json:"arch"`
-	CPUs int    `json:"cpus"`
+	Go   string  `json:"go"`
+	OS   string  `json:"os"`
+	Arch string  `json:"arch"`
+	CPUs int     `json:"cpus"`
+	Load float64 `json:"load"` // average of the last minute: above 0 somebody else was busy; -1: unknown
 }
 
+// thisMachine is to be called before anything is measured.
 func thisMachine() machine {
-	return machine{runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0)}
+	m := machine{runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), -1}
+	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
+		fmt.Sscan(string(text), &m.Load)
+	}
+	return m
 }
 
 func (m machine) String() string {
-	return fmt.Sprintf("%s, %s/%s, %d CPUs", m.Go, m.OS, m.Arch, m.CPUs)
+	s := fmt.Sprintf("%s, %s/%s, %d CPUs", m.Go, m.OS, m.Arch, m.CPUs)
+	if m.Load >= 0 {
+		s += fmt.Sprintf(", load average %.1f at the start", m.Load)
+	}
+	return s
 }
