@@ -76,7 +76,7 @@ func TestJobOfAnInterface(t *testing.T) {
 
 // What waited for a job, and the job, are garbage once nobody has the token's result.
 func TestJobsAreForgotten(t *testing.T) {
-	type result struct{ data [1 << 10]byte }
+	type result struct{ N [128]int }
 	type work struct{ actor.Returns[*result] }
 	var forgotten atomic.Int64
 	const n = 200
