@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
@@ -176,5 +177,16 @@ func TestTypeTable(t *testing.T) {
 	table.names[transport.TypeID("int")] = "another"
 	if m := table.of(reflect.TypeFor[int]()); rpc.CodeOf(m.err) != rpc.Invalid {
 		t.Errorf("two names with one id: %v", m.err)
+	}
+}
+
+// What senders write stands on another cache line than what the run loop reads for
+// every message, and a cell takes no more memory than these two.
+func TestCellIsTwoCacheLines(t *testing.T) {
+	if unsafe.Sizeof(uintptr(0)) != 8 {
+		t.Skip("pointers are shorter here")
+	}
+	if size, at := unsafe.Sizeof(cell{}), unsafe.Offsetof(cell{}.box); size != 128 || at != 64 {
+		t.Errorf("%d bytes, the box at %d; want 128 and 64", size, at)
 	}
 }

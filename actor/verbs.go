@@ -174,18 +174,30 @@ func (s *System) deadline(ctx context.Context) time.Time {
 //
 // acked is Acked of a one-way message: what does not get into the mailbox is an error.
 func (c *cell) put(ctx context.Context, from *Context, it item, acked bool) error {
-	sys := c.self.sys
-	if from == nil && sys.draining.Load() {
+	if from == nil && c.self.sys.draining.Load() {
 		return errShutdown
 	}
-	p, err := c.box.Offer(it)
-	if errors.Is(err, mailbox.ErrFull) && c.box.Blocks() && !from.isIn(c) {
+	wake, ok := c.box.Push(it)
+	if !ok {
+		return c.putFull(ctx, from, it, acked)
+	}
+	if wake {
+		c.run()
+	}
+	return nil
+}
+
+// putFull is put where the mailbox was found full or closed.
+func (c *cell) putFull(ctx context.Context, from *Context, it item, acked bool) error {
+	var p mailbox.Put[item]
+	var err error
+	if c.box.Blocks() && !from.isIn(c) {
 		p, err = c.wait(ctx, from, it)
+	} else {
+		p, err = c.box.Offer(it)
 	}
 	if err == nil {
-		if p.Wake || p.HasDropped {
-			c.accepted(p)
-		}
+		c.accepted(p)
 		if acked && p.HasDropped && c.box.DropsNewest() {
 			return errDropped
 		}
@@ -193,7 +205,7 @@ func (c *cell) put(ctx context.Context, from *Context, it item, acked bool) erro
 	}
 	e := putError(err)
 	if it.req == nil && e == errGone && !acked {
-		sys.handBack(c.self.addr, it, e)
+		c.self.sys.handBack(c.self.addr, it, e)
 		return nil
 	}
 	return e
@@ -205,14 +217,20 @@ func isAcked(opts []rpc.Option) bool { return len(opts) > 0 && rpc.Apply(opts).A
 // keyed reports whether opts give the request a name of the caller's own.
 func keyed(opts []rpc.Option) bool { return len(opts) > 0 && rpc.Apply(opts).Key != nil }
 
+// errWaited ends a wait for room.
+var errWaited = errors.New("actor: no room in the mailbox")
+
 // wait is put into a full mailbox: bounded even where ctx is not.
 func (c *cell) wait(ctx context.Context, from *Context, it item) (mailbox.Put[item], error) {
-	sys := c.self.sys
-	bound, code := sys.cfg.Timeout, rpc.Expired
+	bound, code := c.self.sys.cfg.Timeout, rpc.Expired
 	if from != nil {
-		bound, code = sys.cfg.SendWait, rpc.Overloaded
+		bound, code = c.self.sys.cfg.SendWait, rpc.Overloaded
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, bound, rpc.Errorf(code, rpc.NotRun, "the mailbox of %v was full for %v", c.self.addr, bound))
+	ctx, cancel := context.WithTimeoutCause(ctx, bound, errWaited)
 	defer cancel()
-	return c.box.Put(ctx, it)
+	p, err := c.box.Put(ctx, it)
+	if errors.Is(err, errWaited) {
+		err = rpc.Errorf(code, rpc.NotRun, "the mailbox of %v was full for %v", c.self.addr, bound)
+	}
+	return p, err
 }

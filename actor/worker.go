@@ -1,6 +1,10 @@
 package actor
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/tandem-go/tandem/mailbox"
+)
 
 // worker is a goroutine that runs one busy actor after another. Workers belong to
 // the system and outlast the actors' bursts, because a fresh goroutine would grow its
@@ -8,18 +12,17 @@ import "sync"
 type worker struct {
 	next chan *cell // what to run; nil: end
 
-	batch []item    // of the actor being run
-	spare []item    // storage for its mailbox
-	done  int       // messages of it whose turn has come
-	begun int       // messages of it that were prepared, see cell.prepare
-	plain *Context  // for its one-way messages without sender and trace
-	slab  []Context // contexts are given out one by one and never taken back
+	taken *mailbox.Batch[item] // of the actor being run
+	batch []item               // its messages
+	done  int                  // messages of it whose turn has come
+	begun int                  // messages of it that were prepared, see cell.prepare
+	plain *Context             // for its one-way messages without sender and trace
+	slab  []Context            // contexts are given out one by one and never taken back
 }
 
 const (
 	slabSize = 32
-	maxSpare = 1024 // messages of storage that a worker keeps
-	maxIdle  = 256  // workers that wait; one that finds as many ends instead
+	maxIdle  = 256 // workers that wait; one that finds as many ends instead
 )
 
 // workers starts and keeps workers.

@@ -71,16 +71,15 @@ func tellBox(n, producers int) time.Duration {
 	var seen int // owned by the consumer; consumers follow one another under the box's lock
 	done := make(chan struct{})
 	consume := func() {
-		var spare []*payload
-		for batch := box.Take(&spare); batch != nil; batch = box.Take(&spare) {
-			seen += len(batch)
-			clear(batch)
-			spare = batch
+		for batch := box.Take(nil); batch != nil; batch = box.Take(batch) {
+			seen += len(batch.Messages())
 			if seen == n {
 				close(done)
 				return
 			}
-			runtime.Gosched()
+			if batch.IsLast() {
+				runtime.Gosched()
+			}
 		}
 	}
 	m := new(payload)
@@ -108,8 +107,6 @@ func BenchmarkOffer(b *testing.B) {
 		if _, err := box.Offer(m); err != nil {
 			b.Fatal(err)
 		}
-		batch := box.Take(nil)
-		clear(batch)
-		box.Take(&batch)
+		box.Take(box.Take(nil))
 	}
 }

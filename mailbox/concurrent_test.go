@@ -115,7 +115,7 @@ func TestRoomAndCancelTogether(t *testing.T) {
 			offer(t, b, 1, 1)
 			p := putAside(b, 2)
 			var took []int
-			go func() { took = b.Take(nil) }()
+			go func() { took = b.Take(nil).Messages() }()
 			go p.cancel()
 			<-p.done
 			synctest.Wait()
@@ -141,7 +141,8 @@ func TestGrantBeatsCancel(t *testing.T) {
 			p.cancel()
 			w := b.line.first
 			b.line.remove(w)
-			b.waiting = append(b.waiting[:0], w.v)
+			b.waiting.shift()
+			*b.waiting.open().place() = w.v
 			w.settle(nil)
 			b.mu.Unlock()
 			if !p.isDone() || p.err != nil {
@@ -166,16 +167,13 @@ func TestProducersInOrder(t *testing.T) {
 				b.Init(&c)
 				next := make([]int, producers) // owned by the one consumer there is at a time
 				consume := func() {
-					var spare []msg
-					for batch := b.Take(&spare); batch != nil; batch = b.Take(&spare) {
-						for _, m := range batch {
+					for batch := b.Take(nil); batch != nil; batch = b.Take(batch) {
+						for _, m := range batch.Messages() {
 							if next[m.producer] != m.n {
 								t.Errorf("producer %d: got %d, want %d", m.producer, m.n, next[m.producer])
 							}
 							next[m.producer] = m.n + 1
 						}
-						clear(batch)
-						spare = batch
 					}
 				}
 				var wg sync.WaitGroup
@@ -255,7 +253,7 @@ func TestAgainstModel(t *testing.T) {
 
 func checkAgainstModel(t *rapid.T) {
 	c := Config{
-		Capacity: rapid.IntRange(1, 4).Draw(t, "capacity"),
+		Capacity: rapid.OneOf(rapid.IntRange(1, 4), rapid.IntRange(batchSize, 2*batchSize+2)).Draw(t, "capacity"),
 		Policy:   Policy(rapid.IntRange(0, 3).Draw(t, "policy")),
 		Parked:   rapid.IntRange(1, 3).Draw(t, "parked"),
 	}
@@ -264,7 +262,7 @@ func checkAgainstModel(t *rapid.T) {
 	}
 	b, m, v := newBox(c), &model{Config: c}, 0
 	defer b.Close() // or what still blocks would outlive the bubble
-	var spare []int
+	var last *Batch[int]
 	same := func(put, wantPut Put[int], err, wantErr error) {
 		if put != wantPut || err != wantErr {
 			t.Fatalf("put %d: %+v, %v; want %+v, %v", v, put, err, wantPut, wantErr)
@@ -282,6 +280,17 @@ func checkAgainstModel(t *rapid.T) {
 			wantPut, wantErr, _ := m.put(v, false)
 			same(put, wantPut, err, wantErr)
 		},
+		"push": func(*rapid.T) {
+			v++
+			room := !m.closed && (m.Unbounded || len(m.waiting) < m.Capacity)
+			wakes := room && !m.busy
+			if wake, ok := b.Push(v); ok != room || wake != wakes {
+				t.Fatalf("push %d: %v, %v; want %v, %v", v, wake, ok, wakes, room)
+			}
+			if room {
+				m.put(v, false)
+			}
+		},
 		"park": func(*rapid.T) {
 			v++
 			put, err := b.Park(v)
@@ -289,6 +298,14 @@ func checkAgainstModel(t *rapid.T) {
 			same(put, wantPut, err, wantErr)
 			if waits {
 				m.line = append(m.line, &blocked{v: v})
+			}
+		},
+		"many": func(t *rapid.T) { // so that there is more than a batch
+			for range rapid.IntRange(2, 3*batchSize).Draw(t, "many") {
+				v++
+				put, err := b.Offer(v)
+				wantPut, wantErr, _ := m.put(v, false)
+				same(put, wantPut, err, wantErr)
 			}
 		},
 		"put": func(*rapid.T) {
@@ -316,11 +333,9 @@ func checkAgainstModel(t *rapid.T) {
 			}
 		},
 		"take": func(*rapid.T) {
-			batch := b.Take(&spare)
-			if !slices.Equal(batch, m.waiting) {
-				t.Fatalf("Take = %v, want %v", batch, m.waiting)
+			if got := takeAll(b, &last); !slices.Equal(got, m.waiting) {
+				t.Fatalf("Take = %v, want %v", got, m.waiting)
 			}
-			spare = batch
 			m.busy = len(m.waiting) > 0 && !m.closed
 			m.waiting = nil
 			for len(m.line) > 0 && len(m.waiting) < m.Capacity {

@@ -3,6 +3,7 @@ package mailbox
 import (
 	"errors"
 	"fmt"
+	"math"
 )
 
 // DefaultCapacity is how many messages wait in a box whose Config names no number.
@@ -67,14 +68,15 @@ func (c Config) Validate() error {
 // defaults is the Config of boxes that were given none. Nothing writes to it.
 var defaults Config
 
-func (c *Config) capacity() int {
+// capacity is how many may wait. More than 2³¹ would not fit into any memory.
+func (c *Config) capacity() int32 {
 	switch {
 	case c.Unbounded:
-		return int(^uint(0) >> 1)
+		return math.MaxInt32
 	case c.Capacity == 0:
 		return DefaultCapacity
 	}
-	return c.Capacity
+	return int32(min(c.Capacity, math.MaxInt32))
 }
 
 func (c *Config) parked() int {

@@ -21,11 +21,8 @@ func Example() {
 			fmt.Println("dropped", put.Dropped)
 		}
 	}
-	var spare []string
-	for batch := box.Take(&spare); batch != nil; batch = box.Take(&spare) {
-		fmt.Println("took", batch)
-		clear(batch) // retain nothing
-		spare = batch
+	for batch := box.Take(nil); batch != nil; batch = box.Take(batch) {
+		fmt.Println("took", batch.Messages())
 	}
 	// Output:
 	// start a consumer

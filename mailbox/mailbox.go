@@ -9,11 +9,8 @@
 //		go run(&box) // nobody consumes yet: whoever woke the box starts the consumer
 //	}
 //
-//	var spare []Message // the consumer
-//	for batch := box.Take(&spare); batch != nil; batch = box.Take(&spare) {
-//		for _, m := range batch { ... }
-//		clear(batch)
-//		spare = batch
+//	for batch := box.Take(nil); batch != nil; batch = box.Take(batch) { // the consumer
+//		for _, m := range batch.Messages() { ... }
 //	}
 //
 // The promise: a message whose put returned nil and reported nothing dropped
@@ -21,20 +18,19 @@
 // never does. What comes out is in the order of arrival, which includes the
 // line of those who wait for room: a newcomer never overtakes it.
 //
-// A Box is one mutex and two slices that are swapped per batch. It starts no
-// goroutine and reads no clock. An idle box owns next to no storage, so that
-// millions of idle actors cost little.
+// A Box is one mutex and a chain of batches, all of which the consumer takes at
+// once. It starts no goroutine and reads no clock. An idle box owns no storage,
+// so that millions of idle actors cost little.
 //
-// The limits: the capacity bounds what waits, not the batch that the consumer
-// took and works on, so up to twice the capacity may be in memory. Putters that
-// block are as many as the callers let be; each holds one message in the line.
+// The limits: the capacity bounds what waits, not what the consumer took and
+// works on, so up to twice the capacity may be in memory. Putters that block
+// are as many as the callers let be; each holds one message in the line.
 package mailbox
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 )
 
@@ -44,25 +40,21 @@ var (
 	ErrClosed = errors.New("mailbox: closed")
 )
 
-// keepIdle is the largest storage, in messages, that an idle box holds on to:
-// enough for an actor that is asked one thing at a time.
-const keepIdle = 4
-
 // Box is a bounded FIFO with many producers and one consumer. It is unusable
 // before Init and must not be copied after it.
 //
-// Put, Offer, Park, Close and Len may be called by any number of goroutines at
+// Push, Put, Offer, Park, Close and Len may be called by any number of goroutines at
 // once. Take belongs to the consumer: there is one from the put that reported
 // Wake until the Take that returned nil.
 type Box[T any] struct {
 	config *Config // shared by all boxes of a kind, never written
 
 	mu      sync.Mutex // guards all below
-	waiting []T        // what waits: a FIFO from head on, wrapping around
-	head    int        // index of the oldest; other than 0 only in a full box under DropOldest
-	line    line[T]    // who waits for room; empty unless waiting is full
+	room    int32      // how many more may wait; 0 once closed
 	busy    bool       // a consumer runs, or was asked for
 	closed  bool
+	waiting chain[T] // what waits
+	line    line[T]  // who waits for room; empty unless there is none
 }
 
 // Put is what a successful put did.
@@ -79,6 +71,21 @@ func (b *Box[T]) Init(c *Config) {
 		c = &defaults
 	}
 	b.config = c
+	b.room = c.capacity()
+}
+
+// Push is the short form of Offer for the usual case: it puts v into the box if there
+// is room, and does nothing if there is none or the box is closed.
+func (b *Box[T]) Push(v T) (wake, ok bool) {
+	b.mu.Lock()
+	if ok = b.room > 0; ok {
+		wake = !b.busy
+		b.busy = true
+		b.room--
+		*b.waiting.open().place() = v
+	}
+	b.mu.Unlock()
+	return wake, ok
 }
 
 // Put puts v into the box. When it is full the policy decides: under Block, Put
@@ -88,14 +95,9 @@ func (b *Box[T]) Init(c *Config) {
 // does not keep v from room that is there.
 func (b *Box[T]) Put(ctx context.Context, v T) (Put[T], error) {
 	b.mu.Lock()
-	if !b.closed && len(b.waiting) < b.config.capacity() {
-		wake := b.append(v)
-		b.mu.Unlock()
-		return Put[T]{Wake: wake}, nil
-	}
-	if b.closed || b.config.Policy != Block {
+	if b.room > 0 || b.closed || b.config.Policy != Block {
 		defer b.mu.Unlock()
-		return b.overflow(v)
+		return b.put(v)
 	}
 	w := &waiter[T]{v: v, done: make(chan struct{})}
 	b.line.push(w)
@@ -120,13 +122,8 @@ func (b *Box[T]) Put(ctx context.Context, v T) (Put[T], error) {
 // Offer is Put for those who must not wait: under Block a full box is ErrFull.
 func (b *Box[T]) Offer(v T) (Put[T], error) {
 	b.mu.Lock()
-	if !b.closed && len(b.waiting) < b.config.capacity() {
-		wake := b.append(v)
-		b.mu.Unlock()
-		return Put[T]{Wake: wake}, nil
-	}
 	defer b.mu.Unlock()
-	return b.overflow(v)
+	return b.put(v)
 }
 
 // Park is Put for those who must not wait but cannot turn the message away
@@ -137,102 +134,72 @@ func (b *Box[T]) Offer(v T) (Put[T], error) {
 func (b *Box[T]) Park(v T) (Put[T], error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.closed && len(b.waiting) < b.config.capacity() {
-		return Put[T]{Wake: b.append(v)}, nil
-	}
-	if !b.closed && b.config.Policy == Block && b.line.parked < b.config.parked() {
+	if b.room == 0 && !b.closed && b.config.Policy == Block && b.line.parked < b.config.parked() {
 		b.line.push(&waiter[T]{v: v})
 		return Put[T]{}, nil
 	}
-	return b.overflow(v)
+	return b.put(v)
 }
 
-// append lets v in, where there is room, and reports whether it woke the box.
-func (b *Box[T]) append(v T) (wake bool) {
-	b.waiting = append(b.waiting, v)
-	wake = !b.busy
-	b.busy = true
-	return wake
-}
-
-// overflow decides on v, which found the box closed or full and does not wait.
-func (b *Box[T]) overflow(v T) (Put[T], error) {
+// put lets v in if there is room, and decides on it otherwise; it never waits.
+func (b *Box[T]) put(v T) (Put[T], error) {
 	switch {
+	case b.room > 0:
+		wake := !b.busy
+		b.busy = true
+		b.room--
+		*b.waiting.open().place() = v
+		return Put[T]{Wake: wake}, nil
 	case b.closed:
 		return Put[T]{}, ErrClosed
 	case b.config.Policy == DropNewest:
 		return Put[T]{Dropped: v, HasDropped: true}, nil
 	case b.config.Policy == DropOldest:
-		oldest := b.waiting[b.head]
-		b.waiting[b.head] = v
-		b.head = (b.head + 1) % len(b.waiting)
+		oldest := b.waiting.shift()
+		*b.waiting.open().place() = v
 		return Put[T]{Dropped: oldest, HasDropped: true}, nil
 	}
 	return Put[T]{}, ErrFull
 }
 
-// Take takes all that waits, oldest first, lets in those who stand in line, as
-// far as the freed room goes, and returns what it took. When nothing waits it
-// returns nil and the box is idle: the consumer must end, and the next put asks
-// for a new one. After Close it returns nil.
+// Take takes all that waits, lets in those who stand in line, as far as the freed
+// room goes, and returns the oldest batch of what it took. Given that back as done, it
+// returns the next one. When nothing is left and nothing waits it returns nil and the
+// box is idle: the consumer must end, and the next put asks for a new one. After Close
+// it returns what it took before, then nil.
 //
-// *spare is storage for what comes next: a batch that was taken before, cleared so
-// that it retains nothing. The box takes it; when it turns idle it leaves there
-// what it does not keep, for the consumer's next box. So the two slices go round
-// and a put allocates nothing. spare may be nil.
-func (b *Box[T]) Take(spare *[]T) (batch []T) {
-	var next []T
-	if spare != nil {
-		next, *spare = (*spare)[:0], nil
+// done is what Take returned last, nil at first. The box clears it and has its storage
+// for what comes next, so that a put allocates nothing.
+func (b *Box[T]) Take(done *Batch[T]) *Batch[T] {
+	if done != nil {
+		done.clear()
+		if next := done.next; next != nil {
+			done.free()
+			return next
+		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed {
-		return nil
-	}
-	if len(b.waiting) == 0 {
-		b.busy = false
-		b.waiting, next = idleStorage(b.waiting, next)
-		if spare != nil {
-			*spare = next
+	capacity := b.config.capacity()
+	if b.closed || b.room == capacity {
+		b.busy = b.closed
+		b.waiting.drain()
+		if done != nil {
+			done.free()
 		}
 		return nil
 	}
-	batch = b.unwrap()
-	b.waiting = next
-	for room := b.config.capacity(); b.line.first != nil && room > 0; room-- {
+	taken := b.waiting.first
+	b.waiting = chain[T]{done, done}
+	b.room = capacity
+	for b.line.first != nil && b.room > 0 {
 		w := b.line.first
 		b.line.remove(w)
-		b.waiting = append(b.waiting, w.v)
+		b.room--
+		*b.waiting.open().place() = w.v
 		w.settle(nil)
 	}
-	return batch
-}
-
-// idleStorage divides the two slices of a box that turns idle: it keeps the larger
-// one that is small enough, and gives the other back.
-func idleStorage[T any](a, b []T) (keep, rest []T) {
-	if cap(a) < cap(b) {
-		a, b = b, a
-	}
-	switch {
-	case cap(a) <= keepIdle:
-		return a[:0], nil
-	case cap(b) <= keepIdle:
-		return b[:0], a[:0]
-	}
-	return nil, a[:0]
-}
-
-// unwrap returns what waits, rotated in place so that the oldest comes first.
-func (b *Box[T]) unwrap() []T {
-	if b.head != 0 {
-		slices.Reverse(b.waiting[:b.head])
-		slices.Reverse(b.waiting[b.head:])
-		slices.Reverse(b.waiting)
-		b.head = 0
-	}
-	return b.waiting
+	return taken
 }
 
 // Close refuses all further puts with ErrClosed, those that wait in line
@@ -247,17 +214,14 @@ func (b *Box[T]) Close() (rest []T, busy bool) {
 		return nil, b.busy
 	}
 	b.closed = true
-	rest = b.unwrap()
-	b.waiting = nil
+	b.room = 0
+	rest = b.waiting.drain()
 	for w := b.line.first; w != nil; w = b.line.first {
 		b.line.remove(w)
 		if w.done == nil {
 			rest = append(rest, w.v)
 		}
 		w.settle(ErrClosed)
-	}
-	if len(rest) == 0 {
-		return nil, b.busy
 	}
 	return rest, b.busy
 }
@@ -267,7 +231,10 @@ func (b *Box[T]) Close() (rest []T, busy bool) {
 func (b *Box[T]) Len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.waiting) + b.line.parked
+	if b.closed {
+		return 0
+	}
+	return int(b.config.capacity()-b.room) + b.line.parked
 }
 
 // Blocks reports whether a put into the full box waits for room.

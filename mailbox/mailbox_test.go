@@ -24,9 +24,22 @@ func offer(t *testing.T, b *Box[int], first, last int) {
 	}
 }
 
+// takeAll returns what one look into the box brings, in as many batches as it may be.
+// last is what was taken before.
+func takeAll[T any](b *Box[T], last **Batch[T]) (all []T) {
+	for *last = b.Take(*last); *last != nil; *last = b.Take(*last) {
+		all = append(all, (*last).Messages()...)
+		if (*last).IsLast() {
+			break
+		}
+	}
+	return all
+}
+
 func wantTake(t *testing.T, b *Box[int], want ...int) {
 	t.Helper()
-	if got := b.Take(nil); !slices.Equal(got, want) || (len(want) == 0) != (got == nil) {
+	var last *Batch[int]
+	if got := takeAll(b, &last); !slices.Equal(got, want) || (len(want) == 0) != (last == nil) {
 		t.Fatalf("Take = %v, want %v", got, want)
 	}
 }
@@ -67,8 +80,8 @@ func TestAtTheLimitAndOneBeyond(t *testing.T) {
 					t.Errorf("Len = %d, want %d", b.Len(), len(tt.taken))
 				}
 				var taken []int
-				for batch := b.Take(nil); batch != nil; batch = b.Take(nil) {
-					taken = append(taken, batch...)
+				for batch := b.Take(nil); batch != nil; batch = b.Take(batch) {
+					taken = append(taken, batch.Messages()...)
 				}
 				if !slices.Equal(taken, tt.taken) {
 					t.Errorf("taken %v, want %v", taken, tt.taken)
@@ -98,7 +111,8 @@ func TestDropOldestGoesRound(t *testing.T) {
 func TestUnbounded(t *testing.T) {
 	b := newBox(Config{Unbounded: true})
 	offer(t, b, 1, 10*DefaultCapacity)
-	if got := b.Take(nil); len(got) != 10*DefaultCapacity {
+	var last *Batch[int]
+	if got := takeAll(b, &last); len(got) != 10*DefaultCapacity || got[len(got)-1] != len(got) {
 		t.Fatalf("took %d", len(got))
 	}
 }
@@ -208,7 +222,55 @@ func TestEndedContext(t *testing.T) {
 	wantTake(t, b)
 }
 
-func TestIdleBoxKeepsLittle(t *testing.T) {
+// The oldest of many goes, batch by batch.
+func TestDropOldestOfMany(t *testing.T) {
+	const capacity, all = 3*batchSize + 1, 10 * batchSize
+	b := newBox(Config{Capacity: capacity, Policy: DropOldest})
+	for v := 1; v <= all; v++ {
+		if put, _ := b.Offer(v); put.HasDropped && put.Dropped != v-capacity {
+			t.Fatalf("Offer(%d) = %+v", v, put)
+		}
+	}
+	var last *Batch[int]
+	got := takeAll(b, &last)
+	if len(got) != capacity || got[0] != all-capacity+1 || !slices.IsSorted(got) {
+		t.Fatalf("took %d from %d on", len(got), got[0])
+	}
+}
+
+// What was taken stays the consumer's when the box is closed.
+func TestCloseBehindTake(t *testing.T) {
+	const all = 2*batchSize + 1
+	b := newBox(Config{})
+	offer(t, b, 1, all)
+	batch, n := b.Take(nil), 0
+	offer(t, b, 1, 1)
+	if rest, busy := b.Close(); !slices.Equal(rest, []int{1}) || !busy {
+		t.Errorf("Close = %v, %v", rest, busy)
+	}
+	for ; batch != nil; batch = b.Take(batch) {
+		n += len(batch.Messages())
+	}
+	if n != all {
+		t.Errorf("took %d of %d", n, all)
+	}
+}
+
+func TestPush(t *testing.T) {
+	b := newBox(Config{Capacity: 2})
+	for v, want := range []struct{ wake, ok bool }{{true, true}, {false, true}, {false, false}} {
+		if wake, ok := b.Push(v); wake != want.wake || ok != want.ok {
+			t.Errorf("Push(%d) = %v, %v", v, wake, ok)
+		}
+	}
+	wantTake(t, b, 0, 1)
+	b.Close()
+	if wake, ok := b.Push(3); wake || ok {
+		t.Error("a push into a closed box")
+	}
+}
+
+func TestIdleBoxKeepsNothing(t *testing.T) {
 	var b Box[*int]
 	b.Init(nil)
 	if size := unsafe.Sizeof(b); size >= 120 {
@@ -218,39 +280,31 @@ func TestIdleBoxKeepsLittle(t *testing.T) {
 		for range 100 {
 			b.Offer(new(int))
 		}
-		batch := b.Take(nil)
-		clear(batch)
-		if b.Take(&batch) != nil {
+		var last *Batch[*int]
+		takeAll(&b, &last)
+		if b.Take(last) != nil {
 			t.Fatal("not idle")
 		}
-		if cap(b.waiting) > keepIdle {
-			t.Errorf("an idle box keeps room for %d", cap(b.waiting))
+		if b.waiting.first != nil || b.waiting.last != nil {
+			t.Error("an idle box keeps a batch")
 		}
 	}
 }
 
-func TestSteadyStateAllocatesNothing(t *testing.T) {
-	for name, burst := range map[string]int{"one at a time, idle between": 1, "bursts": 100} {
-		var b Box[*int]
-		b.Init(nil)
-		var spare []*int
-		v := new(int)
-		round := func() {
-			for range burst {
-				b.Offer(v)
+// A batch that was given back retains nothing.
+func TestBatchIsCleared(t *testing.T) {
+	var b Box[*int]
+	b.Init(nil)
+	for range batchSize + 1 {
+		b.Offer(new(int))
+	}
+	for batch := b.Take(nil); batch != nil; {
+		done := batch
+		batch = b.Take(done)
+		for i, v := range done.messages {
+			if v != nil {
+				t.Fatalf("message %d is retained", i)
 			}
-			batch := b.Take(&spare)
-			clear(batch)
-			spare = batch
-			if burst == 1 { // end the busy spell
-				b.Take(&spare)
-				spare = nil
-			}
-		}
-		round()
-		round()
-		if n := testing.AllocsPerRun(100, round); n != 0 {
-			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
 }
