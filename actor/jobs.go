@@ -216,8 +216,12 @@ func (d desk) await(ctx *Context, m awaitJob) (jobReport, error) {
 		return none, nil
 	}
 	remote := isRemote(ctx.req)
-	if r := j.now(); r.settled() || ctx.System().jobs.isLeft(ctx, j) {
+	if r := j.now(); r.settled() {
 		return j.ready(r, remote), nil
+	}
+	if ctx.System().jobs.isLeft(ctx, j) {
+		ctx.refuse(errShutdown)
+		return jobReport{}, nil
 	}
 	j.wait(awaiter{later: Defer[jobReport](ctx), remote: remote}, min(max(m.Turn, shortTurn), awaitTurn))
 	return jobReport{}, nil
