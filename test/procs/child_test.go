@@ -103,7 +103,7 @@ func (c *child) cont() error { return c.cmd.Process.Signal(syscall.SIGCONT) }
 // end has it end in good order, and waits for that.
 func (c *child) end() error {
 	c.doomed.Store(true)
-	_, _ = io.WriteString(c.orders, "end\n") // it may have ended
+	_, _ = io.WriteString(c.orders, endOrder) // it may have ended
 	select {
 	case <-c.gone:
 		if c.err != nil {

@@ -19,7 +19,16 @@
 // the transaction of the effect, which is then the truth. In some a server is not killed
 // but stopped and replaced, and wakes up beside its successor.
 //
+// Patterns have processes of their own: two hosts, with a queue in memory, fronts of one in
+// NATS on three nodes, streams and durable jobs, and two users of all that. A host or a
+// user is killed; an arbiter judges. What a queue in NATS has taken is acked by exactly one,
+// what was in memory may be gone with its node and with nothing else; attempts differ; a
+// reader hears of a cut within 15 s, and a producer whose reader was killed ends within
+// 90 s; no goroutine or memory stays; a job runs once, and its token stands for the same
+// result after the restart.
+//
 //	go test ./test/procs                                    100 injections of most faults; 20 under -race
 //	go test ./test/procs -run Faults -procs.injections 1000 -timeout 0 -v
+//	go test ./test/procs -run TestPatterns -procs.injections 1000 -timeout 0 -v    # a twelfth of that: 83 kills
 //	go test ./test/procs -run Faults -procs.fault 'kill server' -v
 package procs

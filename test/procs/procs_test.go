@@ -85,6 +85,7 @@ func (r result) check() error {
 const minRate = 10
 
 func TestFaults(t *testing.T) {
+	t.Parallel() // with patterns, which wait most of the time
 	n := *injections
 	if testing.Short() {
 		n = min(n, 10)

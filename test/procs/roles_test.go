@@ -31,7 +31,7 @@ import (
 
 // role is what a child process is to be. It comes to it as JSON in the environment.
 type role struct {
-	Kind  string // nats, server, client
+	Kind  string // nats, server, client; host, user
 	Name  string
 	Who   who
 	Life  uint16 // which start of it
@@ -58,6 +58,7 @@ const (
 	lying       cheat = "a caller that does not know says that it did not run"
 	mute        cheat = "a caller keeps what it was told to itself"
 	absentMinds cheat = "a server answers another question"
+	dishonest   cheat = "in all patterns: items vanish or are acked twice, jobs run twice, cuts are hushed up, producers go on, verdicts are lies"
 )
 
 // Names of nodes.
@@ -73,6 +74,12 @@ const (
 	lease     = 1500 * time.Millisecond // of a session
 )
 
+// What the referee may say, once each.
+const (
+	restOrder = "rest\n" // begin nothing new
+	endOrder  = "end\n"
+)
+
 // play is a child's main. It returns once the referee has said "end".
 func play(env string) error {
 	var r role
@@ -80,14 +87,19 @@ func play(env string) error {
 		return err
 	}
 	time.AfterFunc(maxLife, func() { os.Exit(3) })
-	end := make(chan struct{})
+	rest, end := make(chan struct{}), make(chan struct{})
 	go func() {
 		orders := bufio.NewReader(os.Stdin)
-		if order, _ := orders.ReadString('\n'); order == "end\n" {
-			close(end)
-			_, _ = orders.ReadString('\n')
+		for {
+			switch order, _ := orders.ReadString('\n'); order {
+			case restOrder:
+				close(rest)
+			case endOrder:
+				close(end)
+			default:
+				os.Exit(2) // the referee is gone
+			}
 		}
-		os.Exit(2) // the referee is gone
 	}()
 	switch r.Kind {
 	case "nats":
@@ -96,6 +108,10 @@ func play(env string) error {
 		return r.serve(end)
 	case "client":
 		return r.ask(end)
+	case "host":
+		return r.host(end)
+	case "user":
+		return r.use(rest, end)
 	}
 	return fmt.Errorf("no such role: %q", r.Kind)
 }
@@ -150,6 +166,7 @@ func (r role) system(kinds []*actor.Kind) (sys *actor.System, nc *nats.Conn, add
 		Registry:   static.New(r.Nodes...),
 		Roads:      policy,
 		Kinds:      kinds,
+		Tokens:     1 << 20,
 		Logger:     slog.New(slog.DiscardHandler),
 		Tune:       func(c *rpc.Config) { c.Heartbeat, c.SessionLease = heartbeat, lease },
 	}
