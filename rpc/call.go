@@ -12,7 +12,7 @@ type Request struct {
 	Codec   uint8
 	Receipt bool          // no message: the outcome comes when all before it has left the mailbox
 	Acked   bool          // the outcome is "accepted into the mailbox", not the handler's
-	Body    []byte        // kept for resending; must not change until the request ends
+	Body    []byte        // kept for resending; must not change until the request ends, a large one (transport.LargeBody) never
 	Timeout time.Duration // until it ends for its caller
 	Retry   *Retry        // when to make it anew; nil: never
 	Rare    *Rare         // nil for most

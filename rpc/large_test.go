@@ -301,3 +301,14 @@ func TestLargeIsNotResent(t *testing.T) {
 		}
 	})
 }
+
+// A node asks itself as much as it asks others.
+func TestLargeToItself(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a := r.start("a", "a1", direct, func(c *Config) { c.MaxBody = 5 << 20 })
+		a.echoes("a", large(1, 5<<20-2))
+		_, err := a.ask("a", large(1, 5<<20-1))
+		wantErr(t, "one byte more", err, TooLarge, NotRun)
+		a.echoes("a", "small")
+	})
+}

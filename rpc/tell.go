@@ -8,10 +8,10 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// Tell sends a one-way message. It blocks while the link's queue is full, while a road
-// is being opened, and while the actor is behind with what it was told (see credit),
-// until ctx or the deadline ends; an error means that the message
-// was not sent and never will be.
+// Tell sends a one-way message, whose body must not change any more if it is large
+// (transport.LargeBody). It blocks while the link's queue is full, while a road is being
+// opened, and while the actor is behind with what it was told (see credit), until ctx or
+// the deadline ends; an error means that the message was not sent and never will be.
 func (n *Node) Tell(ctx context.Context, r Request) error {
 	if len(r.Body) > n.cfg.MaxBody {
 		return Errorf(TooLarge, NotRun, "body of %d bytes, limit %d", len(r.Body), n.cfg.MaxBody)

@@ -34,8 +34,8 @@ const (
 	SyntaxError Failure = "syntax error" // what the parser made of it is counted
 )
 
-// Limits of one file. The latter two keep its index well below the 1 MiB that a
-// message may have; they hold without messages too, or the two would differ.
+// Limits of one file. The latter two keep its index small enough for a message; they
+// hold without messages too, or the two would differ.
 const (
 	maxFileBytes = 64 << 20
 	maxNames     = 20_000
