@@ -94,9 +94,12 @@ func (i *inflow) end(answers []answer) []answer {
 	for _, p := range i.pushed {
 		answers = append(answers, answer{req: p.req, taken: streamTaken{Over: true}})
 	}
+	i.last = i.last && i.buf.empty() // else it has not come to its end, for what is left of it goes
 	i.pushed, i.buf = nil, chunk{}
 	return answers
 }
+
+var errGivenUp = rpc.Errorf(rpc.Canceled, rpc.NotRun, "the request for a batch of a stream was given up")
 
 var errReplaced = rpc.Errorf(rpc.Canceled, rpc.NotRun, "a later request for the same batch of a stream has come")
 

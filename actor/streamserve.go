@@ -377,12 +377,18 @@ func (st *stream) handleSign(m streamSign, req request) *rpc.Error {
 	return nil
 }
 
-// drop forgets a request that its client has given up.
+// drop ends a request that its client has given up: without an outcome it would count as
+// running, and keep its session for ever.
 func (st *stream) drop(req request) {
 	st.mu.Lock()
-	defer st.mu.Unlock()
+	waiting := len(st.out.asked) + len(st.in.pushed)
 	st.out.asked = without(st.out.asked, req)
 	st.in.pushed = without(st.in.pushed, req)
+	dropped := len(st.out.asked)+len(st.in.pushed) < waiting
+	st.mu.Unlock()
+	if dropped {
+		req.Refuse(errGivenUp)
+	}
 }
 
 // answer gives outcomes. No lock is held.

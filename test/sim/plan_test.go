@@ -34,6 +34,7 @@ type plan struct {
 	Keys                float64         // share of the operations that have one
 	KeyLife             time.Duration
 	Hedges, Twice, Own  float64 // shares of those that are hedged, that may run twice, that have a retry of their own
+	Patterns            patterns
 }
 
 // pick returns one of its arguments.
@@ -95,6 +96,7 @@ func newPlan(r *rand.Rand) plan {
 	if p.Durable != nil { // where it matters what becomes of a lost server's calls
 		p.Faults = append(p.Faults, pick(r, "kill", "power off", "zombie", "usurp"))
 	}
+	p.Patterns = p.patterns(r)
 	return p
 }
 

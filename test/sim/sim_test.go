@@ -62,6 +62,7 @@ func run(t *testing.T, seed uint64, c cheat, silent bool) (res result) {
 		for i := range w.plan.Callers {
 			w.callers.Go(w.newCaller(i).run)
 		}
+		w.usePatterns()
 		w.inject()
 		w.calm()
 		if !w.allUp() {
@@ -72,9 +73,12 @@ func run(t *testing.T, seed uint64, c cheat, silent bool) (res result) {
 		}
 		res.calm = w.alive()
 		w.callers.Wait()
-		time.Sleep(60*time.Second + 3*w.plan.Lease + 2*w.plan.KeyLife) // late copies come out, sessions of dead clients end
+		w.leave()
+		w.drain()
+		time.Sleep(100*time.Second + 3*w.plan.Lease + 2*w.plan.KeyLife + 2*w.plan.Patterns.TokenLife) // late copies come out, sessions of dead clients end
 		w.atRest()
 		w.end()
+		w.judgePatterns()
 		w.truth.judge(w.plan.inOrder(), w.plan.mixed(), w.mayDrop)
 		res.plan, res.tally, res.faults, res.length = w.plan, w.truth.tally(), w.faults, w.truth.now()
 		res.wrong, res.script, res.print = w.truth.wrong, w.truth.script, w.truth.print()
@@ -125,7 +129,7 @@ func (w *world) atRest() {
 		if st.Outstanding != 0 || st.Records != 0 || st.KeptBytes != 0 && forgotten {
 			w.truth.bad("%s at rest: %d outstanding, %d records, %d bytes kept", n.name, st.Outstanding, st.Records, st.KeptBytes)
 		}
-		if n.disk != nil && w.plan.KeyLife > 0 {
+		if n.disk != nil && w.plan.KeyLife > 0 && (!w.plan.Patterns.Jobs || w.plan.Patterns.TokenLife > 0) {
 			for c := range n.disk.ledger().All() {
 				if c.Op != dedup.Opened {
 					w.truth.bad("%s at rest: its store still has %v %v of %v", n.name, c.Op, c.ID, c.Time.Sub(w.truth.start))

@@ -31,7 +31,12 @@ type world struct {
 	reg   *static.Registry
 	nodes []*node
 	cheat cheat
-	wire  bool // the transcript shows every envelope
+
+	jobs    jobsTruth
+	queues  queuesTruth
+	streams streamsTruth
+
+	wire bool // the transcript shows every envelope
 
 	callers sync.WaitGroup // and everything else that they start
 	spells  sync.WaitGroup // faults that are to end by themselves
@@ -89,7 +94,7 @@ func (w *world) start(n *node) {
 	n.starts++
 	l := &life{no: n.starts}
 	n.mu.Unlock()
-	cfg := actor.Config{Name: n.name, Registry: w.reg, Logger: quiet, Roads: w.plan.policy(n.name), Linger: time.Second, Retry: w.plan.Retry, Tune: func(c *rpc.Config) {
+	cfg := actor.Config{Name: n.name, Registry: w.reg, Logger: quiet, Roads: w.plan.policy(n.name), Linger: time.Second, Retry: w.plan.Retry, TokenLife: w.plan.Patterns.TokenLife, Tune: func(c *rpc.Config) {
 		c.SessionLease, c.Heartbeat, c.KeyLife = w.plan.Lease, w.plan.Heartbeat, w.plan.KeyLife
 		c.Window, c.Keep, c.TableBytes, c.MaxSessions = w.plan.Window, w.plan.Keep, w.plan.TableBytes, w.plan.MaxSessions
 		c.Random = w.random(fmt.Sprintf("pauses of %s.%d", n.name, l.no))
@@ -102,7 +107,7 @@ func (w *world) start(n *node) {
 	}
 	if n.disk != nil {
 		l.drive = &drive{disk: n.disk, hangs: l.no%2 == 0}
-		cfg.Store, cfg.Kinds = l.drive, []*actor.Kind{w.kind(durableKind, nil).With(actor.Durable())}
+		cfg.Store, cfg.Kinds = l.drive, []*actor.Kind{w.kind(durableKind, nil).With(actor.Durable()), w.clerkKind(clerkKind).With(actor.Durable())}
 	}
 	for _, road := range w.plan.Roads {
 		g := &gate{Transport: w.net.Transport(road, road == "direct")}
@@ -118,6 +123,9 @@ func (w *world) start(n *node) {
 	sys, err := actor.NewSystem(cfg)
 	if err == nil {
 		err = w.spawnCast(sys, l.drive)
+	}
+	if err == nil {
+		err = w.spawnPatterns(sys, l.drive)
 	}
 	if err != nil {
 		w.truth.bad("starting %s: %v", n.name, err)
@@ -227,4 +235,6 @@ type cheat struct {
 	keeps      func(dedup.Change) bool // what disks keep
 	unfenced   bool                    // disks let an earlier start go on
 	unrecorded bool                    // the kinds of durable actors are not
+
+	pattern string // what goes wrong with jobs, queues or streams
 }
