@@ -17,12 +17,13 @@ import (
 // may be passed to other goroutines and kept: it is never made another message's,
 // save that one-way messages with neither sender nor trace may share one.
 type Context struct {
-	cell *cell
-	msg  any
-	req  request // nil for a tell
-	done bool    // req has its outcome; the handler's goroutine's own
-	meta *meta   // nil: no sender and no trace
-	mine *meta   // what messages sent from here carry; made on demand
+	cell    *cell
+	msg     any
+	req     request // nil for a tell
+	done    bool    // req has its outcome; the handler's goroutine's own
+	through bool    // and nobody but the handler's context knows req any more; likewise
+	meta    *meta   // nil: no sender and no trace
+	mine    *meta   // what messages sent from here carry; made on demand
 
 	deferral atomic.Pointer[deferral] // the answer was put off
 
@@ -178,6 +179,11 @@ func (c *Context) live() context.Context {
 		return c.inner
 	}
 	ctx := c.System().ctx
+	if c.ended { // req may be another message's
+		c.inner, c.cancel = context.WithCancel(ctx)
+		c.cancel()
+		return c.inner
+	}
 	stop := func() {}
 	in, remote := c.req.(*rpc.Inbound)
 	grows := remote && in.Keyed() // when another caller asks under its key
@@ -193,11 +199,7 @@ func (c *Context) live() context.Context {
 		cancel(nil)
 		stop()
 	}
-	if c.ended {
-		c.cancel()
-	} else {
-		c.req.OnCancel(func() { cancel(rpc.Errorf(rpc.Canceled, rpc.HasRun, "the caller gave up")) })
-	}
+	c.req.OnCancel(func() { cancel(rpc.Errorf(rpc.Canceled, rpc.HasRun, "the caller gave up")) })
 	return c.inner
 }
 
@@ -238,6 +240,9 @@ func (c *Context) end() {
 		return
 	}
 	c.cancelInner()
+	if in, remote := c.req.(*rpc.Inbound); remote && c.through {
+		in.Free()
+	}
 }
 
 func (c *Context) cancelInner() {
@@ -272,9 +277,15 @@ type detachedKey struct{}
 // isDetached reports whether ctx is, or descends from, one that Detached made.
 func isDetached(ctx context.Context) bool { return ctx.Value(detachedKey{}) != nil }
 
-// Deadline is when the request ends for its caller; a tell has none.
+// Deadline is when the request ends for its caller; a tell has none, and neither has a
+// request whose handler has returned.
 func (c *Context) Deadline() (time.Time, bool) {
 	if c.req == nil {
+		return time.Time{}, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
 		return time.Time{}, false
 	}
 	return c.req.Deadline()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -167,7 +168,7 @@ func (c *cell) settled(in *rpc.Inbound) {
 func (v server) Durability(target string) rpc.Durability {
 	c := v.s.refs.live(target)
 	if c == nil {
-		return rpc.Durability{}
+		return rpc.Durability{Known: strings.HasPrefix(target, streamName)} // a stream dies with its node
 	}
 	return rpc.Durability{Known: true, Kind: c.kind.name, Durable: c.kind.durable, Completions: c.kind.completions}
 }

@@ -112,6 +112,7 @@ func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Han
 					return
 				}
 				err = c.reply(r, reflect.TypeFor[R]())
+				c.through = err == nil
 			}
 			if c.req == nil && err == nil { // told, not asked
 				return

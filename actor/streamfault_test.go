@@ -343,6 +343,31 @@ func TestStreamOfLostServer(t *testing.T) {
 	}
 }
 
+// The next start of a server that keeps records knows at once that it has no streams.
+func TestStreamOfLostServerWithRecords(t *testing.T) {
+	onEachRoad(t, func(t *testing.T, c *cluster) {
+		kind, _ := newStall()
+		d := new(disk)
+		a, b := c.start("a"), c.start("b", d.config)
+		spawn(t, b, "stall", kind)
+		var last error
+		var killed time.Time
+		for it, err := range actor.Stream(t.Context(), a.Ref("stall@b"), List{N: 3, Fails: "waits"}) {
+			if last = err; err == nil && it.N == 2 { // the reader is going to wait for another one
+				time.AfterFunc(moment, func() {
+					killed = time.Now()
+					c.kill(b, d)
+					spawn(t, c.start("b", d.config), "stall", kind)
+				})
+			}
+		}
+		wantErr(t, "killed", last, rpc.Unavailable, rpc.HasRun)
+		if took := time.Since(killed); took > 6*time.Second { // an attempt to reach the dead one takes 5 s
+			t.Errorf("the reader learned it after %v", took)
+		}
+	})
+}
+
 // Many streams at once, one of which nobody reads.
 func TestManyStreams(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {

@@ -86,6 +86,9 @@ type answer struct {
 	err   *rpc.Error // in place of both
 }
 
+// streamName begins the names of the hidden actors, which go on with one of a kind.
+const streamName = hidden + "stream-"
+
 // streamKind is the kind of the hidden actors. They have no state that a panic could
 // spoil: the stream is all they know.
 var streamKind = Define("tandem.stream", func() *stream { return nil },
@@ -145,7 +148,7 @@ func (s *System) newStream(c *Context) (*stream, *rpc.Error) {
 		return nil, err
 	}
 	st.self = &cell{kind: streamKind, state: st}
-	s.enter(hidden+"stream-"+uuid.NewString(), st.self, nil)
+	s.enter(streamName+uuid.NewString(), st.self, nil)
 	st.mu.Lock()
 	st.timer = time.AfterFunc(streamBeat, st.beat)
 	st.mu.Unlock()

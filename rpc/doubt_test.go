@@ -154,15 +154,13 @@ func TestReceiptsOfALostStart(t *testing.T) {
 		d := new(disk)
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, d.config)
 		b.durably(func(in *Inbound, body string) string { <-b.ctx.Done(); return body })
-		tell := func() error {
-			return a.Tell(t.Context(), Request{Node: "b", Target: "t", TypeID: 1, Codec: 1, Body: []byte("x"), Timeout: 5 * time.Second})
-		}
-		for tell() == nil {
+		tell := func(timeout time.Duration) error { return a.Tell(t.Context(), request("b", "x", timeout)) }
+		for tell(time.Second) == nil {
 		}
 		d.unplug()
 		b.crash(false)
-		r.start("b", "b2", bus, d.config) // whose actor is spawned a little later
-		if err := tell(); err != nil {
+		r.start("b", "b2", bus, d.config)      // whose actor is spawned a little later
+		if err := tell(patience); err != nil { // an attempt to reach b1 may be under way, and takes 5 s
 			t.Error(err)
 		}
 	})

@@ -27,6 +27,8 @@ type Inbound struct {
 
 	// guarded by session.mu
 	settled  bool // outcome is its outcome
+	acked    bool // its record is gone
+	freed    bool // and whoever handled it has done with it
 	canceled bool
 	begun    bool          // its record is in the store, or on its way there
 	units    uint16        // see holdLarge
@@ -109,8 +111,19 @@ func (in *Inbound) TakeBody() []byte {
 	return b
 }
 
-// Free gives the memory of a one-way message back, once it has been decoded.
-func (in *Inbound) Free() { in.session.node.told.put(in) }
+// Free gives the memory of a message back: of a one-way message once it has been decoded,
+// of a request once it has its outcome. Whoever calls it knows that nobody else has it.
+func (in *Inbound) Free() {
+	s := in.session
+	if in.Seq == 0 {
+		s.node.inbounds.put(in)
+		return
+	}
+	s.mu.Lock()
+	in.freed = true
+	s.reuseLocked(in)
+	s.mu.Unlock()
+}
 
 // AsTell returns the message of an Acked request, to be handled as a tell after the
 // request itself has been answered.
@@ -322,10 +335,9 @@ func (in *Inbound) keep(size int) bool {
 
 // send sends the recorded outcome to one more road that asked.
 func (in *Inbound) send(c *conn) {
-	in.session.mu.Lock()
-	o, settled := in.outcome, in.settled
-	in.session.mu.Unlock()
-	if settled {
-		o.send(c, in.Seq)
+	in.session.mu.Lock() // until it was copied: an ack makes its memory another one's
+	defer in.session.mu.Unlock()
+	if in.settled {
+		in.outcome.send(c, in.Seq)
 	}
 }

@@ -125,7 +125,7 @@ type Node struct {
 	journal   *journal      // nil without a store
 	settles   chan struct{} // holds a token for each question to an application's own records
 	asked     sync.Map      // the IDs that are asked for
-	told      told
+	inbounds  inbounds
 	exchanges sync.Pool // of *Exchange; each node has its own, as with Waiters
 	retries   *Budget
 	ctx       context.Context // ends when Close begins

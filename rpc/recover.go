@@ -16,7 +16,7 @@ import (
 
 // Durability says what a later start can find out about requests to an actor.
 type Durability struct {
-	Known   bool   // the actor lives here
+	Known   bool   // the actor lives here, or never will
 	Kind    string // its kind, one of Config.Kinds if records are kept
 	Durable bool   // every request is in the store before its handler is called
 	// Completions, if not nil, are the application's own records of what it committed.

@@ -72,7 +72,8 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 	verdict, rec := s.table.Admit(e.Seq, fp)
 	switch verdict {
 	case dedup.Run:
-		in := &Inbound{session: s, Seq: e.Seq, road: c, deadline: c.ends(e)}
+		in := n.inbounds.get()
+		in.session, in.Seq, in.road, in.deadline = s, e.Seq, c, c.ends(e)
 		in.fill(e)
 		*rec = in
 		room := s.reserve(n.budget.replies)
@@ -162,7 +163,7 @@ func (s *session) tell(e *transport.Envelope) {
 	}
 	missed := e.Seq - s.lastTell - 1
 	s.lastTell, s.client.newest = e.Seq, s.opened
-	in := n.told.get()
+	in := n.inbounds.get()
 	in.session = s
 	in.fill(e)
 	s.mu.Unlock()
@@ -211,6 +212,17 @@ func (s *session) releaseLocked(in *Inbound) {
 	}
 	if in.begun && in.settled && !in.isKeyed() { // one without an outcome is still in a mailbox: see Start
 		s.node.journal.freed(in.name.id)
+	}
+	in.acked = true
+	s.reuseLocked(in)
+}
+
+// reuseLocked has the memory of a request serve another one when neither its record nor
+// its handler needs it. One that has a name may be known under that, too. s.mu is held.
+func (s *session) reuseLocked(in *Inbound) {
+	if in.acked && in.freed && in.settled && in.name == nil {
+		in.body = in.outcome.body
+		s.node.inbounds.put(in)
 	}
 }
 
