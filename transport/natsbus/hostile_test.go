@@ -52,7 +52,11 @@ func (r *raw) say(to transport.Endpoint, principal string, kind byte, link strin
 
 // data is a data packet's payload with one tell of number seq.
 func data(t testing.TB, number, seq uint64) []byte {
-	e, err := (&transport.Envelope{Verb: transport.VerbTell, Seq: seq}).Append(nil)
+	return dataOf(t, number, transport.Envelope{Verb: transport.VerbTell, Seq: seq})
+}
+
+func dataOf(t testing.TB, number uint64, envelope transport.Envelope) []byte {
+	e, err := envelope.Append(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,6 +132,32 @@ func TestGarbage(t *testing.T) {
 	}
 	if n := b.Stats().Malformed; n < 7 {
 		t.Errorf("%d malformed packets counted", n)
+	}
+}
+
+// Chunks that are lost, doubled or late are what a bus does; what it cannot do ends the link.
+func TestHostileChunks(t *testing.T) {
+	r, b := rawPair(t, natsbus.Config{})
+	whole, err := (&transport.Envelope{Verb: transport.VerbTell, Seq: 7, Body: make([]byte, 100)}).Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunk := func(from, to int) transport.Envelope {
+		return transport.Envelope{Verb: transport.VerbChunk, Seq: 1, Mark: transport.Mark{Below: uint64(len(whole))}, TypeID: uint64(from), Body: whole[from:to]}
+	}
+	to := r.open(b, id1)
+	for i, e := range []transport.Envelope{chunk(50, 80), chunk(0, 40), chunk(0, 40), chunk(60, 100), chunk(30, 60), chunk(60, len(whole)), chunk(60, len(whole))} {
+		r.say(b.end, "eve", kindData|fromDialler, id1, dataOf(t, uint64(i+1), e))
+	}
+	r.say(b.end, "eve", kindData|fromDialler, id1, data(t, 8, 8))
+	if got := to.untilGot(2); got[0] != 7 || got[1] != 8 {
+		t.Errorf("got %d, want the message in chunks, once, and the one behind it", got)
+	}
+	beyond := chunk(60, len(whole))
+	beyond.Seq, beyond.TypeID = 2, uint64(len(whole)-10)
+	r.say(b.end, "eve", kindData|fromDialler, id1, dataOf(t, 9, beyond))
+	if err := to.untilClosed(); !errors.Is(err, transport.ErrProtocol) {
+		t.Errorf("a chunk beyond the end of its message: %v, want ErrProtocol", err)
 	}
 }
 

@@ -21,6 +21,7 @@ func TestGarbageInsteadOfGreeting(t *testing.T) {
 		"not magic":  framed([]byte("XXXX something else altogether")),
 		"cut fields": framed([]byte("TNDM\x01\x01\x00\x04te")),
 		"empty":      framed(nil),
+		"chunk":      chunk(t, 1, 100, 0, 10),
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := raw(t, to)
@@ -73,6 +74,16 @@ func tell(t testing.TB, seq uint64, body int) []byte {
 	return framed(b)
 }
 
+// chunk is one of a large message.
+func chunk(t testing.TB, number, total, from uint64, size int) []byte {
+	t.Helper()
+	b, err := (&transport.Envelope{Verb: transport.VerbChunk, Seq: number, Mark: transport.Mark{Below: total}, TypeID: from, Body: make([]byte, size)}).Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return framed(b)
+}
+
 func TestMalformedFrames(t *testing.T) {
 	otherVersion := tell(t, 2, 0)
 	otherVersion[4] = 99
@@ -80,11 +91,14 @@ func TestMalformedFrames(t *testing.T) {
 		bytes []byte
 		want  error
 	}{
-		"over the limit": {[]byte{0, 0x10, 0, 1}, transport.ErrProtocol},
-		"huge":           {[]byte{0xff, 0xff, 0xff, 0xff, 1}, transport.ErrProtocol},
-		"no envelope":    {framed([]byte("short")), transport.ErrProtocol},
-		"empty":          {framed(nil), transport.ErrProtocol},
-		"version":        {otherVersion, transport.ErrVersion},
+		"over the limit":         {[]byte{0, 0x10, 0, 1}, transport.ErrProtocol},
+		"huge":                   {[]byte{0xff, 0xff, 0xff, 0xff, 1}, transport.ErrProtocol},
+		"no envelope":            {framed([]byte("short")), transport.ErrProtocol},
+		"empty":                  {framed(nil), transport.ErrProtocol},
+		"version":                {otherVersion, transport.ErrVersion},
+		"chunk of nothing begun": {chunk(t, 1, 100, 50, 10), transport.ErrProtocol},
+		"chunk out of turn":      {append(chunk(t, 1, 100, 0, 10), chunk(t, 1, 100, 20, 10)...), transport.ErrProtocol},
+		"too large in chunks":    {chunk(t, 1, transport.DefaultMaxMessage+1, 0, 10), transport.ErrProtocol},
 	} {
 		t.Run(name, func(t *testing.T) {
 			to, links := serve(t, tcp.Config{Listen: "127.0.0.1:0"})
@@ -212,6 +226,30 @@ func TestLargeAnswersPileUp(t *testing.T) {
 	}
 	if _, err := l.Send(&transport.Envelope{Verb: transport.VerbReply, Seq: 2}); err != nil {
 		t.Errorf("a small one: %v", err)
+	}
+}
+
+// A peer whose greeting does not speak of chunks gets none.
+func TestPeerWithoutChunks(t *testing.T) {
+	to, links := serve(t, tcp.Config{Listen: "127.0.0.1:0"})
+	c := raw(t, to)
+	hello := transport.Greet(local("a"), to, "")
+	hello.Largest = 0
+	if w := greetOn(t, c, hello); w.Err() != nil {
+		t.Fatal(w.Err())
+	}
+	l := wait(t, "accepted link", links)
+	e := &transport.Envelope{Verb: transport.VerbTell, Seq: 5, Body: make([]byte, transport.MaxFrame)}
+	if _, err := l.Send(e); !errors.Is(err, transport.ErrTooLarge) {
+		t.Errorf("send: %v, want ErrTooLarge", err)
+	}
+	e.Body = e.Body[:transport.MaxFrame/2]
+	if _, err := l.Send(e); err != nil {
+		t.Fatal(err)
+	}
+	var got transport.Envelope
+	if err := got.Parse(readFramed(t, c)); err != nil || got.Verb != transport.VerbTell || len(got.Body) != len(e.Body) {
+		t.Errorf("got a %v of %d bytes, %v", got.Verb, len(got.Body), err)
 	}
 }
 
