@@ -2,17 +2,22 @@ package main
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"time"
 )
 
 func TestAsks(t *testing.T) {
 	got, failing := new(tally), errors.New("refused")
+	failed := make(chan struct{})
+	once := sync.OnceFunc(func() { close(failed) })
 	a := &asks{callers: 3, executed: got, stop: func() {}, do: func(caller int) error {
 		got.add()
 		if caller == 2 {
+			once()
 			return failing
 		}
+		<-failed // or the others might take all the time there is
 		return nil
 	}}
 	s := a.measure(time.Millisecond)
