@@ -111,6 +111,14 @@ func (s *System) request(ctx context.Context, from *Context, to, t *target, m an
 	return nil
 }
 
+// noActor is what a request gets for an address of this node where nobody lives.
+func (s *System) noActor(from *Context, a address) *rpc.Error {
+	if from == nil && s.draining.Load() {
+		return errShutdown
+	}
+	return rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", a)
+}
+
 // elsewhere picks another instance of a service than t, if it can, for each attempt.
 func (s *System) elsewhere(service, t *target) func() (node, target string) {
 	return func() (node, target string) {
@@ -201,8 +209,8 @@ func (s *System) tell(ctx context.Context, from *Context, to *target, m any, typ
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a one-way message can have a key only with rpc.Acked")
 	}
 	if t.addr.node == s.cfg.Name && !keyed(opts) {
-		none := rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr)
-		if isAcked(opts) {
+		none := s.noActor(from, t.addr)
+		if isAcked(opts) || none == errShutdown {
 			return none
 		}
 		s.handBack(t.addr, item{msg: m, meta: metaOf(ctx, from, opts)}, none)

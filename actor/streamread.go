@@ -78,7 +78,7 @@ func open(ctx context.Context, to Ref, m any, typ reflect.Type, opts []rpc.Optio
 	case c != nil:
 		o, err = openLocal(ctx, from, c, m, opts)
 	case t.addr.node == s.cfg.Name:
-		err = rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr)
+		err = t.sys.noActor(from, t.addr)
 	default:
 		if f.codec = rpc.Apply(opts).Codec; f.codec == nil {
 			f.codec = s.cfg.Codec

@@ -52,7 +52,7 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 			return callLocal[M, R](ctx, from, c, m, opts)
 		}
 	} else if t.addr.node == t.sys.cfg.Name {
-		return none, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr)
+		return none, t.sys.noActor(from, t.addr)
 	}
 	return call[M, R](ctx, from, dest, t, m, opts)
 }
@@ -87,7 +87,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 		return a.promise.Future()
 	}
 	if c == nil && t.addr.node == t.sys.cfg.Name {
-		return fail(rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr))
+		return fail(t.sys.noActor(from, t.addr))
 	}
 	p, call, err := send[M, R](ctx, from, dest, t, m, opts)
 	if err != nil {

@@ -486,13 +486,13 @@ var misuses = []struct {
 	}},
 
 	// The end. These are the last: the caller's system is shut down.
-	{"a call after Shutdown", gets{rpc.NotFound, rpc.NotRun, "no actor"}, &gets{rpc.Unavailable, rpc.NotRun, "shutting down"}, func(t *testing.T, s *scene) error {
+	{"a call after Shutdown", gets{rpc.Unavailable, rpc.NotRun, "shutting down"}, nil, func(t *testing.T, s *scene) error {
 		s.leftover = s.submit(t)
 		done(t, s.sys.Shutdown(s.ctx))
 		_, err := actor.Call(s.ctx, s.x, Double{})
 		return err
 	}},
-	{"a tell after Shutdown", fine, &gets{rpc.Unavailable, rpc.NotRun, "shutting down"}, func(t *testing.T, s *scene) error {
+	{"a tell after Shutdown", gets{rpc.Unavailable, rpc.NotRun, "shutting down"}, nil, func(t *testing.T, s *scene) error {
 		return actor.Tell(s.ctx, s.x, Double{})
 	}},
 	{"a submission after Shutdown", gets{rpc.Unavailable, rpc.NotRun, "shutting down"}, nil, func(t *testing.T, s *scene) error {
@@ -507,14 +507,14 @@ var misuses = []struct {
 		_, err := s.leftover.Await(s.ctx)
 		return err
 	}},
-	{"a push after Shutdown", gets{rpc.NotFound, rpc.NotRun, "no actor"}, &gets{rpc.Unavailable, rpc.NotRun, "shutting down"}, func(t *testing.T, s *scene) error {
+	{"a push after Shutdown", gets{rpc.Unavailable, rpc.NotRun, "shutting down"}, nil, func(t *testing.T, s *scene) error {
 		return actor.Push(s.ctx, s.queue, 1)
 	}},
-	{"a pull after Shutdown", gets{rpc.NotFound, rpc.NotRun, "no actor"}, &gets{rpc.Unavailable, rpc.NotRun, "shutting down"}, func(t *testing.T, s *scene) error {
+	{"a pull after Shutdown", gets{rpc.Unavailable, rpc.NotRun, "shutting down"}, nil, func(t *testing.T, s *scene) error {
 		_, err := actor.Pull[int](s.ctx, s.queue)
 		return err
 	}},
-	{"a stream after Shutdown", gets{rpc.NotFound, rpc.NotRun, "no actor"}, &gets{rpc.Unavailable, rpc.NotRun, "shutting down"}, func(t *testing.T, s *scene) error {
+	{"a stream after Shutdown", gets{rpc.Unavailable, rpc.NotRun, "shutting down"}, nil, func(t *testing.T, s *scene) error {
 		return first(actor.Stream(s.ctx, s.x, Count{N: 1}))
 	}},
 	{"a spawn after Shutdown", gets{rpc.Unavailable, rpc.NotRun, "shutting down"}, nil, func(t *testing.T, s *scene) error {
