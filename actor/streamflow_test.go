@@ -127,3 +127,16 @@ func FuzzChunk(f *testing.F) {
 		}
 	})
 }
+
+// What was broken off before all of it was read has not come to its end, though its last
+// batch had come.
+func TestInflowBrokenOff(t *testing.T) {
+	var i inflow
+	if _, refused := i.push(streamPush{N: 1, vals: []any{1, 2}, Last: true}, caller("a")); refused != nil || !i.last {
+		t.Fatal(refused, i.last)
+	}
+	i.end(nil)
+	if i.last {
+		t.Error("an upload whose items are gone is whole")
+	}
+}

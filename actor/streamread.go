@@ -126,12 +126,16 @@ func (s *System) openRemote(ctx context.Context, from *Context, to, t *target, m
 
 // close ends the stream for both sides. The first cause counts.
 func (f *far) close(why error) {
+	first := false
 	f.once.Do(func() {
+		first = true
 		f.unhook()
 		f.sign.Stop()
 		f.cancel(why)
-		Ask(context.WithoutCancel(f.ctx), f.to, streamSign{Stop: true}, f.opts...) // if it is lost, silence says the same
 	})
+	if first { // and nobody else waits, if there is no room for one more request
+		Ask(context.WithoutCancel(f.ctx), f.to, streamSign{Stop: true}, f.opts...) // if it is lost, silence says the same
+	}
 }
 
 // live tells the other side that this one lives, and finds out the same of it.
