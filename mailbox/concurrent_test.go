@@ -180,12 +180,19 @@ func TestProducersInOrder(t *testing.T) {
 				for p := range producers {
 					wg.Go(func() {
 						for n := range each {
-							put, err := b.Put(t.Context(), msg{p, n})
-							if err != nil {
-								t.Error(err)
-								return
+							wake, ok := false, false
+							if p%2 == 0 {
+								wake, ok = b.Push(msg{p, n})
 							}
-							if put.Wake {
+							if !ok {
+								put, err := b.Put(t.Context(), msg{p, n})
+								if err != nil {
+									t.Error(err)
+									return
+								}
+								wake = put.Wake
+							}
+							if wake {
 								wg.Go(consume)
 							}
 							if n%100 == p { // let the box go idle now and then

@@ -182,8 +182,8 @@ func (b *Box[T]) Take(done *Batch[T]) *Batch[T] {
 	defer b.mu.Unlock()
 	capacity := b.config.capacity()
 	if b.closed || b.room == capacity {
-		b.busy = b.closed
-		b.waiting.drain()
+		b.busy = b.closed // a closed box never wakes again
+		b.waiting.drain() // of the batch that it was given before
 		if done != nil {
 			done.free()
 		}
