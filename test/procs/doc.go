@@ -23,7 +23,7 @@
 // NATS on three nodes, streams and durable jobs, and two users of all that. A host or a
 // user is killed; an arbiter judges. What a queue in NATS has taken is acked by exactly one,
 // what was in memory may be gone with its node and with nothing else; attempts differ; a
-// reader hears of a cut within 15 s, and a producer whose reader was killed ends within
+// reader hears of a cut within 5 s, and a producer whose reader was killed ends within
 // 90 s; no goroutine or memory stays; a job runs once, and its token stands for the same
 // result after the restart.
 //

@@ -17,7 +17,7 @@ import (
 const (
 	stepLimit  = 3 * time.Second  // of a push, a pull, an ack, a submission
 	awaitLimit = 30 * time.Second // of a job's result
-	cutLimit   = 15 * time.Second // of a reader, after its producer's node was killed
+	cutLimit   = 5 * time.Second  // of a reader, after its producer's node was killed
 )
 
 const (
