@@ -171,7 +171,7 @@ func (p *peer) awaitRoom(ctx context.Context, c *Call) (waited bool, err *Error)
 		at := p.kept.wait(body, turn)
 		p.mu.Unlock()
 		select {
-		case <-at.turn:
+		case <-turnOf(at):
 		case <-ctx.Done():
 			err = FromContext(ctx, NotRun)
 		case <-timeout.C:
