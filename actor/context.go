@@ -326,7 +326,10 @@ func handling(ctx context.Context) *Context {
 
 // metaOf is what a message sent under ctx carries; nil for nothing.
 func metaOf(ctx context.Context, from *Context, opts []rpc.Option) *meta {
-	m := traceMeta(ctx, from)
+	var m *meta
+	if from != nil || rpc.Traced(ctx) {
+		m = traceMeta(ctx, from)
+	}
 	if len(opts) == 0 {
 		return m
 	}

@@ -167,7 +167,12 @@ func (j *job) end(r jobReport) {
 		r = jobReport{State: rpc.JobFailed, Code: rpc.ReplyDropped, Verdict: rpc.HasRun, Message: e.Message}
 		outcome, _ = records.Append(nil, r)
 	}
-	j.record.End(outcome, func() { j.settle(r) })
+	j.record.End(outcome, func(err error) {
+		if err != nil && r.State != rpc.JobDone && r.Verdict == rpc.NotRun {
+			r.Verdict = rpc.Unknown // another start has it on record as one to run
+		}
+		j.settle(r)
+	})
 }
 
 // settle tells those who wait what the outcome is.

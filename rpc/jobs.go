@@ -63,9 +63,9 @@ func (n *Node) RecordJob(id [16]byte, job []byte, written func(*JobRecord, error
 }
 
 // End stores the job's outcome and calls written, whether that succeeded or not: if not,
-// a later start does not know what became of it.
-func (r *JobRecord) End(outcome []byte, written func()) {
-	r.node.journal.post(dedup.Change{Op: dedup.Done, ID: r.id, Outcome: outcome}, func(error) { written() })
+// a later start does not know what became of it, and runs it if it had not begun.
+func (r *JobRecord) End(outcome []byte, written func(error)) {
+	r.node.journal.post(dedup.Change{Op: dedup.Done, ID: r.id, Outcome: outcome}, written)
 }
 
 // Free has the store forget the job.

@@ -23,6 +23,10 @@ func TraceOf(ctx context.Context) Trace {
 	return t
 }
 
+// Traced reports whether ctx has a trace context. To ask is much cheaper than to get an
+// empty one and look at it.
+func Traced(ctx context.Context) bool { return ctx.Value(traceKey{}) != nil }
+
 // IsTraceKey reports whether key is what TraceOf looks for: for contexts that keep a
 // Trace without WithTrace.
 func IsTraceKey(key any) bool {

@@ -146,8 +146,6 @@ func (t *jobsTruth) verdict(w *world, what string, id uint64, keyed bool, err er
 	case err == nil || keyed: // whose other attempts may have run
 	case rpc.Ran(err) == rpc.HasRun && len(t.runs[id]) == 0:
 		w.truth.bad("%s: job %x is said to have run, and it has not: %v", what, id, err)
-	case rpc.Ran(err) == rpc.NotRun && rpc.CodeOf(err) == rpc.Unavailable && w.plan.Patterns.Durable:
-		// Open: a start that has lost its store says so of a durable job, which the next start runs (seeds 126, 367).
 	case rpc.Ran(err) == rpc.NotRun:
 		if t.never == nil {
 			t.never = map[uint64]error{}
