@@ -17,20 +17,22 @@ import (
 // may be passed to other goroutines and kept: it is never made another message's,
 // save that one-way messages with neither sender nor trace may share one.
 type Context struct {
-	cell    *cell
-	msg     any
-	req     request // nil for a tell
-	done    bool    // req has its outcome; the handler's goroutine's own
-	through bool    // and nobody but the handler's context knows req any more; likewise
-	meta    *meta   // nil: no sender and no trace
-	mine    *meta   // what messages sent from here carry; made on demand
+	cell *cell
+	msg  any
+	req  request // nil for a tell
+	meta *meta   // nil: no sender and no trace
+	mine *meta   // what messages sent from here carry; made on demand
 
 	deferral atomic.Pointer[deferral] // the answer was put off
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards inner, cancel and ended
 	inner  context.Context
 	cancel func()
 	ended  bool
+
+	// The handler's goroutine's own.
+	done    bool // req has its outcome
+	through bool // and nobody but this context knows req any more
 }
 
 // meta is what travels beside a message within a system.

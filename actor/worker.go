@@ -21,7 +21,7 @@ type worker struct {
 }
 
 const (
-	slabSize = 32
+	slabSize = 39  // contexts: 4 KiB
 	maxIdle  = 256 // workers that wait; one that finds as many ends instead
 )
 
