@@ -100,3 +100,25 @@ func BenchmarkPushTakeAck(b *testing.B) {
 		}
 	}
 }
+
+// A queue takes what it has room for, and each id once.
+func TestPush(t *testing.T) {
+	q, err := queue.New[int](queue.Config{Capacity: 3}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 3 {
+		if p, err := q.Push(start, queue.Item[int]{ID: fmt.Sprint(n), Value: n}); err != nil || p.Duplicate || p.HasDropped {
+			t.Fatalf("item %d: %+v, %v", n, p, err)
+		}
+	}
+	if p, err := q.Push(start, queue.Item[int]{ID: "1", Value: 9}); err != nil || !p.Duplicate {
+		t.Errorf("an id again: %+v, %v", p, err)
+	}
+	if _, err := q.Push(start, queue.Item[int]{ID: "3", Value: 3}); err != queue.ErrFull {
+		t.Errorf("one item more than there is room for: %v", err)
+	}
+	if s := q.Stats(start); s.Depth != 3 || s.Refused != 1 || s.Duplicates != 1 {
+		t.Errorf("%+v", s)
+	}
+}
