@@ -209,7 +209,7 @@ func faultless(t *testing.T, n int, kill func(*stage) error, within time.Duratio
 	for _, line := range s.arbiter.wrong {
 		t.Error(line)
 	}
-	if c := s.arbiter.count; c.items < 20*n || c.again == 0 || c.streams < 4*n || c.jobs < 10*n || c.redeems == 0 {
+	if c := s.arbiter.count; c.items < 10*atLeast*n || c.again == 0 || c.streams < 2*atLeast*n || c.jobs < 5*atLeast*n || c.redeems == 0 {
 		t.Errorf("a stalled system is not a safe one: %+v", c)
 	}
 }

@@ -3,5 +3,9 @@
 package procs
 
 // byDefault is how many times each fault is injected: the race detector makes processes
-// slow to start.
-const byDefault = 20
+// slow to start. atLeast is how much a run of patterns must have done, in what the race
+// detector leaves of it.
+const (
+	byDefault = 20
+	atLeast   = 1
+)

@@ -153,11 +153,12 @@ func (t *Transport) Start(ctx context.Context, local transport.Local, accept fun
 	t.local, t.accept, t.names = local, accept, subjectsOf(local)
 	t.room.Store(t.nc.MaxPayload())
 	rand.Read(t.probe[:])
+	before := t.nc.LastError()
 	if err := t.subscribe(); err != nil {
 		t.unsubscribe()
 		return "", err
 	}
-	if err := t.hearMyself(ctx); err != nil {
+	if err := t.hearMyself(ctx, before); err != nil {
 		t.unsubscribe()
 		return "", err
 	}
@@ -210,9 +211,9 @@ func (t *Transport) subscribe() error {
 }
 
 // hearMyself sends a packet to the own subject under the own principal and waits
-// for it: then the server has the subscriptions, and the permissions fit.
-func (t *Transport) hearMyself(ctx context.Context) error {
-	before := t.nc.LastError()
+// for it: then the server has the subscriptions, and the permissions fit. before is the
+// connection's last error before it subscribed.
+func (t *Transport) hearMyself(ctx context.Context, before error) error {
 	if err := t.nc.Publish(t.names.to(t.local.Node, t.local.Epoch, t.cfg.Principal), packet{kind: packetProbe, link: t.probe}.append(nil)); err != nil {
 		return fmt.Errorf("natsbus: %w", err)
 	}
