@@ -133,7 +133,7 @@ func (p *peer) lose(why string, restarted bool) {
 		p.past = p.past[1:]
 	}
 	p.win, p.grant, p.epoch, p.opening = newWindow(old.next), transport.Grant{}, "", nil
-	p.current, p.next, p.tells, p.unsent = nil, nil, 0, 0
+	p.current, p.next, p.tells, p.toldOn, p.cutOff, p.unsent = nil, nil, 0, nil, 0, 0
 	p.kept.bytes = [2]int{}
 	for _, d := range p.doubts {
 		p.kept.add(len(d.call.req.Body))
@@ -177,6 +177,9 @@ func (p *peer) disconnected(c *conn, err error) {
 		}
 	}
 	c.ready = false
+	if p.toldOn == c {
+		p.toldOn, p.cutOff = nil, p.tells
+	}
 	p.lostCancels(c)
 	p.wakeTells() // they ask for a road where none is left
 	if p.next == c {

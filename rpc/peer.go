@@ -23,6 +23,8 @@ type peer struct {
 	unsent  int                // outstanding calls of which no live link has a copy
 	doubts  map[uint64]*doubt  // sent to an earlier start of the node; by number
 	tells   uint64             // number of the last tell
+	toldOn  *conn              // where that was sent
+	cutOff  uint64             // of the last tell that went out on a link that is no more
 	tellers int                // senders in Tell
 	credits map[string]*credit // of one-way messages, by actor
 	changed chan struct{}      // closed, and replaced, when a waiting tell should look again
@@ -229,6 +231,9 @@ func (p *peer) sendOn(k *conn, c *Call, now time.Duration) *Error {
 	}
 	*e = transport.Envelope{Verb: transport.VerbRequest, Flags: flags, Codec: c.req.Codec, Seq: c.seq, Mark: p.win.inline(p.except[:0]),
 		TypeID: c.req.TypeID, Target: c.req.Target, Timeout: max(c.deadline-now, 1), Sent: p.node.start.Add(now), Body: c.req.Body}
+	if p.cutOff == p.tells { // a later tell says it as well
+		e.After = p.cutOff
+	}
 	if r := c.req.Rare; r != nil {
 		e.Sender, e.Trace, e.Headers, e.Key = r.Sender, r.Trace, r.Headers, r.Key
 	}

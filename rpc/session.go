@@ -69,6 +69,10 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 	if e.Mark.Below > 0 {
 		s.ackLocked(e.Mark)
 	}
+	if e.After > s.lastTell { // those between come too late, if they come
+		n.stats.tellsMissed.Add(e.After - s.lastTell)
+		s.lastTell = e.After
+	}
 	verdict, rec := s.table.Admit(e.Seq, fp)
 	switch verdict {
 	case dedup.Run:

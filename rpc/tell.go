@@ -90,6 +90,7 @@ func (p *peer) tell(r *Request) error {
 	switch {
 	case err == nil:
 		p.tells++
+		p.toldOn = p.current
 		p.traffic.sent++
 		p.node.stats.tells.Add(1)
 	case errors.Is(err, transport.ErrTooLarge):

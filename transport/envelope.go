@@ -85,6 +85,7 @@ const (
 	tagUserCode   = 10
 	tagRetryAfter = 11
 	tagKey        = 12 | tagCritical
+	tagAfter      = 13
 	tagCritical   = 0x80 // an option with this bit must be understood or the envelope is refused
 )
 
@@ -123,6 +124,7 @@ type Envelope struct {
 	Trace      Trace
 	Headers    []Header
 	Key        string        // request: the caller's own name for it, beyond this session; empty for none
+	After      uint64        // request: one-way messages up to that number do not run after it
 	Message    string        // reply: error text
 	UserCode   string        // reply: error code that the application defined
 	RetryAfter time.Duration // reply: do not try again earlier; 0 for none
@@ -225,6 +227,9 @@ func (e *Envelope) Append(dst []byte) ([]byte, error) {
 	if e.Key != "" {
 		dst = append(appendTag(dst, tagKey, len(e.Key)), e.Key...)
 	}
+	if e.After > 0 {
+		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagAfter, 8), e.After)
+	}
 	binary.BigEndian.PutUint16(dst[start+4:], uint16(len(dst)-start-headerSize))
 	return append(dst, e.Body...), nil
 }
@@ -307,6 +312,10 @@ func (e *Envelope) parseOptions(b []byte) error {
 			e.RetryAfter, ok = duration(v)
 		case tagKey:
 			e.Key, ok = text(v), n <= MaxTarget
+		case tagAfter:
+			if ok = n == 8; ok {
+				e.After = binary.BigEndian.Uint64(v)
+			}
 		default:
 			ok = tag&tagCritical == 0
 		}

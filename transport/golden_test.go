@@ -41,6 +41,8 @@ var (
 			Mark: transport.Mark{Below: 3}, TypeID: transport.TypeID("bank.Deposit"), Target: "alice", Sender: "bob@a",
 			Timeout: 1500 * time.Millisecond, Sent: time.Unix(1_700_000_000, 5), Trace: transport.Trace{0: 1, 15: 2, 16: 3, 23: 4, 24: 1},
 			Headers: []transport.Header{{Key: "tenant", Value: "acme"}, {Key: "empty"}}, Body: []byte(`{"Amount":5}`)},
+		"request-after": {Verb: transport.VerbRequest, Codec: 1, Seq: 259, Mark: transport.Mark{Below: 259},
+			TypeID: transport.TypeID("bank.Balance"), Target: "alice", Timeout: time.Second, After: 7, Body: []byte{0x80}},
 		"opened-durable": {Verb: transport.VerbOpened, Flags: transport.FlagDurable, Seq: 2, Grant: grant, Mark: transport.Mark{Below: 4096}},
 		"request-recover": {Verb: transport.VerbRequest, Flags: transport.FlagResend | transport.FlagRecover, Codec: 1, Seq: 258,
 			TypeID: transport.TypeID("bank.Deposit"), Grant: grant, Target: "alice", Timeout: time.Second, Key: "order-17", Body: []byte{0x80}},

@@ -89,7 +89,7 @@ func TestNobodyListens(t *testing.T) {
 
 func TestSilentPeer(t *testing.T) {
 	srv := startServer(t, embedded.Config{})
-	a := startBus(t, connect(t, srv.URL()), "a", natsbus.Config{OpenTimeout: 50 * time.Millisecond})
+	a := startBus(t, connect(t, srv.URL()), "a", natsbus.Config{OpenTimeout: 500 * time.Millisecond})
 	deaf := connect(t, srv.URL())
 	sub, err := deaf.SubscribeSync("test.node.x.e.*")
 	if err != nil {

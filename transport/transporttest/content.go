@@ -27,6 +27,7 @@ func full() transport.Envelope {
 		Trace:      transport.Trace{4, 5, 24: 1},
 		Headers:    []transport.Header{{Key: "k", Value: "v"}, {Key: "empty", Value: ""}, {Key: "", Value: "no key"}},
 		Message:    "it failed",
+		After:      1<<63 + 5,
 		UserCode:   "bank.broke",
 		RetryAfter: 3 * time.Second,
 		Body:       []byte("body\x00\xff"),
