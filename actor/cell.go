@@ -66,7 +66,7 @@ func (c *cell) work(w *worker) {
 		for w.done < len(w.batch) {
 			c.burst(w)
 		}
-		sys.stats.handled.Add(uint64(len(w.batch)))
+		w.through(sys)
 	}
 	w.plain = nil
 	if c.stopped.Load() {
@@ -117,7 +117,7 @@ func (c *cell) burst(w *worker) {
 			continue
 		}
 		if in, ok := it.msg.(*rpc.Inbound); ok && it.req == nil {
-			if !c.openTold(it, in) {
+			if !c.openTold(w, it, in) {
 				continue
 			}
 		}
@@ -171,14 +171,14 @@ func (c *cell) openAsked(ctx *Context, in *rpc.Inbound, h *handler) bool {
 }
 
 // openTold decodes a one-way message from another node. False: it is a dead letter.
-func (c *cell) openTold(it *item, in *rpc.Inbound) bool {
+func (c *cell) openTold(w *worker, it *item, in *rpc.Inbound) bool {
 	msg, refusal := c.open(in, c.kind.handlerOf(c.self.sys, in.TypeID))
 	if refusal != nil {
 		c.self.sys.handBack(c.self.addr, *it, refusal)
 		return false
 	}
 	it.msg = msg
-	in.Free()
+	w.decoded = append(w.decoded, in)
 	return true
 }
 

@@ -255,11 +255,49 @@ func (v server) HandleRequest(in *rpc.Inbound) {
 	}
 }
 
-// HandleTell puts a one-way message from another node into its actor's mailbox.
-func (v server) HandleTell(in *rpc.Inbound) {
-	if err := v.s.deliver(in, false); err != nil {
-		v.s.handBack(address{in.Target, v.s.cfg.Name}, item{msg: in}, err)
+// HandleTells puts one-way messages from another node into their actor's mailbox.
+func (v server) HandleTells(told []*rpc.Inbound) {
+	if c := v.s.refs.live(told[0].Target); c != nil {
+		told = told[v.s.push(c, told):]
 	}
+	for _, in := range told { // for which there is no room, or no actor
+		if err := v.s.deliver(in, false); err != nil {
+			v.s.handBack(address{in.Target, v.s.cfg.Name}, item{msg: in}, err)
+		}
+	}
+}
+
+// push puts the first of the one-way messages into c's mailbox, as many as there is room
+// for, and returns how many.
+func (s *System) push(c *cell, told []*rpc.Inbound) (pushed int) {
+	var items [16]item
+	for pushed < len(told) {
+		n := min(len(items), len(told)-pushed)
+		for i := range n {
+			in := told[pushed+i]
+			items[i] = item{msg: in, meta: s.metaFrom(in)}
+		}
+		wake, ok := c.box.PushAll(items[:n])
+		if wake {
+			c.run()
+		}
+		if pushed += ok; ok < n {
+			break
+		}
+	}
+	return pushed
+}
+
+// metaFrom is what came beside a message from another node.
+func (s *System) metaFrom(in *rpc.Inbound) *meta {
+	if in.Meta == nil {
+		return nil
+	}
+	m := &meta{trace: in.Meta.Trace, headers: in.Meta.Headers}
+	if a, err := parseAddress(in.Meta.Sender); err == nil {
+		m.sender = Ref{to: s.refs.target(s, address{strings.Clone(a.name), strings.Clone(a.node)})}
+	}
+	return m
 }
 
 // deliver parks a message in its actor's mailbox; asked says that an outcome is due
@@ -290,12 +328,7 @@ func (s *System) deliver(in *rpc.Inbound, asked bool) *rpc.Error {
 		}
 		it.msg = in.AsTell()
 	}
-	if m := in.Meta; m != nil {
-		it.meta = &meta{trace: m.Trace, headers: m.Headers}
-		if a, err := parseAddress(m.Sender); err == nil {
-			it.meta.sender = Ref{to: s.refs.target(s, address{strings.Clone(a.name), strings.Clone(a.node)})}
-		}
-	}
+	it.meta = s.metaFrom(in)
 	acked := in.Acked
 	p, err := c.box.Park(it) // a one-way message that got in is its actor's
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/tandem-go/tandem/mailbox"
+	"github.com/tandem-go/tandem/rpc"
 )
 
 // worker is a goroutine that runs one busy actor after another. Workers belong to
@@ -12,12 +13,13 @@ import (
 type worker struct {
 	next chan *cell // what to run; nil: end
 
-	taken *mailbox.Batch[item] // of the actor being run
-	batch []item               // its messages
-	done  int                  // messages of it whose turn has come
-	begun int                  // messages of it that were prepared, see cell.prepare
-	plain *Context             // for its one-way messages without sender and trace
-	slab  []Context            // contexts are given out one by one and never taken back
+	taken   *mailbox.Batch[item] // of the actor being run
+	batch   []item               // its messages
+	done    int                  // messages of it whose turn has come
+	begun   int                  // messages of it that were prepared, see cell.prepare
+	decoded []*rpc.Inbound       // one-way messages of it
+	plain   *Context             // for its one-way messages without sender and trace
+	slab    []Context            // contexts are given out one by one and never taken back
 }
 
 const (
@@ -66,8 +68,16 @@ func (w *worker) resume(c *cell) {
 	for w.done < len(w.batch) {
 		c.burst(w)
 	}
-	c.self.sys.stats.handled.Add(uint64(len(w.batch)))
+	w.through(c.self.sys)
 	c.work(w)
+}
+
+// through ends a batch.
+func (w *worker) through(s *System) {
+	s.stats.handled.Add(uint64(len(w.batch)))
+	rpc.FreeAll(w.decoded)
+	clear(w.decoded)
+	w.decoded = w.decoded[:0]
 }
 
 // wait makes w available, or reports that it is not needed.

@@ -88,6 +88,22 @@ func (b *Box[T]) Push(v T) (wake, ok bool) {
 	return wake, ok
 }
 
+// PushAll is Push for the first of vs, as many as there is room for. It returns how many.
+func (b *Box[T]) PushAll(vs []T) (wake bool, n int) {
+	b.mu.Lock()
+	n = min(len(vs), int(b.room))
+	if n > 0 {
+		wake = !b.busy
+		b.busy = true
+		b.room -= int32(n)
+	}
+	for _, v := range vs[:n] {
+		*b.waiting.open().place() = v
+	}
+	b.mu.Unlock()
+	return wake, n
+}
+
 // Put puts v into the box. When it is full the policy decides: under Block, Put
 // waits in line until there is room, the box is closed (ErrClosed) or ctx ends;
 // the error then wraps context.Cause(ctx), and v is not in the box. Where room

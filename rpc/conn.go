@@ -37,6 +37,9 @@ type conn struct {
 	// latest last.
 	sessions []*session
 	openedAs uint64 // number of the open that the latest came from
+	run      run    // one-way messages that are to be passed on together
+	names    names  // of actors
+	stock    stock  // for one-way messages
 	skew     skew   // of the peer's clock
 }
 
@@ -50,6 +53,9 @@ func (c *conn) direct() bool { return c.node.direct[c.link.Road()] }
 func (c *conn) Receive(e *transport.Envelope) {
 	if !c.heard.Load() {
 		c.heard.Store(true)
+	}
+	if e.Verb != transport.VerbTell {
+		c.Flush() // a request that comes after a one-way message runs after it
 	}
 	switch e.Verb {
 	case transport.VerbReply:
@@ -139,7 +145,7 @@ func (c *conn) serve(e *transport.Envelope) {
 	case transport.VerbRequest:
 		s.request(c, e)
 	case transport.VerbTell:
-		s.tell(e)
+		c.told(s, e)
 	case transport.VerbAck:
 		s.ack(e)
 	case transport.VerbCancel:

@@ -61,9 +61,9 @@ type more struct {
 
 var errExpired = Errorf(Expired, NotRun, "the deadline passed before its turn")
 
-// fill copies what is to be kept of e. The session's lock is held.
-func (in *Inbound) fill(e *transport.Envelope) {
-	in.Target, in.TypeID, in.Codec, in.body = in.session.names.of(in.session.node.seed, e.Target), e.TypeID, e.Codec, ownBody(in.body, e)
+// fill copies what is to be kept of e, which came on c.
+func (in *Inbound) fill(c *conn, e *transport.Envelope) {
+	in.Target, in.TypeID, in.Codec, in.body = c.names.of(c.node.seed, e.Target), e.TypeID, e.Codec, ownBody(in.body, e)
 	in.Acked, in.Receipt = e.Flags&transport.FlagAcked != 0, e.Flags&transport.FlagReceipt != 0
 	if e.Sender != "" || e.Trace != (transport.Trace{}) || len(e.Headers) > 0 {
 		in.Meta = &Meta{strings.Clone(e.Sender), e.Trace, transport.CloneHeaders(e.Headers)}
@@ -111,14 +111,18 @@ func (in *Inbound) TakeBody() []byte {
 	return b
 }
 
-// Free gives the memory of a message back: of a one-way message once it has been decoded,
-// of a request once it has its outcome. Whoever calls it knows that nobody else has it.
+// FreeAll gives the memory of one-way messages back that have been decoded. Whoever calls
+// it knows that nobody else has them.
+func FreeAll(told []*Inbound) {
+	if len(told) > 0 {
+		told[0].session.node.inbounds.put(told...)
+	}
+}
+
+// Free gives the memory of a request back that has its outcome. Whoever calls it knows
+// that nobody else has it.
 func (in *Inbound) Free() {
 	s := in.session
-	if in.Seq == 0 {
-		s.node.inbounds.put(in)
-		return
-	}
 	s.mu.Lock()
 	in.freed = true
 	s.reuseLocked(in)

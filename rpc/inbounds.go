@@ -9,28 +9,54 @@ type inbounds struct {
 	free []*Inbound // the latest is the first to be used again: it is warm
 }
 
-// maxInbounds is how many are kept: about as many as wait in a mailbox.
-const maxInbounds = 1024
+const (
+	maxInbounds = 2048 // how many are kept: about as many as wait in a mailbox
+	handful     = 16   // how many a stock takes and gives back at a time
+)
+
+// put takes back those that nobody uses any more.
+func (i *inbounds) put(ins ...*Inbound) {
+	for _, in := range ins {
+		*in = Inbound{body: in.Storage()}
+	}
+	i.keep(ins)
+}
+
+// keep is put for those that are empty.
+func (i *inbounds) keep(ins []*Inbound) {
+	i.mu.Lock()
+	i.free = append(i.free, ins[:min(len(ins), maxInbounds-len(i.free))]...)
+	i.mu.Unlock()
+}
+
+// stock is a few of them in the hands of one that needs them often. It does no locking.
+type stock []*Inbound
 
 // get returns one that is empty, save for storage that its body may have.
-func (i *inbounds) get() *Inbound {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	last := len(i.free) - 1
+func (s *stock) get(i *inbounds) *Inbound {
+	if len(*s) == 0 {
+		i.mu.Lock()
+		rest := max(len(i.free)-handful, 0)
+		*s = append(*s, i.free[rest:]...)
+		clear(i.free[rest:])
+		i.free = i.free[:rest]
+		i.mu.Unlock()
+	}
+	last := len(*s) - 1
 	if last < 0 {
 		return new(Inbound)
 	}
-	in := i.free[last]
-	i.free = i.free[:last]
+	in := (*s)[last]
+	(*s)[last], *s = nil, (*s)[:last]
 	return in
 }
 
 // put takes one back that nobody uses any more.
-func (i *inbounds) put(in *Inbound) {
+func (s *stock) put(i *inbounds, in *Inbound) {
 	*in = Inbound{body: in.Storage()}
-	i.mu.Lock()
-	if len(i.free) < maxInbounds {
-		i.free = append(i.free, in)
+	if *s = append(*s, in); len(*s) == 2*handful {
+		i.keep((*s)[:handful])
+		*s = append((*s)[:0], (*s)[handful:]...)
+		clear((*s)[handful : 2*handful])
 	}
-	i.mu.Unlock()
 }

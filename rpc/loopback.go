@@ -118,6 +118,7 @@ func (e *loopEnd) pump() {
 			e.to.Receive(&env)
 			frames = frames[4+n:]
 		}
+		e.to.Flush()
 		if drained {
 			e.other.to.Drained()
 		}

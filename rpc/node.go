@@ -51,8 +51,9 @@ type Handler interface {
 	// Durability says what a later start of this node can find out about requests to
 	// an actor.
 	Durability(target string) Durability
-	// HandleTell gets a one-way message.
-	HandleTell(in *Inbound)
+	// HandleTells gets one-way messages to one actor, in order. The slice is good for the
+	// time of the call.
+	HandleTells(told []*Inbound)
 }
 
 // Config describes a Node. Cluster, Name, Epoch, Handler and Logger are required; zero

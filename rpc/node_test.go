@@ -224,6 +224,7 @@ func (c *raw) Receive(e *transport.Envelope) {
 	defer c.mu.Unlock()
 	c.got = append(c.got, *e)
 }
+func (c *raw) Flush()       {}
 func (c *raw) Drained()     {}
 func (c *raw) Disturbed()   {}
 func (c *raw) Closed(error) {}

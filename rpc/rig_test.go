@@ -189,10 +189,12 @@ func (s *site) Durability(string) Durability {
 	return s.durability
 }
 
-func (s *site) HandleTell(in *Inbound) {
+func (s *site) HandleTells(told []*Inbound) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tells = append(s.tells, string(in.TakeBody()))
+	for _, in := range told {
+		s.tells = append(s.tells, string(in.TakeBody()))
+	}
 }
 
 // handle makes fn the handler: what it returns is the answer.

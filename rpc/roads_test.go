@@ -105,7 +105,6 @@ func TestRequestsKeepOrderAcrossRoads(t *testing.T) {
 		a.echoes("b", "warm up")
 		synctest.Wait()
 		var order []string
-		b.HandleTell(&Inbound{})
 		b.serve = nil
 		b.Node.cfg.Handler = inOrder{func(in *Inbound) {
 			order = append(order, string(in.TakeBody()))
@@ -141,7 +140,7 @@ func TestRequestsKeepOrderAcrossRoads(t *testing.T) {
 type inOrder struct{ fn func(*Inbound) }
 
 func (h inOrder) HandleRequest(in *Inbound)  { h.fn(in) }
-func (h inOrder) HandleTell(*Inbound)        {}
+func (h inOrder) HandleTells([]*Inbound)     {}
 func (inOrder) Durability(string) Durability { return Durability{} }
 
 // A link that says nothing for three heartbeats is closed, and what it carried goes

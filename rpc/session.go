@@ -34,7 +34,7 @@ type session struct {
 	worked   bool          // requests or one-way messages among it
 	links    int           // open links that it was opened on
 	except   []uint64      // scratch for ack frames
-	names    names         // of actors
+	stock    stock         // for requests
 	spare    int           // bytes of the budget set aside for replies to come
 }
 
@@ -76,9 +76,9 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 	verdict, rec := s.table.Admit(e.Seq, fp)
 	switch verdict {
 	case dedup.Run:
-		in := n.inbounds.get()
+		in := s.stock.get(&n.inbounds)
 		in.session, in.Seq, in.road, in.deadline = s, e.Seq, c, c.ends(e)
-		in.fill(e)
+		in.fill(c, e)
 		*rec = in
 		room := s.reserve(n.budget.replies)
 		if room {
@@ -151,29 +151,36 @@ func refusal(v dedup.Verdict) *Error {
 	return Errorf(Internal, Unknown, "dedup verdict %v", v)
 }
 
-// tell passes a one-way message on unless a later one has already come, in this session
-// or a later one of its client: so order holds across a change of road, and a duplicate
-// is dropped.
-func (s *session) tell(e *transport.Envelope) {
+// tells passes one-way messages on, whose numbers go on from first, save those after
+// which a later one has already come, in this session or a later one of its client: so
+// order holds across a change of road, and a duplicate is dropped.
+func (s *session) tells(first uint64, told []*Inbound) {
 	n := s.node
 	s.client.intake.Lock()
 	defer s.client.intake.Unlock()
+	late := 0
 	s.mu.Lock()
 	s.active, s.worked = true, true
-	if e.Seq <= s.lastTell || s.opened < s.client.newest {
-		s.mu.Unlock()
-		n.stats.tellsDropped.Add(1)
-		return
+	switch {
+	case s.opened < s.client.newest:
+		late = len(told)
+	case first <= s.lastTell:
+		late = int(min(s.lastTell-first+1, uint64(len(told))))
+	default:
+		n.stats.tellsMissed.Add(first - s.lastTell - 1)
 	}
-	missed := e.Seq - s.lastTell - 1
-	s.lastTell, s.client.newest = e.Seq, s.opened
-	in := n.inbounds.get()
-	in.session = s
-	in.fill(e)
+	if late < len(told) {
+		s.lastTell, s.client.newest = first+uint64(len(told))-1, s.opened
+	}
 	s.mu.Unlock()
-	n.stats.tellsMissed.Add(missed)
-	n.stats.tellsServed.Add(1)
-	n.cfg.Handler.HandleTell(in)
+	n.stats.tellsDropped.Add(uint64(late))
+	if late > 0 {
+		n.inbounds.put(told[:late]...)
+	}
+	if told = told[late:]; len(told) > 0 {
+		n.stats.tellsServed.Add(uint64(len(told)))
+		n.cfg.Handler.HandleTells(told)
+	}
 }
 
 // ack takes in an ack frame, whose body is the whole set of exceptions.
@@ -226,7 +233,7 @@ func (s *session) releaseLocked(in *Inbound) {
 func (s *session) reuseLocked(in *Inbound) {
 	if in.acked && in.freed && in.settled && in.name == nil {
 		in.body = in.outcome.body
-		s.node.inbounds.put(in)
+		s.stock.put(&s.node.inbounds, in)
 	}
 }
 

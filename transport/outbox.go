@@ -32,7 +32,7 @@ type Outbox struct {
 	buf    []byte     // frames not yet taken
 	base   uint64     // place in the stream of buf's first byte
 	failed bool       // Append returned ErrFull since the last Take
-	calm   int        // how many Takes in a row needed little of a large buffer
+	used   time.Time  // when a Take last needed much of a large buffer; zero: never
 	closed bool
 }
 
@@ -191,10 +191,10 @@ func (o *Outbox) acked(number, have uint64, again bool) error {
 // Wake returns the channel that holds a token while there may be something to take.
 func (o *Outbox) Wake() <-chan struct{} { return o.wake }
 
-// A queue whose buffers went nearly unused calmTakes times gives them back, if they
-// hold more than keepSpare bytes.
+// A queue whose buffers went nearly unused for calm gives them back, if they hold more
+// than keepSpare bytes.
 const (
-	calmTakes = 16
+	calm      = time.Second
 	keepSpare = 64 << 10
 )
 
@@ -206,9 +206,9 @@ func (o *Outbox) Take(spare []byte) (frames []byte, at uint64, drained bool) {
 	o.mu.Lock()
 	frames, at, drained = o.buf, o.base, o.failed
 	if cap(spare) > keepSpare {
-		if len(frames) >= cap(spare)/8 {
-			o.calm = 0
-		} else if o.calm++; o.calm > calmTakes {
+		if now := time.Now(); len(frames) >= cap(spare)/8 || o.used.IsZero() {
+			o.used = now
+		} else if now.Sub(o.used) > calm {
 			spare = nil // a burst must not keep its memory for good; a busy link may
 		}
 	}

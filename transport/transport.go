@@ -128,6 +128,11 @@ type Receiver interface {
 	// it must be written to.
 	Receive(e *Envelope)
 
+	// Flush says that Receive has got all that is there for the moment: what it has put
+	// off, to do it for several envelopes at once, is done now. It is called whenever the
+	// link is about to wait after a Receive, and before Closed.
+	Flush()
+
 	// Drained says that Send has room again after it returned ErrFull.
 	Drained()
 

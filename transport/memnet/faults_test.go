@@ -34,6 +34,8 @@ func (l *log) Receive(e *transport.Envelope) {
 
 func (l *log) Drained() {}
 
+func (l *log) Flush() {}
+
 func (l *log) Disturbed() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -158,6 +158,7 @@ func (e *end) deliver() {
 }
 
 func (e *end) receiveAll() error {
+	defer e.recv.Flush()
 	var env transport.Envelope
 	for {
 		p, ok := e.next()
@@ -200,6 +201,7 @@ func (e *end) next() (parcel, bool) {
 			timer.Reset(time.Until(first.due))
 			due = timer.C
 		}
+		e.recv.Flush()
 		select {
 		case <-due:
 		case <-e.in.arrived:

@@ -198,6 +198,7 @@ func (l *link) deliver(p packet) {
 		}
 		l.last = p.number
 	}
+	defer l.recv.Flush()
 	for frames := p.payload; len(frames) > 0 && !l.ended.Load(); {
 		envelope, rest, err := nextFrame(frames, l.t.cfg.MaxFrame)
 		if err == nil {

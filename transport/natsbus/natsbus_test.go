@@ -95,6 +95,7 @@ func (e *end) Receive(env *transport.Envelope) {
 	e.event(func() { e.got = append(e.got, seq) })
 }
 func (e *end) Drained()         { e.event(func() {}) }
+func (e *end) Flush()           {}
 func (e *end) Disturbed()       { e.event(func() { e.disturbed++ }) }
 func (e *end) Closed(err error) { e.event(func() { e.closed = err }) }
 

@@ -39,6 +39,7 @@ func (c *counter) Drained() {
 	}
 }
 
+func (c *counter) Flush()       {}
 func (c *counter) Disturbed()   {}
 func (c *counter) Closed(error) {}
 

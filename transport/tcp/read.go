@@ -37,8 +37,10 @@ type reader struct {
 // read receives envelopes until the link ends and returns why it did.
 func (l *link) read() error {
 	rd := reader{conn: l.conn, stall: l.t.cfg.StallTimeout, buf: make([]byte, minBuffer)}
+	defer l.recv.Flush()
 	var e transport.Envelope
 	for {
+		l.recv.Flush()
 		if err := rd.fill(); err != nil {
 			return err
 		}

@@ -57,6 +57,7 @@ func newSink() *sink { return &sink{got: make(chan uint64, 1<<16), closed: make(
 
 func (s *sink) Receive(e *transport.Envelope) { s.got <- e.Seq }
 func (s *sink) Drained()                      {}
+func (s *sink) Flush()                        {}
 func (s *sink) Disturbed()                    {}
 func (s *sink) Closed(err error)              { s.closed <- err }
 

@@ -16,9 +16,10 @@ type inbox struct {
 	link transport.Link
 	on   func(e *transport.Envelope) // runs without the lock; set before the link is open
 
-	mu      sync.Mutex // guards what follows
-	got     []transport.Envelope
-	busy    bool // inside Receive or Closed
+	mu      sync.Mutex           // guards what follows
+	put     []transport.Envelope // what Receive got since the last Flush
+	got     []transport.Envelope // what came before it: a link that does not flush has brought nothing
+	busy    bool                 // inside Receive, Flush or Closed
 	closed  error
 	drained chan struct{} // closed and replaced by Drained
 	changed chan struct{} // closed and replaced by every event
@@ -28,7 +29,7 @@ func newInbox(t testing.TB, l transport.Link) *inbox {
 	return &inbox{t: t, link: l, drained: make(chan struct{}), changed: make(chan struct{})}
 }
 
-// enter notes that Receive or Closed runs; leave ends it.
+// enter notes that Receive, Flush or Closed runs; leave ends it.
 func (in *inbox) enter(what string) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -56,7 +57,12 @@ func (in *inbox) Receive(e *transport.Envelope) {
 		in.on(e)
 	}
 	kept := e.Clone()
-	in.leave(func() { in.got = append(in.got, kept) })
+	in.leave(func() { in.put = append(in.put, kept) })
+}
+
+func (in *inbox) Flush() {
+	in.enter("Flush")
+	in.leave(func() { in.got, in.put = append(in.got, in.put...), nil })
 }
 
 func (in *inbox) Drained() {
@@ -82,6 +88,9 @@ func (in *inbox) Closed(err error) {
 	if err == nil {
 		in.t.Error("Closed with a nil error")
 		err = transport.ErrClosed
+	}
+	if len(in.put) > 0 {
+		in.t.Errorf("Closed without a Flush after %d envelopes", len(in.put))
 	}
 	in.leave(func() { in.closed = err })
 }

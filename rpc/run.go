@@ -1,0 +1,38 @@
+package rpc
+
+import "github.com/tandem-go/tandem/transport"
+
+// maxRun is how many one-way messages are passed on together at most.
+const maxRun = 64
+
+// run is one-way messages of one session to one actor that came in a row, with
+// numbers that go on from first. Passing them on costs a few locks, however many they are.
+type run struct {
+	session *session
+	first   uint64
+	told    []*Inbound
+}
+
+// told adds a one-way message to the run, or begins another one.
+func (c *conn) told(s *session, e *transport.Envelope) {
+	r := &c.run
+	if n := len(r.told); n == maxRun || n > 0 && (s != r.session || e.Seq != r.first+uint64(n) || e.Target != r.told[0].Target) {
+		c.Flush()
+	}
+	if len(r.told) == 0 {
+		r.session, r.first = s, e.Seq
+	}
+	in := c.stock.get(&c.node.inbounds)
+	in.session = s
+	in.fill(c, e)
+	r.told = append(r.told, in)
+}
+
+// Flush passes the run on. It is called by the link's reader.
+func (c *conn) Flush() {
+	if r := &c.run; len(r.told) > 0 {
+		r.session.tells(r.first, r.told)
+		clear(r.told)
+		r.told = r.told[:0]
+	}
+}
