@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/rpc"
@@ -215,7 +216,7 @@ func (c *cell) crashed(ctx *Context, msg, reason any) {
 	err := rpc.Errorf(rpc.Panicked, rpc.HasRun, "the handler of %s panicked: %v", name, reason)
 	sys.log.Error("handler panicked; the actor restarts with fresh state", "actor", c.self.addr.String(), "kind", c.kind.name,
 		"message", name, "panic", fmt.Sprint(reason), "stack", string(debug.Stack()))
-	if d := ctx.deferral.Load(); d != nil {
+	if d := ctx.deferred(); d != nil {
 		_ = d.fail(err)
 	} else if ctx.req != nil && !ctx.done {
 		ctx.req.Fail(err)
@@ -243,11 +244,13 @@ func (k *Kind) fresh() (state any, err error) {
 
 // handlerOf returns the handler for a type id, or nil.
 func (k *Kind) handlerOf(s *System, id uint64) *handler {
-	byID, ok := s.kindTypes.Load(k)
-	if !ok {
-		byID = s.learn(k)
+	slot := &s.kindTypes[spread(uintptr(unsafe.Pointer(k)))]
+	known := slot.Load()
+	if known == nil || known.of != k {
+		known = s.learn(k)
+		slot.Store(known)
 	}
-	return byID.(map[uint64]*handler)[id]
+	return known.byID[id]
 }
 
 // stop ends the actor after the message it is handling. What waits is handed back.

@@ -21,18 +21,40 @@ type Context struct {
 	msg  any
 	req  request // nil for a tell
 	meta *meta   // nil: no sender and no trace
-	mine *meta   // what messages sent from here carry; made on demand
 
-	deferral atomic.Pointer[deferral] // the answer was put off
-
-	mu     sync.Mutex // guards inner, cancel and ended
-	inner  context.Context
-	cancel func()
-	ended  bool
+	rest  atomic.Pointer[rest] // nil: not asked for
+	ended atomic.Bool          // req may be another message's from here on
 
 	// The handler's goroutine's own.
 	done    bool // req has its outcome
 	through bool // and nobody but this context knows req any more
+}
+
+// rest is what a Context has on demand.
+type rest struct {
+	deferral atomic.Pointer[deferral] // the answer was put off
+
+	mu     sync.Mutex // guards what follows
+	mine   *meta      // what messages sent from the handler carry
+	inner  context.Context
+	cancel func()
+}
+
+// onDemand returns the rest of c, which is made if need be.
+func (c *Context) onDemand() *rest {
+	if r := c.rest.Load(); r != nil {
+		return r
+	}
+	c.rest.CompareAndSwap(nil, new(rest))
+	return c.rest.Load()
+}
+
+// deferred returns what stands for the answer if that was put off, else nil.
+func (c *Context) deferred() *deferral {
+	if r := c.rest.Load(); r != nil {
+		return r.deferral.Load()
+	}
+	return nil
 }
 
 // meta is what travels beside a message within a system.
@@ -142,7 +164,7 @@ func (c *Context) reply(v any, typ reflect.Type) error {
 
 // finish ends a message after its handler returned err.
 func (c *Context) finish(msg any, err error) {
-	if d := c.deferral.Load(); d != nil {
+	if d := c.deferred(); d != nil {
 		if err != nil {
 			_ = d.fail(rpc.HandlerError(err))
 		}
@@ -162,12 +184,13 @@ func (c *Context) finish(msg any, err error) {
 
 // outgoing is what messages sent from this handler carry.
 func (c *Context) outgoing() *meta {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.mine == nil {
-		c.mine = &meta{sender: c.Self(), trace: c.Trace()}
+	r := c.onDemand()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mine == nil {
+		r.mine = &meta{sender: c.Self(), trace: c.Trace()}
 	}
-	return c.mine
+	return r.mine
 }
 
 // live returns the context proper, made on first use: most handlers never look.
@@ -175,16 +198,17 @@ func (c *Context) live() context.Context {
 	if c.req == nil {
 		return c.System().ctx
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.inner != nil {
-		return c.inner
+	r := c.onDemand()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.inner != nil {
+		return r.inner
 	}
 	ctx := c.System().ctx
-	if c.ended { // req may be another message's
-		c.inner, c.cancel = context.WithCancel(ctx)
-		c.cancel()
-		return c.inner
+	if c.ended.Load() {
+		r.inner, r.cancel = context.WithCancel(ctx)
+		r.cancel()
+		return r.inner
 	}
 	stop := func() {}
 	in, remote := c.req.(*rpc.Inbound)
@@ -196,13 +220,13 @@ func (c *Context) live() context.Context {
 	if grows {
 		stop = followDeadline(in, cancel)
 	}
-	c.inner = inner
-	c.cancel = func() {
+	r.inner = inner
+	r.cancel = func() {
 		cancel(nil)
 		stop()
 	}
 	c.req.OnCancel(func() { cancel(rpc.Errorf(rpc.Canceled, rpc.HasRun, "the caller gave up")) })
-	return c.inner
+	return r.inner
 }
 
 // followDeadline calls cancel at a request's deadline, which may move meanwhile.
@@ -238,7 +262,7 @@ func (c *Context) end() {
 	if c.req == nil {
 		return
 	}
-	if d := c.deferral.Load(); d != nil && !d.handled() {
+	if d := c.deferred(); d != nil && !d.handled() {
 		return
 	}
 	c.cancelInner()
@@ -248,10 +272,14 @@ func (c *Context) end() {
 }
 
 func (c *Context) cancelInner() {
-	c.mu.Lock()
-	c.ended = true
-	cancel := c.cancel
-	c.mu.Unlock()
+	c.ended.Store(true) // first: whoever makes the rest after it was looked for finds this
+	r := c.rest.Load()
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	cancel := r.cancel
+	r.mu.Unlock()
 	if cancel != nil {
 		cancel()
 	}
@@ -285,9 +313,10 @@ func (c *Context) Deadline() (time.Time, bool) {
 	if c.req == nil {
 		return time.Time{}, false
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended {
+	r := c.onDemand() // whose lock keeps the end from passing meanwhile
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.ended.Load() {
 		return time.Time{}, false
 	}
 	return c.req.Deadline()
@@ -309,7 +338,7 @@ func (c *Context) Value(key any) any {
 	case contextKey:
 		return c
 	}
-	if t := c.Trace(); t != (transport.Trace{}) && rpc.IsTraceKey(key) {
+	if t := c.Trace(); !t.IsZero() && rpc.IsTraceKey(key) {
 		return t
 	}
 	return nil

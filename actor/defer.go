@@ -23,8 +23,9 @@ import (
 // If nobody answers until the caller has given up, or the Deferred is collected as
 // garbage without an answer, the request ends in an error that says so.
 func Defer[R any](ctx *Context) *Deferred[R] {
-	ctx.deferral.CompareAndSwap(nil, &deferral{ctx: ctx, over: ctx.req == nil || ctx.done})
-	d := ctx.deferral.Load()
+	r := ctx.onDemand()
+	r.deferral.CompareAndSwap(nil, &deferral{ctx: ctx, over: ctx.req == nil || ctx.done})
+	d := r.deferral.Load()
 	later := &Deferred[R]{d}
 	if d.begin() {
 		runtime.AddCleanup(later, (*deferral).forgotten, d) // so nothing that d keeps may refer to later for good

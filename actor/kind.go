@@ -105,7 +105,7 @@ func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Han
 		decode: codec.Value[M](),
 		run: func(state any, c *Context, msg any) {
 			r, err := fn(state.(S), c, msg.(M))
-			if err == nil && c.req != nil && !c.done && c.deferral.Load() == nil {
+			if err == nil && c.req != nil && !c.done && c.deferred() == nil {
 				if a, ok := c.req.(*ask[R]); ok { // local: no boxing of the reply
 					a.end(r, nil)
 					c.done = true

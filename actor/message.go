@@ -45,8 +45,8 @@ type messageType struct {
 
 // typeTable holds the types that a system has seen, by Go type and by id.
 type typeTable struct {
-	byType sync.Map                        // reflect.Type → *messageType
-	recent [64]atomic.Pointer[messageType] // some of them, by where their types lie: spares hashing
+	byType sync.Map                         // reflect.Type → *messageType
+	recent [256]atomic.Pointer[messageType] // some of them, by where their types lie: much quicker
 
 	mu    sync.Mutex        // guards what follows
 	names map[uint64]string // registered ids
@@ -54,7 +54,7 @@ type typeTable struct {
 
 // of returns what is known of a type, registering it first if nobody has.
 func (t *typeTable) of(typ reflect.Type) *messageType {
-	slot := &t.recent[typeWord(typ)>>6%uintptr(len(t.recent))]
+	slot := &t.recent[spread(typeWord(typ))]
 	if m := slot.Load(); m != nil && m.typ == typ {
 		return m
 	}
@@ -79,6 +79,9 @@ func (t *typeTable) of(typ reflect.Type) *messageType {
 	actual, _ := t.byType.LoadOrStore(typ, m)
 	return actual.(*messageType)
 }
+
+// spread maps an address to one of 256 places, neighbours to different ones.
+func spread(at uintptr) uint8 { return uint8(uint64(at) * 0x9e3779b97f4a7c15 >> 56) }
 
 // typeWord is where a type lies: types never move.
 func typeWord(t reflect.Type) uintptr { return (*[2]uintptr)(unsafe.Pointer(&t))[1] }

@@ -96,7 +96,7 @@ func (s *System) request(ctx context.Context, from *Context, to, t *target, m an
 	if r.Retry == nil {
 		r.Retry = &s.cfg.Retry
 	}
-	if trace := rpc.TraceOf(ctx); len(opts) > 0 || from != nil || to != t || trace != (rpc.Trace{}) {
+	if trace := rpc.TraceOf(ctx); len(opts) > 0 || from != nil || to != t || !trace.IsZero() {
 		r.Rare = &rpc.Rare{Meta: rpc.Meta{Trace: trace, Headers: o.Headers}, Idempotent: o.Idempotent, Hedge: o.Hedge}
 		if o.Key != nil {
 			r.Rare.Key = *o.Key
@@ -344,14 +344,23 @@ func (s *System) deliver(in *rpc.Inbound, asked bool) *rpc.Error {
 	return nil
 }
 
-// learn makes the table of a kind's handlers by type id.
-func (s *System) learn(k *Kind) any {
-	byID := make(map[uint64]*handler, len(k.handlers))
-	for typ, h := range k.handlers {
-		byID[s.types.of(typ).id] = h
+// kindTypes is the table of a kind's handlers by type id.
+type kindTypes struct {
+	of   *Kind
+	byID map[uint64]*handler
+}
+
+// learn returns that of k, which is made when it is needed first.
+func (s *System) learn(k *Kind) *kindTypes {
+	if known, ok := s.allKindTypes.Load(k); ok {
+		return known.(*kindTypes)
 	}
-	actual, _ := s.kindTypes.LoadOrStore(k, byID)
-	return actual
+	t := &kindTypes{k, make(map[uint64]*handler, len(k.handlers))}
+	for typ, h := range k.handlers {
+		t.byID[s.types.of(typ).id] = h
+	}
+	actual, _ := s.allKindTypes.LoadOrStore(k, t)
+	return actual.(*kindTypes)
 }
 
 // handBack ends a message that no handler runs: a request gets the error, a tell

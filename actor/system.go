@@ -157,7 +157,8 @@ type System struct {
 	streams streamTable
 	jobs    jobTable
 
-	kindTypes sync.Map // *Kind → map[uint64]*handler, the types it takes by id
+	allKindTypes sync.Map                       // *Kind → *kindTypes
+	kindTypes    [256]atomic.Pointer[kindTypes] // some of them, by where their kinds lie: much quicker
 
 	ctx      context.Context // parent of all handlers' contexts
 	cancel   context.CancelCauseFunc

@@ -23,7 +23,7 @@ type worker struct {
 }
 
 const (
-	slabSize = 39  // contexts: 4 KiB
+	slabSize = 56  // contexts: 4 KiB
 	maxIdle  = 256 // workers that wait; one that finds as many ends instead
 )
 

@@ -19,6 +19,8 @@ type conn struct {
 	id   transport.Peer
 	peer *peer
 
+	isDirect bool // its road is
+
 	heard  atomic.Bool  // something came since the last heartbeat
 	rtt    atomic.Int64 // of the latest heartbeat, in nanoseconds; 0 before the first
 	silent int          // heartbeats without a word; the sweeper's own
@@ -36,18 +38,19 @@ type conn struct {
 	// Server half, the link's reader's own: the sessions opened on this link, the
 	// latest last.
 	sessions []*session
-	openedAs uint64 // number of the open that the latest came from
-	run      run    // one-way messages that are to be passed on together
-	names    names  // of actors
-	stock    stock  // for one-way messages
-	skew     skew   // of the peer's clock
+	openedAs uint64        // number of the open that the latest came from
+	run      run           // one-way messages that are to be passed on together
+	names    names         // of actors
+	stock    stock         // for one-way messages
+	clock    time.Duration // node clock when what there is to receive began to be; 0: nothing yet
+	skew     skew          // of the peer's clock
 }
 
 // maxSessions bounds the sessions of one link: a peer has one, and another for each
 // open that the bus duplicated.
 const maxSessions = 4
 
-func (c *conn) direct() bool { return c.node.direct[c.link.Road()] }
+func (c *conn) direct() bool { return c.isDirect }
 
 // Receive is called by the link's reader. It parses no bodies and never blocks.
 func (c *conn) Receive(e *transport.Envelope) {
@@ -226,7 +229,11 @@ func (c *conn) ends(e *transport.Envelope) time.Duration {
 	if e.Timeout <= 0 {
 		return 0
 	}
-	now := c.node.now()
+	now := c.clock
+	if now == 0 {
+		now = c.node.now()
+		c.clock = now
+	}
 	if e.Sent.IsZero() {
 		return now + e.Timeout
 	}

@@ -65,7 +65,7 @@ var errExpired = Errorf(Expired, NotRun, "the deadline passed before its turn")
 func (in *Inbound) fill(c *conn, e *transport.Envelope) {
 	in.Target, in.TypeID, in.Codec, in.body = c.names.of(c.node.seed, e.Target), e.TypeID, e.Codec, ownBody(in.body, e)
 	in.Acked, in.Receipt = e.Flags&transport.FlagAcked != 0, e.Flags&transport.FlagReceipt != 0
-	if e.Sender != "" || e.Trace != (transport.Trace{}) || len(e.Headers) > 0 {
+	if e.Sender != "" || !e.Trace.IsZero() || len(e.Headers) > 0 {
 		in.Meta = &Meta{strings.Clone(e.Sender), e.Trace, transport.CloneHeaders(e.Headers)}
 	}
 }

@@ -30,6 +30,7 @@ func (c *conn) told(s *session, e *transport.Envelope) {
 
 // Flush passes the run on. It is called by the link's reader.
 func (c *conn) Flush() {
+	c.clock = 0
 	if r := &c.run; len(r.told) > 0 {
 		r.session.tells(r.first, r.told)
 		clear(r.told)

@@ -96,6 +96,12 @@ type Grant [16]byte
 // 16 bytes trace id, 8 bytes parent id, 1 byte flags. The zero value is "none".
 type Trace [25]byte
 
+// IsZero reports whether t is none. It is quicker than a comparison.
+func (t *Trace) IsZero() bool {
+	ne := binary.NativeEndian
+	return ne.Uint64(t[0:])|ne.Uint64(t[8:])|ne.Uint64(t[16:])|uint64(t[24]) == 0
+}
+
 // Header is an optional key with a value that travels beside a message.
 type Header struct{ Key, Value string }
 
@@ -197,7 +203,7 @@ func (e *Envelope) Append(dst []byte) ([]byte, error) {
 	if !e.Sent.IsZero() {
 		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagSent, 8), uint64(e.Sent.UnixNano()))
 	}
-	if e.Trace != (Trace{}) {
+	if !e.Trace.IsZero() {
 		dst = append(appendTag(dst, tagTrace, len(e.Trace)), e.Trace[:]...)
 	}
 	headerBytes := 0
