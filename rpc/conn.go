@@ -58,7 +58,7 @@ func (c *conn) Receive(e *transport.Envelope) {
 		c.heard.Store(true)
 	}
 	if e.Verb != transport.VerbTell {
-		c.Flush() // a request that comes after a one-way message runs after it
+		c.endRun() // a request that comes after a one-way message runs after it
 	}
 	switch e.Verb {
 	case transport.VerbReply:

@@ -17,7 +17,7 @@ type run struct {
 func (c *conn) told(s *session, e *transport.Envelope) {
 	r := &c.run
 	if n := len(r.told); n == maxRun || n > 0 && (s != r.session || e.Seq != r.first+uint64(n) || e.Target != r.told[0].Target) {
-		c.Flush()
+		c.endRun()
 	}
 	if len(r.told) == 0 {
 		r.session, r.first = s, e.Seq
@@ -28,9 +28,15 @@ func (c *conn) told(s *session, e *transport.Envelope) {
 	r.told = append(r.told, in)
 }
 
-// Flush passes the run on. It is called by the link's reader.
+// Flush says that nothing more is there to receive for the moment. It is called by the
+// link's reader.
 func (c *conn) Flush() {
 	c.clock = 0
+	c.endRun()
+}
+
+// endRun passes the run on.
+func (c *conn) endRun() {
 	if r := &c.run; len(r.told) > 0 {
 		r.session.tells(r.first, r.told)
 		clear(r.told)
