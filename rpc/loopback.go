@@ -101,6 +101,7 @@ func (e *loopEnd) Close(err error) {
 // pump receives here what was sent at the other end.
 func (e *loopEnd) pump() {
 	var env transport.Envelope
+	large := transport.NewAssembly(0, false) // nothing is: frames are as large as messages
 	for {
 		select {
 		case <-e.other.out.Wake():
@@ -111,11 +112,14 @@ func (e *loopEnd) pump() {
 		frames, _, drained := e.other.out.Take(nil) // what is received may be kept
 		for len(frames) > 0 {
 			n := binary.BigEndian.Uint32(frames)
-			if err := env.Parse(frames[4 : 4+n]); err != nil {
+			err := env.Parse(frames[4 : 4+n])
+			if err == nil {
+				err = large.Deliver(&env, e.out, e.to)
+			}
+			if err != nil {
 				e.Close(errors.Join(transport.ErrProtocol, err))
 				break
 			}
-			e.to.Receive(&env)
 			frames = frames[4+n:]
 		}
 		e.to.Flush()

@@ -42,8 +42,7 @@ func NewAssembly(largest int, lossy bool) *Assembly {
 	return &Assembly{largest: largest, lossy: lossy, open: make(map[uint64]*assembly)}
 }
 
-// Receive handles e if it is about a large message, which any verb from VerbChunk up
-// is; what is to be said about that goes to out. It reports whether e has become a
+// Receive handles e, which is about a large message: a chunk, or an answer to one; what is to be said about that goes to out. It reports whether e has become a
 // message that has come whole, and is to be received. An error ends the link: it wraps
 // ErrProtocol or ErrVersion, or is one of Append's.
 func (a *Assembly) Receive(e *Envelope, out *Outbox) (whole bool, err error) {

@@ -38,10 +38,11 @@ const (
 	VerbBye     Verb = 13 // either: this node takes no new requests
 	VerbChunk   Verb = 14 // either: part of a large message; it ends at the link, see Assembly
 	VerbChunked Verb = 15 // either: answer to a chunk; the same
-	lastVerb         = VerbChunked
+	VerbTells   Verb = 16 // client: one-way messages from the Seq-th on; it ends at the link, see Assembly.Deliver
+	lastVerb         = VerbTells
 )
 
-var verbNames = [...]string{"", "open", "opened", "request", "reply", "tell", "ack", "cancel", "probe", "status", "ping", "pong", "resync", "bye", "chunk", "chunked"}
+var verbNames = [...]string{"", "open", "opened", "request", "reply", "tell", "ack", "cancel", "probe", "status", "ping", "pong", "resync", "bye", "chunk", "chunked", "tells"}
 
 // String returns the verb's name in SPEC.md.
 func (v Verb) String() string {
@@ -73,6 +74,7 @@ const (
 // Size of the fixed header, and the tags of the options behind it.
 const (
 	headerSize    = 32
+	tagSize       = 3
 	tagGrant      = 1
 	tagTarget     = 2
 	tagSender     = 3

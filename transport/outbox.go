@@ -21,6 +21,7 @@ const frameSize = 4
 type Outbox struct {
 	maxFrame int
 	large    int           // bytes of a body from which on its message goes in chunks
+	packs    bool          // one-way messages in a row share a frame
 	wake     chan struct{} // holds a token while there may be something to take
 	chunked  atomic.Bool   // a chunk was sent since Silence found nothing to wait for
 
@@ -30,6 +31,7 @@ type Outbox struct {
 	acks   uint64     // lane.acks when Silence saw it change
 	heard  time.Time  // when that was; zero: not yet
 	buf    []byte     // frames not yet taken
+	tells  tells      // the last of them, if that is of one-way messages
 	base   uint64     // place in the stream of buf's first byte
 	failed bool       // Append returned ErrFull since the last Take
 	used   time.Time  // when a Take last needed much of a large buffer; zero: never
@@ -48,6 +50,10 @@ func (o *Outbox) SendLarge(largest int) {
 		o.large, o.lane = min(LargeBody, o.maxFrame/2), newLane(largest)
 	}
 }
+
+// PackTells has small one-way messages in a row share a frame. It is called before
+// anything else.
+func (o *Outbox) PackTells() { o.packs = true }
 
 // hardFactor times MaxSendQueue is where a queue of replies to a peer that does not
 // read ends: Append returns ErrStalled, and the link should be closed.
@@ -96,6 +102,17 @@ func (o *Outbox) append(e *Envelope) (at uint64, first bool, err error) {
 		return 0, false, fmt.Errorf("%w: %d bytes and more encoded, limit %d", ErrTooLarge, n, o.maxFrame)
 	}
 	start := len(o.buf)
+	if o.packs && e.isPlain() {
+		if o.tells.takes(e, start, o.maxFrame) {
+			o.buf = o.tells.add(e, o.buf)
+			return o.base + uint64(start), false, nil
+		}
+		if buf, err := o.tells.begin(e, o.buf); err == nil && len(buf)-start-frameSize <= o.maxFrame {
+			o.buf = buf
+			return o.base + uint64(start), start == 0, nil
+		}
+		o.tells = tells{} // it may fit without what a frame of several needs
+	}
 	buf, err := appendFrame(o.buf, e)
 	if n := len(buf) - start - frameSize; err == nil && n > o.maxFrame {
 		err = fmt.Errorf("%w: %d bytes encoded, limit %d", ErrTooLarge, n, o.maxFrame)
@@ -212,7 +229,7 @@ func (o *Outbox) Take(spare []byte) (frames []byte, at uint64, drained bool) {
 			spare = nil // a burst must not keep its memory for good; a busy link may
 		}
 	}
-	o.buf, o.failed = spare[:0], false
+	o.buf, o.failed, o.tells = spare[:0], false, tells{}
 	o.base += uint64(len(frames))
 	if !o.busy {
 		o.mu.Unlock()

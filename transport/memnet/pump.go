@@ -171,14 +171,9 @@ func (e *end) receiveAll() error {
 		if err := env.Parse(p.frame); err != nil {
 			return err
 		}
-		if env.Verb >= transport.VerbChunk {
-			if whole, err := e.large.Receive(&env, e.out); err != nil {
-				return err
-			} else if !whole {
-				continue
-			}
+		if err := e.large.Deliver(&env, e.out, e.recv); err != nil {
+			return err
 		}
-		e.recv.Receive(&env)
 	}
 }
 

@@ -48,8 +48,10 @@ type link struct {
 
 func (t *Transport) newLink(key linkKey) *link {
 	maxFrame := min(t.cfg.MaxFrame, t.maxPacket()-dataHeaderSize-frameSize)
-	return &link{t: t, key: key, gone: t.names.goneLink(key.id), out: transport.NewOutbox(maxFrame),
+	l := &link{t: t, key: key, gone: t.names.goneLink(key.id), out: transport.NewOutbox(maxFrame),
 		large: transport.NewAssembly(t.local.Largest(), true), done: make(chan struct{}), answer: make(chan transport.Welcome, 1)}
+	l.out.PackTells()
+	return l
 }
 
 // maxPacket is the size of the largest packet that the server takes.
@@ -204,21 +206,14 @@ func (l *link) deliver(p packet) {
 		if err == nil {
 			err = l.env.Parse(envelope)
 		}
+		if err == nil {
+			err = l.large.Deliver(&l.env, l.out, l.recv)
+		}
 		if err != nil {
 			l.t.malformed.Add(1)
 			l.end(err, true)
 			return
 		}
 		frames = rest
-		if l.env.Verb >= transport.VerbChunk {
-			if whole, err := l.large.Receive(&l.env, l.out); err != nil {
-				l.t.malformed.Add(1)
-				l.end(err, true)
-				return
-			} else if !whole {
-				continue
-			}
-		}
-		l.recv.Receive(&l.env)
 	}
 }

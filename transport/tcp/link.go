@@ -41,6 +41,7 @@ func newLink(t *Transport, raw, conn net.Conn, peer transport.Peer, largest uint
 		done:      make(chan struct{}),
 		written:   make(chan struct{}),
 	}
+	l.out.PackTells()
 	l.out.SendLarge(t.local.Common(largest))
 	return l
 }

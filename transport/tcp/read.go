@@ -55,14 +55,9 @@ func (l *link) read() error {
 			if err := e.Parse(frame); err != nil {
 				return err
 			}
-			if e.Verb >= transport.VerbChunk {
-				if whole, err := l.large.Receive(&e, l.out); err != nil {
-					return err
-				} else if !whole {
-					continue
-				}
+			if err := l.large.Deliver(&e, l.out, l.recv); err != nil {
+				return err
 			}
-			l.recv.Receive(&e)
 			if l.over() {
 				return l.cause
 			}

@@ -1,0 +1,102 @@
+package transport
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// One-way messages in a row, to one actor and of one type, share a frame and its header:
+// they are small, and come faster than anything else. This is a matter of the links'
+// alone; whoever sends and receives sees single ones.
+
+const (
+	maxTells      = 64      // one-way messages of a frame
+	maxTellsFrame = 8 << 10 // bytes of it, so that it still fits where frames are gathered
+)
+
+// tells is the frame of one-way messages that stands last in a send queue.
+type tells struct {
+	start, end int    // where in the queue's buffer; end is 0 for none
+	count      int    // of them
+	next       uint64 // number of the next
+	target     string // views of the buffer
+	sender     string
+	typeID     uint64
+	codec      uint8
+	grant      Grant
+}
+
+// isPlain reports whether e is a small one-way message without anything that few have.
+func (e *Envelope) isPlain() bool {
+	return e.Verb == VerbTell && e.Flags == 0 && e.Code == 0 && e.Mark.Below == 0 && len(e.Mark.Except) == 0 &&
+		e.Timeout == 0 && e.Sent.IsZero() && e.Trace.IsZero() && len(e.Headers) == 0 && e.Key == "" && e.After == 0 &&
+		e.Message == "" && e.UserCode == "" && e.RetryAfter == 0 && !e.Fence && len(e.Body) <= maxTellsFrame/2
+}
+
+// takes reports whether e may join the frame, in a buffer of n bytes; a frame may have most.
+func (t *tells) takes(e *Envelope, n, most int) bool {
+	return t.end == n && n > 0 && t.next == e.Seq && t.count < maxTells &&
+		n-t.start-frameSize+binary.MaxVarintLen16+len(e.Body) <= min(most, maxTellsFrame) &&
+		t.typeID == e.TypeID && t.codec == e.Codec && t.target == e.Target && t.sender == e.Sender && t.grant == e.Grant
+}
+
+// add appends e to the frame that ends buf.
+func (t *tells) add(e *Envelope, buf []byte) []byte {
+	buf = append(binary.AppendUvarint(buf, uint64(len(e.Body))), e.Body...)
+	binary.BigEndian.PutUint32(buf[t.start:], uint32(len(buf)-t.start-frameSize))
+	t.end = len(buf)
+	t.count++
+	t.next++
+	return buf
+}
+
+// begin appends a frame to buf that holds e and may take more. If err is not nil, it is
+// as it was.
+func (t *tells) begin(e *Envelope, buf []byte) (_ []byte, err error) {
+	start := len(buf)
+	head := Envelope{Verb: VerbTells, Codec: e.Codec, Seq: e.Seq, TypeID: e.TypeID, Grant: e.Grant, Target: e.Target, Sender: e.Sender}
+	if buf, err = head.Append(append(buf, 0, 0, 0, 0)); err != nil {
+		return buf[:start], err
+	}
+	*t = tells{start: start, next: e.Seq, typeID: e.TypeID, codec: e.Codec, grant: e.Grant}
+	// The options stand in the order of their tags, the target before the sender.
+	end := len(buf)
+	if n := len(e.Sender); n > 0 {
+		t.sender = text(buf[end-n : end])
+		end -= n + tagSize
+	}
+	t.target = text(buf[end-len(e.Target) : end])
+	return t.add(e, buf), nil
+}
+
+// Deliver gives to what came in e: e itself, the large message that it completes, or the
+// one-way messages of which it has several. What is to be said to the sender of a large
+// message goes to out. An error ends the link, as those of Receive do.
+func (a *Assembly) Deliver(e *Envelope, out *Outbox, to Receiver) error {
+	switch {
+	case e.Verb == VerbTells:
+		return e.split(to)
+	case e.Verb >= VerbChunk:
+		if whole, err := a.Receive(e, out); err != nil || !whole {
+			return err
+		}
+	}
+	to.Receive(e)
+	return nil
+}
+
+// split gives to each one-way message that e has.
+func (e *Envelope) split(to Receiver) error {
+	rest := e.Body
+	e.Verb = VerbTell
+	for count := 0; count == 0 || len(rest) > 0; count++ {
+		n, size := binary.Uvarint(rest)
+		if size <= 0 || n > uint64(len(rest)-size) || count == maxTells {
+			return fmt.Errorf("%w: one-way message %d in a frame: %d bytes left", ErrProtocol, count, len(rest))
+		}
+		e.Body, rest = rest[size:size+int(n)], rest[size+int(n):]
+		to.Receive(e)
+		e.Seq++
+	}
+	return nil
+}
