@@ -46,8 +46,12 @@ func (c *credit) used() bool { return c.since >= creditStep && c.owed.Load() >= 
 
 // creditOf returns the credit of an actor. p.mu is held.
 func (p *peer) creditOf(target string) *credit {
+	if p.lastCredit != nil && p.lastTarget == target {
+		return p.lastCredit
+	}
 	c := p.credits[target]
 	if c != nil {
+		p.lastTarget, p.lastCredit = target, c
 		return c
 	}
 	if len(p.credits) >= creditTargets {
@@ -59,6 +63,7 @@ func (p *peer) creditOf(target string) *credit {
 	}
 	c = &credit{came: make(chan struct{}, 1)}
 	p.credits[target] = c
+	p.lastTarget, p.lastCredit = target, c
 	return c
 }
 

@@ -79,14 +79,21 @@ func ownBody(into []byte, e *transport.Envelope) []byte {
 }
 
 // names spares an allocation for each message to an actor that had one lately.
-type names [16]string
+type names struct {
+	last string
+	some [16]string
+}
 
 func (n *names) of(seed maphash.Seed, s string) string {
-	slot := &n[maphash.String(seed, s)%uint64(len(n))]
+	if n.last == s {
+		return n.last
+	}
+	slot := &n.some[maphash.String(seed, s)%uint64(len(n.some))]
 	if *slot != s {
 		*slot = strings.Clone(s)
 	}
-	return *slot
+	n.last = *slot
+	return n.last
 }
 
 // From is the node that sent the message, Principal who it proved to be.
@@ -115,7 +122,7 @@ func (in *Inbound) TakeBody() []byte {
 // it knows that nobody else has them.
 func FreeAll(told []*Inbound) {
 	if len(told) > 0 {
-		told[0].session.node.inbounds.put(told...)
+		told[0].session.node.inbounds.putTold(told)
 	}
 }
 

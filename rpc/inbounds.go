@@ -14,15 +14,16 @@ const (
 	handful     = 16   // how many a stock takes and gives back at a time
 )
 
-// put takes back those that nobody uses any more.
-func (i *inbounds) put(ins ...*Inbound) {
-	for _, in := range ins {
-		*in = Inbound{body: in.Storage()}
+// putTold takes back one-way messages that nobody uses any more, which leave most of their
+// memory empty.
+func (i *inbounds) putTold(told []*Inbound) {
+	for _, in := range told {
+		in.session, in.Meta, in.body = nil, nil, in.Storage() // the rest is written anew for each message
 	}
-	i.keep(ins)
+	i.keep(told)
 }
 
-// keep is put for those that are empty.
+// keep takes back those that are empty.
 func (i *inbounds) keep(ins []*Inbound) {
 	i.mu.Lock()
 	i.free = append(i.free, ins[:min(len(ins), maxInbounds-len(i.free))]...)

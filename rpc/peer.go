@@ -17,18 +17,20 @@ type peer struct {
 	node *Node
 	name string
 
-	mu      sync.Mutex // guards what follows
-	win     *window
-	kept    pending            // bodies, for resending; and who waits for room
-	unsent  int                // outstanding calls of which no live link has a copy
-	doubts  map[uint64]*doubt  // sent to an earlier start of the node; by number
-	tells   uint64             // number of the last tell
-	toldOn  *conn              // where that was sent
-	cutOff  uint64             // of the last tell that went out on a link that is no more
-	tellers int                // senders in Tell
-	credits map[string]*credit // of one-way messages, by actor
-	changed chan struct{}      // closed, and replaced, when a waiting tell should look again
-	closed  bool
+	mu         sync.Mutex // guards what follows
+	win        *window
+	kept       pending            // bodies, for resending; and who waits for room
+	unsent     int                // outstanding calls of which no live link has a copy
+	doubts     map[uint64]*doubt  // sent to an earlier start of the node; by number
+	tells      uint64             // number of the last tell
+	toldOn     *conn              // where that was sent
+	cutOff     uint64             // of the last tell that went out on a link that is no more
+	tellers    int                // senders in Tell
+	credits    map[string]*credit // of one-way messages, by actor
+	lastTarget string             // whose credit was asked for last
+	lastCredit *credit            // that
+	changed    chan struct{}      // closed, and replaced, when a waiting tell should look again
+	closed     bool
 
 	// The session and its links; see links.go.
 	epoch      string
@@ -62,6 +64,7 @@ type peer struct {
 	lastSent time.Duration
 
 	scratch transport.Envelope // for Send: an Envelope handed to a Link escapes
+	telling transport.Envelope // the same for one-way messages
 	except  [transport.MaxInlineExcept]uint64
 }
 

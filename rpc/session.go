@@ -175,7 +175,7 @@ func (s *session) tells(first uint64, told []*Inbound) {
 	s.mu.Unlock()
 	n.stats.tellsDropped.Add(uint64(late))
 	if late > 0 {
-		n.inbounds.put(told[:late]...)
+		n.inbounds.putTold(told[:late])
 	}
 	if told = told[late:]; len(told) > 0 {
 		n.stats.tellsServed.Add(uint64(len(told)))

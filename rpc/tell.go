@@ -77,16 +77,19 @@ func (n *Node) Tell(ctx context.Context, r Request) error {
 
 // tell puts a one-way message on the current link. p.mu is held.
 func (p *peer) tell(r *Request) error {
-	e := &p.scratch
-	*e = transport.Envelope{Verb: transport.VerbTell, Codec: r.Codec, Seq: p.tells + 1, TypeID: r.TypeID, Target: r.Target,
-		Body: r.Body}
+	e := &p.telling // which is large: only what differs is written
+	e.Verb, e.Codec, e.Seq, e.TypeID, e.Target, e.Body = transport.VerbTell, r.Codec, p.tells+1, r.TypeID, r.Target, r.Body
 	if r.Rare != nil {
 		e.Sender, e.Trace, e.Headers = r.Rare.Sender, r.Rare.Trace, r.Rare.Headers
 	}
-	if !p.current.direct() {
+	if e.Grant = (transport.Grant{}); !p.current.direct() {
 		e.Grant = p.grant
 	}
 	_, err := p.current.link.Send(e)
+	e.Target, e.Body = "", nil
+	if r.Rare != nil {
+		*e = transport.Envelope{}
+	}
 	switch {
 	case err == nil:
 		p.tells++
