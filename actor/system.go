@@ -164,10 +164,13 @@ type System struct {
 	cancel   context.CancelCauseFunc
 	lines    lines
 	draining atomic.Bool
-	busy     atomic.Int64  // actors with a run loop
 	quiet    chan struct{} // a token when busy fell to 0 while draining
 	down     chan struct{} // closed when Shutdown is over
 	downErr  error         // its result, set before down is closed
+
+	_    [64]byte     // a cache line: what is above is read all the time
+	busy atomic.Int64 // actors with a run loop, which changes all the time
+	_    [64]byte
 }
 
 // refTable finds targets by address; see ref.go.

@@ -111,6 +111,10 @@ func set[T comparable](v *T, def T) {
 	}
 }
 
+// linePad stands between fields that are read all the time and those that change all the
+// time: on one cache line, each change would make all other cores read the line again.
+type linePad [64]byte
+
 // Node is one system's end of the cluster: it sends requests to peers and serves
 // theirs, over whatever roads there are. All methods may be called concurrently.
 type Node struct {
@@ -119,23 +123,25 @@ type Node struct {
 	seed      maphash.Seed
 	direct    map[string]bool     // by road
 	self      transport.Transport // the road to this node itself
-	stats     counters
-	budget    budget
-	large     budget // of the bodies of large requests
-	keys      keys
-	journal   *journal      // nil without a store
-	settles   chan struct{} // holds a token for each question to an application's own records
-	asked     sync.Map      // the IDs that are asked for
-	inbounds  inbounds
-	exchanges sync.Pool // of *Exchange; each node has its own, as with Waiters
+	journal   *journal            // nil without a store
+	settles   chan struct{}       // holds a token for each question to an application's own records
+	exchanges sync.Pool           // of *Exchange; each node has its own, as with Waiters
 	retries   *Budget
 	ctx       context.Context // ends when Close begins
 	stop      context.CancelFunc
 	recent    [16]atomic.Pointer[peer] // spares most requests the lock
 	looked    atomic.Int64             // node clock, one heartbeat ago at most
-	owned     sync.WaitGroup           // goroutines of the node and its peers
 	acked     chan struct{}            // a token when a session may have become free of records
 	events    chan Event               // on their way to OnEvent
+	_         linePad                  // what is behind it changes all the time
+
+	stats    counters
+	budget   budget
+	large    budget // of the bodies of large requests
+	keys     keys
+	asked    sync.Map // the IDs that are asked for
+	inbounds inbounds
+	owned    sync.WaitGroup // goroutines of the node and its peers
 
 	mu       sync.Mutex // guards what follows
 	peers    map[string]*peer
@@ -143,6 +149,7 @@ type Node struct {
 	clients  map[string]*client // by ownerName, while they have sessions
 	conns    map[*conn]struct{}
 	closed   bool
+	served   uint64 // requests taken on in sessions that have ended
 
 	closing  sync.Once
 	closeErr error // result of Close
@@ -384,6 +391,7 @@ func (n *Node) sessionEnded(s *session) {
 	n.budget.leave(s.principal, s.share)
 	n.large.leave(s.principal, s.large)
 	n.journal.sessionEnded(s)
+	n.served += s.served
 }
 
 // Farewell tells all peers that this node takes no new requests.

@@ -26,12 +26,13 @@ func (o outcome) send(c *conn, seq uint64) {
 
 // fill makes e the reply that carries o.
 func (o outcome) fill(e *transport.Envelope, seq uint64) {
+	*e = transport.Envelope{} // and not all in one: that is made on the stack first, and copied
+	e.Verb, e.Seq = transport.VerbReply, seq
 	if o.err == nil {
-		*e = transport.Envelope{Verb: transport.VerbReply, Seq: seq, TypeID: o.typeID, Codec: o.codec, Body: o.body}
+		e.TypeID, e.Codec, e.Body = o.typeID, o.codec, o.body
 		return
 	}
-	*e = transport.Envelope{Verb: transport.VerbReply, Seq: seq, Code: uint16(o.err.Code), Message: o.err.Message,
-		UserCode: o.err.User, RetryAfter: o.err.RetryAfter}
+	e.Code, e.Message, e.UserCode, e.RetryAfter = uint16(o.err.Code), o.err.Message, o.err.User, o.err.RetryAfter
 	switch o.err.Verdict {
 	case NotRun:
 		e.Flags = transport.FlagNotRun

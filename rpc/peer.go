@@ -16,6 +16,7 @@ import (
 type peer struct {
 	node *Node
 	name string
+	_    linePad // what is read without the lock is not where that is written
 
 	mu         sync.Mutex // guards what follows
 	win        *window
@@ -31,6 +32,8 @@ type peer struct {
 	lastCredit *credit            // that
 	changed    chan struct{}      // closed, and replaced, when a waiting tell should look again
 	closed     bool
+
+	sums struct{ requests, replies, tells uint64 } // see Stats
 
 	// The session and its links; see links.go.
 	epoch      string
@@ -103,7 +106,6 @@ func (n *Node) send(ctx context.Context, c *Call) error {
 	if err := c.peer.admit(ctx, c, now); err != nil {
 		return err
 	}
-	n.stats.requests.Add(1)
 	return nil
 }
 
@@ -128,7 +130,9 @@ func (p *peer) admit(ctx context.Context, c *Call, now time.Duration) *Error {
 		p.mu.Unlock()
 		return Errorf(Expired, NotRun, "the deadline passed before it was sent")
 	}
-	err = p.enter(c, now)
+	if err = p.enter(c, now); err == nil && c.first == c {
+		p.sums.requests++
+	}
 	if p.win.count+len(p.doubts) < p.limit {
 		p.passRoom() // one large body made room for several
 	}
@@ -232,8 +236,10 @@ func (p *peer) sendOn(k *conn, c *Call, now time.Duration) *Error {
 	if again {
 		flags |= transport.FlagResend
 	}
-	*e = transport.Envelope{Verb: transport.VerbRequest, Flags: flags, Codec: c.req.Codec, Seq: c.seq, Mark: p.win.inline(p.except[:0]),
-		TypeID: c.req.TypeID, Target: c.req.Target, Timeout: max(c.deadline-now, 1), Sent: p.node.start.Add(now), Body: c.req.Body}
+	*e = transport.Envelope{} // and not all in one: that is made on the stack first, and copied
+	e.Verb, e.Flags, e.Codec, e.Seq, e.Mark = transport.VerbRequest, flags, c.req.Codec, c.seq, p.win.inline(p.except[:0])
+	e.TypeID, e.Target, e.Body = c.req.TypeID, c.req.Target, c.req.Body
+	e.Timeout, e.Sent = max(c.deadline-now, 1), p.node.start.Add(now)
 	if p.cutOff == p.tells { // a later tell says it as well
 		e.After = p.cutOff
 	}
@@ -341,12 +347,14 @@ func (p *peer) reply(k *conn, e *transport.Envelope) {
 	} else {
 		p.remove(c)
 	}
+	if c != nil {
+		p.sums.replies++
+	}
 	p.mu.Unlock()
 	if c == nil {
 		p.node.stats.repliesLate.Add(1)
 		return
 	}
-	p.node.stats.replies.Add(1)
 	if err := k.errorOf(e); err != nil {
 		c.fail(err)
 		return
@@ -460,8 +468,12 @@ func (p *peer) close() {
 	}
 }
 
-func (p *peer) outstanding() int {
+// count adds what p has counted.
+func (p *peer) count(s *Stats) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.win.count + len(p.doubts)
+	s.Requests += p.sums.requests
+	s.Replies += p.sums.replies
+	s.Tells += p.sums.tells
+	s.Outstanding += p.win.count + len(p.doubts)
 }

@@ -25,6 +25,7 @@ type session struct {
 
 	client *client
 	opened uint64 // number of the open that made it, among its client's
+	_      linePad
 
 	mu       sync.Mutex // guards what follows
 	table    *dedup.Table[*Inbound]
@@ -35,6 +36,7 @@ type session struct {
 	links    int           // open links that it was opened on
 	except   []uint64      // scratch for ack frames
 	stock    stock         // for requests
+	served   uint64        // requests taken on
 	spare    int           // bytes of the budget set aside for replies to come
 }
 
@@ -85,8 +87,8 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 			in.kept = n.budget.replies
 		}
 		fits := in.holdLarge(len(e.Body))
+		s.served++
 		s.mu.Unlock()
-		n.stats.served.Add(1)
 		switch {
 		case len(e.Body) > n.cfg.MaxBody:
 			in.Refuse(Errorf(TooLarge, NotRun, "body of %d bytes, limit %d", len(e.Body), n.cfg.MaxBody))
@@ -353,11 +355,13 @@ func (s *session) records() (n int, linked bool) {
 	return s.table.Outstanding(), s.links > 0
 }
 
-// ahead is what is set aside for replies to come.
-func (s *session) ahead() int64 {
+// count adds what s has counted.
+func (s *session) count(to *Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return int64(s.spare)
+	to.Served += s.served
+	to.Records += s.table.Outstanding()
+	to.KeptBytes -= int64(s.spare) // set aside for replies to come
 }
 
 // fingerprint is a keyed hash of what a request asks for, so that a number used

@@ -7,10 +7,9 @@ import (
 
 // counters are what a Node counts as it goes. All are totals since it started.
 type counters struct {
-	requests, resent, retries, hedged      atomic.Uint64
-	tells                                  atomic.Uint64
-	replies, repliesLate                   atomic.Uint64
-	served, replayed, attached, refused    atomic.Uint64
+	resent, retries, hedged                atomic.Uint64
+	repliesLate                            atomic.Uint64
+	replayed, attached, refused            atomic.Uint64
 	recovered                              atomic.Uint64
 	tellsServed, tellsDropped, tellsMissed atomic.Uint64
 	sessionsOpened, sessionsExpired        atomic.Uint64
@@ -58,9 +57,9 @@ type Stats struct {
 func (n *Node) Stats() Stats {
 	c := &n.stats
 	s := Stats{
-		Requests: c.requests.Load(), Resent: c.resent.Load(), Retries: c.retries.Load(), Hedged: c.hedged.Load(), Tells: c.tells.Load(), Replies: c.replies.Load(),
+		Resent: c.resent.Load(), Retries: c.retries.Load(), Hedged: c.hedged.Load(),
 		RepliesLate: c.repliesLate.Load(), Lost: c.sessionsLost.Load(), RoadChanges: c.roadChanges.Load(),
-		Served: c.served.Load(), Replayed: c.replayed.Load(), Attached: c.attached.Load(), Refused: c.refused.Load(), Recovered: c.recovered.Load(),
+		Replayed: c.replayed.Load(), Attached: c.attached.Load(), Refused: c.refused.Load(), Recovered: c.recovered.Load(),
 		TellsServed: c.tellsServed.Load(), TellsDropped: c.tellsDropped.Load(), TellsMissed: c.tellsMissed.Load(),
 		SessionsOpened: c.sessionsOpened.Load(), SessionsExpired: c.sessionsExpired.Load(),
 		JoinsDenied: c.joinsDenied.Load(), BadMarks: c.badMarks.Load(), LinksLost: c.linksLost.Load(), EventsLost: c.eventsLost.Load(),
@@ -72,13 +71,12 @@ func (n *Node) Stats() Stats {
 		peers = append(peers, p)
 	}
 	for _, v := range n.sessions {
-		records, _ := v.records()
-		s.Records += records
-		s.KeptBytes -= v.ahead()
+		v.count(&s)
 	}
+	s.Served += n.served
 	n.mu.Unlock()
 	for _, p := range peers {
-		s.Outstanding += p.outstanding()
+		p.count(&s)
 	}
 	s.KeptBytes += n.budget.all.Load()
 	return s

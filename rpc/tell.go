@@ -95,7 +95,7 @@ func (p *peer) tell(r *Request) error {
 		p.tells++
 		p.toldOn = p.current
 		p.traffic.sent++
-		p.node.stats.tells.Add(1)
+		p.sums.tells++
 	case errors.Is(err, transport.ErrTooLarge):
 		return Errorf(TooLarge, NotRun, "%w", err)
 	}
