@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"testing"
 
@@ -65,6 +66,72 @@ func FuzzHello(f *testing.F) {
 			}
 			_ = w.Err()
 		} else if !errors.Is(err, transport.ErrProtocol) {
+			t.Fatalf("untyped error: %v", err)
+		}
+	})
+}
+
+// within is a Receiver that holds each one-way message to the frame it came in.
+type within struct {
+	t     *testing.T
+	frame []byte
+	first transport.Envelope // what the frame says of all of them
+	count int
+	at    int // where in the frame the last one ended
+}
+
+func (w *within) Receive(e *transport.Envelope) {
+	if e.Verb != transport.VerbTell || e.Seq != w.first.Seq+uint64(w.count) || e.Target != w.first.Target ||
+		e.Sender != w.first.Sender || e.TypeID != w.first.TypeID || e.Codec != w.first.Codec || e.Grant != w.first.Grant {
+		w.t.Fatalf("message %d of %+v: %+v", w.count, w.first, *e)
+	}
+	if w.count++; w.count > 64 {
+		w.t.Fatalf("%d messages", w.count)
+	}
+	n, size := binary.Uvarint(w.frame[w.at:])
+	if size <= 0 || n != uint64(len(e.Body)) || n > uint64(len(w.frame)-w.at-size) || n > 0 && &e.Body[0] != &w.frame[w.at+size] {
+		w.t.Fatalf("body of %d bytes, the length at %d of %d bytes is %d", len(e.Body), w.at, len(w.frame), n)
+	}
+	w.at += size + len(e.Body)
+}
+
+func (w *within) Flush()       {}
+func (w *within) Drained()     {}
+func (w *within) Disturbed()   {}
+func (w *within) Closed(error) {}
+
+// FuzzTells takes any bytes for a frame of one-way messages. What comes of it lies in it,
+// and the errors are typed.
+func FuzzTells(f *testing.F) {
+	for _, e := range goldenEnvelopes {
+		b, err := e.Append(nil)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	for _, body := range [][]byte{{}, {0}, {1}, {2, 'a', 'b', 1, 'c'}, {0x80, 0}, {0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1}, make([]byte, 65)} {
+		b, err := (&transport.Envelope{Verb: transport.VerbTells, Seq: 1, Body: body}).Append(nil)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if b = bytes.Clone(b); len(b) > 1 {
+			b[1] = byte(transport.VerbTells)
+		}
+		var e transport.Envelope
+		err := e.Parse(b)
+		w := &within{t: t, frame: b, first: e}
+		if err == nil {
+			w.at = len(b) - len(e.Body)
+			err = transport.NewAssembly(1<<20, false).Deliver(&e, transport.NewOutbox(transport.MaxFrame), w)
+			if err == nil && (w.count == 0 || w.at != len(b)) {
+				t.Fatalf("%d messages, which end at %d of %d bytes", w.count, w.at, len(b))
+			}
+		}
+		if err != nil && !errors.Is(err, transport.ErrProtocol) && !errors.Is(err, transport.ErrVersion) {
 			t.Fatalf("untyped error: %v", err)
 		}
 	})

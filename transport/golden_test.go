@@ -64,6 +64,8 @@ var (
 		"chunk-abandoned": {Verb: transport.VerbChunk, Code: 1, Seq: 3, Mark: transport.Mark{Below: 100_000}, TypeID: 65546},
 		"chunked":         {Verb: transport.VerbChunked, Seq: 3, Mark: transport.Mark{Below: 65546}},
 		"chunked-again":   {Verb: transport.VerbChunked, Code: 1, Seq: 3, Mark: transport.Mark{Below: 65536}},
+		"tells": {Verb: transport.VerbTells, Codec: 3, Seq: 7, TypeID: transport.TypeID("bank.Deposit"), Target: "alice", Sender: "bob@a",
+			Body: []byte("\x03raw\x04more")},
 	}
 )
 
@@ -94,7 +96,7 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%s: parsed %+v, %v", name, got, err)
 		}
 	}
-	for v := transport.VerbOpen; v <= transport.VerbChunked; v++ {
+	for v := transport.VerbOpen; v <= transport.VerbTells; v++ {
 		if !verbs[v] {
 			t.Errorf("no golden file for verb %v", v)
 		}

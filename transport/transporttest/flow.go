@@ -1,9 +1,11 @@
 package transporttest
 
 import (
+	"bytes"
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tandem-go/tandem/transport"
 )
@@ -31,6 +33,48 @@ func testOrderBothWays(t *testing.T, cfg Config) {
 			if got.Seq != uint64(i) || len(got.Body) != i%50 {
 				t.Fatalf("envelope %d is number %d with %d bytes", i, got.Seq, len(got.Body))
 			}
+		}
+	}
+}
+
+// testRowsOfTells sends one-way messages to several targets in turn, some in a row to each,
+// as fast as it can: a road may carry the like together, and each must arrive as if it had not.
+func testRowsOfTells(t *testing.T, cfg Config) {
+	a, b := newPair(t, cfg)
+	from, to := link(t, a, b)
+	const count = 20_000
+	types := []uint64{transport.TypeID("conformance.tell"), transport.TypeID("conformance.other")}
+	sent := make([]transport.Envelope, 0, count)
+	for turn := 0; len(sent) < count; turn++ {
+		e := transport.Envelope{Verb: transport.VerbTell, Codec: uint8(1 + turn/3%2), TypeID: types[turn/5%2],
+			Grant: transport.Grant{15: byte(1 + turn/50%3)}, Target: string(pattern(turn%7, 1+turn%7))}
+		if turn%4 > 0 {
+			e.Sender = "bob@a"
+		}
+		if turn%11 == 0 {
+			e.Sent = time.Unix(1_700_000_000, int64(turn))
+		}
+		for range min(1+turn*turn%150, count-len(sent)) {
+			e.Seq = uint64(1 + len(sent))
+			e.Body = pattern(len(sent), len(sent)%40)
+			sent = append(sent, e)
+		}
+	}
+	places := make([]uint64, count)
+	for i := range sent {
+		places[i] = from.push(t, &sent[i])
+	}
+	for i, got := range to.in.waitFor(count) {
+		want := sent[i]
+		if got.Verb != want.Verb || got.Seq != want.Seq || got.Codec != want.Codec || got.TypeID != want.TypeID || got.Grant != want.Grant ||
+			got.Target != want.Target || got.Sender != want.Sender || !got.Sent.Equal(want.Sent) || !bytes.Equal(got.Body, want.Body) {
+			t.Fatalf("message %d changed on the way:\n got %+v\nwant %+v", i, got, want)
+		}
+		if i > 0 && places[i] <= places[i-1] {
+			t.Fatalf("place %d after place %d", places[i], places[i-1])
+		}
+		if !from.Handed(places[i]) {
+			t.Fatalf("message %d arrived and was not handed over", i)
 		}
 	}
 }

@@ -83,6 +83,7 @@ func Run(t *testing.T, cfg Config) {
 		{"BodiesAreKept", testBodiesAreKept},
 		{"BodyMayBeReused", testBodyMayBeReused},
 		{"OrderBothWays", testOrderBothWays},
+		{"RowsOfTells", testRowsOfTells},
 		{"ManySenders", testManySenders},
 		{"ManyLinks", testManyLinks},
 		{"ReplyFromReceive", testReplyFromReceive},
