@@ -110,13 +110,9 @@ func (o *Outbox) append(e *Envelope) (at uint64, first bool, err error) {
 		if buf, err := o.tells.begin(e, o.buf); err == nil && len(buf)-start-frameSize <= o.maxFrame {
 			o.buf = buf
 			return o.base + uint64(start), start == 0, nil
-		}
-		o.tells = tells{} // it may fit without what a frame of several needs
+		} // else it may fit without what a frame of several needs
 	}
-	buf, err := appendFrame(o.buf, e)
-	if n := len(buf) - start - frameSize; err == nil && n > o.maxFrame {
-		err = fmt.Errorf("%w: %d bytes encoded, limit %d", ErrTooLarge, n, o.maxFrame)
-	}
+	buf, err := o.appendFrame(o.buf, e)
 	if err != nil {
 		o.buf = buf[:start]
 		return 0, false, err
@@ -126,13 +122,18 @@ func (o *Outbox) append(e *Envelope) (at uint64, first bool, err error) {
 }
 
 // appendFrame appends the frame of e to dst.
-func appendFrame(dst []byte, e *Envelope) ([]byte, error) {
+func (o *Outbox) appendFrame(dst []byte, e *Envelope) ([]byte, error) {
 	start := len(dst)
 	dst, err := e.Append(append(dst, 0, 0, 0, 0))
-	if err == nil {
-		binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start-frameSize))
+	n := len(dst) - start - frameSize
+	switch {
+	case err != nil:
+		return dst, err
+	case n > o.maxFrame:
+		return dst, fmt.Errorf("%w: %d bytes encoded, limit %d", ErrTooLarge, n, o.maxFrame)
 	}
-	return dst, err
+	binary.BigEndian.PutUint32(dst[start:], uint32(n))
+	return dst, nil
 }
 
 // appendBehind is append where there are large messages, or e is one. done says that
@@ -173,7 +174,7 @@ func (o *Outbox) appendBehind(e *Envelope) (at uint64, first, done bool, err err
 		if err := l.room(e.Verb, h.size()); err != nil {
 			return 0, false, true, err
 		}
-	} else if h.frame, err = appendFrame(nil, e); err != nil {
+	} else if h.frame, err = o.appendFrame(nil, e); err != nil {
 		return 0, false, true, err
 	}
 	at = l.add(h)

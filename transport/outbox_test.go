@@ -73,6 +73,23 @@ func TestOutboxStalls(t *testing.T) {
 	}
 }
 
+// A message that waits behind a large one is not larger than a frame either.
+func TestOutboxLimitBehindLarge(t *testing.T) {
+	out := transport.NewOutbox(8 << 10)
+	out.SendLarge(1 << 20)
+	if _, err := out.Append(&transport.Envelope{Verb: transport.VerbTell, Target: "a", Body: make([]byte, 20<<10)}); err != nil {
+		t.Fatal(err)
+	}
+	for over, want := range []error{nil, transport.ErrTooLarge} {
+		e := &transport.Envelope{Verb: transport.VerbTell, Target: "a", Body: make([]byte, 4000), Headers: []transport.Header{{Key: "k"}}}
+		bare, _ := e.Append(nil)
+		e.Headers[0].Value = string(make([]byte, 8<<10-len(bare)+over))
+		if _, err := out.Append(e); !errors.Is(err, want) {
+			t.Errorf("%d bytes over the limit: %v, want %v", over, err, want)
+		}
+	}
+}
+
 // A queue gives a burst's memory back once it has had little to do for a while, and not
 // while there are more bursts.
 func TestOutboxLetsBurstsGo(t *testing.T) {
