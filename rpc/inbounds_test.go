@@ -38,6 +38,7 @@ func TestReuseOfRequests(t *testing.T) {
 			steps[0]()
 			if spare() {
 				t.Errorf("freed first: %v: used again after one of two", freedFirst)
+				return
 			}
 			steps[1]()
 			if !spare() {

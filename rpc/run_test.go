@@ -1,0 +1,149 @@
+package rpc
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+// takenIn is a Handler that notes what it gets, in order: one-way messages that were
+// handed on together joined by "+".
+type takenIn struct {
+	log  []string
+	told []*Inbound
+	last *Inbound // request
+}
+
+func (h *takenIn) HandleRequest(in *Inbound) {
+	h.log, h.last = append(h.log, "request "+string(in.Body())), in
+	in.Start()
+	in.Reply(1, 1, nil)
+}
+
+func (h *takenIn) HandleTells(told []*Inbound) {
+	var bodies []string
+	for _, in := range told {
+		bodies = append(bodies, string(in.Body()))
+	}
+	h.log, h.told = append(h.log, strings.Join(bodies, "+")), append(h.told, told...)
+}
+
+func (*takenIn) Durability(string) Durability { return Durability{} }
+
+// takesIn starts a node with a link from c, on which two sessions are open. The test is
+// the link's reader from then on.
+func takesIn(t *testing.T, r *rig) (h *takenIn, k *conn, grants [2]transport.Grant) {
+	b := r.start("b", "b1", bus)
+	h = new(takenIn)
+	b.cfg.Handler = h
+	c := r.dialRaw("c", "bus", "b")
+	for i := range grants {
+		grants[i] = one(t, c.say(t, transport.Envelope{Verb: transport.VerbOpen, Seq: uint64(i + 1)})).Grant
+	}
+	return h, b.liveConns()[0], grants
+}
+
+// One-way messages that come in a row are handed on together, in order and once.
+func TestRuns(t *testing.T) {
+	type step struct {
+		seq    uint64 // of a one-way message; 0: something else
+		target string
+		grant  int
+		what   string
+	}
+	row := func(from, to uint64) (steps []step) {
+		for seq := from; seq <= to; seq++ {
+			steps = append(steps, step{seq: seq})
+		}
+		return steps
+	}
+	flush, request := step{what: "flush"}, step{what: "request"}
+	joined := func(from, to int) string {
+		var all []string
+		for n := from; n <= to; n++ {
+			all = append(all, strconv.Itoa(n))
+		}
+		return strings.Join(all, "+")
+	}
+	for _, c := range []struct {
+		name            string
+		steps           []step
+		want            []string
+		dropped, missed uint64
+	}{
+		{"in a row", append(row(1, 3), flush), []string{"1+2+3"}, 0, 0},
+		{"not before there is nothing more", row(1, 3), nil, 0, 0},
+		{"twice", slices.Concat(row(1, 3), []step{flush}, row(1, 3), []step{flush}), []string{"1+2+3"}, 3, 0},
+		{"some of them twice", slices.Concat(row(1, 3), []step{flush}, row(2, 4), []step{flush}), []string{"1+2+3", "4"}, 2, 0},
+		{"twice at once", slices.Concat(row(1, 2), row(1, 3), []step{flush}), []string{"1+2", "3"}, 2, 0},
+		{"a gap", []step{{seq: 1}, {seq: 4}, {seq: 5}, flush}, []string{"1", "4+5"}, 0, 2},
+		{"a gap, and it comes later", []step{{seq: 3}, {seq: 1}, {seq: 2}, {seq: 4}, flush}, []string{"3", "4"}, 2, 2},
+		{"two actors", []step{{seq: 1}, {seq: 2, target: "other"}, {seq: 3}, {seq: 4}, flush}, []string{"1", "2", "3+4"}, 0, 0},
+		{"a request among them", slices.Concat(row(1, 2), []step{request}, row(3, 4), []step{flush}), []string{"1+2", "request x", "3+4"}, 0, 0},
+		{"as many as are handed on together", append(row(1, maxRun), flush), []string{joined(1, maxRun)}, 0, 0},
+		{"one more", append(row(1, maxRun+1), flush), []string{joined(1, maxRun), joined(maxRun+1, maxRun+1)}, 0, 0},
+		{"a session that was left", []step{{seq: 1}, {seq: 1, grant: 1}, {seq: 2}, {seq: 3}, flush}, []string{"1", "1"}, 2, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				h, k, grants := takesIn(t, r)
+				for _, s := range c.steps {
+					e := transport.Envelope{Verb: transport.VerbTell, Seq: s.seq, Grant: grants[s.grant], Target: "t" + s.target, Body: strconv.AppendUint(nil, s.seq, 10)}
+					switch s.what {
+					case "flush":
+						k.Flush()
+						continue
+					case "request":
+						e.Verb, e.Seq, e.Timeout, e.Body = transport.VerbRequest, 1, time.Hour, []byte("x")
+					}
+					k.Receive(&e)
+				}
+				if !slices.Equal(h.log, c.want) {
+					t.Errorf("handed on: %q\nwant %q", h.log, c.want)
+				}
+				if s := k.node.Stats(); s.TellsDropped != c.dropped || s.TellsMissed != c.missed {
+					t.Errorf("%d dropped, %d missed; want %d, %d", s.TellsDropped, s.TellsMissed, c.dropped, c.missed)
+				}
+				k.Flush()
+			})
+		})
+	}
+}
+
+// The memory of one-way messages serves others when they have been given back, and not
+// before; and nothing of them is left in it.
+func TestReuseOfTells(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		h, k, grants := takesIn(t, r)
+		seq := uint64(0)
+		tell := func(body string) *Inbound {
+			seq++
+			k.Receive(&transport.Envelope{Verb: transport.VerbTell, Seq: seq, Grant: grants[0], Target: "t", Sender: "s@c", Flags: transport.FlagAcked | transport.FlagReceipt, Body: []byte(body)})
+			k.Flush()
+			return h.told[len(h.told)-1]
+		}
+		waits := []*Inbound{tell("one"), tell("two"), tell("three")}
+		FreeAll(waits[:1])
+		var later []*Inbound
+		for range 2 * handful {
+			later = append(later, tell("later"))
+		}
+		if string(waits[1].Body()) != "two" || string(waits[2].Body()) != "three" {
+			t.Errorf("those that wait: %q, %q", waits[1].Body(), waits[2].Body())
+		}
+		if !slices.Contains(later, waits[0]) {
+			t.Error("what was given back is not used again")
+		}
+		FreeAll(later)
+		k.Receive(&transport.Envelope{Verb: transport.VerbRequest, Seq: 1, Grant: grants[0], Target: "t", Timeout: time.Hour, Body: []byte("x")})
+		if in := h.last; !slices.Contains(later, in) || in.Acked || in.Receipt || in.Meta != nil || in.Seq != 1 {
+			t.Errorf("in the memory of a one-way message: %v, request %+v", slices.Contains(later, in), in)
+		}
+		synctest.Wait()
+	})
+}
