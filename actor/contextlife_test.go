@@ -1,0 +1,103 @@
+package actor_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/transport/memnet"
+)
+
+// Hours asks a Keeper, within so many hours, how many there are.
+type Hours struct {
+	actor.Returns[int]
+	N int
+}
+
+func (Hours) WireName() string { return "test.Hours" }
+
+// Keeper keeps the contexts of what it is asked.
+type Keeper struct{ kept chan<- keptContext }
+
+type keptContext struct {
+	*actor.Context
+	hours int
+}
+
+func (k *Keeper) Hours(ctx *actor.Context, m Hours) (int, error) {
+	k.kept <- keptContext{ctx, m.N}
+	return hoursLeft(ctx), nil
+}
+
+// hoursLeft is how many hours ctx has, 0 for no deadline.
+func hoursLeft(ctx context.Context) int {
+	at, ok := ctx.Deadline()
+	if !ok {
+		return 0
+	}
+	return int(time.Until(at).Round(time.Hour) / time.Hour)
+}
+
+// A context that is kept ends with its handler, and never has anything of another
+// request, whose memory may be the same.
+func TestKeptContexts(t *testing.T) {
+	const requests = 200
+	for _, where := range []string{"same node", "another node"} {
+		t.Run(where, func(t *testing.T) {
+			world(t, []string{"direct"}, func(t *testing.T, _ *memnet.Network, a, b *actor.System) {
+				kept := make(chan keptContext, requests)
+				kind := actor.Define("test.keeper", func() *Keeper { return &Keeper{kept} }, actor.Answer((*Keeper).Hours))
+				ref := spawn(t, b, "keeper", kind)
+				if where == "another node" {
+					ref = a.Ref("keeper@b")
+				}
+				var looking sync.WaitGroup
+				var all []keptContext
+				looking.Go(func() {
+					for k := range kept { // while its handler returns
+						if n := hoursLeft(k); n != 0 && n != k.hours {
+							t.Errorf("the context of a request of %d h says %d h", k.hours, n)
+						}
+						all = append(all, k)
+						for _, k := range all[max(0, len(all)-10):] {
+							if n := hoursLeft(k); n != 0 && n != k.hours {
+								t.Errorf("the context of a request of %d h says %d h", k.hours, n)
+							}
+						}
+					}
+				})
+				var asking sync.WaitGroup
+				for caller := range 4 {
+					asking.Go(func() {
+						for i := range requests / 4 {
+							want := 1 + 4*i + caller
+							ctx, cancel := context.WithTimeout(t.Context(), time.Duration(want)*time.Hour)
+							if n, err := actor.Call(ctx, ref, Hours{N: want}); n != want || err != nil {
+								t.Errorf("in a handler of %d h: %d h, %v", want, n, err)
+							}
+							cancel()
+						}
+					})
+				}
+				asking.Wait()
+				close(kept)
+				looking.Wait()
+				if len(all) != requests {
+					t.Fatalf("%d contexts kept", len(all))
+				}
+				for _, k := range all {
+					select {
+					case <-k.Done():
+					default:
+						t.Fatalf("the context of a request of %d h has not ended", k.hours)
+					}
+					if _, ok := k.Deadline(); ok || k.Err() == nil {
+						t.Fatalf("the context of a request of %d h that is over: deadline %v, error %v", k.hours, ok, k.Err())
+					}
+				}
+			})
+		})
+	}
+}
