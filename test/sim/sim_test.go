@@ -157,7 +157,7 @@ func TestSeeds(t *testing.T) {
 		first, count = *seed, 1
 	}
 	if testing.Short() {
-		count = min(count, 40)
+		count = min(count, 160)
 	}
 	var mu sync.Mutex // guards what follows
 	next, failed, sum, faults := first, 0, tally{}, map[string]int{}
