@@ -344,10 +344,10 @@ func (in *Inbound) keep(size int) bool {
 	return fits
 }
 
-// send sends the recorded outcome to one more road that asked.
-func (in *Inbound) send(c *conn) {
-	in.session.mu.Lock() // until it was copied: an ack makes its memory another one's
-	defer in.session.mu.Unlock()
+// replayLocked sends the recorded outcome on one more road that asked. The session's lock
+// is held since the record was found: an ack makes its memory another one's.
+func (in *Inbound) replayLocked(c *conn) {
+	in.session.node.stats.replayed.Add(1)
 	if in.settled {
 		in.outcome.send(c, in.Seq)
 	}

@@ -2,10 +2,13 @@ package rpc
 
 import (
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tandem-go/tandem/transport"
 )
 
 // The memory of a request serves another one when its client has acked it and its handler
@@ -47,3 +50,49 @@ func TestReuseOfRequests(t *testing.T) {
 		})
 	}
 }
+
+// An ack that comes on one road while a copy of the request is answered on another does
+// not take the outcome's memory away meanwhile.
+func TestReplayBesideItsAck(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		b := r.start("b", "b1", twoRoads)
+		b.cfg.Handler = answersAtOnce{}
+		var grant transport.Grant
+		var roads []*conn
+		for _, road := range []string{"direct", "bus"} {
+			c := r.dialRaw("c", road, "b")
+			grant = one(t, c.say(t, transport.Envelope{Verb: transport.VerbOpen, Seq: 1, Grant: grant})).Grant
+		}
+		for _, road := range []string{"direct", "bus"} {
+			for _, k := range b.liveConns() {
+				if k.link.Road() == road {
+					roads = append(roads, k)
+				}
+			}
+		}
+		for seq := uint64(1); seq <= 2000; seq++ {
+			request := requestIn(grant, seq, "x")
+			roads[0].Receive(&request)
+			copied, probe := requestIn(grant, seq, "x"), transport.Envelope{Verb: transport.VerbProbe, Grant: grant, Seq: seq}
+			ack := transport.Envelope{Verb: transport.VerbAck, Grant: grant, Mark: transport.Mark{Below: seq + 1}}
+			var both sync.WaitGroup
+			both.Go(func() {
+				roads[0].Receive(&copied)
+				roads[0].Receive(&probe)
+			})
+			both.Go(func() { roads[1].Receive(&ack) })
+			both.Wait()
+		}
+	})
+}
+
+// answersAtOnce handles requests in their links' readers, and is through with them then.
+type answersAtOnce struct{}
+
+func (answersAtOnce) HandleRequest(in *Inbound) {
+	in.Start()
+	in.Reply(1, 1, in.Body())
+	in.Free()
+}
+func (answersAtOnce) HandleTells([]*Inbound)       {}
+func (answersAtOnce) Durability(string) Durability { return Durability{} }

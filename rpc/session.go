@@ -106,10 +106,8 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 		s.mu.Unlock()
 		n.stats.attached.Add(1)
 	case dedup.Replay:
-		in := *rec
+		(*rec).replayLocked(c)
 		s.mu.Unlock()
-		n.stats.replayed.Add(1)
-		in.send(c)
 	default:
 		s.mu.Unlock()
 		n.stats.refused.Add(1)
@@ -276,19 +274,16 @@ func (s *session) probe(c *conn, seq uint64) {
 	s.mu.Lock()
 	s.active = true
 	state, rec := s.table.Lookup(seq)
-	var in *Inbound
-	if rec != nil {
-		in = *rec
-		if state == dedup.Queued || state == dedup.Running {
-			in.attachRoad(c)
-		}
-	}
-	s.mu.Unlock()
-	if state == dedup.Decided {
-		s.node.stats.replayed.Add(1)
-		in.send(c)
+	switch {
+	case rec == nil:
+	case state == dedup.Queued, state == dedup.Running:
+		(*rec).attachRoad(c)
+	case state == dedup.Decided:
+		(*rec).replayLocked(c)
+		s.mu.Unlock()
 		return
 	}
+	s.mu.Unlock()
 	c.link.Send(&transport.Envelope{Verb: transport.VerbStatus, Seq: seq, Code: uint16(state)})
 }
 
