@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
@@ -84,6 +85,7 @@ func TestKeptContexts(t *testing.T) {
 				asking.Wait()
 				close(kept)
 				looking.Wait()
+				synctest.Wait() // a caller has its reply before the handler's context ends
 				if len(all) != requests {
 					t.Fatalf("%d contexts kept", len(all))
 				}
