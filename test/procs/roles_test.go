@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -47,6 +48,14 @@ type role struct {
 	Nodes   []registry.Node // whom the process knows from the start
 	Panics  bool            // some requests make their handler panic
 	Records records         // what the servers keep beyond their death
+}
+
+// cluster names the run's own: the system gives the port of a server that was killed to
+// another run's soon, and clients that still look for it there must not be taken in.
+func (r role) cluster() string {
+	h := fnv.New64a()
+	h.Write([]byte(r.Dir))
+	return fmt.Sprintf("run-%x", h.Sum64())
 }
 
 // cheat is a rule to break on purpose, so that the judge can be seen to notice.
@@ -161,6 +170,7 @@ func (r role) system(kinds []*actor.Kind) (sys *actor.System, nc *nats.Conn, add
 		policy = rpc.BusOnly
 	}
 	cfg := actor.Config{
+		Cluster:    r.cluster(),
 		Name:       r.Name,
 		Transports: []transport.Transport{direct, natsbus.New(nc, natsbus.Config{OpenTimeout: 2 * time.Second})},
 		Registry:   static.New(r.Nodes...),
