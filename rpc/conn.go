@@ -19,7 +19,7 @@ type conn struct {
 	id   transport.Peer
 	peer *peer
 
-	isDirect bool // its road is
+	direct bool // its road is
 
 	heard  atomic.Bool  // something came since the last heartbeat
 	rtt    atomic.Int64 // of the latest heartbeat, in nanoseconds; 0 before the first
@@ -49,8 +49,6 @@ type conn struct {
 // maxSessions bounds the sessions of one link: a peer has one, and another for each
 // open that the bus duplicated.
 const maxSessions = 4
-
-func (c *conn) direct() bool { return c.isDirect }
 
 // Receive is called by the link's reader. It parses no bodies and never blocks.
 func (c *conn) Receive(e *transport.Envelope) {
@@ -160,7 +158,7 @@ func (c *conn) serve(e *transport.Envelope) {
 
 func (c *conn) sessionOf(e *transport.Envelope) *session {
 	for i := len(c.sessions) - 1; i >= 0; i-- {
-		if s := c.sessions[i]; s.grant == e.Grant || c.direct() && e.Grant == (transport.Grant{}) {
+		if s := c.sessions[i]; s.grant == e.Grant || c.direct && e.Grant == (transport.Grant{}) {
 			if !s.ended.Load() {
 				return s
 			}

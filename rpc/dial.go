@@ -87,10 +87,10 @@ func (p *peer) beat(served bool) {
 	case earned && !p.earned:
 		p.earned = true
 		p.demand()
-	case idle && p.earned && p.win.count == 0 && slices.ContainsFunc(p.conns, func(c *conn) bool { return !c.direct() && c.ready }):
+	case idle && p.earned && p.win.count == 0 && slices.ContainsFunc(p.conns, func(c *conn) bool { return !c.direct && c.ready }):
 		p.earned = false
 		for _, c := range p.conns {
-			if c.direct() {
+			if c.direct {
 				c.link.Close(errIdle)
 			}
 		}

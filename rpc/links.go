@@ -35,7 +35,7 @@ func (p *peer) open(c *conn) {
 		}
 		c.asked, c.denied = false, nil
 	}
-	if c.asked || p.closed || !p.node.cfg.Roads.takes(c.direct()) && p.name != p.node.cfg.Name {
+	if c.asked || p.closed || !p.node.cfg.Roads.takes(c.direct) && p.name != p.node.cfg.Name {
 		return
 	}
 	if p.grant != (transport.Grant{}) && c.id.Epoch != p.epoch {
@@ -73,7 +73,7 @@ func (p *peer) ask(c *conn) {
 // openRetry the answer to the first copy must count. p.mu is held.
 func (p *peer) askAgain(c *conn) {
 	c.askedAt = p.node.now()
-	if !c.direct() { // which may lose it
+	if !c.direct { // which may lose it
 		p.arm(c.askedAt + openRetry)
 	}
 	c.send(&transport.Envelope{Verb: transport.VerbOpen, Seq: c.askedAs, Grant: c.grant})
@@ -209,7 +209,7 @@ func (p *peer) disconnected(c *conn, err error) {
 func (p *peer) choose() {
 	links := make([]candidate, len(p.conns))
 	for i, c := range p.conns {
-		links[i] = candidate{ready: c.ready && c.grant == p.grant, direct: c.direct()}
+		links[i] = candidate{ready: c.ready && c.grant == p.grant, direct: c.direct}
 	}
 	i := choose(links, p.patience != 0)
 	if i < 0 {
@@ -220,7 +220,7 @@ func (p *peer) choose() {
 	case best == p.current || best == p.next:
 	case p.current == nil:
 		p.change(best)
-	case best.direct() && !p.current.direct():
+	case best.direct && !p.current.direct:
 		p.fences++
 		p.next, p.fence = best, fenceBit|p.fences
 		p.putFence()
@@ -257,7 +257,7 @@ func (p *peer) overdue(now time.Duration) {
 			p.open(c)
 			continue
 		}
-		if !c.asked || c.ready || c.denied != nil || c.direct() {
+		if !c.asked || c.ready || c.denied != nil || c.direct {
 			continue
 		}
 		if now-c.askedAt >= openRetry {

@@ -210,7 +210,7 @@ func (n *Node) Start(ctx context.Context) (map[string]string, error) {
 
 // adopt makes a conn of a link, whoever dialled it.
 func (n *Node) adopt(l transport.Link) transport.Receiver {
-	c := &conn{node: n, link: l, id: l.Peer(), isDirect: n.direct[l.Road()]}
+	c := &conn{node: n, link: l, id: l.Peer(), direct: n.direct[l.Road()]}
 	n.mu.Lock()
 	c.peer = n.peerLocked(c.id.Node)
 	closed := n.closed

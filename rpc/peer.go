@@ -246,7 +246,7 @@ func (p *peer) sendOn(k *conn, c *Call, now time.Duration) *Error {
 	if r := c.req.Rare; r != nil {
 		e.Sender, e.Trace, e.Headers, e.Key = r.Sender, r.Trace, r.Headers, r.Key
 	}
-	if !k.direct() {
+	if !k.direct {
 		e.Grant = p.grant
 	}
 	at, err := k.link.Send(e)
@@ -262,7 +262,7 @@ func (p *peer) sendOn(k *conn, c *Call, now time.Duration) *Error {
 			p.node.stats.resent.Add(1)
 		}
 		c.on, c.at, c.quiet, p.lastSent = k, at, now, now
-		if !k.direct() {
+		if !k.direct {
 			p.arm(now + c.patience)
 		}
 		if h := c.req.hedge(); h > 0 && !c.hedged {
@@ -331,8 +331,8 @@ func (p *peer) reply(k *conn, e *transport.Envelope) {
 		return
 	}
 	c := p.win.get(e.Seq)
-	if Code(e.Code) == SessionLost && (c != nil || e.Seq == 0 && (e.Grant == p.grant || k.direct())) {
-		if c != nil && c.on == k && !c.handed && k.direct() { // its only copy was refused; a bus may have made two
+	if Code(e.Code) == SessionLost && (c != nil || e.Seq == 0 && (e.Grant == p.grant || k.direct)) {
+		if c != nil && c.on == k && !c.handed && k.direct { // its only copy was refused; a bus may have made two
 			c.on = nil
 			p.unsent++
 		}
@@ -416,7 +416,7 @@ func (p *peer) abandon(c *Call) {
 // runs. p.mu is held.
 func (p *peer) cancel(k *conn, seq uint64) {
 	e := &transport.Envelope{Verb: transport.VerbCancel, Seq: seq}
-	if !k.direct() {
+	if !k.direct {
 		e.Grant = p.grant
 	}
 	_, _ = k.link.Send(e) // lost with the link: then it is sent again on another

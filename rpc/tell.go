@@ -82,7 +82,7 @@ func (p *peer) tell(r *Request) error {
 	if r.Rare != nil {
 		e.Sender, e.Trace, e.Headers = r.Rare.Sender, r.Rare.Trace, r.Rare.Headers
 	}
-	if e.Grant = (transport.Grant{}); !p.current.direct() {
+	if e.Grant = (transport.Grant{}); !p.current.direct {
 		e.Grant = p.grant
 	}
 	_, err := p.current.link.Send(e)

@@ -46,7 +46,7 @@ func (p *peer) tick() {
 				p.arm(c.hedgeAt)
 			}
 		}
-		if c.on != nil && !c.on.direct() {
+		if c.on != nil && !c.on.direct {
 			if now-c.quiet >= c.patience {
 				c.patience = min(2*c.patience, probeMax)
 				c.quiet = now
@@ -88,7 +88,7 @@ func (p *peer) sendAck() {
 	}
 	m := p.win.full()
 	e := &transport.Envelope{Verb: transport.VerbAck, Mark: transport.Mark{Below: m.Below}, Body: transport.AppendSeqBytes(nil, m.Except)}
-	if !p.current.direct() {
+	if !p.current.direct {
 		e.Grant = p.grant
 	}
 	_, _ = p.current.link.Send(e) // lost with the link: the next mark covers it
