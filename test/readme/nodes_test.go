@@ -42,39 +42,38 @@ func join(ctx context.Context, name string, nc *nats.Conn) (*actor.System, error
 type (
 	Note  struct{ Text string }
 	Count struct{ actor.Returns[int] }
-	Sleep struct {
-		actor.Returns[int]
-		For time.Duration
-	}
+	Hold  struct{ actor.Returns[int] }
 	Fail  struct{ actor.Returns[int] }
 	Crash struct{ actor.Returns[int] }
 )
 
 var errFull = rpc.NewError("desk.full", "the desk is full")
 
-type Desk struct{ notes int }
+type Desk struct {
+	notes   int
+	release <-chan struct{} // ends Hold
+}
 
 func (d *Desk) Note(ctx *actor.Context, m Note) error          { d.notes++; return nil }
 func (d *Desk) Count(ctx *actor.Context, m Count) (int, error) { return d.notes, nil }
 func (d *Desk) Fail(ctx *actor.Context, m Fail) (int, error)   { return 0, errFull }
 func (d *Desk) Crash(ctx *actor.Context, m Crash) (int, error) { panic("the desk fell over") }
-func (d *Desk) Sleep(ctx *actor.Context, m Sleep) (int, error) {
-	select {
-	case <-time.After(m.For):
-		return 0, nil
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
+
+// Hold outlives its caller's deadline: were it to end with its context, its error could still
+// be in time, and then the caller knows that it ran.
+func (d *Desk) Hold(ctx *actor.Context, m Hold) (int, error) { <-d.release; return 0, nil }
+
+func deskKind(release <-chan struct{}) *actor.Kind {
+	return actor.Define("desk", func() *Desk { return &Desk{release: release} },
+		actor.Handle((*Desk).Note),
+		actor.Answer((*Desk).Count),
+		actor.Answer((*Desk).Fail),
+		actor.Answer((*Desk).Crash),
+		actor.Answer((*Desk).Hold))
 }
 
-var deskKind = actor.Define("desk", func() *Desk { return new(Desk) },
-	actor.Handle((*Desk).Note),
-	actor.Answer((*Desk).Count),
-	actor.Answer((*Desk).Fail),
-	actor.Answer((*Desk).Crash),
-	actor.Answer((*Desk).Sleep))
-
-// two starts two nodes, the second of which has a desk.
+// two starts two nodes, the second of which has a desk. What the desk holds, it holds until
+// the end of the test.
 func two(t *testing.T) (shop, office *actor.System) {
 	srv, err := embedded.Start(embedded.Config{StoreDir: t.TempDir()})
 	if err != nil {
@@ -99,7 +98,9 @@ func two(t *testing.T) (shop, office *actor.System) {
 		return sys
 	}
 	office, shop = start("office"), start("shop")
-	if _, err := office.Spawn("desk", deskKind, actor.Expose("desks")); err != nil {
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	if _, err := office.Spawn("desk", deskKind(release), actor.Expose("desks")); err != nil {
 		t.Fatal(err)
 	}
 	return shop, office
@@ -156,7 +157,7 @@ func TestDidItRun(t *testing.T) {
 			return actor.Call(t.Context(), shop.Ref("desk@office"), Crash{})
 		}, rpc.Panicked, rpc.HasRun},
 		{"the deadline passed while the handler ran", func(t *testing.T) (int, error) {
-			return actor.Call(soon(t), shop.Ref("desk@office"), Sleep{For: time.Minute})
+			return actor.Call(soon(t), shop.Ref("desk@office"), Hold{})
 		}, rpc.Expired, rpc.Unknown},
 		{"the deadline had passed", func(t *testing.T) (int, error) {
 			ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
