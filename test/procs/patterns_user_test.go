@@ -118,7 +118,7 @@ func (u *user) push() {
 		u.begin(pushing, q, op, stepLimit)
 		err := actor.Push(ctx, u.sys.Ref(name), Item{op})
 		cancel()
-		if u.role.Cheat == dishonest && op%64 == 3 {
+		if u.role.Cheat == dishonest && op%16 == 3 {
 			err = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "a lie")
 		}
 		u.end(pushed, q, op, 0, err)
@@ -145,7 +145,7 @@ func (u *user) pull(from actor.Ref, q who) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	for _, d := range batch {
-		if u.role.Cheat == dishonest && d.Message.ID%32 == 0 {
+		if u.role.Cheat == dishonest && d.Message.ID%8 == 0 {
 			_ = d.Ack(ctx) // and nobody is told of it
 			continue
 		}
@@ -167,7 +167,7 @@ func (u *user) pull(from actor.Ref, q who) {
 		err := d.Ack(ctx)
 		cancel()
 		u.end(acked, q, id, uint64(d.Attempt), err)
-		if u.role.Cheat == dishonest && id%64 == 1 {
+		if u.role.Cheat == dishonest && id%16 == 1 {
 			u.begin(acking, q, id, stepLimit)
 			u.end(acked, q, id, uint64(d.Attempt), nil)
 		}
