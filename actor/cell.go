@@ -123,36 +123,36 @@ func (c *cell) burst(w *worker) {
 			}
 		}
 		if t := reflect.TypeOf(it.msg); t != typ {
-			typ, h = t, c.kind.handlers[t]
+			typ, h = t, c.kind.handlers[typeOf(it.msg)]
 		}
 		if it.req == nil && it.meta == nil && h != nil && h.run != nil { // nothing to tell one such message's context from another's
 			ctx = w.plainContext(c)
-			h.run(c.state, ctx, it.msg)
+			h.run(c.state, ctx, it.msg, &w.boxes)
 			ctx = nil
 			continue
 		}
 		ctx = w.context(c, it)
-		c.handle(ctx, it, h)
+		c.handle(ctx, w, it, h)
 		ctx.end()
 		ctx = nil
 	}
 }
 
 // handle runs the handler of a message that has a context of its own.
-func (c *cell) handle(ctx *Context, it *item, h *handler) {
+func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
 	if in, ok := it.msg.(*rpc.Inbound); ok {
 		if in.Receipt {
 			in.Reply(0, 0, nil)
 			return
 		}
 		h = c.kind.handlerOf(c.self.sys, in.TypeID)
-		if !c.openAsked(ctx, in, h) {
+		if !c.openAsked(ctx, w, in, h) {
 			return
 		}
 	}
 	switch {
 	case h != nil && h.run != nil:
-		h.run(c.state, ctx, ctx.msg)
+		h.run(c.state, ctx, ctx.msg, &w.boxes)
 	case c.kind.receiver:
 		ctx.finish(ctx.msg, c.state.(Receiver).Receive(ctx))
 	default:
@@ -161,8 +161,8 @@ func (c *cell) handle(ctx *Context, it *item, h *handler) {
 }
 
 // openAsked decodes a request from another node. False: it was refused.
-func (c *cell) openAsked(ctx *Context, in *rpc.Inbound, h *handler) bool {
-	msg, refusal := c.open(in, h)
+func (c *cell) openAsked(ctx *Context, w *worker, in *rpc.Inbound, h *handler) bool {
+	msg, refusal := c.open(w, in, h)
 	if refusal != nil {
 		in.Refuse(refusal)
 		return false
@@ -173,7 +173,7 @@ func (c *cell) openAsked(ctx *Context, in *rpc.Inbound, h *handler) bool {
 
 // openTold decodes a one-way message from another node. False: it is a dead letter.
 func (c *cell) openTold(w *worker, it *item, in *rpc.Inbound) bool {
-	msg, refusal := c.open(in, c.kind.handlerOf(c.self.sys, in.TypeID))
+	msg, refusal := c.open(w, in, c.kind.handlerOf(c.self.sys, in.TypeID))
 	if refusal != nil {
 		c.self.sys.handBack(c.self.addr, *it, refusal)
 		return false
@@ -183,8 +183,8 @@ func (c *cell) openTold(w *worker, it *item, in *rpc.Inbound) bool {
 	return true
 }
 
-// open decodes a message from another node.
-func (c *cell) open(in *rpc.Inbound, h *handler) (any, *rpc.Error) {
+// open decodes a message from another node, if its handler can take that, into w's box.
+func (c *cell) open(w *worker, in *rpc.Inbound, h *handler) (any, *rpc.Error) {
 	sys := c.self.sys
 	if h == nil {
 		return nil, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for messages of %s", c.kind.name, sys.types.nameOf(in.TypeID))
@@ -193,7 +193,12 @@ func (c *cell) open(in *rpc.Inbound, h *handler) (any, *rpc.Error) {
 	if err != nil {
 		return nil, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "%w", err)
 	}
-	msg, err := h.decode(cd, in.Body())
+	var msg any
+	if h.open != nil {
+		msg, err = h.open(&w.boxes.message, cd, in.Body())
+	} else {
+		msg, err = h.decode(cd, in.Body())
+	}
 	if err != nil {
 		return nil, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "message %v: %w", h.typ, err)
 	}
@@ -211,7 +216,7 @@ func (c *cell) crashed(ctx *Context, msg, reason any) {
 	if ctx.msg != nil {
 		msg = ctx.msg // decoded
 	}
-	name := fmt.Sprintf("%T", msg)
+	name := fmt.Sprint(typeOf(msg))
 	sys.stats.panics.Add(1)
 	err := rpc.Errorf(rpc.Panicked, rpc.HasRun, "the handler of %s panicked: %v", name, reason)
 	sys.log.Error("handler panicked; the actor restarts with fresh state", "actor", c.self.addr.String(), "kind", c.kind.name,

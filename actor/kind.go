@@ -32,8 +32,22 @@ type handler struct {
 	typ    reflect.Type
 	reply  reflect.Type // nil if it answers nothing
 	decode func(codec.Codec, []byte) (any, error)
-	run    func(state any, c *Context, msg any) // nil: the Receiver gets it
-	opens  bool                                 // the answer is a stream
+	opens  bool // the answer is a stream
+
+	// open decodes into a box; nil: see decode.
+	open func(place *any, c codec.Codec, body []byte) (any, error)
+	// run handles a message as it is, or in a box of its type. nil: the Receiver gets it.
+	run func(state any, c *Context, msg any, spare *boxes)
+}
+
+// openInto is open for messages of type M.
+func openInto[M any](place *any, c codec.Codec, body []byte) (any, error) {
+	b := boxIn[M](place)
+	err := c.Decode(body, &b.V)
+	if err != nil {
+		b.Take()
+	}
+	return b, err
 }
 
 // Handler is one message type that actors with state S handle. Handle, Answer and
@@ -88,8 +102,9 @@ func Handle[S, M any](fn func(S, *Context, M) error) Handler[S] {
 	return Handler[S]{&handler{
 		typ:    reflect.TypeFor[M](),
 		decode: codec.Value[M](),
-		run: func(state any, c *Context, msg any) {
-			if err := fn(state.(S), c, msg.(M)); err != nil || c.req != nil {
+		open:   openInto[M],
+		run: func(state any, c *Context, msg any, _ *boxes) {
+			if err := fn(state.(S), c, unboxed[M](msg)); err != nil || c.req != nil {
 				c.finish(msg, err)
 			}
 		},
@@ -103,15 +118,23 @@ func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Han
 		typ:    reflect.TypeFor[M](),
 		reply:  reflect.TypeFor[R](),
 		decode: codec.Value[M](),
-		run: func(state any, c *Context, msg any) {
-			r, err := fn(state.(S), c, msg.(M))
+		open:   openInto[M],
+		run: func(state any, c *Context, msg any, spare *boxes) {
+			r, err := fn(state.(S), c, unboxed[M](msg))
 			if err == nil && c.req != nil && !c.done && c.deferred() == nil {
-				if a, ok := c.req.(*ask[R]); ok { // local: no boxing of the reply
-					a.end(r, nil)
+				switch req := c.req.(type) {
+				case *ask[R]:
+					req.end(r, nil)
 					c.done = true
 					return
+				case *rpc.Inbound:
+					box := boxIn[R](&spare.reply)
+					box.V = r
+					err = c.reply(box.Value(), reflect.TypeFor[R]())
+					box.Take()
+				default:
+					err = c.reply(r, reflect.TypeFor[R]())
 				}
-				err = c.reply(r, reflect.TypeFor[R]())
 				c.through = err == nil
 			}
 			if c.req == nil && err == nil { // told, not asked

@@ -20,12 +20,23 @@ func call[M Question[R], R any](ctx context.Context, from *Context, to, t *targe
 		return v, want.err
 	}
 	x := s.node.Exchange()
-	if err := s.request(ctx, from, to, t, m, reflect.TypeFor[M](), opts, x.Request()); err != nil {
+	spare, ok := x.Spare.(*boxes)
+	if !ok {
+		spare = new(boxes)
+		x.Spare = spare
+	}
+	box := boxIn[M](&spare.message)
+	box.V = m
+	err = s.request(ctx, from, to, t, box.Value(), reflect.TypeFor[M](), opts, x.Request())
+	box.Take()
+	if err != nil {
 		return v, err
 	}
 	reply, err := x.Do(ctx)
 	if err == nil {
-		err = s.decodeReply(reply, want, &v)
+		box := boxIn[R](&spare.reply)
+		err = s.decodeReply(reply, want, &box.V)
+		v = box.Take()
 	}
 	x.Free()
 	return v, err
@@ -370,7 +381,7 @@ func (s *System) handBack(to address, it item, err *rpc.Error) {
 		it.req.Refuse(err)
 		return
 	}
-	d := DeadLetter{To: to.String(), Type: fmt.Sprintf("%T", it.msg), Reason: err}
+	d := DeadLetter{To: to.String(), Type: fmt.Sprint(typeOf(it.msg)), Reason: err}
 	if it.meta != nil {
 		d.From = it.meta.sender.String()
 	}
@@ -386,5 +397,5 @@ func (s *System) handBack(to address, it item, err *rpc.Error) {
 // handlerFailed takes note of an error that reaches nobody.
 func (s *System) handlerFailed(c *Context, msg any, err error) {
 	s.stats.failed.Add(1)
-	s.log.Warn("the handler of a one-way message failed", "actor", c.cell.self.addr.String(), "message", fmt.Sprintf("%T", msg), "err", err)
+	s.log.Warn("the handler of a one-way message failed", "actor", c.cell.self.addr.String(), "message", fmt.Sprint(typeOf(msg)), "err", err)
 }

@@ -171,7 +171,7 @@ func opener[S, M any](begin func(S, *Context, M, *stream) (func() error, error))
 		typ:    reflect.TypeFor[M](),
 		decode: codec.Value[M](),
 		opens:  true,
-		run: func(state any, c *Context, msg any) {
+		run: func(state any, c *Context, msg any, _ *boxes) {
 			st, refusal := c.System().newStream(c)
 			if refusal != nil {
 				c.System().handBack(c.cell.self.addr, item{msg: msg, req: c.req, meta: c.meta}, refusal)

@@ -19,6 +19,7 @@ type worker struct {
 	begun   int                  // messages of it that were prepared, see cell.prepare
 	decoded []*rpc.Inbound       // one-way messages of it
 	plain   *Context             // for its one-way messages without sender and trace
+	boxes   boxes                // of the message that is being handled, and of its reply
 	slab    []Context            // contexts are given out one by one and never taken back
 }
 

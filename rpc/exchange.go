@@ -11,6 +11,8 @@ import (
 // calls Do, decodes what that returns, and calls Free.
 type Exchange struct {
 	node  *Node
+	Spare any // what its user keeps in it, for its next user
+
 	call  Call
 	wake  chan struct{} // a token when it has ended
 	ended atomic.Bool

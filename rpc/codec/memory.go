@@ -74,6 +74,45 @@ func Value[T any]() func(c Codec, body []byte) (any, error) {
 	}
 }
 
+// Box is memory for values of type T, one after another, that are to be passed on as
+// interface values: a conversion would allocate memory for each. NewBox makes one. It
+// serves one goroutine at a time.
+type Box[T any] struct {
+	V T
+
+	shown any // V as an interface value; nil if a conversion allocates nothing
+}
+
+// NewBox returns an empty box.
+func NewBox[T any]() *Box[T] {
+	b := new(Box[T])
+	if t := reflect.TypeFor[T](); t.Kind() != reflect.Interface && !direct(t) {
+		b.shown = b.V
+		(*[2]unsafe.Pointer)(unsafe.Pointer(&b.shown))[1] = unsafe.Pointer(&b.V)
+	}
+	return b
+}
+
+// Value returns V as an interface value, which changes with V: who gets it must be done
+// with it before.
+func (b *Box[T]) Value() any {
+	if b.shown != nil {
+		return b.shown
+	}
+	return b.V
+}
+
+// Take returns V and empties the box.
+func (b *Box[T]) Take() T {
+	v := b.V
+	var none T
+	b.V = none
+	return v
+}
+
+// Type returns T.
+func (b *Box[T]) Type() reflect.Type { return reflect.TypeFor[T]() }
+
 // valueAt returns the addressable value of type t at p.
 func valueAt(t reflect.Type, p unsafe.Pointer) reflect.Value { return reflect.NewAt(t, p).Elem() }
 
