@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tandem-go/tandem/rpc"
@@ -20,16 +19,8 @@ func call[M Question[R], R any](ctx context.Context, from *Context, to, t *targe
 		return v, want.err
 	}
 	x := s.node.Exchange()
-	spare, ok := x.Spare.(*boxes)
-	if !ok {
-		spare = new(boxes)
-		x.Spare = spare
-	}
-	box := boxIn[M](&spare.message)
-	box.V = m
-	err = s.request(ctx, from, to, t, box.Value(), reflect.TypeFor[M](), opts, x.Request())
-	box.Take()
-	if err != nil {
+	spare := boxesOf(x)
+	if err := compose(ctx, from, to, t, m, opts, x.Request(), &spare.message); err != nil {
 		return v, err
 	}
 	reply, err := x.Do(ctx)
@@ -40,6 +31,25 @@ func call[M Question[R], R any](ctx context.Context, from *Context, to, t *targe
 	}
 	x.Free()
 	return v, err
+}
+
+// boxesOf returns the boxes that x has from one request for the next.
+func boxesOf(x *rpc.Exchange) *boxes {
+	spare, ok := x.Spare.(*boxes)
+	if !ok {
+		spare = new(boxes)
+		x.Spare = spare
+	}
+	return spare
+}
+
+// compose is System.request of a message that is encoded from the box in place.
+func compose[M any](ctx context.Context, from *Context, to, t *target, m M, opts []rpc.Option, r *rpc.Request, place *any) error {
+	box := boxIn[M](place)
+	box.V = m
+	err := t.sys.request(ctx, from, to, t, box.Value(), reflect.TypeFor[M](), opts, r)
+	box.Take()
+	return err
 }
 
 // send encodes a request and sends it to another node.
@@ -196,60 +206,7 @@ func (s *System) encodeAs(codec uint8, v any, typ reflect.Type, into []byte) (ty
 	return mt.id, body, nil
 }
 
-// requests spares allocations per one-way message.
-var requests = sync.Pool{New: func() any { return new(rpc.Request) }}
-
 const smallBody = 48 // bytes that a body is given at first
-
-const maxSpareBody = 64 << 10 // bytes of the largest one to keep
-
-// tell sends a one-way message that is not simply for an actor that lives here.
-func (s *System) tell(ctx context.Context, from *Context, to *target, m any, typ reflect.Type, opts []rpc.Option) error {
-	t, err := s.instance(to)
-	if err != nil {
-		if isAcked(opts) {
-			return err
-		}
-		s.deadLetter(DeadLetter{To: t.addr.String(), Type: typ.String(), Reason: err})
-		return nil
-	}
-	if c := t.cell.Load(); c != nil && !keyed(opts) { // an instance of a service
-		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from, opts)}, isAcked(opts))
-	}
-	if keyed(opts) && !isAcked(opts) {
-		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a one-way message can have a key only with rpc.Acked")
-	}
-	if t.addr.node == s.cfg.Name && !keyed(opts) {
-		none := s.noActor(from, t.addr)
-		if isAcked(opts) || none == errShutdown {
-			return none
-		}
-		s.handBack(t.addr, item{msg: m, meta: metaOf(ctx, from, opts)}, none)
-		return nil
-	}
-	if isAcked(opts) {
-		x := s.node.Exchange()
-		if err := s.request(ctx, from, to, t, m, typ, opts, x.Request()); err != nil {
-			return err
-		}
-		_, err := x.Do(ctx)
-		x.Free()
-		return err
-	}
-	r := requests.Get().(*rpc.Request)
-	if err := s.request(ctx, from, to, t, m, typ, opts, r); err != nil {
-		return err
-	}
-	if from != nil { // a cycle of actors that wait for each other must end
-		r.Timeout = min(r.Timeout, s.cfg.SendWait)
-	}
-	err = s.node.Tell(ctx, *r) // which keeps nothing of it
-	if body := r.Body[:0]; cap(body) <= maxSpareBody {
-		*r = rpc.Request{Body: body}
-		requests.Put(r)
-	}
-	return err
-}
 
 // server is the system as an rpc.Handler.
 type server struct{ s *System }

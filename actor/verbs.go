@@ -3,7 +3,6 @@ package actor
 import (
 	"context"
 	"errors"
-	"reflect"
 	"sync"
 	"time"
 
@@ -27,7 +26,7 @@ func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 	if c := t.cell.Load(); c != nil && !keyed(opts) {
 		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from, opts)}, isAcked(opts))
 	}
-	return t.sys.tell(ctx, from, t, m, reflect.TypeFor[M](), opts)
+	return tell(ctx, from, t, m, opts)
 }
 
 // Call sends a message and waits for its reply, until ctx ends, or Config.Timeout if
