@@ -86,6 +86,7 @@ func (w *worker) take(c *cell) bool {
 		return false
 	}
 	w.batch = w.taken.Messages()
+	w.taken.Leave()
 	return true
 }
 
@@ -96,6 +97,7 @@ func (c *cell) burst(w *worker) {
 		if ctx != nil { // a handler did not return
 			reason := recover()
 			c.crashed(ctx, w.batch[w.done-1].msg, reason)
+			w.batch[w.done-1] = item{}
 			if reason == nil { // runtime.Goexit: this goroutine ends, the actor does not
 				go w.resume(c)
 			}
@@ -103,6 +105,7 @@ func (c *cell) burst(w *worker) {
 	}()
 	var typ reflect.Type
 	var h *handler
+	var emptied bool // h takes what messages of typ come in
 	recorded := c.kind.recorded()
 	for w.done < len(w.batch) {
 		if recorded {
@@ -112,29 +115,36 @@ func (c *cell) burst(w *worker) {
 		w.done++
 		if c.stopped.Load() {
 			c.self.sys.handBack(c.self.addr, *it, errStopped)
+			*it = item{}
 			continue
 		}
 		if it.req != nil && !it.req.Start() {
+			*it = item{}
 			continue
 		}
-		if in, ok := it.msg.(*rpc.Inbound); ok && it.req == nil {
-			if !c.openTold(w, it, in) {
-				continue
-			}
+		in, remote := it.msg.(*rpc.Inbound)
+		if remote && it.req == nil && !c.openTold(w, it, in) {
+			*it = item{}
+			continue
 		}
 		if t := reflect.TypeOf(it.msg); t != typ {
 			typ, h = t, c.kind.handlers[typeOf(it.msg)]
+			_, inBox := it.msg.(boxed)
+			emptied = inBox && h != nil && h.open != nil
 		}
 		if it.req == nil && it.meta == nil && h != nil && h.run != nil { // nothing to tell one such message's context from another's
 			ctx = w.plainContext(c)
 			h.run(c.state, ctx, it.msg, &w.boxes)
-			ctx = nil
-			continue
+		} else {
+			ctx = w.context(c, it)
+			c.handle(ctx, w, it, h)
+			ctx.end()
+			it.req, it.meta = nil, nil
 		}
-		ctx = w.context(c, it)
-		c.handle(ctx, w, it, h)
-		ctx.end()
 		ctx = nil
+		if !emptied || remote { // else the next message in this place may come in the same box
+			it.msg = nil
+		}
 	}
 }
 
@@ -154,6 +164,7 @@ func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
 	case h != nil && h.run != nil:
 		h.run(c.state, ctx, ctx.msg, &w.boxes)
 	case c.kind.receiver:
+		ctx.msg = asItIs(ctx.msg)
 		ctx.finish(ctx.msg, c.state.(Receiver).Receive(ctx))
 	default:
 		c.self.sys.handBack(c.self.addr, *it, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for %T", c.kind.name, it.msg))

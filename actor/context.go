@@ -136,7 +136,12 @@ func (c *Context) refuse(err *rpc.Error) {
 }
 
 // Message is the message itself, for a Receiver; nil in a handler, which has it.
-func (c *Context) Message() any { return c.msg }
+func (c *Context) Message() any {
+	if _, ok := c.msg.(boxed); ok {
+		return nil
+	}
+	return c.msg
+}
 
 // Stop ends the actor once the handler has returned. What waits in its mailbox is
 // handed back: requests as Unavailable, tells as dead letters.

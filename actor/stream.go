@@ -185,7 +185,7 @@ func opener[S, M any](begin func(S, *Context, M, *stream) (func() error, error))
 					st.ran(nil)
 				}
 			}()
-			run, err := begin(state.(S), st.ctx, msg.(M), st)
+			run, err := begin(state.(S), st.ctx, unboxed[M](msg), st)
 			if err == nil && run == nil {
 				err = errors.New("the handler returned nothing that could be run")
 			}

@@ -113,7 +113,7 @@ func streamHandler[M Question[R], R any](fn func(*stream, M, request) *rpc.Error
 			case c.principal() != st.principal || isRemote(c.req) != st.remote:
 				refusal = rpc.Errorf(rpc.Denied, rpc.NotRun, "the stream is another principal's")
 			default:
-				refusal = fn(st, msg.(M), c.req)
+				refusal = fn(st, unboxed[M](msg), c.req)
 			}
 			if refusal != nil {
 				c.req.Refuse(refusal)

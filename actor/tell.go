@@ -20,7 +20,7 @@ func tell[M any](ctx context.Context, from *Context, to *target, m M, opts []rpc
 		return nil
 	}
 	if c := t.cell.Load(); c != nil && !keyed(opts) { // an instance of a service
-		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from, opts)}, isAcked(opts))
+		return put(ctx, from, c, m, nil, opts)
 	}
 	if keyed(opts) && !isAcked(opts) {
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a one-way message can have a key only with rpc.Acked")

@@ -24,6 +24,9 @@ func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 		return err
 	}
 	if c := t.cell.Load(); c != nil && !keyed(opts) {
+		if isValue[M]() {
+			return putValue(ctx, from, c, m, nil, opts)
+		}
 		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from, opts)}, isAcked(opts))
 	}
 	return tell(ctx, from, t, m, opts)
@@ -80,7 +83,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 		a := &ask[R]{deadline: t.sys.deadline(ctx)}
 		a.promise.Of(a)
 		a.watch(ctx)
-		if err := c.put(ctx, from, item{msg: m, req: a, meta: metaOf(ctx, from, opts)}, false); err != nil {
+		if err := put(ctx, from, c, m, a, opts); err != nil {
 			a.end(none, err)
 		}
 		return a.promise.Future()
@@ -115,7 +118,7 @@ func callLocal[M Question[R], R any](ctx context.Context, from *Context, c *cell
 		timeout.Reset(c.self.sys.cfg.Timeout)
 		expired = timeout.C
 	}
-	if err := c.put(ctx, from, item{msg: m, req: a, meta: metaOf(ctx, from, opts)}, false); err != nil {
+	if err := put(ctx, from, c, m, a, opts); err != nil {
 		var none R
 		return none, err
 	}
@@ -166,6 +169,32 @@ func (s *System) deadline(ctx context.Context) time.Time {
 		return at
 	}
 	return time.Now().Add(s.cfg.Timeout)
+}
+
+// put puts a message into the mailbox of c, one that is a value in a box.
+func put[M any](ctx context.Context, from *Context, c *cell, m M, req request, opts []rpc.Option) error {
+	if isValue[M]() {
+		return putValue(ctx, from, c, m, req, opts)
+	}
+	return c.put(ctx, from, item{m, req, metaOf(ctx, from, opts)}, isAcked(opts))
+}
+
+func putValue[M any](ctx context.Context, from *Context, c *cell, m M, req request, opts []rpc.Option) error {
+	meta := metaOf(ctx, from, opts)
+	if from == nil && c.self.sys.draining.Load() {
+		return errShutdown
+	}
+	wake, ok := c.box.PushWith(func(place *item) {
+		boxIn[M](&place.msg).V = m
+		place.req, place.meta = req, meta
+	})
+	if !ok {
+		return c.putFull(ctx, from, item{m, req, meta}, isAcked(opts))
+	}
+	if wake {
+		c.run()
+	}
+	return nil
 }
 
 // put puts a message into the actor's mailbox. A message that is told to an actor

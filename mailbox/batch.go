@@ -10,7 +10,8 @@ const batchSize = 64
 // consumer's until that gives it back to Take.
 type Batch[T any] struct {
 	next     *Batch[T]
-	from, to int // where in messages the batch is
+	from, to int  // where in messages the batch is
+	left     bool // they are not to be cleared when they come back
 	messages [batchSize]T
 }
 
@@ -19,6 +20,19 @@ func (b *Batch[T]) Messages() []T { return b.messages[b.from:b.to] }
 
 // IsLast reports whether Take must look into the box for the next batch.
 func (b *Batch[T]) IsLast() bool { return b.next == nil }
+
+// Leave has Take leave the messages in their places when it gets the batch back: for
+// PushWith, which finds them there. The consumer must have cleared all in them that is not
+// to be retained.
+func (b *Batch[T]) Leave() { b.left = true }
+
+// empty empties a batch that comes back from the consumer.
+func (b *Batch[T]) empty() {
+	if !b.left {
+		b.clear()
+	}
+	b.from, b.to, b.left = 0, 0, false
+}
 
 // place returns where the next message goes; there is room.
 func (b *Batch[T]) place() *T {

@@ -88,6 +88,21 @@ func (b *Box[T]) Push(v T) (wake, ok bool) {
 	return wake, ok
 }
 
+// PushWith is Push for a message that fill makes in its place, which is zero or holds what
+// a consumer left there (Batch.Leave). fill runs under the box's lock, so it must be short
+// and must not use the box.
+func (b *Box[T]) PushWith(fill func(place *T)) (wake, ok bool) {
+	b.mu.Lock()
+	if ok = b.room > 0; ok {
+		wake = !b.busy
+		b.busy = true
+		b.room--
+		fill(b.waiting.open().place())
+	}
+	b.mu.Unlock()
+	return wake, ok
+}
+
 // PushAll is Push for the first of vs, as many as there is room for. It returns how many.
 func (b *Box[T]) PushAll(vs []T) (wake bool, n int) {
 	b.mu.Lock()
@@ -184,11 +199,11 @@ func (b *Box[T]) put(v T) (Put[T], error) {
 // box is idle: the consumer must end, and the next put asks for a new one. After Close
 // it returns what it took before, then nil.
 //
-// done is what Take returned last, nil at first. The box clears it and has its storage
-// for what comes next, so that a put allocates nothing.
+// done is what Take returned last, nil at first. The box clears it, unless Leave was
+// called, and has its storage for what comes next, so that a put allocates nothing.
 func (b *Box[T]) Take(done *Batch[T]) *Batch[T] {
 	if done != nil {
-		done.clear()
+		done.empty()
 		if next := done.next; next != nil {
 			done.free()
 			return next

@@ -110,6 +110,9 @@ func (b *Box[T]) Take() T {
 	return v
 }
 
+// TakeValue is Take with V as an interface value of its own.
+func (b *Box[T]) TakeValue() any { return b.Take() }
+
 // Type returns T.
 func (b *Box[T]) Type() reflect.Type { return reflect.TypeFor[T]() }
 
