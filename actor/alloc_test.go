@@ -19,6 +19,11 @@ type parcelQuestion struct {
 	Data [64]byte
 }
 
+type valueQuestion struct {
+	actor.Returns[parcel]
+	Data [64]byte
+}
+
 // depot says when it has taken as many messages as were announced.
 type depot struct {
 	taken, want int
@@ -38,6 +43,10 @@ func (d *depot) pointer(*actor.Context, *parcel) error { return d.take() }
 func (d *depot) value(*actor.Context, parcel) error    { return d.take() }
 func (d *depot) ask(*actor.Context, *parcelQuestion) (*parcel, error) {
 	return d.answer, nil
+}
+
+func (d *depot) byValue(_ *actor.Context, q valueQuestion) (parcel, error) {
+	return parcel{q.Data}, nil
 }
 
 // allocations returns how many times each of n operations allocates in the mean, in the
@@ -63,7 +72,7 @@ func TestAllocations(t *testing.T) {
 	sys := newSystem(t, actor.Config{Logger: quiet})
 	d := &depot{want: burst, done: make(chan struct{}), answer: new(parcel)}
 	kind := actor.Define("depot", func() *depot { return d },
-		actor.Handle((*depot).pointer), actor.Handle((*depot).value), actor.Answer((*depot).ask))
+		actor.Handle((*depot).pointer), actor.Handle((*depot).value), actor.Answer((*depot).ask), actor.Answer((*depot).byValue))
 	ref := spawn(t, sys, "depot", kind)
 	ctx, m, q := context.Background(), new(parcel), new(parcelQuestion)
 	names := make([]string, 0, 2*64*burst)
@@ -86,7 +95,7 @@ func TestAllocations(t *testing.T) {
 			}
 			<-d.done
 		}},
-		{"a value told", 1, func() {
+		{"a value told", 0, func() {
 			for range burst {
 				must(actor.Tell(ctx, ref, *m))
 			}
@@ -95,6 +104,12 @@ func TestAllocations(t *testing.T) {
 		{"a call", 1, func() {
 			for range burst {
 				_, err := actor.Call(ctx, ref, q)
+				must(err)
+			}
+		}},
+		{"a call by value", 1, func() {
+			for range burst {
+				_, err := actor.Call(ctx, ref, valueQuestion{Data: m.Data})
 				must(err)
 			}
 		}},

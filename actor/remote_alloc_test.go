@@ -39,8 +39,8 @@ func TestRemoteAllocations(t *testing.T) {
 		do   func()
 		most float64 // on average
 	}{
-		{"call", call, 2},
-		{"tell", tell, 2},
+		{"call", call, 0.2},
+		{"tell", tell, 0.2},
 		{"ask", ask, 10},
 	} {
 		const n = 5000

@@ -129,12 +129,13 @@ func callLocal[M Question[R], R any](ctx context.Context, from *Context, c *cell
 		} else {
 			a.GiveUp(rpc.Expired, "no reply within the system's time-out")
 		}
+		f.Wait(&c.self.sys.waiters, nil, nil) // the outcome may have been on its way
 	}
 	if timeout != nil {
 		timeout.Stop()
 		c.self.sys.timers.pool.Put(timeout)
 	}
-	return f.Await(context.Background())
+	return f.Take() // the handler's context, which may be kept, knows a
 }
 
 // timers spares a timer per call. Since Go 1.23 a stopped timer's channel is empty.

@@ -234,6 +234,15 @@ func (f *Future[R]) result() (R, error) {
 	return f.value, f.err
 }
 
+// Take is Await of a future that is decided, for the one who alone has it: the future
+// forgets the result, which others may hold the memory of for longer.
+func (f *Future[R]) Take() (R, error) {
+	v, err := f.result()
+	var none R
+	f.value = none
+	return v, err
+}
+
 // errDecoder is the result of a future whose decoder panicked in an earlier awaiter.
 var errDecoder = Errorf(Undecodable, HasRun, "the decoder of the reply panicked")
 

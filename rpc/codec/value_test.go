@@ -2,6 +2,7 @@ package codec_test
 
 import (
 	"reflect"
+	"runtime"
 	"testing"
 
 	"github.com/tandem-go/tandem/rpc/codec"
@@ -47,7 +48,71 @@ func check[T any](t *testing.T, v T) {
 	if got, ok := first.(T); err != nil || !ok || !reflect.DeepEqual(got, v) || !reflect.DeepEqual(second, any(v)) {
 		t.Errorf("%T %v came back as %T %v and %v, err %v", v, v, first, first, second, err)
 	}
+	checkBox(t, v)
 	if _, err := decode(c, []byte{0xc1}); err == nil {
 		t.Errorf("%T: a body that is none was decoded", v)
+	}
+}
+
+// checkBox has values come and go in a box; the first is of another type than what holds it.
+func checkBox[T any](t *testing.T, v T) {
+	t.Helper()
+	b := codec.NewBox[T]()
+	var none T
+	for range 3 {
+		if got, ok := b.Value().(T); !ok || !reflect.DeepEqual(got, none) {
+			t.Fatalf("an empty box of %v shows %v", b.Type(), b.Value())
+		}
+		b.V = v
+		if got, ok := b.Value().(T); !ok || !reflect.DeepEqual(got, v) {
+			t.Fatalf("a box shows %#v, want %#v", b.Value(), v)
+		}
+		if got := b.Take(); !reflect.DeepEqual(got, v) || !reflect.DeepEqual(b.V, none) {
+			t.Fatalf("a box gives %#v and keeps %#v", got, b.V)
+		}
+		b.V = v
+		own := b.TakeValue()
+		b.V = none
+		if !reflect.DeepEqual(own, any(v)) || b.Type() != reflect.TypeFor[T]() {
+			t.Fatalf("a box of %v gives %#v", b.Type(), own)
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		b.V = v
+		if b.Value() == nil {
+			t.Fatal("nothing")
+		}
+		b.Take()
+	}); n != 0 {
+		t.Errorf("a %T in a box costs %v allocations", v, n)
+	}
+}
+
+// TestBoxOfInterface has values of several types in a box for an interface.
+func TestBoxOfInterface(t *testing.T) {
+	b := codec.NewBox[any]()
+	for _, v := range []any{nil, 7, "seven", &twoWords{7, 8}} {
+		if b.V = v; b.Value() != v || b.Take() != v || b.V != nil {
+			t.Errorf("%v in a box", v)
+		}
+	}
+}
+
+// TestBoxKeepsAlive: what a box shows is memory of the box.
+func TestBoxKeepsAlive(t *testing.T) {
+	var shown [100]any
+	for i := range shown {
+		b := codec.NewBox[twoWords]()
+		b.V = twoWords{i, i}
+		shown[i] = b.Value()
+	}
+	runtime.GC()
+	for range shown {
+		_ = codec.NewBox[twoWords]()
+	}
+	for i, v := range shown {
+		if v != any(twoWords{i, i}) {
+			t.Fatalf("%v is shown where %d was put", v, i)
+		}
 	}
 }

@@ -1,0 +1,248 @@
+package actor_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"weak"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/mailbox"
+	"github.com/tandem-go/tandem/transport/memnet"
+)
+
+// Messages by value travel in memory that is used again, and replies too. These tests look
+// for what one could see of another one's.
+
+// Sheet and Leaf are as unlike as two messages can be; both name who sent them.
+type Sheet struct {
+	actor.Returns[Sheet]
+	Sender, N int
+	Text      string
+	More      []string
+}
+
+type Leaf struct {
+	actor.Returns[[]string]
+	N    int
+	Text *string
+}
+
+func sheet(sender, n int) Sheet {
+	text := fmt.Sprint(sender, " ", n)
+	return Sheet{Sender: sender, N: n, Text: text, More: slices.Repeat([]string{text}, n%4)}
+}
+
+// Binder keeps all that it is sent, for whoever looks at it later.
+type Binder struct {
+	sheets []Sheet
+	leaves []Leaf
+}
+
+func (b *Binder) sheet(ctx *actor.Context, m Sheet) (Sheet, error) {
+	if ctx.Message() != nil {
+		return m, fmt.Errorf("the context has the message too: %v", ctx.Message())
+	}
+	b.sheets = append(b.sheets, m)
+	return m, nil
+}
+func (b *Binder) leaf(_ *actor.Context, m Leaf) ([]string, error) {
+	b.leaves = append(b.leaves, m)
+	if m.N%7 == 0 {
+		panic("leaf " + *m.Text)
+	}
+	return []string{*m.Text}, nil
+}
+
+// Folder is a Binder by hand.
+type Folder struct{ kept []any }
+
+func (f *Folder) Receive(ctx *actor.Context) error {
+	f.kept = append(f.kept, ctx.Message())
+	switch m := ctx.Message().(type) {
+	case Sheet:
+		_ = ctx.Reply(m) // an error where it was told
+		return nil
+	case Leaf:
+		return ctx.Reply([]string{*m.Text})
+	}
+	return fmt.Errorf("a %T", ctx.Message())
+}
+
+// TestBoxes has many send messages of two types to one actor, some from its own node and
+// some from another, and looks at all that came and at all that came back.
+func TestBoxes(t *testing.T) {
+	const senders, each = 8, 200
+	send := func(t *testing.T, refs ...actor.Ref) {
+		var all sync.WaitGroup
+		for s := range senders {
+			ref := refs[s%len(refs)]
+			all.Go(func() {
+				for n := range each {
+					want := sheet(s, n)
+					got, err := actor.Call(t.Context(), ref, want)
+					if err != nil || got.Text != want.Text || !slices.Equal(got.More, want.More) || got.N != n || got.Sender != s {
+						t.Errorf("%v came back as %v, %v", want, got, err)
+					}
+					for i := range 3 {
+						if err := actor.Tell(t.Context(), ref, sheet(s, each+3*n+i)); err != nil {
+							t.Error(err)
+						}
+					}
+					leaf, err := actor.Ask(t.Context(), ref, Leaf{N: n, Text: &want.Text}).Await(t.Context())
+					switch {
+					case err == nil && (len(leaf) != 1 || leaf[0] != want.Text):
+						t.Errorf("leaf %s came back as %v", want.Text, leaf)
+					case err != nil && !strings.Contains(err.Error(), "actor_test.Leaf panicked: leaf "+want.Text):
+						t.Errorf("leaf %s came back as %v", want.Text, err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		synctest.Wait()
+	}
+	check := func(t *testing.T, sheets []Sheet, leaves []Leaf) {
+		seen := map[string]bool{}
+		for _, m := range sheets {
+			if want := sheet(m.Sender, m.N); m.Text != want.Text || !slices.Equal(m.More, want.More) || seen[m.Text] {
+				t.Errorf("kept %v", m)
+			}
+			seen[m.Text] = true
+		}
+		for _, m := range leaves {
+			if !strings.HasSuffix(*m.Text, fmt.Sprint(" ", m.N)) || seen["leaf "+*m.Text] {
+				t.Errorf("kept leaf %d %s", m.N, *m.Text)
+			}
+			seen["leaf "+*m.Text] = true
+		}
+		if len(seen) != 5*senders*each {
+			t.Errorf("kept %d messages of %d", len(seen), 5*senders*each)
+		}
+	}
+	t.Run("handlers", func(t *testing.T) {
+		world(t, []string{"direct"}, func(t *testing.T, _ *memnet.Network, a, b *actor.System) {
+			var binders []*Binder // one more for each panic, all of one actor
+			kind := actor.Define("test.binder", func() *Binder { b := new(Binder); binders = append(binders, b); return b },
+				actor.Answer((*Binder).sheet), actor.Answer((*Binder).leaf))
+			send(t, spawn(t, b, "binder", kind), a.Ref("binder@b"))
+			var sheets []Sheet
+			var leaves []Leaf
+			for _, b := range binders {
+				sheets, leaves = append(sheets, b.sheets...), append(leaves, b.leaves...)
+			}
+			check(t, sheets, leaves)
+		})
+	})
+	t.Run("a Receiver", func(t *testing.T) {
+		world(t, []string{"direct"}, func(t *testing.T, _ *memnet.Network, a, b *actor.System) {
+			folder := new(Folder)
+			kind := actor.Define("test.folder", func() *Folder { return folder },
+				actor.Accepts[*Folder, Sheet](), actor.Accepts[*Folder, Leaf]())
+			send(t, spawn(t, b, "folder", kind), a.Ref("folder@b"))
+			var sheets []Sheet
+			var leaves []Leaf
+			for _, m := range folder.kept {
+				switch m := m.(type) {
+				case Sheet:
+					sheets = append(sheets, m)
+				case Leaf:
+					leaves = append(leaves, m)
+				}
+			}
+			check(t, sheets, leaves)
+		})
+	})
+}
+
+// Load is held by a message and by its reply.
+type Load struct {
+	actor.Returns[*[]byte]
+	Data *[]byte
+}
+
+// TestBoxesRetainNothing: what was handled, refused, dropped or replied is retained by nobody.
+func TestBoxesRetainNothing(t *testing.T) {
+	var mu sync.Mutex
+	var held []weak.Pointer[[]byte]
+	load := func() *[]byte {
+		data := make([]byte, 1<<10)
+		mu.Lock()
+		defer mu.Unlock()
+		held = append(held, weak.Make(&data))
+		return &data
+	}
+	kind := actor.Define("test.carrier", func() *Puppet { return new(Puppet) },
+		actor.Answer(func(_ *Puppet, _ *actor.Context, m Load) (*[]byte, error) {
+			mu.Lock()
+			held = append(held, weak.Make(m.Data))
+			mu.Unlock()
+			return load(), nil
+		}),
+		actor.Handle(func(_ *Puppet, ctx *actor.Context, m Note) error { return m.F(ctx) }))
+	world(t, []string{"direct"}, func(t *testing.T, _ *memnet.Network, a, b *actor.System) {
+		here := spawn(t, b, "carrier", kind)
+		tiny := spawn(t, b, "tiny", kind, small(2, mailbox.DropOldest))
+		there := a.Ref("carrier@b")
+		ctx := context.Background()
+		for range 200 {
+			for _, ref := range []actor.Ref{here, there} {
+				reply, err := actor.Call(ctx, ref, Load{Data: load()})
+				if err != nil {
+					t.Fatal(err)
+				}
+				mu.Lock()
+				held = append(held, weak.Make(reply))
+				mu.Unlock()
+				if err := actor.Tell(ctx, ref, Load{Data: load()}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		unplug := plug(t, tiny)
+		for range 5 { // three of them are dropped
+			if err := actor.Tell(ctx, tiny, Load{Data: load()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		unplug()
+		synctest.Wait()
+		for range 3 { // the second collection empties the pools' victims
+			runtime.GC()
+		}
+		retained := 0
+		for _, p := range held {
+			if p.Value() != nil {
+				retained++
+			}
+		}
+		if retained > 0 {
+			t.Errorf("%d of %d are retained", retained, len(held))
+		}
+		runtime.KeepAlive([]any{a, b})
+	})
+}
+
+// A dead letter says what type it was, whatever it came in.
+func TestDeadLetterOfABox(t *testing.T) {
+	world(t, []string{"direct"}, func(t *testing.T, _ *memnet.Network, a, b *actor.System) {
+		dead := letters(t, b)
+		ref := spawn(t, b, "tiny", PuppetKind, small(1, mailbox.DropOldest))
+		unplug := plug(t, ref)
+		for n := range 2 { // the first is dropped
+			if err := actor.Tell(t.Context(), ref, sheet(0, n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		unplug() // nobody handles the second
+		got := dead()
+		if len(got) != 2 || got[0].Type != "actor_test.Sheet" || got[1].Type != "actor_test.Sheet" {
+			t.Errorf("dead letters: %v", got)
+		}
+	})
+}
