@@ -11,7 +11,7 @@ import (
 // calls Do, decodes what that returns, and calls Free.
 type Exchange struct {
 	node  *Node
-	Spare any // what its user keeps in it, for its next user
+	Spare any // what its user leaves for its next one
 
 	call  Call
 	wake  chan struct{} // a token when it has ended

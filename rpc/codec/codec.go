@@ -53,7 +53,7 @@ type Codec interface {
 	Name() string
 
 	// Append appends the encoding of v to dst and returns the longer slice, which
-	// may share dst's array. It refuses with ErrLimit what a Decode under the same
+	// may share dst's array. It must not keep v, whose memory is used again. It refuses with ErrLimit what a Decode under the same
 	// limits would refuse for its size, depth or number of elements.
 	// If err is not nil, the result is dst as it was given.
 	Append(dst []byte, v any) ([]byte, error)
