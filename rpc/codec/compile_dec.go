@@ -20,9 +20,10 @@ type decodeFunc func(d *decoder, at int, p unsafe.Pointer) (int, error)
 type decodeNode struct {
 	kind  fastKind // if not slow, what stands in place of fn
 	fn    decodeFunc
-	lib   bool // the library decodes it
-	struc bool // an empty map changes nothing
-	leaf  bool // holds no other value, and neither the library nor a user's method has a part in it
+	num   func(b []byte, at int, p unsafe.Pointer) (int, error) // fn of a fastNumber
+	lib   bool                                                  // the library decodes it
+	struc bool                                                  // an empty map changes nothing
+	leaf  bool                                                  // holds no other value, and neither the library nor a user's method has a part in it
 
 	flat *structDecoder // not nil for a struct of leaves
 }
@@ -69,17 +70,17 @@ func (c *decodeCompiler) compile(n *decodeNode, t reflect.Type) bool {
 	case reflect.Int64, reflect.Uint64:
 		n.kind = fastInt64
 	case reflect.Int8, reflect.Uint8:
-		n.fn = decodeInt[uint8]
+		n.kind, n.num = fastNumber, decodeInt[uint8]
 	case reflect.Int16, reflect.Uint16:
-		n.fn = decodeInt[uint16]
+		n.kind, n.num = fastNumber, decodeInt[uint16]
 	case reflect.Int32, reflect.Uint32:
-		n.fn = decodeInt[uint32]
+		n.kind, n.num = fastNumber, decodeInt[uint32]
 	case reflect.Uint:
-		n.fn = decodeInt[uint]
+		n.kind, n.num = fastNumber, decodeInt[uint]
 	case reflect.Float32:
-		n.fn = decodeFloat32
+		n.kind, n.num = fastNumber, decodeFloat32
 	case reflect.Float64:
-		n.fn = decodeFloat64
+		n.kind, n.num = fastNumber, decodeFloat64
 	case reflect.String:
 		n.kind = fastString
 	case reflect.Slice:
@@ -109,10 +110,17 @@ func (m *format) takesText(t reflect.Type) bool {
 }
 
 func (n *decodeNode) decode(d *decoder, at int, p unsafe.Pointer) (int, error) {
-	b := d.in.b
-	switch n.kind {
-	case slow:
+	if n.kind == slow {
 		return n.fn(d, at, p)
+	}
+	return n.fast(d.in.b, at, p)
+}
+
+// fast decodes a value of a fast kind.
+func (n *decodeNode) fast(b []byte, at int, p unsafe.Pointer) (int, error) {
+	switch n.kind {
+	case fastNumber:
+		return n.num(b, at, p)
 	case fastBool:
 		c := b[at]
 		if c != 0xc0 && c != 0xc2 && c != 0xc3 {
@@ -302,40 +310,40 @@ func skip(b []byte, at int) int {
 }
 
 // decodeInt lets the width of the target cut the number.
-func decodeInt[T uint8 | uint16 | uint32 | uint](d *decoder, at int, p unsafe.Pointer) (int, error) {
-	n, next := readInt(d.in.b, at)
+func decodeInt[T uint8 | uint16 | uint32 | uint](b []byte, at int, p unsafe.Pointer) (int, error) {
+	n, next := readInt(b, at)
 	if next == 0 {
-		return unexpected(d.in.b, at, "an integer")
+		return unexpected(b, at, "an integer")
 	}
 	*(*T)(p) = T(n)
 	return next, nil
 }
 
-func decodeFloat32(d *decoder, at int, p unsafe.Pointer) (int, error) {
-	if d.in.b[at] == 0xca {
-		*(*uint32)(p) = binary.BigEndian.Uint32(d.in.b[at+1:])
+func decodeFloat32(b []byte, at int, p unsafe.Pointer) (int, error) {
+	if b[at] == 0xca {
+		*(*uint32)(p) = binary.BigEndian.Uint32(b[at+1:])
 		return at + 5, nil
 	}
-	n, next := readInt(d.in.b, at)
+	n, next := readInt(b, at)
 	if next == 0 {
-		return unexpected(d.in.b, at, "a float32")
+		return unexpected(b, at, "a float32")
 	}
 	*(*float32)(p) = float32(n)
 	return next, nil
 }
 
-func decodeFloat64(d *decoder, at int, p unsafe.Pointer) (int, error) {
-	switch b := d.in.b[at+1:]; d.in.b[at] {
+func decodeFloat64(b []byte, at int, p unsafe.Pointer) (int, error) {
+	switch b[at] {
 	case 0xcb:
-		*(*uint64)(p) = binary.BigEndian.Uint64(b)
+		*(*uint64)(p) = binary.BigEndian.Uint64(b[at+1:])
 		return at + 9, nil
 	case 0xca:
-		*(*float64)(p) = float64(math.Float32frombits(binary.BigEndian.Uint32(b)))
+		*(*float64)(p) = float64(math.Float32frombits(binary.BigEndian.Uint32(b[at+1:])))
 		return at + 5, nil
 	}
-	n, next := readInt(d.in.b, at)
+	n, next := readInt(b, at)
 	if next == 0 {
-		return unexpected(d.in.b, at, "a float64")
+		return unexpected(b, at, "a float64")
 	}
 	*(*float64)(p) = float64(n)
 	return next, nil

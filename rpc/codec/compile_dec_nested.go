@@ -96,6 +96,7 @@ type structDecoder struct {
 	byName map[string]int
 	coded  int  // how many of list are encoded
 	flat   bool // every encoded field is a leaf: see decodeFlat
+	quick  bool // and of a fast kind, so that it needs no decoder
 }
 
 func (c *decodeCompiler) structure(n *decodeNode, t reflect.Type) bool {
@@ -103,7 +104,7 @@ func (c *decodeCompiler) structure(n *decodeNode, t reflect.Type) bool {
 	if !ok {
 		return false
 	}
-	s := &structDecoder{typ: t, flat: true, byName: make(map[string]int), coded: len(l.fields)}
+	s := &structDecoder{typ: t, flat: true, quick: true, byName: make(map[string]int), coded: len(l.fields)}
 	for i, f := range append(l.fields, l.whole...) {
 		node := c.node(f.typ)
 		if f.sealed {
@@ -113,6 +114,7 @@ func (c *decodeCompiler) structure(n *decodeNode, t reflect.Type) bool {
 		s.list = append(s.list, decodeField{f, node, append(appendStringHead(nil, len(f.name)), f.name...)})
 		if i < s.coded {
 			s.flat = s.flat && node.leaf && len(f.hops) == 0
+			s.quick = s.quick && node.kind != slow
 		}
 	}
 	n.fn, n.struc = s.decode, true
@@ -182,14 +184,14 @@ func (s *structDecoder) find(b []byte, at, expected int) (i, next int) {
 // decodeFlat decodes in one pass a body that no scan has seen, if it is the usual one: a
 // map of the fields that are encoded, each a leaf, of which a scan could find nothing wrong. It reports
 // false for any other, which must then be decoded anew. What is cut short ends in a
-// panic of Go's own checks, so d.in.b must have no room behind its end.
-func (s *structDecoder) decodeFlat(d *decoder, p unsafe.Pointer, plan *plan, lim Limits) (ok bool) {
+// panic of Go's own checks, so b, which is d.in.b, must have no room behind its end. d may be
+// nil if s is quick.
+func (s *structDecoder) decodeFlat(d *decoder, b []byte, p unsafe.Pointer, plan *plan, lim Limits) (ok bool) {
 	defer func() {
 		if recover() != nil {
 			ok = false
 		}
 	}()
-	b := d.in.b
 	n, next := readMap(b, 0)
 	if next == 0 || n < 0 || 2*n > lim.Elements || plan.check(&shape{pairs: n, payload: len(b)}, lim) != nil {
 		return false
@@ -203,7 +205,12 @@ func (s *structDecoder) decodeFlat(d *decoder, p unsafe.Pointer, plan *plan, lim
 		expected = i + 1
 		f := &s.list[i]
 		var err error
-		if next, err = f.node.decode(d, after, unsafe.Add(p, f.off)); err != nil {
+		if at := unsafe.Add(p, f.off); f.node.kind == slow {
+			next, err = f.node.fn(d, after, at)
+		} else {
+			next, err = f.node.fast(b, after, at)
+		}
+		if err != nil {
 			return false
 		}
 	}

@@ -24,6 +24,8 @@ type encodeNode struct {
 	struc  bool // the encoding is a map with a pair per field
 	fields int
 
+	quick func(b []byte, p unsafe.Pointer) []byte // fn of a struct of fast kinds; nil for all else
+
 	depth, elements int64 // the most that an encoding may hold
 }
 
@@ -37,6 +39,7 @@ const (
 	fastInt64
 	fastString
 	fastBytes
+	fastNumber // by fn, which needs neither encoder nor decoder
 )
 
 const unbounded = math.MaxInt32
@@ -87,7 +90,7 @@ func (c *encodeCompiler) compile(n *encodeNode, t reflect.Type) bool {
 		n.set(fastString, nil)
 	case reflect.Int8, reflect.Int16, reflect.Int32, reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32,
 		reflect.Uint64, reflect.Float32, reflect.Float64:
-		n.set(slow, numberEncoders[k])
+		n.set(fastNumber, numberEncoders[k])
 	case reflect.Slice, reflect.Array:
 		return c.list(n, t)
 	case reflect.Map:

@@ -54,6 +54,7 @@ func (c *encodeCompiler) structure(n *encodeNode, t reflect.Type) bool {
 	switch {
 	case simple:
 		n.fn = encodeSimple(head, fields)
+		n.quick = encodeQuick(fields)
 	case l.omits && !l.asArray:
 		n.fn = encodeOmitting(fields)
 	default:
@@ -84,6 +85,24 @@ func encodeSimple(head []byte, fields []encodeField) encodeFunc {
 		}
 		e.leave()
 		return b, e.look(b)
+	}
+}
+
+// encodeQuick encodes structs whose fields are all there and of fast kinds: nothing of it
+// can fail, and it needs no encoder. fields have been given to encodeSimple.
+func encodeQuick(fields []encodeField) func(b []byte, p unsafe.Pointer) []byte {
+	for _, f := range fields {
+		if f.kind == slow {
+			return nil
+		}
+	}
+	return func(b []byte, p unsafe.Pointer) []byte {
+		for i := range fields {
+			f := &fields[i]
+			b = append(b, f.key...)
+			b, _ = f.encode(nil, b, unsafe.Add(p, f.off))
+		}
+		return b
 	}
 }
 

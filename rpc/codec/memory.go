@@ -15,7 +15,7 @@ type holder struct{ word unsafe.Pointer }
 // locate returns the address of the value of type t that v holds. Its content must not
 // be written to. The address is good for as long as v and h are.
 func (h *holder) locate(v any, t reflect.Type, direct bool) unsafe.Pointer {
-	word := (*[2]unsafe.Pointer)(unsafe.Pointer(&v))[1] // an any is a type and a word
+	word := wordOf(v)
 	if !direct {
 		return word // to a copy of the value
 	}
@@ -27,6 +27,10 @@ func (h *holder) locate(v any, t reflect.Type, direct bool) unsafe.Pointer {
 	c.Elem().Set(reflect.ValueOf(v))
 	return c.UnsafePointer()
 }
+
+// wordOf returns the word of v beside its type: the address of a copy of its value, or the
+// value itself if that is direct.
+func wordOf(v any) unsafe.Pointer { return (*[2]unsafe.Pointer)(unsafe.Pointer(&v))[1] }
 
 // typeWord returns what tells the type of v from all others. Types are never moved, and
 // those that a plan is kept for never freed.

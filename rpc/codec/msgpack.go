@@ -79,6 +79,15 @@ func (c *msgpackCodec) Append(dst []byte, v any) ([]byte, error) {
 		return dst, p.err
 	case p.empty:
 		return append(dst, 0x80), nil
+	case p.quick:
+		out, err := p.appendQuick(dst, v)
+		if err == nil {
+			err = c.lim.checkBody(len(out) - len(dst))
+		}
+		if err != nil {
+			return dst, err
+		}
+		return out, nil
 	}
 
 	e, _ := c.encs.Get().(*encoder)
@@ -102,6 +111,12 @@ func (c *msgpackCodec) Append(dst []byte, v any) ([]byte, error) {
 		c.encs.Put(e)
 	}
 	return out, nil
+}
+
+// appendQuick appends v to dst without an encoder.
+func (p *plan) appendQuick(dst []byte, v any) (out []byte, err error) {
+	defer recovered(&err, ErrUnsupported) // v may be written to meanwhile, against the rules
+	return p.enc.quick(dst, wordOf(v)), nil
 }
 
 // An encoder is a msgpack encoder with the sink it writes to.
@@ -210,13 +225,17 @@ func (c *msgpackCodec) Decode(body []byte, v any) error {
 		return nil // a message without fields, or none set
 	}
 
+	flat := at != nil && p.dec.flat != nil && len(body) <= keepBody // what it allocates may be for nothing
+	if flat && p.dec.flat.quick && p.dec.flat.decodeFlat(nil, body[:len(body):len(body)], at, p, c.lim) {
+		return nil
+	}
 	d, _ := c.decs.Get().(*decoder)
 	if d == nil {
 		d = &decoder{dec: msgpack.NewDecoder(nil)}
 	}
-	if at != nil && p.dec.flat != nil && len(body) <= keepBody { // what it allocates may be for nothing
+	if flat && !p.dec.flat.quick {
 		d.in.b = body[:len(body):len(body)]
-		ok := p.dec.flat.decodeFlat(d, at, p, c.lim)
+		ok := p.dec.flat.decodeFlat(d, d.in.b, at, p, c.lim)
 		d.in.b = nil
 		if ok {
 			c.keep(d, body)
@@ -274,6 +293,7 @@ func (c *msgpackCodec) compile(t reflect.Type, p *plan) {
 		p.enc = n
 		p.empty = n.struc && n.fields == 0
 		p.flat = p.flat || n.fits(p, c.lim)
+		p.quick = p.flat && n.quick != nil && !p.addr && !p.direct
 	}
 	if n := dec.node(t); !n.lib && !dec.isKnown(t) { // a bare time may come in more forms
 		p.dec = n

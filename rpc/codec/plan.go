@@ -30,6 +30,7 @@ type plan struct {
 	err    error // the type cannot be carried: wraps ErrUnsupported
 	empty  bool  // a struct without fields or methods of its own
 	flat   bool  // a struct of scalars: never too deep, never too many elements
+	quick  bool  // enc.quick encodes it
 	addr   bool  // a type in it encodes itself by pointer: see addressable
 	custom bool  // a type in it decodes itself
 
