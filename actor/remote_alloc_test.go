@@ -40,7 +40,7 @@ func TestRemoteAllocations(t *testing.T) {
 		most float64 // on average
 	}{
 		{"call", call, 0.2},
-		{"tell", tell, 0.5}, // storage of a queue that grows,
+		{"tell", tell, 0.5}, // storage of a queue that grows
 		{"ask", ask, 10},
 	} {
 		const n = 5000
