@@ -13,6 +13,7 @@ import (
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/mailbox"
+	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
@@ -248,4 +249,14 @@ func TestDeadLetterOfABox(t *testing.T) {
 			t.Errorf("dead letters: %v", got)
 		}
 	})
+}
+
+// TestNoHandlerForABox: so does the refusal of one that nobody handles.
+func TestNoHandlerForABox(t *testing.T) {
+	sys := newSystem(t, actor.Config{Logger: quiet})
+	_, err := actor.Call(t.Context(), spawn(t, sys, "puppet", PuppetKind), sheet(1, 2))
+	wantErr(t, "a sheet", err, rpc.Unhandled, rpc.NotRun)
+	if err == nil || !strings.Contains(err.Error(), "no handler for actor_test.Sheet") {
+		t.Errorf("the error is %v", err)
+	}
 }

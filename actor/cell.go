@@ -167,7 +167,7 @@ func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
 		ctx.msg = asItIs(ctx.msg)
 		ctx.finish(ctx.msg, c.state.(Receiver).Receive(ctx))
 	default:
-		c.self.sys.handBack(c.self.addr, *it, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for %T", c.kind.name, it.msg))
+		c.self.sys.handBack(c.self.addr, *it, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for %v", c.kind.name, typeOf(it.msg)))
 	}
 }
 
@@ -194,7 +194,7 @@ func (c *cell) openTold(w *worker, it *item, in *rpc.Inbound) bool {
 	return true
 }
 
-// open decodes a message from another node, if its handler can take that, into w's box.
+// open decodes a message from another node: into w's box, if its handler can take it from there.
 func (c *cell) open(w *worker, in *rpc.Inbound, h *handler) (any, *rpc.Error) {
 	sys := c.self.sys
 	if h == nil {

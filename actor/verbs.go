@@ -172,7 +172,7 @@ func (s *System) deadline(ctx context.Context) time.Time {
 	return time.Now().Add(s.cfg.Timeout)
 }
 
-// put puts a message into the mailbox of c, one that is a value in a box.
+// put is cell.put, save that a message that is a value comes in a box.
 func put[M any](ctx context.Context, from *Context, c *cell, m M, req request, opts []rpc.Option) error {
 	if isValue[M]() {
 		return putValue(ctx, from, c, m, req, opts)
