@@ -53,6 +53,9 @@ type far struct {
 	once   sync.Once
 }
 
+// errWhole is the cause of the end of a stream whose client has got all that there was.
+var errWhole = errors.New("actor: the stream has come to its end")
+
 // errLeft is the cause of the end of a stream whose client has all it wanted.
 var errLeft = errors.New("actor: the stream was left")
 
@@ -241,7 +244,11 @@ func (r *reader[T]) each(yield func(T, error) bool) {
 	defer r.from.close(errLeft)
 	for {
 		v, err := r.next()
-		if err == io.EOF || !yield(v, err) || err != nil {
+		if err == io.EOF {
+			r.from.close(errWhole)
+			return
+		}
+		if !yield(v, err) || err != nil {
 			return
 		}
 	}

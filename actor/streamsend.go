@@ -137,7 +137,7 @@ func (w *writer) send(ctx context.Context, v any) error {
 		switch {
 		case w.to.ctx.Err() != nil:
 			w.mu.Unlock()
-			return w.to.failure(nil)
+			return w.ended()
 		case w.over:
 			w.mu.Unlock()
 			return ErrStreamOver
@@ -161,6 +161,14 @@ func (w *writer) send(ctx context.Context, v any) error {
 
 var errClosed = rpc.Errorf(rpc.Invalid, rpc.NotRun, "the stream was closed for sending")
 
+// ended is what a sender gets once the stream has ended.
+func (w *writer) ended() error {
+	if context.Cause(w.to.ctx) == errWhole { // the receiver may learn before the sender that the other side has returned
+		return ErrStreamOver
+	}
+	return w.to.failure(nil)
+}
+
 // end sends what has gathered, and that it was the last.
 func (w *writer) end(ctx context.Context) error {
 	for {
@@ -172,7 +180,10 @@ func (w *writer) end(ctx context.Context) error {
 		w.mu.Unlock()
 		switch {
 		case w.to.ctx.Err() != nil:
-			return w.to.failure(nil)
+			if err := w.ended(); err != ErrStreamOver {
+				return err
+			}
+			return nil
 		case done:
 			return nil
 		}

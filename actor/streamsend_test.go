@@ -259,8 +259,11 @@ func TestTalk(t *testing.T) {
 		if err := <-sent; err != nil {
 			t.Error(err)
 		}
-		if err := talk.Send(t.Context(), Item{}); err == nil {
-			t.Error("a send after the end")
+		if err := talk.Send(t.Context(), Item{}); !errors.Is(err, actor.ErrStreamOver) {
+			t.Errorf("a send after the end: %v", err)
+		}
+		if err := talk.CloseSend(t.Context()); err != nil { // which the end may overtake
+			t.Errorf("an end after the end: %v", err)
 		}
 		d.wantIdle(t)
 		if n := b.Stats().Actors; n != 1 {

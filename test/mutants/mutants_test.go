@@ -26,7 +26,7 @@ const root = "../.."
 
 // limit bounds the tests of one mutant in one package. Those that are to catch it fail;
 // to hang is no way to be caught.
-const limit = time.Minute
+const limit = 3 * time.Minute
 
 // mutations are all of testdata.
 func mutations(t *testing.T) (all []mutation) {
