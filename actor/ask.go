@@ -107,6 +107,21 @@ func (a *ask[R]) GiveUp(code rpc.Code, message string) {
 	}
 }
 
+// await returns the outcome to the caller, who alone waits for it. When ctx ends, or expired
+// fires, the caller gives up.
+func (a *ask[R]) await(ctx context.Context, waiters *rpc.Waiters, expired <-chan time.Time) (R, error) {
+	f := a.promise.Future()
+	if f.Wait(waiters, ctx.Done(), expired) {
+		return f.Take() // the handler's context, which may be kept, knows a
+	}
+	if ctx.Err() != nil {
+		a.GiveUp(contextCode(ctx), context.Cause(ctx).Error())
+	} else {
+		a.GiveUp(rpc.Expired, "no reply within the system's time-out")
+	}
+	return f.Await(context.Background()) // what came first, which may be on its way still
+}
+
 // Deadline is when it ends for its caller.
 func (a *ask[R]) Deadline() (time.Time, bool) { return a.deadline, !a.deadline.IsZero() }
 

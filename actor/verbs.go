@@ -122,20 +122,12 @@ func callLocal[M Question[R], R any](ctx context.Context, from *Context, c *cell
 		var none R
 		return none, err
 	}
-	f := a.promise.Future()
-	if !f.Wait(&c.self.sys.waiters, ctx.Done(), expired) {
-		if ctx.Err() != nil {
-			a.GiveUp(contextCode(ctx), context.Cause(ctx).Error())
-		} else {
-			a.GiveUp(rpc.Expired, "no reply within the system's time-out")
-		}
-		f.Wait(&c.self.sys.waiters, nil, nil) // the outcome may have been on its way
-	}
+	r, err := a.await(ctx, &c.self.sys.waiters, expired)
 	if timeout != nil {
 		timeout.Stop()
 		c.self.sys.timers.pool.Put(timeout)
 	}
-	return f.Take() // the handler's context, which may be kept, knows a
+	return r, err
 }
 
 // timers spares a timer per call. Since Go 1.23 a stopped timer's channel is empty.

@@ -89,7 +89,8 @@ func encodeSimple(head []byte, fields []encodeField) encodeFunc {
 }
 
 // encodeQuick encodes structs whose fields are all there and of fast kinds: nothing of it
-// can fail, and it needs no encoder. fields have been given to encodeSimple.
+// can fail, and it needs no encoder. No such struct is direct. fields have been given to
+// encodeSimple.
 func encodeQuick(fields []encodeField) func(b []byte, p unsafe.Pointer) []byte {
 	for _, f := range fields {
 		if f.kind == slow {

@@ -3,6 +3,8 @@ package codec_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -174,6 +176,13 @@ func TestLimits(t *testing.T) {
 				m[rep("k", i)] = true
 			}
 			return m
+		}, 0},
+		{"fields", func(over int) any {
+			var fields []reflect.StructField
+			for i := range 50 + over {
+				fields = append(fields, reflect.StructField{Name: fmt.Sprint("F", i), Type: reflect.TypeFor[bool]()})
+			}
+			return reflect.Zero(reflect.StructOf(fields)).Interface()
 		}, 0},
 		{"items in two slices", func(over int) any { return [][]bool{make([]bool, 49), make([]bool, 49+over)} }, 0},
 		{"bytes", func(over int) any { return rep("s", 20000-3+over) }, 1},

@@ -293,7 +293,7 @@ func (c *msgpackCodec) compile(t reflect.Type, p *plan) {
 		p.enc = n
 		p.empty = n.struc && n.fields == 0
 		p.flat = p.flat || n.fits(p, c.lim)
-		p.quick = p.flat && n.quick != nil && !p.addr && !p.direct
+		p.quick = p.flat && n.quick != nil && !p.addr
 	}
 	if n := dec.node(t); !n.lib && !dec.isKnown(t) { // a bare time may come in more forms
 		p.dec = n
