@@ -3,13 +3,14 @@ package actor
 import (
 	"context"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/tandem-go/tandem/test/bubble"
 )
 
 // A caller who gives up when the outcome is about to come gets the outcome.
 func TestAwaitBesideTheOutcome(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		a := &ask[int]{state: finished} // as between the two halves of end
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

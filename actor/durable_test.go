@@ -18,6 +18,7 @@ import (
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/bubble"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
@@ -108,7 +109,7 @@ type cluster struct {
 
 func clusters(t *testing.T, roads []string, run func(t *testing.T, c *cluster)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		run(t, &cluster{t, memnet.New(memnet.Config{Seed: 1}), addresses{static.New()}, roads})
 	})
 }
@@ -564,7 +565,7 @@ func TestKeyOfLocalCallers(t *testing.T) {
 			c.kill(b, nil)
 		}
 	})
-	synctest.Test(t, func(t *testing.T) { // a system that is alone
+	bubble.Test(t, func(t *testing.T) { // a system that is alone
 		s := newShop()
 		b := newSystem(t, actor.Config{Name: "b"})
 		spawn(t, b, "w", s.workers("b1"))
@@ -848,7 +849,7 @@ func TestDurableAndTransactional(t *testing.T) {
 
 // A request of the same node has a completion record too, which nobody will ask for.
 func TestCompletionOfALocalRequest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		r := newBooks()
 		kind := actor.Define("test.clerk", func() *clerk { return &clerk{newShop(), r, "b1"} }, actor.Answer((*clerk).Job)).With(actor.Transactional(r))
 		b := newSystem(t, actor.Config{Name: "b", Kinds: []*actor.Kind{kind}})

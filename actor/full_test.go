@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/bubble"
 )
 
 // What a sender to a full mailbox gets, by policy.
@@ -26,7 +27,7 @@ func TestFullMailbox(t *testing.T) {
 		{mailbox.DropOldest, 0, 0, 2, 0},
 	} {
 		t.Run(row.policy.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				sys := newSystem(t, actor.Config{Logger: quiet})
 				dead := letters(t, sys)
 				ref := spawn(t, sys, "x", PuppetKind, small(2, row.policy))
@@ -77,7 +78,7 @@ func TestFullMailbox(t *testing.T) {
 
 // A waiting request that a newer message pushes out is refused.
 func TestDropOldestRefusesRequest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		sys := newSystem(t, actor.Config{Logger: quiet})
 		ref := spawn(t, sys, "x", PuppetKind, small(1, mailbox.DropOldest))
 		defer plug(t, ref)()
@@ -92,7 +93,7 @@ func TestDropOldestRefusesRequest(t *testing.T) {
 
 // Whoever waits for room goes on when there is some, or ends NotRun with its context.
 func TestBlockedSenders(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		sys := newSystem(t, actor.Config{Logger: quiet})
 		ref := spawn(t, sys, "x", PuppetKind, small(1, mailbox.Block))
 		unplug := plug(t, ref)
@@ -131,7 +132,7 @@ func TestBlockedSenders(t *testing.T) {
 
 // An actor that would wait for itself is told at once.
 func TestSelf(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		sys := newSystem(t, actor.Config{Logger: quiet})
 		ref := spawn(t, sys, "x", PuppetKind, small(1, mailbox.Block))
 		began := time.Now()
@@ -154,7 +155,7 @@ func TestSelf(t *testing.T) {
 
 // Two actors, each of which tells the other's full mailbox: both get an error.
 func TestCycleOfFullMailboxesEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		sys := newSystem(t, actor.Config{Logger: quiet})
 		a, b := spawn(t, sys, "a", PuppetKind, small(1, mailbox.Block)), spawn(t, sys, "b", PuppetKind, small(1, mailbox.Block))
 		began := time.Now()

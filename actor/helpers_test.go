@@ -11,6 +11,7 @@ import (
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/bubble"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
@@ -75,7 +76,7 @@ func small(n int, p mailbox.Policy) actor.SpawnOption {
 // "bus": when it returns, every goroutine of theirs must have ended.
 func world(t *testing.T, roads []string, run func(t *testing.T, net *memnet.Network, a, b *actor.System), change ...func(*actor.Config)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		net, reg := memnet.New(memnet.Config{Seed: 1}), static.New()
 		start := func(name string) *actor.System {
 			cfg := actor.Config{Name: name, Registry: reg, Logger: quiet}

@@ -15,6 +15,7 @@ import (
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/bubble"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
@@ -199,7 +200,7 @@ func TestResultTooLargeToSend(t *testing.T) {
 
 // Await goes on while the node whose job it is has left the registry and comes back.
 func TestAwaitAcrossRestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		net := memnet.New(memnet.Config{Seed: 1})
 		c := &cluster{t: t, net: net, nodes: addresses{static.New()}, roads: []string{"bus"}}
 		forgets := func(cfg *actor.Config) { cfg.Registry = c.nodes.Registry }

@@ -3,10 +3,10 @@ package actor
 import (
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/bubble"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
@@ -46,7 +46,7 @@ func TestResultBytes(t *testing.T) {
 // The system's own actors take no jobs: a job is run in the name of the node that has it,
 // and so would be what its sender may not do.
 func TestNoJobsForTheDesk(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		net, reg := memnet.New(memnet.Config{Seed: 1}), static.New()
 		start := func(name string) *System {
 			sys, err := NewSystem(Config{Name: name, Registry: reg, Transports: []transport.Transport{net.Transport("bus", false)},

@@ -9,6 +9,7 @@ import (
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/registry/static"
+	"github.com/tandem-go/tandem/test/bubble"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
@@ -42,7 +43,7 @@ func (f forgetful) Watch(ctx context.Context) (<-chan registry.Event, error) {
 
 // An instance whose lease ran out is believed to be gone only once no link leads to it.
 func TestLapsedLease(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		net, reg := memnet.New(memnet.Config{Seed: 1}), static.New()
 		lossy := forgetful{reg, make(chan registry.Event)}
 		start := func(name string, r registry.Registry) *actor.System {

@@ -19,6 +19,7 @@ import (
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
+	"github.com/tandem-go/tandem/test/bubble"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
@@ -29,7 +30,7 @@ func TestHandlersThatDoNotReturn(t *testing.T) {
 	for name, end := range map[string]func(){"panic": func() { panic("boom") }, "goexit": runtime.Goexit} {
 		for _, told := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, " told ", told), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubble.Test(t, func(t *testing.T) {
 					sys := newSystem(t, actor.Config{Logger: quiet})
 					events := sys.Events(t.Context())
 					ref := spawn(t, sys, "x", PuppetKind)
@@ -69,7 +70,7 @@ func TestHandlersThatDoNotReturn(t *testing.T) {
 
 // Stop hands back what waits, lets the handler finish, and frees the name.
 func TestStopHandsBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		sys := newSystem(t, actor.Config{Logger: quiet})
 		dead := letters(t, sys)
 		ref := spawn(t, sys, "x", PuppetKind, small(2, mailbox.Block))
@@ -129,7 +130,7 @@ func TestStopHandsBack(t *testing.T) {
 }
 
 func TestShutdownDrains(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		sys := newSystem(t, actor.Config{Logger: quiet})
 		events := sys.Events(t.Context())
 		x, y := spawn(t, sys, "x", PuppetKind), spawn(t, sys, "y", PuppetKind)
@@ -163,7 +164,7 @@ func TestShutdownDrains(t *testing.T) {
 }
 
 func TestShutdownRunsOutOfTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		sys, err := actor.NewSystem(actor.Config{Logger: quiet})
 		if err != nil {
 			t.Fatal(err)
@@ -186,7 +187,7 @@ func TestShutdownRunsOutOfTime(t *testing.T) {
 }
 
 func TestContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		sys := newSystem(t, actor.Config{Logger: quiet})
 		ref := spawn(t, sys, "x", PuppetKind)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

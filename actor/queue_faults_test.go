@@ -7,13 +7,13 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/queue"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/bubble"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
@@ -115,7 +115,7 @@ func TestLostDeliveriesComeAgain(t *testing.T) {
 
 // three starts three systems in a bubble on a direct road and a bus.
 func three(t *testing.T, run func(t *testing.T, net *memnet.Network, a, b, c *actor.System)) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		net, reg := memnet.New(memnet.Config{Seed: 7}), static.New()
 		var all [3]*actor.System
 		for i := range all {

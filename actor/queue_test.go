@@ -15,6 +15,7 @@ import (
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/queue"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/bubble"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
@@ -496,7 +497,7 @@ func TestQueueService(t *testing.T) {
 // A timer that finds the mailbox full comes again, whatever the mailbox's policy.
 func TestLeaseEndsAtAFullMailbox(t *testing.T) {
 	for _, policy := range []mailbox.Policy{mailbox.Block, mailbox.Refuse, mailbox.DropNewest} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			sys := newSystem(t, actor.Config{Logger: quiet})
 			gate := make(chan struct{})
 			kind := actor.Define("test.stuck", func() *actor.Offer[Work] { return actor.NewOffer[Work](queue.Config{Lease: time.Second}) },

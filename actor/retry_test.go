@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/bubble"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
@@ -98,7 +99,7 @@ func TestNoRetryOfWhatRan(t *testing.T) {
 
 // A request to a service that one instance refuses is made anew at another.
 func TestRetryAtAnotherInstance(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		net, reg := memnet.New(memnet.Config{Seed: 1}), static.New()
 		start := func(name string) *actor.System {
 			return newSystem(t, actor.Config{Name: name, Registry: reg, Logger: quiet, Transports: []transport.Transport{net.Transport("bus", false)}})

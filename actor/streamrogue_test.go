@@ -4,12 +4,12 @@ import (
 	"iter"
 	"log/slog"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
+	"github.com/tandem-go/tandem/test/bubble"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
@@ -19,7 +19,7 @@ type counts struct{ Collects[int, int] }
 // A node that knows where another one's stream is can do nothing with it; and the one
 // whose stream it is gets nothing for a request that makes no sense.
 func TestRogueStreams(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		net, reg := memnet.New(memnet.Config{Seed: 1}), static.New()
 		start := func(name string, roads ...string) *System {
 			cfg := Config{Name: name, Registry: reg, Logger: slog.New(slog.DiscardHandler),

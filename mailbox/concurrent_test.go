@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/tandem-go/tandem/test/bubble"
 )
 
 // blocked is a Put on its own goroutine.
@@ -45,7 +47,7 @@ func (p *blocked) isDone() bool {
 }
 
 func TestBlockedPuts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := newBox(Config{Capacity: 1})
 		offer(t, b, 1, 1)
 		second := putAside(b, 2)
@@ -75,7 +77,7 @@ func TestBlockedPuts(t *testing.T) {
 }
 
 func TestBlockedPutsAtClose(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := newBox(Config{Capacity: 1})
 		offer(t, b, 1, 1)
 		second := putAside(b, 2)
@@ -93,7 +95,7 @@ func TestBlockedPutsAtClose(t *testing.T) {
 }
 
 func TestDeadlineWhileBlocked(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := newBox(Config{Capacity: 1})
 		offer(t, b, 1, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -110,7 +112,7 @@ func TestDeadlineWhileBlocked(t *testing.T) {
 // its ctx come at one moment, it says the truth about its message.
 func TestRoomAndCancelTogether(t *testing.T) {
 	for range 500 {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			b := newBox(Config{Capacity: 1})
 			offer(t, b, 1, 1)
 			p := putAside(b, 2)
@@ -132,7 +134,7 @@ func TestRoomAndCancelTogether(t *testing.T) {
 // TestGrantBeatsCancel pins the order that the race above only samples: the
 // room came first, then the ctx ended, before the putter ran again.
 func TestGrantBeatsCancel(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		for range 50 { // select picks at random among what is ready
 			b := newBox(Config{Capacity: 1})
 			offer(t, b, 1, 1)
@@ -162,7 +164,7 @@ func TestProducersInOrder(t *testing.T) {
 		"tight": {Capacity: 2}, "default": {}, "unbounded": {Unbounded: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				var b Box[msg]
 				b.Init(&c)
 				next := make([]int, producers) // owned by the one consumer there is at a time
@@ -253,7 +255,7 @@ func (m *model) put(v int, joins bool) (put Put[int], err error, waits bool) {
 }
 
 func TestAgainstModel(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		rapid.Check(struct{ rapid.TB }{t}, checkAgainstModel) // without t.Deadline, which a bubble forbids
 	})
 }

@@ -6,7 +6,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
+
+	"github.com/tandem-go/tandem/test/bubble"
 )
 
 // numbers returns those from first to last.
@@ -120,7 +121,7 @@ func TestPushAllKeepsOrder(t *testing.T) {
 
 // What does not wait has no room while others stand in line, and comes behind them.
 func TestPushAllBehindTheLine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := newBox(Config{Capacity: 3})
 		b.PushAll(numbers(1, 3))
 		fourth := putAside(b, 4)

@@ -21,7 +21,7 @@ func (s *site) linksOn(road string) (n int) {
 // Adaptive starts on the bus, opens a direct link when the traffic earns it, and closes
 // it when it is idle: nothing is lost, nothing runs twice.
 func TestAdaptive(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", twoRoads, adaptive), r.start("b", "b1", twoRoads, adaptive)
 		b.handle(func(_ *Inbound, body string) string { return body })
 		a.echoes("b", "x")
@@ -61,12 +61,12 @@ func TestAdaptive(t *testing.T) {
 
 // Where the bus leads nowhere, or there is none, Adaptive takes the direct road at once.
 func TestAdaptiveWithoutBus(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		r.net.Partition("bus", "", "")
 		a, _ := r.start("a", "a1", twoRoads, adaptive), r.start("b", "b1", twoRoads, adaptive)
 		a.echoes("b", "x")
 	})
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, _ := r.start("a", "a1", direct, adaptive), r.start("b", "b1", direct, adaptive)
 		a.echoes("b", "x")
 	})

@@ -11,7 +11,7 @@ import (
 // What lay in the buffers of a link that died does not run after a request that its
 // sender made later, on another link.
 func TestNoTellAfterALaterRequest(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		b := r.start("b", "b1", bus)
 		b.handle(func(_ *Inbound, body string) string { return body })
 		c, grant := r.openRaw("c", "bus")
@@ -41,7 +41,7 @@ func TestNoTellAfterALaterRequest(t *testing.T) {
 // A client says so when the link of its last one-way message has died, until it has sent
 // another one.
 func TestRequestsSayWhatWasCutOff(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", twoRoads), r.start("b", "b1", twoRoads)
 		b.handle(func(_ *Inbound, body string) string { return body })
 		a.echoes("b", "warm up")

@@ -46,7 +46,7 @@ func TestAttemptsShareOneDeadline(t *testing.T) {
 // That the last attempt at a request did not run says nothing of an earlier one that may
 // have.
 func TestOneAttemptMayHaveRun(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", direct), r.start("b", "b1", direct)
 		b.handle(func(_ *Inbound, body string) string { time.Sleep(time.Second); return body })
 		req := request("b", "x", patience)

@@ -24,7 +24,7 @@ func requestIn(g transport.Grant, seq uint64, body string) transport.Envelope {
 // A number means something in its session only: two clients that use the same numbers
 // for the same content have nothing to do with each other.
 func TestSessionsShareNothing(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		b := r.start("b", "b1", bus)
 		b.handle(func(_ *Inbound, body string) string { return body })
 		c, ofC := r.openRaw("c", "bus")
@@ -52,7 +52,7 @@ func TestSessionsShareNothing(t *testing.T) {
 func TestGrantsAreNotMixedUp(t *testing.T) {
 	for _, road := range []string{"direct", "bus"} {
 		t.Run(road, func(t *testing.T) {
-			bubble(t, func(t *testing.T, r *rig) {
+			withRig(t, func(t *testing.T, r *rig) {
 				b := r.start("b", "b1", twoRoads)
 				b.handle(func(_ *Inbound, body string) string { return body })
 				c, own := r.openRaw("c", road)
@@ -75,7 +75,7 @@ func TestGrantsAreNotMixedUp(t *testing.T) {
 
 // Of many outcomes that are kept each copy gets its own, refusals among them.
 func TestEachCopyGetsItsOwnOutcome(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		b := r.start("b", "b1", bus)
 		b.serve = func(in *Inbound) {
 			body := string(in.TakeBody())
@@ -104,7 +104,7 @@ func TestEachCopyGetsItsOwnOutcome(t *testing.T) {
 
 // What makes two copies one request is everything that decides what it does.
 func TestFingerprintCoversTheWholeRequest(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		b := r.start("b", "b1", bus)
 		b.handle(func(_ *Inbound, body string) string { return body })
 		c, grant := r.openRaw("c", "bus")
@@ -133,7 +133,7 @@ func TestFingerprintCoversTheWholeRequest(t *testing.T) {
 // A copy for which the window has no room leaves nothing behind: its refusal says
 // nothing of other copies, and one of those may find room and run.
 func TestRefusalsWithoutARecord(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		b := r.start("b", "b1", bus, func(c *Config) { c.Window = 1 }) // the server has room for two
 		end := make(chan struct{})
 		b.handle(func(_ *Inbound, body string) string { <-end; return body })
@@ -155,7 +155,7 @@ func TestRefusalsWithoutARecord(t *testing.T) {
 // A copy that is sent later says how much time is left, so that all copies agree on the
 // deadline.
 func TestCopiesSayWhatIsLeft(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", twoRoads), r.start("b", "b1", twoRoads)
 		a.echoes("b", "warm up")
 		synctest.Wait()
@@ -183,7 +183,7 @@ func TestCopiesSayWhatIsLeft(t *testing.T) {
 // A hedged request that is slow because its handler is has two copies under one number,
 // and runs once.
 func TestHedgeOfARunningRequest(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", twoRoads), r.start("b", "b1", twoRoads)
 		a.echoes("b", "warm up")
 		time.Sleep(time.Second) // both roads are open
@@ -248,7 +248,7 @@ func TestAcksSpareWhatIsOutstanding(t *testing.T) {
 
 // Marks that a bus delivers late take back nothing that a later one has acked.
 func TestLateMarksTakeNothingBack(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		b := r.start("b", "b1", bus)
 		b.handle(func(_ *Inbound, body string) string { return body })
 		c, grant := r.openRaw("c", "bus")
@@ -273,7 +273,7 @@ func TestLateMarksTakeNothingBack(t *testing.T) {
 
 // Requests under one key are one execution, under whatever numbers they come.
 func TestKeyIsOneExecution(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus)
 		b.handle(func(_ *Inbound, body string) string { time.Sleep(time.Second); return body })
 		keyed := func(body string) *Future[string] {

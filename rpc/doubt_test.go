@@ -17,7 +17,7 @@ import (
 // Questions go out as soon as there is a road, also if the session was opened on the bus
 // while a direct link was waited for.
 func TestDoubtsPatience(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		d := new(disk)
 		a, b := r.start("a", "a1", twoRoads), r.start("b", "b1", twoRoads, d.config)
 		b.durably(same)
@@ -47,7 +47,7 @@ func TestDoubtsPatience(t *testing.T) {
 
 // While the store fails, for however long, requests are refused and nobody hangs.
 func TestStoreFailsLong(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		d := new(disk)
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, d.config)
 		b.durably(same)
@@ -94,7 +94,7 @@ func (l slowLog) Append(ctx context.Context, c []dedup.Change) error {
 
 // Records expire also while there is always something to write.
 func TestExpiryUnderLoad(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		d := new(disk)
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, func(c *Config) { c.Store = slowDisk{d}; c.KeyLife = time.Minute })
 		b.durably(same)
@@ -120,7 +120,7 @@ func TestExpiryUnderLoad(t *testing.T) {
 
 // Calls in doubt take their place in the window, and their bytes.
 func TestDoubtsAreBounded(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		d := new(disk)
 		small := func(c *Config) { c.Window = 16; c.MaxPending = 16 << 10 }
 		a := r.start("a", "a1", bus, small)
@@ -150,7 +150,7 @@ func TestDoubtsAreBounded(t *testing.T) {
 
 // Receipts that a lost start owed hold no one-way messages back.
 func TestReceiptsOfALostStart(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		d := new(disk)
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, d.config)
 		b.durably(func(in *Inbound, body string) string { <-b.ctx.Done(); return body })
@@ -173,7 +173,7 @@ func (noCompletions) Void(context.Context, string) ([]byte, bool, error)      { 
 
 // An application's records say nothing of acked one-way messages.
 func TestAckedTransactional(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		rec := func(c *Config) { c.Kinds = []string{"test"} }
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, rec)
 		b.handle(same) // as deliver does: Start, Reply, and the handler runs
@@ -193,7 +193,7 @@ func TestAckedTransactional(t *testing.T) {
 
 // A key may have been done so long ago that it was forgotten: then nobody knows.
 func TestAskedAfterKeyLife(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		d := new(disk)
 		life := func(c *Config) { c.KeyLife = time.Minute }
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, d.config, life)
@@ -224,7 +224,7 @@ func TestAskedAfterKeyLife(t *testing.T) {
 
 // The repeated answer to an open says as well that the server keeps records.
 func TestOpenedAgainSaysDurable(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		d := new(disk)
 		lost := false
 		r.setTap(func(h hop) fate {
@@ -249,7 +249,7 @@ func TestOpenedAgainSaysDurable(t *testing.T) {
 // What ran as a plain kind is not taken for what had not begun when the kind keeps
 // records after the restart.
 func TestBecomesDurable(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		d := new(disk)
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, d.config, func(c *Config) { c.Kinds = []string{"other"} })
 		b.handle(same) // a plain kind, beside durable ones
@@ -267,7 +267,7 @@ func TestBecomesDurable(t *testing.T) {
 
 // Attempts that are given up while they wait for a key are forgotten.
 func TestGivenUpWhileWaitingForKey(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus)
 		gate := make(chan struct{})
 		b.handle(func(in *Inbound, body string) string { <-gate; return body })

@@ -29,7 +29,7 @@ func isKey(c dedup.Change) bool { return c.ID.Seq == 0 }
 // the clock of that start said.
 func TestBegunKeyAfterRestart(t *testing.T) {
 	for _, ahead := range []time.Duration{-time.Hour, 0, time.Second} {
-		bubble(t, func(t *testing.T, r *rig) {
+		withRig(t, func(t *testing.T, r *rig) {
 			d := new(disk)
 			a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, d.config)
 			b.durably(func(_ *Inbound, body string) string {
@@ -66,7 +66,7 @@ func TestBegunKeyAfterRestart(t *testing.T) {
 
 // A node closes while its store fails.
 func TestCloseWhileStoreFails(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		d := new(disk)
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, d.config)
 		b.durably(same)
@@ -84,7 +84,7 @@ func TestCloseWhileStoreFails(t *testing.T) {
 
 // A key is remembered while its handler runs, however long that takes.
 func TestKeyOutlivesItsLifeWhileRunning(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		d := new(disk)
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, d.config, func(c *Config) { c.KeyLife = time.Minute })
 		b.durably(func(_ *Inbound, body string) string {
@@ -115,7 +115,7 @@ func TestKeyOutlivesItsLifeWhileRunning(t *testing.T) {
 
 // The outcomes of keys go when their time is over, whether more requests come or not.
 func TestKeysAreForgotten(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus)
 		a.echoes("b", "warm up")
 		f, _ := a.send(withKey("b", "x", "k", patience))
@@ -136,7 +136,7 @@ func TestKeysAreForgotten(t *testing.T) {
 // A request whose deadline has passed before its beginning was recorded does not start,
 // even if a late copy with more time comes in between.
 func TestLateCopyOfExpired(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		d := new(disk)
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, d.config)
 		b.durably(same)

@@ -130,7 +130,7 @@ func (r *rig) lostReply(a, b *site, body string, change ...func(*Request)) *Futu
 // start, and the store forgets it once it was acked.
 func TestReplayAfterRestart(t *testing.T) {
 	for _, roads := range [][]string{direct, bus, twoRoads} {
-		bubble(t, func(t *testing.T, r *rig) {
+		withRig(t, func(t *testing.T, r *rig) {
 			d := new(disk)
 			a, b := r.start("a", "a1", roads), r.start("b", "b1", roads, d.config)
 			b.durably(same)
@@ -168,7 +168,7 @@ func (s *site) echoesAs(t *testing.T, to, body, want string) {
 // What had started and was not done is OutcomeUnknown; what had not started is NotRun,
 // and may be made anew.
 func TestUnfinishedAtRestart(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		d := new(disk)
 		a, b := r.start("a", "a1", twoRoads), r.start("b", "b1", twoRoads, d.config)
 		b.durably(func(_ *Inbound, body string) string {
@@ -217,7 +217,7 @@ func TestUnfinishedAtRestart(t *testing.T) {
 // A start without a store cannot know; a session's stranger is told nothing; and an
 // actor that is not there yet is waited for.
 func TestWhoMayAskAfterRestart(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		d := new(disk)
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, d.config)
 		b.durably(same)
@@ -227,7 +227,7 @@ func TestWhoMayAskAfterRestart(t *testing.T) {
 		_, err := f.Await(t.Context())
 		wantErr(t, "no store any more", err, OutcomeUnknown, Unknown)
 	})
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		d := new(disk)
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, d.config)
 		b.durably(same)
@@ -263,7 +263,7 @@ func TestWhoMayAskAfterRestart(t *testing.T) {
 
 // A start that another one has followed begins nothing more.
 func TestFencedStart(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		d := new(disk)
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, d.config)
 		b.durably(same)
@@ -285,7 +285,7 @@ func TestFencedStart(t *testing.T) {
 // is done loses no reply.
 func TestStoreFails(t *testing.T) {
 	for _, anyway := range []bool{false, true} {
-		bubble(t, func(t *testing.T, r *rig) {
+		withRig(t, func(t *testing.T, r *rig) {
 			d := new(disk)
 			a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, d.config)
 			b.durably(func(_ *Inbound, body string) string {
@@ -316,7 +316,7 @@ func TestStoreFails(t *testing.T) {
 
 // All requests that wait share a write.
 func TestGroupCommit(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		d := new(disk)
 		a, b := r.start("a", "a1", direct), r.start("b", "b1", direct, d.config)
 		b.durably(same)

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tandem-go/tandem/test/bubble"
 )
 
 func decided[R any](v R, err error) *Future[R] {
@@ -42,7 +44,7 @@ func TestFutureResultBeatsContext(t *testing.T) {
 // Whatever way one waits, it ends with its context or time-out and leaves the
 // future as it was; later waits get the result.
 func TestFutureWaitEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var pool Waiters
 		p := NewPromise[string](nil)
 		f := p.Future()
@@ -75,7 +77,7 @@ func TestFutureWaitEnds(t *testing.T) {
 // Any number of goroutines wait in every way there is; all get the one result, and
 // the reply is decoded once, by one of them.
 func TestFutureManyWaiters(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var decodings, ends atomic.Int32
 		p := NewPromise(func(r *Reply) (string, error) {
 			decodings.Add(1)
@@ -153,7 +155,7 @@ func TestFutureRace(t *testing.T) {
 // Futures in one bubble leave nothing behind that a future in another would trip on.
 func TestFutureInSeveralBubbles(t *testing.T) {
 	for range 3 {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			p := NewPromise[int](nil)
 			go p.Resolve(1, nil)
 			if v, err := p.Future().Await(t.Context()); v != 1 || err != nil {
@@ -164,7 +166,7 @@ func TestFutureInSeveralBubbles(t *testing.T) {
 }
 
 func TestAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		a, b := NewPromise[int](nil), NewPromise[int](nil)
 		f := All(a.Future(), decided(2, nil), b.Future())
 		b.Resolve(3, nil)
@@ -187,7 +189,7 @@ func TestAll(t *testing.T) {
 }
 
 func TestAny(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		never := NewPromise[int](nil)
 		if v, err := Any(never.Future(), decided(0, io.EOF), decided(2, nil)).Await(t.Context()); v != 2 || err != nil {
 			t.Errorf("any: %d, %v", v, err)
@@ -221,7 +223,7 @@ func TestLosersAreCancelled(t *testing.T) {
 		{"Race, one failed", func(fs ...*Future[int]) interface{ Cancel() } { return Race(fs...) }, func(p *Promise[int]) { p.Resolve(0, io.EOF) }, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				ps, gs := [3]*Promise[int]{}, [3]giver{}
 				for i := range ps {
 					ps[i] = NewPromise[int](nil)

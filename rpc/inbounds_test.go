@@ -15,7 +15,7 @@ import (
 // is through with it, whichever comes first, and not before.
 func TestReuseOfRequests(t *testing.T) {
 	for _, freedFirst := range []bool{true, false} {
-		bubble(t, func(t *testing.T, r *rig) {
+		withRig(t, func(t *testing.T, r *rig) {
 			a, b := r.start("a", "a1", direct), r.start("b", "b1", direct)
 			var first atomic.Pointer[Inbound]
 			b.serve = func(in *Inbound) {
@@ -54,7 +54,7 @@ func TestReuseOfRequests(t *testing.T) {
 // An ack that comes on one road while a copy of the request is answered on another does
 // not take the outcome's memory away meanwhile.
 func TestReplayBesideItsAck(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		b := r.start("b", "b1", twoRoads)
 		b.cfg.Handler = answersAtOnce{}
 		var grant transport.Grant

@@ -23,7 +23,7 @@ func TestLargeUnderFaults(t *testing.T) {
 	for seed := range uint64(3) {
 		for _, roads := range [][]string{direct, bus, twoRoads} {
 			t.Run(fmt.Sprintf("%v/%d", roads, seed), func(t *testing.T) {
-				bubble(t, func(t *testing.T, r *rig) {
+				withRig(t, func(t *testing.T, r *rig) {
 					keep := func(c *Config) { c.Keep = 8 << 20 } // replies are replayed, too
 					a, b := r.start("a", "a1", roads, keep), r.start("b", "b1", roads, keep)
 					random := rand.New(rand.NewPCG(seed, 7))
@@ -62,7 +62,7 @@ func TestLargeUnderFaults(t *testing.T) {
 // A large request that takes long does not make its client ask again and again, nor a
 // reply that is too large to be kept get lost behind the word that it was dropped.
 func TestLargeOnASlowBus(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		r.net.SetFaults("bus", "", "", memnet.Faults{MinDelay: 300 * time.Millisecond, MaxDelay: 400 * time.Millisecond})
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus)
 		b.handle(func(_ *Inbound, body string) string { return body })
@@ -85,7 +85,7 @@ func TestLargeOnASlowBus(t *testing.T) {
 // Small requests pass a large one and its reply, also where it waits for room.
 func TestSmallPassLargeRequests(t *testing.T) {
 	for _, roads := range [][]string{direct, bus} {
-		bubble(t, func(t *testing.T, r *rig) { smallPassLarge(t, r, roads) })
+		withRig(t, func(t *testing.T, r *rig) { smallPassLarge(t, r, roads) })
 	}
 }
 
@@ -131,7 +131,7 @@ func smallPassLarge(t *testing.T, r *rig, roads []string) {
 // One-way messages keep their order, whatever their sizes and targets, also across a
 // change of road, and none is dropped as late.
 func TestLargeTellsKeepOrder(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		r.net.SetFaults("bus", "", "", memnet.Faults{MinDelay: 2 * time.Millisecond, MaxDelay: 4 * time.Millisecond})
 		a, b := r.start("a", "a1", twoRoads), r.start("b", "b1", twoRoads)
 		r.net.Partition("direct", "a", "b")
@@ -224,7 +224,7 @@ func TestLargeOutlivesItsLink(t *testing.T) {
 // A node that takes less than its peer gets TooLarge back, for requests and replies.
 func TestLargeAtASmallerPeer(t *testing.T) {
 	for _, roads := range [][]string{direct, bus} {
-		bubble(t, func(t *testing.T, r *rig) {
+		withRig(t, func(t *testing.T, r *rig) {
 			a := r.start("a", "a1", roads)
 			b := r.start("b", "b1", roads, func(c *Config) { c.MaxBody = 2 << 20 })
 			a.echoes("b", large(1, 2<<20-2))
@@ -243,7 +243,7 @@ func TestLargeAtASmallerPeer(t *testing.T) {
 
 // A server holds large requests that have no outcome up to a bound, and refuses others.
 func TestLargeRequestsAreBounded(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", twoRoads), r.start("b", "b1", twoRoads, func(c *Config) { c.MaxBody = 1 << 20 })
 		gate := make(chan struct{})
 		b.handle(func(_ *Inbound, body string) string { <-gate; return "done" })
@@ -280,7 +280,7 @@ func TestLargeRequestsAreBounded(t *testing.T) {
 // A bus that may have lost messages has a client ask for its large requests, and not send
 // them again.
 func TestLargeIsNotResent(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus)
 		gate := make(chan struct{})
 		b.handle(func(_ *Inbound, body string) string { <-gate; return body })
@@ -304,7 +304,7 @@ func TestLargeIsNotResent(t *testing.T) {
 
 // A node asks itself as much as it asks others.
 func TestLargeToItself(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a := r.start("a", "a1", direct, func(c *Config) { c.MaxBody = 5 << 20 })
 		a.echoes("a", large(1, 5<<20-2))
 		_, err := a.ask("a", large(1, 5<<20-1))

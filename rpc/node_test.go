@@ -62,7 +62,7 @@ func TestErrorsArrive(t *testing.T) {
 
 // A bus that sends everything twice, and then again late, runs nothing twice.
 func TestDuplicatesRunOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus)
 		b.handle(func(_ *Inbound, body string) string { time.Sleep(10 * time.Millisecond); return body })
 		r.setTap(func(h hop) fate {
@@ -99,7 +99,7 @@ func TestResendOnTheOtherRoad(t *testing.T) {
 		replayed uint64
 	}{{transport.VerbRequest, 0}, {transport.VerbReply, 1}} {
 		t.Run(row.loses.String(), func(t *testing.T) {
-			bubble(t, func(t *testing.T, r *rig) {
+			withRig(t, func(t *testing.T, r *rig) {
 				a, b := r.start("a", "a1", twoRoads), r.start("b", "b1", twoRoads)
 				b.handle(func(_ *Inbound, body string) string { return body })
 				a.echoes("b", "warm up")
@@ -143,7 +143,7 @@ func TestResendOnTheOtherRoad(t *testing.T) {
 func TestServerRestart(t *testing.T) {
 	for _, roads := range [][]string{direct, twoRoads} {
 		t.Run(fmt.Sprint(roads), func(t *testing.T) {
-			bubble(t, func(t *testing.T, r *rig) {
+			withRig(t, func(t *testing.T, r *rig) {
 				a, b := r.start("a", "a1", roads), r.start("b", "b1", roads)
 				a.echoes("b", "warm up")
 				hang := make(chan struct{})
@@ -186,7 +186,7 @@ func TestServerRestart(t *testing.T) {
 
 // What lies in a link's send queue when its server dies has not left.
 func TestQueuedRequestOutlivesItsServer(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		r.net = memnet.New(memnet.Config{Window: 1}) // a link has one message under way
 		a := r.start("a", "a1", direct)
 		r.start("b", "b1", direct)
@@ -276,7 +276,7 @@ func one(t *testing.T, got []transport.Envelope) transport.Envelope {
 // A request under a grant that the server does not know never runs, whatever it
 // claims to be.
 func TestUnknownGrantNeverRuns(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		b := r.start("b", "b1", bus)
 		b.handle(func(_ *Inbound, body string) string { return body })
 		c := r.dialRaw("c", "bus", "b")
@@ -302,7 +302,7 @@ func TestUnknownGrantNeverRuns(t *testing.T) {
 
 // The table of DESIGN §6, as a client sees it.
 func TestServerDecides(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		b := r.start("b", "b1", bus)
 		b.handle(func(_ *Inbound, body string) string { time.Sleep(time.Second); return body })
 		c := r.dialRaw("c", "bus", "b")
@@ -355,7 +355,7 @@ func TestServerDecides(t *testing.T) {
 
 // A deadline that passes in the queue is a refusal, and like any outcome it stands.
 func TestExpiredInQueue(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		b := r.start("b", "b1", bus)
 		var parked []*Inbound
 		b.serve = func(in *Inbound) {
@@ -490,7 +490,7 @@ func TestTooLarge(t *testing.T) {
 }
 
 func TestWindowFull(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		small := func(c *Config) { c.Window = 2 }
 		a, b := r.start("a", "a1", direct, small), r.start("b", "b1", direct)
 		leave := make(chan struct{})
@@ -527,7 +527,7 @@ func TestWindowFull(t *testing.T) {
 
 // A large body that ends makes room for several small ones.
 func TestPendingBytesFull(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", direct, func(c *Config) { c.MaxPending = 100 }), r.start("b", "b1", direct)
 		a.echoes("b", "warm up")
 		leave := make(chan struct{})
@@ -558,7 +558,7 @@ func TestPendingBytesFull(t *testing.T) {
 }
 
 func TestNoRoad(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a := r.start("a", "a1", twoRoads)
 		alone := r.start("alone", "a1", nil)
 		busOnly := r.start("c", "c1", direct, func(c *Config) { c.Roads = BusOnly })

@@ -84,7 +84,7 @@ func until(t *testing.T, what string, ok func() bool) {
 
 // What is asked for under the name of a request must be that request.
 func TestQuestionAfterAnotherRequest(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		d := new(disk)
 		b := r.start("b", "b1", bus, d.config)
 		b.durably(same)
@@ -142,7 +142,7 @@ func TestQuestionAfterAnotherRequest(t *testing.T) {
 
 // A start that dies before it has answered leaves the doubt to its successor.
 func TestTwoRestartsInDoubt(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, d, f, _ := inDoubt(t, r, patience)
 		r.setTap(func(h hop) fate {
 			if h.Verb == transport.VerbReply && h.from == "b" {
@@ -190,7 +190,7 @@ func TestDoubtEnds(t *testing.T) {
 				r.start("b", "b2", bus, d.config).durably(same)
 			}
 		}
-		bubble(t, func(t *testing.T, r *rig) {
+		withRig(t, func(t *testing.T, r *rig) {
 			began := time.Now()
 			a, d, f, _ := inDoubt(t, r, 20*time.Second)
 			start(t, r, d)
@@ -202,7 +202,7 @@ func TestDoubtEnds(t *testing.T) {
 			}
 			a.doubting(t, 0)
 		})
-		bubble(t, func(t *testing.T, r *rig) {
+		withRig(t, func(t *testing.T, r *rig) {
 			a, d, f, call := inDoubt(t, r, patience, func(q *Request) { q.Retry = &Retry{} })
 			start(t, r, d)
 			a.doubting(t, 1)
@@ -211,7 +211,7 @@ func TestDoubtEnds(t *testing.T) {
 			wantErr(t, "given up", err, Canceled, Unknown)
 			a.doubting(t, 0)
 		})
-		bubble(t, func(t *testing.T, r *rig) {
+		withRig(t, func(t *testing.T, r *rig) {
 			a, d, f, _ := inDoubt(t, r, patience)
 			start(t, r, d)
 			a.doubting(t, 1)
@@ -225,7 +225,7 @@ func TestDoubtEnds(t *testing.T) {
 // A node that leaves the registry may come back, and is asked when it does.
 func TestLeavesAndComesBack(t *testing.T) {
 	for _, back := range []bool{true, false} {
-		bubble(t, func(t *testing.T, r *rig) {
+		withRig(t, func(t *testing.T, r *rig) {
 			a, d, f, _ := inDoubt(t, r, patience)
 			r.mu.Lock()
 			delete(r.places, "b")
@@ -253,7 +253,7 @@ func TestQuestionsAreRepeated(t *testing.T) {
 		"questions": isQuestion,
 		"answers":   func(h hop) bool { return h.Verb == transport.VerbReply && h.from == "b" },
 	} {
-		bubble(t, func(t *testing.T, r *rig) {
+		withRig(t, func(t *testing.T, r *rig) {
 			a, d, f, _ := inDoubt(t, r, patience)
 			left := 3
 			r.setTap(func(h hop) fate {
@@ -278,7 +278,7 @@ func TestQuestionsAreRepeated(t *testing.T) {
 
 // An answer that comes twice ends one call, once.
 func TestAnswerComesTwice(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, d, f, _ := inDoubt(t, r, patience)
 		r.setTap(func(h hop) fate {
 			if isQuestion(h) {
@@ -352,7 +352,7 @@ func testKind(c *Config) { c.Kinds = []string{"test"} }
 // Many questions at once reach a slow application a few at a time, and none of them
 // twice at once. All are answered.
 func TestSlowApplication(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		const calls = 200
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, testKind)
 		b.handle(func(_ *Inbound, body string) string {
@@ -409,7 +409,7 @@ func TestSlowApplication(t *testing.T) {
 
 // An application that does not answer at all is not waited for for ever.
 func TestSilentApplication(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, testKind)
 		b.handle(same)
 		a.echoesAs(t, "b", "warm up", "got warm up")
@@ -430,7 +430,7 @@ func TestSilentApplication(t *testing.T) {
 			}
 		}
 	})
-	bubble(t, func(t *testing.T, r *rig) { // and Close does not wait for it either
+	withRig(t, func(t *testing.T, r *rig) { // and Close does not wait for it either
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus, testKind)
 		b.handle(same)
 		a.echoesAs(t, "b", "warm up", "got warm up")
@@ -453,7 +453,7 @@ func TestSilentApplication(t *testing.T) {
 
 // A record that cannot be read is an outcome that nobody knows.
 func TestBrokenRecord(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		_, d, f, _ := inDoubt(t, r, patience)
 		d.mu.Lock()
 		for i := range d.kept {

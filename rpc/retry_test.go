@@ -50,7 +50,7 @@ func TestRetryNext(t *testing.T) {
 // error says so for good; others end there.
 func TestIdempotentRequest(t *testing.T) {
 	for _, idempotent := range []bool{false, true} {
-		bubble(t, func(t *testing.T, r *rig) {
+		withRig(t, func(t *testing.T, r *rig) {
 			a, b := r.start("a", "a1", direct), r.start("b", "b1", direct)
 			b.handle(func(_ *Inbound, body string) string { time.Sleep(time.Second); return body })
 			req := request("b", "x", patience)
@@ -95,7 +95,7 @@ func TestRetryBudget(t *testing.T) {
 
 // A caller that gives up while an attempt waits for room in the window waits no longer.
 func TestGiveUpWhileARetryWaitsForRoom(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", direct, func(c *Config) { c.Window = 1 }), r.start("b", "b1", direct)
 		b.serve = func(in *Inbound) {
 			if string(in.TakeBody()) == "refused" {

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tandem-go/tandem/test/bubble"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
@@ -42,11 +43,11 @@ const (
 	cut        // lost, and the link with it
 )
 
-// bubble runs a test in a bubble of its own: when it returns, every goroutine of
+// withRig runs a test in a bubble of its own: when it returns, every goroutine of
 // every node must have ended.
-func bubble(t *testing.T, run func(t *testing.T, r *rig)) {
+func withRig(t *testing.T, run func(t *testing.T, r *rig)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		run(t, &rig{t: t, net: memnet.New(memnet.Config{Seed: 1}), places: map[string]Place{}})
 	})
 }
@@ -288,7 +289,7 @@ var (
 func onEachRoad(t *testing.T, run func(t *testing.T, r *rig, a, b *site)) {
 	for _, roads := range [][]string{direct, bus, twoRoads} {
 		t.Run(fmt.Sprint(roads), func(t *testing.T) {
-			bubble(t, func(t *testing.T, r *rig) {
+			withRig(t, func(t *testing.T, r *rig) {
 				run(t, r, r.start("a", "a1", roads), r.start("b", "b1", roads))
 			})
 		})

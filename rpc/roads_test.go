@@ -31,7 +31,7 @@ func numbers(n int) (all []string) {
 // it dies, and go over again: always in order, none twice, and where no link dies
 // none lost.
 func TestTellsKeepOrderAcrossRoads(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		r.net.SetFaults("bus", "", "", memnet.Faults{MinDelay: 20 * time.Millisecond, MaxDelay: 40 * time.Millisecond})
 		r.net.Partition("direct", "", "")
 		a, b := r.start("a", "a1", twoRoads), r.start("b", "b1", twoRoads)
@@ -80,7 +80,7 @@ func TestTellsKeepOrderAcrossRoads(t *testing.T) {
 }
 
 func TestTellsAreNotDuplicated(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus)
 		r.setTap(func(hop) fate { return twice })
 		for _, body := range numbers(100) {
@@ -100,7 +100,7 @@ func TestTellsAreNotDuplicated(t *testing.T) {
 
 // Requests keep the order of their first attempts when their road dies.
 func TestRequestsKeepOrderAcrossRoads(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", twoRoads), r.start("b", "b1", twoRoads)
 		a.echoes("b", "warm up")
 		synctest.Wait()
@@ -148,7 +148,7 @@ func (inOrder) Durability(string) Durability { return Durability{} }
 func TestHeartbeatsCloseSilentLink(t *testing.T) {
 	for _, silence := range []struct{ from, to string }{{"a", "b"}, {"b", "a"}} {
 		t.Run(silence.from+" to "+silence.to, func(t *testing.T) {
-			bubble(t, func(t *testing.T, r *rig) {
+			withRig(t, func(t *testing.T, r *rig) {
 				a, b := r.start("a", "a1", twoRoads), r.start("b", "b1", twoRoads)
 				b.handle(func(_ *Inbound, body string) string { return body })
 				a.echoes("b", "warm up")
@@ -174,7 +174,7 @@ func TestHeartbeatsCloseSilentLink(t *testing.T) {
 func TestProbes(t *testing.T) {
 	for _, loses := range []transport.Verb{transport.VerbRequest, transport.VerbReply} {
 		t.Run(loses.String(), func(t *testing.T) {
-			bubble(t, func(t *testing.T, r *rig) {
+			withRig(t, func(t *testing.T, r *rig) {
 				a, b := r.start("a", "a1", bus), r.start("b", "b1", bus)
 				b.handle(func(_ *Inbound, body string) string { return body })
 				a.echoes("b", "warm up")
@@ -201,7 +201,7 @@ func TestProbes(t *testing.T) {
 
 // A long-running handler is asked about now and then, and not run again.
 func TestProbesOfRunning(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus)
 		b.handle(func(_ *Inbound, body string) string { time.Sleep(20 * time.Second); return body })
 		probes := 0
@@ -221,7 +221,7 @@ func TestProbesOfRunning(t *testing.T) {
 // Whatever a bus loses, doubles and delays, every request ends with its own answer
 // and runs once.
 func TestLossyBus(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", bus, func(c *Config) { c.Window = 64 }), r.start("b", "b1", bus)
 		b.handle(func(_ *Inbound, body string) string { return body })
 		random := rand.New(rand.NewPCG(1, 2))
@@ -268,7 +268,7 @@ func TestLossyBus(t *testing.T) {
 func TestOpenLost(t *testing.T) {
 	for _, loses := range []transport.Verb{transport.VerbOpen, transport.VerbOpened} {
 		t.Run(loses.String(), func(t *testing.T) {
-			bubble(t, func(t *testing.T, r *rig) {
+			withRig(t, func(t *testing.T, r *rig) {
 				a, b := r.start("a", "a1", bus), r.start("b", "b1", bus)
 				n := 0
 				r.setTap(func(h hop) fate {
@@ -299,7 +299,7 @@ func TestSlowRoads(t *testing.T) {
 	for _, roads := range [][]string{direct, bus, twoRoads} {
 		for _, delay := range []time.Duration{300 * time.Millisecond, 700 * time.Millisecond, 1500 * time.Millisecond} {
 			t.Run(fmt.Sprint(roads, delay), func(t *testing.T) {
-				bubble(t, func(t *testing.T, r *rig) {
+				withRig(t, func(t *testing.T, r *rig) {
 					r.net.SetFaults("", "", "", memnet.Faults{MinDelay: delay, MaxDelay: delay})
 					a, b := r.start("a", "a1", roads), r.start("b", "b1", roads)
 					b.handle(func(_ *Inbound, body string) string { return body })
@@ -338,7 +338,7 @@ func TestIdleSessionLives(t *testing.T) {
 
 // A session that no link holds ends with its lease, but not before what runs in it.
 func TestSessionLease(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", direct), r.start("b", "b1", direct)
 		b.handle(func(_ *Inbound, body string) string { time.Sleep(3 * DefaultSessionLease); return body })
 		f, _ := a.send(request("b", "x", time.Hour))
@@ -364,7 +364,7 @@ func TestSessionLease(t *testing.T) {
 // live: traffic goes on over the road that answers, long before heartbeats bury the
 // dead one.
 func TestRestartBesideASilentLink(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", twoRoads), r.start("b", "b1", twoRoads)
 		a.echoes("b", "warm up")
 		synctest.Wait()
@@ -391,7 +391,7 @@ func TestRestartBesideASilentLink(t *testing.T) {
 
 // What a farewell asks of clients ends with the server that said it.
 func TestFarewellEndsWithItsServer(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", direct), r.start("b", "b1", direct)
 		a.echoes("b", "warm up")
 		b.Farewell()
@@ -418,7 +418,7 @@ func TestFarewellEndsWithItsServer(t *testing.T) {
 
 // The other road joins only if it proves the same principal.
 func TestJoinNeedsThePrincipal(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		byRoad := func(c *Config) { c.Principals = func(road, principal string) string { return road + principal } }
 		a, b := r.start("a", "a1", twoRoads), r.start("b", "b1", twoRoads, byRoad)
 		b.handle(func(_ *Inbound, body string) string { return body })
@@ -450,7 +450,7 @@ func TestJoinNeedsThePrincipal(t *testing.T) {
 // A copy that slept in a buffer until its server had started anew, or its request
 // was over, does not run.
 func TestLateCopiesDoNotRun(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", twoRoads), r.start("b", "b1", twoRoads)
 		b.handle(func(_ *Inbound, body string) string { return body })
 		a.echoes("b", "warm up")
@@ -476,7 +476,7 @@ func TestLateCopiesDoNotRun(t *testing.T) {
 // Replies over the limit are sent once and not kept; a principal whose replies fill
 // its share is refused, and acks make room again.
 func TestKeptReplies(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		b := r.start("b", "b1", bus, func(c *Config) { c.Keep, c.TableBytes = 100, 400 })
 		b.handle(func(_ *Inbound, body string) string {
 			if body == "large" {
@@ -520,7 +520,7 @@ func TestKeptReplies(t *testing.T) {
 // Disturbed links have what is outstanding sent again.
 func TestDisturbed(t *testing.T) {
 	for _, who := range []string{"a", "b"} {
-		bubble(t, func(t *testing.T, r *rig) {
+		withRig(t, func(t *testing.T, r *rig) {
 			a, b := r.start("a", "a1", bus), r.start("b", "b1", bus)
 			b.handle(func(_ *Inbound, body string) string { return body })
 			a.echoes("b", "warm up")
@@ -549,7 +549,7 @@ func TestDisturbed(t *testing.T) {
 // A late answer to a request of a session that was lost is not taken for the answer to
 // one of the next session: a server that the registry has given up may go on answering.
 func TestLateAnswersDoNotCross(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", twoRoads), r.start("b", "b1", twoRoads)
 		b.handle(func(_ *Inbound, body string) string {
 			if body == "other" {
@@ -579,7 +579,7 @@ func TestLateAnswersDoNotCross(t *testing.T) {
 func TestLinksThatDieAtOnce(t *testing.T) {
 	for _, road := range [][]string{direct, bus} {
 		t.Run(road[0], func(t *testing.T) {
-			bubble(t, func(t *testing.T, r *rig) {
+			withRig(t, func(t *testing.T, r *rig) {
 				a, _ := r.start("a", "a1", road), r.start("b", "b1", road)
 				r.setTap(func(h hop) fate {
 					if h.Verb == transport.VerbOpened {
@@ -602,7 +602,7 @@ func TestLinksThatDieAtOnce(t *testing.T) {
 func TestSessionsFull(t *testing.T) {
 	for _, roads := range [][]string{direct, bus, twoRoads} {
 		t.Run(fmt.Sprint(roads), func(t *testing.T) {
-			bubble(t, func(t *testing.T, r *rig) {
+			withRig(t, func(t *testing.T, r *rig) {
 				r.start("b", "b1", roads, func(c *Config) { c.MaxSessions, c.SessionLease = 1, 10*time.Second })
 				first := r.start("first", "f1", roads)
 				first.echoes("b", "x")
@@ -624,7 +624,7 @@ func TestSessionsFull(t *testing.T) {
 
 // Senders that a full link holds up wait, and do not wake each other all the time.
 func TestTellsAtAFullLink(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", direct), r.start("b", "b1", direct)
 		a.echoes("b", "warm up")
 		r.net.Hold("direct", "a", "b")
@@ -656,7 +656,7 @@ func TestTellsAtAFullLink(t *testing.T) {
 // A change to a better road waits for what is still on a slow one, however long that
 // takes: the first ping of the fence being lost changes nothing.
 func TestFenceOnASlowBus(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		var mu sync.Mutex // guards order
 		var order []string
 		a := r.start("a", "a1", twoRoads)
@@ -695,7 +695,7 @@ func TestFenceOnASlowBus(t *testing.T) {
 
 // A lost ack frame is made good by the next heartbeat.
 func TestHeartbeatsAck(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", bus), r.start("b", "b1", bus)
 		r.setTap(func(h hop) fate {
 			if h.Verb == transport.VerbAck {
@@ -718,7 +718,7 @@ func TestHeartbeatsAck(t *testing.T) {
 // A one-way message of a session that its client has left does not come after those of
 // the next one.
 func TestTellOfALeftSession(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		b := r.start("b", "b1", bus)
 		c := r.dialRaw("c", "bus", "b")
 		left := one(t, c.say(t, transport.Envelope{Verb: transport.VerbOpen, Seq: 1})).Grant
@@ -739,7 +739,7 @@ func TestTellOfALeftSession(t *testing.T) {
 // A cancel reaches the handler also if an ack mark, which a given up request is part of,
 // has come before it on another road.
 func TestCancelBehindItsMark(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		b := r.start("b", "b1", bus)
 		canceled := make(chan struct{})
 		b.mu.Lock()
@@ -768,7 +768,7 @@ func TestCancelBehindItsMark(t *testing.T) {
 // A cancel that is lost with its link is sent again on the next.
 func TestCancelLostWithItsLink(t *testing.T) {
 	for _, roads := range [][]string{direct, bus, twoRoads} {
-		bubble(t, func(t *testing.T, r *rig) {
+		withRig(t, func(t *testing.T, r *rig) {
 			a, b := r.start("a", "a1", roads), r.start("b", "b1", roads)
 			canceled := make(chan struct{})
 			b.mu.Lock()
@@ -802,7 +802,7 @@ func TestCancelLostWithItsLink(t *testing.T) {
 
 // A lost cancel does not keep a node dialling for ever.
 func TestLostCancelIsDropped(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", direct), r.start("b", "b1", direct)
 		b.handle(func(_ *Inbound, body string) string { <-b.ctx.Done(); return body })
 		_, call := a.send(request("b", "x", time.Hour))

@@ -90,7 +90,7 @@ func TestRuns(t *testing.T) {
 		{"a session that was left", []step{{seq: 1}, {seq: 1, grant: 1}, {seq: 2}, {seq: 3}, flush}, []string{"1", "1"}, 2, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, r *rig) {
+			withRig(t, func(t *testing.T, r *rig) {
 				h, k, grants := takesIn(t, r)
 				for _, s := range c.steps {
 					e := transport.Envelope{Verb: transport.VerbTell, Seq: s.seq, Grant: grants[s.grant], Target: "t" + s.target, Body: strconv.AppendUint(nil, s.seq, 10)}
@@ -118,7 +118,7 @@ func TestRuns(t *testing.T) {
 // The memory of one-way messages serves others when they have been given back, and not
 // before; and nothing of them is left in it.
 func TestReuseOfTells(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
+	withRig(t, func(t *testing.T, r *rig) {
 		h, k, grants := takesIn(t, r)
 		seq := uint64(0)
 		tell := func(body string) *Inbound {

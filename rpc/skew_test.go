@@ -52,7 +52,7 @@ func TestHeldBackRequestIsAged(t *testing.T) {
 		{"without a stamp", 3 * time.Second, false, 5 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, r *rig) {
+			withRig(t, func(t *testing.T, r *rig) {
 				a, b := r.start("a", "a1", bus), r.start("b", "b1", bus)
 				var left time.Duration
 				b.serve = func(in *Inbound) {

@@ -3,9 +3,9 @@ package transport_test
 import (
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/tandem-go/tandem/test/bubble"
 	"github.com/tandem-go/tandem/transport"
 )
 
@@ -93,7 +93,7 @@ func TestOutboxLimitBehindLarge(t *testing.T) {
 // A queue gives a burst's memory back once it has had little to do for a while, and not
 // while there are more bursts.
 func TestOutboxLetsBurstsGo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		out := transport.NewOutbox(transport.MaxFrame)
 		var spare []byte
 		take := func(size int) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tandem-go/tandem/dedup"
 	"github.com/tandem-go/tandem/dedup/storetest"
+	"github.com/tandem-go/tandem/test/bubble"
 )
 
 func TestMemory(t *testing.T) {
@@ -94,7 +95,7 @@ func TestFailRewrite(t *testing.T) {
 }
 
 func TestDelay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var m storetest.Memory
 		log := take(t, &m)
 		m.SetDelay(time.Minute)

@@ -3,15 +3,15 @@ package main
 import (
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/test/bubble"
 )
 
 // The two actors without any network: they cannot tell.
 func TestDuplicatesAndDepartures(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		sys, err := actor.NewSystem(actor.Config{})
 		if err != nil {
 			t.Fatal(err)

@@ -9,13 +9,13 @@ import (
 	"runtime"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/anishathalye/porcupine"
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/bubble"
 )
 
 var (
@@ -157,7 +157,7 @@ type outcome struct {
 
 // run makes the history of one seed in a bubble of its own.
 func run(t *testing.T, seed uint64, c *cheat) (o outcome) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(seed, c)
 		w.end = time.Now().Add(w.plan.length)
 		for _, n := range w.nodes {

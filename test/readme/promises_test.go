@@ -9,12 +9,12 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/bubble"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
@@ -82,7 +82,7 @@ func faulty(t *testing.T) (net *memnet.Network, a *actor.System, log *Log) {
 // TestNothingRunsTwice sends over a bus that loses, doubles and reorders, and over a
 // direct road whose links are reset time and again.
 func TestNothingRunsTwice(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		net, a, log := faulty(t)
 		net.SetFaults("nats", "", "", memnet.Faults{MaxDelay: 5 * time.Millisecond, Drop: 0.02, Duplicate: 0.1, Reorder: 0.1})
 		net.SetFaults("tcp", "", "", memnet.Faults{MaxDelay: 5 * time.Millisecond})
@@ -127,7 +127,7 @@ func TestNothingRunsTwice(t *testing.T) {
 
 // TestNeverSilence cuts both roads while requests are under way.
 func TestNeverSilence(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		net, a, _ := faulty(t)
 		ref := a.Ref("log@b")
 		if _, err := actor.Call(t.Context(), ref, Item{}); err != nil {

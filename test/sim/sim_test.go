@@ -11,12 +11,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/dedup"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/bubble"
 )
 
 var (
@@ -51,7 +51,7 @@ func run(t *testing.T, seed uint64, c cheat, silent bool) (res result) {
 			panic(r)
 		}
 	}()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(seed, c, silent, *wire)
 		for road, f := range w.plan.Base {
 			w.net.SetFaults(road, "", "", f)

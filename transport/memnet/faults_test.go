@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tandem-go/tandem/test/bubble"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
@@ -114,7 +115,7 @@ func (l *log) want(t *testing.T, what string, seqs ...uint64) {
 // world runs a test with a link from "a" to "b" in a bubble.
 func world(t *testing.T, direct bool, run func(t *testing.T, n *memnet.Network, a, b *site, from, to *log)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n := memnet.New(memnet.Config{Seed: 42})
 		a, b := start(t, n, direct, "a", "1"), start(t, n, direct, "b", "1")
 		from, err := a.dial(t, b.end)
@@ -224,7 +225,7 @@ func TestDelayKeepsOrder(t *testing.T) {
 
 // chance returns what arrives of 1000 tells over a bus with all faults.
 func chance(t *testing.T, seed uint64) (got []uint64) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n := memnet.New(memnet.Config{Seed: seed})
 		a, b := start(t, n, false, "a", "1"), start(t, n, false, "b", "1")
 		from, err := a.dial(t, b.end)

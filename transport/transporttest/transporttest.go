@@ -17,11 +17,11 @@ package transporttest
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/tandem-go/tandem/test/bubble"
 	"github.com/tandem-go/tandem/transport"
 )
 
@@ -99,7 +99,7 @@ func Run(t *testing.T, cfg Config) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			if cfg.Synctest {
-				synctest.Test(t, func(t *testing.T) { c.run(t, cfg) })
+				bubble.Test(t, func(t *testing.T) { c.run(t, cfg) })
 				return
 			}
 			c.run(t, cfg)

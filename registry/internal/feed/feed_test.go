@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tandem-go/tandem/registry"
+	"github.com/tandem-go/tandem/test/bubble"
 )
 
 func node(name, epoch, addr string) registry.Node {
@@ -21,7 +22,7 @@ func line(e registry.Event) string {
 
 // A reader that keeps up sees every change; the transcript is the contract.
 func TestTranscript(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		f := New()
 		f.Put(node("b", "1", "x"))
 		f.Put(node("a", "1", "x"))
@@ -54,7 +55,7 @@ func TestTranscript(t *testing.T) {
 
 // A reader that sleeps is told where things ended, once.
 func TestSlowReader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		f := New()
 		events, _ := f.Watch(t.Context())
 		f.Put(node("a", "1", "0"))
@@ -92,7 +93,7 @@ func TestSlowReader(t *testing.T) {
 func TestEventsAddUp(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOf(rapid.IntRange(0, 99)).Draw(rt, "steps")
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			f := New()
 			events, _ := f.Watch(t.Context())
 			known := make(map[string]registry.Node)
