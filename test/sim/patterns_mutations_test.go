@@ -1,3 +1,7 @@
+//go:build !race
+
+// What is planted here is for the checkers to find, not for the race detector.
+
 package sim
 
 import (
