@@ -38,7 +38,7 @@ func (*takenIn) Durability(string) Durability { return Durability{} }
 // takesIn starts a node with a link from c, on which two sessions are open. The test is
 // the link's reader from then on.
 func takesIn(t *testing.T, r *rig) (h *takenIn, k *conn, grants [2]transport.Grant) {
-	b := r.start("b", "b1", bus)
+	b := r.start("b", "b1", twoRoads)
 	h = new(takenIn)
 	b.cfg.Handler = h
 	c := r.dialRaw("c", "bus", "b")
@@ -110,6 +110,60 @@ func TestRuns(t *testing.T) {
 					t.Errorf("%d dropped, %d missed; want %d, %d", s.TellsDropped, s.TellsMissed, c.dropped, c.missed)
 				}
 				k.Flush()
+			})
+		})
+	}
+}
+
+// One-way messages of one session that wait to be handed on together on two roads are
+// handed on once, and never after a later one.
+func TestRunsOnTwoRoads(t *testing.T) {
+	const busRoad, direct = 0, 1
+	type step struct {
+		road     int
+		from, to uint64 // 0: nothing more to receive on this road
+	}
+	for _, c := range []struct {
+		name            string
+		steps           []step
+		want            []string
+		dropped, missed uint64
+	}{
+		{"the later ones first", []step{{busRoad, 1, 2}, {direct, 3, 4}, {direct, 0, 0}, {busRoad, 0, 0}}, []string{"3+4"}, 2, 2},
+		{"in their order", []step{{busRoad, 1, 2}, {direct, 3, 4}, {busRoad, 0, 0}, {direct, 0, 0}}, []string{"1+2", "3+4"}, 0, 0},
+		{"all of them twice", []step{{busRoad, 1, 3}, {direct, 1, 3}, {direct, 0, 0}, {busRoad, 0, 0}}, []string{"1+2+3"}, 3, 0},
+		{"the first ones sooner on the other road", []step{{busRoad, 1, 3}, {direct, 1, 2}, {direct, 0, 0}, {busRoad, 0, 0}}, []string{"1+2", "3"}, 2, 0},
+		{"the last one twice", []step{{busRoad, 1, 2}, {direct, 2, 3}, {busRoad, 0, 0}, {direct, 0, 0}}, []string{"1+2", "3"}, 1, 0},
+		{"one between two", []step{{busRoad, 1, 1}, {direct, 2, 2}, {busRoad, 3, 3}, {direct, 0, 0}, {busRoad, 0, 0}}, []string{"1", "2", "3"}, 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			withRig(t, func(t *testing.T, r *rig) {
+				h, k, grants := takesIn(t, r)
+				d := r.dialRaw("c", "direct", "b")
+				if got := one(t, d.say(t, transport.Envelope{Verb: transport.VerbOpen, Seq: 1, Grant: grants[1]})).Grant; got != grants[1] {
+					t.Fatalf("joined %v, not %v", got, grants[1])
+				}
+				roads := [2]*conn{busRoad: k}
+				for _, other := range k.node.liveConns() {
+					if other != k {
+						roads[direct] = other
+					}
+				}
+				for _, s := range c.steps {
+					if s.from == 0 {
+						roads[s.road].Flush()
+						continue
+					}
+					for seq := s.from; seq <= s.to; seq++ {
+						roads[s.road].Receive(&transport.Envelope{Verb: transport.VerbTell, Seq: seq, Grant: grants[1], Target: "t", Body: strconv.AppendUint(nil, seq, 10)})
+					}
+				}
+				if !slices.Equal(h.log, c.want) {
+					t.Errorf("handed on: %q\nwant %q", h.log, c.want)
+				}
+				if s := k.node.Stats(); s.TellsDropped != c.dropped || s.TellsMissed != c.missed {
+					t.Errorf("%d dropped, %d missed; want %d, %d", s.TellsDropped, s.TellsMissed, c.dropped, c.missed)
+				}
 			})
 		})
 	}
