@@ -2,6 +2,7 @@ package actor_test
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -192,4 +193,51 @@ func TestKeptContextsFromElsewhere(t *testing.T) {
 		close(kept)
 		looking.Wait()
 	})
+}
+
+// The context of a request whose answer is put off lives until it is answered or given
+// up, and no longer.
+func TestKeptContextOfDeferred(t *testing.T) {
+	type put struct {
+		*actor.Context
+		later *actor.Deferred[int]
+	}
+	for name, end := range map[string]func(p put, giveUp func()){
+		"answered": func(p put, _ func()) { _ = p.later.Answer(1) },
+		"failed":   func(p put, _ func()) { _ = p.later.Fail(context.Canceled) },
+		"given up": func(_ put, giveUp func()) { giveUp() },
+		"expired":  func(put, func()) { time.Sleep(time.Hour) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
+				kept := make(chan put, 1)
+				to := bind(spawn(t, b, "x", actor.Define("test.puttingoff", func() int { return 0 },
+					actor.Answer(func(_ int, ctx *actor.Context, _ Hours) (int, error) {
+						kept <- put{ctx, actor.Defer[int](ctx)}
+						return 0, nil
+					}))))
+				ctx, giveUp := context.WithTimeout(t.Context(), time.Hour)
+				defer giveUp()
+				f := actor.Ask(ctx, to, Hours{})
+				p := <-kept
+				other := actor.Ask(ctx, to, Hours{}) // whose handler has the memory of the first, if anything could
+				later := <-kept
+				synctest.Wait()
+				derived, cancel := context.WithCancel(p.Context)
+				defer cancel()
+				if derived.Err() != nil || hoursLeft(p) != 1 {
+					t.Errorf("before the answer: %v, %d h left", derived.Err(), hoursLeft(p))
+				}
+				end(p, giveUp)
+				_, _ = f.Await(t.Context())
+				synctest.Wait()
+				if _, ok := p.Deadline(); ok || p.Err() == nil || derived.Err() == nil {
+					t.Errorf("afterwards: deadline %v, error %v, derived %v", ok, p.Err(), derived.Err())
+				}
+				_ = later.later.Answer(2)
+				_, _ = other.Await(t.Context())
+				runtime.KeepAlive(p.later) // to forget it is an answer, too
+			})
+		})
+	}
 }
