@@ -40,7 +40,7 @@ func (q *Queue) bury(h holding) {
 		_ = h.msg.Nak()
 		return
 	}
-	_ = ackAll(ctx, []natsjs.Msg{h.msg}) // if that is lost, it is delivered once more
+	_ = persist(ctx, h.msg.DoubleAck) // if that is lost, it is delivered once more
 }
 
 // listDead returns the first dead letters.

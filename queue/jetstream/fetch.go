@@ -13,7 +13,7 @@ import (
 
 const (
 	maxFetch  = 256             // items asked for at once
-	fetchWait = 5 * time.Second // how long one request for a first item waits at NATS
+	fetchWait = 5 * time.Second // how long one request for a first item waits at NATS at most
 )
 
 // fetch asks for items if there are consumers in line: at first for those that are there,
@@ -25,7 +25,7 @@ func (f *front[T]) fetch(ctx *actor.Context) {
 	}
 	q, self := f.q, ctx.Self()
 	f.round = q.run(func() { // no step waits for long
-		got := fetched{mine: true, round: true}
+		got := fetched{mine: true, round: true, until: time.Now().Add(q.cfg.Queue.Lease)}
 		for level := range q.consumers {
 			if n > len(got.msgs) {
 				batch, err := q.consumers[level].FetchNoWait(n - len(got.msgs))
@@ -41,9 +41,10 @@ func (f *front[T]) fetch(ctx *actor.Context) {
 type fetched struct {
 	mine  bool // not from elsewhere
 	msgs  []natsjs.Msg
-	round bool // it ends the round
-	wait  bool // there was nothing: the first is to be waited for
-	level int  // if not round: it is of the wait at this level
+	until time.Time // see holding
+	round bool      // it ends the round
+	wait  bool      // there was nothing: the first is to be waited for
+	level int       // if not round: it is of the wait at this level
 }
 
 func (g *fetched) add(batch natsjs.MessageBatch, err error) {
@@ -75,7 +76,7 @@ func (f *front[T]) fetched(ctx *actor.Context, g fetched) error {
 		f.waiting[g.level] = false
 	}
 	for _, m := range g.msgs {
-		f.take(m)
+		f.take(m, g.until)
 	}
 	f.offer.Serve(ctx)
 	f.keepOn(ctx)
@@ -95,10 +96,11 @@ func (f *front[T]) await(ctx *actor.Context) {
 			continue
 		}
 		f.waiting[level] = f.q.run(func() {
-			wait, cancel := context.WithTimeout(f.q.ctx, fetchWait)
+			lease := f.q.cfg.Queue.Lease
+			wait, cancel := context.WithTimeout(f.q.ctx, min(fetchWait, lease/3)) // so that most of the lease is left then
 			defer cancel()
 			began := time.Now()
-			got := fetched{mine: true, level: level}
+			got := fetched{mine: true, level: level, until: began.Add(lease)}
 			got.add(c.Fetch(1, natsjs.FetchContext(wait)))
 			if len(got.msgs) == 0 && time.Since(began) < pauseTime { // NATS is away
 				time.Sleep(pauseTime)
@@ -108,8 +110,8 @@ func (f *front[T]) await(ctx *actor.Context) {
 	}
 }
 
-// take offers a message that has come from NATS.
-func (f *front[T]) take(m natsjs.Msg) {
+// take offers a message that has come from NATS, which leaves it here until then.
+func (f *front[T]) take(m natsjs.Msg, until time.Time) {
 	md, err := m.Metadata()
 	if err != nil {
 		return
@@ -124,9 +126,9 @@ func (f *front[T]) take(m natsjs.Msg) {
 		attempts = max(0, attempts-1) // the one that was early
 	}
 	seq := md.Sequence.Stream
-	h := holding{msg: m, attempt: attempts + 1}
+	h := holding{msg: m, until: until, attempt: attempts + 1}
 	if old, ok := f.held[seq]; ok { // NATS has not heard that it is held
-		old.msg = m
+		old.msg, old.until = m, until
 		f.held[seq] = old
 		return
 	}

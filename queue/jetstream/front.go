@@ -19,7 +19,8 @@ func Kind[T any](name string, q *Queue) *actor.Kind {
 		actor.Answer((*front[T]).push),
 		actor.Answer((*front[T]).dequeue),
 		actor.Handle((*front[T]).fetched),
-		actor.Handle((*front[T]).keepUp))
+		actor.Handle((*front[T]).keepUp),
+		actor.Handle((*front[T]).touched))
 }
 
 // front is the actor's state: what it has fetched and not seen the end of. The offer in
@@ -37,11 +38,20 @@ type front[T any] struct {
 }
 
 // holding is an item that the front has fetched.
+//
+// NATS takes an ack from whomever it comes, whoever has the item by now. So what the
+// front does with an item counts only until the time before which NATS certainly gives
+// it to nobody else: a lease after the front last asked for the item, or said that it
+// still has it, and NATS confirmed that in time.
 type holding struct {
 	msg     natsjs.Msg
+	until   time.Time
 	attempt int          // of its next delivery
 	why     queue.Reason // how its last delivery ended
 }
+
+// lost reports whether another may have the item by now.
+func (h *holding) lost() bool { return !time.Now().Before(h.until) }
 
 // maxPushes is how many pushes a front has on their way to NATS; more are refused.
 const maxPushes = 4096
@@ -112,11 +122,22 @@ func (f *front[T]) settle(ctx *actor.Context, m actor.Dequeue[T]) (actor.Dequeue
 		failed[x.Index] = true
 		doubtful = doubtful || x == actor.FailureOf(x.Index, queue.ErrDone)
 	}
-	var acks []natsjs.Msg
+	var acks []holding
+	var indexes []int // of their tokens
 	for i, t := range m.Tokens {
-		if m.Op == actor.OpAck && !failed[i] {
-			acks = append(acks, f.held[t[1]].msg)
+		if failed[i] || m.Op == actor.OpNack {
+			continue
+		}
+		h := f.held[t[1]]
+		if m.Op == actor.OpAck {
 			delete(f.held, t[1])
+		}
+		switch {
+		case h.lost():
+			r.Failed = append(r.Failed, actor.FailureOf(i, queue.ErrDone))
+			doubtful = true
+		case m.Op == actor.OpAck:
+			acks, indexes = append(acks, h), append(indexes, i)
 		}
 	}
 	if len(acks) == 0 && !doubtful {
@@ -129,12 +150,19 @@ func (f *front[T]) settle(ctx *actor.Context, m actor.Dequeue[T]) (actor.Dequeue
 			}
 			reply.Failed = append(reply.Failed, x)
 		}
-		return ackAll(ctx, acks)
+		for _, n := range each(acks, func(h holding) bool {
+			ctx, cancel := context.WithDeadline(ctx, h.until)
+			defer cancel()
+			return persist(ctx, h.msg.DoubleAck) == nil && !h.lost()
+		}) {
+			reply.Failed = append(reply.Failed, actor.FailureOf(indexes[n], errNotConfirmed))
+		}
+		return nil
 	})
 }
 
 const (
-	maxAcks   = 64              // on their way at once, of one request
+	maxAcks   = 64              // on their way at once, of one request or round
 	tryFor    = 2 * time.Second // one request to NATS, which is made again
 	pauseTime = 100 * time.Millisecond
 )
@@ -150,22 +178,25 @@ func (q *Queue) until(ctx context.Context) (context.Context, context.CancelFunc)
 
 var errNotConfirmed = errors.New("queue/jetstream: NATS has not confirmed it")
 
-// ackAll acks messages and returns when NATS has confirmed all, or ctx ends.
-func ackAll(ctx context.Context, msgs []natsjs.Msg) error {
+// each does something with all of hs, several at a time, and returns the indexes of those
+// with which it did not work.
+func each(hs []holding, do func(holding) bool) (failed []int) {
+	var mu sync.Mutex // guards failed
 	var all sync.WaitGroup
 	slots := make(chan struct{}, maxAcks)
-	for _, m := range msgs {
+	for i, h := range hs {
 		slots <- struct{}{}
 		all.Go(func() {
-			_ = persist(ctx, func(ctx context.Context) error { return m.DoubleAck(ctx) })
+			if !do(h) {
+				mu.Lock()
+				failed = append(failed, i)
+				mu.Unlock()
+			}
 			<-slots
 		})
 	}
 	all.Wait()
-	if ctx.Err() != nil {
-		return errNotConfirmed
-	}
-	return nil
+	return failed
 }
 
 // persist tries until it works or ctx ends, or what it gets is NATS's last word.
@@ -191,6 +222,9 @@ func (f *front[T]) back(ctx *actor.Context, t queue.Token, delay time.Duration, 
 	h := f.held[t.Item]
 	h.why = why
 	delete(f.held, t.Item)
+	if h.lost() {
+		return // it comes again, here or elsewhere
+	}
 	if h.attempt >= f.q.cfg.Queue.Attempts {
 		f.q.run(func() { f.q.bury(h) })
 		return
@@ -200,6 +234,13 @@ func (f *front[T]) back(ctx *actor.Context, t queue.Token, delay time.Duration, 
 
 // keep is the message that has the front tell NATS what it still holds.
 type keep struct{ mine bool }
+
+// touches is what NATS has confirmed of that.
+type touches struct {
+	mine  bool
+	items []uint64
+	until time.Time
+}
 
 // keepUp has NATS leave what is held where it is. What waits here for consumers while
 // there are none goes back, for they may be elsewhere.
@@ -212,18 +253,59 @@ func (f *front[T]) keepUp(ctx *actor.Context, m keep) error {
 		f.putBack()
 	}
 	f.pulled = f.offer.Credit() > 0
-	for _, h := range f.held {
-		_ = h.msg.InProgress()
-	}
+	f.touch(ctx)
 	f.keepOn(ctx)
+	return nil
+}
+
+// touch begins a round of telling NATS what is held, which ends before the next.
+func (f *front[T]) touch(ctx *actor.Context) {
+	q, self := f.q, ctx.Self()
+	var items []uint64
+	var hs []holding
+	for item, h := range f.held {
+		items, hs = append(items, item), append(hs, h)
+	}
+	if len(hs) == 0 {
+		return
+	}
+	q.run(func() {
+		got := touches{mine: true, until: time.Now().Add(q.cfg.Queue.Lease)}
+		ctx, cancel := context.WithTimeout(q.ctx, q.cfg.Queue.Lease/3)
+		defer cancel()
+		failed := each(hs, func(h holding) bool {
+			_, err := q.js.Conn().RequestWithContext(ctx, h.msg.Reply(), inProgress)
+			return err == nil && !h.lost() // if it was lost before, NATS has taken this for its new holder's
+		})
+		for _, i := range failed {
+			items[i] = 0
+		}
+		got.items = items
+		_ = tellSelf(self, got)
+	})
+}
+
+// inProgress is what Msg.InProgress sends, which does not wait for an answer.
+var inProgress = []byte("+WPI")
+
+// touched takes note of what NATS leaves here for another lease.
+func (f *front[T]) touched(_ *actor.Context, m touches) error {
+	for _, item := range m.items {
+		if h, ok := f.held[item]; m.mine && ok && h.until.Before(m.until) {
+			h.until = m.until
+			f.held[item] = h
+		}
+	}
 	return nil
 }
 
 // putBack returns what nobody has been given.
 func (f *front[T]) putBack() {
-	for _, seq := range f.offer.Withdraw() {
-		_ = f.held[seq].msg.Nak()
-		delete(f.held, seq)
+	for _, item := range f.offer.Withdraw() {
+		if h := f.held[item]; !h.lost() {
+			_ = h.msg.Nak()
+		}
+		delete(f.held, item)
 	}
 }
 

@@ -10,7 +10,10 @@
 // has returned nil for is in the stream, and an Ack that returned nil has taken it out.
 // The actor in front may be stopped and spawned anew, here or on another node, and NATS
 // may be restarted; whatever was not acked is delivered again, within a lease. Several
-// actors, on several nodes, may stand in front of one queue.
+// actors, on several nodes, may stand in front of one queue: of the Acks of an item one at
+// most returns nil. NATS itself would take any of them, so an actor that NATS has not heard
+// of for a lease lets go of its items, and an Ack that is confirmed later than that is of
+// unknown outcome. (NATS may forget a delivery when it changes its leader.)
 //
 // Beyond package queue's, the limits: deliveries end with the actor that made them. An
 // attempt is counted when an item goes to an actor, so one that the actor had not handed

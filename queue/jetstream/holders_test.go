@@ -1,0 +1,110 @@
+package jetstream_test
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/queue"
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport/natsbus/embedded"
+)
+
+// gate holds up a connection while it is locked.
+type gate struct{ sync.RWMutex }
+
+func (g *gate) Dial(network, addr string) (net.Conn, error) {
+	c, err := net.Dial(network, addr)
+	return gated{c, g}, err
+}
+
+type gated struct {
+	net.Conn
+	gate *gate
+}
+
+func (c gated) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.gate.RLock()
+	defer c.gate.RUnlock()
+	return n, err
+}
+
+func (c gated) Write(b []byte) (int, error) {
+	c.gate.RLock()
+	defer c.gate.RUnlock()
+	return c.Conn.Write(b)
+}
+
+// heldTwice has two fronts of a queue, the first of which NATS cannot hear any more, and
+// an item that NATS has therefore given to the second as well. The consumer at the first
+// has its own lease for long.
+func heldTwice(t *testing.T, meanwhile func(first actor.Delivery[Work])) (g *gate, first, second actor.Delivery[Work], at actor.Ref) {
+	s, g := start(t, embedded.Config{}), new(gate)
+	nc, err := s.Connect(nats.SetCustomDialer(g))
+	ok(t, err)
+	t.Cleanup(nc.Close)
+	js, err := natsjs.New(nc)
+	ok(t, err)
+	cfg := queue.Config{Lease: time.Second}
+	a, b := spawn(t, system(t), js, cfg), spawn(t, system(t), connect(t, s), cfg)
+	push(t, b, 1)
+	first = pull(t, a, []string{"1:1"})[0]
+	ok(t, first.Extend(t.Context(), time.Minute))
+	g.Lock()
+	meanwhile(first)
+	return g, first, pull(t, b, []string{"1:2"}, actor.Wait(20*time.Second))[0], b
+}
+
+// NATS gives an item to another front when it has not heard of the first for a lease, and
+// then takes an ack from either. One Ack at most may say that it worked, however long the
+// consumer's own lease is.
+func TestOneAckCounts(t *testing.T) {
+	for name, c := range map[string]struct {
+		ack  func(g *gate, first, second actor.Delivery[Work]) (error, error)
+		want error // of the first
+	}{
+		"after the other": {func(g *gate, first, second actor.Delivery[Work]) (error, error) {
+			g.Unlock()
+			other := second.Ack(t.Context())
+			return first.Ack(t.Context()), other
+		}, actor.ErrDone},
+		"before the other": {func(g *gate, first, second actor.Delivery[Work]) (error, error) {
+			g.Unlock()
+			err := first.Ack(t.Context())
+			return err, second.Ack(t.Context())
+		}, actor.ErrLapsed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, first, second, at := heldTwice(t, func(actor.Delivery[Work]) {})
+			err, other := c.ack(g, first, second)
+			ok(t, other)
+			if !errors.Is(err, c.want) {
+				t.Errorf("the first ack: %v, want %v", err, c.want)
+			}
+			stats, err := actor.QueueStats[Work](t.Context(), at)
+			if ok(t, err); stats.Depth != 0 || stats.InFlight != 0 {
+				t.Errorf("afterwards: %+v", stats)
+			}
+		})
+	}
+}
+
+// An ack that NATS confirms too late may have come when another had the item.
+func TestAckConfirmedTooLate(t *testing.T) {
+	acked := make(chan error)
+	g, _, second, _ := heldTwice(t, func(first actor.Delivery[Work]) {
+		go func() { acked <- first.Ack(t.Context()) }()
+	})
+	g.Unlock()
+	if err := <-acked; err == nil || rpc.Ran(err) != rpc.Unknown {
+		t.Errorf("the first ack: %v", err)
+	}
+	ok(t, second.Ack(t.Context()))
+}
