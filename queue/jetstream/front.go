@@ -150,9 +150,9 @@ func (f *front[T]) settle(ctx *actor.Context, m actor.Dequeue[T]) (actor.Dequeue
 			}
 			reply.Failed = append(reply.Failed, x)
 		}
+		ctx, cancel := context.WithTimeout(ctx, f.q.cfg.Queue.Lease) // then all are lost
+		defer cancel()
 		for _, n := range each(acks, func(h holding) bool {
-			ctx, cancel := context.WithDeadline(ctx, h.until)
-			defer cancel()
 			return persist(ctx, h.msg.DoubleAck) == nil && !h.lost()
 		}) {
 			reply.Failed = append(reply.Failed, actor.FailureOf(indexes[n], errNotConfirmed))
