@@ -25,11 +25,12 @@ func (f *front[T]) fetch(ctx *actor.Context) {
 	}
 	q, self := f.q, ctx.Self()
 	f.round = q.run(func() { // no step waits for long
-		got := fetched{mine: true, round: true, until: time.Now().Add(q.cfg.Queue.Lease)}
+		got := fetched{mine: true, round: true}
 		for level := range q.consumers {
 			if n > len(got.msgs) {
+				began := time.Now()
 				batch, err := q.consumers[level].FetchNoWait(n - len(got.msgs))
-				got.add(batch, err)
+				got.add(batch, err, began.Add(q.cfg.Queue.Lease))
 			}
 		}
 		got.wait = len(got.msgs) == 0
@@ -40,19 +41,18 @@ func (f *front[T]) fetch(ctx *actor.Context) {
 // fetched is what a request for items has brought.
 type fetched struct {
 	mine  bool // not from elsewhere
-	msgs  []natsjs.Msg
-	until time.Time // see holding
-	round bool      // it ends the round
-	wait  bool      // there was nothing: the first is to be waited for
-	level int       // if not round: it is of the wait at this level
+	msgs  []holding
+	round bool // it ends the round
+	wait  bool // there was nothing: the first is to be waited for
+	level int  // if not round: it is of the wait at this level
 }
 
-func (g *fetched) add(batch natsjs.MessageBatch, err error) {
+func (g *fetched) add(batch natsjs.MessageBatch, err error, until time.Time) {
 	if err != nil {
 		return
 	}
 	for m := range batch.Messages() {
-		g.msgs = append(g.msgs, m)
+		g.msgs = append(g.msgs, holding{msg: m, until: until})
 	}
 }
 
@@ -61,8 +61,8 @@ func (g *fetched) deliver(self actor.Ref) {
 	if tellSelf(self, *g) == nil {
 		return
 	}
-	for _, m := range g.msgs {
-		_ = m.Nak()
+	for _, h := range g.msgs {
+		_ = h.msg.Nak()
 	}
 }
 
@@ -75,8 +75,8 @@ func (f *front[T]) fetched(ctx *actor.Context, g fetched) error {
 	default:
 		f.waiting[g.level] = false
 	}
-	for _, m := range g.msgs {
-		f.take(m, g.until)
+	for _, h := range g.msgs {
+		f.take(h)
 	}
 	f.offer.Serve(ctx)
 	f.keepOn(ctx)
@@ -100,9 +100,10 @@ func (f *front[T]) await(ctx *actor.Context) {
 			wait, cancel := context.WithTimeout(f.q.ctx, min(fetchWait, lease/3)) // so that most of the lease is left then
 			defer cancel()
 			began := time.Now()
-			got := fetched{mine: true, level: level, until: began.Add(lease)}
-			got.add(c.Fetch(1, natsjs.FetchContext(wait)))
-			if len(got.msgs) == 0 && time.Since(began) < pauseTime { // NATS is away
+			got := fetched{mine: true, level: level}
+			batch, err := c.Fetch(1, natsjs.FetchContext(wait))
+			got.add(batch, err, began.Add(lease))
+			if len(got.msgs) == 0 && time.Since(began) < min(pauseTime, lease/10) { // NATS is away
 				time.Sleep(pauseTime)
 			}
 			got.deliver(self)
@@ -110,8 +111,9 @@ func (f *front[T]) await(ctx *actor.Context) {
 	}
 }
 
-// take offers a message that has come from NATS, which leaves it here until then.
-func (f *front[T]) take(m natsjs.Msg, until time.Time) {
+// take offers a message that has come from NATS.
+func (f *front[T]) take(h holding) {
+	m := h.msg
 	md, err := m.Metadata()
 	if err != nil {
 		return
@@ -126,9 +128,9 @@ func (f *front[T]) take(m natsjs.Msg, until time.Time) {
 		attempts = max(0, attempts-1) // the one that was early
 	}
 	seq := md.Sequence.Stream
-	h := holding{msg: m, until: until, attempt: attempts + 1}
+	h.attempt = attempts + 1
 	if old, ok := f.held[seq]; ok { // NATS has not heard that it is held
-		old.msg, old.until = m, until
+		old.msg, old.until = m, h.until
 		f.held[seq] = old
 		return
 	}
