@@ -63,6 +63,9 @@ func intact(b []byte) error {
 	return nil
 }
 
+// patience is how long large messages may take where everything is slow.
+const patience = 3 * time.Minute
+
 // blobHead is what msgpack puts around the data of a Blob and a Put.
 const blobHead = 1 + 5 + 5
 
@@ -77,7 +80,7 @@ func TestLargest(t *testing.T) {
 				t.Fatal(err)
 			}
 			ref := w.client.Ref("blobs@server")
-			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("it hangs"))
+			ctx, cancel := context.WithTimeoutCause(t.Context(), patience, errors.New("it hangs"))
 			defer cancel()
 			const most = rpc.DefaultMaxBody - blobHead
 			n, err := actor.Call(ctx, ref, Put{Data: filled(most)})
@@ -109,7 +112,7 @@ func TestLargeAcrossCuts(t *testing.T) {
 				t.Fatal(err)
 			}
 			ref := w.client.Ref("blobs@server")
-			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("it hangs"))
+			ctx, cancel := context.WithTimeoutCause(t.Context(), patience, errors.New("it hangs"))
 			defer cancel()
 			data := filled(8 << 20)
 			const rounds = 10

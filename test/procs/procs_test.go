@@ -19,7 +19,7 @@ var (
 	injections = flag.Int("procs.injections", byDefault, "how many times to inject each fault")
 	only       = flag.String("procs.fault", "", "inject this fault alone")
 	seed       = flag.Uint64("procs.seed", 1, "what pauses and operations are drawn from; not what the system scheduler does")
-	parallel   = flag.Int("procs.parallel", 18, "how many faults to inject at once, each into processes of its own")
+	parallel   = flag.Int("procs.parallel", 9, "how many faults to inject at once, each into processes of its own")
 )
 
 func TestMain(m *testing.M) {
