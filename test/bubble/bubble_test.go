@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestTimersAtOnce fires timers from several goroutines of a bubble. In a plain bubble
-// this crashes the race detector of Go 1.26 within milliseconds.
+// TestTimersAtOnce fires timers from several goroutines of a bubble, which in a plain
+// bubble sooner or later crashes the race detector of Go 1.26.
 func TestTimersAtOnce(t *testing.T) {
 	usual := runtime.GOMAXPROCS(0)
 	Test(t, func(t *testing.T) {
