@@ -20,7 +20,7 @@ const deadQueue = 0
 // bury moves an item to the dead letters; if that does not work, it goes on being
 // delivered.
 func (q *Queue) bury(h holding) {
-	ctx, cancel := context.WithTimeout(q.ctx, q.cfg.Queue.Lease)
+	ctx, cancel := context.WithDeadline(q.ctx, h.until)
 	defer cancel()
 	md, err := h.msg.Metadata()
 	if err != nil {
@@ -37,7 +37,7 @@ func (q *Queue) bury(h holding) {
 	m.Header.Set(headerAttempts, strconv.Itoa(h.attempt))
 	m.Header.Set(headerReason, strconv.Itoa(int(h.why)))
 	if _, err := q.publish(ctx, m); err != nil {
-		_ = h.msg.Nak()
+		h.nak()
 		return
 	}
 	_ = persist(ctx, h.msg.DoubleAck) // if that is lost, it is delivered once more

@@ -62,7 +62,7 @@ func (g *fetched) deliver(self actor.Ref) {
 		return
 	}
 	for _, h := range g.msgs {
-		_ = h.msg.Nak()
+		h.nak()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
@@ -35,6 +36,8 @@ type front[T any] struct {
 	waiting [levels]bool // it waits for the first item of that level, or an earlier one does
 	keeping bool         // keepUp is on its way
 	pulled  bool         // there was a pull since the last keepUp
+
+	touching atomic.Bool // a round of touch is on
 }
 
 // holding is an item that the front has fetched.
@@ -52,6 +55,13 @@ type holding struct {
 
 // lost reports whether another may have the item by now.
 func (h *holding) lost() bool { return !time.Now().Before(h.until) }
+
+// nak gives the item back at once, unless NATS would take it from another.
+func (h *holding) nak() {
+	if !h.lost() {
+		_ = h.msg.Nak()
+	}
+}
 
 // maxPushes is how many pushes a front has on their way to NATS; more are refused.
 const maxPushes = 4096
@@ -258,7 +268,7 @@ func (f *front[T]) keepUp(ctx *actor.Context, m keep) error {
 	return nil
 }
 
-// touch begins a round of telling NATS what is held, which ends before the next.
+// touch begins a round of telling NATS what is held, unless one is still on.
 func (f *front[T]) touch(ctx *actor.Context) {
 	q, self := f.q, ctx.Self()
 	var items []uint64
@@ -266,10 +276,11 @@ func (f *front[T]) touch(ctx *actor.Context) {
 	for item, h := range f.held {
 		items, hs = append(items, item), append(hs, h)
 	}
-	if len(hs) == 0 {
+	if len(hs) == 0 || f.touching.Swap(true) {
 		return
 	}
 	q.run(func() {
+		defer f.touching.Store(false)
 		got := touches{mine: true, until: time.Now().Add(q.cfg.Queue.Lease)}
 		ctx, cancel := context.WithTimeout(q.ctx, q.cfg.Queue.Lease/3)
 		defer cancel()
@@ -302,9 +313,8 @@ func (f *front[T]) touched(_ *actor.Context, m touches) error {
 // putBack returns what nobody has been given.
 func (f *front[T]) putBack() {
 	for _, item := range f.offer.Withdraw() {
-		if h := f.held[item]; !h.lost() {
-			_ = h.msg.Nak()
-		}
+		h := f.held[item]
+		h.nak()
 		delete(f.held, item)
 	}
 }

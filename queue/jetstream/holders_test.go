@@ -42,6 +42,8 @@ func (c gated) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
+const lease = time.Second
+
 // heldTwice has two fronts of a queue, the first of which NATS cannot hear any more, and
 // an item that NATS has therefore given to the second as well. The consumer at the first
 // has its own lease for long.
@@ -52,7 +54,7 @@ func heldTwice(t *testing.T, meanwhile func(first actor.Delivery[Work])) (g *gat
 	t.Cleanup(nc.Close)
 	js, err := natsjs.New(nc)
 	ok(t, err)
-	cfg := queue.Config{Lease: time.Second}
+	cfg := queue.Config{Lease: lease}
 	a, b := spawn(t, system(t), js, cfg), spawn(t, system(t), connect(t, s), cfg)
 	push(t, b, 1)
 	first = pull(t, a, []string{"1:1"})[0]
@@ -77,6 +79,12 @@ func TestOneAckCounts(t *testing.T) {
 		}, actor.ErrDone},
 		"before the other": {func(g *gate, first, second actor.Delivery[Work]) (error, error) {
 			g.Unlock()
+			err := first.Ack(t.Context())
+			return err, second.Ack(t.Context())
+		}, actor.ErrLapsed},
+		"when NATS has long heard of the first again": {func(g *gate, first, second actor.Delivery[Work]) (error, error) {
+			g.Unlock()
+			time.Sleep(lease) // in which either says that it has the item
 			err := first.Ack(t.Context())
 			return err, second.Ack(t.Context())
 		}, actor.ErrLapsed},
