@@ -84,6 +84,7 @@ func TestOneAckCounts(t *testing.T) {
 		}, actor.ErrLapsed},
 		"when NATS has long heard of the first again": {func(g *gate, first, second actor.Delivery[Work]) (error, error) {
 			g.Unlock()
+			ok(t, second.Extend(t.Context(), time.Minute))
 			time.Sleep(lease) // in which either says that it has the item
 			err := first.Ack(t.Context())
 			return err, second.Ack(t.Context())
@@ -108,7 +109,10 @@ func TestOneAckCounts(t *testing.T) {
 func TestAckConfirmedTooLate(t *testing.T) {
 	acked := make(chan error)
 	g, _, second, _ := heldTwice(t, func(first actor.Delivery[Work]) {
-		go func() { acked <- first.Ack(t.Context()) }()
+		go func() {
+			time.Sleep(lease / 2) // so that the ack goes on beyond the time that the first surely has
+			acked <- first.Ack(t.Context())
+		}()
 	})
 	g.Unlock()
 	if err := <-acked; err == nil || rpc.Ran(err) != rpc.Unknown {
