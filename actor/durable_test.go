@@ -88,11 +88,11 @@ func (d *disk) config(c *actor.Config) {
 // addresses is a registry that keeps a node's record until its next start.
 type addresses struct{ *static.Registry }
 
-func (addresses) Deregister(context.Context, string, string) error { return nil }
+func (addresses) Deregister(context.Context, string, string, []byte) error { return nil }
 
 func (r addresses) Register(ctx context.Context, n registry.Node) error {
 	if old, err := r.Lookup(ctx, n.Name); err == nil && old.Epoch != n.Epoch {
-		if err := r.Registry.Deregister(ctx, old.Name, old.Epoch); err != nil {
+		if err := r.Registry.Deregister(ctx, old.Name, old.Epoch, nil); err != nil {
 			return err
 		}
 	}

@@ -214,7 +214,7 @@ func TestAwaitAcrossRestart(t *testing.T) {
 		}()
 		time.Sleep(time.Second)
 		c.kill(b, nil)
-		if err := c.nodes.Registry.Deregister(t.Context(), "b", b.Epoch()); err != nil {
+		if err := c.nodes.Registry.Deregister(t.Context(), "b", b.Epoch(), nil); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)

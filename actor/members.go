@@ -77,7 +77,7 @@ func (m *members) register(ctx context.Context, addrs map[string]string) error {
 	}
 	changes, err := reg.Watch(m.ctx)
 	if err != nil {
-		return errors.Join(fmt.Errorf("actor: watching the registry: %w", err), reg.Deregister(ctx, record.Name, record.Epoch))
+		return errors.Join(fmt.Errorf("actor: watching the registry: %w", err), reg.Deregister(ctx, record.Name, record.Epoch, nil))
 	}
 	m.owned.Go(func() { m.follow(changes) })
 	if lease := reg.Lease(); lease > 0 {
@@ -207,6 +207,8 @@ func (m *members) resolve(ctx context.Context, node string) (rpc.Place, error) {
 	switch {
 	case errors.Is(err, registry.ErrNotFound):
 		return rpc.Place{}, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no node %s in the registry", node)
+	case errors.Is(err, registry.ErrAway):
+		return rpc.Place{}, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "node %s is away", node)
 	case err != nil:
 		return rpc.Place{}, err
 	}
@@ -273,7 +275,7 @@ func (m *members) leave(ctx context.Context) error {
 		defer func() { <-m.write }()
 	case <-ctx.Done():
 	}
-	return m.sys.cfg.Registry.Deregister(ctx, m.sys.cfg.Name, m.sys.epoch)
+	return m.sys.cfg.Registry.Deregister(ctx, m.sys.cfg.Name, m.sys.epoch, nil)
 }
 
 // close ends the goroutines.

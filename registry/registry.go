@@ -23,6 +23,19 @@ type Node struct {
 	Epoch    string              `json:"epoch"`              // random id of this start of the node
 	Addrs    map[string]string   `json:"addrs,omitempty"`    // road name → address on that road
 	Services map[string][]string `json:"services,omitempty"` // service → names of the actors exposed under it
+	Version  string              `json:"version,omitempty"`  // of what the node runs, as its operator calls it
+	Zone     string              `json:"zone,omitempty"`     // where it runs: a rack, a data centre
+	Weight   int                 `json:"weight,omitempty"`   // share of a service's requests beside others; 0 is the default weight, 1
+	Proof    *Proof              `json:"proof,omitempty"`    // by which its death can be shown; nil if nothing can show it
+}
+
+// Proof names the process that runs a node, so that another process of the same
+// machine can show that it is dead. It says nothing to anybody on another machine.
+type Proof struct {
+	Boot      string `json:"boot"`    // this run of the operating system's kernel
+	Namespace string `json:"ns"`      // within which PID is counted
+	PID       int    `json:"pid"`     // of the process
+	Started   uint64 `json:"started"` // when the process was started, in the kernel's own unit since its boot
 }
 
 // Clone returns a copy that shares nothing with n.
@@ -33,6 +46,10 @@ func (n Node) Clone() Node {
 		services[s] = slices.Clone(actors)
 	}
 	n.Services = services
+	if n.Proof != nil {
+		p := *n.Proof
+		n.Proof = &p
+	}
 	return n
 }
 
@@ -49,15 +66,23 @@ type Registry interface {
 	Renew(ctx context.Context, name, epoch string) error
 
 	// Deregister gives the claim up. It is nil if epoch does not hold it (any more).
-	Deregister(ctx context.Context, name, epoch string) error
+	// last is what the node leaves behind for others to read (see Departed), at most
+	// MaxLast bytes, else ErrTooLarge; it may be empty.
+	Deregister(ctx context.Context, name, epoch string, last []byte) error
 
 	// Evict removes the claim of an epoch that is known to be dead, without waiting
 	// for its lease to end. It is nil if epoch does not hold it (any more), so a
 	// successor's claim is never evicted by mistake.
 	Evict(ctx context.Context, name, epoch string) error
 
-	// Lookup returns the record of a node, or ErrNotFound.
+	// Lookup returns the record of a node. ErrAway: there is none, but there was one in
+	// the last Memory, so that the node may come back; ErrNotFound: there was none.
 	Lookup(ctx context.Context, name string) (Node, error)
+
+	// Departed says how the latest epoch that held name, and does not hold it any more,
+	// ended, if that was in the last Memory; else ErrNotFound. Another epoch may hold
+	// the name by now.
+	Departed(ctx context.Context, name string) (Departure, error)
 
 	// Nodes returns all live records, sorted by name.
 	Nodes(ctx context.Context) ([]Node, error)
@@ -93,9 +118,23 @@ type Event struct {
 	Node   Node
 }
 
+// Memory is how long a registry remembers, at least, that a node has departed.
+const Memory = 10 * time.Minute
+
+// Departure is how an epoch of a node ended.
+type Departure struct {
+	Epoch  string    // empty if nobody who knew it is left to ask
+	Change Change    // Left or Expired
+	At     time.Time // by the registry's clock
+	Last   []byte    // what Deregister was given
+}
+
 // Sentinels that errors of every registry wrap.
 var (
+	ErrInvalid     = errors.New("registry: not a valid record")
+	ErrTooLarge    = errors.New("registry: too large")
 	ErrNotFound    = errors.New("registry: no such node")
+	ErrAway        = errors.New("registry: the node is away")
 	ErrTaken       = errors.New("registry: name is taken by another epoch")
 	ErrLost        = errors.New("registry: claim is gone")
 	ErrUnavailable = errors.New("registry: not reachable")

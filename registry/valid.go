@@ -4,31 +4,71 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
-// MaxName is the most bytes of a node's name or epoch.
-const MaxName = 128
+// Limits of a record.
+const (
+	MaxName   = 128       // bytes of a node's name or epoch, of a version, a zone, and a text of a Proof
+	MaxWeight = 1_000_000 // of a node
+	MaxLast   = 256 << 10 // bytes that a node may leave behind, see Registry.Deregister
+)
 
-// Valid returns nil if n can be registered: its name and its epoch are 1 to
-// MaxName bytes of letters, digits, '-' and '_', and so a single token of a NATS
-// subject and a key of a bucket.
+// Valid returns nil if n can be registered, else an error that wraps ErrInvalid. Its
+// name and its epoch are 1 to MaxName bytes of letters, digits, '-' and '_', and so a
+// single token of a NATS subject and a key of a bucket. Version, Zone and the texts of
+// Proof are up to MaxName bytes of text, the weight is 0 to MaxWeight.
 func (n Node) Valid() error {
 	if err := valid("node name", n.Name); err != nil {
 		return err
 	}
-	return valid("epoch", n.Epoch)
+	if err := valid("epoch", n.Epoch); err != nil {
+		return err
+	}
+	if err := text("version", n.Version); err != nil {
+		return err
+	}
+	if err := text("zone", n.Zone); err != nil {
+		return err
+	}
+	if n.Weight < 0 || n.Weight > MaxWeight {
+		return fmt.Errorf("%w: weight %d: want 0 to %d", ErrInvalid, n.Weight, MaxWeight)
+	}
+	if n.Proof == nil {
+		return nil
+	}
+	if n.Proof.PID < 1 {
+		return fmt.Errorf("%w: proof of process %d", ErrInvalid, n.Proof.PID)
+	}
+	if err := text("boot", n.Proof.Boot); err != nil {
+		return err
+	}
+	return text("namespace", n.Proof.Namespace)
+}
+
+// text checks what is read by people and compared as a whole.
+func text(what, s string) error {
+	if len(s) > MaxName {
+		return fmt.Errorf("%w: %s of %d bytes: want at most %d", ErrInvalid, what, len(s), MaxName)
+	}
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+		return fmt.Errorf("%w: %s %q is not plain text", ErrInvalid, what, s)
+	}
+	return nil
 }
 
 func valid(what, s string) error {
 	if s == "" || len(s) > MaxName {
-		return fmt.Errorf("registry: %s %q: want 1 to %d bytes", what, s, MaxName)
+		return fmt.Errorf("%w: %s %q: want 1 to %d bytes", ErrInvalid, what, s, MaxName)
 	}
 	for i := range len(s) {
 		c := s[i]
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
 		default:
-			return fmt.Errorf("registry: %s %q: byte %q is none of letters, digits, '-' and '_'", what, s, c)
+			return fmt.Errorf("%w: %s %q: byte %q is none of letters, digits, '-' and '_'", ErrInvalid, what, s, c)
 		}
 	}
 	return nil
@@ -37,6 +77,8 @@ func valid(what, s string) error {
 // Equal reports whether n and o are the same record. An empty map and none are alike.
 func (n Node) Equal(o Node) bool {
 	return n.Name == o.Name && n.Epoch == o.Epoch &&
+		n.Version == o.Version && n.Zone == o.Zone && n.Weight == o.Weight &&
+		(n.Proof == nil) == (o.Proof == nil) && (n.Proof == nil || *n.Proof == *o.Proof) &&
 		maps.Equal(n.Addrs, o.Addrs) &&
 		maps.EqualFunc(n.Services, o.Services, slices.Equal)
 }

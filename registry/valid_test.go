@@ -1,29 +1,53 @@
 package registry
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
 
 func TestValid(t *testing.T) {
 	long := strings.Repeat("x", MaxName)
-	for _, n := range []Node{{Name: "a", Epoch: "E-1_z"}, {Name: long, Epoch: long}} {
+	largest := &Proof{Boot: long, Namespace: long, PID: 1}
+	for _, n := range []Node{
+		{Name: "a", Epoch: "E-1_z"},
+		{Name: long, Epoch: long},
+		{Name: "a", Epoch: "e", Version: "v1.2.3+né", Zone: "eu west/1", Weight: 1, Proof: &Proof{PID: 1}},
+		{Name: "a", Epoch: "e", Version: long, Zone: long, Weight: MaxWeight, Proof: largest},
+	} {
 		if err := n.Valid(); err != nil {
 			t.Error(err)
 		}
 	}
 	for _, s := range []string{"", long + "x", "a.b", "a b", "a*", ">", "é", "a\x00"} {
-		if (Node{Name: s, Epoch: "e"}).Valid() == nil {
-			t.Errorf("name %q is valid", s)
+		if err := (Node{Name: s, Epoch: "e"}).Valid(); !errors.Is(err, ErrInvalid) {
+			t.Errorf("name %q: %v", s, err)
 		}
-		if (Node{Name: "a", Epoch: s}).Valid() == nil {
-			t.Errorf("epoch %q is valid", s)
+		if err := (Node{Name: "a", Epoch: s}).Valid(); !errors.Is(err, ErrInvalid) {
+			t.Errorf("epoch %q: %v", s, err)
+		}
+	}
+	for what, change := range map[string]func(*Node){
+		"a version that is too long":   func(n *Node) { n.Version = long + "x" },
+		"a version with a line break":  func(n *Node) { n.Version = "1\n2" },
+		"a zone that is too long":      func(n *Node) { n.Zone = long + "x" },
+		"a zone that is not text":      func(n *Node) { n.Zone = "\xff" },
+		"a weight below 0":             func(n *Node) { n.Weight = -1 },
+		"a weight that is too large":   func(n *Node) { n.Weight = MaxWeight + 1 },
+		"a proof without a process":    func(n *Node) { n.Proof = &Proof{} },
+		"a boot that is too long":      func(n *Node) { n.Proof = &Proof{PID: 1, Boot: long + "x"} },
+		"a namespace that is too long": func(n *Node) { n.Proof = &Proof{PID: 1, Namespace: long + "x"} },
+	} {
+		n := Node{Name: "a", Epoch: "e"}
+		if change(&n); !errors.Is(n.Valid(), ErrInvalid) {
+			t.Errorf("%s: %v", what, n.Valid())
 		}
 	}
 }
 
 func TestEqual(t *testing.T) {
-	n := Node{Name: "a", Epoch: "e", Addrs: map[string]string{"tcp": "x"}, Services: map[string][]string{"s": {"1", "2"}}}
+	n := Node{Name: "a", Epoch: "e", Addrs: map[string]string{"tcp": "x"}, Services: map[string][]string{"s": {"1", "2"}},
+		Version: "1", Zone: "z", Weight: 2, Proof: &Proof{Boot: "b", Namespace: "n", PID: 1, Started: 2}}
 	if !n.Equal(n.Clone()) || !(Node{}).Equal(Node{}.Clone()) {
 		t.Error("a clone differs")
 	}
@@ -33,9 +57,14 @@ func TestEqual(t *testing.T) {
 		func(o *Node) { o.Addrs["tcp"] = "y" },
 		func(o *Node) { o.Services["s"][1] = "3" },
 		func(o *Node) { o.Services["t"] = nil },
+		func(o *Node) { o.Version = "2" },
+		func(o *Node) { o.Zone = "y" },
+		func(o *Node) { o.Weight = 3 },
+		func(o *Node) { o.Proof = nil },
+		func(o *Node) { o.Proof.Started = 3 },
 	} {
 		o := n.Clone()
-		if change(&o); n.Equal(o) {
+		if change(&o); n.Equal(o) || o.Equal(n) {
 			t.Errorf("%v equals %v", n, o)
 		}
 	}

@@ -33,15 +33,18 @@ type bucket struct {
 	subject  string // what keys are published under, with a dot at its end
 	lease    time.Duration
 	replicas int
+	api      string                              // what requests to JetStream are sent under, with a dot at its end
 	kv       *atomic.Pointer[jetstream.KeyValue] // set by open
 }
 
-// record is what the bucket holds under a key; its zero value is nothing.
+// record is what the bucket holds under a node's name: the node's record, or the
+// marker that a former record left; its zero value is nothing.
 type record struct {
-	exists bool
-	node   registry.Node
-	value  []byte
-	rev    uint64
+	exists   bool
+	node     registry.Node
+	value    []byte
+	rev      uint64 // of the marker, if there is one
+	departed *registry.Departure
 }
 
 func newBucket(js jetstream.JetStream, cfg Config) bucket {
@@ -53,11 +56,14 @@ func newBucket(js jetstream.JetStream, cfg Config) bucket {
 		kv:       new(atomic.Pointer[jetstream.KeyValue]),
 	}
 	b.subject = "$KV." + b.name + "."
+	b.api = "$JS.API."
 	switch o := js.Options(); { // through an API prefix, publishing goes there as well
 	case o.Domain != "":
-		b.subject = "$JS." + o.Domain + ".API." + b.subject
+		b.api = "$JS." + o.Domain + ".API."
+		b.subject = b.api + b.subject
 	case o.APIPrefix != "":
-		b.subject = strings.TrimSuffix(o.APIPrefix, ".") + "." + b.subject
+		b.api = strings.TrimSuffix(o.APIPrefix, ".") + "."
+		b.subject = b.api + b.subject
 	}
 	return b
 }
@@ -92,53 +98,46 @@ func (b bucket) open(ctx context.Context) (jetstream.KeyValue, error) {
 	return kv, nil
 }
 
-// get reads the last record under key from the server.
-func (b bucket) get(ctx context.Context, key string) (record, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	e, err := (*b.kv.Load()).Get(ctx, key)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return record{}, nil
+// get reads what is under a node's name.
+func (b bucket) get(ctx context.Context, name string) (record, error) {
+	m, err := b.last(ctx, name)
+	switch {
+	case err != nil || m == nil:
+		return record{}, err
+	case isMarker(m.header):
+		d := departureOf(m)
+		return record{rev: m.rev, departed: &d}, nil
 	}
-	if err != nil {
-		return record{}, unavailable(err)
-	}
-	n, err := decode(key, e.Value())
+	n, err := decode(name, m.data)
 	if err != nil {
 		return record{}, err
 	}
-	return record{true, n, e.Value(), e.Revision()}, nil
+	return record{exists: true, node: n, value: m.data, rev: m.rev}, nil
 }
 
 // put stores value under key for one lease, if the key's last revision is rev. Zero
-// means that there must be no record. It returns the new revision.
+// means that there must be neither a record nor a marker. It returns the new revision.
 func (b bucket) put(ctx context.Context, key string, value []byte, rev uint64) (uint64, error) {
-	if rev == 0 {
-		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-		defer cancel()
-		// Create looks beneath the marker that a former record left.
-		rev, err := (*b.kv.Load()).Create(ctx, key, value, jetstream.KeyTTL(b.lease))
-		return rev, conflict(err)
-	}
-	// Update would drop the TTL, and the record would never expire.
-	return b.publish(ctx, &nats.Msg{Subject: b.subject + key, Data: value}, b.lease, rev)
+	// KeyValue.Update would drop the TTL, and the record would never expire.
+	return b.publish(ctx, &nats.Msg{Subject: b.subject + key, Data: value}, b.lease, jetstream.WithExpectLastSequencePerSubject(rev))
 }
 
 // delete removes the record of revision rev and returns the revision of the marker
-// in its place. Unlike KeyValue.Delete's, this marker does not stay for ever.
-func (b bucket) delete(ctx context.Context, key string, rev uint64) (uint64, error) {
-	m := nats.NewMsg(b.subject + key)
+// in its place, which tells of the departure. Unlike KeyValue.Delete's, this marker
+// does not stay for ever.
+func (b bucket) delete(ctx context.Context, key string, rev uint64, d registry.Departure) (uint64, error) {
+	m := markerOf(b.subject+key, d)
 	m.Header.Set("KV-Operation", "DEL")
-	return b.publish(ctx, m, max(markerTTL, b.lease), rev)
+	return b.publish(ctx, m, max(markerTTL, b.lease), jetstream.WithExpectLastSequencePerSubject(rev))
 }
 
-func (b bucket) publish(ctx context.Context, m *nats.Msg, ttl time.Duration, rev uint64) (uint64, error) {
+func (b bucket) publish(ctx context.Context, m *nats.Msg, ttl time.Duration, opts ...jetstream.PublishOpt) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if m.Header == nil {
 		m.Header = nats.Header{}
 	}
-	ack, err := b.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(rev), jetstream.WithMsgTTL(ttl))
+	ack, err := b.js.PublishMsg(ctx, m, append(opts, jetstream.WithMsgTTL(ttl))...)
 	if err != nil {
 		return 0, conflict(err)
 	}
@@ -151,8 +150,6 @@ func conflict(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, jetstream.ErrKeyExists):
-		return errConflict
 	case errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant): // the latter from replicated buckets
 		return errConflict

@@ -120,10 +120,10 @@ func (r *Registry) session(ctx context.Context, status <-chan nats.Status, compl
 // the watch and waits for it.
 func (r *Registry) open(ctx context.Context) (w jetstream.KeyWatcher, end func(), err error) {
 	life, cancel := context.WithCancel(ctx)
-	late := time.AfterFunc(2*openTimeout, cancel) // WatchAll knows no time-out of its own
+	late := time.AfterFunc(2*openTimeout, cancel) // Watch knows no time-out of its own
 	kv, err := r.bucket.open(life)
 	if err == nil {
-		w, err = kv.WatchAll(life)
+		w, err = kv.Watch(life, "*") // names only, not what was set aside
 	}
 	if err != nil {
 		cancel()

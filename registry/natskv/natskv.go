@@ -44,9 +44,10 @@ import (
 // DefaultLease is how long a claim lives without Renew, unless Config says otherwise.
 const DefaultLease = 15 * time.Second
 
-// markerTTL is how long the bucket remembers that a key was deleted or has expired,
-// for a watcher that lost touch with its server without noticing.
-const markerTTL = 10 * time.Minute
+// markerTTL is how long the bucket remembers that a key was deleted or has expired, and
+// what was left behind: for those who ask, and for a watcher that lost touch with its
+// server without noticing.
+const markerTTL = registry.Memory
 
 // startTimeout is how long New tries where its ctx sets no deadline.
 const startTimeout = 30 * time.Second
@@ -74,6 +75,7 @@ type Registry struct {
 	mu      sync.Mutex // guards all below; feed changes under it
 	view    view
 	claims  map[string]claim // what this client registered, by name
+	past    past             // what this client saw depart
 	trouble time.Time        // when NATS was last found to be away; zero if never
 }
 
@@ -117,6 +119,7 @@ func New(ctx context.Context, js jetstream.JetStream, cfg Config) (*Registry, er
 		followed: make(chan struct{}),
 		view:     newView(),
 		claims:   make(map[string]claim),
+		past:     make(past),
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -176,6 +179,15 @@ func (r *Registry) Register(ctx context.Context, n registry.Node) error {
 		if last.exists && last.node.Epoch != n.Epoch {
 			return registry.ErrTaken
 		}
+		if last.departed != nil {
+			d := *last.departed
+			if d.Epoch == "" {
+				d.Epoch = r.lastEpoch(n.Name)
+			}
+			if err := r.bucket.setAside(ctx, n.Name, d); err != nil {
+				return err
+			}
+		}
 		return r.write(ctx, n, value, last.rev)
 	})
 	if err != nil {
@@ -214,9 +226,12 @@ func (r *Registry) Renew(ctx context.Context, name, epoch string) error {
 	return nil
 }
 
-// Deregister gives the claim up.
-func (r *Registry) Deregister(ctx context.Context, name, epoch string) error {
-	if err := r.release(ctx, name, epoch); err != nil {
+// Deregister gives the claim up. What the node leaves behind lies in its place.
+func (r *Registry) Deregister(ctx context.Context, name, epoch string, last []byte) error {
+	if len(last) > registry.MaxLast {
+		return fmt.Errorf("natskv: deregister %q: %w: it leaves %d bytes behind, %d are allowed", name, registry.ErrTooLarge, len(last), registry.MaxLast)
+	}
+	if err := r.release(ctx, name, epoch, last); err != nil {
 		return fmt.Errorf("natskv: deregister %q: %w", name, err)
 	}
 	return nil
@@ -224,13 +239,13 @@ func (r *Registry) Deregister(ctx context.Context, name, epoch string) error {
 
 // Evict removes the claim of an epoch that is known to be dead.
 func (r *Registry) Evict(ctx context.Context, name, epoch string) error {
-	if err := r.release(ctx, name, epoch); err != nil {
+	if err := r.release(ctx, name, epoch, nil); err != nil {
 		return fmt.Errorf("natskv: evict %q: %w", name, err)
 	}
 	return nil
 }
 
-func (r *Registry) release(ctx context.Context, name, epoch string) error {
+func (r *Registry) release(ctx context.Context, name, epoch string, what []byte) error {
 	if (registry.Node{Name: name, Epoch: epoch}).Valid() != nil {
 		return nil // nobody can hold it
 	}
@@ -240,7 +255,7 @@ func (r *Registry) release(ctx context.Context, name, epoch string) error {
 			r.apply(func(v *view) []registry.Event { return v.settle(name, epoch) })
 			return nil
 		}
-		rev, err := r.bucket.delete(ctx, name, last.rev)
+		rev, err := r.bucket.delete(ctx, name, last.rev, registry.Departure{Epoch: epoch, Change: registry.Left, Last: what})
 		if err != nil {
 			return err
 		}
@@ -263,6 +278,9 @@ func (r *Registry) Lookup(ctx context.Context, name string) (registry.Node, erro
 	last, err := r.get(ctx, name)
 	if err != nil {
 		return registry.Node{}, fmt.Errorf("natskv: lookup %q: %w", name, err)
+	}
+	if last.departed != nil {
+		return registry.Node{}, fmt.Errorf("natskv: lookup %q: %w", name, registry.ErrAway)
 	}
 	if !last.exists {
 		return registry.Node{}, fmt.Errorf("natskv: lookup %q: %w", name, registry.ErrNotFound)
@@ -304,7 +322,7 @@ func (r *Registry) retry(ctx context.Context, name string, try func(last record)
 		if !errors.Is(err, errConflict) {
 			return r.noted(err)
 		}
-		select { // a replica that answers reads may lag behind the writes
+		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", registry.ErrUnavailable, ctx.Err())
 		case <-time.After(wait):
@@ -355,6 +373,7 @@ func (r *Registry) apply(change func(*view) []registry.Event) {
 	defer r.mu.Unlock()
 	for _, e := range change(&r.view) {
 		if e.Change >= registry.Left {
+			r.past.add(e.Node, e.Change, time.Now())
 			r.feed.Remove(e.Node.Name, e.Change)
 		} else {
 			r.feed.Put(e.Node)

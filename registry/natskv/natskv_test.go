@@ -139,7 +139,7 @@ func TestEverythingInTheBucketExpires(t *testing.T) {
 	if err := r.Register(ctx, n); err != nil || ttl() != "3s" {
 		t.Errorf("register again: %v, TTL %q", err, ttl())
 	}
-	if err := r.Deregister(ctx, "n", "e1"); err != nil || ttl() != "10m0s" {
+	if err := r.Deregister(ctx, "n", "e1", nil); err != nil || ttl() != "10m0s" {
 		t.Errorf("deregister: %v, TTL %q", err, ttl())
 	}
 	if err := r.Register(ctx, n); err != nil || ttl() != "3s" {
@@ -200,7 +200,7 @@ func TestClose(t *testing.T) {
 	if _, err := r.Lookup(ctx, "n"); err != nil {
 		t.Error(err)
 	}
-	if err := r.Deregister(ctx, "n", "e1"); err != nil {
+	if err := r.Deregister(ctx, "n", "e1", nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -114,7 +114,7 @@ func TestAway(t *testing.T) {
 	for what, f := range map[string]func() error{
 		"register":   func() error { return o.a.Register(o.ctx, n) },
 		"renew":      func() error { return o.a.Renew(o.ctx, "n", "e1") },
-		"deregister": func() error { return o.a.Deregister(o.ctx, "n", "e1") },
+		"deregister": func() error { return o.a.Deregister(o.ctx, "n", "e1", nil) },
 		"evict":      func() error { return o.b.Evict(o.ctx, "n", "e1") },
 		"lookup":     func() error { _, err := o.b.Lookup(o.ctx, "other"); return err },
 	} {
@@ -152,7 +152,7 @@ func TestRestart(t *testing.T) {
 		if d := time.Since(back); d > 5*time.Second { // nats.go by itself takes 10 s
 			t.Errorf("the watch came back %v after the connection", d)
 		}
-		if err := o.a.Deregister(o.ctx, "m", "e1"); err != nil {
+		if err := o.a.Deregister(o.ctx, "m", "e1", nil); err != nil {
 			t.Fatal(err)
 		}
 		o.expect(registry.Left, m)

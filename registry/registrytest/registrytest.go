@@ -37,6 +37,9 @@ func Run(t *testing.T, cfg Config) {
 		{"evict", (*pair).evict},
 		{"an old epoch's end does not hurt its successor", (*pair).successor},
 		{"deregister", (*pair).deregister},
+		{"departed", (*pair).departed},
+		{"last word", (*pair).lastWord},
+		{"a restart does not hide the last word", (*pair).restarted},
 		{"one of many wins", (*pair).race},
 		{"nodes", (*pair).nodes},
 		{"watch", (*pair).watch},
@@ -61,6 +64,10 @@ func Node(name, epoch, addr string) registry.Node {
 		Epoch:    epoch,
 		Addrs:    map[string]string{"tcp": addr},
 		Services: map[string][]string{"mailer": {"m1", "m2"}},
+		Version:  "v1",
+		Zone:     "east",
+		Weight:   3,
+		Proof:    &registry.Proof{Boot: "b", Namespace: "pid:[1]", PID: 7, Started: 11},
 	}
 }
 
@@ -140,7 +147,7 @@ func (p *pair) successor() {
 	p.ok(p.b.Evict(p.ctx, "n", "e1"))
 	p.ok(p.b.Register(p.ctx, Node("n", "e2", "y")))
 	p.ok(p.a.Evict(p.ctx, "n", "e1"))
-	p.ok(p.a.Deregister(p.ctx, "n", "e1"))
+	p.ok(p.a.Deregister(p.ctx, "n", "e1", nil))
 	p.is(p.a.Renew(p.ctx, "n", "e1"), registry.ErrLost)
 	p.is(p.a.Register(p.ctx, Node("n", "e1", "x")), registry.ErrTaken)
 	p.ok(p.b.Renew(p.ctx, "n", "e2"))
@@ -148,10 +155,10 @@ func (p *pair) successor() {
 }
 
 func (p *pair) deregister() {
-	p.ok(p.a.Deregister(p.ctx, "n", "e1"))
+	p.ok(p.a.Deregister(p.ctx, "n", "e1", nil))
 	p.ok(p.a.Register(p.ctx, Node("n", "e1", "x")))
-	p.ok(p.a.Deregister(p.ctx, "n", "e1"))
-	p.ok(p.a.Deregister(p.ctx, "n", "e1"))
+	p.ok(p.a.Deregister(p.ctx, "n", "e1", nil))
+	p.ok(p.a.Deregister(p.ctx, "n", "e1", nil))
 	p.absent(p.a, "n")
 	p.is(p.a.Renew(p.ctx, "n", "e1"), registry.ErrLost)
 	p.ok(p.b.Register(p.ctx, Node("n", "e2", "y"))) // at once, whatever the lease
@@ -220,12 +227,12 @@ func (p *pair) served(r registry.Registry, want registry.Node) {
 	}
 }
 
-// absent checks that r, which removed the record, does not serve it.
+// absent checks that r, which removed the record, does not serve it, and knows that it was there.
 func (p *pair) absent(r registry.Registry, name string) {
 	p.Helper()
 	got, err := r.Lookup(p.ctx, name)
-	if !errors.Is(err, registry.ErrNotFound) {
-		p.Errorf("got %+v, %v; want %v", got, err, registry.ErrNotFound)
+	if !errors.Is(err, registry.ErrAway) || errors.Is(err, registry.ErrNotFound) {
+		p.Errorf("got %+v, %v; want %v", got, err, registry.ErrAway)
 	}
 }
 

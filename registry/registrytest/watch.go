@@ -46,7 +46,7 @@ func (p *pair) watch() {
 	w.expect(registry.Updated, Node("n", "e1", "y"))
 	p.ok(p.a.Renew(p.ctx, "n", "e1")) // changes nothing, and so is not told
 	p.ok(p.a.Register(p.ctx, Node("n", "e1", "y")))
-	p.ok(p.a.Deregister(p.ctx, "n", "e1"))
+	p.ok(p.a.Deregister(p.ctx, "n", "e1", nil))
 	w.expect(registry.Left, Node("n", "e1", "y"))
 	p.ok(p.a.Register(p.ctx, Node("n", "e2", "z")))
 	w.expect(registry.Joined, Node("n", "e2", "z"))
@@ -55,7 +55,7 @@ func (p *pair) watch() {
 
 	second := p.open(p.b) // starts from what exists, and each watch has its own place
 	second.expect(registry.Joined, Node("old", "e1", "x"))
-	p.ok(p.a.Deregister(p.ctx, "old", "e1"))
+	p.ok(p.a.Deregister(p.ctx, "old", "e1", nil))
 	w.expect(registry.Left, Node("old", "e1", "x"))
 	second.expect(registry.Left, Node("old", "e1", "x"))
 }
@@ -87,7 +87,7 @@ func (p *pair) slow() {
 		p.ok(p.a.Register(p.ctx, Node("n", "e1", fmt.Sprint(i))))
 		if i%30 == 0 {
 			p.ok(p.a.Register(p.ctx, Node("gone", fmt.Sprintf("e%d", i), "x")))
-			p.ok(p.a.Deregister(p.ctx, "gone", fmt.Sprintf("e%d", i)))
+			p.ok(p.a.Deregister(p.ctx, "gone", fmt.Sprintf("e%d", i), nil))
 		}
 	}
 	p.ok(p.a.Register(p.ctx, Node("last", "e1", "x")))
@@ -135,7 +135,7 @@ func (p *pair) copies() {
 		spoil(e.Node)
 	}
 	p.served(p.a, want)
-	p.ok(p.a.Deregister(p.ctx, "n", "e1"))
+	p.ok(p.a.Deregister(p.ctx, "n", "e1", nil))
 	w.expect(registry.Left, want)
 }
 

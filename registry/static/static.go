@@ -12,8 +12,10 @@
 package static
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -26,9 +28,10 @@ import (
 type Registry struct {
 	feed *feed.Feed // the records that are served
 
-	mu     sync.Mutex               // guards all below; feed changes under it
-	listed map[string]registry.Node // given to New without an epoch
-	held   map[string]string        // name → epoch that holds it
+	mu     sync.Mutex                    // guards all below; feed changes under it
+	listed map[string]registry.Node      // given to New without an epoch
+	held   map[string]string             // name → epoch that holds it
+	past   map[string]registry.Departure // name → its latest end, for registry.Memory
 }
 
 var _ registry.Registry = (*Registry)(nil)
@@ -42,6 +45,7 @@ func New(nodes ...registry.Node) *Registry {
 		feed:   feed.New(),
 		listed: make(map[string]registry.Node),
 		held:   make(map[string]string),
+		past:   make(map[string]registry.Departure),
 	}
 	for _, n := range nodes {
 		delete(r.listed, n.Name)
@@ -90,9 +94,12 @@ func (r *Registry) Renew(ctx context.Context, name, epoch string) error {
 
 // Deregister gives the claim up. A watcher sees the node leave, or, if its name is
 // a listed one, join again without an epoch.
-func (r *Registry) Deregister(ctx context.Context, name, epoch string) error {
+func (r *Registry) Deregister(ctx context.Context, name, epoch string, last []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if len(last) > registry.MaxLast {
+		return fmt.Errorf("static: deregister %q: %w: it leaves %d bytes behind, %d are allowed", name, registry.ErrTooLarge, len(last), registry.MaxLast)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -100,6 +107,9 @@ func (r *Registry) Deregister(ctx context.Context, name, epoch string) error {
 		return nil
 	}
 	delete(r.held, name)
+	now := time.Now()
+	maps.DeleteFunc(r.past, func(_ string, d registry.Departure) bool { return forgotten(d, now) })
+	r.past[name] = registry.Departure{Epoch: epoch, Change: registry.Left, At: now, Last: bytes.Clone(last)}
 	if n, ok := r.listed[name]; ok {
 		r.feed.Put(n)
 	} else {
@@ -110,16 +120,33 @@ func (r *Registry) Deregister(ctx context.Context, name, epoch string) error {
 
 // Evict removes the claim of an epoch that is known to be dead; what is listed stays.
 func (r *Registry) Evict(ctx context.Context, name, epoch string) error {
-	return r.Deregister(ctx, name, epoch)
+	return r.Deregister(ctx, name, epoch, nil)
 }
 
-// Lookup returns the record of a node, or ErrNotFound.
+// Lookup returns the record of a node, ErrAway or ErrNotFound.
 func (r *Registry) Lookup(ctx context.Context, name string) (registry.Node, error) {
 	if n, ok := r.feed.Lookup(name); ok {
 		return n, nil
 	}
+	if _, err := r.Departed(ctx, name); err == nil {
+		return registry.Node{}, fmt.Errorf("static: lookup %q: %w", name, registry.ErrAway)
+	}
 	return registry.Node{}, fmt.Errorf("static: lookup %q: %w", name, registry.ErrNotFound)
 }
+
+// Departed says how the latest epoch that gave name up ended.
+func (r *Registry) Departed(ctx context.Context, name string) (registry.Departure, error) {
+	r.mu.Lock()
+	d, ok := r.past[name]
+	r.mu.Unlock()
+	if !ok || forgotten(d, time.Now()) {
+		return registry.Departure{}, fmt.Errorf("static: departure of %q: %w", name, registry.ErrNotFound)
+	}
+	d.Last = bytes.Clone(d.Last)
+	return d, nil
+}
+
+func forgotten(d registry.Departure, now time.Time) bool { return now.Sub(d.At) > registry.Memory }
 
 // Nodes returns all records, sorted by name.
 func (r *Registry) Nodes(ctx context.Context) ([]registry.Node, error) {

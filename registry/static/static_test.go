@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/registry/registrytest"
 	"github.com/tandem-go/tandem/registry/static"
+	"github.com/tandem-go/tandem/test/bubble"
 )
 
 func TestMain(m *testing.M) {
@@ -57,7 +59,7 @@ func TestListed(t *testing.T) {
 	if err := r.Register(ctx, registrytest.Node("b", "e8", "")); !errors.Is(err, registry.ErrTaken) {
 		t.Errorf("a second epoch: %v", err)
 	}
-	if err := r.Deregister(ctx, "b", "e7"); err != nil {
+	if err := r.Deregister(ctx, "b", "e7", nil); err != nil {
 		t.Fatal(err)
 	}
 	expect(registry.Joined, listed)
@@ -70,7 +72,7 @@ func TestListed(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(registry.Left, registrytest.Node("c", "e1", "x"))
-	if _, err := r.Lookup(ctx, "c"); !errors.Is(err, registry.ErrNotFound) {
+	if _, err := r.Lookup(ctx, "c"); !errors.Is(err, registry.ErrAway) {
 		t.Errorf("lookup: %v", err)
 	}
 }
@@ -82,7 +84,7 @@ func TestEndedContext(t *testing.T) {
 	for what, err := range map[string]error{
 		"register":   r.Register(ctx, registrytest.Node("a", "e1", "x")),
 		"renew":      r.Renew(ctx, "b", "e1"),
-		"deregister": r.Deregister(ctx, "b", "e1"),
+		"deregister": r.Deregister(ctx, "b", "e1", nil),
 	} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", what, err)
@@ -91,4 +93,33 @@ func TestEndedContext(t *testing.T) {
 	if _, err := r.Lookup(ctx, "b"); err != nil { // an available result beats an ended ctx
 		t.Error(err)
 	}
+}
+
+// A departure is remembered for registry.Memory, and the name is unknown again then.
+func TestMemory(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		ctx, r := t.Context(), static.New(registrytest.Node("b", "e1", "x"), registrytest.Node("l", "", "x"))
+		for _, name := range []string{"b", "l"} {
+			if err := r.Register(ctx, registrytest.Node(name, "e1", "x")); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Deregister(ctx, name, "e1", []byte("bye")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(registry.Memory)
+		if _, err := r.Lookup(ctx, "b"); !errors.Is(err, registry.ErrAway) {
+			t.Errorf("after %v: %v", registry.Memory, err)
+		}
+		if _, err := r.Departed(ctx, "l"); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(1)
+		if _, err := r.Lookup(ctx, "b"); !errors.Is(err, registry.ErrNotFound) {
+			t.Errorf("later: %v", err)
+		}
+		if _, err := r.Departed(ctx, "l"); !errors.Is(err, registry.ErrNotFound) {
+			t.Errorf("later: %v", err)
+		}
+	})
 }

@@ -1,0 +1,122 @@
+package natskv
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tandem-go/tandem/registry"
+)
+
+// A departure lies in the bucket as the marker that takes the place of the node's
+// record. Who registers the name anew moves it aside first, to the key "left.<name>",
+// which no node's record can have.
+const (
+	aside       = "left."
+	epochHeader = "Tandem-Epoch"
+	atHeader    = "Tandem-Departed" // when, if it was moved aside
+	howHeader   = "Tandem-Change"   // how, if it was moved aside
+)
+
+// isMarker reports whether a message says that there is no record any more.
+func isMarker(h nats.Header) bool {
+	return h.Get("KV-Operation") != "" || h.Get(jetstream.MarkerReasonHeader) != ""
+}
+
+// markerOf returns the message that tells of a departure. Its reason keeps the server
+// from leaving a marker of its own when this one has served its time.
+func markerOf(subject string, d registry.Departure) *nats.Msg {
+	m := nats.NewMsg(subject)
+	m.Data = d.Last
+	m.Header.Set(epochHeader, d.Epoch)
+	m.Header.Set(jetstream.MarkerReasonHeader, "Remove")
+	return m
+}
+
+// departureOf reads a marker, ours or one that the server left for an expired record.
+func departureOf(m *message) registry.Departure {
+	d := registry.Departure{Epoch: m.header.Get(epochHeader), Change: registry.Expired, At: m.at, Last: m.data}
+	if m.header.Get("KV-Operation") == "DEL" || m.header.Get(howHeader) == registry.Left.String() {
+		d.Change = registry.Left
+	}
+	if at, err := time.Parse(time.RFC3339Nano, m.header.Get(atHeader)); err == nil {
+		d.At = at
+	}
+	return d
+}
+
+// setAside keeps a departure readable when another record takes the marker's place.
+func (b bucket) setAside(ctx context.Context, name string, d registry.Departure) error {
+	left := markerTTL - time.Since(d.At)
+	if left < time.Second {
+		return nil
+	}
+	m := markerOf(b.subject+aside+name, d)
+	m.Header.Set(atHeader, d.At.Format(time.RFC3339Nano))
+	m.Header.Set(howHeader, d.Change.String())
+	_, err := b.publish(ctx, m, min(left, markerTTL).Truncate(time.Second))
+	return err
+}
+
+// past keeps the epochs of nodes that this client saw depart, which the server's own
+// markers do not name. It is bounded by age.
+type past map[string]registry.Departure
+
+func (p past) add(n registry.Node, how registry.Change, now time.Time) {
+	for name, d := range p {
+		if now.Sub(d.At) > markerTTL {
+			delete(p, name)
+		}
+	}
+	p[n.Name] = registry.Departure{Epoch: n.Epoch, Change: how, At: now}
+}
+
+// Departed says how the latest former holder of name ended. What NATS keeps tells it;
+// the epoch of a node whose lease ran out is known to those clients only that had
+// seen its record.
+func (r *Registry) Departed(ctx context.Context, name string) (registry.Departure, error) {
+	d, ok, err := r.departed(ctx, name)
+	if err == nil && !ok {
+		err = registry.ErrNotFound
+	}
+	if err != nil {
+		return registry.Departure{}, fmt.Errorf("natskv: departure of %q: %w", name, err)
+	}
+	return d, nil
+}
+
+func (r *Registry) departed(ctx context.Context, name string) (d registry.Departure, ok bool, err error) {
+	if (registry.Node{Name: name, Epoch: "e"}).Valid() != nil {
+		return d, false, nil
+	}
+	last, err := r.get(ctx, name)
+	if err != nil {
+		return d, false, err
+	}
+	switch {
+	case last.departed != nil:
+		d, ok = *last.departed, true
+	default:
+		m, err := r.bucket.last(ctx, aside+name)
+		if err != nil {
+			return d, false, r.noted(err)
+		}
+		if m != nil {
+			d, ok = departureOf(m), true
+		}
+	}
+	if ok && d.Epoch == "" {
+		d.Epoch = r.lastEpoch(name)
+	}
+	return d, ok && time.Since(d.At) <= markerTTL, nil
+}
+
+// lastEpoch returns the epoch of name that this client saw depart last; empty if none.
+func (r *Registry) lastEpoch(name string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.past[name].Epoch
+}

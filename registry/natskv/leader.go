@@ -1,0 +1,63 @@
+package natskv
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// message is the last message under a key, as the stream's leader has it.
+type message struct {
+	header nats.Header
+	data   []byte
+	rev    uint64
+	at     time.Time
+}
+
+// last reads the last message under key from the leader of the bucket's stream; nil if
+// there is none. KeyValue.Get is answered by any replica, which may not have seen yet
+// what this or another client has just written: nothing that a claim rests on may be
+// read from it.
+func (b bucket) last(ctx context.Context, key string) (*message, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	ask, err := json.Marshal(map[string]string{"last_by_subj": "$KV." + b.name + "." + key})
+	if err != nil {
+		return nil, err
+	}
+	answer, err := b.js.Conn().RequestWithContext(ctx, b.api+"STREAM.MSG.GET.KV_"+b.name, ask)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	var got struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message *struct {
+			Seq    uint64    `json:"seq"`
+			Header []byte    `json:"hdrs"`
+			Data   []byte    `json:"data"`
+			Time   time.Time `json:"time"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(answer.Data, &got); err != nil {
+		return nil, unavailable(err)
+	}
+	if got.Error != nil && got.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
+		return nil, nil
+	}
+	if got.Error != nil {
+		return nil, unavailable(got.Error)
+	}
+	if got.Message == nil {
+		return nil, unavailable(jetstream.ErrInvalidJetStreamResponse)
+	}
+	m := &message{data: got.Message.Data, rev: got.Message.Seq, at: got.Message.Time}
+	if len(got.Message.Header) > 0 {
+		if m.header, err = nats.DecodeHeadersMsg(got.Message.Header); err != nil {
+			return nil, unavailable(err)
+		}
+	}
+	return m, nil
+}
