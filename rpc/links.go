@@ -145,7 +145,7 @@ func (p *peer) lose(why string, restarted bool) {
 		c.asked, c.ready, c.grant, c.denied = false, false, transport.Grant{}, nil
 		c.older, c.cancels = nil, nil
 	}
-	for c := range old.all() {
+	for _, c := range old.drain() {
 		if c.verdict() == NotRun {
 			p.win.add(c)
 			p.kept.add(len(c.req.Body))

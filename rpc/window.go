@@ -138,8 +138,18 @@ func (w *window) full() transport.Mark {
 	return m
 }
 
-// all yields the outstanding requests in the order of their numbers. The window
-// must not change meanwhile, except by take.
+// drain takes all outstanding requests out, and returns them in the order of their
+// numbers: who gives them other numbers must not look for them by the old ones.
+func (w *window) drain() []*call {
+	calls := slices.Collect(w.all())
+	for _, c := range calls {
+		w.take(c.seq)
+	}
+	return calls
+}
+
+// all yields the outstanding requests in the order of their numbers. Meanwhile the
+// window must not change, except by take, and no request its number.
 func (w *window) all() iter.Seq[*call] {
 	return func(yield func(*call) bool) {
 		for _, c := range slices.Clone(w.far) {

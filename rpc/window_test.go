@@ -186,3 +186,26 @@ func TestWindowUnsaid(t *testing.T) {
 		t.Errorf("unsaid %d after a mark that covered everything", w.unsaid)
 	}
 }
+
+// What is taken out to be numbered anew is all that is outstanding, stragglers included,
+// in order.
+func TestWindowDrain(t *testing.T) {
+	for _, n := range []int{0, 1, span, span + 1, 3 * span} {
+		old, all := newWindow(1), []*Call{}
+		for range n {
+			c := new(Call)
+			old.add(c)
+			all = append(all, c)
+		}
+		anew := newWindow(old.next)
+		for i, c := range old.drain() {
+			if c != all[i] {
+				t.Fatalf("of %d, number %d is another one", n, i)
+			}
+			anew.add(c)
+		}
+		if old.count != 0 || anew.count != n {
+			t.Errorf("of %d, %d are still there and %d have gone over", n, old.count, anew.count)
+		}
+	}
+}
