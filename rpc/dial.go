@@ -188,13 +188,15 @@ func (p *peer) dialed(t transport.Transport, d *dialer, err error) bool {
 			p.earned = true // the bus leads nowhere
 			p.demand()
 		}
-		p.hopeless()
+		if !p.stranded() {
+			p.hopeless()
+		}
 	}
 	if p.node.now()-p.cancelLost > p.node.cfg.SessionLease {
 		p.recancel = nil // for as long a server would wait for us
 	}
 	again := !p.closed && (p.win.count+len(p.doubts)+len(p.recancel) > 0 || p.tellers > 0 || len(p.conns) > 0) && p.node.ctx.Err() == nil &&
-		!slices.ContainsFunc(p.conns, func(c *conn) bool { return c.link.Road() == t.Road() })
+		!p.linkedOn(t.Road())
 	d.running = again
 	return again
 }

@@ -1,9 +1,14 @@
 package rpc
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -49,5 +54,105 @@ func TestAllEndWhenTheirSessionIsLost(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// lines counts the lines of a log.
+type lines struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *lines) with(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.buf.String(), text)
+}
+
+// A node that is one principal on one road and another on the second uses the road that
+// is left when the first one goes, and both sides say what to set.
+func TestTheRoadThatIsLeftIsUsedUnderItsPrincipal(t *testing.T) {
+	withRig(t, func(t *testing.T, r *rig) {
+		var logA, logB lines
+		logTo := func(l *lines) func(*Config) {
+			return func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(l, nil)) }
+		}
+		byRoad := func(c *Config) { c.Principals = func(road, principal string) string { return road + principal } }
+		a, b := r.start("a", "a1", twoRoads, logTo(&logA)), r.start("b", "b1", twoRoads, byRoad, logTo(&logB))
+		for round := range 3 {
+			a.echoes("b", fmt.Sprint("direct ", round))
+			b.echoes("a", fmt.Sprint("back ", round))
+			r.net.Partition("direct", "", "")
+			r.net.Reset("direct", "", "")
+			for i := range 10 {
+				a.echoes("b", fmt.Sprint("bus ", round, i))
+			}
+			b.echoes("a", fmt.Sprint("back on the bus ", round))
+			r.net.Heal("direct", "", "")
+			time.Sleep(5 * time.Second)
+			a.echoes("b", fmt.Sprint("healed ", round))
+			r.net.Partition("bus", "", "")
+			r.net.Reset("bus", "", "")
+			for i := range 10 {
+				a.echoes("b", fmt.Sprint("direct again ", round, i))
+			}
+			r.net.Heal("bus", "", "")
+			time.Sleep(5 * time.Second)
+		}
+		if n := logA.with("Config.Principals"); n == 0 || n > 12 {
+			t.Errorf("the client says %d times what to set", n)
+		}
+		if n := logB.with("Config.Principals"); n == 0 || n > 12 {
+			t.Errorf("the server says %d times what to set", n)
+		}
+	})
+}
+
+// A certificate that was renewed under another name makes a node another principal: its
+// next link gets a session of its own.
+func TestANewPrincipalGetsANewSession(t *testing.T) {
+	for _, roads := range [][]string{direct, bus, twoRoads} {
+		t.Run(fmt.Sprint(roads), func(t *testing.T) {
+			withRig(t, func(t *testing.T, r *rig) {
+				var mu sync.Mutex
+				name := "old"
+				renew := func(c *Config) {
+					c.Principals = func(string, string) string {
+						mu.Lock()
+						defer mu.Unlock()
+						return name
+					}
+				}
+				a, b := r.start("a", "a1", roads), r.start("b", "b1", roads, renew)
+				release := make(chan struct{})
+				b.handle(func(_ *Inbound, body string) string {
+					if body == "slow" {
+						<-release
+					}
+					return body
+				})
+				a.echoes("b", "x")
+				slow, _ := a.send(request("b", "slow", patience))
+				synctest.Wait()
+				mu.Lock()
+				name = "new"
+				mu.Unlock()
+				r.net.Reset("", "a", "b")
+				began := time.Now()
+				a.echoes("b", "y")
+				if took := time.Since(began); took > 8*time.Second {
+					t.Errorf("it took %v", took)
+				}
+				_, err := slow.Await(context.Background())
+				wantErr(t, "what was under way", err, OutcomeUnknown, Unknown)
+				close(release)
+			})
+		})
 	}
 }

@@ -96,8 +96,10 @@ func (p *peer) opened(c *conn, e *transport.Envelope) {
 		}
 		c.denied = c.errorOf(e)
 		p.arm(p.node.now() + openRetry) // if it was for want of room
-		p.node.event(Event{Type: JoinDenied, Peer: p.name, Road: c.link.Road(), Err: c.denied})
-		p.hopeless()
+		p.sayDenied(c)
+		if !p.stranded() {
+			p.hopeless()
+		}
 	case code == 0 && p.opening == c:
 		p.opening, p.grant, p.epoch = nil, e.Grant, c.id.Epoch
 		p.durable, p.kinds = e.Flags&transport.FlagDurable != 0, strings.Clone(e.Message)
@@ -115,9 +117,58 @@ func (p *peer) opened(c *conn, e *transport.Envelope) {
 	}
 }
 
+// sayDenied makes one event and one line of the log of a road's refusals, until it has
+// let this node in again. p.mu is held.
+func (p *peer) sayDenied(c *conn) {
+	road := c.link.Road()
+	if p.deniedOn[road] {
+		return
+	}
+	if p.deniedOn == nil {
+		p.deniedOn = map[string]bool{}
+	}
+	p.deniedOn[road] = true
+	p.node.event(Event{Type: JoinDenied, Peer: p.name, Road: road, Err: c.denied})
+	what := "a peer refuses this node's session on a road"
+	if c.denied.Code == Denied && c.grant != (transport.Grant{}) {
+		what += ", where it knows this node by another principal than on the road that the session was opened on: the peer's Config.Principals has to give both one name"
+	}
+	p.node.cfg.Logger.Warn(what, "peer", p.name, "road", road, "err", c.denied)
+}
+
+// stranded opens a new session if none of the links that are left may have the one that
+// there is, because this node is another principal on their roads, and no road leads to
+// the peer otherwise. It reports whether that was so. p.mu is held.
+func (p *peer) stranded() bool {
+	if p.grant == (transport.Grant{}) || len(p.conns) == 0 {
+		return false
+	}
+	for _, c := range p.conns {
+		if c.denied == nil || c.denied.Code != Denied || c.grant != p.grant {
+			return false
+		}
+	}
+	for road, d := range p.dialers {
+		if d.failed == 0 && !p.linkedOn(road) {
+			return false // it is being tried
+		}
+	}
+	p.lose("no link is left on a road where this node is the principal that its session belongs to", false)
+	for _, c := range p.conns {
+		p.open(c)
+	}
+	return true
+}
+
+// linkedOn reports whether there is a link on that road. p.mu is held.
+func (p *peer) linkedOn(road string) bool {
+	return slices.ContainsFunc(p.conns, func(c *conn) bool { return c.link.Road() == road })
+}
+
 // join notes that the session is open on c. p.mu is held.
 func (p *peer) join(c *conn) {
 	c.ready = true
+	delete(p.deniedOn, c.link.Road())
 	if d := p.dialers[c.link.Road()]; d != nil {
 		d.futile = 0
 	}

@@ -58,8 +58,9 @@ type peer struct {
 	recancel   []uint64           // given up, and the cancel was lost with its link
 	cancelLost time.Duration      // node clock when the latest of them was
 	traffic    traffic
-	earned     bool // under Adaptive: direct links may be opened
-	leaving    bool // it said that it takes no new requests
+	earned     bool            // under Adaptive: direct links may be opened
+	leaving    bool            // it said that it takes no new requests
+	deniedOn   map[string]bool // roads on which it does not let this node in, which was said
 
 	timer    *time.Timer
 	timerAt  time.Duration // node clock; 0: not set

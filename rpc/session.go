@@ -23,9 +23,10 @@ type session struct {
 	large     *share      // of that for the bodies of large requests
 	ended     atomic.Bool // its lease ran out; set under mu
 
-	client *client
-	opened uint64 // number of the open that made it, among its client's
-	_      linePad
+	client     *client
+	opened     uint64 // number of the open that made it, among its client's
+	mismatched bool   // that its client is another principal on another road was logged; guarded by Node.mu
+	_          linePad
 
 	mu       sync.Mutex // guards what follows
 	table    *dedup.Table[*Inbound]
