@@ -232,10 +232,11 @@ func (c *conn) ends(e *transport.Envelope) time.Duration {
 		now = c.node.now()
 		c.clock = now
 	}
+	left := min(e.Timeout, farOff)
 	if e.Sent.IsZero() {
-		return now + e.Timeout
+		return now + left
 	}
-	return max(now+e.Timeout-c.skew.age(e.Sent.Sub(c.node.start), now), 1)
+	return max(now+left-c.skew.age(e.Sent.Sub(c.node.start), now), 1)
 }
 
 // Drained, Disturbed and Closed are the link's other signals.

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"time"
 
@@ -72,6 +73,10 @@ type peer struct {
 	except  [transport.MaxInlineExcept]uint64
 }
 
+// farOff is the longest timeout that is told from none: added to a node's clock it does
+// not overflow.
+const farOff time.Duration = math.MaxInt64 / 2
+
 // Timing of acks and probes.
 const (
 	ackIdle  = 50 * time.Millisecond  // an ack goes out alone after it
@@ -101,9 +106,12 @@ func (n *Node) send(ctx context.Context, c *Call) error {
 	if len(c.req.Body) > n.cfg.MaxBody {
 		return Errorf(TooLarge, NotRun, "body of %d bytes, limit %d", len(c.req.Body), n.cfg.MaxBody)
 	}
+	if ctx.Err() != nil { // its caller has left before it was sent
+		return FromContext(ctx, NotRun)
+	}
 	now := n.now()
 	c.peer, c.first = n.peer(c.req.Node), c
-	c.deadline, c.patience = now+c.req.Timeout, probeMin
+	c.deadline, c.patience = now+min(c.req.Timeout, farOff), probeMin
 	if err := c.peer.admit(ctx, c, now); err != nil {
 		return err
 	}
