@@ -208,7 +208,7 @@ func (m *members) resolve(ctx context.Context, node string) (rpc.Place, error) {
 	case errors.Is(err, registry.ErrNotFound):
 		return rpc.Place{}, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no node %s in the registry", node)
 	case errors.Is(err, registry.ErrAway):
-		return rpc.Place{}, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "node %s is away", node)
+		return rpc.Place{}, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "no node %s in the registry: %w", node, rpc.ErrAway)
 	case err != nil:
 		return rpc.Place{}, err
 	}
