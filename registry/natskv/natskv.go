@@ -246,7 +246,8 @@ func (r *Registry) Renew(ctx context.Context, name, epoch string) error {
 	return nil
 }
 
-// Deregister gives the claim up. What the node leaves behind lies in its place.
+// Deregister gives the claim up. What the node leaves behind lies in its place; if that is
+// more than the NATS servers take, it is left out, and the error is ErrTooLarge.
 func (r *Registry) Deregister(ctx context.Context, name, epoch string, last []byte) error {
 	if len(last) > registry.MaxLast {
 		return fmt.Errorf("natskv: deregister %q: %w: it leaves %d bytes behind, %d are allowed", name, registry.ErrTooLarge, len(last), registry.MaxLast)
@@ -275,13 +276,19 @@ func (r *Registry) release(ctx context.Context, name, epoch string, what []byte)
 			r.apply(func(v *view) []registry.Event { return v.settle(name, epoch) })
 			return nil
 		}
-		rev, err := r.bucket.delete(ctx, name, last.rev, registry.Departure{Epoch: epoch, Change: registry.Left, Last: what})
+		d := registry.Departure{Epoch: epoch, Change: registry.Left, Last: what}
+		rev, err := r.bucket.delete(ctx, name, last.rev, d)
+		var unsaid error
+		if errors.Is(err, registry.ErrTooLarge) { // it leaves all the same
+			d.Last, unsaid = nil, err
+			rev, err = r.bucket.delete(ctx, name, last.rev, d)
+		}
 		if err != nil {
 			return err
 		}
 		r.forget(name, epoch)
 		r.apply(func(v *view) []registry.Event { return v.removed(name, rev) })
-		return nil
+		return unsaid
 	})
 }
 
