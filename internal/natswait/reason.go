@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"regexp"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -91,4 +92,20 @@ func answer(e *jetstream.APIError) Reason {
 		return Reason{Why: "JetStream is not enabled", Do: "enable it for this account on the NATS servers", Again: true}
 	}
 	return Reason{Why: "JetStream refuses it", Again: e.Code >= 500}
+}
+
+// quoted is the subject in the server's complaint, as the client library finds it too:
+// neither has it otherwise.
+var quoted = regexp.MustCompile(`(?:Publish|Subscription) to "(\S+)"`)
+
+// DeniedSubject returns the subject that err, a connection's last error, says the user may
+// not publish or subscribe to; empty if it says something else.
+func DeniedSubject(err error) string {
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		return ""
+	}
+	if m := quoted.FindStringSubmatch(err.Error()); m != nil {
+		return m[1]
+	}
+	return ""
 }

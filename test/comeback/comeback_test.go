@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 func hold(url string) {
 	lease, err := time.ParseDuration(os.Getenv("TANDEM_COMEBACK_LEASE"))
 	check(err)
-	nc, err := natsbus.Connect(url)
+	nc, err := natsbus.Connect(context.Background(), url)
 	check(err)
 	js, err := jetstream.New(nc)
 	check(err)
