@@ -26,12 +26,13 @@ type members struct {
 	mine   registry.Node            // what is, or should be, registered
 	nodes  map[string]registry.Node // the others
 	lapsed map[string]bool          // those whose lease ran out although a link to them is open
+	sought map[string]sighting      // nodes that were looked up lately
 	left   bool                     // deregistered
 	closed bool
 }
 
 func newMembers(s *System) *members {
-	m := &members{sys: s, nodes: map[string]registry.Node{}, lapsed: map[string]bool{}, write: make(chan struct{}, 1),
+	m := &members{sys: s, nodes: map[string]registry.Node{}, lapsed: map[string]bool{}, sought: map[string]sighting{}, write: make(chan struct{}, 1),
 		mine: registry.Node{Name: s.cfg.Name, Epoch: s.epoch, Addrs: map[string]string{}, Services: map[string][]string{}}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	return m
@@ -69,11 +70,11 @@ func (s *System) join() error {
 func (m *members) register(ctx context.Context, addrs map[string]string) error {
 	reg := m.sys.cfg.Registry
 	m.mu.Lock()
-	m.mine.Addrs = addrs
+	m.mine.Addrs, m.mine.Proof = addrs, registry.Self()
 	record := m.mine.Clone()
 	m.mu.Unlock()
-	if err := reg.Register(ctx, record); err != nil {
-		return fmt.Errorf("actor: registering node %s: %w", record.Name, err)
+	if err := m.claim(ctx, record); err != nil {
+		return err
 	}
 	changes, err := reg.Watch(m.ctx)
 	if err != nil {
@@ -126,11 +127,12 @@ func (m *members) dropLapsed() {
 	}
 }
 
-// renew keeps the lease of this node's name, and claims it again if it was lost.
+// renew keeps the lease of this node's name, and claims it again if it was lost. What
+// keeps it from that is said when it changes.
 func (m *members) renew(every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	reg := m.sys.cfg.Registry
+	reg, said := m.sys.cfg.Registry, ""
 	for {
 		select {
 		case <-m.ctx.Done():
@@ -143,14 +145,43 @@ func (m *members) renew(every time.Duration) {
 			err = m.publish(ctx)
 		}
 		cancel()
-		switch {
-		case err == nil || m.ctx.Err() != nil:
-		case errors.Is(err, registry.ErrTaken):
-			m.sys.log.Error("another process holds this node's name", "err", err)
-			m.sys.event(Event{Type: NameTaken, Peer: m.sys.cfg.Name, Err: err})
-		default:
-			m.sys.log.Warn("the lease of this node's name was not renewed", "err", err)
+		if m.ctx.Err() != nil {
+			return
 		}
+		if now := trouble(err); now != said {
+			said = now
+			m.tell(now, err)
+		}
+	}
+}
+
+// trouble says in a word what an error of a renewal means for this node.
+func trouble(err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, registry.ErrTaken):
+		return "another process holds this node's name"
+	case errors.Is(err, registry.ErrClosed):
+		return "the registry's connection is closed for good: this node's lease will run out, and only a new start mends that"
+	case errors.Is(err, registry.ErrDenied):
+		return "this node may not write to the registry: its lease will run out"
+	}
+	return "the lease of this node's name is not renewed: the registry is away"
+}
+
+// tell reports that what keeps the lease from being renewed has changed.
+func (m *members) tell(what string, err error) {
+	switch {
+	case err == nil:
+		m.sys.log.Info("the lease of this node's name is renewed again")
+	case errors.Is(err, registry.ErrTaken):
+		m.sys.log.Error(what, "err", err)
+		m.sys.event(Event{Type: NameTaken, Peer: m.sys.cfg.Name, Err: err})
+	case errors.Is(err, registry.ErrClosed), errors.Is(err, registry.ErrDenied):
+		m.sys.log.Error(what, "err", err)
+	default:
+		m.sys.log.Warn(what, "err", err)
 	}
 }
 
@@ -201,14 +232,49 @@ func (m *members) withdraw(service, actor string) {
 	})
 }
 
+// redial is how soon after a node was looked up another look-up means that what the
+// first one found led nowhere.
+const redial = 10 * time.Second
+
+// sighting is when a node was looked up, and when the registry was last asked anew.
+type sighting struct{ sought, refreshed time.Time }
+
+// refresh has the registry look anew for a node that was looked up shortly before: its
+// cache may be behind. That is done beside the dialling, once a second at most.
+func (m *members) refresh(node string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	for name, s := range m.sought { // few: those looked up lately
+		if now.Sub(s.sought) > redial {
+			delete(m.sought, name)
+		}
+	}
+	s, again := m.sought[node]
+	due := again && now.Sub(s.refreshed) >= time.Second
+	if s.sought = now; due {
+		s.refreshed = now
+	}
+	m.sought[node] = s
+	if !due || m.closed {
+		return
+	}
+	m.owned.Go(func() {
+		ctx, cancel := context.WithTimeout(m.ctx, time.Second)
+		defer cancel()
+		_ = m.sys.cfg.Registry.Refresh(ctx, node) // if it fails, what is cached has to do
+	})
+}
+
 // resolve says where a node is.
 func (m *members) resolve(ctx context.Context, node string) (rpc.Place, error) {
+	m.refresh(node)
 	n, err := m.sys.cfg.Registry.Lookup(ctx, node)
 	switch {
 	case errors.Is(err, registry.ErrNotFound):
 		return rpc.Place{}, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no node %s in the registry", node)
 	case errors.Is(err, registry.ErrAway):
-		return rpc.Place{}, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "node %s is away", node)
+		return rpc.Place{}, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "no node %s in the registry: %w", node, rpc.ErrAway)
 	case err != nil:
 		return rpc.Place{}, err
 	}

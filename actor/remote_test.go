@@ -30,7 +30,7 @@ func natsURL(t testing.TB) string {
 
 func overNATS(t testing.TB, url string) transport.Transport {
 	t.Helper()
-	nc, err := natsbus.Connect(url)
+	nc, err := natsbus.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ const (
 	DefaultCluster   = "tandem"
 	DefaultTimeout   = 30 * time.Second // of a call whose context has no deadline
 	DefaultSendWait  = 5 * time.Second  // of a handler for room in a mailbox
-	DefaultStartWait = 10 * time.Second // of NewSystem for transports and registry
+	DefaultStartWait = 30 * time.Second // of NewSystem for transports and registry; longer than a lease of natskv, for a name that a crashed process holds
 	DefaultLinger    = 5 * time.Second  // of Shutdown for the acks of replies it has given
 )
 
@@ -49,7 +49,7 @@ type Config struct {
 
 	Timeout    time.Duration                       // of a call whose context has no deadline; default 30 s
 	SendWait   time.Duration                       // of a handler for room in a mailbox; default 5 s
-	StartWait  time.Duration                       // of NewSystem for transports, registry and store; default 10 s
+	StartWait  time.Duration                       // of NewSystem for transports, registry and store; default 30 s
 	Linger     time.Duration                       // of Shutdown for acks; default 5 s
 	Tokens     int                                 // of jobs, for each principal; default 1,024
 	TokenLife  time.Duration                       // of a job's result; default 10 min

@@ -238,7 +238,7 @@ func BenchmarkAwaitLatency(b *testing.B) {
 				}
 				b.Cleanup(func() { srv.Shutdown() })
 				roadOf = func() transport.Transport {
-					nc, err := natsbus.Connect(srv.URL())
+					nc, err := natsbus.Connect(b.Context(), srv.URL())
 					if err != nil {
 						b.Fatal(err)
 					}

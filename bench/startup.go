@@ -85,7 +85,7 @@ func natsNode(e *env, name string, names registry.Registry) (*actor.System, func
 	if err != nil {
 		return nil, nil, err
 	}
-	nc, err := natsbus.Connect(url)
+	nc, err := natsbus.Connect(context.Background(), url)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -102,7 +102,7 @@ func overNATS(e *env) (*nodes, error) {
 		return nil, err
 	}
 	return joined(func() (transport.Transport, func(), error) {
-		nc, err := natsbus.Connect(url)
+		nc, err := natsbus.Connect(context.Background(), url)
 		if err != nil {
 			return nil, nil, err
 		}

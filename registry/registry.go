@@ -58,7 +58,8 @@ func (n Node) Clone() Node {
 // the package's sentinels in their errors.
 type Registry interface {
 	// Register claims n.Name for n.Epoch, or replaces the record that this epoch
-	// registered before. ErrTaken: another epoch holds a live lease on the name.
+	// registered before. ErrTaken: another epoch holds a live lease on the name; the
+	// error is a *TakenError then.
 	Register(ctx context.Context, n Node) error
 
 	// Renew extends the lease of what epoch registered as name. ErrLost: the claim
@@ -83,6 +84,10 @@ type Registry interface {
 	// ended, if that was in the last Memory; else ErrNotFound. Another epoch may hold
 	// the name by now.
 	Departed(ctx context.Context, name string) (Departure, error)
+
+	// Refresh reads the record of name anew from where it is kept, past the cache, and
+	// serves what it finds from then on. It is nil where there is no cache.
+	Refresh(ctx context.Context, name string) error
 
 	// Nodes returns all live records, sorted by name.
 	Nodes(ctx context.Context) ([]Node, error)
@@ -138,8 +143,22 @@ var (
 	ErrTaken       = errors.New("registry: name is taken by another epoch")
 	ErrLost        = errors.New("registry: claim is gone")
 	ErrUnavailable = errors.New("registry: not reachable")
+	ErrClosed      = errors.New("registry: its connection is closed for good") // ErrUnavailable too
+	ErrDenied      = errors.New("registry: not allowed")
 	ErrReadOnly    = errors.New("registry: the list is fixed")
 )
+
+// TakenError is an ErrTaken that says who holds the name.
+type TakenError struct {
+	Holder  Node
+	Renewed time.Time // when the holder last wrote its record, by the registry's clock; zero where claims have no lease
+}
+
+// Error names the holder's epoch.
+func (e *TakenError) Error() string { return ErrTaken.Error() + " (" + e.Holder.Epoch + ")" }
+
+// Unwrap returns ErrTaken.
+func (e *TakenError) Unwrap() error { return ErrTaken }
 
 // Instance is one actor that a node exposes under a service name.
 type Instance struct{ Node, Epoch, Actor string }

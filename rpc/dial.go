@@ -181,7 +181,7 @@ func (p *peer) dialed(t transport.Transport, d *dialer, err error) bool {
 		p.choose()
 	}
 	if err != nil {
-		if len(p.conns) == 0 && CodeOf(err) == NotFound && p.grant != (transport.Grant{}) {
+		if len(p.conns) == 0 && (CodeOf(err) == NotFound || errors.Is(err, ErrAway)) && p.grant != (transport.Grant{}) {
 			p.lose("node "+p.name+" has left", true) // if it kept records, it may come back in time
 		}
 		if p.node.cfg.Roads == Adaptive && !p.earned {

@@ -42,6 +42,10 @@ type Place struct {
 	Addrs map[string]string // road → address
 }
 
+// ErrAway is wrapped by an error of Config.Resolve that says: the node has left, and may
+// come back. The error's code should be Unavailable.
+var ErrAway = errors.New("rpc: the node is away")
+
 // Handler runs what peers ask for. Its methods are called from the readers of links
 // and must not block.
 type Handler interface {
@@ -62,7 +66,7 @@ type Config struct {
 	Cluster, Name, Epoch string
 	Transports           []transport.Transport // roads, in no order
 	Roads                RoadPolicy
-	Resolve              func(ctx context.Context, node string) (Place, error) // an error of code NotFound says that the node has left
+	Resolve              func(ctx context.Context, node string) (Place, error) // an error of code NotFound, or one that wraps ErrAway, says that the node has left
 	Principals           func(road, principal string) string                   // one name for one peer on all roads; nil: the principal itself
 	Handler              Handler
 	Logger               *slog.Logger

@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -59,7 +60,7 @@ func TestCannotStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nats.Shutdown()
-	closed, err := natsbus.Connect(nats.URL())
+	closed, err := natsbus.Connect(t.Context(), nats.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,8 +100,10 @@ func TestCannotStart(t *testing.T) {
 	if err := try("rival", tcp.New(tcp.Config{Listen: "127.0.0.1:0"})); !errors.Is(err, registry.ErrTaken) {
 		t.Errorf("node name taken: %v", err)
 	}
-	if _, err := natsbus.Connect("nats://127.0.0.1:1"); err == nil {
-		t.Error("connected to nobody")
+	brief, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := natsbus.Connect(brief, "nats://127.0.0.1:1"); !errors.Is(err, natsbus.ErrNotConnected) {
+		t.Errorf("connected to nobody: %v", err)
 	}
 	taken.Close()
 	sys, err := actor.NewSystem(actor.Config{Name: "a", Registry: reg, Logger: discard(),

@@ -48,9 +48,11 @@ var mayImport = map[string][]string{
 	"rpc":       {"dedup", "transport", "rpc/codec"},
 	"actor":     {"rpc", "rpc/codec", "dedup", "mailbox", "queue", "registry", "transport", "github.com/google/uuid"},
 
-	"dedup/jetstream": {"dedup", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"internal/natswait": {"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+
+	"dedup/jetstream": {"dedup", natsWait, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"dedup/storetest": {"dedup"},
-	"queue/jetstream": {"actor", "queue", "rpc", "rpc/codec", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"queue/jetstream": {"actor", "queue", "rpc", "rpc/codec", natsWait, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 }
 
 // mayImportBelow says which of the module's packages those below a folder may import:
@@ -61,6 +63,9 @@ var mayImportBelow = map[string]string{
 	"dedup/":     "dedup",
 	"mailbox/":   "mailbox",
 }
+
+// natsWait is what all that is opened on NATS may import: it waits for NATS, for them alone.
+const natsWait = "internal/natswait"
 
 // bubbles is what a conformance suite may import of test, wherever it is.
 const bubbles = "test/bubble"
@@ -95,7 +100,7 @@ func violations(g graph) []string {
 			if fixed && !slices.Contains(allowed, to) {
 				bad("%s imports %s", name, to)
 			}
-			if !ours || to == bubbles && suite(name) {
+			if !ours || to == bubbles && suite(name) || to == natsWait && n.onNATS() {
 				continue
 			}
 			if suite(to) && !suite(name) && !within(name, "test") {
@@ -121,6 +126,9 @@ func violations(g graph) []string {
 	slices.Sort(found)
 	return found
 }
+
+// onNATS reports whether a package works on a NATS connection itself.
+func (n node) onNATS() bool { return slices.Contains(n.Imports, "github.com/nats-io/nats.go") }
 
 // way returns how from reaches a package of the given module, or nil.
 func (g graph) way(from, to string) []string {
@@ -212,13 +220,14 @@ func TestViolationsAreFound(t *testing.T) {
 			"rpc/codec": {msgpack}, "rpc": {"rpc/codec", "dedup", "transport"},
 			"actor":                      {"rpc", "rpc/codec", "dedup", "mailbox", "queue", "registry", "transport", uuid},
 			"transport/tcp":              {"transport"},
-			"transport/natsbus":          {"transport"},
+			"transport/natsbus":          {"transport", natsWait, nats},
+			natsWait:                     {nats},
 			"transport/natsbus/embedded": {natsServer + "/server"},
 			"transport/transporttest":    {"testing", "transport", bubbles},
 			bubbles:                      {"testing"},
 			"registry/natskv":            {"registry", "registry/internal/feed"},
 			"registry/internal/feed":     {"registry"},
-			"dedup/jetstream":            {"dedup", nats},
+			"dedup/jetstream":            {"dedup", natsWait, nats},
 			"dedup/storetest":            {"testing", "dedup"},
 			"queue/jetstream":            {"actor", "queue", "rpc", "rpc/codec", nats},
 			"examples/quickstart":        {"actor", "transport/tcp", "transport/natsbus/embedded"},
@@ -265,6 +274,8 @@ func TestViolationsAreFound(t *testing.T) {
 		{"transport/tcp", module + "/transport/transporttest", "transport/tcp imports transport/transporttest, a suite for tests"},
 		{"examples/quickstart", module + "/transport/transporttest", "examples/quickstart imports transport/transporttest, a suite for tests"},
 		{"actor", "testing", "actor imports testing"},
+		{"transport/tcp", module + "/" + natsWait, "transport/tcp imports " + natsWait + ", which is not below transport"},
+		{natsWait, module + "/transport", natsWait + " imports transport"},
 		{"rpc", module + "/examples/quickstart", "rpc imports examples/quickstart"},
 		{"actor/util", "fmt", "actor/util: the name says nothing"},
 	} {

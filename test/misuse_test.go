@@ -590,7 +590,7 @@ func newScene(t *testing.T, road string) *scene {
 		done(t, err)
 		t.Cleanup(func() { srv.Shutdown() })
 		roadOf = func() transport.Transport {
-			nc, err := natsbus.Connect(srv.URL())
+			nc, err := natsbus.Connect(t.Context(), srv.URL())
 			done(t, err)
 			t.Cleanup(nc.Close)
 			return natsbus.New(nc, natsbus.Config{})

@@ -94,7 +94,7 @@ func (w *world) startNATS() {
 
 func (w *world) onBus() transport.Transport {
 	w.t.Helper()
-	nc, err := natsbus.Connect(w.nats.URL())
+	nc, err := natsbus.Connect(w.t.Context(), w.nats.URL())
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func join(url, job, name string, direct tcp.Config, logs io.Writer) (_ *node, er
 			err = errors.Join(fmt.Errorf("joining job %q at %s: %w", job, url, err), n.leave())
 		}
 	}()
-	if n.bus, err = natsbus.Connect(url); err != nil {
+	if n.bus, err = natsbus.Connect(ctx, url); err != nil {
 		return nil, err
 	}
 	js, err := jetstream.New(n.bus)

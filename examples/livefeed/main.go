@@ -57,7 +57,7 @@ func run(out io.Writer) error {
 
 	nodes := static.New()
 	join := func(name string, direct *tcp.Transport) (*actor.System, error) {
-		nc, err := natsbus.Connect(nats.URL())
+		nc, err := natsbus.Connect(ctx, nats.URL())
 		if err != nil {
 			return nil, err
 		}

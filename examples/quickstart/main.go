@@ -54,7 +54,7 @@ func run(out io.Writer) error {
 	// The nodes find each other in a registry; natskv keeps it in NATS, this one in memory.
 	nodes := static.New()
 	join := func(name string, direct *tcp.Transport) (*actor.System, error) {
-		nc, err := natsbus.Connect(nats.URL())
+		nc, err := natsbus.Connect(ctx, nats.URL())
 		if err != nil {
 			return nil, err
 		}

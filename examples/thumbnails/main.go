@@ -144,7 +144,7 @@ func startStudio(ctx context.Context, o *options) (kill func(), err error) {
 
 // customer submits a job and prints its token.
 func customer(ctx context.Context, o options, out io.Writer) error {
-	sys, leave, err := join("customer", o.nats, o.studio)
+	sys, leave, err := join(ctx, "customer", o.nats, o.studio)
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func fetch(ctx context.Context, o options, out io.Writer) ([]byte, error) {
 
 // cancelled cancels another job half-way.
 func cancelled(ctx context.Context, o options, out io.Writer) error {
-	sys, leave, err := join("office", o.nats, o.studio)
+	sys, leave, err := join(ctx, "office", o.nats, o.studio)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func messenger(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	defer wire.Cut()
-	sys, leave, err := join("messenger", o.nats, wire.Addr())
+	sys, leave, err := join(ctx, "messenger", o.nats, wire.Addr())
 	if err != nil {
 		return err
 	}

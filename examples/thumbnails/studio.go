@@ -66,7 +66,7 @@ func (Studio) Sheet(ctx *actor.Context, m Sheet) (Picture, error) {
 
 // studio is the studio's process: it says where it is, and works until it is killed.
 func studio(ctx context.Context, o options, out io.Writer) error {
-	nc, err := natsbus.Connect(o.nats)
+	nc, err := natsbus.Connect(ctx, o.nats)
 	if err != nil {
 		return err
 	}
@@ -95,8 +95,8 @@ func studio(ctx context.Context, o options, out io.Writer) error {
 }
 
 // join starts a node that knows where the studio is, on both roads.
-func join(name, bus, address string) (sys *actor.System, leave func(), err error) {
-	nc, err := natsbus.Connect(bus)
+func join(ctx context.Context, name, bus, address string) (sys *actor.System, leave func(), err error) {
+	nc, err := natsbus.Connect(ctx, bus)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -12,21 +12,19 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tandem-go/tandem/internal/natswait"
 	"github.com/tandem-go/tandem/registry"
 )
 
 // When a server dies or a cluster has no leader, what was asked is never answered.
-const (
-	requestTimeout = 5 * time.Second // bounds a read or a write
-	openTimeout    = 2 * time.Second // bounds finding or creating the bucket, which is tried again
-)
+const requestTimeout = 5 * time.Second // bounds a read or a write
 
 // errConflict is a write that came too late: the record has another revision.
 var errConflict = errors.New("natskv: record has changed")
 
 // bucket is the key-value bucket, as far as a registry needs it. Its errors are
-// errConflict or wrap registry.ErrUnavailable, save for a bucket or a record that
-// this package cannot work with. Methods may be called concurrently.
+// errConflict or wrap a sentinel of package registry, save for those of open, and for a
+// record that this package cannot work with. Methods may be called concurrently.
 type bucket struct {
 	js       jetstream.JetStream
 	name     string
@@ -43,7 +41,8 @@ type record struct {
 	exists   bool
 	node     registry.Node
 	value    []byte
-	rev      uint64 // of the marker, if there is one
+	rev      uint64    // of the marker, if there is one
+	at       time.Time // when it was written
 	departed *registry.Departure
 }
 
@@ -68,10 +67,8 @@ func newBucket(js jetstream.JetStream, cfg Config) bucket {
 	return b
 }
 
-// open finds the bucket, or creates it.
+// open finds the bucket, or creates it. It waits for nothing; see natswait.
 func (b bucket) open(ctx context.Context) (jetstream.KeyValue, error) {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
 	kv, err := b.js.KeyValue(ctx, b.name)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		kv, err = b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
@@ -85,14 +82,14 @@ func (b bucket) open(ctx context.Context) (jetstream.KeyValue, error) {
 		}
 	}
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, err
 	}
 	status, err := kv.Status(ctx)
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, err
 	}
 	if status.LimitMarkerTTL() == 0 {
-		return nil, errors.New("bucket exists without a marker TTL, so its records could not expire")
+		return nil, natswait.Stop(fmt.Errorf("natskv: bucket %s exists without a marker TTL, so its records could not expire", b.name))
 	}
 	b.kv.Store(&kv)
 	return kv, nil
@@ -112,7 +109,7 @@ func (b bucket) get(ctx context.Context, name string) (record, error) {
 	if err != nil {
 		return record{}, err
 	}
-	return record{exists: true, node: n, value: m.data, rev: m.rev}, nil
+	return record{exists: true, node: n, value: m.data, rev: m.rev, at: m.at}, nil
 }
 
 // put stores value under key for one lease, if the key's last revision is rev. Zero
@@ -137,29 +134,38 @@ func (b bucket) publish(ctx context.Context, m *nats.Msg, ttl time.Duration, opt
 	if m.Header == nil {
 		m.Header = nats.Header{}
 	}
+	before := b.js.Conn().LastError()
 	ack, err := b.js.PublishMsg(ctx, m, append(opts, jetstream.WithMsgTTL(ttl))...)
-	if err != nil {
-		return 0, conflict(err)
+	switch {
+	case wrongRevision(err):
+		return 0, errConflict
+	case err != nil:
+		return 0, b.fault(before, err)
 	}
 	return ack.Sequence, nil
 }
 
-// conflict tells a lost race from NATS' trouble.
-func conflict(err error) error {
+// wrongRevision reports whether a write lost a race.
+func wrongRevision(err error) bool {
 	var api *jetstream.APIError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
-		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant): // the latter from replicated buckets
-		return errConflict
-	}
-	return unavailable(err)
+	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) // the latter from replicated buckets
 }
 
-// unavailable marks what NATS did not do, for whatever reason.
-func unavailable(err error) error {
-	return fmt.Errorf("%w: %w", registry.ErrUnavailable, err)
+// fault says in the sentinels of package registry why NATS did not do what it was
+// asked. before is the connection's last error before it was asked.
+func (b bucket) fault(before, err error) error {
+	why := natswait.Explain(b.js.Conn(), before, err)
+	var api *jetstream.APIError
+	switch {
+	case why.Denied:
+		return fmt.Errorf("%w: %s; %s: %w", registry.ErrDenied, why.Why, why.Do, err)
+	case errors.Is(err, nats.ErrMaxPayload), errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum:
+		return fmt.Errorf("%w: NATS takes %d bytes: %w", registry.ErrTooLarge, b.js.Conn().MaxPayload(), err)
+	case b.js.Conn().IsClosed():
+		return fmt.Errorf("%w: %w: %s: %w", registry.ErrUnavailable, registry.ErrClosed, why.Do, err)
+	}
+	return fmt.Errorf("%w: %s: %w", registry.ErrUnavailable, why.Why, err)
 }
 
 // decode reads the record that the bucket holds under key.

@@ -9,33 +9,41 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tandem-go/tandem/internal/natswait"
 	"github.com/tandem-go/tandem/registry"
 )
 
 const (
 	firstBackoff = 50 * time.Millisecond // after a watch could not be opened, doubled each time
 	lastBackoff  = 2 * time.Second       // and this is the longest
+	openTimeout  = 4 * time.Second       // bounds opening a watch
 )
 
 var (
 	errReconnected = errors.New("natskv: connection was re-established")
 	errWatchEnded  = errors.New("natskv: watch ended")
+	errStalled     = errors.New("natskv: watch has stalled")
 )
 
 // follow keeps the view fed from the bucket until ctx ends. It is the one goroutine
 // that watches. After every reconnect it reads all records anew, rather than trust
 // that a watch across the gap has seen all: markers do not stay for ever, and the
-// consumer behind the watch may have died with its server.
-func (r *Registry) follow(ctx context.Context, complete chan<- struct{}) {
+// consumer behind the watch may have died with its server. complete is closed when all
+// records are known for the first time; failed gets the error if that will never be.
+func (r *Registry) follow(ctx context.Context, complete chan<- struct{}, failed chan<- error) {
 	defer close(r.followed)
 	conn := r.js.Conn()
 	status := conn.StatusChanged()
 	defer conn.RemoveStatusListener(status)
 
-	wait := firstBackoff
+	wait, told := firstBackoff, ""
 	for {
+		before := conn.LastError()
 		err := r.session(ctx, status, func() {
-			wait = firstBackoff
+			if told != "" {
+				r.log.Info("the registry's watch is back")
+			}
+			wait, told = firstBackoff, ""
 			if complete != nil {
 				close(complete)
 				complete = nil
@@ -45,19 +53,32 @@ func (r *Registry) follow(ctx context.Context, complete chan<- struct{}) {
 			return
 		}
 		if conn.IsClosed() {
-			r.log.Warn("the registry's NATS connection was closed; its cache no longer changes")
+			r.log.Error("the registry's NATS connection was closed for good: its cache no longer changes, and this node's lease will run out", "err", conn.LastError())
+			failed <- r.bucket.fault(before, nats.ErrConnectionClosed)
 			<-ctx.Done()
 			return
 		}
-		r.noted(unavailable(err))
 		if errors.Is(err, errReconnected) {
+			r.noted(fmt.Errorf("%w: %w", registry.ErrUnavailable, err))
 			r.log.Info("reading the registry anew after a reconnect")
 			continue
 		}
-		r.log.Warn("the registry's watch broke off", "error", err, "retry", wait)
+		fault := fmt.Errorf("%w: %w", registry.ErrUnavailable, err)
+		if !errors.Is(err, errStalled) && !errors.Is(err, errWatchEnded) {
+			fault = r.bucket.fault(before, err)
+		}
+		r.noted(fault)
+		if complete != nil && errors.Is(fault, registry.ErrDenied) {
+			failed <- fault
+			<-ctx.Done()
+			return
+		}
+		if why := natswait.Explain(conn, before, err).Why; errors.Is(err, errStalled) || why != told {
+			r.log.Warn("the registry's watch broke off, and is opened anew", "err", fault)
+			told = why
+		}
 		select {
 		case <-ctx.Done():
-			return
 		case <-status:
 		case <-time.After(wait):
 		}
@@ -79,6 +100,8 @@ func (r *Registry) session(ctx context.Context, status <-chan nats.Status, compl
 	defer end()
 	r.apply(func(v *view) []registry.Event { v.beginSnapshot(); return nil })
 
+	stalled, endProbe := r.probe(ctx)
+	defer endProbe()
 	grace := time.NewTimer(time.Hour) // set below, when something is doubtful
 	defer grace.Stop()
 	whole := false
@@ -90,6 +113,8 @@ func (r *Registry) session(ctx context.Context, status <-chan nats.Status, compl
 			if !same() {
 				return errReconnected
 			}
+		case <-stalled:
+			return errStalled
 		case now := <-grace.C:
 			if whole && conn.IsConnected() && same() { // while NATS is away nothing expires
 				r.apply(func(v *view) []registry.Event { return v.due(now) })
@@ -120,7 +145,7 @@ func (r *Registry) session(ctx context.Context, status <-chan nats.Status, compl
 // the watch and waits for it.
 func (r *Registry) open(ctx context.Context) (w jetstream.KeyWatcher, end func(), err error) {
 	life, cancel := context.WithCancel(ctx)
-	late := time.AfterFunc(2*openTimeout, cancel) // Watch knows no time-out of its own
+	late := time.AfterFunc(openTimeout, cancel) // Watch knows no time-out of its own
 	kv, err := r.bucket.open(life)
 	if err == nil {
 		w, err = kv.Watch(life, "*") // names only, not what was set aside
@@ -150,7 +175,8 @@ func (r *Registry) take(e jetstream.KeyValueEntry) {
 	case jetstream.KeyValuePut:
 		n, err := decode(name, e.Value())
 		if err != nil {
-			r.log.Warn("the registry holds a record that cannot be read", "key", name, "error", err)
+			r.log.Warn("the registry holds a record that cannot be read", "key", name, "err", err)
+			r.apply(func(v *view) []registry.Event { v.streamed = rev; return nil })
 			return
 		}
 		r.apply(func(v *view) []registry.Event { return v.told(n, rev) })

@@ -28,9 +28,10 @@ func (b bucket) last(ctx context.Context, key string) (*message, error) {
 	if err != nil {
 		return nil, err
 	}
+	before := b.js.Conn().LastError()
 	answer, err := b.js.Conn().RequestWithContext(ctx, b.api+"STREAM.MSG.GET.KV_"+b.name, ask)
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, b.fault(before, err)
 	}
 	var got struct {
 		Error   *jetstream.APIError `json:"error"`
@@ -42,21 +43,21 @@ func (b bucket) last(ctx context.Context, key string) (*message, error) {
 		} `json:"message"`
 	}
 	if err := json.Unmarshal(answer.Data, &got); err != nil {
-		return nil, unavailable(err)
+		return nil, b.fault(before, err)
 	}
 	if got.Error != nil && got.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
 		return nil, nil
 	}
 	if got.Error != nil {
-		return nil, unavailable(got.Error)
+		return nil, b.fault(before, got.Error)
 	}
 	if got.Message == nil {
-		return nil, unavailable(jetstream.ErrInvalidJetStreamResponse)
+		return nil, b.fault(before, jetstream.ErrInvalidJetStreamResponse)
 	}
 	m := &message{data: got.Message.Data, rev: got.Message.Seq, at: got.Message.Time}
 	if len(got.Message.Header) > 0 {
 		if m.header, err = nats.DecodeHeadersMsg(got.Message.Header); err != nil {
-			return nil, unavailable(err)
+			return nil, b.fault(before, err)
 		}
 	}
 	return m, nil

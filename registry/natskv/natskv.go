@@ -26,6 +26,7 @@
 package natskv
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,6 +38,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tandem-go/tandem/internal/natswait"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/registry/internal/feed"
 )
@@ -49,8 +51,8 @@ const DefaultLease = 15 * time.Second
 // server without noticing.
 const markerTTL = registry.Memory
 
-// startTimeout is how long New tries where its ctx sets no deadline.
-const startTimeout = 30 * time.Second
+// DefaultStartWait is how long New waits for JetStream where its ctx has no deadline.
+const DefaultStartWait = natswait.DefaultWait
 
 // Config says which cluster's nodes to keep, and how. Its zero value is the default.
 type Config struct {
@@ -58,6 +60,8 @@ type Config struct {
 	Lease    time.Duration // default DefaultLease, at least 1 s, rounded up to whole seconds
 	Replicas int           // of the bucket, if it has to be created; default 1
 	Logger   *slog.Logger  // default slog.Default()
+
+	StartWait time.Duration // of New for JetStream, where its ctx has no deadline; default DefaultStartWait
 }
 
 // Registry is a client of one cluster's bucket. Its methods may be called
@@ -89,10 +93,14 @@ type claim struct {
 var _ registry.Registry = (*Registry)(nil)
 
 // New returns a client of the cluster's bucket, which it creates if there is none,
-// once it knows all records in it. ctx bounds New alone. New goes on trying while
-// JetStream does not answer (a cluster that has just been started has no leader
-// yet); the error wraps registry.ErrUnavailable if it did not until ctx ended, or
-// for 30 s where ctx has no deadline, or if the connection is closed.
+// once it knows all records in it. ctx bounds New alone.
+//
+// Programs and servers may start in any order: while NATS is away, or JetStream does not
+// serve yet, New waits until ctx ends, or for Config.StartWait where ctx has no deadline,
+// and logs what is missing whenever that changes. The error then wraps
+// registry.ErrUnavailable and says what is missing and what to do. What does not pass by
+// itself ends it at once: registry.ErrDenied if the user's permissions do not suffice,
+// registry.ErrClosed if the connection is closed.
 func New(ctx context.Context, js jetstream.JetStream, cfg Config) (*Registry, error) {
 	if cfg.Cluster == "" {
 		cfg.Cluster = "tandem"
@@ -121,37 +129,49 @@ func New(ctx context.Context, js jetstream.JetStream, cfg Config) (*Registry, er
 		claims:   make(map[string]claim),
 		past:     make(past),
 	}
+	if cfg.StartWait < 0 {
+		return nil, fmt.Errorf("natskv: Config.StartWait is negative: %v", cfg.StartWait)
+	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, startTimeout)
+		ctx, cancel = context.WithTimeout(ctx, cmp.Or(cfg.StartWait, DefaultStartWait))
 		defer cancel()
 	}
-	for {
+	opening := natswait.For{What: "the registry's bucket " + r.bucket.name, Logger: r.log}
+	err := opening.Until(ctx, js.Conn(), func(ctx context.Context) error {
 		_, err := r.bucket.open(ctx)
-		if err == nil {
-			break
-		}
-		again := errors.Is(err, registry.ErrUnavailable) && !js.Conn().IsClosed()
-		select {
-		case <-ctx.Done():
-			again = false
-		case <-time.After(firstBackoff):
-		}
-		if !again {
-			return nil, fmt.Errorf("natskv: bucket %s: %w", r.bucket.name, err)
-		}
+		return err
+	})
+	if err != nil {
+		return nil, r.unopened(err)
 	}
 	life, stop := context.WithCancel(context.Background())
 	r.stop = stop
-	complete := make(chan struct{})
-	go r.follow(life, complete)
+	complete, failed := make(chan struct{}), make(chan error, 1)
+	go r.follow(life, complete, failed)
 	select {
 	case <-complete:
 		return r, nil
+	case err = <-failed:
 	case <-ctx.Done():
-		r.Close()
-		return nil, fmt.Errorf("natskv: reading bucket %s: %w: %w", r.bucket.name, registry.ErrUnavailable, ctx.Err())
+		err = fmt.Errorf("%w: %w", registry.ErrUnavailable, ctx.Err())
 	}
+	r.Close()
+	return nil, fmt.Errorf("natskv: reading bucket %s: %w", r.bucket.name, err)
+}
+
+// unopened says in the sentinels of package registry why the bucket was not opened.
+func (r *Registry) unopened(err error) error {
+	e := (*natswait.Error)(nil)
+	switch {
+	case !errors.As(err, &e): // the bucket is there, and unfit
+		return err
+	case e.Denied:
+		return fmt.Errorf("natskv: %w: %w", registry.ErrDenied, err)
+	case r.js.Conn().IsClosed():
+		return fmt.Errorf("natskv: %w: %w: %w", registry.ErrUnavailable, registry.ErrClosed, err)
+	}
+	return fmt.Errorf("natskv: %w: %w", registry.ErrUnavailable, err)
 }
 
 // Close ends all watches and stops following the bucket; it waits for both. Claims
@@ -177,7 +197,7 @@ func (r *Registry) Register(ctx context.Context, n registry.Node) error {
 	}
 	err = r.retry(ctx, n.Name, func(last record) error {
 		if last.exists && last.node.Epoch != n.Epoch {
-			return registry.ErrTaken
+			return &registry.TakenError{Holder: last.node, Renewed: last.at}
 		}
 		if last.departed != nil {
 			d := *last.departed
@@ -226,7 +246,8 @@ func (r *Registry) Renew(ctx context.Context, name, epoch string) error {
 	return nil
 }
 
-// Deregister gives the claim up. What the node leaves behind lies in its place.
+// Deregister gives the claim up. What the node leaves behind lies in its place; if that is
+// more than the NATS servers take, it is left out, and the error is ErrTooLarge.
 func (r *Registry) Deregister(ctx context.Context, name, epoch string, last []byte) error {
 	if len(last) > registry.MaxLast {
 		return fmt.Errorf("natskv: deregister %q: %w: it leaves %d bytes behind, %d are allowed", name, registry.ErrTooLarge, len(last), registry.MaxLast)
@@ -255,13 +276,19 @@ func (r *Registry) release(ctx context.Context, name, epoch string, what []byte)
 			r.apply(func(v *view) []registry.Event { return v.settle(name, epoch) })
 			return nil
 		}
-		rev, err := r.bucket.delete(ctx, name, last.rev, registry.Departure{Epoch: epoch, Change: registry.Left, Last: what})
+		d := registry.Departure{Epoch: epoch, Change: registry.Left, Last: what}
+		rev, err := r.bucket.delete(ctx, name, last.rev, d)
+		var unsaid error
+		if errors.Is(err, registry.ErrTooLarge) { // it leaves all the same
+			d.Last, unsaid = nil, err
+			rev, err = r.bucket.delete(ctx, name, last.rev, d)
+		}
 		if err != nil {
 			return err
 		}
 		r.forget(name, epoch)
 		r.apply(func(v *view) []registry.Event { return v.removed(name, rev) })
-		return nil
+		return unsaid
 	})
 }
 
@@ -286,6 +313,25 @@ func (r *Registry) Lookup(ctx context.Context, name string) (registry.Node, erro
 		return registry.Node{}, fmt.Errorf("natskv: lookup %q: %w", name, registry.ErrNotFound)
 	}
 	return last.node, nil
+}
+
+// Refresh reads the record of name from the leader of the bucket's stream, past the
+// cache, and serves what it finds.
+func (r *Registry) Refresh(ctx context.Context, name string) error {
+	if (registry.Node{Name: name, Epoch: "e"}).Valid() != nil {
+		return nil
+	}
+	last, err := r.get(ctx, name)
+	if err != nil {
+		return fmt.Errorf("natskv: refresh %q: %w", name, err)
+	}
+	switch {
+	case last.exists:
+		r.apply(func(v *view) []registry.Event { return v.wrote(last.node, last.rev) })
+	case last.departed != nil && last.departed.Change == registry.Left: // an expiry is for the watch to judge
+		r.apply(func(v *view) []registry.Event { return v.removed(name, last.rev) })
+	}
+	return nil
 }
 
 // Nodes returns all live records from the cache, sorted by name.
@@ -385,7 +431,11 @@ func (r *Registry) apply(change func(*view) []registry.Event) {
 // reconnect buffer to be sent later.
 func (r *Registry) reachable() error {
 	if s := r.js.Conn().Status(); s != nats.CONNECTED {
-		return r.noted(fmt.Errorf("%w: connection is %v", registry.ErrUnavailable, s))
+		err := fmt.Errorf("%w: connection is %v", registry.ErrUnavailable, s)
+		if s == nats.CLOSED {
+			err = fmt.Errorf("%w: %w", registry.ErrUnavailable, registry.ErrClosed)
+		}
+		return r.noted(err)
 	}
 	return nil
 }

@@ -72,11 +72,17 @@ func (r *Registry) Register(ctx context.Context, n registry.Node) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if epoch, ok := r.held[n.Name]; ok && epoch != n.Epoch {
-		return fmt.Errorf("static: register %q: %w", n.Name, registry.ErrTaken)
+		return fmt.Errorf("static: register %q: %w", n.Name, &registry.TakenError{Holder: r.holder(n.Name)})
 	}
 	r.held[n.Name] = n.Epoch
 	r.feed.Put(n)
 	return nil
+}
+
+// holder returns the record under a name that is held. r.mu is held.
+func (r *Registry) holder(name string) registry.Node {
+	n, _ := r.feed.Lookup(name)
+	return n
 }
 
 // Renew only says whether the claim is still there: it never runs out.
@@ -145,6 +151,9 @@ func (r *Registry) Departed(ctx context.Context, name string) (registry.Departur
 	d.Last = bytes.Clone(d.Last)
 	return d, nil
 }
+
+// Refresh has nothing to do: there is no cache.
+func (r *Registry) Refresh(ctx context.Context, name string) error { return ctx.Err() }
 
 func forgotten(d registry.Departure, now time.Time) bool { return now.Sub(d.At) > registry.Memory }
 

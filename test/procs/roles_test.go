@@ -158,7 +158,7 @@ func (r role) system(kinds []*actor.Kind) (sys *actor.System, nc *nats.Conn, add
 			moves.put(record{sort: bus, who: r.Who, life: r.Life, aux: n})
 		}
 	}
-	nc, err = natsbus.Connect(strings.Join(r.Bus, ","), nats.DontRandomize(), nats.IgnoreDiscoveredServers(), nats.Timeout(time.Second),
+	nc, err = natsbus.Connect(context.Background(), strings.Join(r.Bus, ","), nats.DontRandomize(), nats.IgnoreDiscoveredServers(), nats.Timeout(time.Second),
 		nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(20*time.Millisecond, 20*time.Millisecond), nats.ReconnectHandler(connected))
 	if err != nil {
 		return nil, nil, "", err

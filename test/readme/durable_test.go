@@ -80,7 +80,7 @@ func TestOutlivesTheProcess(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	start := func(name string) *actor.System {
-		nc, err := natsbus.Connect(srv.URL())
+		nc, err := natsbus.Connect(ctx, srv.URL())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -81,7 +81,7 @@ func two(t *testing.T) (shop, office *actor.System) {
 	}
 	t.Cleanup(srv.Shutdown)
 	start := func(name string) *actor.System {
-		nc, err := natsbus.Connect(srv.URL())
+		nc, err := natsbus.Connect(t.Context(), srv.URL())
 		if err != nil {
 			t.Fatal(err)
 		}

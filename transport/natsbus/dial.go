@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tandem-go/tandem/internal/natswait"
 	"github.com/tandem-go/tandem/transport"
 )
 
@@ -15,7 +16,8 @@ const opens = 5
 
 // Dial implements transport.Transport. If to.Epoch is empty it takes the first of the
 // node's epochs that answers. A node that is not on the bus is ErrNoPeer at once, for
-// the server says so; one that does not answer is ErrNoPeer after Config.OpenTimeout;
+// the server says so; one that does not answer is ErrNoPeer after Config.OpenTimeout, and
+// ErrDenied sooner if the server does not let this connection publish there;
 // without a connection to the server it is ErrClosed.
 func (t *Transport) Dial(ctx context.Context, to transport.Endpoint, open func(transport.Link) transport.Receiver) (transport.Link, error) {
 	l, err := t.dialled(to)
@@ -64,6 +66,7 @@ func (t *Transport) greet(ctx context.Context, l *link) error {
 	defer again.Stop()
 	subject := t.names.to(l.hello.WantNode, l.hello.WantEpoch, t.cfg.Principal)
 	packet := l.packet(packetOpen, l.hello.Append(nil))
+	before := t.nc.LastError()
 	for {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("%w: %w", transport.ErrNoPeer, err)
@@ -75,6 +78,9 @@ func (t *Transport) greet(ctx context.Context, l *link) error {
 		case w := <-l.answer:
 			return l.greeted(w)
 		case <-again.C:
+			if err := t.nc.LastError(); err != before && natswait.DeniedSubject(err) == subject {
+				return fmt.Errorf("%w: this connection may not publish there (docs/nats-permissions.md has the list): %w", transport.ErrDenied, err)
+			}
 			continue
 		case <-l.done:
 		case <-t.stop:

@@ -1,7 +1,7 @@
 // Package natsbus is the road over a NATS bus: it carries links of Tandem on a
 // *nats.Conn of the user's, beside whatever else that connection does.
 //
-//	nc, err := natsbus.Connect("nats://bus.example:4222", nats.UserInfo("shop", secret))
+//	nc, err := natsbus.Connect(ctx, "nats://bus.example:4222", nats.UserInfo("shop", secret))
 //	if err != nil { ... }
 //	defer nc.Close()
 //	road := natsbus.New(nc, natsbus.Config{Principal: "shop"})
@@ -35,12 +35,14 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/tandem-go/tandem/internal/natswait"
 	"github.com/tandem-go/tandem/transport"
 )
 
@@ -56,7 +58,7 @@ type Config struct {
 	Principal    string        // who the server's permissions let this connection be; default transport.Anonymous
 	MaxFrame     int           // bytes of one encoded envelope that is not cut into chunks, both ways; default transport.MaxFrame
 	MaxLinks     int           // links that peers may have open to this node at once; default 4096
-	OpenTimeout  time.Duration // how long Dial waits for the peer and Start for the server, when ctx ends later; default 5 s
+	OpenTimeout  time.Duration // how long Dial waits for the peer, and Start for its own packet, when ctx ends later; default 5 s
 	PendingBytes int           // bytes received and not yet handled before nats.go drops messages; default 64 MiB, at least 2 MiB
 }
 
@@ -92,8 +94,9 @@ func (c Config) withDefaults() Config {
 // Errors of Start. Each says what to do about it.
 var (
 	ErrReconnectBuffer = errors.New("natsbus: the connection's reconnect buffer is on: connect with nats.ReconnectBufSize(-1), or with natsbus.Connect")
-	ErrNotConnected    = errors.New("natsbus: the NATS connection is not connected: start when it is, without nats.RetryOnFailedConnect")
-	ErrPermissions     = errors.New("natsbus: the server does not let this connection hear what it publishes to itself: check the user's permissions against Config.Principal and the package documentation")
+	ErrNoEcho          = errors.New("natsbus: the connection does not hear what it publishes itself: connect without nats.NoEcho")
+	ErrNotConnected    = errors.New("natsbus: no connection to NATS")
+	ErrPermissions     = errors.New("natsbus: the server does not let this connection hear what it publishes to itself: check the user's permissions against Config.Principal and docs/nats-permissions.md")
 )
 
 // Transport is the bus road of one system. Its methods may be called concurrently.
@@ -141,25 +144,22 @@ func (t *Transport) Road() string { return Road }
 func (t *Transport) Direct() bool { return false }
 
 // Start subscribes to local's subjects and sends itself a packet, so that missing
-// permissions and a wrong principal show here and not as silence later. The address
-// is empty: node and epoch are all that a peer needs. Besides ErrReconnectBuffer,
-// ErrNotConnected and ErrPermissions, errors are those of nats.go.
+// permissions and a wrong principal show here and not as silence later. While the
+// connection is away it waits until ctx ends, or for DefaultStartWait if ctx has no
+// deadline. The address is empty: node and epoch are all that a peer needs. Besides
+// ErrReconnectBuffer, ErrNoEcho, ErrNotConnected and ErrPermissions, errors are those of
+// nats.go.
 func (t *Transport) Start(ctx context.Context, local transport.Local, accept func(transport.Link) transport.Receiver) (string, error) {
 	if err := t.check(local); err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.cfg.OpenTimeout)
-	defer cancel()
 	t.local, t.accept, t.names = local, accept, subjectsOf(local)
-	t.room.Store(t.nc.MaxPayload())
 	rand.Read(t.probe[:])
-	before := t.nc.LastError()
-	if err := t.subscribe(); err != nil {
-		t.unsubscribe()
-		return "", err
-	}
-	if err := t.hearMyself(ctx, before); err != nil {
-		t.unsubscribe()
+	opening := natswait.For{What: "the bus", Try: t.cfg.OpenTimeout, Logger: local.Logger}
+	if err := opening.Until(ctx, t.nc, t.open); err != nil {
+		if e := (*natswait.Error)(nil); errors.As(err, &e) {
+			err = fmt.Errorf("%w: %w", ErrNotConnected, err)
+		}
 		return "", err
 	}
 	t.status = t.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
@@ -182,6 +182,26 @@ func (t *Transport) check(local transport.Local) error {
 		transport.ValidName("node", local.Node),
 		transport.ValidName("epoch", local.Epoch),
 		transport.ValidName("principal", t.cfg.Principal))
+}
+
+// open subscribes and listens to itself. When it fails nothing of it is left.
+func (t *Transport) open(ctx context.Context) error {
+	if !t.nc.IsConnected() {
+		return nats.ErrDisconnected
+	}
+	t.room.Store(t.nc.MaxPayload())
+	before := t.nc.LastError()
+	err := t.subscribe()
+	if err == nil {
+		err = t.hearMyself(ctx, before)
+	}
+	if err != nil {
+		t.unsubscribe()
+		if t.nc.IsConnected() {
+			return natswait.Stop(err)
+		}
+	}
+	return err
 }
 
 func (t *Transport) subscribe() error {
@@ -221,7 +241,7 @@ func (t *Transport) hearMyself(ctx context.Context, before error) error {
 		return fmt.Errorf("natsbus: asking the server: %w", err)
 	}
 	// What the server refuses it says before it answers the flush.
-	if err := t.nc.LastError(); err != before && errors.Is(err, nats.ErrPermissionViolation) {
+	if err := t.nc.LastError(); err != before && t.mine(natswait.DeniedSubject(err)) {
 		return fmt.Errorf("%w: %w", ErrPermissions, err)
 	}
 	select {
@@ -230,6 +250,11 @@ func (t *Transport) hearMyself(ctx context.Context, before error) error {
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", ErrPermissions, ctx.Err())
 	}
+}
+
+// mine reports whether a subject is one that Start uses.
+func (t *Transport) mine(subject string) bool {
+	return slices.Contains([]string{t.names.inbox(), t.names.find(), t.names.gone(), t.names.to(t.local.Node, t.local.Epoch, t.cfg.Principal)}, subject)
 }
 
 // Close ends all links, each after its queue was handed to the connection or a
@@ -265,4 +290,5 @@ func (t *Transport) unsubscribe() {
 		sub.Unsubscribe() // fails if the connection is closed, which ends the subscription too
 		<-t.exited[i]
 	}
+	t.subs, t.exited = nil, nil
 }

@@ -46,7 +46,7 @@ func startServer(t testing.TB, cfg embedded.Config) *embedded.Server {
 func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}) // the default one prints
-	nc, err := natsbus.Connect(url, append(opts, quiet)...)
+	nc, err := natsbus.Connect(t.Context(), url, append(opts, quiet)...)
 	if err != nil {
 		t.Fatal(err)
 	}

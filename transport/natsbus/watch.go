@@ -26,6 +26,7 @@ func (t *Transport) watch() {
 				t.local.Logger.Info("natsbus: reconnected")
 				t.disturb()
 			case nats.CLOSED:
+				t.local.Logger.Error("natsbus: the NATS connection was closed for good: nothing travels on this road until the process is started anew", "err", t.nc.LastError())
 				t.links.each(func(l *link) {
 					l.end(fmt.Errorf("%w: %w", transport.ErrClosed, nats.ErrConnectionClosed), false)
 				})

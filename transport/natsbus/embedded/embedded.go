@@ -186,12 +186,13 @@ func (s *Server) Server() *server.Server { return s.srv }
 // Connect opens a connection to the server that is fit for package natsbus: a
 // message is never kept in a reconnect buffer, from which it would be sent long
 // after its sender has given up, and the connection never stops trying to come
-// back. opts are applied last.
+// back, also while the server refuses its user or password. opts are applied last.
 func (s *Server) Connect(opts ...nats.Option) (*nats.Conn, error) {
 	all := append([]nats.Option{
 		nats.ReconnectBufSize(-1),
 		nats.RetryOnFailedConnect(false),
 		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(50 * time.Millisecond),
 		nats.ReconnectJitter(20*time.Millisecond, 20*time.Millisecond),
 	}, opts...)
