@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-go/tandem/dedup"
@@ -16,7 +17,8 @@ import (
 type peer struct {
 	node *Node
 	name string
-	_    linePad // what is read without the lock is not where that is written
+	live atomic.Pointer[conn] // current, for who does not have the lock
+	_    linePad              // what is read without the lock is not where that is written
 
 	mu         sync.Mutex // guards what follows
 	win        *window
