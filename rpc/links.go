@@ -227,6 +227,9 @@ func (p *peer) disconnected(c *conn, err error) {
 			call.handed = call.handed || c.link.Handed(call.at)
 			call.on = nil
 			p.unsent++
+			if call.verdict() == NotRun {
+				p.waitForLink(call, p.node.now())
+			}
 		}
 	}
 	c.ready = false

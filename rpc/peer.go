@@ -153,6 +153,9 @@ func (p *peer) enter(c *Call, now time.Duration) *Error {
 	p.kept.add(len(c.req.Body))
 	p.unsent++
 	p.arm(c.deadline)
+	if p.current == nil {
+		p.waitForLink(c, now)
+	}
 	if p.flowing() && p.unsent == 1 {
 		return p.send(c, now)
 	}
@@ -366,6 +369,9 @@ func (p *peer) reply(k *conn, e *transport.Envelope) {
 		p.node.retries.Earn()
 	}
 	c.reply = Reply{TypeID: e.TypeID, Codec: e.Codec, Node: p.name, Body: ownBody(c.reply.Body, e)}
+	if route := c.first.req.route(); route != nil {
+		route.Over(nil)
+	}
 	c.answered = c.first == c && !doubted
 	c.to.Complete(&c.reply, nil) // c may be another request's from here on
 }
