@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -109,12 +110,7 @@ type Change struct {
 }
 
 // New returns a Picker without instances.
-func New(policy Policy) *Picker {
-	if policy.choose == nil {
-		policy.choose = (*Picker).leastLoaded
-	}
-	return &Picker{policy: policy}
-}
+func New(policy Policy) *Picker { return &Picker{policy: policy} }
 
 // Set says which instances there are. What is known of those that were there before is
 // kept.
@@ -135,7 +131,7 @@ func (p *Picker) Set(now time.Duration, instances []Instance) {
 		p.all = append(p.all, c)
 	}
 	slices.SortFunc(p.all, func(a, b *Candidate) int {
-		return slices.Compare([]string{a.Node, a.Actor, a.Epoch}, []string{b.Node, b.Actor, b.Epoch})
+		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Actor, b.Actor), cmp.Compare(a.Epoch, b.Epoch))
 	})
 	p.out = slices.DeleteFunc(p.out, func(c *Candidate) bool { return !slices.Contains(p.all, c) })
 	for len(p.out) > p.limit() {
@@ -180,6 +176,10 @@ type Ticket struct {
 	Probe bool // it decides whether To is taken back
 }
 
+// Start has those that are taken in turn begin at some other one than the first, so that
+// many systems do not all begin there.
+func (p *Picker) Start(random uint64) { p.turn = random >> 1 }
+
 // Pick chooses an instance, where the request counts as under way until End. Among
 // those that are ejected it chooses only if all others were tried. False: there is none,
 // or all were tried.
@@ -187,10 +187,8 @@ func (p *Picker) Pick(now time.Duration, r Request) (Ticket, bool) {
 	r.now = now
 	p.watch(now, r.Random)
 	c := p.probe(now, &r)
-	if c == nil && r.Key != "" {
-		c = p.byKey(&r)
-	} else if c == nil {
-		c = p.policy.choose(p, &r)
+	if c == nil {
+		c = p.choose(&r)
 	}
 	for i := 0; c == nil && i < len(p.out); i++ {
 		if !r.tried(p.out[i]) {

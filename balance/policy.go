@@ -5,33 +5,42 @@ import "math"
 // Policy says how an instance is chosen among those that are not ejected. The zero
 // value is LeastLoaded.
 type Policy struct {
-	choose func(p *Picker, r *Request) *Candidate
-	key    func(message any) string
-	name   string
+	kind kind
+	key  func(message any) string
 }
+
+type kind uint8
+
+const (
+	leastLoaded kind = iota
+	roundRobin
+	random
+	weighted
+	byKey
+)
 
 // LeastLoaded is the default: the power of two choices. Of two instances drawn at random
 // the one is taken where a request is expected to be through first, by the requests under
 // way there and by how long they take. If neither is idle, up to 8 more are looked at,
 // so that of 8 instances or fewer it is the best of all. Equals get requests in turn.
-func LeastLoaded() Policy { return Policy{choose: (*Picker).leastLoaded, name: "least loaded"} }
+func LeastLoaded() Policy { return Policy{kind: leastLoaded} }
 
 // RoundRobin takes the instances in turn.
-func RoundRobin() Policy { return Policy{choose: (*Picker).roundRobin, name: "round robin"} }
+func RoundRobin() Policy { return Policy{kind: roundRobin} }
 
 // Random draws an instance, each as likely as any other.
-func Random() Policy { return Policy{choose: (*Picker).random, name: "random"} }
+func Random() Policy { return Policy{kind: random} }
 
 // Weighted gives each instance as large a part of the requests as it has of the sum of
 // all weights, evenly spread.
-func Weighted() Policy { return Policy{choose: (*Picker).weighted, name: "weighted"} }
+func Weighted() Policy { return Policy{kind: weighted} }
 
 // ByKey sends what has one key to one instance, as long as that is there and not ejected,
 // in proportion to the weights of instances (rendezvous hashing: when an instance comes or
 // goes, only keys of its own move). key gets each message, and may be called concurrently;
 // a message for which it returns "" goes to the least loaded instance.
 func ByKey(key func(message any) string) Policy {
-	return Policy{choose: (*Picker).leastLoaded, key: key, name: "by key"}
+	return Policy{kind: byKey, key: key}
 }
 
 // Keyed reports whether KeyOf needs the message.
@@ -47,10 +56,22 @@ func (p Policy) KeyOf(message any) string {
 
 // String returns the policy's name.
 func (p Policy) String() string {
-	if p.name == "" {
-		return LeastLoaded().name
+	return [...]string{"least loaded", "round robin", "random", "weighted", "by key", "?"}[min(p.kind, byKey+1)]
+}
+
+// choose chooses among those that are eligible; nil: there is none.
+func (p *Picker) choose(r *Request) *Candidate {
+	switch {
+	case r.Key != "":
+		return p.byKey(r)
+	case p.policy.kind == roundRobin:
+		return p.roundRobin(r)
+	case p.policy.kind == random:
+		return p.random(r)
+	case p.policy.kind == weighted:
+		return p.weighted(r)
 	}
-	return p.name
+	return p.leastLoaded(r)
 }
 
 const few = 8 // instances that LeastLoaded looks at, all of them if there are no more
