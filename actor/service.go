@@ -184,6 +184,16 @@ func (c chore) do(s *System) {
 	s.event(e)
 }
 
+// run has fn run in a goroutine of its own that close waits for; false: not any more.
+func (ss *services) run(fn func()) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if !ss.closed {
+		ss.owned.Go(fn)
+	}
+	return !ss.closed
+}
+
 // close waits for what is being done, and has nothing more done.
 func (ss *services) close() {
 	ss.mu.Lock()
@@ -192,28 +202,28 @@ func (ss *services) close() {
 	ss.owned.Wait()
 }
 
-// arrival waits until the service has an instance, if it had one before, and reports
-// whether it has. It waits as long as a call does.
-func (s *service) arrival(ctx context.Context) bool {
-	timeout := time.NewTimer(time.Until(s.sys.deadline(ctx)))
+// arrival waits until the service has an instance, as long as a call does.
+func (s *service) arrival(ctx context.Context) *rpc.Error {
+	wait := time.Until(s.sys.deadline(ctx))
+	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
 	for {
 		news := s.sys.members.news()
 		s.refresh()
 		s.mu.Lock()
-		n, known := s.picker.Len(), s.known
+		n := s.picker.Len()
 		s.mu.Unlock()
-		if n > 0 || !known {
-			return n > 0
+		if n > 0 {
+			return nil
 		}
 		select {
 		case <-news:
 		case <-ctx.Done():
-			return false
+			return rpc.FromContext(ctx, rpc.NotRun)
 		case <-timeout.C:
-			return false
+			return rpc.Errorf(rpc.Expired, rpc.NotRun, "all instances of service %s have gone, and for %v none has come", s.name, wait)
 		case <-s.sys.ctx.Done():
-			return false
+			return errShutdown
 		}
 	}
 }

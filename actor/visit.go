@@ -87,11 +87,8 @@ func (v *visit) next() (*target, *rpc.Error) {
 func (v *visit) nextWhen(ctx context.Context) (*target, *rpc.Error) {
 	t, err := v.next()
 	for err != nil && err.Code == rpc.Unavailable && v.made == 0 && v.retry.Attempts != 1 {
-		if !v.svc.arrival(ctx) {
-			if ctx.Err() != nil {
-				err = rpc.FromContext(ctx, rpc.NotRun)
-			}
-			break
+		if none := v.svc.arrival(ctx); none != nil {
+			return nil, none
 		}
 		t, err = v.next()
 	}
@@ -120,6 +117,15 @@ func (v *visit) exclude() {
 			return
 		}
 	}
+}
+
+// split hands the attempt under way over to a visit that rpc leads further.
+func (v *visit) split() visit {
+	v.svc.mu.Lock()
+	defer v.svc.mu.Unlock()
+	other := *v
+	v.live = false
+	return other
 }
 
 // over ends the attempt under way, if one is.

@@ -16,6 +16,11 @@ func callService[M Question[R], R any](ctx context.Context, from *Context, to *t
 	v := to.sys.visit(ctx, from, to, opts)
 	v.key = keyOf(&v, m)
 	v.setNot(from)
+	return callVisit[M, R](ctx, from, &v, m, opts)
+}
+
+// callVisit is Call to a service from v on.
+func callVisit[M Question[R], R any](ctx context.Context, from *Context, v *visit, m M, opts []rpc.Option) (R, error) {
 	for {
 		t, none := v.nextWhen(ctx)
 		if none != nil {
@@ -23,8 +28,8 @@ func callService[M Question[R], R any](ctx context.Context, from *Context, to *t
 			return r, none
 		}
 		c := t.cell.Load()
-		if c == nil && t.addr.node != to.sys.cfg.Name || keyed(opts) {
-			far := v
+		if c == nil && t.addr.node != t.sys.cfg.Name || keyed(opts) {
+			far := v.split()
 			r, err := call[M, R](ctx, from, &far, t, m, opts)
 			far.over(err) // if it was not sent
 			return r, err
@@ -48,8 +53,9 @@ func callHere[M Question[R], R any](ctx context.Context, from *Context, t *targe
 
 // askService is Ask of a service.
 func askService[M Question[R], R any](ctx context.Context, from *Context, to *target, m M, opts []rpc.Option) *rpc.Future[R] {
-	v := to.sys.visit(ctx, from, to, opts)
-	v.key = keyOf(&v, m)
+	v := new(visit)
+	*v = to.sys.visit(ctx, from, to, opts)
+	v.key = keyOf(v, m)
 	for {
 		t, none := v.next()
 		if none != nil {
@@ -57,8 +63,7 @@ func askService[M Question[R], R any](ctx context.Context, from *Context, to *ta
 		}
 		c := t.cell.Load()
 		if c == nil && t.addr.node != to.sys.cfg.Name || keyed(opts) {
-			far := v
-			return askFar[M, R](ctx, from, &far, t, m, opts)
+			return askFar[M, R](ctx, from, v, t, m, opts)
 		}
 		f, err := askHere[M, R](ctx, from, v, t, c, m, opts)
 		if err == nil {
@@ -73,24 +78,47 @@ func askService[M Question[R], R any](ctx context.Context, from *Context, to *ta
 
 // askHere is Ask of an actor of this system, c unless that is nil. An error says that it
 // was not asked.
-func askHere[M Question[R], R any](ctx context.Context, from *Context, v visit, t *target, c *cell, m M, opts []rpc.Option) (*rpc.Future[R], error) {
+func askHere[M Question[R], R any](ctx context.Context, from *Context, v *visit, t *target, c *cell, m M, opts []rpc.Option) (*rpc.Future[R], error) {
 	if c == nil {
 		return nil, t.sys.noActor(from, t.addr)
 	}
 	a := &ask[R]{deadline: t.sys.deadline(ctx)}
 	a.promise.Of(a)
 	a.watch(ctx)
-	if err := put(ctx, from, c, m, a, opts, false); err != nil {
-		var none R
-		a.end(none, err)
-		return nil, err
-	}
 	f := a.promise.Future()
 	a.promise.OnEnd(func() {
 		_, err := f.Await(context.Background()) // it is decided
 		v.over(err)
 	})
+	a.elsewhere = func(err *rpc.Error) bool {
+		v.over(err)
+		return v.again(err) && askOn(ctx, from, a, v, m, opts)
+	}
+	if err := put(ctx, from, c, m, a, opts, false); err != nil {
+		var none R
+		a.end(none, err)
+		return nil, err
+	}
 	return f, nil
+}
+
+// askOn has a, which an actor of this system has taken in and not run, made anew elsewhere,
+// beside whoever asked. False: it is over, or the system is.
+func askOn[M Question[R], R any](ctx context.Context, from *Context, a *ask[R], v *visit, m M, opts []rpc.Option) bool {
+	base := context.WithoutCancel(ctx)
+	if from != nil {
+		base = from.Detached()
+	}
+	on, cancel := context.WithDeadline(base, a.deadline)
+	if !a.goesOn(cancel) || !v.svc.sys.services.run(func() {
+		defer cancel()
+		r, err := callVisit[M, R](on, from, v, m, opts)
+		a.end(r, err)
+	}) {
+		cancel()
+		return false
+	}
+	return true
 }
 
 // tellService is tell to a service.
@@ -114,7 +142,7 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 			v.sent = true
 			err = put(ctx, from, c, m, nil, opts, true) // if it has stopped another one gets it
 		} else {
-			far := v
+			far := v.split()
 			far.sent = !acked
 			err = tellAt(ctx, from, &far, t, m, opts)
 			v = far

@@ -27,7 +27,9 @@ func (p *Picker) End(t Ticket, now time.Duration, o Outcome, random uint64) {
 	}
 	switch o {
 	case Answered:
-		p.sample(c, now, took)
+		if (c.state == in || t.Probe) && !t.first { // else it has waited for the instance to come back
+			p.sample(c, now, took)
+		}
 		c.since, c.doubted, c.failing = now, 0, false
 		if t.Probe || c.state != in && c.why != Refusing {
 			p.takeBack(c, now)
@@ -37,7 +39,7 @@ func (p *Picker) End(t Ticket, now time.Duration, o Outcome, random uint64) {
 			p.takeBack(c, now)
 		}
 	case Given:
-		if took > c.service && took > slowFactor*p.usual { // it would have taken as long at least
+		if c.state == in && took > c.service && took > slowFactor*p.usual { // it would have taken as long at least
 			p.sample(c, now, took)
 		}
 		if t.Probe {
@@ -76,6 +78,7 @@ func (p *Picker) eject(c *Candidate, now time.Duration, random uint64, why Why) 
 		c.tries = 0
 	}
 	c.state, c.why, c.outAt, c.probing = ejected, why, now, false
+	c.service = 0 // it may be another one when it comes back
 	c.pause(now, random)
 	p.out = append(p.out, c)
 	p.changes = append(p.changes, Change{c, true, why})

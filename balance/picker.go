@@ -174,6 +174,7 @@ type Ticket struct {
 	To    *Candidate
 	Begun time.Duration
 	Probe bool // it decides whether To is taken back
+	first bool // it had to wait for a way there, so its time says little
 }
 
 // Start has those that are taken in turn begin at some other one than the first, so that
@@ -198,7 +199,7 @@ func (p *Picker) Pick(now time.Duration, r Request) (Ticket, bool) {
 	if c == nil {
 		return Ticket{}, false
 	}
-	t := Ticket{To: c, Begun: now, Probe: c.state == probation && !c.probing}
+	t := Ticket{To: c, Begun: now, Probe: c.state == probation && !c.probing, first: c.Signs != nil && !c.Signs.Linked()}
 	c.probing = c.probing || t.Probe
 	if c.out == 0 {
 		c.since = now
@@ -334,6 +335,9 @@ func (p *Picker) Changes() []Change {
 	p.changes = nil
 	return changes
 }
+
+// UnderWay is how many requests, and other things that occupy it, are at an instance.
+func (c *Candidate) UnderWay() int { return c.out + c.held }
 
 // Hold counts something beside requests that occupies an instance, until Release.
 func (p *Picker) Hold(c *Candidate)    { c.held++ }
