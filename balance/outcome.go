@@ -21,37 +21,38 @@ const (
 func (p *Picker) End(t Ticket, now time.Duration, o Outcome, random uint64) {
 	c := t.To
 	c.out--
-	took := float64(now - max(t.Begun, c.since)) // since the one before it was through
-	if t.Probe {
+	took := float64(now - max(t.Begun, c.since))                   // since the one before it was through
+	probe := t.Probe && t.trial == c.trial && c.state == probation // else it was decided otherwise meanwhile
+	if probe {
 		c.probing = false
 	}
 	switch o {
 	case Answered:
-		if (c.state == in || t.Probe) && !t.first { // else it has waited for the instance to come back
+		if (c.state == in || probe) && !t.first { // else it has waited for the instance to come back
 			p.sample(c, now, took)
 		}
 		c.since, c.doubted, c.failing = now, 0, false
-		if t.Probe || c.state != in && c.why != Refusing {
+		if probe || c.state != in && c.why != Refusing {
 			p.takeBack(c, now)
 		}
 	case Sent:
-		if t.Probe {
+		if probe {
 			p.takeBack(c, now)
 		}
 	case Given:
 		if c.state == in && took > c.service && took > slowFactor*p.usual { // it would have taken as long at least
 			p.sample(c, now, took)
 		}
-		if t.Probe {
+		if probe {
 			c.pause(now, random)
 			c.state = ejected
 		}
 	case Missed:
-		p.failed(t, now, random, Unreachable)
+		p.failed(c, probe, now, random, Unreachable)
 	case Refused:
 		c.since = now // a refusal is an answer
 		c.doubted = 0
-		p.failed(t, now, random, Refusing)
+		p.failed(c, probe, now, random, Refusing)
 	}
 	if c.out == 0 {
 		c.doubted = 0
@@ -59,10 +60,10 @@ func (p *Picker) End(t Ticket, now time.Duration, o Outcome, random uint64) {
 }
 
 // failed ejects an instance, or lets it wait longer if it was the probe that failed.
-func (p *Picker) failed(t Ticket, now time.Duration, random uint64, why Why) {
-	if c := t.To; c.state == in {
+func (p *Picker) failed(c *Candidate, probe bool, now time.Duration, random uint64, why Why) {
+	if c.state == in {
 		p.eject(c, now, random, why)
-	} else if t.Probe {
+	} else if probe {
 		c.state, c.why, c.outAt = ejected, why, now
 		c.pause(now, random)
 	}

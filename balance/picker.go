@@ -44,6 +44,7 @@ type Candidate struct {
 	until   time.Duration // when it is looked at again
 	tries   int           // pauses so far, each twice the one before
 	probing bool          // the one request of its probation is under way
+	trial   int           // probations so far
 }
 
 // state is where a Candidate is between ejections.
@@ -174,6 +175,7 @@ type Ticket struct {
 	To    *Candidate
 	Begun time.Duration
 	Probe bool // it decides whether To is taken back
+	trial int  // which probation's
 	first bool // it had to wait for a way there, so its time says little
 }
 
@@ -199,7 +201,7 @@ func (p *Picker) Pick(now time.Duration, r Request) (Ticket, bool) {
 	if c == nil {
 		return Ticket{}, false
 	}
-	t := Ticket{To: c, Begun: now, Probe: c.state == probation && !c.probing, first: c.Signs != nil && !c.Signs.Linked()}
+	t := Ticket{To: c, Begun: now, Probe: c.state == probation && !c.probing, trial: c.trial, first: c.Signs != nil && !c.Signs.Linked()}
 	c.probing = c.probing || t.Probe
 	if c.out == 0 {
 		c.since = now
@@ -225,7 +227,8 @@ func (p *Picker) probe(now time.Duration, r *Request) *Candidate {
 	for _, c := range p.out {
 		if c.state == ejected && now >= c.until {
 			if c.why == Refusing || c.Signs == nil || c.Signs.Linked() && c.Signs.Heard() > c.outAt {
-				c.state = probation
+				c.state, c.probing = probation, false
+				c.trial++
 			} else {
 				p.asks = append(p.asks, c)
 				c.pause(now, r.Random)
@@ -242,7 +245,7 @@ func (p *Picker) probe(now time.Duration, r *Request) *Candidate {
 func (c *Candidate) pause(now time.Duration, random uint64) {
 	d := min(minPause<<min(c.tries, 10), maxPause)
 	c.tries++
-	c.until = now + d/2 + time.Duration(random>>32)*(d/2)>>32
+	c.until = now + d/2 + time.Duration(random>>40)*(d/2)>>24
 }
 
 // load is how much c has to do.

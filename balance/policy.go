@@ -79,16 +79,14 @@ const few = 8 // instances that LeastLoaded looks at, all of them if there are n
 // leastLoaded implements LeastLoaded.
 func (p *Picker) leastLoaded(r *Request) *Candidate {
 	n := len(p.all)
-	var best *Candidate
-	cost := math.Inf(1)
+	best, cost := -1, math.Inf(1)
 	look := func(i int) {
 		if c := p.all[i]; p.eligible(c, r) {
 			if at := p.cost(c, r.now); at < cost {
-				best, cost = c, at
+				best, cost = i, at
 			}
 		}
 	}
-	p.turn++
 	if n > few {
 		first := int(r.Random % uint64(n))
 		second := int(r.Random >> 32 % uint64(n-1))
@@ -97,20 +95,25 @@ func (p *Picker) leastLoaded(r *Request) *Candidate {
 		}
 		look(first)
 		look(second)
-		if best != nil && best.load() == 0 {
-			return best
+		if best >= 0 && p.all[best].load() == 0 {
+			return p.all[best]
 		}
 	}
-	for i, left := int(p.turn%uint64(max(n, 1))), n; left > 0; left-- {
-		if n-left >= few && best != nil { // and all, as long as none would do
-			break
-		}
+	if n == 0 {
+		return nil
+	}
+	i := int(p.turn % uint64(n)) // behind the one that was chosen last, so that equals take turns
+	for looked := 0; looked < n && (looked < few || best < 0); looked++ {
 		look(i)
 		if i++; i == n {
 			i = 0
 		}
 	}
-	return best
+	if best < 0 {
+		return nil
+	}
+	p.turn = uint64(best + 1)
+	return p.all[best]
 }
 
 // roundRobin implements RoundRobin.
