@@ -140,8 +140,9 @@ func (v *visit) over(err error) {
 	v.live = false
 	o := outcomeOf(err)
 	switch {
-	case v.sent && err == nil:
+	case err == nil && v.sent:
 		o = balance.Sent
+	case err == nil:
 	case rpc.CodeOf(err) == rpc.Expired && rpc.Ran(err) == rpc.Unknown && !v.ticket.To.Signs.Linked():
 		o = balance.Missed
 	}

@@ -94,6 +94,7 @@ type Picker struct {
 	all     []*Candidate // sorted by node, actor and epoch
 	out     []*Candidate // of them, those ejected or in probation, in the order of their ejection
 	turn    uint64
+	least   float64       // cost of the heaviest instance when it is idle: no other one is better
 	usual   float64       // nanoseconds that a request takes an instance: the median of all, the lower of two
 	ends    int           // answers since that was taken
 	watched time.Duration // when watch last looked
@@ -122,6 +123,7 @@ func (p *Picker) Set(now time.Duration, instances []Instance) {
 		known[id{c.Node, c.Epoch, c.Actor}] = c
 	}
 	p.all = make([]*Candidate, 0, len(instances))
+	p.least = math.Inf(1)
 	for _, i := range instances {
 		i.Weight = max(i.Weight, 1)
 		c := known[id{i.Node, i.Epoch, i.Actor}]
@@ -129,6 +131,7 @@ func (p *Picker) Set(now time.Duration, instances []Instance) {
 			c = &Candidate{hash: mix(hash(i.Actor + "@" + i.Node)), since: now}
 		}
 		c.Instance = i
+		p.least = min(p.least, 1/float64(i.Weight))
 		p.all = append(p.all, c)
 	}
 	slices.SortFunc(p.all, func(a, b *Candidate) int {

@@ -95,7 +95,7 @@ func (p *Picker) leastLoaded(r *Request) *Candidate {
 		}
 		look(first)
 		look(second)
-		if best >= 0 && p.all[best].load() == 0 {
+		if cost <= p.least {
 			return p.all[best]
 		}
 	}
@@ -103,7 +103,7 @@ func (p *Picker) leastLoaded(r *Request) *Candidate {
 		return nil
 	}
 	i := int(p.turn % uint64(n)) // behind the one that was chosen last, so that equals take turns
-	for looked := 0; looked < n && (looked < few || best < 0); looked++ {
+	for looked := 0; looked < n && (looked < few || best < 0) && cost > p.least; looked++ {
 		look(i)
 		if i++; i == n {
 			i = 0
