@@ -9,18 +9,20 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tandem-go/tandem/balance"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/rpc"
 )
 
 // members keeps this node's record in the registry, and a picture of the others'.
 type members struct {
-	sys   *System
-	turn  atomic.Uint64 // of the instances of services
-	owned sync.WaitGroup
-	ctx   context.Context
-	stop  context.CancelFunc
-	write chan struct{} // holds a token while the registry is written to: an older record must not overtake a newer
+	sys      *System
+	version  atomic.Uint64 // counts changes of the instances of services
+	doubtful atomic.Int32  // how many lapsed there are
+	owned    sync.WaitGroup
+	ctx      context.Context
+	stop     context.CancelFunc
+	write    chan struct{} // holds a token while the registry is written to: an older record must not overtake a newer
 
 	mu     sync.Mutex               // guards what follows
 	mine   registry.Node            // what is, or should be, registered
@@ -29,6 +31,7 @@ type members struct {
 	sought map[string]sighting      // nodes that were looked up lately
 	left   bool                     // deregistered
 	closed bool
+	heard  chan struct{} // closed at the next change; nil: nobody waits
 }
 
 func newMembers(s *System) *members {
@@ -105,6 +108,7 @@ func (m *members) follow(changes <-chan registry.Event) {
 		default:
 			delete(m.nodes, name)
 		}
+		m.changed()
 		m.mu.Unlock()
 		switch {
 		case e.Change == registry.Joined:
@@ -122,6 +126,7 @@ func (m *members) dropLapsed() {
 		if !m.sys.node.Linked(name) {
 			delete(m.lapsed, name)
 			delete(m.nodes, name)
+			m.changed()
 			m.sys.event(Event{Type: NodeLeft, Peer: name})
 		}
 	}
@@ -206,6 +211,7 @@ func (m *members) publish(ctx context.Context) error {
 func (m *members) expose(service, actor string) error {
 	m.mu.Lock()
 	m.mine.Services[service] = append(m.mine.Services[service], actor)
+	m.changed()
 	m.mu.Unlock()
 	ctx, cancel := context.WithTimeout(m.ctx, m.sys.cfg.StartWait)
 	defer cancel()
@@ -219,6 +225,7 @@ func (m *members) withdraw(service, actor string) {
 	if m.mine.Services[service] = rest; len(rest) == 0 {
 		delete(m.mine.Services, service)
 	}
+	m.changed()
 	defer m.mu.Unlock()
 	if m.closed {
 		return
@@ -281,49 +288,42 @@ func (m *members) resolve(ctx context.Context, node string) (rpc.Place, error) {
 	return rpc.Place{Epoch: n.Epoch, Addrs: n.Addrs}, nil
 }
 
-// instance picks an actor for a service's target, in turn; another target is
-// returned as it is.
-func (s *System) instance(t *target) (*target, error) {
-	if t.addr.node != anyNode {
-		return t, nil
-	}
-	a, ok := s.members.pick(t.addr.name)
-	if !ok {
-		return t, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no instance of service %s", t.addr.name)
-	}
-	return s.refs.target(s, a), nil
-}
-
-func (m *members) pick(service string) (address, bool) {
+// instances are those of a service as it is known now, and which version of what is known
+// that is.
+func (m *members) instances(service string) (version uint64, all []balance.Instance) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.dropLapsed()
-	n := len(m.mine.Services[service])
-	for _, node := range m.nodes {
-		n += len(node.Services[service])
-	}
-	if n == 0 {
-		return address{}, false
-	}
-	i := int(m.turn.Add(1) % uint64(n))
-	names := make([]string, 0, len(m.nodes)+1)
-	for name := range m.nodes {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, a := range m.mine.Services[service] {
-		if i--; i < 0 {
-			return address{a, m.sys.cfg.Name}, true
+	add := func(n registry.Node) {
+		for _, a := range n.Services[service] {
+			all = append(all, balance.Instance{Node: n.Name, Epoch: n.Epoch, Actor: a, Weight: n.Weight, Version: n.Version, Zone: n.Zone})
 		}
 	}
-	for _, name := range names {
-		for _, a := range m.nodes[name].Services[service] {
-			if i--; i < 0 {
-				return address{a, name}, true
-			}
-		}
+	add(m.mine)
+	for _, n := range m.nodes {
+		add(n)
 	}
-	return address{}, false
+	return m.version.Load(), all
+}
+
+// changed says that the instances of services may be others now. m.mu is held.
+func (m *members) changed() {
+	m.version.Add(1)
+	m.doubtful.Store(int32(len(m.lapsed)))
+	if m.heard != nil {
+		close(m.heard)
+		m.heard = nil
+	}
+}
+
+// news returns a channel that is closed when the instances of services may have changed.
+func (m *members) news() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.heard == nil {
+		m.heard = make(chan struct{})
+	}
+	return m.heard
 }
 
 // leave takes this node out of the registry.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tandem-go/tandem/balance"
 	"github.com/tandem-go/tandem/dedup"
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/registry"
@@ -39,13 +40,14 @@ type Config struct {
 	Cluster    string                // default "tandem"
 	Transports []transport.Transport // roads to other nodes; they need a Registry
 	Registry   registry.Registry
-	Roads      rpc.RoadPolicy // default rpc.DirectFirst
-	Kinds      []*Kind        // what KindNamed can name
-	Logger     *slog.Logger   // default slog.Default
-	Store      dedup.Store    // of the records of Durable kinds
-	Codec      codec.Codec    // of outgoing messages; default msgpack
-	Codecs     []codec.Codec  // further ones to understand, beside msgpack, JSON and raw
-	Limits     codec.Limits   // of decoding; the length of a body is by default for rpc.Config.MaxBody to bound
+	Roads      rpc.RoadPolicy            // default rpc.DirectFirst
+	Kinds      []*Kind                   // what KindNamed can name
+	Logger     *slog.Logger              // default slog.Default
+	Store      dedup.Store               // of the records of Durable kinds
+	Codec      codec.Codec               // of outgoing messages; default msgpack
+	Codecs     []codec.Codec             // further ones to understand, beside msgpack, JSON and raw
+	Balance    map[string]balance.Policy // how an instance is chosen, by service; default balance.LeastLoaded
+	Limits     codec.Limits              // of decoding; the length of a body is by default for rpc.Config.MaxBody to bound
 
 	Timeout    time.Duration                       // of a call whose context has no deadline; default 30 s
 	SendWait   time.Duration                       // of a handler for room in a mailbox; default 5 s
@@ -138,24 +140,25 @@ func (c *Config) validate() error {
 // nodes of the cluster. Several may live in one process. All methods may be called
 // concurrently.
 type System struct {
-	cfg     Config
-	epoch   string
-	log     *slog.Logger
-	types   typeTable
-	codecs  *codec.Set
-	kinds   map[string]*Kind
-	refs    refTable
-	node    *rpc.Node
-	started sync.Once // the node, if nothing needed it from the start
-	members *members
-	workers workers
-	waiters rpc.Waiters
-	timers  timers
-	stats   counters
-	events  feed[Event]
-	letters feed[DeadLetter]
-	streams streamTable
-	jobs    jobTable
+	cfg      Config
+	epoch    string
+	log      *slog.Logger
+	types    typeTable
+	codecs   *codec.Set
+	kinds    map[string]*Kind
+	refs     refTable
+	node     *rpc.Node
+	started  sync.Once // the node, if nothing needed it from the start
+	members  *members
+	services services
+	workers  workers
+	waiters  rpc.Waiters
+	timers   timers
+	stats    counters
+	events   feed[Event]
+	letters  feed[DeadLetter]
+	streams  streamTable
+	jobs     jobTable
 
 	allKindTypes sync.Map                       // *Kind → *kindTypes
 	kindTypes    [256]atomic.Pointer[kindTypes] // some of them, by where their kinds lie: much quicker
@@ -196,6 +199,7 @@ func NewSystem(cfg Config) (*System, error) {
 		quiet: make(chan struct{}, 1), down: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.members = newMembers(s)
+	s.services.init(s)
 	s.jobs.init(s)
 	var err error
 	if s.codecs, err = codecSet(cfg); err != nil {
@@ -405,6 +409,7 @@ func (s *System) Shutdown(ctx context.Context) error {
 	cancel()
 	errs = append(errs, s.node.Close())
 	s.members.close()
+	s.services.close()
 	s.jobs.close()
 	s.workers.close()
 	s.events.close()

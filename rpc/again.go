@@ -13,6 +13,7 @@ type retries struct {
 	mu     sync.Mutex // guards what follows
 	call   *Call      // the latest attempt; nil: the first
 	made   int        // attempts that have failed
+	cost   int        // of them, those that count against Retry.Attempts
 	unsure bool       // one of them may have run
 	timer  *time.Timer
 	leave  context.CancelFunc // ends the latest attempt's wait for room
@@ -23,16 +24,25 @@ type retries struct {
 // request says so, else with err. It may be called under any lock of a peer.
 func (c *Call) fail(err *Error) {
 	first, n := c.first, c.peer.node
+	route := first.req.route()
+	if route != nil {
+		route.Over(err)
+	}
 	if first.req.Retry == nil {
 		c.end(err)
 		return
 	}
 	r := &first.retries
+	f := Failure{Err: err, Idempotent: first.req.idempotent(), Service: route != nil, Untried: route != nil && route.Untried(), Left: first.deadline - n.now()}
 	r.mu.Lock()
 	r.made++
+	if f.Costs() {
+		r.cost++
+	}
 	r.unsure = r.unsure || err.Verdict != NotRun
-	pause, again := first.req.Retry.Next(r.made, err, first.req.idempotent(), first.deadline-n.now(), n.cfg.Random())
-	again = again && r.gaveUp == nil && n.ctx.Err() == nil && n.retries.Spend()
+	f.Made, f.Cost = r.made, r.cost
+	pause, again := first.req.Retry.Next(f, n.cfg.Random())
+	again = again && r.gaveUp == nil && n.ctx.Err() == nil && (!f.Costs() || n.retries.Spend())
 	if again {
 		r.timer = time.AfterFunc(pause, func() { first.again(n) })
 	}
@@ -47,6 +57,9 @@ func (c *Call) fail(err *Error) {
 // end tells the caller that there is no outcome. That the last attempt did not run
 // says nothing of earlier ones.
 func (c *Call) end(err *Error) {
+	if route := c.first.req.route(); route != nil {
+		route.Over(err)
+	}
 	r := &c.first.retries
 	r.mu.Lock()
 	unsure := r.unsure
@@ -70,8 +83,13 @@ func (c *Call) again(n *Node) {
 	}
 	r.timer = nil
 	next := &Call{req: c.req, first: c, to: c.to, flight: flight{deadline: c.deadline, patience: probeMin}}
-	if rare := c.req.Rare; rare != nil && rare.Again != nil {
-		next.req.Node, next.req.Target = rare.Again()
+	if route := c.req.route(); route != nil {
+		var err *Error
+		if next.req.Node, next.req.Target, err = route.Next(); err != nil {
+			r.mu.Unlock()
+			c.end(err)
+			return
+		}
 	}
 	next.peer = n.peer(next.req.Node)
 	ctx, leave := context.WithCancel(context.Background())

@@ -21,9 +21,10 @@ type conn struct {
 
 	direct bool // its road is
 
-	heard  atomic.Bool  // something came since the last heartbeat
-	rtt    atomic.Int64 // of the latest heartbeat, in nanoseconds; 0 before the first
-	silent int          // heartbeats without a word; the sweeper's own
+	heard      atomic.Bool  // something came since the last heartbeat
+	rtt        atomic.Int64 // of the latest heartbeat, in nanoseconds; 0 before the first
+	answeredAt atomic.Int64 // node clock when the latest heartbeat was answered, or the session opened; 0 before
+	silent     int          // heartbeats without a word; the sweeper's own
 
 	// Client half, guarded by peer.mu.
 	asked   bool            // an open is under way or answered
@@ -216,6 +217,7 @@ func (c *conn) heartbeat() {
 func (c *conn) beatAnswered(e *transport.Envelope) {
 	sent, now := time.Duration(e.Seq), c.node.now()
 	c.rtt.Store(int64(now - sent))
+	c.answeredAt.Store(int64(now))
 	if !e.Sent.IsZero() {
 		c.skew.heard(sent, now, e.Sent.Sub(c.node.start))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-go/tandem/dedup"
@@ -17,7 +18,8 @@ import (
 type peer struct {
 	node *Node
 	name string
-	_    linePad // what is read without the lock is not where that is written
+	live atomic.Pointer[conn] // current, for who does not have the lock
+	_    linePad              // what is read without the lock is not where that is written
 
 	mu         sync.Mutex // guards what follows
 	win        *window
@@ -159,6 +161,9 @@ func (p *peer) enter(c *Call, now time.Duration) *Error {
 	p.kept.add(len(c.req.Body))
 	p.unsent++
 	p.arm(c.deadline)
+	if p.current == nil {
+		p.waitForLink(c, now)
+	}
 	if p.flowing() && p.unsent == 1 {
 		return p.send(c, now)
 	}
@@ -372,6 +377,9 @@ func (p *peer) reply(k *conn, e *transport.Envelope) {
 		p.node.retries.Earn()
 	}
 	c.reply = Reply{TypeID: e.TypeID, Codec: e.Codec, Node: p.name, Body: ownBody(c.reply.Body, e)}
+	if route := c.first.req.route(); route != nil {
+		route.Over(nil)
+	}
 	c.answered = c.first == c && !doubted
 	c.to.Complete(&c.reply, nil) // c may be another request's from here on
 }
