@@ -57,7 +57,7 @@ var (
 			TypeID: transport.TypeID("bank.Balance"), Target: "alice", Timeout: time.Second, After: 7, Body: []byte{0x80}},
 		"opened-durable": {Verb: transport.VerbOpened, Flags: transport.FlagDurable, Seq: 2, Grant: grant, Mark: transport.Mark{Below: 4096}},
 		"request-recover": {Verb: transport.VerbRequest, Flags: transport.FlagResend | transport.FlagRecover, Codec: 1, Seq: 258,
-			TypeID: transport.TypeID("bank.Deposit"), Grant: grant, Target: "alice", Timeout: time.Second, Key: "order-17", Body: []byte{0x80}},
+			TypeID: transport.TypeID("bank.Deposit"), Grant: grant, Target: "alice", Timeout: time.Second, Key: "order-17", Age: 3 * time.Second, Body: []byte{0x80}},
 		"reply": {Verb: transport.VerbReply, Codec: 1, Seq: 258, TypeID: transport.TypeID("int64"), Body: []byte{0x2a}},
 		"reply-error": {Verb: transport.VerbReply, Flags: transport.FlagRan, Code: 1, Seq: 258, Message: "no money", UserCode: "bank.broke",
 			RetryAfter: time.Second},
