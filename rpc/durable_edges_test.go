@@ -177,11 +177,11 @@ func TestKeysAreForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(DefaultKeyLife / 2)
-		if n := b.Stats().KeptBytes; n == 0 {
+		if n := b.Stats().KeyBytes; n == 0 {
 			t.Error("nothing is kept")
 		}
 		time.Sleep(DefaultKeyLife)
-		if n := b.Stats().KeptBytes; n != 0 {
+		if n := b.Stats().KeyBytes; n != 0 {
 			t.Errorf("%d bytes are still kept", n)
 		}
 	})
