@@ -109,6 +109,12 @@ type flight struct {
 // call is the window's name for a Call.
 type call = Call
 
+// age is how long ago the request was made, or longer: of one that is made anew, the first
+// attempt counts. It is 1 ns at least.
+func (c *Call) age(now time.Duration) time.Duration {
+	return max(now-(c.deadline-c.req.Timeout), 1)
+}
+
 // verdict is what is known of a call that ends without its outcome, while its last
 // copy's link lives: what still lies in a send queue can leave at any moment.
 func (c *Call) verdict() Verdict {
