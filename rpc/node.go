@@ -376,11 +376,7 @@ func (n *Node) openSession(c *conn, grant transport.Grant, number uint64) (*sess
 	}
 	if s.principal != principal || s.id.Node != c.id.Node || s.id.Epoch != c.id.Epoch {
 		n.stats.joinsDenied.Add(1)
-		if s.principal != principal && s.id.Node == c.id.Node && s.id.Epoch == c.id.Epoch && !s.mismatched { // a stranger may say so too: one line for each session
-			s.mismatched = true
-			n.cfg.Logger.Warn("a node is one principal on one road and another on a second, so its session cannot be used on both: Config.Principals has to give both one name",
-				"node", c.id.Node, "session", s.principal, "road", c.link.Road(), "principal", principal)
-		}
+		s.deny(c, principal)
 		return nil, Errorf(Denied, Unknown, "the session belongs to another principal or node")
 	}
 	s.touch()
