@@ -415,8 +415,7 @@ func (n *Node) Farewell() {
 	}
 }
 
-// Linked reports whether a link to a node is open: a registry may have lost sight of a
-// node that is still there.
+// Linked reports whether a link to a node is open: a registry may have lost sight of it.
 func (n *Node) Linked(node string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
