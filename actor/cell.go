@@ -220,13 +220,14 @@ func (c *cell) open(w *worker, in *rpc.Inbound, h *handler) (any, *rpc.Error) {
 // gets an error, and the actor goes on with fresh state.
 func (c *cell) crashed(ctx *Context, msg, reason any) {
 	sys := c.self.sys
-	ctx.end()
 	if reason == nil {
 		reason = "the handler called runtime.Goexit"
 	}
 	if ctx.msg != nil {
 		msg = ctx.msg // decoded
 	}
+	req := ctx.req
+	ctx.end()
 	name := fmt.Sprint(typeOf(msg))
 	sys.stats.panics.Add(1)
 	err := rpc.Errorf(rpc.Panicked, rpc.HasRun, "the handler of %s panicked: %v", name, reason)
@@ -234,8 +235,8 @@ func (c *cell) crashed(ctx *Context, msg, reason any) {
 		"message", name, "panic", fmt.Sprint(reason), "stack", string(debug.Stack()))
 	if d := ctx.deferred(); d != nil {
 		_ = d.fail(err)
-	} else if ctx.req != nil && !ctx.done {
-		ctx.req.Fail(err)
+	} else if req != nil && !ctx.done {
+		req.Fail(err)
 	}
 	sys.event(Event{Type: ActorRestarted, Actor: c.self.addr.String(), Err: err})
 	state, fresh := c.kind.fresh()

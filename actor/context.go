@@ -23,7 +23,8 @@ type Context struct {
 	meta *meta   // nil: no sender and no trace
 
 	rest  atomic.Pointer[rest] // nil: not asked for
-	ended atomic.Bool          // req may be another message's from here on
+	asks  bool                 // there is, or was, a req
+	ended atomic.Bool          // msg and req have been let go of: they may be another message's from here on
 
 	// The handler's goroutine's own.
 	done    bool // req has its outcome
@@ -122,7 +123,7 @@ func (c *Context) principal() string {
 // Progress says how far a job that was submitted is, for its Token.Poll; what done and
 // total count is the application's affair. For other messages it does nothing.
 func (c *Context) Progress(done, total int64) {
-	if j, ok := c.req.(*job); ok {
+	if j, ok := c.request().(*job); ok {
 		j.progress(done, total)
 	}
 }
@@ -137,6 +138,9 @@ func (c *Context) refuse(err *rpc.Error) {
 
 // Message is the message itself, for a Receiver; nil in a handler, which has it.
 func (c *Context) Message() any {
+	if !c.cell.kind.receiver {
+		return nil
+	}
 	if _, ok := c.msg.(boxed); ok {
 		return nil
 	}
@@ -200,7 +204,7 @@ func (c *Context) outgoing() *meta {
 
 // live returns the context proper, made on first use: most handlers never look.
 func (c *Context) live() context.Context {
-	if c.req == nil {
+	if !c.asks {
 		return c.System().ctx
 	}
 	r := c.onDemand()
@@ -264,29 +268,64 @@ func followDeadline(in *rpc.Inbound, cancel context.CancelCauseFunc) (stop func(
 
 // end ends the context of a request when its handler has returned.
 func (c *Context) end() {
-	if c.req == nil {
+	if c.asks {
+		if d := c.deferred(); d != nil && !d.handled() {
+			return
+		}
+		in, _ := c.req.(*rpc.Inbound)
+		c.letGo()
+		if in != nil && c.through {
+			in.Free()
+		}
 		return
 	}
-	if d := c.deferred(); d != nil && !d.handled() {
-		return
-	}
-	c.cancelInner()
-	if in, remote := c.req.(*rpc.Inbound); remote && c.through {
-		in.Free()
+	if !c.cell.kind.receiver { // whose Message may be asked for yet
+		c.msg = nil
 	}
 }
 
-func (c *Context) cancelInner() {
+// letGo ends a request's context, and keeps nothing of the request: contexts lie in blocks
+// that outlive them.
+func (c *Context) letGo() {
 	c.ended.Store(true) // first: whoever makes the rest after it was looked for finds this
 	r := c.rest.Load()
 	if r == nil {
+		c.forget()
 		return
 	}
 	r.mu.Lock()
 	cancel := r.cancel
+	c.forget()
 	r.mu.Unlock()
 	if cancel != nil {
 		cancel()
+	}
+}
+
+func (c *Context) forget() {
+	c.req = nil
+	if !c.cell.kind.receiver {
+		c.msg = nil
+	}
+}
+
+// request is what is asked for, nil once that is over. Unlike req it may be read by
+// whoever keeps the context; an Inbound may be another message's soon.
+func (c *Context) request() (req request) {
+	c.asking(func(r request) { req = r })
+	return req
+}
+
+// asking calls do with what is asked for, which it is until do returns, unless it is over.
+func (c *Context) asking(do func(request)) {
+	if !c.asks {
+		return
+	}
+	r := c.onDemand() // whose lock keeps the end from passing meanwhile
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !c.ended.Load() {
+		do(c.req)
 	}
 }
 
@@ -309,22 +348,46 @@ func (d detached) Value(key any) any {
 
 type detachedKey struct{}
 
+// inTurn reports whether a send under ctx, from a handler, is made in the turn of an actor,
+// which must not wait for itself. What is detached from its handler is not.
+func inTurn(ctx context.Context, from *Context, actor *cell) bool {
+	return from.isIn(actor) && !isDetached(ctx)
+}
+
+// left is an error if the caller has left before anything was sent, which then is not.
+func left(ctx context.Context) error {
+	if c, ok := ctx.(*Context); ok && !c.mayBeOver() {
+		return nil
+	}
+	if ctx.Err() == nil {
+		return nil
+	}
+	return rpc.FromContext(ctx, rpc.NotRun)
+}
+
+// mayBeOver reports whether it is worth while to ask for c.Err, which makes a context: while
+// nobody has asked yet, a request's has not ended before its handler returns.
+func (c *Context) mayBeOver() bool {
+	if !c.asks || c.ended.Load() {
+		return true
+	}
+	r := c.rest.Load()
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.inner != nil
+}
+
 // isDetached reports whether ctx is, or descends from, one that Detached made.
 func isDetached(ctx context.Context) bool { return ctx.Value(detachedKey{}) != nil }
 
 // Deadline is when the request ends for its caller; a tell has none, and neither has a
 // request whose handler has returned.
-func (c *Context) Deadline() (time.Time, bool) {
-	if c.req == nil {
-		return time.Time{}, false
-	}
-	r := c.onDemand() // whose lock keeps the end from passing meanwhile
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if c.ended.Load() {
-		return time.Time{}, false
-	}
-	return c.req.Deadline()
+func (c *Context) Deadline() (at time.Time, ok bool) {
+	c.asking(func(r request) { at, ok = r.Deadline() })
+	return at, ok
 }
 
 // Done is part of context.Context.

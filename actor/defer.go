@@ -24,7 +24,7 @@ import (
 // garbage without an answer, the request ends in an error that says so.
 func Defer[R any](ctx *Context) *Deferred[R] {
 	r := ctx.onDemand()
-	r.deferral.CompareAndSwap(nil, &deferral{ctx: ctx, over: ctx.req == nil || ctx.done})
+	r.deferral.CompareAndSwap(nil, &deferral{ctx: ctx, over: !ctx.asks || ctx.done})
 	d := r.deferral.Load()
 	later := &Deferred[R]{d}
 	if d.begin() {
@@ -109,7 +109,7 @@ func (d *deferral) begin() bool {
 
 // lapse ends the request if nobody is interested in it any more.
 func (d *deferral) lapse() {
-	if d.ctx.req == nil || d.ctx.live().Err() == nil {
+	if !d.ctx.asks || d.ctx.live().Err() == nil {
 		return
 	}
 	why := context.Cause(d.ctx.live())
@@ -153,7 +153,7 @@ func (d *deferral) end(with func(request) error) error {
 		unhook()
 	}
 	if returned {
-		d.ctx.cancelInner()
+		d.ctx.letGo()
 	}
 	if ended != nil {
 		ended()

@@ -297,7 +297,7 @@ func (o *Offer[T]) arm(ctx *Context) {
 // hand answers a pull. It reports false if items came back: because nobody waits for
 // them any more, or they are too large for one reply.
 func (o *Offer[T]) hand(ctx *Context, later *Deferred[Dequeued[T]], items []queue.Delivery[T]) bool {
-	in, remote := later.d.ctx.req.(*rpc.Inbound)
+	in, remote := later.d.ctx.request().(*rpc.Inbound)
 	if !remote {
 		if later.Answer(handouts(ctx, items)) != nil {
 			return o.release(items)

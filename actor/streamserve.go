@@ -137,7 +137,7 @@ func (s *System) newStream(c *Context) (*stream, *rpc.Error) {
 	default:
 		return nil, errTold
 	}
-	st.ctx = &Context{cell: c.cell, req: st, done: true}
+	st.ctx = &Context{cell: c.cell, req: st, asks: true, done: true}
 	if m := c.meta; m != nil {
 		st.ctx.meta = &meta{sender: m.sender, trace: m.trace}
 		for _, h := range m.headers { // which refer to a link's read buffer
@@ -281,7 +281,7 @@ func (st *stream) ran(err error) {
 	over := st.over
 	st.mu.Unlock()
 	st.answer(answers)
-	st.ctx.cancelInner()
+	st.ctx.letGo()
 	if over {
 		st.sys.streams.leave(st)
 	}
@@ -448,11 +448,16 @@ func (st *stream) OnCancel(fn func()) {
 }
 
 // isIn reports whether c is the context of a handler in the turn of an actor, which must
-// not wait for itself. The function behind a stream may: it runs beside the actor.
+// not wait for itself. The function behind a stream may: it runs beside the actor. So may a
+// goroutine that has outlived the handler of a request.
 func (c *Context) isIn(actor *cell) bool {
 	if c == nil || c.cell != actor {
 		return false
 	}
-	st, ok := c.req.(*stream)
-	return !ok || !st.beside.Load()
+	if !c.asks {
+		return true
+	}
+	req := c.request()
+	st, ok := req.(*stream)
+	return req != nil && (!ok || !st.beside.Load())
 }

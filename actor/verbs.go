@@ -13,13 +13,17 @@ import (
 // Tell sends a one-way message. nil means, on this node, that it is in the actor's
 // mailbox, and for another node that it was handed to a link; with rpc.Acked it is
 // in the mailbox there as well, and stays there but for the policy DropOldest. A message
-// for an actor that does not exist becomes a dead letter, and with rpc.Acked an error.
+// for an actor that does not exist becomes a dead letter, and with rpc.Acked an error. A
+// ctx that has ended before is an error too, and the message is not sent.
 //
 // A full mailbox blocks until ctx ends (or as its policy says); inside a handler for
 // Config.SendWait at most, and not at all if it is the handler's own.
 func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 	from := handling(ctx)
 	t, err := targetOf(to, from)
+	if err == nil {
+		err = left(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -39,6 +43,9 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 	var none R
 	from := handling(ctx)
 	t, err := targetOf(to, from)
+	if err == nil {
+		err = left(ctx)
+	}
 	if err != nil {
 		return none, err
 	}
@@ -46,7 +53,7 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 		return callService[M, R](ctx, from, t, m, opts)
 	}
 	if c := t.cell.Load(); c != nil {
-		if from.isIn(c) {
+		if inTurn(ctx, from, c) {
 			return none, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v calls itself and would wait for ever", t.addr)
 		}
 		if !keyed(opts) {
@@ -65,6 +72,9 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 	var none R
 	from := handling(ctx)
 	t, err := targetOf(to, from)
+	if err == nil {
+		err = left(ctx)
+	}
 	if err != nil {
 		return failed[R](err)
 	}
@@ -222,7 +232,7 @@ func (c *cell) put(ctx context.Context, from *Context, it item, acked bool) erro
 func (c *cell) putFull(ctx context.Context, from *Context, it item, acked bool) error {
 	var p mailbox.Put[item]
 	var err error
-	if c.box.Blocks() && !from.isIn(c) {
+	if c.box.Blocks() && !inTurn(ctx, from, c) {
 		p, err = c.wait(ctx, from, it)
 	} else {
 		p, err = c.box.Offer(it)
@@ -254,7 +264,7 @@ var errWaited = errors.New("actor: no room in the mailbox")
 // wait is put into a full mailbox: bounded even where ctx is not.
 func (c *cell) wait(ctx context.Context, from *Context, it item) (mailbox.Put[item], error) {
 	bound, code := c.self.sys.cfg.Timeout, rpc.Expired
-	if from != nil {
+	if from != nil && !isDetached(ctx) {
 		bound, code = c.self.sys.cfg.SendWait, rpc.Overloaded
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, bound, errWaited)

@@ -113,7 +113,7 @@ func (w *worker) context(c *cell, it *item) *Context {
 	}
 	ctx := &w.slab[0]
 	w.slab = w.slab[1:]
-	ctx.cell, ctx.msg, ctx.req, ctx.meta = c, it.msg, it.req, it.meta
+	ctx.cell, ctx.msg, ctx.req, ctx.meta, ctx.asks = c, it.msg, it.req, it.meta, it.req != nil
 	return ctx
 }
 

@@ -1,0 +1,103 @@
+package actor_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/mailbox"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// A caller that has left before sends nothing, and knows it.
+func TestWhoHasLeftSendsNothing(t *testing.T) {
+	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
+		var ran atomic.Int64
+		kind := actor.Define("test.left", func() int { return 0 },
+			actor.Answer(func(int, *actor.Context, Hours) (int, error) { return int(ran.Add(1)), nil }),
+			actor.Handle(func(int, *actor.Context, Nudge) error { ran.Add(1); return nil }))
+		ref := bind(spawn(t, b, "it", kind))
+		if _, err := actor.Call(t.Context(), ref, Hours{}); err != nil { // the way is open
+			t.Fatal(err)
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+		defer cancel()
+		for code, ctx := range map[rpc.Code]context.Context{rpc.Canceled: gone, rpc.Expired: late} {
+			for range 100 {
+				_, called := actor.Call(ctx, ref, Hours{})
+				_, asked := actor.Ask(ctx, ref, Hours{}).Await(t.Context())
+				_, submitted := actor.Submit(ctx, ref, Hours{})
+				for what, err := range map[string]error{"Call": called, "Ask": asked, "Submit": submitted,
+					"Tell": actor.Tell(ctx, ref, Nudge{}), "acked Tell": actor.Tell(ctx, ref, Nudge{}, rpc.Acked())} {
+					if rpc.CodeOf(err) != code || rpc.Ran(err) != rpc.NotRun {
+						t.Fatalf("%s of who has left: %v", what, err)
+					}
+				}
+			}
+		}
+		synctest.Wait()
+		if n := ran.Load(); n != 1 {
+			t.Errorf("%d messages of who had left ran", n-1)
+		}
+	})
+}
+
+// Nudge is a one-way message.
+type Nudge struct{}
+
+func (Nudge) WireName() string { return "test.Nudge" }
+
+// A goroutine that has outlived its handler is no handler: it may call the handler's own
+// actor, and wait for room in a mailbox as long as anybody.
+func TestGoroutinesThatOutliveTheirHandlers(t *testing.T) {
+	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
+		results := make(chan error, 8)
+		release := make(chan struct{})
+		full := spawn(t, b, "full", actor.Define("test.full", func() int { return 0 },
+			actor.Handle(func(int, *actor.Context, Nudge) error { <-release; return nil })), actor.Mailbox(mailbox.Config{Capacity: 1}))
+		for range 2 {
+			if err := actor.Tell(t.Context(), full, Nudge{}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		outlive := func(ctx *actor.Context, returned <-chan struct{}) {
+			go func() {
+				<-returned
+				_, err := actor.Call(ctx.Detached(), ctx.Self(), Hours{N: 1})
+				results <- err
+				results <- actor.Tell(ctx.Detached(), full, Nudge{})
+			}()
+		}
+		returned := make(chan struct{})
+		kind := actor.Define("test.outlived", func() int { return 0 },
+			actor.Answer(func(_ int, ctx *actor.Context, m Hours) (int, error) {
+				if m.N == 0 {
+					outlive(ctx, returned)
+				}
+				return m.N, nil
+			}),
+			actor.Handle(func(_ int, ctx *actor.Context, _ Nudge) error { outlive(ctx, returned); return nil }))
+		ref := bind(spawn(t, b, "it", kind))
+		if _, err := actor.Call(t.Context(), ref, Hours{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := actor.Tell(t.Context(), ref, Nudge{}, rpc.Acked()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		close(returned)
+		time.Sleep(20 * time.Second) // longer than a handler may wait, shorter than anybody
+		close(release)
+		for range 4 {
+			if err := <-results; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
