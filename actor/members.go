@@ -36,7 +36,8 @@ type members struct {
 
 func newMembers(s *System) *members {
 	m := &members{sys: s, nodes: map[string]registry.Node{}, lapsed: map[string]bool{}, sought: map[string]sighting{}, write: make(chan struct{}, 1),
-		mine: registry.Node{Name: s.cfg.Name, Epoch: s.epoch, Addrs: map[string]string{}, Services: map[string][]string{}}}
+		mine: registry.Node{Name: s.cfg.Name, Epoch: s.epoch, Addrs: map[string]string{}, Services: map[string][]string{},
+			Version: s.cfg.Version, Zone: s.cfg.Zone, Weight: s.cfg.Weight}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	return m
 }

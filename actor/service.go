@@ -32,8 +32,8 @@ type services struct {
 // under: to find out whether an instance lives, or to say what has become of one.
 type chore struct {
 	of     *service
-	ask    *spot
-	change balance.Change
+	at     *spot
+	change *balance.Change // nil: to find out
 }
 
 // service is one service as this system sends to it: a balance.Picker and its lock, which
@@ -137,10 +137,10 @@ func (s *service) tend() {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	for _, c := range asks {
-		ss.chores = append(ss.chores, chore{of: s, ask: c.Data.(*spot)})
+		ss.chores = append(ss.chores, chore{of: s, at: c.Data.(*spot)})
 	}
 	for _, c := range changes {
-		ss.chores = append(ss.chores, chore{of: s, change: c})
+		ss.chores = append(ss.chores, chore{s, c.Candidate.Data.(*spot), &c})
 	}
 	if !ss.busy && !ss.closed {
 		ss.busy = true
@@ -166,13 +166,13 @@ func (ss *services) work() {
 }
 
 func (c chore) do(s *System) {
-	if c.ask != nil {
-		if !c.ask.local {
-			s.node.Reach(c.ask.target.addr.node)
+	at := c.at.target.addr
+	if c.change == nil {
+		if !c.at.local {
+			s.node.Reach(at.node)
 		}
 		return
 	}
-	at := c.change.Candidate.Data.(*spot).target.addr
 	e := Event{Type: InstanceBack, Actor: at.String(), Peer: at.node, Service: c.of.name}
 	if c.change.Ejected {
 		e.Type = InstanceEjected

@@ -19,6 +19,7 @@ import (
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/test/bubble"
+	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
@@ -495,6 +496,42 @@ func TestAffinity(t *testing.T) {
 			} else if who == "s1" {
 				t.Error("s1 is dead")
 			}
+		}
+	})
+}
+
+// A node's weight, version and zone are in its record, and instances get by its weight.
+func TestWeightOfANode(t *testing.T) {
+	for _, weight := range []int{-1, registry.MaxWeight + 1} {
+		if _, err := actor.NewSystem(actor.Config{Weight: weight}); err == nil {
+			t.Errorf("a weight of %d", weight)
+		}
+	}
+	bubble.Test(t, func(t *testing.T) {
+		net, reg := memnet.New(memnet.Config{Seed: 1}), static.New()
+		start := func(name string, weight int) *actor.System {
+			return newSystem(t, actor.Config{Name: name, Registry: reg, Logger: quiet, Transports: []transport.Transport{net.Transport("bus", false)},
+				Weight: weight, Version: "v1", Zone: "here", Balance: map[string]balance.Policy{"w": balance.Weighted()}})
+		}
+		kind := actor.Define("test.w", func() int { return 0 }, actor.Answer(func(_ int, ctx *actor.Context, _ Say) (string, error) { return ctx.Self().Node(), nil }))
+		for name, weight := range map[string]int{"b": 1, "c": 3} {
+			spawn(t, start(name, weight), "w", kind, actor.Expose("w"))
+		}
+		a := start("a", registry.MaxWeight)
+		synctest.Wait()
+		hits := map[string]int{}
+		for range 40 {
+			who, err := actor.Call(t.Context(), a.Service("w"), Say{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			hits[who]++
+		}
+		if hits["b"] != 10 || hits["c"] != 30 {
+			t.Errorf("had: %v", hits)
+		}
+		if n, err := reg.Lookup(t.Context(), "c"); n.Weight != 3 || n.Version != "v1" || n.Zone != "here" || err != nil {
+			t.Errorf("%+v, %v", n, err)
 		}
 	})
 }

@@ -42,6 +42,9 @@ type Config struct {
 	Registry   registry.Registry
 	Roads      rpc.RoadPolicy            // default rpc.DirectFirst
 	Kinds      []*Kind                   // what KindNamed can name
+	Version    string                    // of the program, for others to see in the registry
+	Zone       string                    // where the node runs: a rack, a data centre; likewise
+	Weight     int                       // of its instances of services beside those of other nodes; default 1
 	Logger     *slog.Logger              // default slog.Default
 	Store      dedup.Store               // of the records of Durable kinds
 	Codec      codec.Codec               // of outgoing messages; default msgpack
@@ -118,6 +121,9 @@ func (c *Config) validate() error {
 		} else if *d.v == 0 {
 			*d.v = d.def
 		}
+	}
+	if c.Weight < 0 || c.Weight > registry.MaxWeight {
+		bad("Config.Weight is %d: want 0 to %d", c.Weight, registry.MaxWeight)
 	}
 	if c.Tokens < 0 {
 		bad("Config.Tokens is negative: %d", c.Tokens)

@@ -65,16 +65,20 @@ func (v *visit) next() (*target, *rpc.Error) {
 	}
 	var ok bool
 	v.ticket, ok = s.picker.Pick(now, balance.Request{Key: v.key, Random: rand.Uint64(), Tried: v.tried[:v.n]})
-	if v.live = ok; ok && v.n < len(v.tried) {
-		v.tried[v.n] = v.ticket.To
-		v.n++
+	var t *target
+	if v.live = ok; ok {
+		t = v.ticket.To.Data.(*spot).target
+		if v.n < len(v.tried) {
+			v.tried[v.n] = v.ticket.To
+			v.n++
+		}
 	}
 	s.tend()
 	known, n := s.known, s.picker.Len()
 	s.mu.Unlock()
 	switch {
 	case ok:
-		return v.ticket.To.Data.(*spot).target, nil
+		return t, nil
 	case v.not != nil && n > 0:
 		return nil, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v is the only instance of service %s, calls itself and would wait for ever", v.not.addr, s.name)
 	case known:

@@ -15,6 +15,7 @@ type retries struct {
 	made   int        // attempts that have failed
 	cost   int        // of them, those that count against Retry.Attempts
 	unsure bool       // one of them may have run
+	last   *Error     // what the latest of them ended with
 	timer  *time.Timer
 	leave  context.CancelFunc // ends the latest attempt's wait for room
 	gaveUp *Error             // the caller does not want it any more; what it gets, if it has not left
@@ -39,7 +40,7 @@ func (c *Call) fail(err *Error) {
 	if f.Costs() {
 		r.cost++
 	}
-	r.unsure = r.unsure || err.Verdict != NotRun
+	r.unsure, r.last = r.unsure || err.Verdict != NotRun, err
 	f.Made, f.Cost = r.made, r.cost
 	pause, again := first.req.Retry.Next(f, n.cfg.Random())
 	again = again && r.gaveUp == nil && n.ctx.Err() == nil && (!f.Costs() || n.retries.Spend())
@@ -62,8 +63,11 @@ func (c *Call) end(err *Error) {
 	}
 	r := &c.first.retries
 	r.mu.Lock()
-	unsure := r.unsure
+	unsure, last := r.unsure, r.last
 	r.mu.Unlock()
+	if err.Code == Expired && err.Verdict == NotRun && last != nil && last.Verdict == NotRun { // which says why it had to wait
+		err = last
+	}
 	if unsure && err.Verdict == NotRun {
 		worse := *err
 		worse.Verdict = Unknown

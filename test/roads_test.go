@@ -244,8 +244,8 @@ func TestBusAwayBesideTCP(t *testing.T) {
 	}
 }
 
-// TestTCPAway has no bus beside TCP: while the link is down, callers get an error at
-// once that says the request did not run, and the link comes back by itself.
+// TestTCPAway has no bus beside TCP: while the link is down, callers wait, or get an error
+// at once that says the request did not run, as they wish; and the link comes back by itself.
 func TestTCPAway(t *testing.T) {
 	tr := newTruth()
 	w := newWorld(t, direct, counterKind(tr))
@@ -263,12 +263,25 @@ func TestTCPAway(t *testing.T) {
 			break
 		}
 	}
-	reply, err := actor.Call(t.Context(), ref, Op{ID: 2})
+	reply, err := actor.Call(t.Context(), ref, Op{ID: 2}, rpc.WithRetry(rpc.Retry{Attempts: 1}))
 	if !errors.Is(err, rpc.Unavailable) || rpc.Ran(err) != rpc.NotRun {
 		t.Fatalf("call without a road: %v", err)
 	}
 	tr.check(t, 2, reply, err)
+	short, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	reply, err = actor.Call(short, ref, Op{ID: 3})
+	cancel()
+	if !errors.Is(err, rpc.Unavailable) && !errors.Is(err, rpc.Expired) || rpc.Ran(err) != rpc.NotRun {
+		t.Fatalf("call without a road within its deadline: %v", err)
+	}
+	tr.check(t, 3, reply, err)
+	waits := actor.Ask(t.Context(), ref, Op{ID: 4})
 	w.proxy.open()
+	reply, err = waits.Await(t.Context())
+	if err != nil {
+		t.Fatalf("a call that waits for the road: %v", err)
+	}
+	tr.check(t, 4, reply, err)
 	waitFor(t, "the link to be back", func() bool {
 		id := uint64(time.Now().UnixNano())
 		reply, err := actor.Call(t.Context(), ref, Op{ID: id})
