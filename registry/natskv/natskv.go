@@ -9,16 +9,21 @@
 // and starts anew with every Renew; it changes hands by compare-and-set on the
 // record's revision only.
 //
-// A process that ends without Deregister, as by kill -9, leaves its claim behind: until
-// its lease has run out, 15 s unless Config says otherwise, Register of that name, and
-// so NewSystem, is [registry.ErrTaken] for the next process, for nobody can tell a dead
-// holder from a silent one. The next process can try again until then, or take a name
-// of its own, with the host's and the process's number in it for instance. A
-// shorter Config.Lease is found out sooner, and forgives a node fewer seconds of trouble.
+// A process that ends without Deregister, as by kill -9, leaves its claim behind until its
+// lease has run out, 15 s unless Config says otherwise. Until then Register of that name
+// is [registry.ErrTaken]; package actor takes the name over at once where it can show that
+// the holder is dead, and else waits. A shorter Config.Lease is found out sooner, and
+// forgives a node fewer seconds of trouble.
+//
+// What a claim rests on is read from the leader of the bucket's stream. A node that has
+// left or expired is remembered for [registry.Memory], with its last word.
 //
 // Reads come from a cache that one watch of the bucket feeds. The cache goes on
 // serving while NATS is away, and it is slow to believe that nodes have died of
-// NATS' own trouble: see [Registry.Watch].
+// NATS' own trouble: see [Registry.Watch]. Every 2 s it is compared with what the leader
+// has, so a watch that has fallen silent is opened anew within seconds.
+//
+// The permissions that the connection's user needs are in docs/nats-permissions.md.
 //
 // Every renewal reaches every node, so with N nodes and the default lease each node
 // reads N messages in 5 s, if it renews three times a lease. That is meant for

@@ -3,6 +3,7 @@ package natskv_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -45,6 +46,15 @@ func confined(t *testing.T, publish, subscribe []string) *embedded.Server {
 }
 
 func TestPermissions(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/nats-permissions.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, subject := range slices.Concat(publishes, subscribes) {
+		if !strings.Contains(string(doc), "`"+subject+"`") {
+			t.Errorf("docs/nats-permissions.md does not have %s", subject)
+		}
+	}
 	s := confined(t, publishes, subscribes)
 	var mu sync.Mutex // guards denied
 	var denied []string
@@ -75,10 +85,16 @@ func TestPermissions(t *testing.T) {
 			t.Errorf("step %d: %v", i, err)
 		}
 	}
-	for e := range events {
-		if e.Node.Epoch == "e2" && e.Change == registry.Left {
-			break
+	last := registrytest.Node("last", "e1", "x")
+	if err := a.Register(ctx, last); err != nil {
+		t.Fatal(err)
+	}
+	for heard := false; !heard; {
+		e, open := <-events
+		if !open {
+			t.Fatal("the watch has told nothing of the last node")
 		}
+		heard = e.Node.Equal(last)
 	}
 	a.Close()
 	b.Close()

@@ -17,7 +17,7 @@ type watch struct {
 
 func (p *pair) open(r registry.Registry) *watch {
 	p.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, 3*r.Lease()+patience)
+	ctx, cancel := context.WithTimeout(p.ctx, 3*patience)
 	p.Cleanup(cancel)
 	events, err := r.Watch(ctx)
 	p.ok(err)
@@ -137,44 +137,4 @@ func (p *pair) copies() {
 	p.served(p.a, want)
 	p.ok(p.a.Deregister(p.ctx, "n", "e1", nil))
 	w.expect(registry.Left, want)
-}
-
-// lease checks that a claim lives while it is renewed and ends when it is not.
-func (p *pair) lease() {
-	lease := p.a.Lease()
-	if lease != p.b.Lease() {
-		p.Errorf("leases %v and %v", lease, p.b.Lease())
-	}
-	if lease == 0 {
-		return // for ever
-	}
-	w := p.open(p.b)
-	kept, spare := Node("kept", "e1", "x"), Node("spare", "e1", "x")
-	p.ok(p.a.Register(p.ctx, kept))
-	w.expect(registry.Joined, kept)
-	renew := time.NewTicker(lease / 4)
-	defer renew.Stop()
-	for range 2 { // so that "kept" outlives its first lease for certain
-		began := time.Now()
-		p.ok(p.a.Register(p.ctx, spare))
-		w.expect(registry.Joined, spare)
-		for waiting := true; waiting; {
-			select {
-			case <-renew.C:
-				p.ok(p.a.Renew(p.ctx, "kept", "e1"))
-			case e, open := <-w.events:
-				if !open || e.Change != registry.Expired || !e.Node.Equal(spare) {
-					p.Fatalf("got %v %+v (open: %v), want spare to expire", e.Change, e.Node, open)
-				}
-				if d := time.Since(began); d < lease {
-					p.Errorf("expired after %v of %v", d, lease)
-				}
-				waiting = false
-			}
-		}
-		p.is(p.a.Renew(p.ctx, "spare", "e1"), registry.ErrLost)
-	}
-	p.served(p.b, kept)
-	p.ok(p.b.Register(p.ctx, Node("spare", "e2", "y"))) // free for anyone
-	w.expect(registry.Joined, Node("spare", "e2", "y"))
 }

@@ -14,7 +14,8 @@
 //	publish to    *.node.*.*.shop   *.find.*.shop
 //	subscribe to  *.node.till-1.*.*   *.find.till-1.*   *.gone.till-1.*.*
 //
-// and nothing more below <cluster>. Without such permissions every principal on the
+// and nothing more below <cluster> (docs/nats-permissions.md says what other packages need).
+// Without such permissions every principal on the
 // bus is a claim, and the road is as open as the bus.
 //
 // What is ready to be sent travels as one NATS message, so a busy link costs the bus
