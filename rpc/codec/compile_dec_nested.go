@@ -111,6 +111,9 @@ func (c *decodeCompiler) structure(n *decodeNode, t reflect.Type) bool {
 			node = &decodeNode{fn: decodeSealed(node)}
 		}
 		s.byName[f.name] = len(s.list)
+		if f.alias != "" {
+			s.byName[f.alias] = len(s.list)
+		}
 		s.list = append(s.list, decodeField{f, node, append(appendStringHead(nil, len(f.name)), f.name...)})
 		if i < s.coded {
 			s.flat = s.flat && node.leaf && len(f.hops) == 0

@@ -385,6 +385,9 @@ func decodeBoth(t *testing.T, ours, lib Codec, body []byte, typ reflect.Type, se
 	got, want := into(), into()
 	gotErr := ours.Decode(body, got.Interface())
 	wantErr := lib.Decode(body, want.Interface())
+	if errors.Is(gotErr, errDoesNotFit) {
+		return // the library cuts such a number
+	}
 	if (gotErr == nil) != (wantErr == nil) || errors.Is(gotErr, ErrLimit) != errors.Is(wantErr, ErrLimit) {
 		t.Fatalf("%x into %s (%d): %v, the library: %v", body, typ, seed, gotErr, wantErr)
 	}
@@ -416,6 +419,9 @@ func TestCompiled(t *testing.T) {
 				for _, v := range []any{v.Elem().Interface(), v.Interface()} {
 					want, wantErr := lib.Append([]byte("dst"), v)
 					got, err := ours.Append([]byte("dst"), v)
+					if needsAddress(wantErr) && err == nil {
+						continue
+					}
 					if !bytes.Equal(got, want) || (err == nil) != (wantErr == nil) {
 						t.Fatalf("%#v: %x, %v\nthe library: %x, %v", v, got, err, want, wantErr)
 					}
@@ -438,6 +444,12 @@ func TestCompiled(t *testing.T) {
 	}
 }
 
+// needsAddress reports whether the library has found no address to call a method of a pointer
+// with, where we make one.
+func needsAddress(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "non-addressable")
+}
+
 // TestCompiledLimits compares what is refused for the limits.
 func TestCompiledLimits(t *testing.T) {
 	for _, lim := range []Limits{{Depth: 2}, {Depth: 3, Elements: 40}, {Elements: 12}, {Bytes: 700}, {Bytes: 20000, Elements: 100}} {
@@ -448,7 +460,7 @@ func TestCompiledLimits(t *testing.T) {
 				_, err := ours.Append(nil, v)
 				_, wantErr := lib.Append(nil, v)
 				other := errors.Is(wantErr, ErrUnsupported) // of two reasons either will do
-				if (err == nil) != (wantErr == nil) || !other && errors.Is(err, ErrLimit) != errors.Is(wantErr, ErrLimit) {
+				if (err == nil) != (wantErr == nil) && !needsAddress(wantErr) || !other && errors.Is(err, ErrLimit) != errors.Is(wantErr, ErrLimit) {
 					t.Fatalf("%+v, %s (%d): %v, the library: %v", lim, typ, seed, err, wantErr)
 				}
 				if body, err := plain(Limits{}).Append(nil, v); err == nil {
@@ -533,7 +545,6 @@ func TestCompiledUnknownFields(t *testing.T) {
 func TestCompiledIsUsed(t *testing.T) {
 	c := Msgpack(Limits{}).(*msgpackCodec)
 	left := map[reflect.Type]bool{
-		reflect.TypeFor[cShadow](): true, reflect.TypeFor[cIfaceOmit](): true, reflect.TypeFor[cAlias](): true,
 		reflect.TypeFor[netip.Addr](): true, // a binary first of all
 	}
 	for _, typ := range compiledTypes() {

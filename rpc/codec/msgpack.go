@@ -127,6 +127,17 @@ type encoder struct {
 	out   sink
 	hold  holder
 	seen  shape
+
+	generic int     // interfaces around what is being encoded
+	entries []entry // of the maps around it
+	spare   []byte  // to sort them in
+}
+
+// restart makes enc ready for the value that is being encoded.
+func (e *encoder) restart() {
+	e.enc.Reset(&e.out)
+	e.enc.SetSortMapKeys(true)
+	e.reset = true
 }
 
 func newEncoder(lim Limits) *encoder {
@@ -136,12 +147,12 @@ func newEncoder(lim Limits) *encoder {
 // append appends v, of plan p, to dst.
 func (e *encoder) append(dst []byte, v any, p *plan) (out []byte, err error) {
 	defer recovered(&err, ErrUnsupported)
-	e.depth, e.reset = 0, false
+	e.depth, e.generic, e.reset = 0, 0, false
 	e.out.start, e.out.next = len(dst), len(dst)+firstLook
 	switch {
 	case p.enc == nil:
 		e.out.b = dst
-		e.enc.Reset(&e.out)
+		e.restart()
 		err = e.enc.Encode(p.addressable(v))
 		out = e.out.b
 	case p.addr:
@@ -221,6 +232,9 @@ func (c *msgpackCodec) Decode(body []byte, v any) error {
 		if p = c.plans.of(target.Type().Elem()); p.err != nil {
 			return p.err
 		}
+		if p.dec != nil && p.typ.Kind() == reflect.Interface {
+			at = target.UnsafePointer()
+		}
 	case p.dec.struc && len(body) == 1 && body[0] == 0x80:
 		return nil // a message without fields, or none set
 	}
@@ -252,6 +266,9 @@ func (c *msgpackCodec) Decode(body []byte, v any) error {
 			err = d.compiled(p.dec, body, at)
 		} else {
 			err = d.decode(body, target.Interface())
+			if t, ok := target.Interface().(*time.Time); ok {
+				*t = t.UTC()
+			}
 		}
 		if err != nil {
 			return err // and leave the decoder to the collector: its state is unknown
@@ -277,7 +294,7 @@ func (c *msgpackCodec) compiledTarget(v any) (p *plan, at unsafe.Pointer) {
 	}
 	p = c.plans.ofValue(v).elem
 	at = reflect.ValueOf(v).UnsafePointer()
-	if p == nil || p.dec == nil || at == nil {
+	if p == nil || p.dec == nil || at == nil || p.typ.Kind() == reflect.Interface { // for targetOf to look into
 		return nil, nil
 	}
 	return p, at
@@ -286,7 +303,7 @@ func (c *msgpackCodec) compiledTarget(v any) (p *plan, at unsafe.Pointer) {
 // compile adds to the plan of t what the codec does by itself. It leaves out what the
 // library must begin with.
 func (c *msgpackCodec) compile(t reflect.Type, p *plan) {
-	enc := &encodeCompiler{format: c.plans.format, lim: c.lim, nodes: make(map[reflect.Type]*encodeNode)}
+	enc := &encodeCompiler{format: c.plans.format, plans: &c.plans, nodes: make(map[reflect.Type]*encodeNode)}
 	dec := &decodeCompiler{format: c.plans.format, enc: enc, nodes: make(map[reflect.Type]*decodeNode)}
 	p.direct = direct(t)
 	if n := enc.node(t); !n.lib {
