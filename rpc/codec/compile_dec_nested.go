@@ -196,7 +196,7 @@ func (s *structDecoder) decodeFlat(d *decoder, b []byte, p unsafe.Pointer, plan 
 		}
 	}()
 	n, next := readMap(b, 0)
-	if next == 0 || n < 0 || 2*n > lim.Elements || plan.check(&shape{pairs: n, payload: len(b)}, lim) != nil {
+	if next == 0 || n < 0 || 2*n > lim.Elements || plan.check(&shape{pairs: n, maps: 1, payload: len(b), size: len(b)}, lim) != nil {
 		return false
 	}
 	expected := 0

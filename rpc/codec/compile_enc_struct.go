@@ -261,13 +261,15 @@ func (c *encodeCompiler) emptyStruct(t reflect.Type) (empty emptyFunc, ok bool) 
 	}, true
 }
 
+const mostCompared = 1 << 20 // bytes of a value that agrees looks at
+
 // agrees compares the encodings of a zero value: a program may have registered functions
 // for t with the library, which says so nowhere else. Methods of t are called for it.
 func (c *encodeCompiler) agrees(n *encodeNode, t reflect.Type) bool {
 	if t.PkgPath() == "" && t.Kind() != reflect.Struct || n.ours {
 		return true // it has no name to be registered by, or the library has other bytes for it
 	}
-	if t.Size() > 1<<20 {
+	if t.Size() > mostCompared {
 		return false // not worth the try
 	}
 	v := reflect.New(t)

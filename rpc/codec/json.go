@@ -19,7 +19,7 @@ func JSON(l Limits) Codec {
 func jsonFormat() *format {
 	return &format{
 		tag:     "json",
-		growth:  5, // a slice grows by a quarter at a time: 1 + 4/5 + (4/5)² + …
+		growth:  40, // a slice grows by a quarter at a time: 1 + 4/5 + (4/5)² + …
 		encodes: []reflect.Type{reflect.TypeFor[json.Marshaler](), reflect.TypeFor[encoding.TextMarshaler]()},
 		decodes: []reflect.Type{reflect.TypeFor[json.Unmarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()},
 	}
@@ -119,6 +119,7 @@ func scanJSON(b []byte, lim Limits) (s shape, err error) {
 	}
 	stack = stack[:lim.Depth]
 	depth, elements := 0, 0
+	s.size = len(b)
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; c {
 		case '"':
@@ -140,6 +141,9 @@ func scanJSON(b []byte, lim Limits) (s shape, err error) {
 			depth++
 			if emptyBracket(b[i+1:]) {
 				continue
+			}
+			if c == '{' {
+				s.maps++
 			}
 		case ',':
 			if depth == 0 {

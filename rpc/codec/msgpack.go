@@ -34,10 +34,14 @@ func Msgpack(l Limits) Codec {
 	return c
 }
 
+// libraryGrowth is the growth of slices that the library decodes: one is made, and then
+// appended to an empty one.
+const libraryGrowth = 16
+
 func msgpackFormat() *format {
 	return &format{
 		tag:    "msgpack",
-		growth: 2, // a slice is made, and then appended to an empty one
+		growth: 9, // a slice is made at once, and what it takes is rounded up
 		// In the order in which the library looks for them; text is the last.
 		encodes: []reflect.Type{
 			reflect.TypeFor[msgpack.CustomEncoder](), reflect.TypeFor[msgpack.Marshaler](),
@@ -323,7 +327,7 @@ func (c *msgpackCodec) compile(t reflect.Type, p *plan) {
 // fits reports whether an encoding is within lim whatever the value, but for its length.
 func (n *encodeNode) fits(p *plan, lim Limits) bool {
 	return n.depth <= int64(lim.Depth) && n.elements <= int64(lim.Elements) &&
-		p.cost(&shape{items: int(n.elements), pairs: int(n.elements)}) <= float64(lim.Bytes)/16
+		p.cost(&shape{items: int(n.elements), pairs: int(n.elements), maps: int(n.elements)}) <= float64(lim.Bytes)/16
 }
 
 // targetOf returns the pointer to decode into. An interface that holds a pointer stands

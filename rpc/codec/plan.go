@@ -11,7 +11,7 @@ import (
 // A format is what the plans of a codec depend on.
 type format struct {
 	tag     string         // struct tag whose "-" leaves a field out
-	growth  uint64         // bytes allocated, in all, per byte of a slice's final size
+	growth  uint64         // eighths of a byte allocated, in all, per byte of a slice's final size
 	encodes []reflect.Type // interfaces of types that encode themselves
 	decodes []reflect.Type // interfaces of types that decode themselves
 	known   []reflect.Type // types the format knows although they have such methods
@@ -26,6 +26,7 @@ type plan struct {
 	root    uint64 // bytes allocated for the value itself, whatever it holds
 	perItem uint64 // the most that one value in an array may allocate
 	perPair uint64 // the most that one entry of a map may allocate
+	perMap  uint64 // the most that a map may allocate beside its entries, if it has any
 
 	err    error // the type cannot be carried: wraps ErrUnsupported
 	empty  bool  // a struct without fields or methods of its own
@@ -47,13 +48,14 @@ type plan struct {
 // floating point does not matter to it, and it cannot overflow.
 func (p *plan) cost(s *shape) float64 {
 	return float64(p.root) + float64(s.payload) +
-		float64(s.items)*float64(p.perItem) + float64(s.pairs)*float64(p.perPair)
+		float64(s.items)*float64(p.perItem) + float64(s.pairs)*float64(p.perPair) + float64(s.maps)*float64(p.perMap)
 }
 
 // check refuses what may allocate more than the limit and a sixteenth of it: the estimate
-// is coarse, and a body within the limit that is nearly all one string must pass.
+// is coarse, and a body within the limit that is nearly all one string must pass. What has
+// come beyond the first MiB of a body does not count: its sender has filled as much.
 func (p *plan) check(s *shape, lim Limits) error {
-	c := p.cost(s) - float64(max(0, s.payload-payloadCounted))
+	c := p.cost(s) - float64(max(0, s.size-bodyCounted))
 	if c > float64(lim.Bytes)*17/16 {
 		return fmt.Errorf("%w: decoding may take %.0f bytes, limit %d", ErrLimit, c, lim.Bytes)
 	}
@@ -100,8 +102,11 @@ func (ps *plans) of(t reflect.Type) *plan {
 	if p, ok := ps.cache.Load(t); ok {
 		return p.(*plan)
 	}
-	w := walker{format: ps.format, plan: new(plan), seen: make(map[reflect.Type]bool)}
-	w.visit(t)
+	w := walker{format: ps.format, plan: new(plan), growth: ps.format.growth, seen: make(map[reflect.Type]bool)}
+	if w.visit(t); w.library {
+		w = walker{format: ps.format, plan: new(plan), growth: libraryGrowth, seen: make(map[reflect.Type]bool)}
+		w.visit(t)
+	}
 	p := w.plan
 	p.typ, p.word = t, reflect.ValueOf(t).Pointer()
 	if p.err == nil {
@@ -130,8 +135,10 @@ const (
 // A walker visits every type that is reachable from one, and adds up the plan.
 type walker struct {
 	*format
-	plan *plan
-	seen map[reflect.Type]bool
+	plan    *plan
+	growth  uint64
+	library bool // msgpack: the library decodes some of it
+	seen    map[reflect.Type]bool
 }
 
 func (w *walker) visit(t reflect.Type) {
@@ -168,7 +175,7 @@ func (w *walker) visit(t reflect.Type) {
 		w.visit(t.Elem())
 	case reflect.Slice:
 		w.visit(t.Elem())
-		w.item(w.growth*uint64(t.Elem().Size()) + w.own(t.Elem()))
+		w.item(w.grown(uint64(t.Elem().Size())) + w.own(t.Elem()))
 	case reflect.Array:
 		w.visit(t.Elem())
 		w.item(w.own(t.Elem()))
@@ -176,14 +183,17 @@ func (w *walker) visit(t reflect.Type) {
 		w.visit(t.Key())
 		w.visit(t.Elem())
 		k, v := uint64(t.Key().Size()), uint64(t.Elem().Size())
-		// One entry takes a group of slots, and one copy of key and value on the
-		// way; if they are large, one more that the slot points to.
+		// The first entry takes a group of slots, each further one some slots; each, one
+		// copy of key and value on the way; if they are large, one more that the slot
+		// points to.
 		slot := min(k, slotInline) + min(v, slotInline)
-		w.pair(pairSlack + mapSlots*slot + 2*(k+v) + w.own(t.Key()) + w.own(t.Elem()))
+		w.mapped(slot)
+		w.pair(w.slots(slot) + 2*(k+v) + w.own(t.Key()) + w.own(t.Elem()))
 	case reflect.Interface:
 		// It may come to hold []any and map[string]any.
-		w.item(w.growth*16 + boxed)
-		w.pair(pairSlack + mapSlots*32 + boxed)
+		w.item(w.grown(16) + boxed)
+		w.mapped(32)
+		w.pair(w.slots(32) + boxed)
 	case reflect.Struct:
 		w.visitStruct(t)
 	}
@@ -193,6 +203,10 @@ func (w *walker) visitStruct(t reflect.Type) {
 	if w.embedsItself(t, nil) {
 		w.plan.err = fmt.Errorf("%w: %s embeds itself", ErrUnsupported, t)
 		return
+	}
+	if w.tag == "msgpack" {
+		_, ok := w.layoutOf(t)
+		w.library = w.library || !ok || t.Size() > mostCompared
 	}
 	var most, embedded uint64
 	for i := range t.NumField() {
@@ -241,6 +255,17 @@ func (w *walker) own(t reflect.Type) uint64 {
 		return textSlack
 	}
 	return 0
+}
+
+// grown is what a slice of n bytes takes until it has that length.
+func (w *walker) grown(n uint64) uint64 { return (w.growth*n + 7) / 8 }
+
+// slots is what an entry of a large map takes: its slots are filled to 7/16 at least, and where
+// their number is not known beforehand, smaller ones were filled before.
+func (w *walker) slots(slot uint64) uint64 { return 2*slot + w.grown(slot) + 8 }
+
+func (w *walker) mapped(slot uint64) {
+	w.plan.perMap = max(w.plan.perMap, pairSlack+mapSlots*slot)
 }
 
 func (w *walker) item(n uint64) { w.plan.perItem = max(w.plan.perItem, n) }
