@@ -284,6 +284,10 @@ func skip(b []byte, at int) int {
 func decodeTime(lib decodeFunc) decodeFunc {
 	return func(d *decoder, at int, p unsafe.Pointer) (int, error) {
 		b := d.in.b[at:]
+		if b[0] == 0xc0 {
+			*(*time.Time)(p) = time.Time{}
+			return at + 1, nil
+		}
 		if !isTime(b) {
 			next, err := lib(d, at, p)
 			*(*time.Time)(p) = (*time.Time)(p).UTC()

@@ -180,7 +180,6 @@ type (
 		G []netip.Addr
 		H cPtrText
 		I []cPtrText
-		J cBoth
 		K map[string]*cOwn
 		Z int
 	}
@@ -246,12 +245,6 @@ func (c *cPtrText) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// cBoth is a text, and its pointer something else.
-type cBoth struct{ N int64 }
-
-func (c cBoth) MarshalText() ([]byte, error)            { return fmt.Append(nil, c.N), nil }
-func (c *cBoth) DecodeMsgpack(d *msgpack.Decoder) error { return d.Skip() }
-
 // cRegistered has functions of the library's registry.
 type cRegistered int
 
@@ -272,7 +265,7 @@ func compiledTypes() []reflect.Type {
 		cEmbedsOmit{}, cShadow{}, cEmbedsText{}, cTexts{}, cText{}, cLists{}, cMaps{}, cPointers{}, cOwn{}, cOne{}, cOneMap{}, cIfaceOmit{}, cAlias{},
 		struct{ cReturns }{}, struct{ R cRegistered }{}, [1]*int{}, []int64{}, []string{}, map[string]string{},
 		map[string]cBase{}, []cBase{}, cName(""), cLevel(0), time.Second, time.Time{}, [5]byte{}, [2]string{}, &cBase{},
-		netip.Addr{}, struct{ N int64 }{}, struct{ A [2]uint32 }{}, cBoth{}, cZeroer{},
+		netip.Addr{}, struct{ N int64 }{}, struct{ A [2]uint32 }{}, cZeroer{},
 	} {
 		ts = append(ts, reflect.TypeOf(v))
 	}
@@ -385,8 +378,8 @@ func decodeBoth(t *testing.T, ours, lib Codec, body []byte, typ reflect.Type, se
 	got, want := into(), into()
 	gotErr := ours.Decode(body, got.Interface())
 	wantErr := lib.Decode(body, want.Interface())
-	if errors.Is(gotErr, errDoesNotFit) {
-		return // the library cuts such a number
+	if errors.Is(gotErr, errDoesNotFit) || wantErr != nil && strings.Contains(wantErr.Error(), "IsNil on struct") {
+		return // the library cuts such a number, and panics at a time that is nil
 	}
 	if (gotErr == nil) != (wantErr == nil) || errors.Is(gotErr, ErrLimit) != errors.Is(wantErr, ErrLimit) {
 		t.Fatalf("%x into %s (%d): %v, the library: %v", body, typ, seed, gotErr, wantErr)
@@ -549,7 +542,7 @@ func TestCompiledIsUsed(t *testing.T) {
 	}
 	for _, typ := range compiledTypes() {
 		p := c.plans.of(typ)
-		dec := p.dec != nil || typ == reflect.TypeFor[time.Time]() || typ == reflect.TypeFor[cBoth]()
+		dec := p.dec != nil || typ == reflect.TypeFor[time.Time]()
 		if compiled := p.enc != nil && dec; compiled == left[typ] {
 			t.Errorf("%s: compiled %v", typ, compiled)
 		}

@@ -47,6 +47,9 @@ func (s *jsonSink) Write(p []byte) (int, error) {
 func (c *jsonCodec) ID() uint8    { return IDJSON }
 func (c *jsonCodec) Name() string { return "json" }
 
+// Check returns why values of type t cannot be carried, or nil: see Append's ErrUnsupported.
+func (c *jsonCodec) Check(t reflect.Type) error { return c.plans.check(t) }
+
 func (c *jsonCodec) Append(dst []byte, v any) ([]byte, error) {
 	p := new(plan) // of a nil
 	if v != nil {

@@ -13,15 +13,25 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// Msgpack returns the codec of id 1. Its bytes are those of msgpack.Marshal; struct
+// Msgpack returns the codec of id 1. Its bytes are those of msgpack.Marshal, but that a struct
+// whose fields have the names of others is not embedded, and sent as a field; struct
 // tags and the interfaces by which a type encodes itself are those of
 // github.com/vmihailenco/msgpack/v5.
 //
-// It refuses with ErrUnsupported channels, functions, complex numbers, uintptr, structs
-// that embed themselves, and fields tagged "intern". Extensions other than times must
-// read their payload as bytes, and may not be empty. For a struct type that is embedded
-// by pointer the library keeps one goroutine until the process ends; if such a type is
-// not exported, its fields cannot be decoded.
+// It refuses with ErrUnsupported what would arrive as something else, or not at all:
+// channels, functions, complex numbers, uintptr, structs that embed themselves, structs of
+// which no field is exported (such as sync.Map or bytes.Buffer), interfaces with methods other
+// than error, types that encode themselves and do not decode themselves in the same way, and
+// fields tagged "intern". The error names the field. In an interface a map must have keys
+// that are strings, and what it holds arrives as any does: a struct as a map[string]any.
+//
+// Equal values have equal bytes: the entries of maps are sorted, save by types that encode
+// themselves. An integer that its target cannot hold is ErrMalformed. A time.Time is sent as
+// an instant, and arrives in UTC.
+//
+// Extensions other than times must read their payload as bytes, and may not be empty. For a
+// struct type that is embedded by pointer the library keeps one goroutine until the process
+// ends; if such a type is not exported, its fields cannot be decoded.
 //
 // For most types the codec compiles an encoder and a decoder of its own when it first
 // meets them. Functions that a program gives the library for a type, by msgpack.Register
@@ -69,6 +79,9 @@ type msgpackCodec struct {
 
 func (c *msgpackCodec) ID() uint8    { return IDMsgpack }
 func (c *msgpackCodec) Name() string { return "msgpack" }
+
+// Check returns why values of type t cannot be carried, or nil: see Append's ErrUnsupported.
+func (c *msgpackCodec) Check(t reflect.Type) error { return c.plans.check(t) }
 
 func (c *msgpackCodec) Append(dst []byte, v any) ([]byte, error) {
 	if out, ok := appendScalar(dst, v); ok {
@@ -223,6 +236,10 @@ func (c *msgpackCodec) Decode(body []byte, v any) error {
 		return err
 	}
 	if decodeScalar(body, v) {
+		return nil
+	}
+	if t, ok := v.(*time.Time); ok && t != nil && len(body) == 1 && body[0] == 0xc0 {
+		*t = time.Time{}
 		return nil
 	}
 	p, at := c.compiledTarget(v)

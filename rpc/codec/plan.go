@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/vmihailenco/msgpack/v5"
 )
 
 // A format is what the plans of a codec depend on.
@@ -98,6 +100,14 @@ func (ps *plans) ofValue(v any) *plan {
 	return p
 }
 
+// check is Check of the codec.
+func (ps *plans) check(t reflect.Type) error {
+	if t.Kind() == reflect.Interface && t.NumMethod() == 0 {
+		return nil
+	}
+	return ps.of(t).err
+}
+
 func (ps *plans) of(t reflect.Type) *plan {
 	if p, ok := ps.cache.Load(t); ok {
 		return p.(*plan)
@@ -139,6 +149,7 @@ type walker struct {
 	growth  uint64
 	library bool // msgpack: the library decodes some of it
 	seen    map[reflect.Type]bool
+	path    []string // fields that lead to the type
 }
 
 func (w *walker) visit(t reflect.Type) {
@@ -147,6 +158,10 @@ func (w *walker) visit(t reflect.Type) {
 	}
 	w.seen[t] = true
 	if w.isKnown(t) {
+		return
+	}
+	if why := w.oneWay(t); why != "" {
+		w.refuse("%s %s", t, why)
 		return
 	}
 	if w.customEnc(t) && t.Kind() != reflect.Pointer && !implements(t, w.encodes) {
@@ -158,7 +173,7 @@ func (w *walker) visit(t reflect.Type) {
 	}
 	for _, k := range w.refused {
 		if t.Kind() == k {
-			w.plan.err = fmt.Errorf("%w: %s", ErrUnsupported, t)
+			w.refuse("a %s", t)
 			return
 		}
 	}
@@ -167,7 +182,7 @@ func (w *walker) visit(t reflect.Type) {
 		elem := t
 		for n := 0; elem.Kind() == reflect.Pointer; n++ {
 			if n == maxPointers {
-				w.plan.err = fmt.Errorf("%w: pointers of %s", ErrUnsupported, t)
+				w.refuse("pointers of %s", t)
 				return
 			}
 			elem = elem.Elem()
@@ -190,6 +205,10 @@ func (w *walker) visit(t reflect.Type) {
 		w.mapped(slot)
 		w.pair(w.slots(slot) + 2*(k+v) + w.own(t.Key()) + w.own(t.Elem()))
 	case reflect.Interface:
+		if t.NumMethod() > 0 && t != reflect.TypeFor[error]() {
+			w.refuse("what a %s holds cannot be decoded: only any, and error, may be sent", t)
+			return
+		}
 		// It may come to hold []any and map[string]any.
 		w.item(w.grown(16) + boxed)
 		w.mapped(32)
@@ -201,12 +220,16 @@ func (w *walker) visit(t reflect.Type) {
 
 func (w *walker) visitStruct(t reflect.Type) {
 	if w.embedsItself(t, nil) {
-		w.plan.err = fmt.Errorf("%w: %s embeds itself", ErrUnsupported, t)
+		w.refuse("%s embeds itself", t)
 		return
 	}
 	if w.tag == "msgpack" {
 		_, ok := w.layoutOf(t)
 		w.library = w.library || !ok || t.Size() > mostCompared
+	}
+	if hidesAll(t) && !w.registered(t) {
+		w.refuse("no field of %s is exported, so it would arrive empty", t)
+		return
 	}
 	var most, embedded uint64
 	for i := range t.NumField() {
@@ -217,13 +240,15 @@ func (w *walker) visitStruct(t reflect.Type) {
 		}
 		if w.tag == "msgpack" && strings.Contains(options, "intern") {
 			// Interned strings are extensions that reader cannot tell from an attack.
-			w.plan.err = fmt.Errorf("%w: %s.%s is interned", ErrUnsupported, t, f.Name)
+			w.refuse("%s.%s is interned", t, f.Name)
 			return
 		}
+		w.path = append(w.path, f.Name)
 		w.visit(f.Type)
 		if w.plan.err != nil {
 			return
 		}
+		w.path = w.path[:len(w.path)-1]
 		most = max(most, w.own(f.Type))
 		if f.Anonymous {
 			embedded += w.own(f.Type)
@@ -233,6 +258,70 @@ func (w *walker) visitStruct(t reflect.Type) {
 	if w.arrays {
 		w.item(most + embedded)
 	}
+}
+
+// refuse has types refused that hold what is described, at the path that led to it.
+func (w *walker) refuse(format string, args ...any) {
+	at := ""
+	if len(w.path) > 0 {
+		at = "field " + strings.Join(w.path, ".") + ": "
+	}
+	w.plan.err = fmt.Errorf("%w: %s%s", ErrUnsupported, at, fmt.Sprintf(format, args...))
+}
+
+// hidesAll reports whether t is a struct of which nothing is sent, although it holds
+// something. Fields that are left out by their tags, and those named _, do not count.
+func hidesAll(t reflect.Type) bool {
+	hidden := false
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.PkgPath == "" || f.Anonymous {
+			return false
+		}
+		hidden = hidden || f.Name != "_" && f.Name != "_msgpack" && f.Type.Size() > 0
+	}
+	return hidden
+}
+
+// registered reports whether the program has given the msgpack library functions for t.
+func (w *walker) registered(t reflect.Type) bool {
+	if w.tag != "msgpack" {
+		return false
+	}
+	var b []byte
+	err := guard(ErrUnsupported, func() (err error) { b, err = msgpack.Marshal(reflect.New(t).Interface()); return err })
+	return err != nil || string(b) != "\x80"
+}
+
+// oneWay says what is wrong with a type that encodes itself in one way and is decoded in
+// another; it returns "" for the others. JSON is left alone: such types are common there, and
+// most of them work.
+func (w *walker) oneWay(t reflect.Type) string {
+	if w.tag != "msgpack" || t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface {
+		return ""
+	}
+	enc, dec := first(t, w.encodes), first(t, w.decodes)
+	switch {
+	case enc == dec:
+		return ""
+	case enc < 0:
+		return fmt.Sprintf("decodes itself as a %s, and does not encode itself so", w.decodes[dec])
+	case dec < 0:
+		return fmt.Sprintf("encodes itself as a %s, and does not decode itself so", w.encodes[enc])
+	}
+	return fmt.Sprintf("encodes itself as a %s, and decodes itself as a %s", w.encodes[enc], w.decodes[dec])
+}
+
+// first returns which of the interfaces a t, or else a pointer to it, implements first; -1 for none.
+func first(t reflect.Type, ifaces []reflect.Type) int {
+	for _, t := range []reflect.Type{t, reflect.PointerTo(t)} {
+		for i, f := range ifaces {
+			if t.Implements(f) {
+				return i
+			}
+		}
+	}
+	return -1
 }
 
 // own is what a value of type t may allocate beside the place it lies in, and beside
