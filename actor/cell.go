@@ -198,7 +198,7 @@ func (c *cell) openTold(w *worker, it *item, in *rpc.Inbound) bool {
 func (c *cell) open(w *worker, in *rpc.Inbound, h *handler) (any, *rpc.Error) {
 	sys := c.self.sys
 	if h == nil {
-		return nil, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for messages of %s", c.kind.name, sys.types.nameOf(in.TypeID))
+		return nil, sys.unhandled(c.kind, in.TypeID)
 	}
 	cd, err := sys.codecs.ByID(in.Codec)
 	if err != nil {
@@ -211,7 +211,7 @@ func (c *cell) open(w *worker, in *rpc.Inbound, h *handler) (any, *rpc.Error) {
 		msg, err = h.decode(cd, in.Body())
 	}
 	if err != nil {
-		return nil, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "message %v: %w", h.typ, err)
+		return nil, bodyError(err, rpc.NotRun, fmt.Sprint("message ", h.typ))
 	}
 	return msg, nil
 }

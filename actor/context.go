@@ -175,14 +175,14 @@ func (c *Context) reply(v any, typ reflect.Type) error {
 func (c *Context) finish(msg any, err error) {
 	if d := c.deferred(); d != nil {
 		if err != nil {
-			_ = d.fail(rpc.HandlerError(err))
+			_ = d.fail(failure(err))
 		}
 		c.done = true
 		return
 	}
 	switch waits := c.req != nil && !c.done; {
 	case waits && err != nil:
-		c.req.Fail(rpc.HandlerError(err))
+		c.req.Fail(failure(err))
 	case waits:
 		c.req.Fail(rpc.Errorf(rpc.Failed, rpc.HasRun, "the handler did not answer"))
 	case err != nil:

@@ -147,7 +147,7 @@ func (d *deferral) end(with func(request) error) error {
 	d.mu.Unlock()
 	err := with(d.ctx.req)
 	if err != nil {
-		d.ctx.req.Fail(rpc.HandlerError(err))
+		d.ctx.req.Fail(failure(err))
 	}
 	if unhook != nil {
 		unhook()

@@ -396,7 +396,7 @@ func TestKeyIsOneExecution(t *testing.T) {
 			want(t, f, "slow by b1")
 		}
 		s.ran(t, "slow", 1)
-		wantFailed(t, "another message", ask(other, "other", rpc.Key("k")), rpc.IDReused, rpc.NotRun)
+		wantFailed(t, "another message", ask(other, "other", rpc.Key("k")), rpc.IDReused, rpc.HasRun)
 		s.ran(t, "other", 0)
 		want(t, ask(a, "slow", rpc.Key("k2")), "slow by b1")
 		want(t, ask(a, "slow"), "slow by b1")
@@ -429,7 +429,7 @@ func TestKeyAcrossRestarts(t *testing.T) {
 		other := c.start("c")
 		want(t, ask(other, "x", rpc.Key("k")), "x by b1")
 		want(t, ask(other, "y", rpc.Key("k2")), "y by b1")
-		wantFailed(t, "another message", ask(other, "z", rpc.Key("k2")), rpc.IDReused, rpc.NotRun)
+		wantFailed(t, "another message", ask(other, "z", rpc.Key("k2")), rpc.IDReused, rpc.HasRun)
 		wantFailed(t, "started before", ask(other, "slow", rpc.Key("k3")), rpc.OutcomeUnknown, rpc.Unknown)
 		for name, n := range map[string]int{"x": 1, "y": 1, "z": 0, "slow": 1} {
 			s.ran(t, name, n)
@@ -573,7 +573,7 @@ func TestKeyOfLocalCallers(t *testing.T) {
 			want(t, ask(b, "x", rpc.Key("k")), "x by b1")
 		}
 		s.ran(t, "x", 1)
-		wantFailed(t, "another message", ask(b, "y", rpc.Key("k")), rpc.IDReused, rpc.NotRun)
+		wantFailed(t, "another message", ask(b, "y", rpc.Key("k")), rpc.IDReused, rpc.HasRun)
 		if got, err := actor.Call(t.Context(), b.Ref("w@b"), Job{Name: "x"}, rpc.Key("k")); got != "x by b1" || err != nil {
 			t.Errorf("%q, %v", got, err)
 		}

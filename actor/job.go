@@ -163,7 +163,7 @@ func (j *job) end(r jobReport) {
 		err = rpc.Errorf(rpc.ReplyDropped, rpc.HasRun, "the result of %d bytes is too large to be recorded, the limit is %d", len(outcome), maxJobBytes)
 	}
 	if err != nil {
-		e := rpc.HandlerError(err)
+		e := failure(err)
 		r = jobReport{State: rpc.JobFailed, Code: rpc.ReplyDropped, Verdict: rpc.HasRun, Message: e.Message}
 		outcome, _ = records.Append(nil, r)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -162,7 +163,7 @@ func (c *cell) openJob(m submitJob) (any, reflect.Type, *rpc.Error) {
 	}
 	switch {
 	case h == nil && (m.msg == nil || !c.kind.receiver):
-		return nil, nil, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for messages of %s", c.kind.name, sys.types.nameOf(m.TypeID))
+		return nil, nil, sys.unhandled(c.kind, m.TypeID)
 	case h != nil && h.run != nil && typ == nil:
 		return nil, nil, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s does not answer messages of %s with a reply", c.kind.name, sys.types.nameOf(m.TypeID))
 	case m.msg != nil:
@@ -174,7 +175,7 @@ func (c *cell) openJob(m submitJob) (any, reflect.Type, *rpc.Error) {
 		msg, err = h.decode(cd, m.Body)
 	}
 	if err != nil {
-		return nil, nil, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "message %v: %w", h.typ, err)
+		return nil, nil, bodyError(err, rpc.NotRun, fmt.Sprint("message ", h.typ))
 	}
 	return msg, typ, nil
 }

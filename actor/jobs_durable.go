@@ -52,7 +52,7 @@ func (s *System) recordJob(ctx *Context, c *cell, j *job, name [16]byte, m submi
 	j.id, j.print = jobID(name), printOf(stored)
 	switch known, gone := s.jobs.get(j.id); {
 	case known != nil && known.print != j.print:
-		return refuse(rpc.Errorf(rpc.IDReused, rpc.NotRun, "another job was submitted under this key"))
+		return refuse(rpc.Errorf(rpc.IDReused, rpc.NotRun, "another job was submitted under this key")) // which stays free: see Submit
 	case known != nil, gone != nil:
 		return j.id, nil
 	}

@@ -243,7 +243,7 @@ func TestDurableSubmitUnderAKey(t *testing.T) {
 			}
 		}
 		_, err := actor.Submit(t.Context(), a.Ref("x@b"), Render{Text: "other"}, rpc.Key("k"))
-		wantErr(t, "another job under the key", err, rpc.IDReused, rpc.NotRun)
+		wantErr(t, "another job under the key", err, rpc.IDReused, rpc.Unknown)
 		if v, err := submit(t, a.Ref("x@b"), "a", rpc.Key("k")).Await(t.Context()); v != "a!" || err != nil {
 			t.Errorf("%q, %v", v, err)
 		}

@@ -86,11 +86,17 @@ func spread(at uintptr) uint8 { return uint8(uint64(at) * 0x9e3779b97f4a7c15 >> 
 // typeWord is where a type lies: types never move.
 func typeWord(t reflect.Type) uintptr { return (*[2]uintptr)(unsafe.Pointer(&t))[1] }
 
-// nameOf returns the name of a type id that has been seen, for error texts.
-func (t *typeTable) nameOf(id uint64) string {
+// known returns the name of a type id, if it has been seen.
+func (t *typeTable) known(id uint64) (name string, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if name, ok := t.names[id]; ok {
+	name, ok = t.names[id]
+	return name, ok
+}
+
+// nameOf returns the name of a type id that has been seen, for error texts.
+func (t *typeTable) nameOf(id uint64) string {
+	if name, ok := t.known(id); ok {
 		return name
 	}
 	return fmt.Sprintf("unknown type %016x", id)

@@ -29,6 +29,8 @@ func call[M Question[R], R any](ctx context.Context, from *Context, at *visit, t
 		box := boxIn[R](&spare.reply)
 		err = s.decodeReply(reply, want, &box.V)
 		v = box.Take()
+	} else {
+		err = s.withName(err, x.Request().TypeID)
 	}
 	x.Free()
 	return v, err
@@ -69,7 +71,7 @@ func send[M Question[R], R any](ctx context.Context, from *Context, at *visit, t
 		err := s.decodeReply(r, want, &v)
 		return v, err
 	})
-	call, err := s.node.Do(ctx, req, p)
+	call, err := s.node.Do(ctx, req, naming{p, s, req.TypeID})
 	return p, call, err
 }
 
@@ -93,19 +95,21 @@ func (s *System) request(ctx context.Context, from *Context, at *visit, t *targe
 	if from == nil && s.draining.Load() {
 		return errShutdown
 	}
+	typ, refusal := dynamic(m, typ)
+	if refusal != nil {
+		return refusal
+	}
 	mt := s.types.of(typ)
 	if mt.err != nil {
 		return mt.err
 	}
-	if o.Codec == nil {
-		o.Codec = s.cfg.Codec
-	}
+	o.Codec = s.codecFor(t.addr.name, o.Codec)
 	if r.Body == nil {
 		r.Body = make([]byte, 0, smallBody)
 	}
-	body, err := o.Codec.Append(r.Body, m)
-	if err != nil {
-		return rpc.Errorf(rpc.Undecodable, rpc.NotRun, "encoding message %s: %w", mt.name, err)
+	body, refusal := encodeMessage(o.Codec, r.Body, m, mt)
+	if refusal != nil {
+		return refusal
 	}
 	r.Node, r.Target, r.TypeID, r.Codec, r.Body = t.addr.node, t.addr.name, mt.id, o.Codec.ID(), body
 	r.Acked, r.Retry, r.Timeout = o.Acked, o.Retry, s.cfg.Timeout
@@ -192,7 +196,7 @@ func (s *System) encodeAs(codec uint8, v any, typ reflect.Type, into []byte) (ty
 		body, err = c.Append(into, v)
 	}
 	if err != nil {
-		return 0, nil, rpc.Errorf(rpc.Undecodable, rpc.HasRun, "encoding the reply: %w", err)
+		return 0, nil, replyError(err)
 	}
 	return mt.id, body, nil
 }
@@ -283,7 +287,7 @@ func (s *System) deliver(in *rpc.Inbound, asked bool) *rpc.Error {
 			return nil
 		}
 		if c.kind.handlerOf(s, in.TypeID) == nil {
-			return rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for messages of %s", c.kind.name, s.types.nameOf(in.TypeID))
+			return s.unhandled(c.kind, in.TypeID)
 		}
 		it.msg = in.AsTell()
 	}

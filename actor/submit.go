@@ -56,7 +56,8 @@ func submitAt[M Question[R], R any](ctx context.Context, t *target, m M, opts []
 		opts = append(slices.Clip(opts), rpc.Key(deskKey(t.addr.name, *key)))
 	}
 	id, err := Call(ctx, desk, job, opts...)
-	if err != nil && rpc.Ran(err) != rpc.NotRun { // the desk ran, perhaps: that says nothing about the job
+	err = s.withName(err, job.TypeID)
+	if err != nil && (rpc.Ran(err) != rpc.NotRun || rpc.CodeOf(err) == rpc.IDReused) { // the key's job may run; or the desk ran, perhaps: that says nothing about the job
 		err = unsure(err)
 	}
 	if err != nil {
@@ -99,6 +100,10 @@ func (s *System) jobOf(t *target, m any, typ reflect.Type, opts []rpc.Option) (s
 	if t.addr.node == s.cfg.Name && !keyed(opts) {
 		job.msg = m
 	}
+	typ, refusal := dynamic(m, typ)
+	if refusal != nil {
+		return job, refusal
+	}
 	mt := s.types.of(typ)
 	if job.TypeID = mt.id; job.msg != nil {
 		return job, nil // which need not travel
@@ -106,13 +111,10 @@ func (s *System) jobOf(t *target, m any, typ reflect.Type, opts []rpc.Option) (s
 	if mt.err != nil {
 		return job, mt.err
 	}
-	c := rpc.Apply(opts).Codec
-	if c == nil {
-		c = s.cfg.Codec
-	}
-	body, err := c.Append(nil, m)
-	if err != nil {
-		return job, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "encoding message %s: %w", mt.name, err)
+	c := s.codecFor(t.addr.name, rpc.Apply(opts).Codec)
+	body, refusal := encodeMessage(c, nil, m, mt)
+	if refusal != nil {
+		return job, refusal
 	}
 	job.Codec, job.Body = c.ID(), body
 	return job, nil

@@ -267,7 +267,7 @@ func TestSubmitOnce(t *testing.T) {
 		}
 		defer func() { _, _ = one.Cancel(context.Background()) }()
 		_, err := actor.Submit(t.Context(), to, Render{Text: "c"}, rpc.Key("k"))
-		wantErr(t, "another job under the key", err, rpc.IDReused, rpc.NotRun)
+		wantErr(t, "another job under the key", err, rpc.IDReused, rpc.Unknown)
 		if n := b.Stats().RPC.Served; n > 6 {
 			t.Errorf("%d served", n)
 		}

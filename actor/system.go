@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -151,6 +152,7 @@ type System struct {
 	log      *slog.Logger
 	types    typeTable
 	codecs   *codec.Set
+	control  codec.Codec // of what the system's own actors are sent: msgpack
 	kinds    map[string]*Kind
 	refs     refTable
 	node     *rpc.Node
@@ -211,11 +213,14 @@ func NewSystem(cfg Config) (*System, error) {
 	if s.codecs, err = codecSet(cfg); err != nil {
 		return nil, err
 	}
+	if s.control, err = s.codecs.ByID(codec.IDMsgpack); err != nil {
+		return nil, err
+	}
 	for _, k := range cfg.Kinds {
 		s.kinds[k.name] = k
-		for typ := range k.handlers {
-			if err := s.types.of(typ).err; err != nil && len(cfg.Transports) > 0 {
-				s.log.Warn("a message type of this kind cannot come from another node", "kind", k.name, "err", err)
+		for _, err := range s.checkKind(k) {
+			if len(cfg.Transports) > 0 {
+				s.log.Warn("a message or reply of this kind cannot travel between nodes", "kind", k.name, "err", err)
 			}
 		}
 	}
@@ -239,14 +244,19 @@ func codecSet(cfg Config) (*codec.Set, error) {
 	for _, c := range []codec.Codec{codec.Msgpack(cfg.Limits), codec.JSON(cfg.Limits), codec.Raw(cfg.Limits), cfg.Codec} {
 		all[c.ID()] = c
 	}
-	list := append([]codec.Codec(nil), cfg.Codecs...)
+	var list []codec.Codec
+	for _, own := range cfg.Codecs { // one that is given twice is no clash
+		if !slices.ContainsFunc(list, func(c codec.Codec) bool { return sameCodec(c, own) }) {
+			list = append(list, own)
+		}
+	}
 	for id, c := range all {
-		for _, own := range cfg.Codecs {
-			if own.ID() == id {
+		for _, own := range list {
+			if own.ID() == id && !sameCodec(own, c) {
 				return nil, fmt.Errorf("actor: Config.Codecs: %s has the id of %s", own.Name(), c.Name())
 			}
 		}
-		list = append(list, c)
+		list = append(slices.DeleteFunc(list, func(own codec.Codec) bool { return own.ID() == id }), c)
 	}
 	return codec.NewSet(list...)
 }

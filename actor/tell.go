@@ -35,6 +35,7 @@ func tellAt[M any](ctx context.Context, from *Context, at *visit, t *target, m M
 			return err
 		}
 		_, err := x.Do(ctx)
+		err = s.withName(err, x.Request().TypeID)
 		x.Free()
 		return err
 	}

@@ -24,7 +24,7 @@ const (
 	Canceled       Code = 11 // the caller gave up
 	Expired        Code = 12 // the deadline passed
 	Stale          Code = 13 // a copy of a request that its client had given up
-	IDReused       Code = 14 // the number of another request
+	IDReused       Code = 14 // the number, or the key, of another request; the verdict is about that one
 	SessionLost    Code = 15 // the server does not know the session (any more)
 	OutcomeUnknown Code = 16 // it may have run, and nobody can tell any more
 	ReplyDropped   Code = 17 // it ran, and its reply was too large to send or to keep

@@ -291,7 +291,7 @@ func TestKeyIsOneExecution(t *testing.T) {
 			t.Errorf("when it is done: %q, %v", got, err)
 		}
 		_, err := keyed("y").Await(t.Context())
-		wantErr(t, "another request under the key", err, IDReused, NotRun)
+		wantErr(t, "another request under the key", err, IDReused, HasRun)
 		if b.ran("x") != 1 || b.ran("y") != 0 {
 			t.Errorf("x ran %d times, y %d", b.ran("x"), b.ran("y"))
 		}

@@ -80,7 +80,7 @@ func (k *keys) admit(in *Inbound) (o *outcome, run bool) {
 		return nil, true
 	}
 	if e.print != in.name.print {
-		return keyReused(), false
+		return keyReused(false), false
 	}
 	n.stats.attached.Add(1)
 	in.body, in.Meta = nil, nil // it never runs itself
@@ -89,8 +89,13 @@ func (k *keys) admit(in *Inbound) (o *outcome, run bool) {
 	return nil, false
 }
 
-func keyReused() *outcome {
-	return &outcome{err: Errorf(IDReused, NotRun, "another request has this key")}
+// keyReused is what another message gets under a key. Its verdict is about the key's own
+// request: whoever trusts a NotRun would take another key, and have it run twice.
+func keyReused(done bool) *outcome {
+	if done {
+		return &outcome{err: Errorf(IDReused, HasRun, "another message was sent under this key, and ran")}
+	}
+	return &outcome{err: Errorf(IDReused, Unknown, "another message was sent under this key, and may run")}
 }
 
 // known is the outcome of a key that is done, or nil. k.mu is held.
@@ -100,7 +105,7 @@ func (k *keys) known(in *Inbound) *outcome {
 	case !found:
 		return nil
 	case e.print != in.name.print:
-		return keyReused()
+		return keyReused(true)
 	case e.stored:
 		return k.earlier(in) // nil if it has just been forgotten there
 	}
@@ -121,7 +126,7 @@ func (k *keys) earlier(in *Inbound) *outcome {
 	case !found:
 		return nil
 	case page.Fingerprint != in.name.print:
-		return keyReused()
+		return keyReused(page.Done)
 	case page.Done:
 		k.node.stats.replayed.Add(1)
 		o := parseOutcome(page.Outcome)

@@ -43,7 +43,9 @@ func Hedge(after time.Duration) Option { return func(o *Options) { o.Hedge = aft
 // this process: all requests with that key, to that actor, from that principal, are one
 // execution and get one outcome, whoever sends them, for rpc.Config.KeyLife after it is
 // done; if the actor's kind is durable, also after the server was started anew. Another
-// message under the key is refused as IDReused. A one-way message can have a key with
+// message under the key does not run and is refused as IDReused: equal ones are equal
+// bodies of one codec, also where they hold maps. The verdict of that error is about the
+// request that has the key: HasRun once it is done, else Unknown, never NotRun. A one-way message can have a key with
 // Acked, but not to an actor of a durable kind, which keeps no record of those.
 //
 // An attempt that was refused did not run, and leaves the key free for another one: the

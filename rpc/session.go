@@ -156,7 +156,7 @@ func refusal(v dedup.Verdict) *Error {
 	case dedup.Stale:
 		return Errorf(Stale, Unknown, "the client had given this request up, or has its answer")
 	case dedup.Reused:
-		return Errorf(IDReused, NotRun, "another request has this number")
+		return Errorf(IDReused, Unknown, "another request has this number")
 	case dedup.Full:
 		return Errorf(Overloaded, Unknown, "too many outstanding requests in the session") // not recorded: another copy may find room
 	}

@@ -70,11 +70,13 @@ type Limits struct {
 	// Depth is how deep arrays and maps may nest: 32.
 	Depth int
 	// Elements is how many values all arrays and maps of a body may hold together,
-	// a map's key and value counting as two: 65,536.
+	// a map's key and value counting as two. By default there is no such limit: what
+	// counts is the memory that they take, see Bytes.
 	Elements int
 	// Bytes bounds, give or take a sixteenth, an upper estimate of what decoding a body
-	// allocates: 16 MiB. The strings and binaries of a larger body than fits into a frame
-	// count for their first MiB only: that much memory its sender has filled itself.
+	// allocates: 16 MiB, and as much again as the body is longer than 1 MiB. So a body
+	// takes little more memory than its sender has filled itself: a slice of int64 may be
+	// as long as Body allows, one of a million small maps is refused.
 	Bytes int
 	// Body bounds the length of a body. Its default is Bytes where that is given, else
 	// 64 MiB, and 64 KiB for what stands around the data.
@@ -82,11 +84,10 @@ type Limits struct {
 }
 
 const (
-	defaultDepth    = 32
-	defaultElements = 65536
-	defaultBytes    = 16 << 20
-	defaultBody     = 64<<20 + 64<<10
-	payloadCounted  = 1 << 20
+	defaultDepth = 32
+	defaultBytes = 16 << 20
+	defaultBody  = 64<<20 + 64<<10
+	bodyCounted  = 1 << 20
 
 	// maxCount keeps the counters of a scan within an int32.
 	maxCount = math.MaxInt32 / 2
@@ -97,7 +98,7 @@ func (l Limits) withDefaults() Limits {
 		l.Depth = defaultDepth
 	}
 	if l.Elements <= 0 {
-		l.Elements = defaultElements
+		l.Elements = maxCount
 	}
 	if l.Body <= 0 {
 		if l.Body = l.Bytes; l.Bytes <= 0 {

@@ -191,12 +191,37 @@ func TestMsgpackScalars(t *testing.T) {
 					t.Errorf("%x into %T: accepted", body, got)
 				case err == nil && !reflect.DeepEqual(got, want) && first != 0xca && first != 0xcb: // NaN
 					t.Errorf("%x into %T: got %v, want %v", body, got, reflect.ValueOf(got).Elem(), reflect.ValueOf(want).Elem())
-				case err != nil && wantErr == nil && r.Len() == 0:
+				case err != nil && wantErr == nil && r.Len() == 0 && !cut(body, got):
 					t.Errorf("%x into %T: %v", body, got, err)
 				}
 			}
 		}
 	}
+}
+
+// cut reports whether body is an integer that v cannot hold: the library cuts those.
+func cut(body []byte, v any) bool {
+	var n any
+	if msgpack.Unmarshal(body, &n) != nil {
+		return false
+	}
+	f := reflect.ValueOf(n)
+	to := reflect.ValueOf(v).Elem()
+	switch {
+	case f.CanInt() && to.CanInt():
+		return to.OverflowInt(f.Int())
+	case f.CanInt() && to.CanUint():
+		return f.Int() < 0 || to.OverflowUint(uint64(f.Int()))
+	case f.CanUint() && to.CanInt():
+		return f.Uint() > math.MaxInt64 || to.OverflowInt(int64(f.Uint()))
+	case f.CanUint() && to.CanUint():
+		return to.OverflowUint(f.Uint())
+	case f.CanInt() && to.CanFloat():
+		return int64(float64(f.Int())) != f.Int()
+	case f.CanUint() && to.CanFloat():
+		return uint64(float64(f.Uint())) != f.Uint()
+	}
+	return false
 }
 
 func TestDecodeIntoAny(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"reflect"
 	"time"
 	"unsafe"
@@ -67,20 +66,11 @@ func (c *decodeCompiler) compile(n *decodeNode, t reflect.Type) bool {
 		n.kind = fastBool
 	case reflect.Int:
 		n.kind = fastInt
-	case reflect.Int64, reflect.Uint64:
+	case reflect.Int64:
 		n.kind = fastInt64
-	case reflect.Int8, reflect.Uint8:
-		n.kind, n.num = fastNumber, decodeInt[uint8]
-	case reflect.Int16, reflect.Uint16:
-		n.kind, n.num = fastNumber, decodeInt[uint16]
-	case reflect.Int32, reflect.Uint32:
-		n.kind, n.num = fastNumber, decodeInt[uint32]
-	case reflect.Uint:
-		n.kind, n.num = fastNumber, decodeInt[uint]
-	case reflect.Float32:
-		n.kind, n.num = fastNumber, decodeFloat32
-	case reflect.Float64:
-		n.kind, n.num = fastNumber, decodeFloat64
+	case reflect.Int8, reflect.Int16, reflect.Int32, reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32,
+		reflect.Uint64, reflect.Float32, reflect.Float64:
+		n.kind, n.num = fastNumber, numberDecoders[t.Kind()]
 	case reflect.String:
 		n.kind = fastString
 	case reflect.Slice:
@@ -93,6 +83,11 @@ func (c *decodeCompiler) compile(n *decodeNode, t reflect.Type) bool {
 		}
 	case reflect.Map:
 		n.fn = c.mapping(t)
+	case reflect.Interface:
+		if t.NumMethod() > 0 {
+			return false
+		}
+		n.fn = decodeGeneric(libraryDecodes(t))
 	case reflect.Pointer:
 		n.fn = decodePointer(t.Elem(), c.node(t.Elem()))
 	case reflect.Struct:
@@ -130,13 +125,15 @@ func (n *decodeNode) fast(b []byte, at int, p unsafe.Pointer) (int, error) {
 		return at + 1, nil
 	case fastInt, fastInt64:
 		v, next := readInt(b, at)
-		if next == 0 {
-			return unexpected(b, at, "an integer")
+		if next <= 0 {
+			return noNumber(b, at, next, "an integer")
 		}
-		if n.kind == fastInt {
-			*(*int)(p) = int(v)
-		} else {
+		if n.kind == fastInt64 {
 			*(*int64)(p) = v
+			return next, nil
+		}
+		if *(*int)(p) = int(v); int64(int(v)) != v {
+			return noNumber(b, at, tooWide, "an int")
 		}
 		return next, nil
 	}
@@ -185,34 +182,6 @@ func libraryDecodes(t reflect.Type) decodeFunc {
 		}
 		return d.in.at, nil
 	}
-}
-
-// readInt reads an integer, or nil for zero. It returns 0 as next for anything else.
-func readInt(b []byte, at int) (n int64, next int) {
-	c := b[at]
-	if c < 0x80 || c >= 0xe0 {
-		return int64(int8(c)), at + 1
-	}
-	at++
-	switch c {
-	case 0xc0:
-		return 0, at
-	case 0xcc:
-		return int64(b[at]), at + 1
-	case 0xd0:
-		return int64(int8(b[at])), at + 1
-	case 0xcd:
-		return int64(binary.BigEndian.Uint16(b[at:])), at + 2
-	case 0xd1:
-		return int64(int16(binary.BigEndian.Uint16(b[at:]))), at + 2
-	case 0xce:
-		return int64(binary.BigEndian.Uint32(b[at:])), at + 4
-	case 0xd2:
-		return int64(int32(binary.BigEndian.Uint32(b[at:]))), at + 4
-	case 0xcf, 0xd3:
-		return int64(binary.BigEndian.Uint64(b[at:])), at + 8
-	}
-	return 0, 0
 }
 
 // readBytes returns the payload of a string or a binary, or nil for nil. It returns 0 as
@@ -309,70 +278,48 @@ func skip(b []byte, at int) int {
 	return at
 }
 
-// decodeInt lets the width of the target cut the number.
-func decodeInt[T uint8 | uint16 | uint32 | uint](b []byte, at int, p unsafe.Pointer) (int, error) {
-	n, next := readInt(b, at)
-	if next == 0 {
-		return unexpected(b, at, "an integer")
-	}
-	*(*T)(p) = T(n)
-	return next, nil
-}
-
-func decodeFloat32(b []byte, at int, p unsafe.Pointer) (int, error) {
-	if b[at] == 0xca {
-		*(*uint32)(p) = binary.BigEndian.Uint32(b[at+1:])
-		return at + 5, nil
-	}
-	n, next := readInt(b, at)
-	if next == 0 {
-		return unexpected(b, at, "a float32")
-	}
-	*(*float32)(p) = float32(n)
-	return next, nil
-}
-
-func decodeFloat64(b []byte, at int, p unsafe.Pointer) (int, error) {
-	switch b[at] {
-	case 0xcb:
-		*(*uint64)(p) = binary.BigEndian.Uint64(b[at+1:])
-		return at + 9, nil
-	case 0xca:
-		*(*float64)(p) = float64(math.Float32frombits(binary.BigEndian.Uint32(b[at+1:])))
-		return at + 5, nil
-	}
-	n, next := readInt(b, at)
-	if next == 0 {
-		return unexpected(b, at, "a float64")
-	}
-	*(*float64)(p) = float64(n)
-	return next, nil
-}
-
-// decodeTime reads the three forms in which times are sent, and leaves the rest to lib.
+// decodeTime reads the three forms in which times are sent, and leaves the rest to lib. A
+// time is sent as an instant, without its zone: what comes is in UTC, wherever it is
+// decoded, so that its day, and the key that it is in a map, are the same on every node.
 func decodeTime(lib decodeFunc) decodeFunc {
 	return func(d *decoder, at int, p unsafe.Pointer) (int, error) {
-		var sec, nsec int64
 		b := d.in.b[at:]
+		if b[0] == 0xc0 {
+			*(*time.Time)(p) = time.Time{}
+			return at + 1, nil
+		}
+		if !isTime(b) {
+			next, err := lib(d, at, p)
+			*(*time.Time)(p) = (*time.Time)(p).UTC()
+			return next, err
+		}
+		var sec, nsec int64
 		n := 0
-		switch {
-		case len(b) >= 6 && b[0] == 0xd6 && b[1] == 0xff:
+		switch b[0] {
+		case 0xd6:
 			n, sec = 6, int64(binary.BigEndian.Uint32(b[2:]))
-		case len(b) >= 10 && b[0] == 0xd7 && b[1] == 0xff:
+		case 0xd7:
 			v := binary.BigEndian.Uint64(b[2:])
 			n, sec, nsec = 10, int64(v&(1<<34-1)), int64(v>>34)
-		case len(b) >= 15 && b[0] == 0xc7 && b[1] == 12 && b[2] == 0xff:
-			n, sec, nsec = 15, int64(binary.BigEndian.Uint64(b[7:])), int64(binary.BigEndian.Uint32(b[3:]))
 		default:
-			return lib(d, at, p)
+			n, sec, nsec = 15, int64(binary.BigEndian.Uint64(b[7:])), int64(binary.BigEndian.Uint32(b[3:]))
 		}
-		t := time.Unix(sec, nsec)
-		if t.IsZero() {
-			t = t.UTC()
-		}
-		*(*time.Time)(p) = t
+		*(*time.Time)(p) = time.Unix(sec, nsec).UTC()
 		return at + n, nil
 	}
+}
+
+// isTime reports whether a time in one of its usual forms begins b.
+func isTime(b []byte) bool {
+	switch b[0] {
+	case 0xd6:
+		return len(b) >= 6 && b[1] == 0xff
+	case 0xd7:
+		return len(b) >= 10 && b[1] == 0xff
+	case 0xc7:
+		return len(b) >= 15 && b[1] == 12 && b[2] == 0xff
+	}
+	return false
 }
 
 func decodeText(t reflect.Type) decodeFunc {

@@ -111,6 +111,9 @@ func (c *decodeCompiler) structure(n *decodeNode, t reflect.Type) bool {
 			node = &decodeNode{fn: decodeSealed(node)}
 		}
 		s.byName[f.name] = len(s.list)
+		if f.alias != "" {
+			s.byName[f.alias] = len(s.list)
+		}
 		s.list = append(s.list, decodeField{f, node, append(appendStringHead(nil, len(f.name)), f.name...)})
 		if i < s.coded {
 			s.flat = s.flat && node.leaf && len(f.hops) == 0
@@ -193,7 +196,7 @@ func (s *structDecoder) decodeFlat(d *decoder, b []byte, p unsafe.Pointer, plan 
 		}
 	}()
 	n, next := readMap(b, 0)
-	if next == 0 || n < 0 || 2*n > lim.Elements || plan.check(&shape{pairs: n, payload: len(b)}, lim) != nil {
+	if next == 0 || n < 0 || 2*n > lim.Elements || plan.check(&shape{pairs: n, maps: 1, payload: len(b), size: len(b)}, lim) != nil {
 		return false
 	}
 	expected := 0

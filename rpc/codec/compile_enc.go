@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"runtime"
 	"time"
 	"unsafe"
 )
@@ -21,6 +22,7 @@ type encodeNode struct {
 	done   bool // compiled
 	lib    bool // the library encodes it
 	pure   bool // the library encodes nothing in it either
+	ours   bool // the library would encode it otherwise
 	struc  bool // the encoding is a map with a pair per field
 	fields int
 
@@ -47,7 +49,7 @@ const unbounded = math.MaxInt32
 // An encodeCompiler makes the encoders of the types that are reachable from one.
 type encodeCompiler struct {
 	*format
-	lim   Limits
+	plans *plans
 	nodes map[reflect.Type]*encodeNode
 }
 
@@ -66,8 +68,8 @@ func (c *encodeCompiler) node(t reflect.Type) *encodeNode {
 	return n
 }
 
-// compile fills n. It reports false for what is left to the library: interfaces, maps of
-// keys other than strings, and types that encode themselves otherwise than as text.
+// compile fills n. It reports false for what is left to the library: errors, and types
+// that encode themselves otherwise than as text.
 func (c *encodeCompiler) compile(n *encodeNode, t reflect.Type) bool {
 	switch {
 	case c.isKnown(t):
@@ -95,6 +97,11 @@ func (c *encodeCompiler) compile(n *encodeNode, t reflect.Type) bool {
 		return c.list(n, t)
 	case reflect.Map:
 		return c.mapping(n, t)
+	case reflect.Interface:
+		if t == reflect.TypeFor[error]() {
+			return false
+		}
+		n.fn = c.plans.encodeInterface(t)
 	case reflect.Pointer:
 		elem := c.node(t.Elem())
 		n.depth, n.elements = 0, 0
@@ -140,6 +147,7 @@ func (n *encodeNode) set(k fastKind, fn encodeFunc) {
 // contain adds to n that it holds up to count times elem, and own elements of its own.
 func (n *encodeNode) contain(elem *encodeNode, own, count int64) {
 	n.pure = n.pure && elem.leavesNothing()
+	n.ours = n.ours || elem.ours
 	n.depth = min(max(n.depth, elem.depth+1), unbounded)
 	n.elements = min(n.elements+own+min(count, unbounded)*elem.elements, unbounded)
 }
@@ -173,13 +181,53 @@ func libraryEncodes(t reflect.Type) encodeFunc {
 	return func(e *encoder, b []byte, p unsafe.Pointer) ([]byte, error) {
 		e.out.b = b
 		if !e.reset {
-			e.enc.Reset(&e.out)
-			e.reset = true
+			e.restart()
 		}
 		err := e.enc.EncodeValue(valueAt(t, p))
 		return e.out.b, err
 	}
 }
+
+// encodeInterface encodes what an interface of type t holds.
+func (ps *plans) encodeInterface(t reflect.Type) encodeFunc {
+	empty := t.NumMethod() == 0
+	return func(e *encoder, b []byte, p unsafe.Pointer) (_ []byte, err error) {
+		var v any
+		if empty {
+			v = *(*any)(p)
+		} else if held := valueAt(t, p); !held.IsNil() {
+			v = held.Elem().Interface()
+		}
+		if out, ok := appendScalar(b, v); ok {
+			return out, nil
+		}
+		if e.generic++; e.generic > maxGeneric { // which hold each other
+			e.out.err = fmt.Errorf("%w: deeper than %d interfaces", ErrLimit, maxGeneric)
+			return b, e.out.err
+		}
+		plan := ps.ofValue(v)
+		if plan.err != nil {
+			return b, plan.err
+		}
+		at := new(holder)
+		place := at.locate(v, plan.typ, plan.direct)
+		if plan.addr {
+			place = reflect.ValueOf(plan.addressable(v)).UnsafePointer()
+		}
+		if plan.enc != nil {
+			b, err = plan.enc.encode(e, b, place)
+		} else {
+			b, err = libraryEncodes(plan.typ)(e, b, place)
+		}
+		runtime.KeepAlive(at)
+		runtime.KeepAlive(v)
+		e.generic--
+		return b, err
+	}
+}
+
+// maxGeneric is how many interfaces may hold one another.
+const maxGeneric = 1000
 
 // enter begins a container whose head is already in b. It checks the depth, so that a
 // value that contains itself ends in ErrLimit, and not in an overflow of the stack.

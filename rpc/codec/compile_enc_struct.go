@@ -21,12 +21,12 @@ type emptyFunc func(p unsafe.Pointer) bool
 
 func (c *encodeCompiler) structure(n *encodeNode, t reflect.Type) bool {
 	l, ok := c.layoutOf(t)
-	if !ok || l.omits && len(l.fields) > maxOmitting {
+	if !ok {
 		return false
 	}
 	fields := make([]encodeField, len(l.fields))
 	simple := !l.omits
-	n.depth, n.elements = 1, 0
+	n.depth, n.elements, n.ours = 1, 0, l.shadows
 	for i, f := range l.fields {
 		node := c.node(f.typ)
 		fields[i] = encodeField{field: f, encodeNode: node}
@@ -130,12 +130,15 @@ func encodeAll(head []byte, fields []encodeField) encodeFunc {
 	}
 }
 
-// maxOmitting is how many fields a struct that omits some may have to be compiled.
+// maxOmitting is how many fields encodeOmitting remembers in one number.
 const maxOmitting = 64
 
 // encodeOmitting encodes the fields that are not omitted. It asks each field once: what
 // the answer depends on may change.
 func encodeOmitting(fields []encodeField) encodeFunc {
+	if len(fields) > maxOmitting {
+		return encodeOmittingMany(fields)
+	}
 	return func(e *encoder, b []byte, p unsafe.Pointer) (_ []byte, err error) {
 		var there uint64
 		for i := range fields {
@@ -159,6 +162,30 @@ func encodeOmitting(fields []encodeField) encodeFunc {
 	}
 }
 
+// encodeOmittingMany is encodeOmitting of more fields.
+func encodeOmittingMany(fields []encodeField) encodeFunc {
+	return func(e *encoder, b []byte, p unsafe.Pointer) (_ []byte, err error) {
+		there := make([]*encodeField, 0, len(fields))
+		for i := range fields {
+			if !fields[i].omitted(p) {
+				there = append(there, &fields[i])
+			}
+		}
+		b = appendMapHead(b, len(there))
+		if err = e.enter(b); err != nil {
+			return b, err
+		}
+		for _, f := range there {
+			b = append(b, f.key...)
+			if b, err = f.encode(e, b, f.at(p)); err != nil {
+				return b, err
+			}
+		}
+		e.leave()
+		return b, e.look(b)
+	}
+}
+
 func (f *encodeField) omitted(p unsafe.Pointer) bool {
 	at := f.at(p)
 	return at == nil || f.empty != nil && f.empty(at)
@@ -172,7 +199,7 @@ func (c *encodeCompiler) emptyOf(t reflect.Type) (empty emptyFunc, ok bool) {
 	k := t.Kind()
 	switch {
 	case k == reflect.Interface:
-		return nil, false
+		return c.emptyInterface(t), true
 	case c.isKnown(t):
 		return func(p unsafe.Pointer) bool { return (*time.Time)(p).IsZero() }, true
 	case t.Implements(reflect.TypeFor[zeroer]()):
@@ -193,6 +220,20 @@ func (c *encodeCompiler) emptyOf(t reflect.Type) (empty emptyFunc, ok bool) {
 		return c.emptyStruct(t)
 	}
 	return func(p unsafe.Pointer) bool { return valueAt(t, p).IsZero() }, true
+}
+
+// emptyInterface asks for what the interface holds.
+func (c *encodeCompiler) emptyInterface(t reflect.Type) emptyFunc {
+	return func(p unsafe.Pointer) bool {
+		v := valueAt(t, p)
+		if v.IsNil() {
+			return true
+		}
+		held := reflect.New(v.Elem().Type())
+		held.Elem().Set(v.Elem())
+		empty, ok := c.emptyOf(held.Elem().Type())
+		return ok && empty(held.UnsafePointer())
+	}
 }
 
 // emptyStruct asks whether all fields are omitted.
@@ -220,17 +261,19 @@ func (c *encodeCompiler) emptyStruct(t reflect.Type) (empty emptyFunc, ok bool) 
 	}, true
 }
 
+const mostCompared = 1 << 20 // bytes of a value that agrees looks at
+
 // agrees compares the encodings of a zero value: a program may have registered functions
 // for t with the library, which says so nowhere else. Methods of t are called for it.
 func (c *encodeCompiler) agrees(n *encodeNode, t reflect.Type) bool {
-	if t.PkgPath() == "" && t.Kind() != reflect.Struct {
-		return true // it has no name to be registered by
+	if t.PkgPath() == "" && t.Kind() != reflect.Struct || n.ours {
+		return true // it has no name to be registered by, or the library has other bytes for it
 	}
-	if t.Size() > firstLook {
+	if t.Size() > mostCompared {
 		return false // not worth the try
 	}
 	v := reflect.New(t)
-	lib, ours := newEncoder(c.lim), newEncoder(c.lim)
+	lib, ours := newEncoder(c.plans.lim), newEncoder(c.plans.lim)
 	libErr := guard(ErrUnsupported, func() error {
 		lib.enc.Reset(&lib.out)
 		return lib.enc.EncodeValue(v.Elem())

@@ -1,19 +1,53 @@
 package codec
 
 import (
+	"bytes"
+	"fmt"
 	"reflect"
+	"slices"
 	"unsafe"
 )
 
-// Maps whose keys are plain strings. Those of the usual values are known by their Go
-// type; the others go through reflect.
+// Maps. Those of plain strings to the usual values are known by their Go type; the others
+// go through reflect.
+//
+// The entries of a map are sent in the order of their encodings: equal messages have equal
+// bodies, so that a request which is repeated under a key is known again.
 
-// mapping compiles maps of plain strings to what the library is not needed for: it
-// gives it values that have no address, which it may refuse.
+// An entry is where an entry of a map lies in what is being encoded.
+type entry struct{ start, end int }
+
+// sorted brings the entries of a map, which are those from base on and all that b ends
+// with, into order.
+func (e *encoder) sorted(b []byte, base int) []byte {
+	all := e.entries[base:]
+	e.entries = e.entries[:base]
+	compare := func(x, y entry) int { return bytes.Compare(b[x.start:x.end], b[y.start:y.end]) }
+	if len(all) < 2 || slices.IsSortedFunc(all, compare) {
+		return b
+	}
+	start := all[0].start
+	slices.SortFunc(all, compare)
+	e.spare = e.spare[:0]
+	for _, x := range all {
+		e.spare = append(e.spare, b[x.start:x.end]...)
+	}
+	copy(b[start:], e.spare)
+	return b
+}
+
+// isText reports whether a string or a binary begins with c.
+func isText(c byte) bool {
+	return c >= 0xa0 && c < 0xc0 || c >= 0xd9 && c <= 0xdb || c >= 0xc4 && c <= 0xc6
+}
+
+// mapping compiles maps whatever their keys are.
 func (c *encodeCompiler) mapping(n *encodeNode, t reflect.Type) bool {
-	elem := c.node(t.Elem())
-	if t.Key() != reflect.TypeFor[string]() || !elem.leavesNothing() {
-		return false
+	key, elem := c.node(t.Key()), c.node(t.Elem())
+	n.pure = key.leavesNothing() && elem.leavesNothing()
+	if t.Key() != reflect.TypeFor[string]() {
+		n.fn = encodeAnyMap(t, key, elem)
+		return true
 	}
 	switch t.Elem() {
 	case reflect.TypeFor[string]():
@@ -26,8 +60,10 @@ func (c *encodeCompiler) mapping(n *encodeNode, t reflect.Type) bool {
 		n.fn = encodeMap[int64](elem)
 	case reflect.TypeFor[float64]():
 		n.fn = encodeMap[float64](elem)
+	case reflect.TypeFor[any]():
+		n.fn = encodeMap[any](elem)
 	default:
-		n.fn = encodeAnyMap(t, elem)
+		n.fn = encodeAnyMap(t, key, elem)
 	}
 	return true
 }
@@ -43,8 +79,10 @@ func encodeMap[V any](elem *encodeNode) encodeFunc {
 			return b, err
 		}
 		v := new(V)
+		base := len(e.entries)
 		for key, value := range m {
 			*v = value
+			start := len(b)
 			b = append(appendStringHead(b, len(key)), key...)
 			if b, err = elem.encode(e, b, unsafe.Pointer(v)); err == nil {
 				err = e.look(b)
@@ -52,13 +90,14 @@ func encodeMap[V any](elem *encodeNode) encodeFunc {
 			if err != nil {
 				return b, err
 			}
+			e.entries = append(e.entries, entry{start, len(b)})
 		}
 		e.leave()
-		return b, nil
+		return e.sorted(b, base), nil
 	}
 }
 
-func encodeAnyMap(t reflect.Type, elem *encodeNode) encodeFunc {
+func encodeAnyMap(t reflect.Type, key, elem *encodeNode) encodeFunc {
 	return func(e *encoder, b []byte, p unsafe.Pointer) (_ []byte, err error) {
 		m := valueAt(t, p)
 		if m.IsNil() {
@@ -68,25 +107,36 @@ func encodeAnyMap(t reflect.Type, elem *encodeNode) encodeFunc {
 		if err = e.enter(b); err != nil {
 			return b, err
 		}
-		v := reflect.New(t.Elem())
+		k, v := reflect.New(t.Key()), reflect.New(t.Elem())
+		base := len(e.entries)
 		for i := m.MapRange(); i.Next(); {
-			key := i.Key().String()
+			k.Elem().SetIterKey(i)
 			v.Elem().SetIterValue(i)
-			b = append(appendStringHead(b, len(key)), key...)
-			if b, err = elem.encode(e, b, v.UnsafePointer()); err == nil {
+			start := len(b)
+			if b, err = key.encode(e, b, k.UnsafePointer()); err == nil && e.generic > 0 && !isText(b[start]) {
+				err = fmt.Errorf("a %s in an interface, where the keys of maps must be strings", t)
+			}
+			if err == nil {
+				b, err = elem.encode(e, b, v.UnsafePointer())
+			}
+			if err == nil {
 				err = e.look(b)
 			}
 			if err != nil {
 				return b, err
 			}
+			e.entries = append(e.entries, entry{start, len(b)})
 		}
 		e.leave()
-		return b, nil
+		return e.sorted(b, base), nil
 	}
 }
 
 func (c *decodeCompiler) mapping(t reflect.Type) decodeFunc {
-	elem := c.node(t.Elem())
+	key, elem := c.node(t.Key()), c.node(t.Elem())
+	if t.Key() != reflect.TypeFor[string]() {
+		return decodeAnyMap(t, key, elem)
+	}
 	switch t.Elem() {
 	case reflect.TypeFor[string]():
 		return decodeMap[string](elem)
@@ -98,8 +148,10 @@ func (c *decodeCompiler) mapping(t reflect.Type) decodeFunc {
 		return decodeMap[int64](elem)
 	case reflect.TypeFor[float64]():
 		return decodeMap[float64](elem)
+	case reflect.TypeFor[any]():
+		return decodeGenericMap(libraryDecodes(reflect.TypeFor[any]()))
 	}
-	return decodeAnyMap(t, elem)
+	return decodeAnyMap(t, key, elem)
 }
 
 func decodeMap[V any](elem *decodeNode) decodeFunc {
@@ -131,7 +183,27 @@ func decodeMap[V any](elem *decodeNode) decodeFunc {
 	}
 }
 
-func decodeAnyMap(t reflect.Type, elem *decodeNode) decodeFunc {
+// decodeGenericMap replaces what the map held, as the library does for this type alone.
+func decodeGenericMap(lib decodeFunc) decodeFunc {
+	return func(d *decoder, at int, p unsafe.Pointer) (int, error) {
+		m := (*map[string]any)(p)
+		n, next := readMap(d.in.b, at)
+		switch {
+		case next == 0:
+			return unexpected(d.in.b, at, "a map")
+		case n < 0:
+			*m = nil
+			return next, nil
+		}
+		v, next, err := d.genericMap(at, lib)
+		if err == nil {
+			*m = v
+		}
+		return next, err
+	}
+}
+
+func decodeAnyMap(t reflect.Type, key, elem *decodeNode) decodeFunc {
 	return func(d *decoder, at int, p unsafe.Pointer) (int, error) {
 		m := valueAt(t, p)
 		n, next := readMap(d.in.b, at)
@@ -149,14 +221,13 @@ func decodeAnyMap(t reflect.Type, elem *decodeNode) decodeFunc {
 		}
 		k, v := reflect.New(t.Key()), reflect.New(t.Elem())
 		for range n {
-			key, after := readBytes(d.in.b, next)
-			if after == 0 {
-				return unexpected(d.in.b, next, "a key")
-			}
-			k.Elem().SetString(string(key))
+			k.Elem().SetZero()
 			v.Elem().SetZero() // and so it shares nothing with the entry before
 			var err error
-			if next, err = elem.decode(d, after, v.UnsafePointer()); err != nil {
+			if next, err = key.decode(d, next, k.UnsafePointer()); err != nil {
+				return next, err
+			}
+			if next, err = elem.decode(d, next, v.UnsafePointer()); err != nil {
 				return next, err
 			}
 			m.SetMapIndex(k.Elem(), v.Elem())

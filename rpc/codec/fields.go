@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"cmp"
 	"reflect"
 	"strings"
 	"unsafe"
@@ -12,6 +13,7 @@ type layout struct {
 	whole   []field // embedded structs whose fields are among those above: only decoded
 	asArray bool
 	omits   bool // a field is left out when it is empty
+	shadows bool // an embedded struct is a field, because of the names of its own
 }
 
 // A field lies at off in the struct that hops lead to, through embedded pointers.
@@ -21,7 +23,9 @@ type field struct {
 	off       uintptr
 	hops      []hop
 	omitEmpty bool
-	sealed    bool // embedded, and of a name that is not exported
+	sealed    bool   // embedded, and of a name that is not exported
+	embedded  bool   // its fields are to be among those of the struct it is embedded in
+	alias     string // a further name by which it is decoded
 }
 
 // A hop is an embedded pointer to a struct of type elem.
@@ -66,22 +70,14 @@ func (f field) within(off uintptr, pointer reflect.Type) field {
 	return f
 }
 
-// layoutOf returns the layout of the struct type t. It is not ok where the library's
-// rules are not plain: names that meet, rare options, what it may not write to.
+// layoutOf returns the layout of the struct type t. It is not ok for rare options, which are
+// left to the library. A struct that is embedded becomes a field of its own where one of its
+// fields has the name of another field.
 func (m *format) layoutOf(t reflect.Type) (l *layout, ok bool) {
 	l = new(layout)
-	names := make(map[string]bool)
-	omitAll := false
-	add := func(to *[]field, f field) bool {
-		if names[f.name] {
-			return false
-		}
-		names[f.name] = true
-		*to = append(*to, f)
-		l.omits = l.omits || f.omitEmpty
-		return true
-	}
-	for i := range t.NumField() {
+	names, omitAll := make(map[string]bool), false
+	own := make([]field, t.NumField()) // of t itself; no name: it is not encoded, or inlined
+	for i := range own {
 		sf := t.Field(i)
 		tag, ok := parseTag(sf.Tag.Get(m.tag))
 		if !ok {
@@ -91,38 +87,66 @@ func (m *format) layoutOf(t reflect.Type) (l *layout, ok bool) {
 			continue
 		}
 		if sf.Name == "_msgpack" {
-			l.asArray = tag.asArray
-			omitAll = omitAll || tag.omitEmpty
+			l.asArray, omitAll = tag.asArray, omitAll || tag.omitEmpty
 		}
-		exported := sf.PkgPath == ""
-		if !exported && !sf.Anonymous {
+		if sf.PkgPath != "" && !sf.Anonymous {
 			continue
 		}
-		f := field{name: tag.name, typ: sf.Type, off: sf.Offset, omitEmpty: omitAll || tag.omitEmpty, sealed: !exported}
-		if f.name == "" {
-			f.name = sf.Name
-		}
-		if !sf.Anonymous || tag.noInline || !m.inlines(sf.Type) {
-			if !exported || !add(&l.fields, f) {
+		f := field{name: cmp.Or(tag.name, sf.Name), alias: tag.alias, typ: sf.Type, off: sf.Offset,
+			omitEmpty: omitAll || tag.omitEmpty, sealed: sf.PkgPath != "", embedded: sf.Anonymous && !tag.noInline && m.inlines(sf.Type)}
+		own[i] = f
+		for _, name := range []string{f.name, f.alias} {
+			if name != "" && !f.embedded && names[name] {
 				return nil, false
 			}
-			continue
-		}
-		inner, ok := m.layoutOf(structOf(sf.Type))
-		if !ok || !exported && sf.Type.Kind() == reflect.Pointer {
-			return nil, false
-		}
-		for _, in := range inner.fields {
-			if !add(&l.fields, in.within(sf.Offset, sf.Type)) {
-				return nil, false
-			}
-		}
-		f.omitEmpty = false
-		if !add(&l.whole, f) {
-			return nil, false
+			names[name] = names[name] || name != "" && !f.embedded
 		}
 	}
+	for _, f := range own {
+		switch {
+		case f.name == "":
+		case f.embedded && m.inline(l, f, names):
+			l.whole = append(l.whole, f)
+		case f.embedded && names[f.name]:
+			return nil, false
+		default:
+			if f.sealed && f.typ.Kind() == reflect.Pointer {
+				return nil, false
+			}
+			names[f.name] = true
+			l.shadows = l.shadows || f.embedded
+			l.fields = append(l.fields, f)
+			l.omits = l.omits || f.omitEmpty
+		}
+	}
+	for i := range l.whole {
+		l.whole[i].omitEmpty = false
+	}
 	return l, true
+}
+
+// inline adds the fields of the embedded struct f to l, unless one has a name that is taken.
+func (m *format) inline(l *layout, f field, names map[string]bool) bool {
+	inner, ok := m.layoutOf(structOf(f.typ))
+	if !ok || f.sealed && f.typ.Kind() == reflect.Pointer || names[f.name] {
+		return false
+	}
+	for _, in := range inner.fields {
+		if names[in.name] || in.alias != "" && names[in.alias] {
+			return false
+		}
+	}
+	for _, in := range inner.fields {
+		names[in.name] = true
+		l.shadows = l.shadows || inner.shadows
+		if in.alias != "" {
+			names[in.alias] = true
+		}
+		l.fields = append(l.fields, in.within(f.off, f.typ))
+		l.omits = l.omits || in.omitEmpty
+	}
+	names[f.name] = true
+	return true
 }
 
 // inlines reports whether the fields of an embedded t become those of its parent.
@@ -140,13 +164,13 @@ func structOf(t reflect.Type) reflect.Type {
 }
 
 type fieldTag struct {
-	name                         string
+	name, alias                  string
 	omitEmpty, noInline, asArray bool
 }
 
 // parseTag reads a tag that needs no quotes and holds no option but those of fieldTag.
 func parseTag(s string) (t fieldTag, ok bool) {
-	if strings.ContainsAny(s, ":'\"\\( ") {
+	if strings.ContainsAny(s, "'\"\\( ") {
 		return t, false
 	}
 	name, options, _ := strings.Cut(s, ",")
@@ -161,7 +185,9 @@ func parseTag(s string) (t fieldTag, ok bool) {
 		case "as_array", "asArray":
 			t.asArray = true
 		default:
-			return t, false
+			if t.alias, ok = strings.CutPrefix(o, "alias:"); !ok {
+				return t, false
+			}
 		}
 	}
 	return t, true

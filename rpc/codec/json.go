@@ -19,7 +19,7 @@ func JSON(l Limits) Codec {
 func jsonFormat() *format {
 	return &format{
 		tag:     "json",
-		growth:  5, // a slice grows by a quarter at a time: 1 + 4/5 + (4/5)² + …
+		growth:  40, // a slice grows by a quarter at a time: 1 + 4/5 + (4/5)² + …
 		encodes: []reflect.Type{reflect.TypeFor[json.Marshaler](), reflect.TypeFor[encoding.TextMarshaler]()},
 		decodes: []reflect.Type{reflect.TypeFor[json.Unmarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()},
 	}
@@ -46,6 +46,9 @@ func (s *jsonSink) Write(p []byte) (int, error) {
 
 func (c *jsonCodec) ID() uint8    { return IDJSON }
 func (c *jsonCodec) Name() string { return "json" }
+
+// Check returns why values of type t cannot be carried, or nil: see Append's ErrUnsupported.
+func (c *jsonCodec) Check(t reflect.Type) error { return c.plans.check(t) }
 
 func (c *jsonCodec) Append(dst []byte, v any) ([]byte, error) {
 	p := new(plan) // of a nil
@@ -119,6 +122,7 @@ func scanJSON(b []byte, lim Limits) (s shape, err error) {
 	}
 	stack = stack[:lim.Depth]
 	depth, elements := 0, 0
+	s.size = len(b)
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; c {
 		case '"':
@@ -140,6 +144,9 @@ func scanJSON(b []byte, lim Limits) (s shape, err error) {
 			depth++
 			if emptyBracket(b[i+1:]) {
 				continue
+			}
+			if c == '{' {
+				s.maps++
 			}
 		case ',':
 			if depth == 0 {

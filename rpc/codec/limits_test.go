@@ -63,6 +63,7 @@ func TestHostileMsgpack(t *testing.T) {
 		{"nils into large elements", "\xdd\x00\x00\xff\xff" + rep("\xc0", 65535), func() any { return new([]kilobyte) }, codec.ErrLimit},
 		{"maps into large elements", "\xdd\x00\x00\xff\xff" + rep("\x80", 65535), func() any { return new([]*kilobyte) }, codec.ErrLimit},
 		{"large map values", "\xde\x7f\xff" + rep("\x00\xc0", 32767), func() any { return new(map[int64]kilobyte) }, codec.ErrLimit},
+		{"structs in arrays that hold pointers", "\xdd\x00\x00\x4e\x20" + rep("\x91\xc4\x00", 20000), func() any { return new([]struct{ P *[1024]byte }) }, codec.ErrLimit},
 		{"small maps of large values", "\xdc\x51\x00" + rep("\x81\x00\xc0", 0x5100), func() any { return new([]map[int64][64]int64) }, codec.ErrLimit},
 		{"small maps", "\xdc\x55\x00" + rep("\x81\xa0\xc0", 0x5500), func() any { return new(any) }, nil},
 		{"small maps in a struct", "\x81\xa1M\x81\xa1a\xdc\x55\x00" + rep("\x81\xa0\x80", 0x5500), func() any { return new(withTime) }, nil},
@@ -77,7 +78,7 @@ func TestHostileMsgpack(t *testing.T) {
 		{"fixext for a map", "\x81\xa1M\xd6\xff\xdf\xff\xff\xff", func() any { return new(withTime) }, codec.ErrMalformed},
 		{"empty ext before a map", "\x92\xc7\x00\x01\x80", func() any { return new([]map[string]int) }, codec.ErrMalformed},
 		{"large string beside an unknown field", "\x82\xa4Name\xdb\x00\x70\x00\x00" + rep("s", 0x700000) + "\xa1?\x01", func() any { return new(small) }, nil},
-		{"int for a non-empty interface", "\x81\xa1A\x01", func() any { return new(struct{ A interface{ Foo() } }) }, codec.ErrMalformed},
+		{"int for a non-empty interface", "\x81\xa1A\x01", func() any { return new(struct{ A interface{ Foo() } }) }, codec.ErrUnsupported},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			_ = c.Decode([]byte{0x80}, x.into()) // what is cached per type
@@ -228,7 +229,8 @@ func TestDefaultLimits(t *testing.T) {
 		{append(bytes.Repeat([]byte{0x91}, 32), 0xc0), nil},
 		{append(bytes.Repeat([]byte{0x91}, 33), 0xc0), codec.ErrLimit},
 		{append([]byte{0xdd, 0, 1, 0, 0}, make([]byte, 65536)...), nil},
-		{append([]byte{0xdd, 0, 1, 0, 1}, make([]byte, 65537)...), codec.ErrLimit},
+		{append([]byte{0xdd, 0, 4, 0, 0}, make([]byte, 1<<18)...), nil}, // as many as 16 MiB hold, and a sixteenth
+		{append([]byte{0xdd, 0, 4, 0x1f, 0x08}, make([]byte, 270088)...), codec.ErrLimit},
 		{append([]byte{0xc6, 4, 0, 0xff, 0xfb}, make([]byte, 64<<20+64<<10-5)...), nil},
 		{append([]byte{0xc6, 4, 0, 0xff, 0xfc}, make([]byte, 64<<20+64<<10-4)...), codec.ErrLimit},
 	} {
@@ -239,6 +241,45 @@ func TestDefaultLimits(t *testing.T) {
 		if err := c.Decode(x.body, v); !errors.Is(err, x.want) || x.want == nil && err != nil {
 			t.Errorf("%x…: %v, want %v", x.body[:5], err, x.want)
 		}
+	}
+}
+
+// TestElementsCountByTheirMemory: a body of numbers may be as long as bodies are, and one
+// whose values take much more memory than they came in may not.
+func TestElementsCountByTheirMemory(t *testing.T) {
+	ints, floats := make([]int64, 6<<20), make([]float64, 1<<20)
+	for i := range ints {
+		ints[i], floats[i%len(floats)] = int64(i), 1/float64(i)
+	}
+	byName := make(map[string]int64)
+	for i := range 100_000 {
+		byName[fmt.Sprint(i)] = int64(i)
+	}
+	c := codec.Msgpack(codec.Limits{})
+	for _, v := range []any{
+		ints, floats, make([]int, 1_900_000), make([]byte, 60<<20), make([]bool, 1<<20), make([]struct{}, 1<<17), byName, make([]string, 500_000),
+	} {
+		body, err := c.Append(nil, v)
+		if err != nil {
+			t.Errorf("%T: %v", v, err)
+			continue
+		}
+		into := reflect.New(reflect.TypeOf(v))
+		n := allocated(func() { err = c.Decode(body, into.Interface()) })
+		if err != nil || into.Elem().Len() != reflect.ValueOf(v).Len() {
+			t.Errorf("%T: %d of %d came, %v", v, into.Elem().Len(), reflect.ValueOf(v).Len(), err)
+		}
+		if n > bound+slack+uint64(max(0, len(body)-1<<20)) {
+			t.Errorf("%T: %d bytes took %d", v, len(body), n)
+		}
+	}
+	for _, v := range []any{make([]int, 3<<20), make([]map[int]bool, 5<<20), make([]any, 300_000)} {
+		if _, err := c.Append(nil, v); !errors.Is(err, codec.ErrLimit) {
+			t.Errorf("%T of %d: %v", v, reflect.ValueOf(v).Len(), err)
+		}
+	}
+	if _, err := codec.JSON(codec.Limits{}).Append(nil, ints[:200_000]); err != nil {
+		t.Errorf("JSON: %v", err)
 	}
 }
 

@@ -13,15 +13,25 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// Msgpack returns the codec of id 1. Its bytes are those of msgpack.Marshal; struct
+// Msgpack returns the codec of id 1. Its bytes are those of msgpack.Marshal, but that a struct
+// whose fields have the names of others is not embedded, and sent as a field; struct
 // tags and the interfaces by which a type encodes itself are those of
 // github.com/vmihailenco/msgpack/v5.
 //
-// It refuses with ErrUnsupported channels, functions, complex numbers, uintptr, structs
-// that embed themselves, and fields tagged "intern". Extensions other than times must
-// read their payload as bytes, and may not be empty. For a struct type that is embedded
-// by pointer the library keeps one goroutine until the process ends; if such a type is
-// not exported, its fields cannot be decoded.
+// It refuses with ErrUnsupported what would arrive as something else, or not at all:
+// channels, functions, complex numbers, uintptr, structs that embed themselves, structs of
+// which no field is exported (such as sync.Map or bytes.Buffer), interfaces with methods other
+// than error, types that encode themselves and do not decode themselves in the same way, and
+// fields tagged "intern". The error names the field. In an interface a map must have keys
+// that are strings, and what it holds arrives as any does: a struct as a map[string]any.
+//
+// Equal values have equal bytes: the entries of maps are sorted, save by types that encode
+// themselves. An integer that its target cannot hold is ErrMalformed. A time.Time is sent as
+// an instant, and arrives in UTC.
+//
+// Extensions other than times must read their payload as bytes, and may not be empty. For a
+// struct type that is embedded by pointer the library keeps one goroutine until the process
+// ends; if such a type is not exported, its fields cannot be decoded.
 //
 // For most types the codec compiles an encoder and a decoder of its own when it first
 // meets them. Functions that a program gives the library for a type, by msgpack.Register
@@ -34,10 +44,14 @@ func Msgpack(l Limits) Codec {
 	return c
 }
 
+// libraryGrowth is the growth of slices that the library decodes: one is made, and then
+// appended to an empty one.
+const libraryGrowth = 16
+
 func msgpackFormat() *format {
 	return &format{
 		tag:    "msgpack",
-		growth: 2, // a slice is made, and then appended to an empty one
+		growth: 9, // a slice is made at once, and what it takes is rounded up
 		// In the order in which the library looks for them; text is the last.
 		encodes: []reflect.Type{
 			reflect.TypeFor[msgpack.CustomEncoder](), reflect.TypeFor[msgpack.Marshaler](),
@@ -65,6 +79,9 @@ type msgpackCodec struct {
 
 func (c *msgpackCodec) ID() uint8    { return IDMsgpack }
 func (c *msgpackCodec) Name() string { return "msgpack" }
+
+// Check returns why values of type t cannot be carried, or nil: see Append's ErrUnsupported.
+func (c *msgpackCodec) Check(t reflect.Type) error { return c.plans.check(t) }
 
 func (c *msgpackCodec) Append(dst []byte, v any) ([]byte, error) {
 	if out, ok := appendScalar(dst, v); ok {
@@ -127,6 +144,17 @@ type encoder struct {
 	out   sink
 	hold  holder
 	seen  shape
+
+	generic int     // interfaces around what is being encoded
+	entries []entry // of the maps around it
+	spare   []byte  // to sort them in
+}
+
+// restart makes enc ready for the value that is being encoded.
+func (e *encoder) restart() {
+	e.enc.Reset(&e.out)
+	e.enc.SetSortMapKeys(true)
+	e.reset = true
 }
 
 func newEncoder(lim Limits) *encoder {
@@ -136,12 +164,12 @@ func newEncoder(lim Limits) *encoder {
 // append appends v, of plan p, to dst.
 func (e *encoder) append(dst []byte, v any, p *plan) (out []byte, err error) {
 	defer recovered(&err, ErrUnsupported)
-	e.depth, e.reset = 0, false
+	e.depth, e.generic, e.reset = 0, 0, false
 	e.out.start, e.out.next = len(dst), len(dst)+firstLook
 	switch {
 	case p.enc == nil:
 		e.out.b = dst
-		e.enc.Reset(&e.out)
+		e.restart()
 		err = e.enc.Encode(p.addressable(v))
 		out = e.out.b
 	case p.addr:
@@ -210,6 +238,10 @@ func (c *msgpackCodec) Decode(body []byte, v any) error {
 	if decodeScalar(body, v) {
 		return nil
 	}
+	if t, ok := v.(*time.Time); ok && t != nil && len(body) == 1 && body[0] == 0xc0 {
+		*t = time.Time{}
+		return nil
+	}
 	p, at := c.compiledTarget(v)
 	var target reflect.Value
 	switch {
@@ -220,6 +252,9 @@ func (c *msgpackCodec) Decode(body []byte, v any) error {
 		}
 		if p = c.plans.of(target.Type().Elem()); p.err != nil {
 			return p.err
+		}
+		if p.dec != nil && p.typ.Kind() == reflect.Interface {
+			at = target.UnsafePointer()
 		}
 	case p.dec.struc && len(body) == 1 && body[0] == 0x80:
 		return nil // a message without fields, or none set
@@ -252,6 +287,9 @@ func (c *msgpackCodec) Decode(body []byte, v any) error {
 			err = d.compiled(p.dec, body, at)
 		} else {
 			err = d.decode(body, target.Interface())
+			if t, ok := target.Interface().(*time.Time); ok {
+				*t = t.UTC()
+			}
 		}
 		if err != nil {
 			return err // and leave the decoder to the collector: its state is unknown
@@ -277,7 +315,7 @@ func (c *msgpackCodec) compiledTarget(v any) (p *plan, at unsafe.Pointer) {
 	}
 	p = c.plans.ofValue(v).elem
 	at = reflect.ValueOf(v).UnsafePointer()
-	if p == nil || p.dec == nil || at == nil {
+	if p == nil || p.dec == nil || at == nil || p.typ.Kind() == reflect.Interface { // for targetOf to look into
 		return nil, nil
 	}
 	return p, at
@@ -286,7 +324,7 @@ func (c *msgpackCodec) compiledTarget(v any) (p *plan, at unsafe.Pointer) {
 // compile adds to the plan of t what the codec does by itself. It leaves out what the
 // library must begin with.
 func (c *msgpackCodec) compile(t reflect.Type, p *plan) {
-	enc := &encodeCompiler{format: c.plans.format, lim: c.lim, nodes: make(map[reflect.Type]*encodeNode)}
+	enc := &encodeCompiler{format: c.plans.format, plans: &c.plans, nodes: make(map[reflect.Type]*encodeNode)}
 	dec := &decodeCompiler{format: c.plans.format, enc: enc, nodes: make(map[reflect.Type]*decodeNode)}
 	p.direct = direct(t)
 	if n := enc.node(t); !n.lib {
@@ -306,7 +344,7 @@ func (c *msgpackCodec) compile(t reflect.Type, p *plan) {
 // fits reports whether an encoding is within lim whatever the value, but for its length.
 func (n *encodeNode) fits(p *plan, lim Limits) bool {
 	return n.depth <= int64(lim.Depth) && n.elements <= int64(lim.Elements) &&
-		p.cost(&shape{items: int(n.elements), pairs: int(n.elements)}) <= float64(lim.Bytes)/16
+		p.cost(&shape{items: int(n.elements), pairs: int(n.elements), maps: int(n.elements)}) <= float64(lim.Bytes)/16
 }
 
 // targetOf returns the pointer to decode into. An interface that holds a pointer stands

@@ -6,12 +6,14 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/vmihailenco/msgpack/v5"
 )
 
 // A format is what the plans of a codec depend on.
 type format struct {
 	tag     string         // struct tag whose "-" leaves a field out
-	growth  uint64         // bytes allocated, in all, per byte of a slice's final size
+	growth  uint64         // eighths of a byte allocated, in all, per byte of a slice's final size
 	encodes []reflect.Type // interfaces of types that encode themselves
 	decodes []reflect.Type // interfaces of types that decode themselves
 	known   []reflect.Type // types the format knows although they have such methods
@@ -26,6 +28,7 @@ type plan struct {
 	root    uint64 // bytes allocated for the value itself, whatever it holds
 	perItem uint64 // the most that one value in an array may allocate
 	perPair uint64 // the most that one entry of a map may allocate
+	perMap  uint64 // the most that a map may allocate beside its entries, if it has any
 
 	err    error // the type cannot be carried: wraps ErrUnsupported
 	empty  bool  // a struct without fields or methods of its own
@@ -47,13 +50,14 @@ type plan struct {
 // floating point does not matter to it, and it cannot overflow.
 func (p *plan) cost(s *shape) float64 {
 	return float64(p.root) + float64(s.payload) +
-		float64(s.items)*float64(p.perItem) + float64(s.pairs)*float64(p.perPair)
+		float64(s.items)*float64(p.perItem) + float64(s.pairs)*float64(p.perPair) + float64(s.maps)*float64(p.perMap)
 }
 
 // check refuses what may allocate more than the limit and a sixteenth of it: the estimate
-// is coarse, and a body within the limit that is nearly all one string must pass.
+// is coarse, and a body within the limit that is nearly all one string must pass. What has
+// come beyond the first MiB of a body does not count: its sender has filled as much.
 func (p *plan) check(s *shape, lim Limits) error {
-	c := p.cost(s) - float64(max(0, s.payload-payloadCounted))
+	c := p.cost(s) - float64(max(0, s.size-bodyCounted))
 	if c > float64(lim.Bytes)*17/16 {
 		return fmt.Errorf("%w: decoding may take %.0f bytes, limit %d", ErrLimit, c, lim.Bytes)
 	}
@@ -96,12 +100,23 @@ func (ps *plans) ofValue(v any) *plan {
 	return p
 }
 
+// check is Check of the codec.
+func (ps *plans) check(t reflect.Type) error {
+	if t.Kind() == reflect.Interface && t.NumMethod() == 0 {
+		return nil
+	}
+	return ps.of(t).err
+}
+
 func (ps *plans) of(t reflect.Type) *plan {
 	if p, ok := ps.cache.Load(t); ok {
 		return p.(*plan)
 	}
-	w := walker{format: ps.format, plan: new(plan), seen: make(map[reflect.Type]bool)}
-	w.visit(t)
+	w := walker{format: ps.format, plan: new(plan), growth: ps.format.growth, seen: make(map[reflect.Type]bool)}
+	if w.visit(t); w.library {
+		w = walker{format: ps.format, plan: new(plan), growth: libraryGrowth, seen: make(map[reflect.Type]bool)}
+		w.visit(t)
+	}
 	p := w.plan
 	p.typ, p.word = t, reflect.ValueOf(t).Pointer()
 	if p.err == nil {
@@ -130,8 +145,11 @@ const (
 // A walker visits every type that is reachable from one, and adds up the plan.
 type walker struct {
 	*format
-	plan *plan
-	seen map[reflect.Type]bool
+	plan    *plan
+	growth  uint64
+	library bool // msgpack: the library decodes some of it
+	seen    map[reflect.Type]bool
+	path    []string // fields that lead to the type
 }
 
 func (w *walker) visit(t reflect.Type) {
@@ -140,6 +158,10 @@ func (w *walker) visit(t reflect.Type) {
 	}
 	w.seen[t] = true
 	if w.isKnown(t) {
+		return
+	}
+	if why := w.oneWay(t); why != "" {
+		w.refuse("%s %s", t, why)
 		return
 	}
 	if w.customEnc(t) && t.Kind() != reflect.Pointer && !implements(t, w.encodes) {
@@ -151,7 +173,7 @@ func (w *walker) visit(t reflect.Type) {
 	}
 	for _, k := range w.refused {
 		if t.Kind() == k {
-			w.plan.err = fmt.Errorf("%w: %s", ErrUnsupported, t)
+			w.refuse("a %s", t)
 			return
 		}
 	}
@@ -160,7 +182,7 @@ func (w *walker) visit(t reflect.Type) {
 		elem := t
 		for n := 0; elem.Kind() == reflect.Pointer; n++ {
 			if n == maxPointers {
-				w.plan.err = fmt.Errorf("%w: pointers of %s", ErrUnsupported, t)
+				w.refuse("pointers of %s", t)
 				return
 			}
 			elem = elem.Elem()
@@ -168,7 +190,7 @@ func (w *walker) visit(t reflect.Type) {
 		w.visit(t.Elem())
 	case reflect.Slice:
 		w.visit(t.Elem())
-		w.item(w.growth*uint64(t.Elem().Size()) + w.own(t.Elem()))
+		w.item(w.grown(uint64(t.Elem().Size())) + w.own(t.Elem()))
 	case reflect.Array:
 		w.visit(t.Elem())
 		w.item(w.own(t.Elem()))
@@ -176,14 +198,21 @@ func (w *walker) visit(t reflect.Type) {
 		w.visit(t.Key())
 		w.visit(t.Elem())
 		k, v := uint64(t.Key().Size()), uint64(t.Elem().Size())
-		// One entry takes a group of slots, and one copy of key and value on the
-		// way; if they are large, one more that the slot points to.
+		// The first entry takes a group of slots, each further one some slots; each, one
+		// copy of key and value on the way; if they are large, one more that the slot
+		// points to.
 		slot := min(k, slotInline) + min(v, slotInline)
-		w.pair(pairSlack + mapSlots*slot + 2*(k+v) + w.own(t.Key()) + w.own(t.Elem()))
+		w.mapped(slot)
+		w.pair(w.slots(slot) + 2*(k+v) + w.own(t.Key()) + w.own(t.Elem()))
 	case reflect.Interface:
+		if t.NumMethod() > 0 && t != reflect.TypeFor[error]() {
+			w.refuse("what a %s holds cannot be decoded: only any, and error, may be sent", t)
+			return
+		}
 		// It may come to hold []any and map[string]any.
-		w.item(w.growth*16 + boxed)
-		w.pair(pairSlack + mapSlots*32 + boxed)
+		w.item(w.grown(16) + boxed)
+		w.mapped(32)
+		w.pair(w.slots(32) + boxed)
 	case reflect.Struct:
 		w.visitStruct(t)
 	}
@@ -191,7 +220,15 @@ func (w *walker) visit(t reflect.Type) {
 
 func (w *walker) visitStruct(t reflect.Type) {
 	if w.embedsItself(t, nil) {
-		w.plan.err = fmt.Errorf("%w: %s embeds itself", ErrUnsupported, t)
+		w.refuse("%s embeds itself", t)
+		return
+	}
+	if w.tag == "msgpack" {
+		_, ok := w.layoutOf(t)
+		w.library = w.library || !ok || t.Size() > mostCompared
+	}
+	if hidesAll(t) && !w.registered(t) {
+		w.refuse("no field of %s is exported, so it would arrive empty", t)
 		return
 	}
 	var most, embedded uint64
@@ -203,13 +240,15 @@ func (w *walker) visitStruct(t reflect.Type) {
 		}
 		if w.tag == "msgpack" && strings.Contains(options, "intern") {
 			// Interned strings are extensions that reader cannot tell from an attack.
-			w.plan.err = fmt.Errorf("%w: %s.%s is interned", ErrUnsupported, t, f.Name)
+			w.refuse("%s.%s is interned", t, f.Name)
 			return
 		}
+		w.path = append(w.path, f.Name)
 		w.visit(f.Type)
 		if w.plan.err != nil {
 			return
 		}
+		w.path = w.path[:len(w.path)-1]
 		most = max(most, w.own(f.Type))
 		if f.Anonymous {
 			embedded += w.own(f.Type)
@@ -219,6 +258,70 @@ func (w *walker) visitStruct(t reflect.Type) {
 	if w.arrays {
 		w.item(most + embedded)
 	}
+}
+
+// refuse has types refused that hold what is described, at the path that led to it.
+func (w *walker) refuse(format string, args ...any) {
+	at := ""
+	if len(w.path) > 0 {
+		at = "field " + strings.Join(w.path, ".") + ": "
+	}
+	w.plan.err = fmt.Errorf("%w: %s%s", ErrUnsupported, at, fmt.Sprintf(format, args...))
+}
+
+// hidesAll reports whether t is a struct of which nothing is sent, although it holds
+// something. Fields that are left out by their tags, and those named _, do not count.
+func hidesAll(t reflect.Type) bool {
+	hidden := false
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.PkgPath == "" || f.Anonymous {
+			return false
+		}
+		hidden = hidden || f.Name != "_" && f.Name != "_msgpack" && f.Type.Size() > 0
+	}
+	return hidden
+}
+
+// registered reports whether the program has given the msgpack library functions for t.
+func (w *walker) registered(t reflect.Type) bool {
+	if w.tag != "msgpack" {
+		return false
+	}
+	var b []byte
+	err := guard(ErrUnsupported, func() (err error) { b, err = msgpack.Marshal(reflect.New(t).Interface()); return err })
+	return err != nil || string(b) != "\x80"
+}
+
+// oneWay says what is wrong with a type that encodes itself in one way and is decoded in
+// another; it returns "" for the others. JSON is left alone: such types are common there, and
+// most of them work.
+func (w *walker) oneWay(t reflect.Type) string {
+	if w.tag != "msgpack" || t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface {
+		return ""
+	}
+	enc, dec := first(t, w.encodes), first(t, w.decodes)
+	switch {
+	case enc == dec:
+		return ""
+	case enc < 0:
+		return fmt.Sprintf("decodes itself as a %s, and does not encode itself so", w.decodes[dec])
+	case dec < 0:
+		return fmt.Sprintf("encodes itself as a %s, and does not decode itself so", w.encodes[enc])
+	}
+	return fmt.Sprintf("encodes itself as a %s, and decodes itself as a %s", w.encodes[enc], w.decodes[dec])
+}
+
+// first returns which of the interfaces a t, or else a pointer to it, implements first; -1 for none.
+func first(t reflect.Type, ifaces []reflect.Type) int {
+	for _, t := range []reflect.Type{t, reflect.PointerTo(t)} {
+		for i, f := range ifaces {
+			if t.Implements(f) {
+				return i
+			}
+		}
+	}
+	return -1
 }
 
 // own is what a value of type t may allocate beside the place it lies in, and beside
@@ -241,6 +344,17 @@ func (w *walker) own(t reflect.Type) uint64 {
 		return textSlack
 	}
 	return 0
+}
+
+// grown is what a slice of n bytes takes until it has that length.
+func (w *walker) grown(n uint64) uint64 { return (w.growth*n + 7) / 8 }
+
+// slots is what an entry of a large map takes: its slots are filled to 7/16 at least, and where
+// their number is not known beforehand, smaller ones were filled before.
+func (w *walker) slots(slot uint64) uint64 { return 2*slot + w.grown(slot) + 8 }
+
+func (w *walker) mapped(slot uint64) {
+	w.plan.perMap = max(w.plan.perMap, pairSlack+mapSlots*slot)
 }
 
 func (w *walker) item(n uint64) { w.plan.perItem = max(w.plan.perItem, n) }

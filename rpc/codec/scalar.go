@@ -121,40 +121,40 @@ func decodeScalar(body []byte, v any) bool {
 		*v = body[0] == 0xc3
 	case *int:
 		n, ok := scalarInt(body)
-		if v == nil || !ok {
+		if v == nil || !ok || int64(int(n)) != n {
 			return false
 		}
 		*v = int(n)
-	case *uint:
-		n, ok := scalarInt(body)
-		if v == nil || !ok {
-			return false
-		}
-		*v = uint(n)
 	case *int32:
 		n, ok := scalarInt(body)
-		if v == nil || !ok {
+		if v == nil || !ok || int64(int32(n)) != n {
 			return false
 		}
 		*v = int32(n)
-	case *uint32:
-		n, ok := scalarInt(body)
-		if v == nil || !ok {
-			return false
-		}
-		*v = uint32(n)
 	case *int64:
 		n, ok := scalarInt(body)
 		if v == nil || !ok {
 			return false
 		}
 		*v = n
+	case *uint:
+		n, ok := scalarUint(body)
+		if v == nil || !ok || uint64(uint(n)) != n {
+			return false
+		}
+		*v = uint(n)
+	case *uint32:
+		n, ok := scalarUint(body)
+		if v == nil || !ok || uint64(uint32(n)) != n {
+			return false
+		}
+		*v = uint32(n)
 	case *uint64:
-		n, ok := scalarInt(body)
+		n, ok := scalarUint(body)
 		if v == nil || !ok {
 			return false
 		}
-		*v = uint64(n)
+		*v = n
 	case *float64:
 		if v == nil || len(body) != 9 || body[0] != 0xcb {
 			return false
@@ -181,8 +181,7 @@ func decodeScalar(body []byte, v any) bool {
 	return true
 }
 
-// scalarInt reads a body that is one integer. Like msgpack, it lets the target's width
-// cut the number.
+// scalarInt reads a body that is one integer.
 func scalarInt(b []byte) (n int64, ok bool) {
 	if len(b) == 0 {
 		return 0, false
@@ -203,9 +202,19 @@ func scalarInt(b []byte) (n int64, ok bool) {
 	case len(b) == 5 && c == 0xd2:
 		return int64(int32(binary.BigEndian.Uint32(b[1:]))), true
 	case len(b) == 9 && (c == 0xcf || c == 0xd3):
-		return int64(binary.BigEndian.Uint64(b[1:])), true
+		n = int64(binary.BigEndian.Uint64(b[1:]))
+		return n, c == 0xd3 || n >= 0
 	}
 	return 0, false
+}
+
+// scalarUint is scalarInt for what an uint64 holds.
+func scalarUint(b []byte) (n uint64, ok bool) {
+	if len(b) == 9 && b[0] == 0xcf {
+		return binary.BigEndian.Uint64(b[1:]), true
+	}
+	i, ok := scalarInt(b)
+	return uint64(i), ok && i >= 0
 }
 
 // scalarBytes returns the payload of a body that is one string or binary.

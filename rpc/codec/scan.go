@@ -9,6 +9,8 @@ import (
 type shape struct {
 	items   int   // values in arrays
 	pairs   int   // entries of maps
+	maps    int   // maps that have entries
+	size    int   // bytes of the body
 	payload int   // bytes of strings and binaries
 	exts    []ext // msgpack extensions, in the order of the body
 }
@@ -62,6 +64,7 @@ func scan(b []byte, lim Limits, prefix bool, s *shape) error {
 		stack = make([]int32, lim.Depth)
 	}
 	stack = stack[:lim.Depth]
+	s.size = len(b)
 	for {
 		for left == 0 {
 			if depth == 0 {
@@ -156,6 +159,7 @@ func scan(b []byte, lim Limits, prefix bool, s *shape) error {
 		elements += values
 		if class == classMap {
 			s.pairs += n
+			s.maps += min(n, 1)
 		} else {
 			s.items += n
 		}
