@@ -2,8 +2,8 @@ package actor
 
 import (
 	"context"
-	"math"
 	"errors"
+	"math"
 	"reflect"
 	"time"
 

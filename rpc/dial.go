@@ -201,6 +201,21 @@ func (p *peer) dialed(t transport.Transport, d *dialer, err error) bool {
 	return again
 }
 
+// dead reports whether the peer's process is known to have ended: since the last link to it
+// was lost, each of two roads has said that nothing listens there. One alone may be down by
+// itself: a proxy, or the peer's connection to its NATS server. p.mu is held.
+func (p *peer) dead() bool {
+	if len(p.conns) > 0 || p.grant == (transport.Grant{}) || len(p.dialers) < 2 {
+		return false
+	}
+	for _, d := range p.dialers {
+		if d.failed <= p.deserted || !errors.Is(d.err, transport.ErrAbsent) {
+			return false
+		}
+	}
+	return true
+}
+
 // hopeless ends what never left, if no link can be used and an attempt on each road
 // that began later has failed. p.mu is held.
 func (p *peer) hopeless() {
@@ -217,6 +232,9 @@ func (p *peer) hopeless() {
 			return
 		}
 		errs, since = append(errs, d.err), min(since, d.failed)
+	}
+	if p.dead() { // what is under way there has no outcome to wait for
+		p.lose("nobody answers at "+p.name+" any more, on any road", true)
 	}
 	code := Unavailable
 	for _, err := range errs {

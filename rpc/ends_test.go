@@ -169,3 +169,39 @@ func TestDeadlinesFarOff(t *testing.T) {
 		}
 	})
 }
+
+// What is under way to a peer whose process has ended ends at once: both roads say that
+// nothing listens there. A peer that is cut off or stopped may live, so it is waited for.
+func TestWhatIsUnderWayEndsWithItsPeer(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		roads []string
+		ends  bool
+		lost  func(r *rig, b *site)
+	}{
+		{"ended", twoRoads, true, func(r *rig, b *site) { b.crash(false) }},
+		{"ended, on one road", direct, false, func(r *rig, b *site) { b.crash(false) }},
+		{"cut off", twoRoads, false, func(r *rig, b *site) { r.net.Partition("", "", "b"); r.net.Reset("", "", "b") }},
+		{"one road ended, one cut off", twoRoads, false, func(r *rig, b *site) { b.crash(false); r.net.Partition("direct", "", "b") }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			withRig(t, func(t *testing.T, r *rig) {
+				a, b := r.start("a", "a1", c.roads), r.start("b", "b1", c.roads)
+				stay := make(chan struct{})
+				b.handle(func(*Inbound, string) string { <-stay; return "" })
+				f, _ := a.send(request("b", "x", patience))
+				time.Sleep(time.Second)
+				began := time.Now()
+				c.lost(r, b)
+				close(stay)
+				_, err := f.Await(context.Background())
+				if ended := time.Since(began) < 2*time.Second; ended != c.ends {
+					t.Errorf("it ended after %v: %v", time.Since(began), err)
+				}
+				if Ran(err) != Unknown {
+					t.Errorf("it ended as %v", err)
+				}
+			})
+		})
+	}
+}

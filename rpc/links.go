@@ -222,6 +222,9 @@ func (p *peer) disconnected(c *conn, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.conns = slices.DeleteFunc(p.conns, func(o *conn) bool { return o == c })
+	if len(p.conns) == 0 {
+		p.deserted = p.attempts
+	}
 	for call := range p.win.all() {
 		if call.on == c {
 			call.handed = call.handed || c.link.Handed(call.at)

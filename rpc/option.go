@@ -13,8 +13,8 @@ type Options struct {
 	Retry      *Retry // nil: the system's
 	Idempotent bool
 	Hedge      time.Duration
-	Key        *string     // nil: none
-	Affinity   string      // empty: none
+	Key        *string // nil: none
+	Affinity   string  // empty: none
 	LinkWait   time.Duration
 	Codec      codec.Codec // nil: the system's
 	Headers    []transport.Header

@@ -56,6 +56,7 @@ type peer struct {
 	dialers    map[string]*dialer // by road
 	patience   time.Duration      // node clock until which a direct link is waited for
 	attempts   uint64             // to open links, on all roads
+	deserted   uint64             // how many of them there were when the last link was lost
 	downSince  uint64             // what waits since that attempt or earlier was given up
 	downErr    *Error             // why, the last time
 	recancel   []uint64           // given up, and the cancel was lost with its link

@@ -162,6 +162,10 @@ var (
 	ErrHeartbeat = errors.New("transport: peer fell silent")
 )
 
+// ErrAbsent is an ErrNoPeer of a road that was told so: nothing listens there. An answer
+// that does not come says less, for a process that is stopped gives none either.
+var ErrAbsent = fmt.Errorf("%w: nothing listens", ErrNoPeer)
+
 // Limits of the wire. The defaults that are settings live with their owners.
 const (
 	MaxFrame        = 1 << 20  // bytes of one frame on an established link

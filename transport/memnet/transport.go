@@ -86,7 +86,7 @@ func (t *Transport) Dial(ctx context.Context, to transport.Endpoint, open func(t
 func (t *Transport) greet(ctx context.Context, to transport.Endpoint) (near, far *end, err error) {
 	f, _, _ := t.net.state(t.road, t.local.Node, to.Node)
 	if f.NoResponders {
-		return nil, nil, fmt.Errorf("%w: no responders for %s", transport.ErrNoPeer, to.Node)
+		return nil, nil, fmt.Errorf("%w: no responders for %s", transport.ErrAbsent, to.Node)
 	}
 	t.net.mu.Lock()
 	draw := t.net.generator("greeting/" + t.road + "/" + t.local.Node + "/" + to.Node)
@@ -98,7 +98,7 @@ func (t *Transport) greet(ctx context.Context, to transport.Endpoint) (near, far
 	peer := t.net.find(t, to)
 	t.net.mu.Unlock()
 	if peer == nil {
-		return nil, nil, fmt.Errorf("%w: %s is not on %s", transport.ErrNoPeer, to.Node, t.road)
+		return nil, nil, fmt.Errorf("%w: %s is not on %s", transport.ErrAbsent, to.Node, t.road)
 	}
 	h, err := transport.ParseHello(transport.Greet(t.local, to).Append(nil))
 	if err != nil {

@@ -54,7 +54,7 @@ func (t *Transport) onGone(m *nats.Msg) {
 	}
 	for _, dialled := range [...]bool{true, false} {
 		if l := t.links.get(linkKey{id, dialled}); l != nil {
-			l.end(fmt.Errorf("%w: nobody listens on the bus", transport.ErrNoPeer), false)
+			l.end(fmt.Errorf("%w on the bus", transport.ErrAbsent), false)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/tandem-go/tandem/transport"
@@ -28,7 +29,11 @@ func (t *Transport) Dial(ctx context.Context, to transport.Endpoint, open func(t
 
 	raw, err := new(net.Dialer).DialContext(ctx, "tcp", to.Addr)
 	if err != nil {
-		return nil, t.unlessClosed(fmt.Errorf("%w: %w", transport.ErrNoPeer, err))
+		sentinel := transport.ErrNoPeer
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			sentinel = transport.ErrAbsent
+		}
+		return nil, t.unlessClosed(fmt.Errorf("%w: %w", sentinel, err))
 	}
 	conn, peer, largest, err := t.greet(ctx, raw, to)
 	if err != nil {
