@@ -1,6 +1,8 @@
 package natskv_test
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"testing"
@@ -12,12 +14,9 @@ import (
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
-// A replicated bucket reports conflicts by another code, and its reads may be
-// answered by a replica that lags behind.
-func TestConformanceReplicated(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts a cluster of three")
-	}
+// cluster starts three servers.
+func cluster(t *testing.T) (servers []*embedded.Server) {
+	t.Helper()
 	ports, routes := make([]int, 3), make([]string, 3)
 	held := make([]net.Listener, 3) // all at once, or one port may be given twice
 	for i := range held {
@@ -31,14 +30,21 @@ func TestConformanceReplicated(t *testing.T) {
 	for _, l := range held {
 		l.Close()
 	}
-	var servers []*embedded.Server
 	for i, port := range ports {
 		servers = append(servers, start(t, embedded.Config{
 			Name:    fmt.Sprintf("n%d", i),
 			Cluster: &embedded.ClusterConfig{Name: "c", Port: port, Routes: routes},
 		}))
 	}
-	clusters := 0
+	return servers
+}
+
+// A replicated bucket reports conflicts by another code, and its replicas may lag behind.
+func TestConformanceReplicated(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a cluster of three")
+	}
+	servers, clusters := cluster(t), 0
 	registrytest.Run(t, registrytest.Config{
 		New: func(t *testing.T) (a, b registry.Registry) {
 			clusters++
@@ -46,4 +52,73 @@ func TestConformanceReplicated(t *testing.T) {
 			return open(t, connect(t, servers[1]), cfg), open(t, connect(t, servers[2]), cfg)
 		},
 	})
+}
+
+// What a claim rests on is read from the leader of the bucket's stream, wherever the client
+// is connected: a replica may not know yet that a name is free, or held.
+func TestClaimsReadFromLeader(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a cluster of three")
+	}
+	servers := cluster(t)
+	ctx := within(t, time.Minute)
+	js := connect(t, servers[0])
+	cfg := natskv.Config{Replicas: 3}
+	regs := []*natskv.Registry{open(t, js, cfg), open(t, connect(t, servers[1]), cfg), open(t, connect(t, servers[2]), cfg)}
+	// A server reports a request to JetStream that it answers with an error, such as that for a
+	// record that does not exist.
+	reports, err := js.Conn().SubscribeSync("$JS.EVENT.ADVISORY.API")
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct, err := js.Conn().SubscribeSync("$JS.API.DIRECT.GET.KV_tandem_nodes.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.Conn().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range regs { // one of them is connected to the leader, two are not
+		n := registrytest.Node("n", fmt.Sprintf("e%d", i), "x")
+		if err := r.Register(ctx, n); err != nil {
+			t.Fatal(err)
+		}
+		for _, other := range regs {
+			if err := other.Register(ctx, registrytest.Node("n", "other", "y")); !errors.Is(err, registry.ErrTaken) {
+				t.Fatal(err)
+			}
+		}
+		if err := r.Deregister(ctx, "n", n.Epoch, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stream, err := js.Stream(ctx, "KV_tandem_nodes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	leader := stream.CachedInfo().Cluster.Leader
+	for _, r := range regs {
+		if _, err := r.Lookup(ctx, "nobody"); !errors.Is(err, registry.ErrNotFound) {
+			t.Fatal(err)
+		}
+	}
+	for reads := 0; reads < len(regs)+1; { // those, and that of the first claim
+		m, err := reports.NextMsgWithContext(ctx)
+		if err != nil {
+			t.Fatalf("%d reads were answered by anybody: %v", reads, err)
+		}
+		var report struct{ Server, Subject string }
+		if err := json.Unmarshal(m.Data, &report); err != nil {
+			t.Fatal(err)
+		}
+		if report.Subject != "$JS.API.STREAM.MSG.GET.KV_tandem_nodes" {
+			continue
+		}
+		if reads++; report.Server != leader {
+			t.Errorf("%s answered a read, and %s is the leader", report.Server, leader)
+		}
+	}
+	if n, _, err := direct.Pending(); n > 0 || err != nil {
+		t.Errorf("%d reads may have been answered by a replica, %v", n, err)
+	}
 }

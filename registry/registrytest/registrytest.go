@@ -50,7 +50,7 @@ func Run(t *testing.T, cfg Config) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, b := cfg.New(t)
-			ctx, cancel := context.WithTimeout(t.Context(), 4*a.Lease()+2*patience)
+			ctx, cancel := context.WithTimeout(t.Context(), 6*a.Lease()+3*patience)
 			defer cancel()
 			c.test(&pair{T: t, ctx: ctx, a: a, b: b})
 		})
