@@ -71,9 +71,9 @@ func TestConformance(t *testing.T) {
 	s := start(t, embedded.Config{})
 	clusters := 0
 	registrytest.Run(t, registrytest.Config{
-		New: func(t *testing.T) (a, b registry.Registry) {
+		New: func(t *testing.T, lease time.Duration) (a, b registry.Registry) {
 			clusters++
-			cfg := natskv.Config{Cluster: fmt.Sprintf("c%d", clusters), Lease: time.Second}
+			cfg := natskv.Config{Cluster: fmt.Sprintf("c%d", clusters), Lease: lease}
 			return open(t, connect(t, s), cfg), open(t, connect(t, s), cfg)
 		},
 	})

@@ -46,9 +46,9 @@ func TestConformanceReplicated(t *testing.T) {
 	}
 	servers, clusters := cluster(t), 0
 	registrytest.Run(t, registrytest.Config{
-		New: func(t *testing.T) (a, b registry.Registry) {
+		New: func(t *testing.T, lease time.Duration) (a, b registry.Registry) {
 			clusters++
-			cfg := natskv.Config{Cluster: fmt.Sprintf("c%d", clusters), Lease: 2 * time.Second, Replicas: 3}
+			cfg := natskv.Config{Cluster: fmt.Sprintf("c%d", clusters), Lease: lease, Replicas: 3}
 			return open(t, connect(t, servers[1]), cfg), open(t, connect(t, servers[2]), cfg)
 		},
 	})

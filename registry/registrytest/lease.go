@@ -1,7 +1,6 @@
 package registrytest
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -21,10 +20,11 @@ type keeper struct {
 func (k *keeper) renew() {
 	k.Helper()
 	asked := time.Now()
-	err := k.persist(func() error { asked = time.Now(); return k.a.Renew(k.ctx, k.node.Name, k.node.Epoch) })
+	err := k.a.Renew(k.ctx, k.node.Name, k.node.Epoch)
 	if errors.Is(err, registry.ErrLost) {
 		k.lapsed()
-		err = k.persist(func() error { asked = time.Now(); return k.a.Register(k.ctx, k.node) })
+		asked = time.Now()
+		err = k.a.Register(k.ctx, k.node)
 	}
 	k.ok(err)
 	k.before = asked
@@ -38,21 +38,6 @@ func (k *keeper) lapsed() {
 	}
 }
 
-// persist calls f until the registry answers.
-func (p *pair) persist(f func() error) error {
-	p.Helper()
-	for {
-		err := f()
-		if !errors.Is(err, registry.ErrUnavailable) || p.ctx.Err() != nil {
-			return err
-		}
-		select {
-		case <-p.ctx.Done():
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
 // lease checks that a claim lives while it is renewed and ends when it is not.
 func (p *pair) lease() {
 	lease := p.a.Lease()
@@ -62,27 +47,25 @@ func (p *pair) lease() {
 	if lease == 0 {
 		return // for ever
 	}
-	ctx, cancel := context.WithTimeout(p.ctx, 6*lease+3*patience)
-	defer cancel()
-	p = &pair{p.T, ctx, p.a, p.b}
+	ctx := p.ctx
 	events, err := p.b.Watch(ctx)
 	p.ok(err)
 	k := &keeper{pair: p, node: Node("kept", "e1", "x")}
 	k.before = time.Now()
-	p.ok(p.persist(func() error { return p.a.Register(ctx, k.node) }))
+	p.ok(p.a.Register(ctx, k.node))
 	spare := Node("spare", "e1", "x")
 	for range 2 { // so that "kept" outlives its first lease for certain
 		began := time.Now()
-		p.ok(p.persist(func() error { return p.a.Register(ctx, spare) }))
+		p.ok(p.a.Register(ctx, spare))
 		k.until(events, spare)
 		if d := time.Since(began); d < lease {
 			p.Errorf("expired after %v of %v", d, lease)
 		}
-		p.is(p.persist(func() error { return p.a.Renew(ctx, "spare", "e1") }), registry.ErrLost)
+		p.is(p.a.Renew(ctx, "spare", "e1"), registry.ErrLost)
 	}
 	k.renew()
 	p.await(p.b, "kept", func(n registry.Node) bool { return n.Equal(k.node) })
-	p.ok(p.persist(func() error { return p.b.Register(ctx, Node("spare", "e2", "y")) })) // free for anyone
+	p.ok(p.b.Register(ctx, Node("spare", "e2", "y"))) // free for anyone
 	p.served(p.b, Node("spare", "e2", "y"))
 }
 

@@ -15,13 +15,20 @@ import (
 // Config says what to test.
 type Config struct {
 	// New returns two clients of one fresh, empty registry, and cleans up after
-	// itself with t.Cleanup. They may be the same. Where claims have a lease it
-	// should be short: the suite waits for some to run out.
-	New func(t *testing.T) (a, b registry.Registry)
+	// itself with t.Cleanup. They may be the same. Where claims have a lease, it is
+	// what the suite wants: long, save where it waits for some to run out.
+	New func(t *testing.T, lease time.Duration) (a, b registry.Registry)
 }
 
 // patience is how long the suite waits for something that must happen, beyond any lease.
 const patience = 20 * time.Second
+
+// Leases that the suite wants: the long one does not run out in a test, however slow the
+// machine.
+const (
+	longLease  = 5 * time.Minute
+	shortLease = 2 * time.Second
+)
 
 // Run runs the suite.
 func Run(t *testing.T, cfg Config) {
@@ -49,10 +56,14 @@ func Run(t *testing.T, cfg Config) {
 		{"lease", (*pair).lease},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a, b := cfg.New(t)
-			ctx, cancel := context.WithTimeout(t.Context(), 6*a.Lease()+3*patience)
+			lease := longLease
+			if c.name == "lease" {
+				lease = shortLease
+			}
+			a, b := cfg.New(t, lease)
+			ctx, cancel := context.WithTimeout(t.Context(), 6*shortLease+4*patience)
 			defer cancel()
-			c.test(&pair{T: t, ctx: ctx, a: a, b: b})
+			c.test(&pair{T: t, ctx: ctx, a: patient{a}, b: patient{b}})
 		})
 	}
 }

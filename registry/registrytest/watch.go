@@ -17,7 +17,7 @@ type watch struct {
 
 func (p *pair) open(r registry.Registry) *watch {
 	p.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, 3*r.Lease()+patience)
+	ctx, cancel := context.WithTimeout(p.ctx, 3*patience)
 	p.Cleanup(cancel)
 	events, err := r.Watch(ctx)
 	p.ok(err)

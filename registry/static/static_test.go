@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 
 func TestConformance(t *testing.T) {
 	registrytest.Run(t, registrytest.Config{
-		New: func(t *testing.T) (a, b registry.Registry) {
+		New: func(t *testing.T, _ time.Duration) (a, b registry.Registry) {
 			r := static.New()
 			return r, r
 		},
