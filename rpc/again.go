@@ -13,6 +13,7 @@ type retries struct {
 	mu     sync.Mutex // guards what follows
 	call   *Call      // the latest attempt; nil: the first
 	made   int        // attempts that have failed
+	cost   int        // of them, those that count against Retry.Attempts
 	unsure bool       // one of them may have run
 	timer  *time.Timer
 	leave  context.CancelFunc // ends the latest attempt's wait for room
@@ -30,9 +31,14 @@ func (c *Call) fail(err *Error) {
 	r := &first.retries
 	r.mu.Lock()
 	r.made++
+	counted := r.made
+	if costs(err) {
+		r.cost++
+		counted = r.cost
+	}
 	r.unsure = r.unsure || err.Verdict != NotRun
-	pause, again := first.req.Retry.Next(r.made, err, first.req.idempotent(), first.deadline-n.now(), n.cfg.Random())
-	again = again && r.gaveUp == nil && n.ctx.Err() == nil && n.retries.Spend()
+	pause, again := first.req.Retry.Next(counted, err, first.req.idempotent(), first.deadline-n.now(), n.cfg.Random())
+	again = again && r.gaveUp == nil && n.ctx.Err() == nil && (!costs(err) || n.retries.Spend())
 	if again {
 		r.timer = time.AfterFunc(pause, func() { first.again(n) })
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-go/tandem/dedup"
@@ -16,7 +17,8 @@ import (
 type peer struct {
 	node *Node
 	name string
-	_    linePad // what is read without the lock is not where that is written
+	left atomic.Bool // leaving, for who does not have the lock
+	_    linePad     // what is read without the lock is not where that is written
 
 	mu         sync.Mutex // guards what follows
 	win        *window
@@ -59,7 +61,8 @@ type peer struct {
 	cancelLost time.Duration      // node clock when the latest of them was
 	traffic    traffic
 	earned     bool            // under Adaptive: direct links may be opened
-	leaving    bool            // it said that it takes no new requests
+	leavingOf  string          // the start of it that said last that it takes no new requests
+	leaving    bool            // all that is left of it is that start
 	deniedOn   map[string]bool // roads on which it does not let this node in, which was said
 
 	timer    *time.Timer
@@ -151,7 +154,13 @@ func (p *peer) enter(c *Call, now time.Duration) *Error {
 	p.kept.add(len(c.req.Body))
 	p.unsent++
 	p.arm(c.deadline)
-	if p.flowing() && p.unsent == 1 {
+	switch {
+	case p.leaving:
+		if c.req.movable() {
+			p.remove(c)
+			c.fail(errLeft(p.name))
+		}
+	case p.flowing() && p.unsent == 1:
 		return p.send(c, now)
 	}
 	return nil
@@ -289,7 +298,7 @@ func (p *peer) flush() {
 	if p.unsent > 0 && p.flowing() {
 		now := p.node.now()
 		for c := range p.win.all() {
-			if c.on != nil {
+			if c.on != nil || p.leaving && c.verdict() == NotRun {
 				continue
 			}
 			before := p.unsent

@@ -23,14 +23,16 @@ const (
 // Whether a new attempt is safe follows from the verdict alone: after NotRun it is;
 // after Unknown it is if the caller said Idempotent; after HasRun never. Whether it is
 // worth while follows from the code: only what can pass by itself is tried again
-// (Overloaded, Unavailable, SessionLost, and after Unknown also OutcomeUnknown).
+// (Overloaded, Unavailable, Leaving, SessionLost, and after Unknown also OutcomeUnknown).
+// To wait for a node that is away, or to turn to another one, loads nobody: it is bounded
+// by the request's deadline alone, and of several instances another one is asked at once.
 //
-// The zero value is the default: 4 attempts in all, pauses with full jitter over a
+// The zero value is the default: 4 attempts that count, pauses with full jitter over a
 // range that doubles from 50 ms to 2 s, never before the server's own RetryAfter, never
 // beyond the request's deadline, and within a budget: each retry costs 1, each success
 // earns 0.1, up to 100, so that retries cannot multiply the load of an outage.
 type Retry struct {
-	Attempts int           // in all; 1 for no retries
+	Attempts int           // in all, save those that did not reach a node that serves; 1 for no retries
 	MinPause time.Duration // upper end of the first pause's range
 	MaxPause time.Duration // upper end of the longest pause's range
 	Burst    float64       // retries that the budget holds at most, and at the start
@@ -52,9 +54,13 @@ func (r Retry) withDefaults() Retry {
 // not its affair.
 func (r Retry) Next(made int, err *Error, idempotent bool, left time.Duration, random float64) (pause time.Duration, again bool) {
 	r = r.withDefaults()
-	if made >= r.Attempts || !safe(err.Verdict, idempotent) || !worthWhile(err.Code) {
+	if r.Attempts == 1 || made >= r.Attempts && costs(err) || !safe(err.Verdict, idempotent) || !worthWhile(err.Code) {
 		return 0, false
 	}
+	if err.Code == Leaving && made <= 1 {
+		return 0, left > 0
+	}
+	made = max(made, 1)
 	high := math.Min(float64(r.MinPause)*math.Pow(2, float64(made-1)), float64(r.MaxPause))
 	pause = max(time.Duration(random*high), err.RetryAfter)
 	return pause, pause < left
@@ -64,9 +70,15 @@ func safe(v Verdict, idempotent bool) bool {
 	return v == NotRun || v == Unknown && idempotent
 }
 
+// costs reports whether an attempt that ended so counts against Attempts and the budget:
+// not if it did not run because the node is away, or about to be.
+func costs(err *Error) bool {
+	return err.Verdict != NotRun || err.Code != Unavailable && err.Code != Leaving
+}
+
 func worthWhile(c Code) bool {
 	switch c {
-	case Overloaded, Unavailable, SessionLost, OutcomeUnknown:
+	case Overloaded, Unavailable, Leaving, SessionLost, OutcomeUnknown:
 		return true
 	}
 	return false

@@ -1,0 +1,91 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+// phase is where a Node is in its life. It only ever goes on to a later one:
+//
+//	asleep ──Listen──► joining ──Serve──► serving ──Farewell──► leaving ──LastWords──► sealed
+//	   └────────────────────────────── Close, from any of them ──────────────────────────► closed
+type phase uint8
+
+const (
+	asleep  phase = iota // no road leads here
+	joining              // peers may open links, and wait for their sessions
+	serving
+	leaving // peers know that they should ask others
+	sealed  // nothing of any session runs any more
+	closed
+)
+
+// opens reports whether new sessions are opened.
+func (p phase) opens() bool { return p == serving }
+
+// Start is TakeOver, Listen and Serve. It returns this node's address on each road.
+func (n *Node) Start(ctx context.Context) (map[string]string, error) {
+	if err := n.TakeOver(ctx); err != nil {
+		return nil, err
+	}
+	addrs, err := n.Listen(ctx)
+	if err == nil {
+		n.Serve()
+	}
+	return addrs, err
+}
+
+// TakeOver takes over the records that earlier starts of the node have left in the store,
+// if there is one, and so bars those from it: the name must be this node's by then.
+func (n *Node) TakeOver(ctx context.Context) error {
+	if n.cfg.Store == nil {
+		return nil
+	}
+	var err error
+	if n.journal, err = openJournal(ctx, n, n.cfg.Store); err != nil {
+		return fmt.Errorf("rpc: taking over the records of node %s: %w", n.cfg.Name, err)
+	}
+	n.restore()
+	return nil
+}
+
+// Listen starts the transports and returns this node's address on each road. From here
+// on it can send requests; those of others wait at their senders until Serve. If a road
+// cannot be started, those already started are closed and its error is returned; what is
+// left to do then is Close.
+func (n *Node) Listen(ctx context.Context) (map[string]string, error) {
+	local := transport.Local{Cluster: n.cfg.Cluster, Node: n.cfg.Name, Epoch: n.cfg.Epoch, Logger: n.cfg.Logger, MaxMessage: n.cfg.MaxBody + headerRoom}
+	addrs := map[string]string{}
+	_, _ = n.self.Start(ctx, local, n.adopt) // it has nothing that could fail
+	for i, t := range n.cfg.Transports {
+		addr, err := t.Start(ctx, local, n.adopt)
+		if err != nil {
+			for _, started := range n.cfg.Transports[:i] {
+				started.Close()
+			}
+			return nil, fmt.Errorf("rpc: starting road %q: %w", t.Road(), err)
+		}
+		addrs[t.Road()] = addr
+	}
+	n.mu.Lock()
+	n.phase = max(n.phase, joining)
+	n.mu.Unlock()
+	if n.journal != nil {
+		n.owned.Go(func() { n.journal.run(n.ctx) })
+	}
+	n.owned.Go(n.sweep)
+	n.owned.Go(n.report)
+	return addrs, nil
+}
+
+// Serve has peers open sessions. Those that have asked before are told to ask again.
+func (n *Node) Serve() {
+	n.mu.Lock()
+	n.phase = max(n.phase, serving)
+	n.mu.Unlock()
+	for _, c := range n.liveConns() {
+		c.send(&transport.Envelope{Verb: transport.VerbResync})
+	}
+}
