@@ -27,12 +27,14 @@ type members struct {
 	nodes  map[string]registry.Node // the others
 	lapsed map[string]bool          // those whose lease ran out although a link to them is open
 	sought map[string]sighting      // nodes that were looked up lately
+	hidden bool                     // the record names no addresses and services: not yet
+	parted bool                     // nor services: not any more
 	left   bool                     // deregistered
 	closed bool
 }
 
 func newMembers(s *System) *members {
-	m := &members{sys: s, nodes: map[string]registry.Node{}, lapsed: map[string]bool{}, sought: map[string]sighting{}, write: make(chan struct{}, 1),
+	m := &members{sys: s, nodes: map[string]registry.Node{}, lapsed: map[string]bool{}, sought: map[string]sighting{}, hidden: true, write: make(chan struct{}, 1),
 		mine: registry.Node{Name: s.cfg.Name, Epoch: s.epoch, Addrs: map[string]string{}, Services: map[string][]string{}}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	return m
@@ -41,7 +43,10 @@ func newMembers(s *System) *members {
 // newNode makes the remote side of the system, which is not started.
 func (s *System) newNode() *rpc.Node {
 	cfg := rpc.Config{Cluster: s.cfg.Cluster, Name: s.cfg.Name, Epoch: s.epoch, Transports: s.cfg.Transports, Roads: s.cfg.Roads,
-		Resolve: s.members.resolve, Principals: s.cfg.Principals, Handler: server{s}, Logger: s.log, OnEvent: s.rpcEvent, Retry: s.cfg.Retry, Store: s.cfg.Store}
+		Resolve: s.members.resolve, OnFenced: s.fenced, Principals: s.cfg.Principals, Handler: server{s}, Logger: s.log, OnEvent: s.rpcEvent, Retry: s.cfg.Retry, Store: s.cfg.Store}
+	if s.cfg.Registry != nil {
+		cfg.LastWord = s.members.lastWord
+	}
 	for _, k := range s.cfg.Kinds {
 		if k.recorded() {
 			cfg.Kinds = append(cfg.Kinds, k.name)
@@ -53,38 +58,64 @@ func (s *System) newNode() *rpc.Node {
 	return rpc.NewNode(cfg)
 }
 
-// join starts the transports and makes the node known.
-func (s *System) join() error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.StartWait)
-	defer cancel()
-	s.started.Do(func() {})
-	addrs, err := s.node.Start(ctx)
-	if err == nil && s.cfg.Registry != nil {
-		if err = s.members.register(ctx, addrs); err != nil {
-			s.node.Close()
-		}
-	}
-	return err
-}
-
-func (m *members) register(ctx context.Context, addrs map[string]string) error {
+// enter claims the node's name, for a start that has nothing to offer yet, and has a picture
+// of the other nodes when it returns.
+func (m *members) enter(ctx context.Context) error {
 	reg := m.sys.cfg.Registry
 	m.mu.Lock()
-	m.mine.Addrs, m.mine.Proof = addrs, registry.Self()
-	record := m.mine.Clone()
+	m.mine.Proof = registry.Self()
 	m.mu.Unlock()
-	if err := m.claim(ctx, record); err != nil {
+	if err := m.claim(ctx, m.record()); err != nil {
+		m.mu.Lock()
+		m.left = true // there is nothing to give up
+		m.mu.Unlock()
 		return err
 	}
 	changes, err := reg.Watch(m.ctx)
 	if err != nil {
-		return errors.Join(fmt.Errorf("actor: watching the registry: %w", err), reg.Deregister(ctx, record.Name, record.Epoch, nil))
+		return fmt.Errorf("actor: watching the registry: %w", err)
 	}
+	there, err := reg.Nodes(ctx) // those that changes begins with, which may come a little later
+	if err != nil {
+		return fmt.Errorf("actor: reading the registry: %w", err)
+	}
+	m.mu.Lock()
+	for _, n := range there {
+		if n.Name != m.sys.cfg.Name {
+			m.nodes[n.Name] = n
+		}
+	}
+	m.mu.Unlock()
 	m.owned.Go(func() { m.follow(changes) })
 	if lease := reg.Lease(); lease > 0 {
 		m.owned.Go(func() { m.renew(lease / 3) })
 	}
 	return nil
+}
+
+// offer tells the others where the node is and what it serves.
+func (m *members) offer(ctx context.Context, addrs map[string]string) error {
+	m.mu.Lock()
+	m.mine.Addrs, m.hidden = addrs, false
+	m.mu.Unlock()
+	if err := m.publish(ctx); err != nil {
+		return fmt.Errorf("actor: registering node %s: %w", m.sys.cfg.Name, err)
+	}
+	return nil
+}
+
+// record is what is, or should be, registered now.
+func (m *members) record() registry.Node {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	record := m.mine.Clone()
+	if m.hidden {
+		record.Addrs = map[string]string{}
+	}
+	if m.hidden || m.parted {
+		record.Services = map[string][]string{}
+	}
+	return record
 }
 
 // follow keeps the picture of the other nodes.
@@ -178,6 +209,7 @@ func (m *members) tell(what string, err error) {
 	case errors.Is(err, registry.ErrTaken):
 		m.sys.log.Error(what, "err", err)
 		m.sys.event(Event{Type: NameTaken, Peer: m.sys.cfg.Name, Err: err})
+		m.sys.fenced(err)
 	case errors.Is(err, registry.ErrClosed), errors.Is(err, registry.ErrDenied):
 		m.sys.log.Error(what, "err", err)
 	default:
@@ -194,19 +226,23 @@ func (m *members) publish(ctx context.Context) error {
 	}
 	defer func() { <-m.write }()
 	m.mu.Lock()
-	record, left := m.mine.Clone(), m.left
+	left := m.left
 	m.mu.Unlock()
 	if left || m.sys.cfg.Registry == nil {
 		return nil
 	}
-	return m.sys.cfg.Registry.Register(ctx, record)
+	return m.sys.cfg.Registry.Register(ctx, m.record())
 }
 
 // expose makes an actor an instance of a service.
 func (m *members) expose(service, actor string) error {
 	m.mu.Lock()
 	m.mine.Services[service] = append(m.mine.Services[service], actor)
+	hidden := m.hidden
 	m.mu.Unlock()
+	if hidden {
+		return nil // offer will tell
+	}
 	ctx, cancel := context.WithTimeout(m.ctx, m.sys.cfg.StartWait)
 	defer cancel()
 	return m.publish(ctx)
@@ -220,7 +256,7 @@ func (m *members) withdraw(service, actor string) {
 		delete(m.mine.Services, service)
 	}
 	defer m.mu.Unlock()
-	if m.closed {
+	if m.closed || m.hidden || m.parted {
 		return
 	}
 	m.owned.Go(func() {
@@ -298,18 +334,24 @@ func (m *members) pick(service string) (address, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.dropLapsed()
-	n := len(m.mine.Services[service])
-	for _, node := range m.nodes {
-		n += len(node.Services[service])
+	n, names := 0, []string(nil)
+	for _, leaving := range []bool{false, true} { // those that leave if there are no others
+		n = len(m.mine.Services[service])
+		names = make([]string, 0, len(m.nodes))
+		for name, node := range m.nodes {
+			if len(node.Services[service]) > 0 && (leaving || !m.sys.node.Leaving(name)) {
+				n += len(node.Services[service])
+				names = append(names, name)
+			}
+		}
+		if n > 0 {
+			break
+		}
 	}
 	if n == 0 {
 		return address{}, false
 	}
 	i := int(m.turn.Add(1) % uint64(n))
-	names := make([]string, 0, len(m.nodes)+1)
-	for name := range m.nodes {
-		names = append(names, name)
-	}
 	slices.Sort(names)
 	for _, a := range m.mine.Services[service] {
 		if i--; i < 0 {
@@ -326,22 +368,49 @@ func (m *members) pick(service string) (address, bool) {
 	return address{}, false
 }
 
-// leave takes this node out of the registry.
-func (m *members) leave(ctx context.Context) error {
+// withhold takes the node's services out of the registry.
+func (m *members) withhold(ctx context.Context) error {
+	m.mu.Lock()
+	parted := m.parted
+	m.parted = true
+	services := len(m.mine.Services)
+	m.mu.Unlock()
+	if parted || services == 0 {
+		return nil
+	}
+	return m.publish(ctx)
+}
+
+// leave takes this node out of the registry, where it leaves its last words.
+func (m *members) leave(ctx context.Context, words []byte) error {
 	if m.sys.cfg.Registry == nil {
 		return nil
 	}
 	m.mu.Lock()
+	left := m.left
 	m.left = true
 	m.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, m.sys.cfg.StartWait)
-	defer cancel()
+	if left {
+		return nil
+	}
 	select {
 	case m.write <- struct{}{}:
 		defer func() { <-m.write }()
 	case <-ctx.Done():
 	}
-	return m.sys.cfg.Registry.Deregister(ctx, m.sys.cfg.Name, m.sys.epoch, nil)
+	return m.sys.cfg.Registry.Deregister(ctx, m.sys.cfg.Name, m.sys.epoch, words)
+}
+
+// lastWord is what a start of a node has left behind.
+func (m *members) lastWord(ctx context.Context, node, epoch string) ([]byte, error) {
+	d, err := m.sys.cfg.Registry.Departed(ctx, node)
+	switch {
+	case errors.Is(err, registry.ErrNotFound), err == nil && d.Epoch != epoch:
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return d.Last, nil
 }
 
 // close ends the goroutines.

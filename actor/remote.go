@@ -89,7 +89,7 @@ func (s *System) request(ctx context.Context, from *Context, to, t *target, m an
 	case len(s.cfg.Transports) == 0:
 		return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "send to %v: the system has no Transports", t.addr)
 	}
-	if from == nil && s.draining.Load() {
+	if from == nil && s.draining() {
 		return errShutdown
 	}
 	mt := s.types.of(typ)
@@ -134,7 +134,7 @@ func (s *System) request(ctx context.Context, from *Context, to, t *target, m an
 
 // noActor is what a request gets for an address of this node where nobody lives.
 func (s *System) noActor(from *Context, a address) *rpc.Error {
-	if from == nil && s.draining.Load() {
+	if from == nil && s.draining() {
 		return errShutdown
 	}
 	return rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", a)
@@ -214,8 +214,8 @@ type server struct{ s *System }
 // HandleRequest puts a request from another node into its actor's mailbox.
 func (v server) HandleRequest(in *rpc.Inbound) {
 	s := v.s
-	if s.draining.Load() && in.From() != s.cfg.Name { // what its own handlers cause goes on
-		in.Refuse(errShutdown)
+	if s.draining() && in.From() != s.cfg.Name { // what its own handlers cause goes on
+		in.Refuse(errLeaving)
 		return
 	}
 	if err := s.deliver(in, !in.Acked); err != nil {
@@ -335,6 +335,9 @@ func (s *System) learn(k *Kind) *kindTypes {
 // becomes a dead letter.
 func (s *System) handBack(to address, it item, err *rpc.Error) {
 	if it.req != nil {
+		if _, remote := it.req.(*rpc.Inbound); remote && err == errStopped && s.draining() {
+			err = errLeaving
+		}
 		it.req.Refuse(err)
 		return
 	}

@@ -100,11 +100,9 @@ func (c *conn) open(e *transport.Envelope) {
 	if e.Seq < c.openedAs {
 		return // the bus delivers it late: its client has opened again since
 	}
-	if c.node.recovers() {
-		answer.Flags, answer.Message = transport.FlagDurable, c.node.kinds()
-	}
 	if n := len(c.sessions); n > 0 && e.Seq == c.openedAs && !c.sessions[n-1].ended.Load() {
 		answer.Grant = c.sessions[n-1].grant // the client asked again, because the answer is slow or was lost
+		c.promise(answer)
 		c.send(answer)
 		return
 	}
@@ -112,6 +110,7 @@ func (c *conn) open(e *transport.Envelope) {
 	if s == nil && err == nil {
 		return // the node does not serve yet, or not any more: its client is told, or asks again
 	}
+	c.promise(answer)
 	sealed := false
 	if err != nil {
 		answer.Code, answer.Message = uint16(err.Code), err.Message
@@ -127,6 +126,13 @@ func (c *conn) open(e *transport.Envelope) {
 	c.send(answer)
 	if sealed {
 		s.repeatWord(c)
+	}
+}
+
+// promise says in an answer to an open what a later start of this node can be asked.
+func (c *conn) promise(answer *transport.Envelope) {
+	if c.node.recovers() {
+		answer.Flags, answer.Message = transport.FlagDurable, c.node.kinds()
 	}
 }
 

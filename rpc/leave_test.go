@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -61,9 +62,13 @@ func (r *rig) join(name, epoch string, roads []string, change ...func(*Config)) 
 	if err := b.TakeOver(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
-	addrs, err := b.Listen(r.t.Context())
-	if err != nil {
-		r.t.Fatal(err)
+	addrs := map[string]string{}
+	for _, direct := range []bool{true, false} {
+		more, err := b.Listen(r.t.Context(), direct)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		maps.Copy(addrs, more)
 	}
 	r.known(name, Place{Epoch: epoch, Addrs: addrs})
 	return b

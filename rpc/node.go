@@ -130,11 +130,12 @@ type Node struct {
 	cfg       Config
 	start     time.Time
 	seed      maphash.Seed
-	direct    map[string]bool     // by road
-	self      transport.Transport // the road to this node itself
-	journal   *journal            // nil without a store
-	settles   chan struct{}       // holds a token for each question to an application's own records
-	exchanges sync.Pool           // of *Exchange; each node has its own, as with Waiters
+	direct    map[string]bool       // by road
+	self      transport.Transport   // the road to this node itself
+	up        []transport.Transport // started; of the goroutine that starts and closes the node
+	journal   *journal              // nil without a store
+	settles   chan struct{}         // holds a token for each question to an application's own records
+	exchanges sync.Pool             // of *Exchange; each node has its own, as with Waiters
 	retries   *Budget
 	ctx       context.Context // ends when Close begins
 	stop      context.CancelFunc
@@ -414,7 +415,6 @@ func (n *Node) Close() error {
 
 func (n *Node) close() error {
 	n.mu.Lock()
-	started := n.phase >= joining
 	n.phase = closed
 	peers := make([]*peer, 0, len(n.peers))
 	for _, p := range n.peers {
@@ -426,13 +426,7 @@ func (n *Node) close() error {
 		p.close()
 	}
 	var errs []error
-	roads := n.roadsTo(n.cfg.Name)
-	if started {
-		roads = append(roads, n.cfg.Transports...)
-	} else if n.journal != nil {
-		n.journal.close()
-	}
-	for _, t := range roads {
+	for _, t := range append(n.roadsTo(n.cfg.Name), n.up...) {
 		if err := t.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("rpc: closing road %q: %w", t.Road(), err))
 		}

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"github.com/tandem-go/tandem/transport"
 )
@@ -25,16 +26,23 @@ const (
 // opens reports whether new sessions are opened.
 func (p phase) opens() bool { return p == serving }
 
-// Start is TakeOver, Listen and Serve. It returns this node's address on each road.
+// Start is TakeOver, Listen on all roads, and Serve. It returns this node's address on
+// each road.
 func (n *Node) Start(ctx context.Context) (map[string]string, error) {
 	if err := n.TakeOver(ctx); err != nil {
 		return nil, err
 	}
-	addrs, err := n.Listen(ctx)
-	if err == nil {
-		n.Serve()
+	addrs, err := n.Listen(ctx, true)
+	if err != nil {
+		return nil, err
 	}
-	return addrs, err
+	more, err := n.Listen(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(addrs, more)
+	n.Serve()
+	return addrs, nil
 }
 
 // TakeOver takes over the records that earlier starts of the node have left in the store,
@@ -48,35 +56,41 @@ func (n *Node) TakeOver(ctx context.Context) error {
 		return fmt.Errorf("rpc: taking over the records of node %s: %w", n.cfg.Name, err)
 	}
 	n.restore()
+	n.owned.Go(func() { n.journal.run(n.ctx) })
 	return nil
 }
 
-// Listen starts the transports and returns this node's address on each road. From here
-// on it can send requests; those of others wait at their senders until Serve. If a road
-// cannot be started, those already started are closed and its error is returned; what is
+// Listen starts the transports of direct roads, or those of the others, and returns this
+// node's address on each. Requests of other nodes wait at their senders until Serve. If a
+// road cannot be started, all that were are closed and its error is returned; what is
 // left to do then is Close.
-func (n *Node) Listen(ctx context.Context) (map[string]string, error) {
-	local := transport.Local{Cluster: n.cfg.Cluster, Node: n.cfg.Name, Epoch: n.cfg.Epoch, Logger: n.cfg.Logger, MaxMessage: n.cfg.MaxBody + headerRoom}
-	addrs := map[string]string{}
-	_, _ = n.self.Start(ctx, local, n.adopt) // it has nothing that could fail
-	for i, t := range n.cfg.Transports {
-		addr, err := t.Start(ctx, local, n.adopt)
-		if err != nil {
-			for _, started := range n.cfg.Transports[:i] {
-				started.Close()
-			}
-			return nil, fmt.Errorf("rpc: starting road %q: %w", t.Road(), err)
-		}
-		addrs[t.Road()] = addr
-	}
+func (n *Node) Listen(ctx context.Context, direct bool) (map[string]string, error) {
 	n.mu.Lock()
+	first := n.phase < joining
 	n.phase = max(n.phase, joining)
 	n.mu.Unlock()
-	if n.journal != nil {
-		n.owned.Go(func() { n.journal.run(n.ctx) })
+	local := transport.Local{Cluster: n.cfg.Cluster, Node: n.cfg.Name, Epoch: n.cfg.Epoch, Logger: n.cfg.Logger, MaxMessage: n.cfg.MaxBody + headerRoom}
+	if first {
+		_, _ = n.self.Start(ctx, local, n.adopt) // it has nothing that could fail
+		n.owned.Go(n.sweep)
+		n.owned.Go(n.report)
 	}
-	n.owned.Go(n.sweep)
-	n.owned.Go(n.report)
+	addrs := map[string]string{}
+	for _, t := range n.cfg.Transports {
+		if t.Direct() != direct {
+			continue
+		}
+		addr, err := t.Start(ctx, local, n.adopt)
+		if err != nil {
+			for _, started := range n.up {
+				started.Close()
+			}
+			n.up = nil
+			return nil, fmt.Errorf("rpc: starting road %q: %w", t.Road(), err)
+		}
+		n.up = append(n.up, t)
+		addrs[t.Road()] = addr
+	}
 	return addrs, nil
 }
 
