@@ -172,7 +172,7 @@ func (m *members) renew(every time.Duration) {
 		}
 		ctx, cancel := context.WithTimeout(m.ctx, every)
 		err := reg.Renew(ctx, m.sys.cfg.Name, m.sys.epoch)
-		if errors.Is(err, registry.ErrLost) {
+		if errors.Is(err, registry.ErrLost) && !m.sys.life.reached(parting) {
 			err = m.publish(ctx)
 		}
 		cancel()
@@ -375,8 +375,14 @@ func (m *members) withhold(ctx context.Context) error {
 	m.parted = true
 	services := len(m.mine.Services)
 	m.mu.Unlock()
-	if parted || services == 0 {
+	if parted || services == 0 || m.sys.cfg.Registry == nil {
 		return nil
+	}
+	switch err := m.sys.cfg.Registry.Renew(ctx, m.sys.cfg.Name, m.sys.epoch); {
+	case errors.Is(err, registry.ErrLost), errors.Is(err, registry.ErrTaken):
+		return nil // the name is not claimed again, to leave it
+	case err != nil:
+		return err
 	}
 	return m.publish(ctx)
 }

@@ -31,14 +31,13 @@ func (c *Call) fail(err *Error) {
 	r := &first.retries
 	r.mu.Lock()
 	r.made++
-	counted := r.made
-	if costs(err) {
+	costly := costs(err) || n.parting.Load() // who leaves has no time to wait for others
+	if costly {
 		r.cost++
-		counted = r.cost
 	}
 	r.unsure = r.unsure || err.Verdict != NotRun
-	pause, again := first.req.Retry.Next(counted, err, first.req.idempotent(), first.deadline-n.now(), n.cfg.Random())
-	again = again && r.gaveUp == nil && n.ctx.Err() == nil && (!costs(err) || n.retries.Spend())
+	pause, again := first.req.Retry.Next(r.made, r.cost, err, first.req.idempotent(), first.deadline-n.now(), n.cfg.Random())
+	again = again && r.gaveUp == nil && n.ctx.Err() == nil && (!costly || n.retries.Spend())
 	if again {
 		r.timer = time.AfterFunc(pause, func() { first.again(n) })
 	}

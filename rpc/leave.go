@@ -22,6 +22,7 @@ const byeAgain = 250 * time.Millisecond
 // know it, or ctx ends. What reaches it all the same is still the Handler's to judge, which
 // should refuse it as Leaving.
 func (n *Node) Farewell(ctx context.Context) {
+	n.parting.Store(true)
 	n.mu.Lock()
 	n.phase = max(n.phase, leaving)
 	n.mu.Unlock()

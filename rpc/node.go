@@ -141,6 +141,7 @@ type Node struct {
 	stop      context.CancelFunc
 	recent    [16]atomic.Pointer[peer] // spares most requests the lock
 	looked    atomic.Int64             // node clock, one heartbeat ago at most
+	parting   atomic.Bool              // Farewell was called
 	acked     chan struct{}            // a token when a session may have become free of records, or a link have heard what was said
 	byes      uint64                   // said; of the goroutine that leaves
 	events    chan Event               // on their way to OnEvent

@@ -48,19 +48,18 @@ func (r Retry) withDefaults() Retry {
 	return r
 }
 
-// Next decides on a request of which made attempts have failed, the last with err,
-// and which has left until its deadline. It returns whether to make another, and the
+// Next decides on a request of which made attempts have failed, cost of which count, the last
+// with err, and which has left until its deadline. It returns whether to make another, and the
 // pause before it. random is uniform in [0, 1). It is a pure function; the budget is
 // not its affair.
-func (r Retry) Next(made int, err *Error, idempotent bool, left time.Duration, random float64) (pause time.Duration, again bool) {
+func (r Retry) Next(made, cost int, err *Error, idempotent bool, left time.Duration, random float64) (pause time.Duration, again bool) {
 	r = r.withDefaults()
-	if r.Attempts == 1 || made >= r.Attempts && costs(err) || !safe(err.Verdict, idempotent) || !worthWhile(err.Code) {
+	if r.Attempts == 1 || cost >= r.Attempts || !safe(err.Verdict, idempotent) || !worthWhile(err.Code) {
 		return 0, false
 	}
 	if err.Code == Leaving && made <= 1 {
 		return 0, left > 0
 	}
-	made = max(made, 1)
 	high := math.Min(float64(r.MinPause)*math.Pow(2, float64(made-1)), float64(r.MaxPause))
 	pause = max(time.Duration(random*high), err.RetryAfter)
 	return pause, pause < left

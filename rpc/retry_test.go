@@ -32,17 +32,27 @@ func TestRetryNext(t *testing.T) {
 		{"ran, and its handler met an overload elsewhere", 1, &Error{Code: Overloaded, Verdict: HasRun}, true, time.Minute, 0, 0, false},
 		{"will not pass by itself", 1, &Error{Code: NotFound, Verdict: NotRun}, false, time.Minute, 0, 0, false},
 	} {
-		pause, again := Retry{}.Next(row.made, row.err, row.idempotent, row.left, row.random)
+		pause, again := Retry{}.Next(row.made, row.made, row.err, row.idempotent, row.left, row.random)
 		if again != row.again || again && pause != row.pause {
 			t.Errorf("%s: %v after %v; want %v after %v", row.what, again, pause, row.again, row.pause)
 		}
 	}
 	many := Retry{Attempts: 1000}
-	if pause, _ := many.Next(900, overloaded, false, time.Hour, 1); pause != DefaultMaxPause {
+	if pause, _ := many.Next(900, 900, overloaded, false, time.Hour, 1); pause != DefaultMaxPause {
 		t.Errorf("the longest pause is %v", pause)
 	}
-	if _, again := (Retry{Attempts: 1}).Next(1, overloaded, false, time.Hour, 0); again {
+	if _, again := (Retry{Attempts: 1}).Next(1, 1, overloaded, false, time.Hour, 0); again {
 		t.Error("one attempt is two")
+	}
+	leaving := errLeft("b")
+	if pause, again := (Retry{}).Next(1, 0, leaving, false, time.Second, 0.5); pause != 0 || !again {
+		t.Errorf("at a node that leaves: %v after %v, want true at once", again, pause)
+	}
+	if pause, again := (Retry{}).Next(40, 0, leaving, false, time.Minute, 0.5); pause != time.Second || !again {
+		t.Errorf("at the 40th that leaves: %v after %v: waiting counts for nothing", again, pause)
+	}
+	if _, again := (Retry{}).Next(40, 4, leaving, false, time.Minute, 0.5); again {
+		t.Error("four attempts that count are five")
 	}
 }
 
