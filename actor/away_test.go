@@ -19,7 +19,7 @@ func TestAway(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		c := &cluster{t: t, net: memnet.New(memnet.Config{Seed: 1}), nodes: addresses{static.New()}, roads: []string{"direct", "bus"}}
 		forgets := func(cfg *actor.Config) { cfg.Registry = c.nodes.Registry }
-		a, b := c.start("a", forgets), c.start("b", forgets)
+		a, b := c.start("a", forgets), c.start("b") // which, killed, leaves nothing behind
 		s := newShop()
 		spawn(t, b, "x", s.workers("b"))
 		call := func(name string) error {

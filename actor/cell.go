@@ -73,6 +73,9 @@ func (c *cell) work(w *worker) {
 	if c.stopped.Load() {
 		c.leave()
 	}
+	if sys.draining() {
+		sys.loops.end(c)
+	}
 	sys.idle()
 }
 

@@ -27,7 +27,8 @@ const (
 	ActorStopped   EventType = "actor stopped"
 	NodeJoined     EventType = "node joined"
 	NodeLeft       EventType = "node left"
-	NameTaken      EventType = "name taken" // another process holds this node's name in the registry
+	NameTaken      EventType = "name taken"  // another process holds this node's name in the registry
+	NodeFenced     EventType = "node fenced" // another process has this node's name or its records, and the system ends
 
 	InstanceEjected EventType = "instance ejected" // it is left out of Service: Err says why
 	InstanceBack    EventType = "instance back"    // and gets requests again

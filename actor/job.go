@@ -63,7 +63,7 @@ func (j *job) Start() bool {
 }
 
 func (j *job) Refuse(err *rpc.Error) {
-	if j.record != nil && j.sys.draining.Load() {
+	if j.record != nil && j.sys.draining() {
 		return // the next start runs it
 	}
 	j.fail(err)

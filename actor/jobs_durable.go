@@ -178,7 +178,7 @@ func (t *jobTable) isLeft(ctx *Context, j *job) bool {
 	if !lined {
 		t.sys.lines.add(ctx.cell, line{of: t, nudge: t.endTurns, end: t.endTurns})
 	}
-	return lost && t.sys.draining.Load()
+	return lost && t.sys.draining()
 }
 
 // endTurns ends the turns of those who await jobs whose actors are not there.

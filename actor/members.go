@@ -29,13 +29,15 @@ type members struct {
 	nodes  map[string]registry.Node // the others
 	lapsed map[string]bool          // those whose lease ran out although a link to them is open
 	sought map[string]sighting      // nodes that were looked up lately
+	hidden bool                     // the record names no addresses and services: not yet
+	parted bool                     // nor services: not any more
 	left   bool                     // deregistered
 	closed bool
 	heard  chan struct{} // closed at the next change; nil: nobody waits
 }
 
 func newMembers(s *System) *members {
-	m := &members{sys: s, nodes: map[string]registry.Node{}, lapsed: map[string]bool{}, sought: map[string]sighting{}, write: make(chan struct{}, 1),
+	m := &members{sys: s, nodes: map[string]registry.Node{}, lapsed: map[string]bool{}, sought: map[string]sighting{}, hidden: true, write: make(chan struct{}, 1),
 		mine: registry.Node{Name: s.cfg.Name, Epoch: s.epoch, Addrs: map[string]string{}, Services: map[string][]string{},
 			Version: s.cfg.Version, Zone: s.cfg.Zone, Weight: s.cfg.Weight}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
@@ -45,7 +47,10 @@ func newMembers(s *System) *members {
 // newNode makes the remote side of the system, which is not started.
 func (s *System) newNode() *rpc.Node {
 	cfg := rpc.Config{Cluster: s.cfg.Cluster, Name: s.cfg.Name, Epoch: s.epoch, Transports: s.cfg.Transports, Roads: s.cfg.Roads,
-		Resolve: s.members.resolve, Principals: s.cfg.Principals, Handler: server{s}, Logger: s.log, OnEvent: s.rpcEvent, Retry: s.cfg.Retry, Store: s.cfg.Store}
+		Resolve: s.members.resolve, OnFenced: s.fenced, Principals: s.cfg.Principals, Handler: server{s}, Logger: s.log, OnEvent: s.rpcEvent, Retry: s.cfg.Retry, Store: s.cfg.Store}
+	if s.cfg.Registry != nil {
+		cfg.LastWord = s.members.lastWord
+	}
 	for _, k := range s.cfg.Kinds {
 		if k.recorded() {
 			cfg.Kinds = append(cfg.Kinds, k.name)
@@ -57,38 +62,64 @@ func (s *System) newNode() *rpc.Node {
 	return rpc.NewNode(cfg)
 }
 
-// join starts the transports and makes the node known.
-func (s *System) join() error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.StartWait)
-	defer cancel()
-	s.started.Do(func() {})
-	addrs, err := s.node.Start(ctx)
-	if err == nil && s.cfg.Registry != nil {
-		if err = s.members.register(ctx, addrs); err != nil {
-			s.node.Close()
-		}
-	}
-	return err
-}
-
-func (m *members) register(ctx context.Context, addrs map[string]string) error {
+// enter claims the node's name, for a start that has nothing to offer yet, and has a picture
+// of the other nodes when it returns.
+func (m *members) enter(ctx context.Context) error {
 	reg := m.sys.cfg.Registry
 	m.mu.Lock()
-	m.mine.Addrs, m.mine.Proof = addrs, registry.Self()
-	record := m.mine.Clone()
+	m.mine.Proof = registry.Self()
 	m.mu.Unlock()
-	if err := m.claim(ctx, record); err != nil {
+	if err := m.claim(ctx, m.record()); err != nil {
+		m.mu.Lock()
+		m.left = true // there is nothing to give up
+		m.mu.Unlock()
 		return err
 	}
 	changes, err := reg.Watch(m.ctx)
 	if err != nil {
-		return errors.Join(fmt.Errorf("actor: watching the registry: %w", err), reg.Deregister(ctx, record.Name, record.Epoch, nil))
+		return fmt.Errorf("actor: watching the registry: %w", err)
 	}
+	there, err := reg.Nodes(ctx) // those that changes begins with, which may come a little later
+	if err != nil {
+		return fmt.Errorf("actor: reading the registry: %w", err)
+	}
+	m.mu.Lock()
+	for _, n := range there {
+		if n.Name != m.sys.cfg.Name {
+			m.nodes[n.Name] = n
+		}
+	}
+	m.mu.Unlock()
 	m.owned.Go(func() { m.follow(changes) })
 	if lease := reg.Lease(); lease > 0 {
 		m.owned.Go(func() { m.renew(lease / 3) })
 	}
 	return nil
+}
+
+// offer tells the others where the node is and what it serves.
+func (m *members) offer(ctx context.Context, addrs map[string]string) error {
+	m.mu.Lock()
+	m.mine.Addrs, m.hidden = addrs, false
+	m.mu.Unlock()
+	if err := m.publish(ctx); err != nil {
+		return fmt.Errorf("actor: registering node %s: %w", m.sys.cfg.Name, err)
+	}
+	return nil
+}
+
+// record is what is, or should be, registered now.
+func (m *members) record() registry.Node {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	record := m.mine.Clone()
+	if m.hidden {
+		record.Addrs = map[string]string{}
+	}
+	if m.hidden || m.parted {
+		record.Services = map[string][]string{}
+	}
+	return record
 }
 
 // follow keeps the picture of the other nodes.
@@ -147,7 +178,7 @@ func (m *members) renew(every time.Duration) {
 		}
 		ctx, cancel := context.WithTimeout(m.ctx, every)
 		err := reg.Renew(ctx, m.sys.cfg.Name, m.sys.epoch)
-		if errors.Is(err, registry.ErrLost) {
+		if errors.Is(err, registry.ErrLost) && !m.sys.life.reached(parting) {
 			err = m.publish(ctx)
 		}
 		cancel()
@@ -184,6 +215,7 @@ func (m *members) tell(what string, err error) {
 	case errors.Is(err, registry.ErrTaken):
 		m.sys.log.Error(what, "err", err)
 		m.sys.event(Event{Type: NameTaken, Peer: m.sys.cfg.Name, Err: err})
+		m.sys.fenced(err)
 	case errors.Is(err, registry.ErrClosed), errors.Is(err, registry.ErrDenied):
 		m.sys.log.Error(what, "err", err)
 	default:
@@ -200,12 +232,12 @@ func (m *members) publish(ctx context.Context) error {
 	}
 	defer func() { <-m.write }()
 	m.mu.Lock()
-	record, left := m.mine.Clone(), m.left
+	left := m.left
 	m.mu.Unlock()
 	if left || m.sys.cfg.Registry == nil {
 		return nil
 	}
-	return m.sys.cfg.Registry.Register(ctx, record)
+	return m.sys.cfg.Registry.Register(ctx, m.record())
 }
 
 // expose makes an actor an instance of a service.
@@ -213,7 +245,11 @@ func (m *members) expose(service, actor string) error {
 	m.mu.Lock()
 	m.mine.Services[service] = append(m.mine.Services[service], actor)
 	m.changed()
+	hidden := m.hidden
 	m.mu.Unlock()
+	if hidden {
+		return nil // offer will tell
+	}
 	ctx, cancel := context.WithTimeout(m.ctx, m.sys.cfg.StartWait)
 	defer cancel()
 	return m.publish(ctx)
@@ -228,7 +264,7 @@ func (m *members) withdraw(service, actor string) {
 	}
 	m.changed()
 	defer m.mu.Unlock()
-	if m.closed {
+	if m.closed || m.hidden || m.parted {
 		return
 	}
 	m.owned.Go(func() {
@@ -327,22 +363,55 @@ func (m *members) news() <-chan struct{} {
 	return m.heard
 }
 
-// leave takes this node out of the registry.
-func (m *members) leave(ctx context.Context) error {
+// withhold takes the node's services out of the registry.
+func (m *members) withhold(ctx context.Context) error {
+	m.mu.Lock()
+	parted := m.parted
+	m.parted = true
+	services := len(m.mine.Services)
+	m.mu.Unlock()
+	if parted || services == 0 || m.sys.cfg.Registry == nil {
+		return nil
+	}
+	switch err := m.sys.cfg.Registry.Renew(ctx, m.sys.cfg.Name, m.sys.epoch); {
+	case errors.Is(err, registry.ErrLost), errors.Is(err, registry.ErrTaken):
+		return nil // the name is not claimed again, to leave it
+	case err != nil:
+		return err
+	}
+	return m.publish(ctx)
+}
+
+// leave takes this node out of the registry, where it leaves its last words.
+func (m *members) leave(ctx context.Context, words []byte) error {
 	if m.sys.cfg.Registry == nil {
 		return nil
 	}
 	m.mu.Lock()
+	left := m.left
 	m.left = true
 	m.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, m.sys.cfg.StartWait)
-	defer cancel()
+	if left {
+		return nil
+	}
 	select {
 	case m.write <- struct{}{}:
 		defer func() { <-m.write }()
 	case <-ctx.Done():
 	}
-	return m.sys.cfg.Registry.Deregister(ctx, m.sys.cfg.Name, m.sys.epoch, nil)
+	return m.sys.cfg.Registry.Deregister(ctx, m.sys.cfg.Name, m.sys.epoch, words)
+}
+
+// lastWord is what a start of a node has left behind.
+func (m *members) lastWord(ctx context.Context, node, epoch string) ([]byte, error) {
+	d, err := m.sys.cfg.Registry.Departed(ctx, node)
+	switch {
+	case errors.Is(err, registry.ErrNotFound), err == nil && d.Epoch != epoch:
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return d.Last, nil
 }
 
 // close ends the goroutines.

@@ -206,7 +206,7 @@ func (o *Offer[T]) pull(ctx *Context, m Dequeue[T]) (Dequeued[T], error) {
 		c.self.sys.lines.add(c, line{of: o, nudge: func() { nudge(c, Dequeue[T]{Op: opNudge}, true) }, end: o.end})
 	}
 	o.pulls[number] = &pull[T]{later, context.AfterFunc(ctx, func() { nudge(c, Dequeue[T]{Op: opNudge, waiter: number}, false) })}
-	if c.self.sys.draining.Load() {
+	if c.self.sys.draining() {
 		o.serve(ctx, 0)
 	}
 	return none, nil
@@ -265,7 +265,7 @@ func (o *Offer[T]) serve(ctx *Context, own uint64) (items []queue.Delivery[T], s
 			again = !o.hand(ctx, p.later, s.Items) || again
 		}
 	}
-	if len(o.pulls) > 0 && ctx.System().draining.Load() {
+	if len(o.pulls) > 0 && ctx.System().draining() {
 		o.dissolve(ctx)
 	}
 	if o.lined && len(o.pulls) == 0 {

@@ -225,10 +225,26 @@ func (t *refTable) live(name string) *cell {
 	return v.cell.Load()
 }
 
-// enter gives c the name. It returns nil if a live actor has it.
+// shut lets no actor begin from here on.
+func (t *refTable) shut() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+}
+
+func (t *refTable) isShut() bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.closed
+}
+
+// enter gives c the name. It returns nil if a live actor has it, or the table is shut.
 func (t *refTable) enter(s *System, name string, c *cell) *target {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.closed {
+		return nil
+	}
 	a := address{name, s.cfg.Name}
 	v := t.find(s, a)
 	switch {
@@ -262,7 +278,7 @@ func (t *refTable) leave(c *cell) bool {
 	if strings.HasPrefix(c.self.addr.name, hidden) {
 		t.hidden--
 	}
-	if !c.self.sys.draining.Load() { // in a system that ends nobody looks for it any more
+	if !c.self.sys.draining() { // in a system that ends nobody looks for it any more
 		t.hold(c.self)
 	}
 	return true

@@ -92,7 +92,7 @@ func (s *System) request(ctx context.Context, from *Context, at *visit, t *targe
 	case len(s.cfg.Transports) == 0:
 		return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "send to %v: the system has no Transports", t.addr)
 	}
-	if from == nil && s.draining.Load() {
+	if from == nil && s.draining() {
 		return errShutdown
 	}
 	typ, refusal := dynamic(m, typ)
@@ -139,7 +139,7 @@ func (s *System) request(ctx context.Context, from *Context, at *visit, t *targe
 
 // noActor is what a request gets for an address of this node where nobody lives.
 func (s *System) noActor(from *Context, a address) *rpc.Error {
-	if from == nil && s.draining.Load() {
+	if from == nil && s.draining() {
 		return errShutdown
 	}
 	return rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", a)
@@ -209,8 +209,8 @@ type server struct{ s *System }
 // HandleRequest puts a request from another node into its actor's mailbox.
 func (v server) HandleRequest(in *rpc.Inbound) {
 	s := v.s
-	if s.draining.Load() && in.From() != s.cfg.Name { // what its own handlers cause goes on
-		in.Refuse(errShutdown)
+	if s.draining() && in.From() != s.cfg.Name { // what its own handlers cause goes on
+		in.Refuse(errLeaving)
 		return
 	}
 	if err := s.deliver(in, !in.Acked); err != nil {
@@ -330,6 +330,9 @@ func (s *System) learn(k *Kind) *kindTypes {
 // becomes a dead letter.
 func (s *System) handBack(to address, it item, err *rpc.Error) {
 	if it.req != nil {
+		if _, remote := it.req.(*rpc.Inbound); remote && err == errStopped && s.draining() {
+			err = errLeaving
+		}
 		it.req.Refuse(err)
 		return
 	}

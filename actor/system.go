@@ -32,6 +32,7 @@ const (
 	DefaultSendWait  = 5 * time.Second  // of a handler for room in a mailbox
 	DefaultStartWait = 30 * time.Second // of NewSystem for transports and registry; longer than a lease of natskv, for a name that a crashed process holds
 	DefaultLinger    = 5 * time.Second  // of Shutdown for the acks of replies it has given
+	DefaultShutdown  = 30 * time.Second // of Shutdown for everything, if its context has no deadline
 )
 
 // Config describes a system. Its zero value, with a Name, is one that talks to no
@@ -46,22 +47,30 @@ type Config struct {
 	Version    string                    // of the program, for others to see in the registry
 	Zone       string                    // where the node runs: a rack, a data centre; likewise
 	Weight     int                       // of its instances of services beside those of other nodes; default 1
-	Logger     *slog.Logger              // default slog.Default
-	Store      dedup.Store               // of the records of Durable kinds
-	Codec      codec.Codec               // of outgoing messages; default msgpack
-	Codecs     []codec.Codec             // further ones to understand, beside msgpack, JSON and raw
 	Balance    map[string]balance.Policy // how an instance is chosen, by service; default balance.LeastLoaded
-	Limits     codec.Limits              // of decoding; the length of a body is by default for rpc.Config.MaxBody to bound
 
-	Timeout    time.Duration                       // of a call whose context has no deadline; default 30 s
-	SendWait   time.Duration                       // of a handler for room in a mailbox; default 5 s
-	StartWait  time.Duration                       // of NewSystem for transports, registry and store; default 30 s
-	Linger     time.Duration                       // of Shutdown for acks; default 5 s
-	Tokens     int                                 // of jobs, for each principal; default 1,024
-	TokenLife  time.Duration                       // of a job's result; default 10 min
-	Retry      rpc.Retry                           // when a request to another node that did not run is made anew
-	Principals func(road, principal string) string // one name for one peer on all roads; default: the principal itself
-	Tune       func(*rpc.Config)                   // the limits of the remote side, before it starts; nil: defaults
+	// Setup spawns what the node hosts, and whatever else must be there before it serves.
+	// NewSystem calls it when everything is up: the name is claimed, roads lead to other
+	// nodes; and no request of theirs is answered before it returns. An error ends the
+	// start. nil: there is nothing to set up.
+	Setup func(*System) error
+
+	Logger *slog.Logger  // default slog.Default
+	Store  dedup.Store   // of the records of Durable kinds
+	Codec  codec.Codec   // of outgoing messages; default msgpack
+	Codecs []codec.Codec // further ones to understand, beside msgpack, JSON and raw
+	Limits codec.Limits  // of decoding; the length of a body is by default for rpc.Config.MaxBody to bound
+
+	Timeout      time.Duration                       // of a call whose context has no deadline; default 30 s
+	SendWait     time.Duration                       // of a handler for room in a mailbox; default 5 s
+	StartWait    time.Duration                       // of NewSystem for transports, registry and store; default 30 s
+	Linger       time.Duration                       // of Shutdown for acks; default 5 s
+	ShutdownWait time.Duration                       // of Shutdown for everything, if its context has no deadline; default 30 s
+	Tokens       int                                 // of jobs, for each principal; default 1,024
+	TokenLife    time.Duration                       // of a job's result; default 10 min
+	Retry        rpc.Retry                           // when a request to another node that did not run is made anew
+	Principals   func(road, principal string) string // one name for one peer on all roads; default: the principal itself
+	Tune         func(*rpc.Config)                   // the limits of the remote side, before it starts; nil: defaults
 }
 
 // validate fills in defaults and returns everything that is wrong, joined.
@@ -116,7 +125,7 @@ func (c *Config) validate() error {
 		name string
 		v    *time.Duration
 		def  time.Duration
-	}{{"Timeout", &c.Timeout, DefaultTimeout}, {"SendWait", &c.SendWait, DefaultSendWait}, {"Linger", &c.Linger, DefaultLinger}, {"StartWait", &c.StartWait, DefaultStartWait}, {"TokenLife", &c.TokenLife, DefaultTokenLife}} {
+	}{{"Timeout", &c.Timeout, DefaultTimeout}, {"SendWait", &c.SendWait, DefaultSendWait}, {"Linger", &c.Linger, DefaultLinger}, {"ShutdownWait", &c.ShutdownWait, DefaultShutdown}, {"StartWait", &c.StartWait, DefaultStartWait}, {"TokenLife", &c.TokenLife, DefaultTokenLife}} {
 		if *d.v < 0 {
 			bad("Config.%s is negative: %v", d.name, *d.v)
 		} else if *d.v == 0 {
@@ -171,13 +180,16 @@ type System struct {
 	allKindTypes sync.Map                       // *Kind → *kindTypes
 	kindTypes    [256]atomic.Pointer[kindTypes] // some of them, by where their kinds lie: much quicker
 
-	ctx      context.Context // parent of all handlers' contexts
-	cancel   context.CancelCauseFunc
-	lines    lines
-	draining atomic.Bool
-	quiet    chan struct{} // a token when busy fell to 0 while draining
-	down     chan struct{} // closed when Shutdown is over
-	downErr  error         // its result, set before down is closed
+	ctx     context.Context // parent of all handlers' contexts
+	cancel  context.CancelCauseFunc
+	lines   lines
+	life    life
+	loops   loops
+	fence   sync.Once
+	quiet   chan struct{} // a token when busy fell to 0 while draining
+	down    chan struct{} // closed when Shutdown is over
+	downErr error         // its result, set before down is closed
+	endErr  error         // see Err, likewise
 
 	_    [64]byte     // a cache line: what is above is read all the time
 	busy atomic.Int64 // actors with a run loop, which changes all the time
@@ -191,13 +203,16 @@ type refTable struct {
 
 	mu     sync.RWMutex // guards what follows
 	actors map[string]*target
-	hidden int // of them, the system's own
+	closed bool // none may begin any more
+	hidden int  // of them, the system's own
 	weak   map[address]weak.Pointer[target]
 }
 
-// NewSystem starts a system: its transports accept, and it has claimed its name in
-// the registry, when NewSystem returns. An error lists everything that is wrong with
-// cfg, or says what could not be started; nothing is left behind then.
+// NewSystem starts a system. It claims its name in the registry, takes over the records of
+// earlier starts, opens its roads and calls Config.Setup; then other nodes see it, and it
+// serves them. An error lists everything that is wrong with cfg, or says what could not be
+// started: nothing is left behind then, and another process that has the name is not
+// disturbed.
 func NewSystem(cfg Config) (*System, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -228,12 +243,12 @@ func NewSystem(cfg Config) (*System, error) {
 	if _, err := s.spawnHidden(jobDeskName, jobDeskKind); err != nil {
 		return nil, err
 	}
+	start := s.join
 	if len(cfg.Transports) == 0 && cfg.Store == nil {
-		return s, nil
+		start = s.setUp
 	}
-	if err := s.join(); err != nil {
-		s.cancel(err)
-		return nil, err
+	if err := start(); err != nil {
+		return nil, s.abandon(err)
 	}
 	return s, nil
 }
@@ -318,7 +333,7 @@ func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error
 			return Ref{}, err
 		}
 	}
-	if s.draining.Load() {
+	if s.draining() {
 		return Ref{}, errShutdown
 	}
 	if err := s.checkDurable(kind); err != nil {
@@ -330,6 +345,9 @@ func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error
 	}
 	c := &cell{kind: kind, state: state, service: o.service}
 	t := s.enter(name, c, o.box)
+	if t == nil && s.refs.isShut() {
+		return Ref{}, errShutdown
+	}
 	if t == nil {
 		return Ref{}, fmt.Errorf("%w: %s", ErrNameTaken, name)
 	}
@@ -359,10 +377,13 @@ func (s *System) spawnHidden(name string, kind *Kind) (Ref, error) {
 	if t := s.enter(name, &cell{kind: kind, state: state}, nil); t != nil {
 		return Ref{to: t}, nil
 	}
+	if s.refs.isShut() {
+		return Ref{}, errShutdown
+	}
 	return s.spawnHidden(name, kind) // another one was quicker
 }
 
-// enter makes c the actor of that name; nil if a live one has it.
+// enter makes c the actor of that name; nil if a live one has it, or no more may begin.
 func (s *System) enter(name string, c *cell, box *mailbox.Config) *target {
 	c.box.Init(box)
 	return s.refs.enter(s, name, c)
@@ -377,70 +398,5 @@ func (s *System) Stop(r Ref) {
 	}
 	if c := s.refs.live(r.Name()); c != nil {
 		c.stop()
-	}
-}
-
-var errShutdown = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the system is shutting down")
-
-// Shutdown drains the system and closes it. It refuses new work from outside, lets
-// actors finish what is in their mailboxes and what that causes, goes on answering
-// copies of requests until the replies are acked (Config.Linger at most), and closes
-// the transports. When ctx ends first, what still waits is handed back, the handlers'
-// contexts end, and the error says so. A second call waits for the first.
-//
-// Handlers that run on after their context has ended are not waited for.
-func (s *System) Shutdown(ctx context.Context) error {
-	if s.draining.Swap(true) {
-		select {
-		case <-s.down:
-			return s.downErr
-		case <-ctx.Done():
-			return rpc.FromContext(ctx, rpc.Unknown)
-		}
-	}
-	var errs []error
-	errs = append(errs, s.members.leave(ctx))
-	s.node.Farewell()
-	s.streams.close()
-	s.lines.dissolve()
-	for s.busy.Load() > 0 && ctx.Err() == nil {
-		select {
-		case <-s.quiet:
-		case <-ctx.Done():
-		}
-	}
-	if n := s.busy.Load(); n > 0 {
-		errs = append(errs, rpc.Errorf(rpc.Expired, rpc.Unknown, "shutdown ran out of time: %d actors were busy, what waited was handed back", n))
-	}
-	for _, c := range s.refs.all() {
-		if c != nil {
-			c.stop()
-		}
-	}
-	s.cancel(errShutdown)
-	linger, cancel := context.WithTimeout(ctx, s.cfg.Linger)
-	if left := s.node.Linger(linger); left > 0 {
-		s.log.Warn("replies were not acked before the system closed", "requests", left)
-	}
-	cancel()
-	errs = append(errs, s.node.Close())
-	s.members.close()
-	s.services.close()
-	s.jobs.close()
-	s.workers.close()
-	s.events.close()
-	s.letters.close()
-	s.downErr = errors.Join(errs...)
-	close(s.down)
-	return s.downErr
-}
-
-// idle takes note that a run loop has ended.
-func (s *System) idle() {
-	if s.busy.Add(-1) == 0 && s.draining.Load() {
-		select {
-		case s.quiet <- struct{}{}:
-		default:
-		}
 	}
 }

@@ -194,8 +194,10 @@ func put[M any](ctx context.Context, from *Context, c *cell, m M, req request, o
 
 func putValue[M any](ctx context.Context, from *Context, c *cell, m M, req request, opts []rpc.Option, must bool) error {
 	meta := metaOf(ctx, from, opts)
-	if from == nil && c.self.sys.draining.Load() {
-		return errShutdown
+	if c.self.sys.draining() {
+		if err := c.self.sys.closedTo(from, c); err != nil {
+			return err
+		}
 	}
 	wake, ok := c.box.PushWith(func(place *item) {
 		boxIn[M](&place.msg).V = m
@@ -215,8 +217,10 @@ func putValue[M any](ctx context.Context, from *Context, c *cell, m M, req reque
 //
 // acked is Acked of a one-way message: what does not get into the mailbox is an error.
 func (c *cell) put(ctx context.Context, from *Context, it item, acked bool) error {
-	if from == nil && c.self.sys.draining.Load() {
-		return errShutdown
+	if c.self.sys.draining() {
+		if err := c.self.sys.closedTo(from, c); err != nil {
+			return err
+		}
 	}
 	wake, ok := c.box.Push(it)
 	if !ok {

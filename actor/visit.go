@@ -165,7 +165,7 @@ func outcomeOf(err error) balance.Outcome {
 	switch rpc.CodeOf(err) {
 	case rpc.Overloaded:
 		return balance.Refused
-	case rpc.Unavailable, rpc.NotFound, rpc.SessionLost, rpc.OutcomeUnknown, rpc.Denied:
+	case rpc.Unavailable, rpc.Leaving, rpc.NotFound, rpc.SessionLost, rpc.OutcomeUnknown, rpc.Denied:
 		return balance.Missed
 	}
 	return balance.Given

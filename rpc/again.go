@@ -37,13 +37,14 @@ func (c *Call) fail(err *Error) {
 	f := Failure{Err: err, Idempotent: first.req.idempotent(), Service: route != nil, Untried: route != nil && route.Untried(), Left: first.deadline - n.now()}
 	r.mu.Lock()
 	r.made++
-	if f.Costs() {
+	costs := f.Costs() || n.parting.Load() // who leaves has no time to wait for others
+	if costs {
 		r.cost++
 	}
 	r.unsure, r.last = r.unsure || err.Verdict != NotRun, err
 	f.Made, f.Cost = r.made, r.cost
 	pause, again := first.req.Retry.Next(f, n.cfg.Random())
-	again = again && r.gaveUp == nil && n.ctx.Err() == nil && (!f.Costs() || n.retries.Spend())
+	again = again && r.gaveUp == nil && n.ctx.Err() == nil && (!costs || n.retries.Spend())
 	if again {
 		r.timer = time.AfterFunc(pause, func() { first.again(n) })
 	}

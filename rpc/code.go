@@ -27,14 +27,15 @@ const (
 	IDReused       Code = 14 // the number, or the key, of another request; the verdict is about that one
 	SessionLost    Code = 15 // the server does not know the session (any more)
 	OutcomeUnknown Code = 16 // it may have run, and nobody can tell any more
-	ReplyDropped   Code = 17 // it ran, and its reply was too large to send or to keep
+	ReplyDropped   Code = 17 // it ran, and its reply was too large to send or to keep, or did not come before its node left
 	Invalid        Code = 18 // the call makes no sense as it was made
 	Internal       Code = 19 // a bug in Tandem
-	lastCode            = Internal
+	Leaving        Code = 20 // the node shuts down and takes nothing new; always NotRun
+	lastCode            = Leaving
 )
 
 var codeNames = [...]string{"none", "failed", "panicked", "not found", "unhandled", "undecodable", "wrong reply", "too large", "overloaded",
-	"unavailable", "denied", "canceled", "expired", "stale", "id reused", "session lost", "outcome unknown", "reply dropped", "invalid", "internal"}
+	"unavailable", "denied", "canceled", "expired", "stale", "id reused", "session lost", "outcome unknown", "reply dropped", "invalid", "internal", "leaving"}
 
 // String returns the code's name.
 func (c Code) String() string {

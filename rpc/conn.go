@@ -21,10 +21,11 @@ type conn struct {
 
 	direct bool // its road is
 
-	heard      atomic.Bool  // something came since the last heartbeat
-	rtt        atomic.Int64 // of the latest heartbeat, in nanoseconds; 0 before the first
-	answeredAt atomic.Int64 // node clock when the latest heartbeat was answered, or the session opened; 0 before
-	silent     int          // heartbeats without a word; the sweeper's own
+	heeded     atomic.Uint64 // the latest ping of tellAll that was answered
+	heard      atomic.Bool   // something came since the last heartbeat
+	rtt        atomic.Int64  // of the latest heartbeat, in nanoseconds; 0 before the first
+	answeredAt atomic.Int64  // node clock when the latest heartbeat was answered, or the session opened; 0 before
+	silent     int           // heartbeats without a word; the sweeper's own
 
 	// Client half, guarded by peer.mu.
 	asked   bool            // an open is under way or answered
@@ -69,7 +70,7 @@ func (c *conn) Receive(e *transport.Envelope) {
 	case transport.VerbResync:
 		c.peer.resync(c)
 	case transport.VerbBye:
-		c.peer.farewell()
+		c.peer.farewell(c, e)
 	case transport.VerbPing:
 		if e.Grant != (transport.Grant{}) { // only the session that its client still uses lives on
 			if s := c.sessionOf(e); s != nil {
@@ -78,10 +79,14 @@ func (c *conn) Receive(e *transport.Envelope) {
 		}
 		c.send(&transport.Envelope{Verb: transport.VerbPong, Seq: e.Seq, Sent: c.node.start.Add(c.node.now())})
 	case transport.VerbPong:
-		if e.Seq&fenceBit == 0 {
-			c.beatAnswered(e)
-		} else {
+		switch {
+		case e.Seq&fenceBit != 0:
 			c.peer.fenced(c, e.Seq)
+		case e.Seq&byeBit != 0:
+			c.heeded.Store(e.Seq)
+			c.node.poke()
+		default:
+			c.beatAnswered(e)
 		}
 	case transport.VerbOpen:
 		c.open(e)
@@ -96,27 +101,40 @@ func (c *conn) open(e *transport.Envelope) {
 	if e.Seq < c.openedAs {
 		return // the bus delivers it late: its client has opened again since
 	}
-	if c.node.recovers() {
-		answer.Flags, answer.Message = transport.FlagDurable, c.node.kinds()
-	}
 	if n := len(c.sessions); n > 0 && e.Seq == c.openedAs && !c.sessions[n-1].ended.Load() {
 		answer.Grant = c.sessions[n-1].grant // the client asked again, because the answer is slow or was lost
+		c.promise(answer)
 		c.send(answer)
 		return
 	}
 	s, err := c.node.openSession(c, e.Grant, e.Seq)
+	if s == nil && err == nil {
+		return // the node does not serve yet, or not any more: its client is told, or asks again
+	}
+	c.promise(answer)
+	sealed := false
 	if err != nil {
 		answer.Code, answer.Message = uint16(err.Code), err.Message
 	} else {
 		answer.Grant, c.openedAs = s.grant, e.Seq
-		s.link(1)
+		sealed = s.joined(c)
 		if c.sessions = append(c.sessions, s); len(c.sessions) > maxSessions {
-			c.sessions[0].link(-1)
+			c.sessions[0].parted(c)
 			c.node.discard(c.sessions[0])
 			c.sessions = c.sessions[1:]
 		}
 	}
 	c.send(answer)
+	if sealed {
+		s.repeatWord(c)
+	}
+}
+
+// promise says in an answer to an open what a later start of this node can be asked.
+func (c *conn) promise(answer *transport.Envelope) {
+	if c.node.recovers() {
+		answer.Flags, answer.Message = transport.FlagDurable, c.node.kinds()
+	}
 }
 
 // serve handles what a client sends inside its session. On a bus, which may deliver
@@ -251,7 +269,7 @@ func (c *conn) Disturbed() {
 
 func (c *conn) Closed(err error) {
 	for _, s := range c.sessions {
-		s.link(-1)
+		s.parted(c)
 	}
 	c.node.forget(c)
 	c.node.stats.linksLost.Add(1)

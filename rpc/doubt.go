@@ -9,11 +9,13 @@ import (
 // doubt is a call that may have run at a start of its server that is no more. If that
 // server kept records beyond its process, its next start is asked what became of it.
 type doubt struct {
-	call  *Call
-	grant transport.Grant // of the session that it was sent in
-	kinds string          // what the server said when it opened that
-	asked time.Duration   // node clock; 0: not yet
-	again time.Duration   // how long after that it is asked again
+	call    *Call
+	grant   transport.Grant // of the session that it was sent in
+	waits   bool            // the last word on that session is being looked for
+	durable bool            // the server keeps records that its next start can be asked about
+	kinds   string          // what the server said when it opened that
+	asked   time.Duration   // node clock; 0: not yet
+	again   time.Duration   // how long after that it is asked again
 }
 
 // When a question is repeated: a bus may have lost it, and a server that is still
@@ -23,12 +25,12 @@ const (
 	askMax   = 4 * time.Second
 )
 
-// wonder keeps a call whose server was started anew until that says what became of it.
-// p.mu is held.
-func (p *peer) wonder(c *Call, grant transport.Grant) {
-	c.on = nil
+// wonder keeps a call whose server was started anew until that says what became of it, or
+// its last word, if that is looked for, does. p.mu is held.
+func (p *peer) wonder(c *Call, grant transport.Grant, look bool) {
+	c.on, c.handed = nil, true
 	p.kept.add(len(c.req.Body))
-	p.doubts[c.seq] = &doubt{call: c, grant: grant, kinds: p.kinds, again: askAfter}
+	p.doubts[c.seq] = &doubt{call: c, grant: grant, waits: look, durable: p.durable, kinds: p.kinds, again: askAfter}
 }
 
 // askDoubts asks the server of the new session, if it keeps records, what has not been
@@ -42,6 +44,9 @@ func (p *peer) askDoubts(now time.Duration) {
 		return
 	}
 	for seq, d := range p.doubts {
+		if d.waits {
+			continue
+		}
 		if d.asked == 0 || now-d.asked >= d.again {
 			flags := transport.FlagResend | transport.FlagRecover
 			if d.call.req.Acked {
@@ -86,8 +91,10 @@ func (p *peer) dispel(seq uint64, d *doubt) {
 // dropDoubts ends what nobody will ever know. p.mu is held.
 func (p *peer) dropDoubts(why string) {
 	for seq, d := range p.doubts {
-		p.dispel(seq, d)
-		d.call.fail(Errorf(OutcomeUnknown, Unknown, "%s", why))
+		if !d.waits {
+			p.dispel(seq, d)
+			d.call.fail(Errorf(OutcomeUnknown, Unknown, "%s", why))
+		}
 	}
 }
 

@@ -12,8 +12,9 @@ type Vital struct{ peer *peer }
 // Vital returns that of a node. It stays good as long as the Node.
 func (n *Node) Vital(node string) Vital { return Vital{n.peer(node)} }
 
-// Linked reports whether there is a link that requests to the node go out on.
-func (v Vital) Linked() bool { return v.peer.live.Load() != nil }
+// Linked reports whether there is a link that requests to the node go out on, and it takes
+// them: a node that leaves does not.
+func (v Vital) Linked() bool { return v.peer.live.Load() != nil && !v.peer.left.Load() }
 
 // Heard is when the node last answered a heartbeat, or a question of Reach, on the link
 // that requests go out on, by the Node's clock; 0 if there is no such link.

@@ -194,7 +194,8 @@ func (in *Inbound) attachRoad(c *conn) {
 }
 
 // Start says that the handler is about to run. False means it must not: the request
-// was cancelled or given up, or its deadline has passed (and was refused for it).
+// was cancelled or given up, or its deadline has passed, or the node's last word on its
+// session was said (and it was refused for that).
 func (in *Inbound) Start() bool {
 	if in.Seq == 0 {
 		return true
@@ -202,7 +203,8 @@ func (in *Inbound) Start() bool {
 	s := in.session
 	s.mu.Lock()
 	expired := in.deadline > 0 && s.node.passed(in.deadline)
-	started := !expired && s.table.Start(in.Seq)
+	late := s.sealed && !expired
+	started := !expired && !late && s.table.Start(in.Seq)
 	if !started {
 		in.dropLarge()
 	}
@@ -211,6 +213,8 @@ func (in *Inbound) Start() bool {
 	switch {
 	case expired:
 		in.Refuse(errExpired)
+	case late:
+		in.Refuse(errLeft(s.node.cfg.Name))
 	case !started && (begun || in.isKeyed()): // given up in the mailbox
 		in.Refuse(Errorf(Canceled, NotRun, "the caller gave up before its turn"))
 	}

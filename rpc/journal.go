@@ -161,6 +161,7 @@ func (j *journal) write(ctx context.Context, batch []posting) (int, error) {
 	err := j.log.Append(ctx, changes)
 	var hopeless []posting
 	j.mu.Lock()
+	wasFenced := j.fenced
 	if err == nil {
 		for _, c := range changes {
 			j.ledger.Apply(c)
@@ -193,7 +194,11 @@ func (j *journal) write(ctx context.Context, batch []posting) (int, error) {
 	if j.fenced {
 		hopeless, j.queue = append(hopeless, j.queue...), nil
 	}
+	fenced := j.fenced && !wasFenced
 	j.mu.Unlock()
+	if fenced {
+		j.node.cfg.OnFenced(err)
+	}
 	for _, p := range append(batch, hopeless...) {
 		if p.written != nil {
 			p.written(err)
@@ -218,8 +223,12 @@ func (j *journal) rewrite(ctx context.Context, written int) int {
 	defer cancel()
 	if err := j.log.Rewrite(ctx, j.ledger.All()); err != nil {
 		j.mu.Lock()
-		j.fenced = j.fenced || errors.Is(err, dedup.ErrFenced)
+		fenced := errors.Is(err, dedup.ErrFenced) && !j.fenced
+		j.fenced = j.fenced || fenced
 		j.mu.Unlock()
+		if fenced {
+			j.node.cfg.OnFenced(err)
+		}
 		j.node.cfg.Logger.Warn("the log of durable requests was not shortened", "err", err)
 		return written / 2 // later again
 	}

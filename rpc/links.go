@@ -20,6 +20,7 @@ func (p *peer) connected(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.conns = append(p.conns, c)
+	p.seeLeaving()
 	if p.win.count > 0 || p.epoch != "" || len(p.dialers) > 0 {
 		p.open(c)
 	}
@@ -34,6 +35,9 @@ func (p *peer) open(c *conn) {
 			return
 		}
 		c.asked, c.denied = false, nil
+	}
+	if p.grant == (transport.Grant{}) && c.id.Epoch == p.leavingOf {
+		return
 	}
 	if c.asked || p.closed || !p.node.cfg.Roads.takes(c.direct) && p.name != p.node.cfg.Name {
 		return
@@ -102,6 +106,7 @@ func (p *peer) opened(c *conn, e *transport.Envelope) {
 		}
 	case code == 0 && p.opening == c:
 		p.opening, p.grant, p.epoch = nil, e.Grant, c.id.Epoch
+		p.seeLeaving()
 		p.durable, p.kinds = e.Flags&transport.FlagDurable != 0, strings.Clone(e.Message)
 		p.limit = min(p.node.cfg.Window, int(min(max(e.Mark.Below, 1), DefaultWindow)))
 		c.grant = e.Grant
@@ -179,8 +184,12 @@ func (p *peer) join(c *conn) {
 // server was started anew and kept records that can be asked; what provably never left
 // goes over into the next one. Its numbers go on where those of the
 // old one ended, so that no late answer is taken for another request's. p.mu is held.
-func (p *peer) lose(why string, restarted bool) {
-	old, grant := p.win, p.grant
+func (p *peer) lose(why string, restarted bool) { p.loseTo(nil, why, restarted) }
+
+// loseTo is lose with the server's last word on the session, if it is known; else it is
+// looked for, if the server is no more. p.mu is held.
+func (p *peer) loseTo(w *lastWord, why string, restarted bool) {
+	old, grant, epoch := p.win, p.grant, p.epoch
 	if p.past = append(p.past, p.epoch); len(p.past) > maxPast {
 		p.past = p.past[1:]
 	}
@@ -191,26 +200,33 @@ func (p *peer) lose(why string, restarted bool) {
 	for _, d := range p.doubts {
 		p.kept.add(len(d.call.req.Body))
 	}
-	p.leaving = false // the node may be another one now
+	p.seeLeaving()
 	p.recancel = nil
 	p.wakeTells()
 	for _, c := range p.conns {
 		c.asked, c.ready, c.grant, c.denied = false, false, transport.Grant{}, nil
 		c.older, c.cancels = nil, nil
 	}
+	look := restarted && w == nil && p.node.cfg.LastWord != nil
+	inquire := false
 	for _, c := range old.drain() {
-		if c.verdict() == NotRun {
-			p.win.add(c)
-			p.kept.add(len(c.req.Body))
-			p.unsent++
-			continue
+		v := c.verdict()
+		if v != NotRun && w != nil {
+			v = w.judge(c.seq)
 		}
-		if restarted && p.durable && !c.req.Receipt { // nothing stands in a mailbox any more
-			p.wonder(c, grant)
-			continue
+		switch {
+		case v == NotRun:
+			p.moveOn(c)
+		case restarted && (p.durable || look) && !c.req.Receipt: // nothing stands in a mailbox any more
+			p.wonder(c, grant, look)
+			inquire = inquire || look
+		default:
+			p.passRoom()
+			c.fail(errLastWord(p.name, v, why))
 		}
-		p.passRoom()
-		c.fail(Errorf(OutcomeUnknown, Unknown, "%s", why))
+	}
+	if inquire {
+		p.inquire(epoch, grant, why)
 	}
 	p.node.stats.sessionsLost.Add(1)
 	p.node.event(Event{Type: SessionGone, Peer: p.name, Err: errors.New(why)})
@@ -225,6 +241,7 @@ func (p *peer) disconnected(c *conn, err error) {
 	if len(p.conns) == 0 {
 		p.deserted = p.attempts
 	}
+	p.seeLeaving()
 	for call := range p.win.all() {
 		if call.on == c {
 			call.handed = call.handed || c.link.Handed(call.at)
@@ -366,6 +383,9 @@ func (p *peer) drained(c *conn) {
 func (p *peer) resync(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if c.asked && !c.ready && c.denied == nil {
+		p.askAgain(c) // a server that has just started did not answer before
+	}
 	if c != p.current {
 		return
 	}
@@ -384,13 +404,4 @@ func (p *peer) resync(c *conn) {
 	if p.next != nil {
 		p.putFence()
 	}
-}
-
-// farewell notes that the peer takes no new requests: acks go out without delay, so
-// that it need not wait for them.
-func (p *peer) farewell() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.leaving = true
-	p.sendAck()
 }

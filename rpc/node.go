@@ -67,11 +67,13 @@ type Config struct {
 	Cluster, Name, Epoch string
 	Transports           []transport.Transport // roads, in no order
 	Roads                RoadPolicy
-	Resolve              func(ctx context.Context, node string) (Place, error) // an error of code NotFound, or one that wraps ErrAway, says that the node has left
-	Principals           func(road, principal string) string                   // one name for one peer on all roads; nil: the principal itself
+	Resolve              func(ctx context.Context, node string) (Place, error)         // an error of code NotFound, or one that wraps ErrAway, says that the node has left
+	LastWord             func(ctx context.Context, node, epoch string) ([]byte, error) // what that start of a node left behind (see LastWords), nil for nothing; nil: nobody knows
+	Principals           func(road, principal string) string                           // one name for one peer on all roads; nil: the principal itself
 	Handler              Handler
 	Logger               *slog.Logger
 	OnEvent              func(Event) // called from one goroutine; events are lost, counted, when it lags far behind; nil for none
+	OnFenced             func(error) // another start of this node has taken its records over: called once, must not block; nil for none
 
 	Store   dedup.Store   // of the records of durable requests; nil: nothing is durable
 	Kinds   []string      // of the actors of which records are kept, here or by the application
@@ -112,6 +114,9 @@ func (c *Config) defaults() {
 	if c.OnEvent == nil {
 		c.OnEvent = func(Event) {}
 	}
+	if c.OnFenced == nil {
+		c.OnFenced = func(error) {}
+	}
 	if c.Principals == nil {
 		c.Principals = func(_, principal string) string { return principal }
 	}
@@ -134,17 +139,20 @@ type Node struct {
 	cfg       Config
 	start     time.Time
 	seed      maphash.Seed
-	direct    map[string]bool     // by road
-	self      transport.Transport // the road to this node itself
-	journal   *journal            // nil without a store
-	settles   chan struct{}       // holds a token for each question to an application's own records
-	exchanges sync.Pool           // of *Exchange; each node has its own, as with Waiters
+	direct    map[string]bool       // by road
+	self      transport.Transport   // the road to this node itself
+	up        []transport.Transport // started; of the goroutine that starts and closes the node
+	journal   *journal              // nil without a store
+	settles   chan struct{}         // holds a token for each question to an application's own records
+	exchanges sync.Pool             // of *Exchange; each node has its own, as with Waiters
 	retries   *Budget
 	ctx       context.Context // ends when Close begins
 	stop      context.CancelFunc
 	recent    [16]atomic.Pointer[peer] // spares most requests the lock
 	looked    atomic.Int64             // node clock, one heartbeat ago at most
-	acked     chan struct{}            // a token when a session may have become free of records
+	parting   atomic.Bool              // Farewell was called
+	acked     chan struct{}            // a token when a session may have become free of records, or a link have heard what was said
+	byes      uint64                   // said; of the goroutine that leaves
 	events    chan Event               // on their way to OnEvent
 	_         linePad                  // what is behind it changes all the time
 
@@ -161,7 +169,7 @@ type Node struct {
 	sessions map[transport.Grant]*session
 	clients  map[string]*client // by ownerName, while they have sessions
 	conns    map[*conn]struct{}
-	closed   bool
+	phase    phase
 	served   uint64 // requests taken on in sessions that have ended
 
 	closing  sync.Once
@@ -187,55 +195,24 @@ func NewNode(cfg Config) *Node {
 	return n
 }
 
-// Start starts the transports and returns this node's address on each road. If one
-// of them fails, those already started are closed and its error is returned.
-func (n *Node) Start(ctx context.Context) (map[string]string, error) {
-	local := transport.Local{Cluster: n.cfg.Cluster, Node: n.cfg.Name, Epoch: n.cfg.Epoch, Logger: n.cfg.Logger, MaxMessage: n.cfg.MaxBody + headerRoom}
-	addrs := map[string]string{}
-	_, _ = n.self.Start(ctx, local, n.adopt) // it has nothing that could fail
-	if n.cfg.Store != nil {
-		var err error
-		if n.journal, err = openJournal(ctx, n, n.cfg.Store); err != nil {
-			return nil, fmt.Errorf("rpc: taking over the records of node %s: %w", n.cfg.Name, err)
-		}
-		n.restore()
-	}
-	for i, t := range n.cfg.Transports {
-		addr, err := t.Start(ctx, local, n.adopt)
-		if err != nil {
-			for _, started := range n.cfg.Transports[:i] {
-				started.Close()
-			}
-			if n.journal != nil {
-				n.journal.close()
-			}
-			return nil, fmt.Errorf("rpc: starting road %q: %w", t.Road(), err)
-		}
-		addrs[t.Road()] = addr
-	}
-	if n.journal != nil {
-		n.owned.Go(func() { n.journal.run(n.ctx) })
-	}
-	n.owned.Go(n.sweep)
-	n.owned.Go(n.report)
-	return addrs, nil
-}
-
 // adopt makes a conn of a link, whoever dialled it.
 func (n *Node) adopt(l transport.Link) transport.Receiver {
 	c := &conn{node: n, link: l, id: l.Peer(), direct: n.direct[l.Road()]}
 	n.mu.Lock()
 	c.peer = n.peerLocked(c.id.Node)
-	closed := n.closed
-	if !closed {
+	phase := n.phase
+	if phase < closed {
 		n.conns[c] = struct{}{}
 	}
 	n.mu.Unlock()
-	if closed {
+	if phase == closed {
 		l.Close(transport.ErrClosed)
 		return c
 	}
 	c.peer.connected(c)
+	if phase >= leaving && !c.isLoop() {
+		c.send(&transport.Envelope{Verb: transport.VerbBye})
+	}
 	n.event(Event{Type: LinkUp, Peer: c.id.Node, Road: l.Road()})
 	return c
 }
@@ -262,7 +239,7 @@ func (n *Node) peerLocked(name string) *peer {
 	p := n.peers[name]
 	if p == nil {
 		p = newPeer(n, name)
-		p.closed = n.closed
+		p.closed = n.phase == closed
 		n.peers[name] = p
 	}
 	return p
@@ -345,12 +322,16 @@ func (n *Node) sweep() {
 }
 
 // openSession answers an open that came in on c: it joins the session that grant
-// names, or makes one if grant is zero (DESIGN: sessions, rules 1 and 2).
+// names, or makes one if grant is zero (DESIGN: sessions, rules 1 and 2). Neither comes
+// of it while the node does not take new sessions.
 func (n *Node) openSession(c *conn, grant transport.Grant, number uint64) (*session, *Error) {
 	principal := n.cfg.Principals(c.link.Road(), c.id.Principal)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if grant == (transport.Grant{}) {
+		if !n.phase.opens() && !c.isLoop() {
+			return nil, nil
+		}
 		if len(n.sessions) >= n.cfg.MaxSessions {
 			return nil, Errorf(Overloaded, Unknown, "%d sessions are open here", len(n.sessions))
 		}
@@ -408,13 +389,6 @@ func (n *Node) sessionEnded(s *session) {
 	n.served += s.served
 }
 
-// Farewell tells all peers that this node takes no new requests.
-func (n *Node) Farewell() {
-	for _, c := range n.liveConns() {
-		c.link.Send(&transport.Envelope{Verb: transport.VerbBye})
-	}
-}
-
 // Linked reports whether a link to a node is open: a registry may have lost sight of it.
 func (n *Node) Linked(node string) bool {
 	n.mu.Lock()
@@ -437,39 +411,6 @@ func (n *Node) liveConns() []*conn {
 	return conns
 }
 
-// Linger goes on answering copies until every reply was acked, every link that
-// could bring an ack is gone, or ctx ends. It returns how many records were not.
-func (n *Node) Linger(ctx context.Context) int {
-	for {
-		left, lost := 0, 0
-		n.mu.Lock()
-		for _, s := range n.sessions {
-			if records, linked := s.records(); linked {
-				left += records
-			} else {
-				lost += records
-			}
-		}
-		n.mu.Unlock()
-		if left == 0 {
-			return lost
-		}
-		select {
-		case <-n.acked:
-		case <-ctx.Done():
-			return left + lost
-		}
-	}
-}
-
-// poke wakes Linger.
-func (n *Node) poke() {
-	select {
-	case n.acked <- struct{}{}:
-	default:
-	}
-}
-
 // Close closes the transports, ends what is pending with Unavailable, and waits for
 // the node's goroutines. It is idempotent; every call returns when all is closed.
 func (n *Node) Close() error {
@@ -479,7 +420,7 @@ func (n *Node) Close() error {
 
 func (n *Node) close() error {
 	n.mu.Lock()
-	n.closed = true
+	n.phase = closed
 	peers := make([]*peer, 0, len(n.peers))
 	for _, p := range n.peers {
 		peers = append(peers, p)
@@ -490,7 +431,7 @@ func (n *Node) close() error {
 		p.close()
 	}
 	var errs []error
-	for _, t := range append(n.roadsTo(n.cfg.Name), n.cfg.Transports...) {
+	for _, t := range append(n.roadsTo(n.cfg.Name), n.up...) {
 		if err := t.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("rpc: closing road %q: %w", t.Road(), err))
 		}

@@ -642,9 +642,16 @@ func TestLinger(t *testing.T) {
 			t.Errorf("with acks lost, %d records linger, ctx: %v", n, ctx.Err())
 		}
 		r.setTap(nil)
-		b.Farewell() // from now on the client acks without delay
+		leave := make(chan struct{})
+		b.handle(func(_ *Inbound, body string) string { <-leave; return body })
+		last, _ := a.send(request("b", "z", patience))
+		synctest.Wait()
+		b.Farewell(t.Context()) // from now on the client acks without delay
 		began = time.Now()
-		a.echoes("b", "z")
+		close(leave)
+		if got, err := last.Await(t.Context()); got != "z" || err != nil {
+			t.Errorf("what ran at the farewell: %q, %v", got, err)
+		}
 		if n := b.Linger(t.Context()); n != 0 || time.Since(began) != 0 {
 			t.Errorf("after the farewell, %d records linger, %v", n, time.Since(began))
 		}

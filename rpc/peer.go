@@ -19,6 +19,7 @@ type peer struct {
 	node *Node
 	name string
 	live atomic.Pointer[conn] // current, for who does not have the lock
+	left atomic.Bool          // leaving, likewise
 	_    linePad              // what is read without the lock is not where that is written
 
 	mu         sync.Mutex // guards what follows
@@ -63,7 +64,8 @@ type peer struct {
 	cancelLost time.Duration      // node clock when the latest of them was
 	traffic    traffic
 	earned     bool            // under Adaptive: direct links may be opened
-	leaving    bool            // it said that it takes no new requests
+	leavingOf  string          // the start of it that said last that it takes no new requests
+	leaving    bool            // all that is left of it is that start
 	deniedOn   map[string]bool // roads on which it does not let this node in, which was said
 
 	timer    *time.Timer
@@ -165,7 +167,13 @@ func (p *peer) enter(c *Call, now time.Duration) *Error {
 	if p.current == nil {
 		p.waitForLink(c, now)
 	}
-	if p.flowing() && p.unsent == 1 {
+	switch {
+	case p.leaving:
+		if c.req.movable() {
+			p.remove(c)
+			c.fail(errLeft(p.name))
+		}
+	case p.flowing() && p.unsent == 1:
 		return p.send(c, now)
 	}
 	return nil
@@ -303,7 +311,7 @@ func (p *peer) flush() {
 	if p.unsent > 0 && p.flowing() {
 		now := p.node.now()
 		for c := range p.win.all() {
-			if c.on != nil {
+			if c.on != nil || p.leaving && c.verdict() == NotRun {
 				continue
 			}
 			before := p.unsent

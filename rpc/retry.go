@@ -105,7 +105,7 @@ func everywhere(c Code) bool {
 
 func worthWhile(c Code) bool {
 	switch c {
-	case Overloaded, Unavailable, SessionLost, OutcomeUnknown:
+	case Overloaded, Unavailable, Leaving, SessionLost, OutcomeUnknown:
 		return true
 	}
 	return false

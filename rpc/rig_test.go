@@ -23,6 +23,7 @@ type rig struct {
 
 	mu     sync.Mutex // guards what follows
 	places map[string]Place
+	was    map[string]bool // nodes that have been somewhere
 	tap    func(hop) fate
 }
 
@@ -73,6 +74,9 @@ func (r *rig) resolve(_ context.Context, node string) (Place, error) {
 	defer r.mu.Unlock()
 	if p, ok := r.places[node]; ok {
 		return p, nil
+	}
+	if r.was[node] {
+		return Place{}, Errorf(Unavailable, NotRun, "no node %s: %w", node, ErrAway)
 	}
 	return Place{}, Errorf(NotFound, NotRun, "no node %s", node)
 }
@@ -133,6 +137,35 @@ type site struct {
 // answers with what it was asked.
 func (r *rig) start(name, epoch string, roads []string, change ...func(*Config)) *site {
 	r.t.Helper()
+	s := r.make(name, epoch, roads, change...)
+	addrs, err := s.Start(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.known(name, Place{Epoch: epoch, Addrs: addrs})
+	return s
+}
+
+// known and forget change what is known of where a node is.
+func (r *rig) known(name string, at Place) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.places[name] = at
+}
+
+func (r *rig) forget(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.places, name)
+	if r.was == nil {
+		r.was = map[string]bool{}
+	}
+	r.was[name] = true
+}
+
+// make makes the node of start.
+func (r *rig) make(name, epoch string, roads []string, change ...func(*Config)) *site {
+	r.t.Helper()
 	s := &site{r: r, name: name, serve: echo, runs: map[string]int{}}
 	cfg := Config{Cluster: "test", Name: name, Epoch: epoch, Resolve: r.resolve, Handler: s, Logger: slog.New(slog.DiscardHandler),
 		OnEvent: func(e Event) {
@@ -147,13 +180,6 @@ func (r *rig) start(name, epoch string, roads []string, change ...func(*Config))
 		fn(&cfg)
 	}
 	s.Node = NewNode(cfg)
-	addrs, err := s.Start(r.t.Context())
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.mu.Lock()
-	r.places[name] = Place{Epoch: epoch, Addrs: addrs}
-	r.mu.Unlock()
 	r.t.Cleanup(func() { s.Close() })
 	return s
 }

@@ -394,7 +394,7 @@ func TestFarewellEndsWithItsServer(t *testing.T) {
 	withRig(t, func(t *testing.T, r *rig) {
 		a, b := r.start("a", "a1", direct), r.start("b", "b1", direct)
 		a.echoes("b", "warm up")
-		b.Farewell()
+		b.Farewell(t.Context())
 		synctest.Wait()
 		b.Close()
 		synctest.Wait() // or a might still send on the dying link

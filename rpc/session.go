@@ -3,6 +3,7 @@ package rpc
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,7 +35,8 @@ type session struct {
 	touched  time.Duration // node clock of the last traffic, as the sweeper saw it
 	active   bool          // traffic since the sweeper looked
 	worked   bool          // requests or one-way messages among it
-	links    int           // open links that it was opened on
+	on       []*conn       // open links that it was opened on
+	sealed   bool          // nothing that has not started runs any more: the last word was said
 	except   []uint64      // scratch for ack frames
 	stock    stock         // for requests
 	served   uint64        // requests taken on
@@ -86,6 +88,14 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 	if e.After > s.lastTell { // those between come too late, if they come
 		n.stats.tellsMissed.Add(e.After - s.lastTell)
 		s.lastTell = e.After
+	}
+	if s.sealed {
+		if state, _ := s.table.Lookup(e.Seq); state == dedup.Unseen {
+			s.mu.Unlock()
+			n.stats.refused.Add(1)
+			c.refuse(e.Seq, errLeft(n.cfg.Name)) // as every copy is from here on
+			return
+		}
 	}
 	verdict, rec := s.table.Admit(e.Seq, fp)
 	switch verdict {
@@ -347,11 +357,23 @@ func (s *session) touch() {
 	s.mu.Unlock()
 }
 
-// link notes that a link joined or left.
-func (s *session) link(d int) {
+// joined notes that the session was opened on a link, and reports whether its last word
+// was said before.
+func (s *session) joined(c *conn) (sealed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.links += d
+	s.on = append(s.on, c)
+	s.active = true
+	return s.sealed
+}
+
+// parted notes that a link has left.
+func (s *session) parted(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.on, c); i >= 0 {
+		s.on = slices.Delete(s.on, i, i+1)
+	}
 	s.active = true
 }
 
@@ -359,7 +381,7 @@ func (s *session) link(d int) {
 func (s *session) records() (n int, linked bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.table.Outstanding(), s.links > 0
+	return s.table.Outstanding(), len(s.on) > 0
 }
 
 // count adds what s has counted.

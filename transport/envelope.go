@@ -35,7 +35,7 @@ const (
 	VerbPing    Verb = 10 // either: heartbeat, Seq is an opaque stamp
 	VerbPong    Verb = 11 // either: answer to a ping with the same Seq
 	VerbResync  Verb = 12 // either: copies may have been lost on the way, send yours again
-	VerbBye     Verb = 13 // either: this node takes no new requests
+	VerbBye     Verb = 13 // either: this node takes no new requests; with a Body, its last word on the session of Grant
 	VerbChunk   Verb = 14 // either: part of a large message; it ends at the link, see Assembly
 	VerbChunked Verb = 15 // either: answer to a chunk; the same
 	VerbTells   Verb = 16 // client: one-way messages from the Seq-th on; it ends at the link, see Assembly.Deliver

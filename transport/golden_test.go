@@ -72,6 +72,7 @@ var (
 		"pong":            {Verb: transport.VerbPong, Seq: 1<<64 - 1},
 		"resync":          {Verb: transport.VerbResync},
 		"bye":             {Verb: transport.VerbBye},
+		"bye-last":        {Verb: transport.VerbBye, Grant: grant, Body: []byte{1, 2, 3, 1, 2, 0, 1, 9, 0}},
 		"chunk":           {Verb: transport.VerbChunk, Seq: 3, Mark: transport.Mark{Below: 100_000}, TypeID: 65536, Body: []byte("some of it")},
 		"chunk-abandoned": {Verb: transport.VerbChunk, Code: 1, Seq: 3, Mark: transport.Mark{Below: 100_000}, TypeID: 65546},
 		"chunked":         {Verb: transport.VerbChunked, Seq: 3, Mark: transport.Mark{Below: 65546}},
