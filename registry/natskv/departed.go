@@ -2,6 +2,7 @@ package natskv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -48,7 +49,8 @@ func departureOf(m *message) registry.Departure {
 	return d
 }
 
-// setAside keeps a departure readable when another record takes the marker's place.
+// setAside keeps a departure readable when another record takes the marker's place,
+// without its last word if that fitted only just.
 func (b bucket) setAside(ctx context.Context, name string, d registry.Departure) error {
 	left := markerTTL - time.Since(d.At)
 	if left < time.Second {
@@ -58,6 +60,10 @@ func (b bucket) setAside(ctx context.Context, name string, d registry.Departure)
 	m.Header.Set(atHeader, d.At.Format(time.RFC3339Nano))
 	m.Header.Set(howHeader, d.Change.String())
 	_, err := b.publish(ctx, m, min(left, markerTTL).Truncate(time.Second))
+	if errors.Is(err, registry.ErrTooLarge) { // it filled a message, and now says more
+		m.Data = nil
+		_, err = b.publish(ctx, m, min(left, markerTTL).Truncate(time.Second))
+	}
 	return err
 }
 

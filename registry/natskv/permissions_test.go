@@ -163,6 +163,25 @@ func TestRecordTooLarge(t *testing.T) {
 	}
 }
 
+// A last word that only just fits into a message does not keep the name from its next
+// holder.
+func TestLastWordThatJustFits(t *testing.T) {
+	s := start(t, embedded.Config{MaxPayload: 8 << 10})
+	ctx := within(t, time.Minute)
+	r := open(t, connect(t, s), natskv.Config{})
+	fitted := false
+	for size := 7 << 10; !fitted; size++ { // until one is too large: the one before just fitted
+		epoch := fmt.Sprint("e", size)
+		if err := r.Register(ctx, registrytest.Node("n", epoch, "x")); err != nil {
+			t.Fatalf("after a last word of %d bytes: %v", size-1, err)
+		}
+		err := r.Deregister(ctx, "n", epoch, make([]byte, size))
+		if fitted = errors.Is(err, registry.ErrTooLarge); !fitted && err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A connection that its owner has closed is gone for good, and that is said.
 func TestClosedConnection(t *testing.T) {
 	js := connect(t, start(t, embedded.Config{}))

@@ -79,12 +79,11 @@ func TestBucketIsReplaced(t *testing.T) {
 	}
 }
 
-// Refresh serves at once what a watch has not told.
+// Refresh serves at once what no watch has told: here there is none any more.
 func TestRefresh(t *testing.T) {
 	s := start(t, embedded.Config{})
 	ctx := within(t, time.Minute)
-	a, js := open(t, connect(t, s), natskv.Config{}), connect(t, s)
-	b := open(t, js, natskv.Config{})
+	a, b := open(t, connect(t, s), natskv.Config{}), open(t, connect(t, s), natskv.Config{})
 	n := registrytest.Node("n", "e1", "x")
 	if err := a.Register(ctx, n); err != nil {
 		t.Fatal(err)
@@ -94,7 +93,7 @@ func TestRefresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	next(t, events, 15*time.Second)
-	pauseAll(t, js)
+	b.Close()
 	n.Addrs["tcp"] = "y"
 	if err := a.Register(ctx, n); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,42 @@
+package static_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/tandem-go/tandem/registry"
+	"github.com/tandem-go/tandem/registry/static"
+)
+
+// A node that has left is away, and what it left behind can be read.
+func ExampleRegistry_Departed() {
+	ctx, reg := context.Background(), static.New()
+	if err := reg.Register(ctx, registry.Node{Name: "till", Epoch: "e1", Version: "v1.4", Zone: "east"}); err != nil {
+		fmt.Println(err)
+	}
+	if err := reg.Deregister(ctx, "till", "e1", []byte("all that was sold is booked")); err != nil {
+		fmt.Println(err)
+	}
+	_, err := reg.Lookup(ctx, "till")
+	fmt.Println("away:", errors.Is(err, registry.ErrAway))
+	_, err = reg.Lookup(ctx, "desk")
+	fmt.Println("never there:", errors.Is(err, registry.ErrNotFound))
+	d, err := reg.Departed(ctx, "till")
+	fmt.Printf("%s %v: %s (%v)\n", d.Epoch, d.Change, d.Last, err)
+	// Output:
+	// away: true
+	// never there: true
+	// e1 left: all that was sold is booked (<nil>)
+}
+
+// Who holds a name is said by the error.
+func ExampleRegistry_Register() {
+	ctx, reg := context.Background(), static.New(registry.Node{Name: "till", Epoch: "e1"})
+	err := reg.Register(ctx, registry.Node{Name: "till", Epoch: "e2"})
+	var taken *registry.TakenError
+	if errors.As(err, &taken) {
+		fmt.Println("held by", taken.Holder.Epoch)
+	}
+	// Output: held by e1
+}
