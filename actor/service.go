@@ -136,13 +136,16 @@ func (s *service) tend() {
 	ss := &s.sys.services
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
+	if ss.closed {
+		return
+	}
 	for _, c := range asks {
 		ss.chores = append(ss.chores, chore{of: s, at: c.Data.(*spot)})
 	}
 	for _, c := range changes {
 		ss.chores = append(ss.chores, chore{s, c.Candidate.Data.(*spot), &c})
 	}
-	if !ss.busy && !ss.closed {
+	if !ss.busy {
 		ss.busy = true
 		ss.owned.Go(ss.work)
 	}

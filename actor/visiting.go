@@ -109,9 +109,11 @@ func askOn[M Question[R], R any](ctx context.Context, from *Context, a *ask[R], 
 	if from != nil {
 		base = from.Detached()
 	}
+	sys := v.svc.sys
 	on, cancel := context.WithDeadline(base, a.deadline)
-	if !a.goesOn(cancel) || !v.svc.sys.services.run(func() {
+	if !a.goesOn(cancel) || !sys.services.run(func() {
 		defer cancel()
+		defer context.AfterFunc(sys.ctx, cancel)()
 		r, err := callVisit[M, R](on, from, v, m, opts)
 		a.end(r, err)
 	}) {

@@ -18,7 +18,8 @@
 //
 // The limits: a Picker knows what its own system has sent, and what it is told of load
 // and silence ([Signs]); it does not know what other systems have sent to an instance of
-// another node. It has no lock, clock, goroutine, source of randomness or I/O: time and
-// randomness are arguments, and what is to be done is returned. The package imports the
-// standard library alone.
+// another node. Where there are as many such systems as instances, to choose by load comes
+// near to taking turns (TestNearTheOracle prints how near). It has no lock, clock,
+// goroutine, source of randomness or I/O: time and randomness are arguments, and what is
+// to be done is returned. The package imports the standard library alone.
 package balance
