@@ -49,15 +49,16 @@ type Config struct {
 	Balance    map[string]balance.Policy // how an instance is chosen, by service; default balance.LeastLoaded
 	Limits     codec.Limits              // of decoding; the length of a body is by default for rpc.Config.MaxBody to bound
 
-	Timeout    time.Duration                       // of a call whose context has no deadline; default 30 s
-	SendWait   time.Duration                       // of a handler for room in a mailbox; default 5 s
-	StartWait  time.Duration                       // of NewSystem for transports, registry and store; default 30 s
-	Linger     time.Duration                       // of Shutdown for acks; default 5 s
-	Tokens     int                                 // of jobs, for each principal; default 1,024
-	TokenLife  time.Duration                       // of a job's result; default 10 min
-	Retry      rpc.Retry                           // when a request to another node that did not run is made anew
-	Principals func(road, principal string) string // one name for one peer on all roads; default: the principal itself
-	Tune       func(*rpc.Config)                   // the limits of the remote side, before it starts; nil: defaults
+	Timeout     time.Duration                       // of a call whose context has no deadline; default 30 s
+	SendWait    time.Duration                       // of a handler for room in a mailbox; default 5 s
+	StartWait   time.Duration                       // of NewSystem for transports, registry and store; default 30 s
+	Linger      time.Duration                       // of Shutdown for acks; default 5 s
+	Tokens      int                                 // of jobs, for each principal; default 1,024
+	ResultBytes int                                 // of the results of jobs from other nodes; default 256 MiB, of one principal a quarter
+	TokenLife   time.Duration                       // of a job's result; default 10 min
+	Retry       rpc.Retry                           // when a request to another node that did not run is made anew
+	Principals  func(road, principal string) string // one name for one peer on all roads; default: the principal itself
+	Tune        func(*rpc.Config)                   // the limits of the remote side, before it starts; nil: defaults
 }
 
 // validate fills in defaults and returns everything that is wrong, joined.
@@ -118,6 +119,11 @@ func (c *Config) validate() error {
 		} else if *d.v == 0 {
 			*d.v = d.def
 		}
+	}
+	if c.ResultBytes < 0 {
+		bad("Config.ResultBytes is negative: %d", c.ResultBytes)
+	} else if c.ResultBytes == 0 {
+		c.ResultBytes = DefaultResultBytes
 	}
 	if c.Tokens < 0 {
 		bad("Config.Tokens is negative: %d", c.Tokens)

@@ -30,6 +30,8 @@ type journal struct {
 	taken time.Time     // when this start of the node took the records over
 	wake  chan struct{} // a token when the queue has grown
 
+	failing bool // the latest write failed; the journal's goroutine's own
+
 	mu     sync.Mutex            // guards what follows
 	ledger *dedup.Ledger         // changed by the journal's goroutine alone
 	loaded int                   // bytes that the log had when it was taken over
@@ -135,18 +137,51 @@ func (j *journal) run(ctx context.Context) {
 			continue
 		}
 		n, err := j.write(ctx, batch)
+		j.changed(err)
 		if written += n; err == nil {
 			failed = 0
 			written = j.rewrite(ctx, written)
 			continue
 		}
-		j.node.cfg.Logger.Error("records of durable requests were not written", "err", err)
 		failed++
 		select {
 		case <-time.After(j.node.jitter(failed)):
 		case <-ctx.Done():
 		}
 	}
+}
+
+// changed says in the log and by an event when the store begins to fail, and when it works
+// again: once for each, however often it is tried.
+func (j *journal) changed(err error) {
+	n := j.node
+	switch was := j.failing; {
+	case err != nil && !was:
+		n.cfg.Logger.Error("the store of records fails; durable requests and jobs are not begun until it works again", "err", err)
+		n.event(Event{Type: StoreFailing, Err: err})
+	case err == nil && was:
+		n.cfg.Logger.Info("the store of records works again")
+		n.event(Event{Type: StoreWorks})
+	}
+	j.failing = err != nil
+}
+
+// The events of a node's Config.Store.
+const (
+	StoreFailing EventType = "store failing" // records are not written; Err says why
+	StoreWorks   EventType = "store works"   // and are again
+)
+
+// Fenced reports whether another start of this node has taken its records over: this one
+// begins no durable request and no job any more.
+func (n *Node) Fenced() bool {
+	j := n.journal
+	if j == nil {
+		return false
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.fenced
 }
 
 // write writes a batch and tells those who wait for it. It returns the bytes written.
