@@ -17,7 +17,7 @@ type JobRecord struct {
 	at   time.Time // of the latest change
 
 	Job     []byte
-	Begun   bool // its handler may have been called
+	Begun   bool      // its handler may have been called
 	BegunAt time.Time // of one that an earlier start has begun
 	Done    bool
 	Outcome []byte // once Done

@@ -112,6 +112,8 @@ func (j *journal) next() []posting {
 func (j *journal) run(ctx context.Context) {
 	expire := time.NewTicker(expireEvery)
 	defer expire.Stop()
+	look, stop := j.looks()
+	defer stop()
 	written, failed := j.loaded, 0
 	if alive := j.ledger.Bytes(); j.read > rewriteCount && (alive < rewriteAfter || j.loaded > 2*alive) {
 		written = j.rewrite(ctx, max(written, rewriteAfter, rewriteFactor*alive))
@@ -130,6 +132,8 @@ func (j *journal) run(ctx context.Context) {
 		if len(batch) == 0 {
 			select {
 			case <-j.wake:
+			case <-look:
+				j.look(ctx)
 			case <-expire.C:
 				j.expire()
 			case <-ctx.Done():
@@ -143,45 +147,13 @@ func (j *journal) run(ctx context.Context) {
 			written = j.rewrite(ctx, written)
 			continue
 		}
+		j.rescue(ctx, err)
 		failed++
 		select {
 		case <-time.After(j.node.jitter(failed)):
 		case <-ctx.Done():
 		}
 	}
-}
-
-// changed says in the log and by an event when the store begins to fail, and when it works
-// again: once for each, however often it is tried.
-func (j *journal) changed(err error) {
-	n := j.node
-	switch was := j.failing; {
-	case err != nil && !was:
-		n.cfg.Logger.Error("the store of records fails; durable requests and jobs are not begun until it works again", "err", err)
-		n.event(Event{Type: StoreFailing, Err: err})
-	case err == nil && was:
-		n.cfg.Logger.Info("the store of records works again")
-		n.event(Event{Type: StoreWorks})
-	}
-	j.failing = err != nil
-}
-
-// The events of a node's Config.Store.
-const (
-	StoreFailing EventType = "store failing" // records are not written; Err says why
-	StoreWorks   EventType = "store works"   // and are again
-)
-
-// Fenced reports whether another start of this node has taken its records over: this one
-// begins no durable request and no job any more.
-func (n *Node) Fenced() bool {
-	j := n.journal
-	if j == nil {
-		return false
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.fenced
 }
 
 // write writes a batch and tells those who wait for it. It returns the bytes written.
