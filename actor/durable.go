@@ -35,7 +35,7 @@ func (k *Kind) With(opts ...KindOption) *Kind {
 //
 // Jobs are recorded when they are submitted: their tokens and results outlive the node,
 // and what had not begun when it was lost runs once an actor of that name is spawned
-// again. One-way messages and requests from the same node are not recorded: their
+// again; while the store is away, accepted jobs wait. One-way messages and requests from the same node are not recorded: their
 // senders die with the actor. The kind must be in Config.Kinds.
 func Durable() KindOption { return func(k *Kind) { k.durable = true } }
 
@@ -120,7 +120,11 @@ func (c *cell) prepare(w *worker) {
 				ins = append(ins, r)
 			}
 		case *job:
-			if r.record != nil && !r.now().State.Over() {
+			switch {
+			case r.record == nil || r.now().State.Over():
+			case r.remote && !c.self.sys.jobs.starts(r, len(jobs)):
+				r.putOff()
+			default:
 				jobs, records = append(jobs, r), append(records, r.record)
 			}
 		}
@@ -136,8 +140,12 @@ func (c *cell) prepare(w *worker) {
 	if c.kind.durable {
 		c.self.sys.node.Begin(ins, records...)
 		for _, j := range jobs {
-			if !j.record.Begun {
-				j.fail(rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the job's beginning could not be recorded"))
+			switch {
+			case j.record.Begun:
+			case c.self.sys.node.Fenced(): // the start that has its record runs it
+				j.fail(rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the job's beginning could not be recorded: another start of node %s has taken its records over", c.self.sys.cfg.Name))
+			default: // the store is away
+				j.putOff()
 			}
 		}
 	}

@@ -23,6 +23,7 @@ type job struct {
 	stored    *storedJob     // of one that waits for its actor to be spawned
 	print     uint64         // of what is stored of a durable job
 	kept      int            // bytes of the result; guarded by the table's lock
+	counted   bool           // it is over, and the table knows; guarded likewise
 
 	mu       sync.Mutex // guards what follows
 	report   jobReport
@@ -30,6 +31,9 @@ type job struct {
 	ending   bool // its outcome is being recorded
 	onCancel func()
 	waiting  []awaiter
+	item     item          // what it is in a mailbox, until it starts
+	away     bool          // it waits for its turn again, and is in no mailbox
+	pause    time.Duration // until then
 }
 
 // awaiter is somebody who waits for a job.
@@ -53,12 +57,19 @@ func (w *awaiter) tell(j *job, r jobReport) {
 
 // Start, Refuse, Fail, Deadline and OnCancel are those of a request.
 func (j *job) Start() bool {
+	room := !j.remote || j.sys.jobs.starts(j, 0)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.report.State != rpc.JobAccepted || j.canceled || j.ending {
-		return false // or it is about to get its outcome
+	switch {
+	case j.report.State != rpc.JobAccepted || j.canceled || j.ending || j.away:
+		return false // or it is about to get its outcome, or its turn again
+	case j.record != nil && !j.record.Begun: // it has come again, and is not prepared
+		return false
+	case j.record == nil && !room:
+		j.putOffLocked()
+		return false
 	}
-	j.report.State = rpc.JobRunning
+	j.report.State, j.item = rpc.JobRunning, item{}
 	return true
 }
 
@@ -100,10 +111,7 @@ func (j *job) answer(v any) error {
 	if err != nil {
 		return err
 	}
-	if !j.sys.jobs.keep(j, len(r.Body)) {
-		j.fail(rpc.Errorf(rpc.ReplyDropped, rpc.HasRun, "the results kept for %s leave no room for one of %d bytes", j.principal, len(r.Body)))
-		return nil
-	}
+	j.sys.jobs.keep(j, len(r.Body))
 	j.end(r)
 	return nil
 }

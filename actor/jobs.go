@@ -19,9 +19,9 @@ import (
 
 // Defaults of Config for tokens.
 const (
-	DefaultTokens    = 1024             // of one principal, from the submission until the result expires
-	DefaultTokenLife = 10 * time.Minute // of a result, after the job is over
-	maxResultBytes   = 64 << 20         // of all results that are kept, of one principal a quarter
+	DefaultTokens      = 1024             // of one principal, from the submission until the result expires
+	DefaultTokenLife   = 10 * time.Minute // of a result, after the job is over
+	DefaultResultBytes = 256 << 20        // of all results that are kept, of one principal a quarter
 )
 
 const (
@@ -79,6 +79,8 @@ func (r jobReport) status(node string) rpc.JobStatus {
 	switch {
 	case r.Code != 0:
 		st.Err = &rpc.Error{Code: r.Code, Verdict: r.Verdict, Message: r.Message, User: r.User, Node: node}
+	case r.State == rpc.JobUnknown:
+		st.Err = rpc.Errorf(rpc.OutcomeUnknown, rpc.Unknown, "node %s knows nothing of such a job: it was started anew, or never gave this token out", node)
 	case r.State.Over() && r.State != rpc.JobDone: // never silence, whatever a node sends
 		st.Err = &rpc.Error{Code: rpc.OutcomeUnknown, Message: "the job is " + r.State.String() + ", and nothing is said of why", Node: node}
 	}
@@ -108,6 +110,7 @@ func (desk) submit(ctx *Context, m submitJob) (string, error) {
 	var name [16]byte
 	rand.Read(name[:])
 	it := item{msg: msg, req: j, meta: ctx.meta}
+	j.item = it
 	if c.kind.durable {
 		return s.recordJob(ctx, c, j, name, m, it)
 	}
@@ -245,17 +248,19 @@ type jobTable struct {
 	sys    *System
 	asking chan struct{} // as many as questions of Await are under way to other nodes
 
-	mu     sync.Mutex // guards what follows
-	all    map[string]*job
-	mine   map[string]int // by principal
-	bytes  map[string]int // of results, by principal
-	total  int            // of bytes
-	over   []ended        // in the order of their ends
-	gone   map[string]expiredJob
-	lost   map[string][]*job // left by an earlier start, for actors that are not spawned yet
-	lined  bool              // a shutdown ends the turns of those who await them
-	timer  *time.Timer       // of the next expiry
-	closed bool
+	mu      sync.Mutex // guards what follows
+	all     map[string]*job
+	mine    map[string]int // by principal
+	bytes   map[string]int // of results, by principal
+	pending map[string]int // jobs that are not over, by principal
+	usual   map[string]int // bytes of a result, by principal: a moving average
+	total   int            // of bytes
+	over    []ended        // in the order of their ends
+	gone    map[string]expiredJob
+	lost    map[string][]*job // left by an earlier start, for actors that are not spawned yet
+	lined   bool              // a shutdown ends the turns of those who await them
+	timer   *time.Timer       // of the next expiry
+	closed  bool
 }
 
 // ended is a job whose time is counted.
@@ -273,7 +278,7 @@ type expiredJob struct {
 
 func (t *jobTable) init(s *System) {
 	t.sys, t.all, t.mine, t.bytes, t.gone = s, map[string]*job{}, map[string]int{}, map[string]int{}, map[string]expiredJob{}
-	t.lost = map[string][]*job{}
+	t.lost, t.pending, t.usual = map[string][]*job{}, map[string]int{}, map[string]int{}
 	t.asking = make(chan struct{}, maxAsking)
 }
 
@@ -284,7 +289,11 @@ func (t *jobTable) add(j *job) *rpc.Error {
 	if limit := t.sys.cfg.Tokens; t.mine[j.principal] >= limit {
 		return rpc.Errorf(rpc.Overloaded, rpc.NotRun, "%s has %d tokens here, which is the limit", j.principal, limit)
 	}
+	if err := t.room(j); err != nil {
+		return err
+	}
 	t.mine[j.principal]++
+	t.pending[j.principal]++
 	t.all[j.id] = j
 	return nil
 }
@@ -297,6 +306,7 @@ func (t *jobTable) remove(j *job) {
 
 func (t *jobTable) removeLocked(j *job) {
 	delete(t.all, j.id)
+	t.settled(j)
 	if left := slices.DeleteFunc(t.lost[j.target], func(o *job) bool { return o == j }); len(left) > 0 {
 		t.lost[j.target] = left
 	} else {
@@ -304,6 +314,7 @@ func (t *jobTable) removeLocked(j *job) {
 	}
 	if t.mine[j.principal]--; t.mine[j.principal] <= 0 {
 		delete(t.mine, j.principal)
+		delete(t.usual, j.principal)
 	}
 	t.total -= j.kept
 	if t.bytes[j.principal] -= j.kept; t.bytes[j.principal] <= 0 {
@@ -333,25 +344,11 @@ func (t *jobTable) isOwn(ctx context.Context, id string) bool {
 	return j != nil && j.of != nil && from.isIn(j.of) && !j.now().settled()
 }
 
-// keep sets n bytes aside for j's result, instead of those that are, or reports that
-// there is no room.
-func (t *jobTable) keep(j *job, n int) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	more := n - j.kept
-	if t.all[j.id] != j || t.total+more > maxResultBytes || t.bytes[j.principal]+more > maxResultBytes/4 {
-		return false
-	}
-	t.total += more
-	t.bytes[j.principal] += more
-	j.kept = n
-	return true
-}
-
 // count has j's time run from now on.
 func (t *jobTable) count(j *job) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.settled(j)
 	t.over = append(t.over, ended{id: j.id, at: time.Now()})
 	t.arm()
 }

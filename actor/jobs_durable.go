@@ -3,6 +3,7 @@ package actor
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"time"
 
 	"github.com/tandem-go/tandem/dedup"
 	"github.com/tandem-go/tandem/rpc"
@@ -92,10 +93,10 @@ func (v server) Restore(jobs []*rpc.JobRecord) {
 		switch {
 		case r.Done:
 			if err := records.Decode(r.Outcome, &j.report); err != nil {
-				j.report = jobReport{State: rpc.JobUnknown}
+				j.report = unknownJob("the outcome of the job cannot be read: %v", err)
 			}
 		case r.Begun:
-			j.report = jobReport{State: rpc.JobUnknown}
+			j.report = unknownJob("the job for %s was begun at %s, and was not done when the node was lost", stored.Target, r.BegunAt.UTC().Format(time.RFC3339))
 		default:
 			j.report = jobReport{State: rpc.JobAccepted}
 		}
@@ -103,11 +104,21 @@ func (v server) Restore(jobs []*rpc.JobRecord) {
 	}
 }
 
+// unknownJob is the report on a job of which nobody will know whether it ran.
+func unknownJob(format string, args ...any) jobReport {
+	e := rpc.Errorf(rpc.OutcomeUnknown, rpc.Unknown, format, args...)
+	return jobReport{State: rpc.JobUnknown, Code: e.Code, Verdict: e.Verdict, Message: e.Message}
+}
+
 // restore takes in a job of an earlier start, whatever the limits are now.
 func (t *jobTable) restore(j *job, stored *storedJob) {
 	t.mu.Lock()
 	t.all[j.id] = j
 	t.mine[j.principal]++
+	t.pending[j.principal]++
+	if j.report.State == rpc.JobDone {
+		t.keepLocked(j, len(j.report.Body))
+	}
 	if j.report.State == rpc.JobAccepted {
 		j.stored = stored
 		t.lost[j.target] = append(t.lost[j.target], j)
@@ -141,7 +152,8 @@ func (s *System) resume(c *cell) {
 			j.fail(err)
 			continue
 		}
-		items = append(items, item{msg: msg, req: j})
+		j.item = item{msg: msg, req: j}
+		items = append(items, j.item)
 	}
 	for i, it := range items {
 		err := c.takeJob(it)

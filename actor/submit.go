@@ -23,7 +23,9 @@ import (
 // deadline, and is ended by Token.Cancel. A submission that is retried gets the same
 // token; so does one that is repeated under a rpc.Key, for a Durable kind also after the
 // node was started anew. A principal may have Config.Tokens tokens at a node; one more is
-// refused as rpc.Overloaded, and did not run.
+// refused as rpc.Overloaded, and did not run. So is one for whose result there is no room
+// beside those that are kept for the principal, a quarter of Config.ResultBytes; a job that
+// was accepted waits for room before it starts. What has run keeps its result.
 func Submit[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) (rpc.Token[R], error) {
 	var none rpc.Token[R]
 	from := handling(ctx)
@@ -188,7 +190,7 @@ func (r redeemer) AwaitJob(ctx context.Context, token string, result any) error 
 		case err == nil && report.State.Over():
 			return r.s.result(report, node, result)
 		case err == nil && report.State == rpc.JobUnknown:
-			return rpc.Errorf(rpc.OutcomeUnknown, rpc.Unknown, "node %s knows nothing of such a job: it was started anew, or never gave this token out", node)
+			return report.status(node).Err
 		case err == nil: // it is not over yet
 			dropped, pause = 0, firstPause
 		case ctx.Err() != nil:

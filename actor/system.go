@@ -67,6 +67,7 @@ type Config struct {
 	Linger       time.Duration                       // of Shutdown for acks; default 5 s
 	ShutdownWait time.Duration                       // of Shutdown for everything, if its context has no deadline; default 30 s
 	Tokens       int                                 // of jobs, for each principal; default 1,024
+	ResultBytes  int                                 // of the results of jobs from other nodes; default 256 MiB, of one principal a quarter
 	TokenLife    time.Duration                       // of a job's result; default 10 min
 	Retry        rpc.Retry                           // when a request to another node that did not run is made anew
 	Principals   func(road, principal string) string // one name for one peer on all roads; default: the principal itself
@@ -134,6 +135,11 @@ func (c *Config) validate() error {
 	}
 	if c.Weight < 0 || c.Weight > registry.MaxWeight {
 		bad("Config.Weight is %d: want 0 to %d", c.Weight, registry.MaxWeight)
+	}
+	if c.ResultBytes < 0 {
+		bad("Config.ResultBytes is negative: %d", c.ResultBytes)
+	} else if c.ResultBytes == 0 {
+		c.ResultBytes = DefaultResultBytes
 	}
 	if c.Tokens < 0 {
 		bad("Config.Tokens is negative: %d", c.Tokens)

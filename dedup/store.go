@@ -10,6 +10,17 @@ import (
 // start of the node is its owner now. Nothing was stored.
 var ErrFenced = errors.New("dedup: another start of this node has taken its records over")
 
+// ErrLost is wrapped by a Log's errors when what it had stored is gone: the store was
+// deleted, emptied or put back to an earlier state while it was in use. Nothing more is
+// stored until a Rewrite has succeeded, which puts all of it back.
+var ErrLost = errors.New("dedup: the store has lost this node's records")
+
+// Checker is a Log that can find out without being written to that what it has stored
+// is gone. Its error then wraps ErrLost; any other says nothing of that.
+type Checker interface {
+	Check(ctx context.Context) error
+}
+
 // Store keeps what must outlive a server's process: which requests began, and the
 // outcomes of those that are done. It may be used concurrently.
 type Store interface {

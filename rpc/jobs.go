@@ -17,7 +17,8 @@ type JobRecord struct {
 	at   time.Time // of the latest change
 
 	Job     []byte
-	Begun   bool // its handler may have been called
+	Begun   bool      // its handler may have been called
+	BegunAt time.Time // of one that an earlier start has begun
 	Done    bool
 	Outcome []byte // once Done
 }
@@ -46,7 +47,7 @@ func (n *Node) restore() {
 			r = &JobRecord{node: n, id: c.ID, at: c.Time, Job: c.Outcome}
 			jobs[c.ID], inOrder = r, append(inOrder, r)
 		case r != nil && c.Op == dedup.Begun:
-			r.Begun = true
+			r.Begun, r.BegunAt = true, c.Time
 		case r != nil && c.Op == dedup.Done:
 			r.Done, r.Outcome = true, c.Outcome
 		}

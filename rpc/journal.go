@@ -30,6 +30,8 @@ type journal struct {
 	taken time.Time     // when this start of the node took the records over
 	wake  chan struct{} // a token when the queue has grown
 
+	failing bool // the latest write failed; the journal's goroutine's own
+
 	mu     sync.Mutex            // guards what follows
 	ledger *dedup.Ledger         // changed by the journal's goroutine alone
 	loaded int                   // bytes that the log had when it was taken over
@@ -110,6 +112,8 @@ func (j *journal) next() []posting {
 func (j *journal) run(ctx context.Context) {
 	expire := time.NewTicker(expireEvery)
 	defer expire.Stop()
+	look, stop := j.looks()
+	defer stop()
 	written, failed := j.loaded, 0
 	if alive := j.ledger.Bytes(); j.read > rewriteCount && (alive < rewriteAfter || j.loaded > 2*alive) {
 		written = j.rewrite(ctx, max(written, rewriteAfter, rewriteFactor*alive))
@@ -128,6 +132,8 @@ func (j *journal) run(ctx context.Context) {
 		if len(batch) == 0 {
 			select {
 			case <-j.wake:
+			case <-look:
+				j.look(ctx)
 			case <-expire.C:
 				j.expire()
 			case <-ctx.Done():
@@ -135,12 +141,13 @@ func (j *journal) run(ctx context.Context) {
 			continue
 		}
 		n, err := j.write(ctx, batch)
+		j.changed(err)
 		if written += n; err == nil {
 			failed = 0
 			written = j.rewrite(ctx, written)
 			continue
 		}
-		j.node.cfg.Logger.Error("records of durable requests were not written", "err", err)
+		j.rescue(ctx, err)
 		failed++
 		select {
 		case <-time.After(j.node.jitter(failed)):

@@ -71,7 +71,7 @@ type JobState uint8
 
 // The states. Numbers are wire and storage format and never change.
 const (
-	JobUnknown   JobState = 0 // the node knows no such job, or not what became of it
+	JobUnknown   JobState = 0 // the node knows no such job, or it was running when the node was lost: see JobStatus.Err
 	JobAccepted  JobState = 1 // it waits for its turn
 	JobRunning   JobState = 2
 	JobDone      JobState = 3 // its result can be fetched
@@ -96,5 +96,5 @@ func (s JobState) Over() bool { return s >= JobDone }
 type JobStatus struct {
 	State       JobState
 	Done, Total int64 // of a running job, as far as it says; see actor.Context.Progress
-	Err         error // of a failed or cancelled one
+	Err         error // of a failed or cancelled one, and of one that is unknown: OutcomeUnknown, with what is known of it
 }

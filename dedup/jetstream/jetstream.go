@@ -14,6 +14,28 @@
 // must have. Taking the records over is a message as well, so whatever an earlier owner
 // still sends finds another last message than it expects, and is refused.
 //
+// A stream that is deleted, emptied or put back to an earlier state while it is in use is
+// found out within seconds, also by a node that writes nothing: [dedup.ErrLost]. A running node has all its
+// records in memory, so it makes the stream anew and writes them again; meanwhile its
+// durable requests and jobs wait, or are refused and did not run. If it is lost before it has
+// written all, Take refuses with [ErrIncomplete]: nobody knows what ran. What was lost while a node was
+// down cannot be told from a first start: keys of its past requests are new again, and
+// copies of them are OutcomeUnknown.
+//
+// The permissions that a NATS user needs, for the cluster "tandem" and the node "a"; the right to
+// create the stream is not needed where it was made beforehand, and without the right to
+// delete consumers they end by themselves after 20 s:
+//
+//	publish:   tandem_records.a
+//	           $JS.API.STREAM.INFO.tandem_records
+//	           $JS.API.STREAM.CREATE.tandem_records
+//	           $JS.API.STREAM.MSG.GET.tandem_records
+//	           $JS.API.STREAM.PURGE.tandem_records
+//	           $JS.API.CONSUMER.CREATE.tandem_records.>
+//	           $JS.API.CONSUMER.MSG.NEXT.tandem_records.>
+//	           $JS.API.CONSUMER.DELETE.tandem_records.>
+//	subscribe: _INBOX.>
+//
 // The limits: the server must take messages of [dedup.MaxBatch] and some more
 // (max_payload, 1 MiB by default, is enough), and a change must fit into one. A stream
 // with limits of its own may be made beforehand, if it rejects new messages rather than
@@ -27,16 +49,19 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/dedup"
+	"github.com/tandem-go/tandem/internal/natswait"
 )
 
 // Config says where the records are kept. Its zero value is the default.
 type Config struct {
-	Cluster  string // prefix of the stream's name; default "tandem"
-	Replicas int    // of the stream, if it has to be created; default 1
+	Cluster  string       // prefix of the stream's name; default "tandem"
+	Replicas int          // of the stream, if it has to be created; default 1
+	Logger   *slog.Logger // gets a line when what Take waits for changes; default slog.Default()
 }
 
 // Store is a [dedup.Store]. It does not own the NATS connection. A closed connection is
@@ -58,7 +83,8 @@ func New(js natsjs.JetStream, cfg Config) *Store {
 
 // Take takes over what is kept for node, and makes the stream if there is none. It
 // tries until ctx ends while JetStream does not answer: a cluster that has just been
-// started has no leader yet. If it fails, the earlier owner may have lost the records
+// started has no leader yet. One line in the log says what is missing, when that changes, and the
+// error at the end as well. If it fails, the earlier owner may have lost the records
 // all the same, and load may have been called.
 func (s *Store) Take(ctx context.Context, node, epoch string, load func(dedup.Change)) (dedup.Log, error) {
 	l, err := s.take(ctx, node, epoch, load)
@@ -76,11 +102,24 @@ func (s *Store) take(ctx context.Context, node, epoch string, load func(dedup.Ch
 	name := s.cfg.Cluster + "_records"
 	l := &nodeLog{stream: stream{js: s.js, name: name, subject: name + "." + node}, epoch: epoch}
 	rand.Read(l.owner[:])
-	if err := retry(ctx, stepTimeout, func(ctx context.Context) error { return l.open(ctx, s.cfg.Replicas) }); err != nil {
+	l.replicas = s.cfg.Replicas
+	wait := natswait.For{What: fmt.Sprintf("the stream %s, for the records of durable requests", name), Try: stepTimeout, Logger: s.cfg.Logger}
+	err := wait.Until(ctx, s.js.Conn(), func(ctx context.Context) error {
+		err := l.open(ctx, s.cfg.Replicas)
+		var f final
+		if errors.As(err, &f) {
+			return natswait.Stop(f.error)
+		}
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	if err := l.takeOver(ctx); err != nil {
 		return nil, err
+	}
+	if l.base == rebuilding {
+		return nil, fmt.Errorf("%w: which requests of node %s ran is not known any more; purge the subject %s to begin without its records", ErrIncomplete, node, l.subject)
 	}
 	if err := l.read(ctx, l.base, l.last, load); err != nil {
 		return nil, err

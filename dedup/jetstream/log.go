@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/tandem-go/tandem/dedup"
 )
@@ -21,13 +22,16 @@ var errClosed = errors.New("dedup/jetstream: log is closed")
 // and none behind another owner's.
 type nodeLog struct {
 	stream
-	owner  [16]byte
-	epoch  string
-	count  uint64 // entries made so far
-	last   uint64 // sequence number of the last entry known to be stored
-	base   uint64
-	ended  error // what every call returns from now on
-	buffer []byte
+	owner    [16]byte
+	epoch    string
+	count    uint64 // entries made so far
+	last     uint64 // sequence number of the last entry known to be stored
+	base     uint64
+	ended    error     // what every call returns from now on
+	lost     error     // what Append returns until a Rewrite has put the records back
+	since    time.Time // when it first looked so
+	replicas int       // of the stream, if it has to be created again
+	buffer   []byte
 }
 
 var _ dedup.Log = (*nodeLog)(nil)
@@ -37,6 +41,9 @@ var _ dedup.Log = (*nodeLog)(nil)
 func (l *nodeLog) Append(ctx context.Context, changes []dedup.Change) error {
 	if len(changes) == 0 || l.ended != nil {
 		return l.ended
+	}
+	if l.lost != nil {
+		return l.lost
 	}
 	l.start(l.base)
 	for _, c := range changes {
@@ -51,7 +58,16 @@ func (l *nodeLog) Rewrite(ctx context.Context, changes iter.Seq[dedup.Change]) e
 	if l.ended != nil {
 		return l.ended
 	}
-	return l.wrap(l.rewrite(ctx, changes))
+	if l.lost != nil {
+		if err := l.reopen(ctx); err != nil {
+			return l.wrap(err)
+		}
+	}
+	err := l.rewrite(ctx, changes)
+	if err == nil {
+		l.lost, l.since = nil, time.Time{}
+	}
+	return l.wrap(err)
 }
 
 func (l *nodeLog) rewrite(ctx context.Context, changes iter.Seq[dedup.Change]) error {
@@ -95,7 +111,7 @@ func (l *nodeLog) Close() error {
 }
 
 func (l *nodeLog) wrap(err error) error {
-	if err == nil || errors.Is(err, dedup.ErrFenced) || errors.Is(err, ErrTooLarge) {
+	if err == nil || errors.Is(err, dedup.ErrFenced) || errors.Is(err, dedup.ErrLost) || errors.Is(err, ErrTooLarge) {
 		return err
 	}
 	return fmt.Errorf("dedup/jetstream: appending to %s: %w", l.subject, err)
@@ -132,10 +148,13 @@ func (l *nodeLog) store(ctx context.Context) error {
 			l.last = seq
 			return nil
 		case errors.Is(err, errConflict):
-			return l.resolve(ctx, sent)
+			if err = l.resolve(ctx, sent); errors.Is(err, errConflict) {
+				return l.look(ctx, err)
+			}
+			return err
 		}
 		sent = true
-		return err
+		return l.look(ctx, err)
 	})
 }
 

@@ -35,6 +35,10 @@ var (
 	errShort    = errors.New("the last record is not there yet")
 )
 
+// ErrUnavailable is wrapped by the error of what JetStream did not do in time. Nobody
+// knows whether it will.
+var ErrUnavailable = errors.New("dedup/jetstream: JetStream does not take or give records")
+
 // final is an error that trying again cannot mend.
 type final struct{ error }
 
@@ -46,6 +50,7 @@ type stream struct {
 	name    string
 	subject string
 	handle  natsjs.Stream
+	created time.Time // of the stream: another one of its name is younger
 }
 
 // message is an entry as it lies in the stream.
@@ -57,6 +62,16 @@ type message struct {
 // retry calls try, with a ctx that ends after timeout, until it succeeds, fails for
 // good, or ctx ends.
 func retry(ctx context.Context, timeout time.Duration, try func(ctx context.Context) error) error {
+	var last error // that says more than that time ran out
+	over := func(err error) error {
+		if last == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+			last = err
+		}
+		if errors.Is(last, ctx.Err()) {
+			return fmt.Errorf("%w: NATS did not answer: %w", ErrUnavailable, last)
+		}
+		return fmt.Errorf("%w: %w: %w", ErrUnavailable, last, ctx.Err())
+	}
 	for wait := firstWait; ; wait = min(2*wait, maxWait) {
 		step, cancel := context.WithTimeout(ctx, timeout)
 		err := step.Err()
@@ -71,11 +86,14 @@ func retry(ctx context.Context, timeout time.Duration, try func(ctx context.Cont
 		case errors.As(err, &f):
 			return f.error
 		case ctx.Err() != nil:
-			return fmt.Errorf("%w: %w", ctx.Err(), err)
+			return over(err)
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			last = err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", ctx.Err(), err)
+			return over(err)
 		case <-time.After(wait):
 		}
 	}
@@ -129,7 +147,7 @@ func (s *stream) open(ctx context.Context, replicas int) error {
 		return final{fmt.Errorf("the server's max_payload of %d bytes is too small: want %d or more",
 			s.js.Conn().MaxPayload(), dedup.MaxBatch+envelope)}
 	}
-	s.handle = handle
+	s.handle, s.created = handle, handle.CachedInfo().Created
 	return nil
 }
 
