@@ -58,6 +58,7 @@ type peer struct {
 	attempts   uint64             // to open links, on all roads
 	downSince  uint64             // what waits since that attempt or earlier was given up
 	downErr    *Error             // why, the last time
+	down       bool               // PeerDown was the last that was said
 	recancel   []uint64           // given up, and the cancel was lost with its link
 	cancelLost time.Duration      // node clock when the latest of them was
 	traffic    traffic
