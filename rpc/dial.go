@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tandem-go/tandem/transport"
@@ -249,7 +250,7 @@ func (p *peer) hopeless() {
 		errs = append(errs, errors.New("no road leads to other nodes"))
 	}
 	p.downSince = since
-	p.downErr = Errorf(code, NotRun, "no road to %s: %w", p.name, errors.Join(errs...))
+	p.downErr = Errorf(code, NotRun, "no road to %s: %w", p.name, reasons(errs))
 	for c := range p.win.all() {
 		if c.verdict() == NotRun && c.since <= since {
 			p.remove(c)
@@ -257,5 +258,27 @@ func (p *peer) hopeless() {
 		}
 	}
 	p.wakeTells()
-	p.node.event(Event{Type: PeerDown, Peer: p.name, Err: p.downErr})
+	if !p.down {
+		p.down = true
+		p.node.event(Event{Type: PeerDown, Peer: p.name, Err: p.downErr})
+	}
 }
+
+// reasons are several errors in one line, each text once.
+type reasons []error
+
+func (r reasons) Error() string {
+	var texts []string
+	for _, err := range r {
+		text := err.Error()
+		if e, ok := err.(*Error); ok && e.Message != "" {
+			text = e.Message // the verdict is that of the error which they are reasons for
+		}
+		if text = strings.ReplaceAll(text, "\n", "; "); !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (r reasons) Unwrap() []error { return r }

@@ -321,6 +321,10 @@ func (p *peer) change(best *conn) {
 	p.use(best)
 	p.patience = 0
 	p.node.stats.roadChanges.Add(1)
+	if p.down {
+		p.down = false
+		p.node.event(Event{Type: PeerUp, Peer: p.name, Road: best.link.Road()})
+	}
 	p.node.event(Event{Type: RoadChanged, Peer: p.name, Road: best.link.Road()})
 	p.flush()
 	p.cancelAgain()

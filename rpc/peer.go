@@ -60,6 +60,7 @@ type peer struct {
 	deserted   uint64             // how many of them there were when the last link was lost
 	downSince  uint64             // what waits since that attempt or earlier was given up
 	downErr    *Error             // why, the last time
+	down       bool               // PeerDown was the last that was said
 	recancel   []uint64           // given up, and the cancel was lost with its link
 	cancelLost time.Duration      // node clock when the latest of them was
 	traffic    traffic

@@ -94,7 +94,8 @@ const (
 	LinkUp      EventType = "link up"
 	LinkDown    EventType = "link down"
 	RoadChanged EventType = "road changed" // traffic to Peer now takes Road
-	PeerDown    EventType = "peer down"    // no road to Peer could be opened
+	PeerDown    EventType = "peer down"    // no road to Peer could be opened; once, until it is up
+	PeerUp      EventType = "peer up"      // a road leads to Peer again
 	SessionGone EventType = "session gone" // Peer does not know our session any more
 	JoinDenied  EventType = "join denied"  // Peer refused our session on Road
 )
