@@ -15,6 +15,10 @@ type ask[R any] struct {
 	promise  rpc.Promise[R]
 	deadline time.Time // zero for none
 
+	// elsewhere has it made anew at another instance of its service, or reports that
+	// this is not to be. nil: it is to one actor.
+	elsewhere func(*rpc.Error) bool
+
 	mu       sync.Mutex // guards what follows
 	state    askState
 	onCancel func()
@@ -48,9 +52,27 @@ func (a *ask[R]) Start() bool {
 	return true
 }
 
-// Refuse and Fail end it with an error.
-func (a *ask[R]) Refuse(err *rpc.Error) { a.fail(err) }
-func (a *ask[R]) Fail(err *rpc.Error)   { a.fail(err) }
+// Refuse ends it with an error before its handler ran, unless another instance gets it.
+func (a *ask[R]) Refuse(err *rpc.Error) {
+	if a.elsewhere == nil || !a.elsewhere(err) {
+		a.fail(err)
+	}
+}
+
+// Fail ends it with an error.
+func (a *ask[R]) Fail(err *rpc.Error) { a.fail(err) }
+
+// goesOn takes note that it goes on elsewhere, where cancel ends it for its caller. False:
+// it is over.
+func (a *ask[R]) goesOn(cancel func()) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.state >= deserted {
+		return false
+	}
+	a.state, a.onCancel = started, cancel
+	return true
+}
 
 func (a *ask[R]) fail(err *rpc.Error) {
 	var none R

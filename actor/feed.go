@@ -29,6 +29,9 @@ const (
 	NodeLeft       EventType = "node left"
 	NameTaken      EventType = "name taken"  // another process holds this node's name in the registry
 	NodeFenced     EventType = "node fenced" // another process has this node's name or its records, and the system ends
+
+	InstanceEjected EventType = "instance ejected" // it is left out of Service: Err says why
+	InstanceBack    EventType = "instance back"    // and gets requests again
 )
 
 // Event is something that happened in a system or to its links.
@@ -36,9 +39,11 @@ type Event struct {
 	Time  time.Time
 	Type  EventType
 	Actor string // address, for events of actors
-	Peer  string // node, for events of links and nodes
+	Peer  string // node, for events of links, nodes and instances
 	Road  string
 	Err   error
+
+	Service string // for events of instances
 }
 
 // feedBuffer is how many entries a subscriber may fall behind before it loses the

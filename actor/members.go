@@ -9,18 +9,20 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tandem-go/tandem/balance"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/rpc"
 )
 
 // members keeps this node's record in the registry, and a picture of the others'.
 type members struct {
-	sys   *System
-	turn  atomic.Uint64 // of the instances of services
-	owned sync.WaitGroup
-	ctx   context.Context
-	stop  context.CancelFunc
-	write chan struct{} // holds a token while the registry is written to: an older record must not overtake a newer
+	sys      *System
+	version  atomic.Uint64 // counts changes of the instances of services
+	doubtful atomic.Int32  // how many lapsed there are
+	owned    sync.WaitGroup
+	ctx      context.Context
+	stop     context.CancelFunc
+	write    chan struct{} // holds a token while the registry is written to: an older record must not overtake a newer
 
 	mu     sync.Mutex               // guards what follows
 	mine   registry.Node            // what is, or should be, registered
@@ -31,6 +33,7 @@ type members struct {
 	parted bool                     // nor services: not any more
 	left   bool                     // deregistered
 	closed bool
+	heard  chan struct{} // closed at the next change; nil: nobody waits
 }
 
 func newMembers(s *System) *members {
@@ -136,6 +139,7 @@ func (m *members) follow(changes <-chan registry.Event) {
 		default:
 			delete(m.nodes, name)
 		}
+		m.changed()
 		m.mu.Unlock()
 		switch {
 		case e.Change == registry.Joined:
@@ -153,6 +157,7 @@ func (m *members) dropLapsed() {
 		if !m.sys.node.Linked(name) {
 			delete(m.lapsed, name)
 			delete(m.nodes, name)
+			m.changed()
 			m.sys.event(Event{Type: NodeLeft, Peer: name})
 		}
 	}
@@ -239,6 +244,7 @@ func (m *members) expose(service, actor string) error {
 	m.mu.Lock()
 	m.mine.Services[service] = append(m.mine.Services[service], actor)
 	hidden := m.hidden
+	m.changed()
 	m.mu.Unlock()
 	if hidden {
 		return nil // offer will tell
@@ -255,6 +261,7 @@ func (m *members) withdraw(service, actor string) {
 	if m.mine.Services[service] = rest; len(rest) == 0 {
 		delete(m.mine.Services, service)
 	}
+	m.changed()
 	defer m.mu.Unlock()
 	if m.closed || m.hidden || m.parted {
 		return
@@ -317,55 +324,42 @@ func (m *members) resolve(ctx context.Context, node string) (rpc.Place, error) {
 	return rpc.Place{Epoch: n.Epoch, Addrs: n.Addrs}, nil
 }
 
-// instance picks an actor for a service's target, in turn; another target is
-// returned as it is.
-func (s *System) instance(t *target) (*target, error) {
-	if t.addr.node != anyNode {
-		return t, nil
-	}
-	a, ok := s.members.pick(t.addr.name)
-	if !ok {
-		return t, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no instance of service %s", t.addr.name)
-	}
-	return s.refs.target(s, a), nil
-}
-
-func (m *members) pick(service string) (address, bool) {
+// instances are those of a service as it is known now, and which version of what is known
+// that is.
+func (m *members) instances(service string) (version uint64, all []balance.Instance) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.dropLapsed()
-	n, names := 0, []string(nil)
-	for _, leaving := range []bool{false, true} { // those that leave if there are no others
-		n = len(m.mine.Services[service])
-		names = make([]string, 0, len(m.nodes))
-		for name, node := range m.nodes {
-			if len(node.Services[service]) > 0 && (leaving || !m.sys.node.Leaving(name)) {
-				n += len(node.Services[service])
-				names = append(names, name)
-			}
-		}
-		if n > 0 {
-			break
+	add := func(n registry.Node) {
+		for _, a := range n.Services[service] {
+			all = append(all, balance.Instance{Node: n.Name, Epoch: n.Epoch, Actor: a, Weight: n.Weight, Version: n.Version, Zone: n.Zone})
 		}
 	}
-	if n == 0 {
-		return address{}, false
+	add(m.mine)
+	for _, n := range m.nodes {
+		add(n)
 	}
-	i := int(m.turn.Add(1) % uint64(n))
-	slices.Sort(names)
-	for _, a := range m.mine.Services[service] {
-		if i--; i < 0 {
-			return address{a, m.sys.cfg.Name}, true
-		}
+	return m.version.Load(), all
+}
+
+// changed says that the instances of services may be others now. m.mu is held.
+func (m *members) changed() {
+	m.version.Add(1)
+	m.doubtful.Store(int32(len(m.lapsed)))
+	if m.heard != nil {
+		close(m.heard)
+		m.heard = nil
 	}
-	for _, name := range names {
-		for _, a := range m.nodes[name].Services[service] {
-			if i--; i < 0 {
-				return address{a, name}, true
-			}
-		}
+}
+
+// news returns a channel that is closed when the instances of services may have changed.
+func (m *members) news() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.heard == nil {
+		m.heard = make(chan struct{})
 	}
-	return address{}, false
+	return m.heard
 }
 
 // withhold takes the node's services out of the registry.

@@ -3,6 +3,7 @@ package actor
 import (
 	"context"
 	"errors"
+	"math"
 	"reflect"
 	"time"
 
@@ -123,7 +124,7 @@ func Pull[T any](ctx context.Context, q Ref, opts ...PullOption) ([]Delivery[T],
 		left := time.Until(at)
 		p.wait = max(0, min(p.wait, left-min(left/10, time.Second)))
 	} else {
-		c, cancel := context.WithTimeout(ctx, p.wait+grace)
+		c, cancel := context.WithTimeout(ctx, min(p.wait, math.MaxInt64-grace)+grace)
 		defer cancel()
 		ctx = c
 	}

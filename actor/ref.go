@@ -141,7 +141,11 @@ func (s *System) Ref(addr string) Ref {
 }
 
 // Service returns a bound ref to any actor of the cluster that was exposed under
-// that name. Each send picks an instance, in turn; a request stays with its own.
+// that name. Each send picks an instance as Config.Balance says (package balance);
+// a request stays with its own, and goes to another one only if it did not run there.
+// An instance that cannot be reached, is silent, or refuses what it gets is left out
+// until it serves again: see InstanceEjected. While a service that had instances has
+// none, Call, Submit and the opening of a stream wait for one within their deadline.
 func (s *System) Service(name string) Ref { return s.Ref(name + "@" + anyNode) }
 
 // Bind returns r bound to this system.

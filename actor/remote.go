@@ -12,7 +12,8 @@ import (
 )
 
 // call sends a request to another node and waits for its reply.
-func call[M Question[R], R any](ctx context.Context, from *Context, to, t *target, m M, opts []rpc.Option) (v R, err error) {
+// at is the visit of a service that has led to t; nil if t is what was asked for.
+func call[M Question[R], R any](ctx context.Context, from *Context, at *visit, t *target, m M, opts []rpc.Option) (v R, err error) {
 	s := t.sys
 	want := s.types.of(reflect.TypeFor[R]())
 	if want.err != nil {
@@ -20,7 +21,7 @@ func call[M Question[R], R any](ctx context.Context, from *Context, to, t *targe
 	}
 	x := s.node.Exchange()
 	spare := boxesOf(x)
-	if err := compose(ctx, from, to, t, m, opts, x.Request(), &spare.message); err != nil {
+	if err := compose(ctx, from, at, t, m, opts, x.Request(), &spare.message); err != nil {
 		return v, err
 	}
 	reply, err := x.Do(ctx)
@@ -44,23 +45,23 @@ func boxesOf(x *rpc.Exchange) *boxes {
 }
 
 // compose is System.request of a message that is encoded from the box in place.
-func compose[M any](ctx context.Context, from *Context, to, t *target, m M, opts []rpc.Option, r *rpc.Request, place *any) error {
+func compose[M any](ctx context.Context, from *Context, at *visit, t *target, m M, opts []rpc.Option, r *rpc.Request, place *any) error {
 	box := boxIn[M](place)
 	box.V = m
-	err := t.sys.request(ctx, from, to, t, box.Value(), reflect.TypeFor[M](), opts, r)
+	err := t.sys.request(ctx, from, at, t, box.Value(), reflect.TypeFor[M](), opts, r)
 	box.Take()
 	return err
 }
 
 // send encodes a request and sends it to another node.
-func send[M Question[R], R any](ctx context.Context, from *Context, to, t *target, m M, opts []rpc.Option) (*rpc.Promise[R], *rpc.Call, error) {
+func send[M Question[R], R any](ctx context.Context, from *Context, at *visit, t *target, m M, opts []rpc.Option) (*rpc.Promise[R], *rpc.Call, error) {
 	s := t.sys
 	want := s.types.of(reflect.TypeFor[R]())
 	if want.err != nil {
 		return nil, nil, want.err
 	}
 	var req rpc.Request
-	if err := s.request(ctx, from, to, t, m, reflect.TypeFor[M](), opts, &req); err != nil {
+	if err := s.request(ctx, from, at, t, m, reflect.TypeFor[M](), opts, &req); err != nil {
 		return nil, nil, err
 	}
 	p := rpc.NewPromise(func(r *rpc.Reply) (R, error) {
@@ -72,9 +73,9 @@ func send[M Question[R], R any](ctx context.Context, from *Context, to, t *targe
 	return p, call, err
 }
 
-// request is the remote form of a message to t, which was picked for the service to
-// if that is one. It goes into r, which is empty but for storage that its body may have.
-func (s *System) request(ctx context.Context, from *Context, to, t *target, m any, typ reflect.Type, opts []rpc.Option, r *rpc.Request) error {
+// request is the remote form of a message to t, which at has chosen if it is of a service.
+// It goes into r, which is empty but for storage that its body may have.
+func (s *System) request(ctx context.Context, from *Context, at *visit, t *target, m any, typ reflect.Type, opts []rpc.Option, r *rpc.Request) error {
 	var o rpc.Options
 	if len(opts) > 0 { // Apply's have to be on the heap
 		o = rpc.Apply(opts)
@@ -82,8 +83,8 @@ func (s *System) request(ctx context.Context, from *Context, to, t *target, m an
 	switch keyed := o.Key != nil; {
 	case keyed && (*o.Key == "" || len(*o.Key) > transport.MaxTarget):
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "key of %d bytes, want 1 to %d", len(*o.Key), transport.MaxTarget)
-	case keyed && to != t:
-		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a key names a request at one actor, and service %s is many", to.addr.name)
+	case keyed && at != nil:
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a key names a request at one actor, and service %s is many", at.svc.name)
 	case t.addr.node == s.cfg.Name:
 		s.startAlone()
 	case len(s.cfg.Transports) == 0:
@@ -117,16 +118,16 @@ func (s *System) request(ctx context.Context, from *Context, to, t *target, m an
 	if r.Retry == nil {
 		r.Retry = &s.cfg.Retry
 	}
-	if trace := rpc.TraceOf(ctx); len(opts) > 0 || from != nil || to != t || !trace.IsZero() {
-		r.Rare = &rpc.Rare{Meta: rpc.Meta{Trace: trace, Headers: o.Headers}, Idempotent: o.Idempotent, Hedge: o.Hedge}
+	if trace := rpc.TraceOf(ctx); len(opts) > 0 || from != nil || at != nil || !trace.IsZero() {
+		r.Rare = &rpc.Rare{Meta: rpc.Meta{Trace: trace, Headers: o.Headers}, Idempotent: o.Idempotent, Hedge: o.Hedge, LinkWait: o.LinkWait}
 		if o.Key != nil {
 			r.Rare.Key = *o.Key
 		}
 		if from != nil {
 			r.Rare.Sender = from.cell.self.addr.String()
 		}
-		if to != t {
-			r.Rare.Again = s.elsewhere(to, t)
+		if at != nil {
+			at.leads(r.Rare)
 		}
 	}
 	return nil
@@ -138,16 +139,6 @@ func (s *System) noActor(from *Context, a address) *rpc.Error {
 		return errShutdown
 	}
 	return rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", a)
-}
-
-// elsewhere picks another instance of a service than t, if it can, for each attempt.
-func (s *System) elsewhere(service, t *target) func() (node, target string) {
-	return func() (node, target string) {
-		if other, err := s.instance(service); err == nil && other.addr.node != s.cfg.Name {
-			t = other
-		}
-		return t.addr.node, t.addr.name
-	}
 }
 
 // startAlone starts the remote side of a system without transports: keyed requests go

@@ -119,6 +119,7 @@ func (s *System) close(ctx context.Context) error {
 	err := errors.Join(s.members.leave(ctx, words), s.node.Close())
 	s.life.enter(down)
 	s.members.close()
+	s.services.close()
 	s.jobs.close()
 	s.workers.close()
 	s.events.close()

@@ -51,6 +51,9 @@ type far struct {
 	codec  codec.Codec // of the items; nil on the same node
 	sign   *time.Timer // has the next sign of life sent
 	once   sync.Once
+
+	at      *visit // of a service that has led to the instance; nil: it was asked for
+	release func() // of that
 }
 
 // errWhole is the cause of the end of a stream whose client has got all that there was.
@@ -62,31 +65,19 @@ var errLeft = errors.New("actor: the stream was left")
 // open opens a stream.
 func open(ctx context.Context, to Ref, m any, typ reflect.Type, opts []rpc.Option) (*far, error) {
 	from := handling(ctx)
-	dest, err := targetOf(to, from)
+	t, err := targetOf(to, from)
 	if err != nil {
 		return nil, err
 	}
-	t, err := dest.sys.instance(dest)
-	if err != nil {
-		return nil, err
-	}
-	s, c := t.sys, t.cell.Load()
-	f := &far{}
-	var o streamOpened
-	switch {
-	case keyed(opts):
+	if keyed(opts) {
 		return nil, rpc.Errorf(rpc.Invalid, rpc.NotRun, "a stream cannot have a key: it is not one outcome")
-	case from.isIn(c) && c != nil:
-		return nil, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v opens a stream to itself and would wait for ever", t.addr)
-	case c != nil:
-		o, err = openLocal(ctx, from, c, m, opts)
-	case t.addr.node == s.cfg.Name:
-		err = t.sys.noActor(from, t.addr)
-	default:
-		if f.codec = rpc.Apply(opts).Codec; f.codec == nil {
-			f.codec = s.cfg.Codec
-		}
-		o, err = s.openRemote(ctx, from, dest, t, m, typ, opts)
+	}
+	s, f := t.sys, &far{}
+	var o streamOpened
+	if t.addr.node == anyNode {
+		o, err = f.openService(ctx, from, t, m, typ, opts)
+	} else {
+		o, err = f.openAt(ctx, from, nil, t, m, typ, opts)
 	}
 	if err != nil {
 		return nil, err
@@ -99,10 +90,30 @@ func open(ctx context.Context, to Ref, m any, typ reflect.Type, opts []rpc.Optio
 		return nil, rpc.Errorf(rpc.Invalid, rpc.HasRun, "%w", err)
 	}
 	f.opts = []rpc.Option{rpc.WithCodec(frame), rpc.WithRetry(streamRetry), rpc.Idempotent()}
+	if f.at != nil {
+		f.release = f.at.hold()
+	}
 	f.ctx, f.cancel = context.WithCancelCause(ctx)
 	f.sign = time.AfterFunc(streamBeat, f.live)
 	f.unhook = context.AfterFunc(f.ctx, func() { f.close(errLeft) })
 	return f, nil
+}
+
+// openAt opens it at one actor, which at has chosen if it is of a service.
+func (f *far) openAt(ctx context.Context, from *Context, at *visit, t *target, m any, typ reflect.Type, opts []rpc.Option) (streamOpened, error) {
+	s, c := t.sys, t.cell.Load()
+	switch {
+	case c != nil && from.isIn(c):
+		return streamOpened{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v opens a stream to itself and would wait for ever", t.addr)
+	case c != nil:
+		return openLocal(ctx, from, c, m, opts)
+	case t.addr.node == s.cfg.Name:
+		return streamOpened{}, s.noActor(from, t.addr)
+	}
+	if f.codec = rpc.Apply(opts).Codec; f.codec == nil {
+		f.codec = s.cfg.Codec
+	}
+	return s.openRemote(ctx, from, at, t, m, typ, opts)
 }
 
 func openLocal(ctx context.Context, from *Context, c *cell, m any, opts []rpc.Option) (streamOpened, error) {
@@ -114,9 +125,9 @@ func openLocal(ctx context.Context, from *Context, c *cell, m any, opts []rpc.Op
 	return a.promise.Future().Await(context.Background())
 }
 
-func (s *System) openRemote(ctx context.Context, from *Context, to, t *target, m any, typ reflect.Type, opts []rpc.Option) (v streamOpened, err error) {
+func (s *System) openRemote(ctx context.Context, from *Context, at *visit, t *target, m any, typ reflect.Type, opts []rpc.Option) (v streamOpened, err error) {
 	x := s.node.Exchange()
-	if err := s.request(ctx, from, to, t, m, typ, opts, x.Request()); err != nil {
+	if err := s.request(ctx, from, at, t, m, typ, opts, x.Request()); err != nil {
 		return v, err
 	}
 	reply, err := x.Do(ctx)
@@ -135,6 +146,9 @@ func (f *far) close(why error) {
 		f.unhook()
 		f.sign.Stop()
 		f.cancel(why)
+		if f.release != nil {
+			f.release()
+		}
 	})
 	if first { // and nobody else waits, if there is no room for one more request
 		Ask(context.WithoutCancel(f.ctx), f.to, streamSign{Stop: true}, f.opts...) // if it is lost, silence says the same

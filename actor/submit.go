@@ -31,11 +31,16 @@ func Submit[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.
 	if err != nil {
 		return none, err
 	}
-	s := dest.sys
-	t, err := s.instance(dest)
-	if err != nil {
-		return none, err
+	if dest.addr.node == anyNode {
+		return submitService[M, R](ctx, from, dest, m, opts)
 	}
+	return submitAt[M, R](ctx, dest, m, opts)
+}
+
+// submitAt is Submit to one actor.
+func submitAt[M Question[R], R any](ctx context.Context, t *target, m M, opts []rpc.Option) (rpc.Token[R], error) {
+	var none rpc.Token[R]
+	s := t.sys
 	job, err := s.jobOf(t, m, reflect.TypeFor[M](), opts)
 	if err != nil {
 		return none, err
@@ -47,9 +52,7 @@ func Submit[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.
 	if err != nil {
 		return none, err
 	}
-	if key := rpc.Apply(opts).Key; key != nil && dest != t {
-		return none, rpc.Errorf(rpc.Invalid, rpc.NotRun, "a key names a job of one actor, and service %s is many", dest.addr.name)
-	} else if key != nil && *key != "" && len(*key) <= transport.MaxTarget { // else it is refused
+	if key := rpc.Apply(opts).Key; key != nil && *key != "" && len(*key) <= transport.MaxTarget { // else it is refused
 		opts = append(slices.Clip(opts), rpc.Key(deskKey(t.addr.name, *key)))
 	}
 	id, err := Call(ctx, desk, job, opts...)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tandem-go/tandem/balance"
 	"github.com/tandem-go/tandem/dedup"
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/registry"
@@ -40,8 +41,9 @@ type Config struct {
 	Cluster    string                // default "tandem"
 	Transports []transport.Transport // roads to other nodes; they need a Registry
 	Registry   registry.Registry
-	Roads      rpc.RoadPolicy // default rpc.DirectFirst
-	Kinds      []*Kind        // what KindNamed can name
+	Roads      rpc.RoadPolicy            // default rpc.DirectFirst
+	Kinds      []*Kind                   // what KindNamed can name
+	Balance    map[string]balance.Policy // how an instance is chosen, by service; default balance.LeastLoaded
 
 	// Setup spawns what the node hosts, and whatever else must be there before it serves.
 	// NewSystem calls it when everything is up: the name is claimed, roads lead to other
@@ -147,24 +149,25 @@ func (c *Config) validate() error {
 // nodes of the cluster. Several may live in one process. All methods may be called
 // concurrently.
 type System struct {
-	cfg     Config
-	epoch   string
-	log     *slog.Logger
-	types   typeTable
-	codecs  *codec.Set
-	kinds   map[string]*Kind
-	refs    refTable
-	node    *rpc.Node
-	started sync.Once // the node, if nothing needed it from the start
-	members *members
-	workers workers
-	waiters rpc.Waiters
-	timers  timers
-	stats   counters
-	events  feed[Event]
-	letters feed[DeadLetter]
-	streams streamTable
-	jobs    jobTable
+	cfg      Config
+	epoch    string
+	log      *slog.Logger
+	types    typeTable
+	codecs   *codec.Set
+	kinds    map[string]*Kind
+	refs     refTable
+	node     *rpc.Node
+	started  sync.Once // the node, if nothing needed it from the start
+	members  *members
+	services services
+	workers  workers
+	waiters  rpc.Waiters
+	timers   timers
+	stats    counters
+	events   feed[Event]
+	letters  feed[DeadLetter]
+	streams  streamTable
+	jobs     jobTable
 
 	allKindTypes sync.Map                       // *Kind → *kindTypes
 	kindTypes    [256]atomic.Pointer[kindTypes] // some of them, by where their kinds lie: much quicker
@@ -211,6 +214,7 @@ func NewSystem(cfg Config) (*System, error) {
 		quiet: make(chan struct{}, 1), down: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.members = newMembers(s)
+	s.services.init(s)
 	s.jobs.init(s)
 	var err error
 	if s.codecs, err = codecSet(cfg); err != nil {

@@ -2,7 +2,6 @@ package actor
 
 import (
 	"context"
-	"reflect"
 	"sync"
 
 	"github.com/tandem-go/tandem/rpc"
@@ -10,18 +9,15 @@ import (
 
 // tell sends a one-way message that is not simply for an actor that lives here.
 func tell[M any](ctx context.Context, from *Context, to *target, m M, opts []rpc.Option) error {
-	s := to.sys
-	t, err := s.instance(to)
-	if err != nil {
-		if isAcked(opts) {
-			return err
-		}
-		s.deadLetter(DeadLetter{To: t.addr.String(), Type: reflect.TypeFor[M]().String(), Reason: err})
-		return nil
+	if to.addr.node == anyNode {
+		return tellService(ctx, from, to, m, opts)
 	}
-	if c := t.cell.Load(); c != nil && !keyed(opts) { // an instance of a service
-		return put(ctx, from, c, m, nil, opts)
-	}
+	return tellAt(ctx, from, nil, to, m, opts)
+}
+
+// tellAt is tell to one actor, which at has chosen if it is of a service.
+func tellAt[M any](ctx context.Context, from *Context, at *visit, t *target, m M, opts []rpc.Option) error {
+	s := t.sys
 	if keyed(opts) && !isAcked(opts) {
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a one-way message can have a key only with rpc.Acked")
 	}
@@ -35,7 +31,7 @@ func tell[M any](ctx context.Context, from *Context, to *target, m M, opts []rpc
 	}
 	if isAcked(opts) {
 		x := s.node.Exchange()
-		if err := compose(ctx, from, to, t, m, opts, x.Request(), &boxesOf(x).message); err != nil {
+		if err := compose(ctx, from, at, t, m, opts, x.Request(), &boxesOf(x).message); err != nil {
 			return err
 		}
 		_, err := x.Do(ctx)
@@ -43,7 +39,7 @@ func tell[M any](ctx context.Context, from *Context, to *target, m M, opts []rpc
 		return err
 	}
 	out := tells.Get().(*outgoing)
-	if err := compose(ctx, from, to, t, m, opts, &out.request, &out.box); err != nil {
+	if err := compose(ctx, from, at, t, m, opts, &out.request, &out.box); err != nil {
 		return err
 	}
 	return s.send(ctx, from, out)

@@ -25,7 +25,7 @@ func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 	}
 	if c := t.cell.Load(); c != nil && !keyed(opts) {
 		if isValue[M]() {
-			return putValue(ctx, from, c, m, nil, opts)
+			return putValue(ctx, from, c, m, nil, opts, false)
 		}
 		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from, opts)}, isAcked(opts))
 	}
@@ -38,13 +38,12 @@ func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) (R, error) {
 	var none R
 	from := handling(ctx)
-	dest, err := targetOf(to, from)
+	t, err := targetOf(to, from)
 	if err != nil {
 		return none, err
 	}
-	t, err := dest.sys.instance(dest)
-	if err != nil {
-		return none, err
+	if t.addr.node == anyNode {
+		return callService[M, R](ctx, from, t, m, opts)
 	}
 	if c := t.cell.Load(); c != nil {
 		if from.isIn(c) {
@@ -56,7 +55,7 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 	} else if t.addr.node == t.sys.cfg.Name {
 		return none, t.sys.noActor(from, t.addr)
 	}
-	return call[M, R](ctx, from, dest, t, m, opts)
+	return call[M, R](ctx, from, nil, t, m, opts)
 }
 
 // Ask sends a message and returns the future of its reply; it waits only while a
@@ -64,36 +63,38 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 // Config.Timeout if ctx has no deadline, whether anybody awaits it or not.
 func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) *rpc.Future[R] {
 	var none R
-	fail := func(err error) *rpc.Future[R] {
-		p := rpc.NewPromise[R](nil)
-		p.Resolve(none, err)
-		return p.Future()
-	}
 	from := handling(ctx)
-	dest, err := targetOf(to, from)
+	t, err := targetOf(to, from)
 	if err != nil {
-		return fail(err)
+		return failed[R](err)
 	}
-	t, err := dest.sys.instance(dest)
-	if err != nil {
-		return fail(err)
+	if t.addr.node == anyNode {
+		return askService[M, R](ctx, from, t, m, opts)
 	}
 	c := t.cell.Load()
 	if c != nil && !keyed(opts) {
 		a := &ask[R]{deadline: t.sys.deadline(ctx)}
 		a.promise.Of(a)
 		a.watch(ctx)
-		if err := put(ctx, from, c, m, a, opts); err != nil {
+		if err := put(ctx, from, c, m, a, opts, false); err != nil {
 			a.end(none, err)
 		}
 		return a.promise.Future()
 	}
 	if c == nil && t.addr.node == t.sys.cfg.Name {
-		return fail(t.sys.noActor(from, t.addr))
+		return failed[R](t.sys.noActor(from, t.addr))
 	}
-	p, call, err := send[M, R](ctx, from, dest, t, m, opts)
+	return askFar[M, R](ctx, from, nil, t, m, opts)
+}
+
+// askFar is Ask of an actor on another node.
+func askFar[M Question[R], R any](ctx context.Context, from *Context, at *visit, t *target, m M, opts []rpc.Option) *rpc.Future[R] {
+	p, call, err := send[M, R](ctx, from, at, t, m, opts)
 	if err != nil {
-		return fail(err)
+		if at != nil {
+			at.over(err)
+		}
+		return failed[R](err)
 	}
 	p.Of(call)
 	if ctx.Done() != nil {
@@ -103,6 +104,14 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 		})
 		p.OnEnd(func() { stop() })
 	}
+	return p.Future()
+}
+
+// failed returns a future that has ended with err.
+func failed[R any](err error) *rpc.Future[R] {
+	var none R
+	p := rpc.NewPromise[R](nil)
+	p.Resolve(none, err)
 	return p.Future()
 }
 
@@ -118,7 +127,7 @@ func callLocal[M Question[R], R any](ctx context.Context, from *Context, c *cell
 		timeout.Reset(c.self.sys.cfg.Timeout)
 		expired = timeout.C
 	}
-	if err := put(ctx, from, c, m, a, opts); err != nil {
+	if err := put(ctx, from, c, m, a, opts, false); err != nil {
 		var none R
 		return none, err
 	}
@@ -165,14 +174,15 @@ func (s *System) deadline(ctx context.Context) time.Time {
 }
 
 // put is cell.put, save that a message that is a value comes in a box.
-func put[M any](ctx context.Context, from *Context, c *cell, m M, req request, opts []rpc.Option) error {
+// must has a one-way message be an error where it would be a dead letter, as if it were Acked.
+func put[M any](ctx context.Context, from *Context, c *cell, m M, req request, opts []rpc.Option, must bool) error {
 	if isValue[M]() {
-		return putValue(ctx, from, c, m, req, opts)
+		return putValue(ctx, from, c, m, req, opts, must)
 	}
-	return c.put(ctx, from, item{m, req, metaOf(ctx, from, opts)}, isAcked(opts))
+	return c.put(ctx, from, item{m, req, metaOf(ctx, from, opts)}, must || isAcked(opts))
 }
 
-func putValue[M any](ctx context.Context, from *Context, c *cell, m M, req request, opts []rpc.Option) error {
+func putValue[M any](ctx context.Context, from *Context, c *cell, m M, req request, opts []rpc.Option, must bool) error {
 	meta := metaOf(ctx, from, opts)
 	if c.self.sys.draining() {
 		if err := c.self.sys.closedTo(from, c); err != nil {
@@ -184,7 +194,7 @@ func putValue[M any](ctx context.Context, from *Context, c *cell, m M, req reque
 		place.req, place.meta = req, meta
 	})
 	if !ok {
-		return c.putFull(ctx, from, item{m, req, meta}, isAcked(opts))
+		return c.putFull(ctx, from, item{m, req, meta}, must || isAcked(opts))
 	}
 	if wake {
 		c.run()

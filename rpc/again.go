@@ -24,19 +24,25 @@ type retries struct {
 // request says so, else with err. It may be called under any lock of a peer.
 func (c *Call) fail(err *Error) {
 	first, n := c.first, c.peer.node
+	route := first.req.route()
+	if route != nil {
+		route.Over(err)
+	}
 	if first.req.Retry == nil {
 		c.end(err)
 		return
 	}
 	r := &first.retries
+	f := Failure{Err: err, Idempotent: first.req.idempotent(), Service: route != nil, Untried: route != nil && route.Untried(), Left: first.deadline - n.now()}
 	r.mu.Lock()
 	r.made++
-	costly := costs(err) || n.parting.Load() // who leaves has no time to wait for others
+	costly := f.Costs() || n.parting.Load() // who leaves has no time to wait for others
 	if costly {
 		r.cost++
 	}
 	r.unsure = r.unsure || err.Verdict != NotRun
-	pause, again := first.req.Retry.Next(r.made, r.cost, err, first.req.idempotent(), first.deadline-n.now(), n.cfg.Random())
+	f.Made, f.Cost = r.made, r.cost
+	pause, again := first.req.Retry.Next(f, n.cfg.Random())
 	again = again && r.gaveUp == nil && n.ctx.Err() == nil && (!costly || n.retries.Spend())
 	if again {
 		r.timer = time.AfterFunc(pause, func() { first.again(n) })
@@ -52,6 +58,9 @@ func (c *Call) fail(err *Error) {
 // end tells the caller that there is no outcome. That the last attempt did not run
 // says nothing of earlier ones.
 func (c *Call) end(err *Error) {
+	if route := c.first.req.route(); route != nil {
+		route.Over(err)
+	}
 	r := &c.first.retries
 	r.mu.Lock()
 	unsure := r.unsure
@@ -75,8 +84,13 @@ func (c *Call) again(n *Node) {
 	}
 	r.timer = nil
 	next := &Call{req: c.req, first: c, to: c.to, flight: flight{deadline: c.deadline, patience: probeMin}}
-	if rare := c.req.Rare; rare != nil && rare.Again != nil {
-		next.req.Node, next.req.Target = rare.Again()
+	if route := c.req.route(); route != nil {
+		var err *Error
+		if next.req.Node, next.req.Target, err = route.Next(); err != nil {
+			r.mu.Unlock()
+			c.end(err)
+			return
+		}
 	}
 	next.peer = n.peer(next.req.Node)
 	ctx, leave := context.WithCancel(context.Background())

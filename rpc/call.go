@@ -21,10 +21,23 @@ type Request struct {
 // Rare is what few requests have.
 type Rare struct {
 	Meta
-	Key        string                       // the caller's own name for the request, beyond this session; empty for none
-	Idempotent bool                         // it may run twice
-	Hedge      time.Duration                // silence after which a copy goes over a second road; 0: none does
-	Again      func() (node, target string) // where to make it anew; nil: at the same place
+	Key        string        // the caller's own name for the request, beyond this session; empty for none
+	Idempotent bool          // it may run twice
+	Hedge      time.Duration // silence after which a copy goes over a second road; 0: none does
+	Route      Route         // to one of several instances; nil: Node and Target are where it is to go
+	LinkWait   time.Duration // how long it waits for a link before it has not run (Unavailable); 0: as long as there is hope, or, with a Route, time
+}
+
+// Route is where the attempts at a request go that any of several instances can serve.
+// Its methods must not block, nor call the Node: some are called under its locks.
+type Route interface {
+	// Over takes in the end of the attempt under way, nil for an answer. Nothing follows
+	// from it if none is.
+	Over(err *Error)
+	// Untried reports whether there is an instance that has had no attempt at it.
+	Untried() bool
+	// Next begins the next attempt, and returns where. An error is why it has nowhere to go.
+	Next() (node, target string, err *Error)
 }
 
 func (r *Request) idempotent() bool { return r.Rare != nil && r.Rare.Idempotent }
@@ -34,6 +47,21 @@ func (r *Request) hedge() time.Duration {
 		return 0
 	}
 	return r.Rare.Hedge
+}
+
+func (r *Request) route() Route {
+	if r.Rare == nil {
+		return nil
+	}
+	return r.Rare.Route
+}
+
+// linkWait is how long the request waits for a link, 0 for as long as it takes.
+func (r *Request) linkWait() time.Duration {
+	if r.Rare == nil || r.Rare.Route != nil && !r.Rare.Route.Untried() {
+		return 0
+	}
+	return r.Rare.LinkWait
 }
 
 func (r *Request) key() string {
@@ -75,10 +103,17 @@ type flight struct {
 	patience time.Duration // silence after which it is probed
 	hedged   bool          // a copy went over a second road
 	hedgeAt  time.Duration // node clock when one should
+	linkBy   time.Duration // node clock until which it waits for a link; 0: until its deadline
 }
 
 // call is the window's name for a Call.
 type call = Call
+
+// age is how long ago the request was made, or longer: of one that is made anew, the first
+// attempt counts. It is 1 ns at least.
+func (c *Call) age(now time.Duration) time.Duration {
+	return max(now-(c.deadline-c.req.Timeout), 1)
+}
 
 // verdict is what is known of a call that ends without its outcome, while its last
 // copy's link lives: what still lies in a send queue can leave at any moment.

@@ -21,10 +21,11 @@ type conn struct {
 
 	direct bool // its road is
 
-	heeded atomic.Uint64 // the latest ping of tellAll that was answered
-	heard  atomic.Bool   // something came since the last heartbeat
-	rtt    atomic.Int64  // of the latest heartbeat, in nanoseconds; 0 before the first
-	silent int           // heartbeats without a word; the sweeper's own
+	heeded     atomic.Uint64 // the latest ping of tellAll that was answered
+	heard      atomic.Bool   // something came since the last heartbeat
+	rtt        atomic.Int64  // of the latest heartbeat, in nanoseconds; 0 before the first
+	answeredAt atomic.Int64  // node clock when the latest heartbeat was answered, or the session opened; 0 before
+	silent     int           // heartbeats without a word; the sweeper's own
 
 	// Client half, guarded by peer.mu.
 	asked   bool            // an open is under way or answered
@@ -234,6 +235,7 @@ func (c *conn) heartbeat() {
 func (c *conn) beatAnswered(e *transport.Envelope) {
 	sent, now := time.Duration(e.Seq), c.node.now()
 	c.rtt.Store(int64(now - sent))
+	c.answeredAt.Store(int64(now))
 	if !e.Sent.IsZero() {
 		c.skew.heard(sent, now, e.Sent.Sub(c.node.start))
 	}
@@ -250,10 +252,11 @@ func (c *conn) ends(e *transport.Envelope) time.Duration {
 		now = c.node.now()
 		c.clock = now
 	}
+	left := min(e.Timeout, farOff)
 	if e.Sent.IsZero() {
-		return now + e.Timeout
+		return now + left
 	}
-	return max(now+e.Timeout-c.skew.age(e.Sent.Sub(c.node.start), now), 1)
+	return max(now+left-c.skew.age(e.Sent.Sub(c.node.start), now), 1)
 }
 
 // Drained, Disturbed and Closed are the link's other signals.

@@ -57,7 +57,7 @@ func (p *peer) askDoubts(now time.Duration) {
 			}
 			r := &d.call.req
 			_, err := p.current.link.Send(&transport.Envelope{Verb: transport.VerbRequest, Flags: flags, Codec: r.Codec, Seq: seq, Grant: d.grant,
-				TypeID: r.TypeID, Target: r.Target, Key: r.key(), Message: d.kinds, Timeout: max(d.call.deadline-now, 1), Body: r.Body})
+				TypeID: r.TypeID, Target: r.Target, Key: r.key(), Message: d.kinds, Timeout: max(d.call.deadline-now, 1), Age: d.call.age(now), Body: r.Body})
 			if err != nil { // no room, or the link is gone
 				p.arm(now + askAfter)
 				return

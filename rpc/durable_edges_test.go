@@ -64,6 +64,60 @@ func TestBegunKeyAfterRestart(t *testing.T) {
 	}
 }
 
+// A request with a key that had not started when its server was lost is NotRun, as one
+// without, and may be made anew under its key: while what was done under a key is remembered.
+func TestUnfinishedKeyAtRestart(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		waits       time.Duration // in the mailbox of the start that is lost
+		before, now time.Duration // KeyLife of that start, and of the next
+		sure        bool
+	}{
+		{"young", time.Second, time.Minute, time.Minute, true},
+		{"as old as keys are kept", time.Minute, time.Minute, time.Minute, false},
+		{"keys were kept for less", 2 * time.Second, time.Second, time.Minute, false},
+		{"keys are kept for less", 2 * time.Second, time.Minute, time.Second, false},
+	} {
+		withRig(t, func(t *testing.T, r *rig) {
+			d := new(disk)
+			a, b := r.start("a", "a1", twoRoads), r.start("b", "b1", twoRoads, d.config, func(c *Config) { c.KeyLife = tt.before })
+			b.durably(same)
+			a.echoesAs(t, "b", "warm up", "got warm up")
+			b.mu.Lock()
+			b.serve = func(in *Inbound) {} // all stays in the mailbox
+			b.mu.Unlock()
+			queued, _ := a.send(withKey("b", "x", "k", time.Hour))
+			waiting, _ := a.send(withKey("b", "x", "k", time.Hour)) // for the first attempt under the key
+			again := withKey("b", "y", "k2", time.Hour)
+			again.Retry = &Retry{}
+			anew, _ := a.send(again)
+			time.Sleep(tt.waits)
+			d.unplug()
+			b.crash(false)
+			b2 := r.start("b", "b2", twoRoads, d.config, func(c *Config) { c.KeyLife = tt.now })
+			b2.durably(same)
+			code, ran := OutcomeUnknown, Unknown
+			if tt.sure {
+				code, ran = Unavailable, NotRun
+			}
+			_, err := queued.Await(t.Context())
+			wantErr(t, tt.name, err, code, ran)
+			_, err = waiting.Await(t.Context())
+			wantErr(t, tt.name+", waiting", err, code, ran)
+			got, err := anew.Await(t.Context())
+			if tt.sure && (got != "got y" || err != nil) {
+				t.Errorf("%s, made anew: %q, %v", tt.name, got, err)
+			}
+			if !tt.sure {
+				wantErr(t, tt.name+", to be made anew", err, code, ran)
+			}
+			if b2.ran("x") != 0 || tt.sure && b2.ran("y") != 1 {
+				t.Errorf("%s: ran %d and %d times", tt.name, b2.ran("x"), b2.ran("y"))
+			}
+		})
+	}
+}
+
 // A node closes while its store fails.
 func TestCloseWhileStoreFails(t *testing.T) {
 	withRig(t, func(t *testing.T, r *rig) {
@@ -123,11 +177,11 @@ func TestKeysAreForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(DefaultKeyLife / 2)
-		if n := b.Stats().KeptBytes; n == 0 {
+		if n := b.Stats().KeyBytes; n == 0 {
 			t.Error("nothing is kept")
 		}
 		time.Sleep(DefaultKeyLife)
-		if n := b.Stats().KeptBytes; n != 0 {
+		if n := b.Stats().KeyBytes; n != 0 {
 			t.Errorf("%d bytes are still kept", n)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -155,4 +156,16 @@ func TestANewPrincipalGetsANewSession(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A deadline as far off as can be is as good as none.
+func TestDeadlinesFarOff(t *testing.T) {
+	onEachRoad(t, func(t *testing.T, r *rig, a, b *site) {
+		for _, timeout := range []time.Duration{math.MaxInt64, math.MaxInt64 - 1, farOff, farOff + 1, 1 << 55} {
+			f, _ := a.send(request("b", "x", timeout))
+			if got, err := f.Await(context.Background()); got != "x" || err != nil {
+				t.Errorf("a timeout of %d: %q, %v", timeout, got, err)
+			}
+		}
+	})
 }

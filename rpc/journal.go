@@ -293,6 +293,17 @@ func (j *journal) settled(id dedup.ID) (dedup.Page, bool) {
 	return page, found && (page.Done || lost)
 }
 
+// has reports whether a request's outcome is in the store. A nil journal has nothing.
+func (j *journal) has(id dedup.ID) bool {
+	if j == nil {
+		return false
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	page, found := j.ledger.Lookup(id)
+	return found && page.Done
+}
+
 // recall returns whom a session of an earlier start belonged to, if it is known, and what
 // is kept of a request of it: both at one moment, or a session that is just forgotten
 // would look as if the request had never begun.

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"slices"
 	"sync"
@@ -12,6 +13,9 @@ import (
 // session asks, for KeyLife after it is done. Of a session's own numbers nothing is
 // taken back: each attempt under a key has a record of its own besides.
 //
+// What keys take is bounded by Config.KeyBytes, and counted: a key that is done takes about 81
+// bytes and its outcome, of a durable kind 192 more, for the store's ledger is in memory too.
+//
 // A refusal is the outcome of the attempts that got it, not of the key: it did not
 // run, and a later attempt may.
 type keys struct {
@@ -19,27 +23,17 @@ type keys struct {
 
 	mu   sync.Mutex // guards what follows
 	all  map[[16]byte]*keyed
-	done []keyDone // in the order of their ends
+	done keyring
 }
 
-// keyed is what is known of one key.
+// keyed is a key that is not decided.
 type keyed struct {
 	print     uint64
-	principal string
-	share     *share
-	owner     *Inbound   // the attempt that is to run, until it is decided
+	principal uint32     // in the keyring
+	owner     *Inbound   // the attempt that is to run
 	waiting   []*Inbound // further attempts meanwhile
-	outcome   *outcome   // once decided
-	kept      int        // bytes reserved for it
+	kept      int        // bytes set aside for it
 }
-
-type keyDone struct {
-	id [16]byte
-	at time.Duration // node clock
-}
-
-// keySize is about what a key takes beside its outcome.
-const keySize = 256
 
 // keyID is what a key stands for in tables and stores.
 func keyID(principal, target, key string) (id [16]byte) {
@@ -66,26 +60,27 @@ func (k *keys) admit(in *Inbound) (o *outcome, run bool) {
 			owner.extend(in.deadline)
 		}
 	}()
-	k.expire(n.now())
+	k.done.expire(n.now() - n.cfg.KeyLife)
+	if o := k.known(in); o != nil {
+		return o, false
+	}
 	e := k.all[in.name.id.Grant]
 	if e == nil {
 		if kept := k.earlier(in); kept != nil {
 			return kept, false
 		}
-		share := n.budget.of(in.session.principal)
-		if !n.budget.reserve(share, keySize) {
-			n.budget.leave(in.session.principal, share)
-			return &outcome{err: Errorf(Overloaded, NotRun, "what is kept for %s fills its share of the table", in.session.principal)}, false
+		size := sizeOfKey(n.budget.replies, n.journal != nil) // so a small reply always finds room
+		principal, ok := k.done.reserve(in.session.principal, size)
+		if !ok {
+			n.stats.keysRefused.Add(1)
+			return &outcome{err: Errorf(Overloaded, NotRun, "the keys of %s fill its share of the %d bytes for all keys (rpc.Config.KeyBytes); each is kept for %v",
+				in.session.principal, n.cfg.KeyBytes, n.cfg.KeyLife)}, false
 		}
-		k.all[in.name.id.Grant] = &keyed{print: in.name.print, principal: in.session.principal, share: share, owner: in, kept: keySize}
+		k.all[in.name.id.Grant] = &keyed{print: in.name.print, principal: principal, owner: in, kept: size}
 		return nil, true
 	}
-	switch {
-	case e.print != in.name.print:
+	if e.print != in.name.print {
 		return keyReused(), false
-	case e.outcome != nil:
-		n.stats.replayed.Add(1)
-		return e.outcome, false
 	}
 	n.stats.attached.Add(1)
 	in.body, in.Meta = nil, nil // it never runs itself
@@ -96,6 +91,22 @@ func (k *keys) admit(in *Inbound) (o *outcome, run bool) {
 
 func keyReused() *outcome {
 	return &outcome{err: Errorf(IDReused, NotRun, "another request has this key")}
+}
+
+// known is the outcome of a key that is done, or nil. k.mu is held.
+func (k *keys) known(in *Inbound) *outcome {
+	e, found := k.done.find(in.name.id.Grant)
+	switch {
+	case !found:
+		return nil
+	case e.print != in.name.print:
+		return keyReused()
+	case e.stored:
+		return k.earlier(in) // nil if it has just been forgotten there
+	}
+	k.node.stats.replayed.Add(1)
+	o := unpackOutcome(bytes.Clone(e.outcome))
+	return &o
 }
 
 // earlier is the outcome that an earlier start of this node has stored for the key of
@@ -121,7 +132,6 @@ func (k *keys) earlier(in *Inbound) *outcome {
 
 // settle gives all attempts under in's key the outcome of in, which was to run.
 func (k *keys) settle(in *Inbound, o outcome) {
-	n := k.node
 	k.mu.Lock()
 	e := k.all[in.name.id.Grant]
 	if e == nil || e.owner != in {
@@ -129,24 +139,33 @@ func (k *keys) settle(in *Inbound, o outcome) {
 		return
 	}
 	waiting := e.waiting
-	e.owner, e.waiting = nil, nil
+	delete(k.all, in.name.id.Grant)
 	if o.refused() {
-		k.forget(in.name.id.Grant, e)
+		k.done.release(e.principal, e.kept)
 		o = outcome{err: Errorf(Unavailable, NotRun, "the attempt under this key that was to run did not: %w", o.err)}
 	} else {
-		keep := o
-		if size := len(o.body); size > n.cfg.Keep || size > 0 && !n.budget.reserve(e.share, size) {
-			keep = replyDropped()
-		} else {
-			e.kept += size
-		}
-		e.outcome = &keep
-		k.done = append(k.done, keyDone{in.name.id.Grant, n.now()})
+		k.keep(in, e, o)
 	}
 	k.mu.Unlock()
 	for _, w := range waiting {
 		w.settle(o)
 	}
+}
+
+// keep moves a key that is decided among those that are done. k.mu is held.
+func (k *keys) keep(in *Inbound, e *keyed, o outcome) {
+	n := k.node
+	stored := n.journal.has(in.name.id)
+	packed := o.pack()
+	grows := func() bool { // beyond what was set aside, and finds no room
+		more := sizeOfKey(len(packed), stored) - e.kept
+		return more > 0 && !k.done.fits(e.principal, more)
+	}
+	if len(packed) > n.cfg.Keep+packedHead || !stored && grows() {
+		stored, packed = false, replyDropped().pack()
+	}
+	k.done.resize(e.principal, sizeOfKey(len(packed), stored)-e.kept)
+	k.done.add(in.name.id.Grant, e.print, n.now(), e.principal, packed, stored)
 }
 
 // leave takes an attempt that was given up out of those that wait.
@@ -156,24 +175,6 @@ func (k *keys) leave(in *Inbound) {
 	if e := k.all[in.name.id.Grant]; e != nil {
 		e.waiting = slices.DeleteFunc(e.waiting, func(w *Inbound) bool { return w == in })
 	}
-}
-
-// expire forgets the keys whose time is over. k.mu is held.
-func (k *keys) expire(now time.Duration) {
-	for len(k.done) > 0 && now-k.done[0].at >= k.node.cfg.KeyLife {
-		id := k.done[0].id
-		k.done = k.done[1:]
-		if e := k.all[id]; e != nil && e.outcome != nil {
-			k.forget(id, e)
-		}
-	}
-}
-
-// forget takes a key out. k.mu is held.
-func (k *keys) forget(id [16]byte, e *keyed) {
-	delete(k.all, id)
-	k.node.budget.free(e.share, e.kept)
-	k.node.budget.leave(e.principal, e.share)
 }
 
 // runs reports whether an attempt under a key is to run, or runs.
@@ -188,7 +189,14 @@ func (k *keys) runs(name [16]byte) bool {
 func (k *keys) sweep(now time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.expire(now)
+	k.done.expire(now - k.node.cfg.KeyLife)
+}
+
+// count is how many keys are known, and the bytes that they take.
+func (k *keys) count() (n int, size int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.all) + k.done.count(), k.done.used
 }
 
 // shared reports whether others wait for the outcome of in.

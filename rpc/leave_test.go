@@ -265,6 +265,13 @@ func (c *raw) sayAll(t *testing.T, do func()) []transport.Envelope {
 	return slices.Clone(c.got)
 }
 
+// onlyC has attempts go to c.
+type onlyC struct{}
+
+func (onlyC) Over(*Error)                         {}
+func (onlyC) Untried() bool                       { return true }
+func (onlyC) Next() (node, to string, err *Error) { return "c", "t", nil }
+
 // A client asks a node that leaves for nothing new. What may go elsewhere does so at once,
 // the rest waits for the node's next start; what is under way is answered.
 func TestLeavingNodeIsAskedForNothingNew(t *testing.T) {
@@ -290,7 +297,7 @@ func TestLeavingNodeIsAskedForNothingNew(t *testing.T) {
 				}
 				waits, _ := a.send(patient("b", "waits"))
 				moved := request("b", "moves", patience)
-				moved.Retry, moved.Rare = &Retry{}, &Rare{Again: func() (string, string) { return "c", "t" }}
+				moved.Retry, moved.Rare = &Retry{}, &Rare{Route: onlyC{}}
 				moves, _ := a.send(moved)
 				if got, err := moves.Await(t.Context()); got != "moves" || err != nil || c.ran("moves") != 1 || time.Since(began) > 100*time.Millisecond {
 					t.Errorf("what may go elsewhere: %q, %v, ran there %d times, after %v", got, err, c.ran("moves"), time.Since(began))

@@ -19,7 +19,7 @@ const lookTimeout = 5 * time.Second
 func (n *Node) Leaving(node string) bool { return n.peer(node).left.Load() }
 
 // movable reports whether the request may go to another node.
-func (r *Request) movable() bool { return r.Rare != nil && r.Rare.Again != nil }
+func (r *Request) movable() bool { return r.route() != nil }
 
 // farewell notes that the peer takes no new requests, or takes its last word on the
 // session. From the first on acks go out without delay, so that it need not wait for

@@ -174,6 +174,7 @@ func (p *peer) linkedOn(road string) bool {
 func (p *peer) join(c *conn) {
 	c.ready = true
 	delete(p.deniedOn, c.link.Road())
+	c.answeredAt.Store(int64(p.node.now()))
 	if d := p.dialers[c.link.Road()]; d != nil {
 		d.futile = 0
 	}
@@ -193,7 +194,8 @@ func (p *peer) loseTo(w *lastWord, why string, restarted bool) {
 		p.past = p.past[1:]
 	}
 	p.win, p.grant, p.epoch, p.opening = newWindow(old.next), transport.Grant{}, "", nil
-	p.current, p.next, p.tells, p.toldOn, p.cutOff, p.unsent = nil, nil, 0, nil, 0, 0
+	p.next, p.tells, p.toldOn, p.cutOff, p.unsent = nil, 0, nil, 0, 0
+	p.use(nil)
 	p.kept.bytes = [2]int{}
 	for _, d := range p.doubts {
 		p.kept.add(len(d.call.req.Body))
@@ -242,6 +244,9 @@ func (p *peer) disconnected(c *conn, err error) {
 			call.handed = call.handed || c.link.Handed(call.at)
 			call.on = nil
 			p.unsent++
+			if call.verdict() == NotRun {
+				p.waitForLink(call, p.node.now())
+			}
 		}
 	}
 	c.ready = false
@@ -260,7 +265,8 @@ func (p *peer) disconnected(c *conn, err error) {
 		}
 	}
 	if p.current == c {
-		p.current, p.next = nil, nil
+		p.next = nil
+		p.use(nil)
 		p.choose()
 	} else {
 		p.flush()
@@ -308,7 +314,8 @@ const fenceBit = 1 << 63
 
 // change makes best the current link. p.mu is held.
 func (p *peer) change(best *conn) {
-	p.current, p.next = best, nil
+	p.next = nil
+	p.use(best)
 	p.patience = 0
 	p.node.stats.roadChanges.Add(1)
 	p.node.event(Event{Type: RoadChanged, Peer: p.name, Road: best.link.Road()})

@@ -26,6 +26,7 @@ const (
 	DefaultMaxPending   = 64 << 20         // bytes of bodies that a client keeps for resending, per peer; as many again of large ones
 	DefaultKeep         = 256 << 10        // bytes of the largest reply that is kept for replay
 	DefaultTableBytes   = 64 << 20         // bytes of all kept replies; one principal may take a quarter
+	DefaultKeyBytes     = 1 << 30          // bytes that keys and their outcomes may take; see Config.KeyBytes
 	DefaultMaxSessions  = 16384            // sessions that clients have open here
 	DefaultKeyLife      = 10 * time.Minute // outcomes of keyed requests
 	DefaultSessionLease = 60 * time.Second // a session with no traffic and nothing running ends after it
@@ -74,10 +75,17 @@ type Config struct {
 	OnEvent              func(Event) // called from one goroutine; events are lost, counted, when it lags far behind; nil for none
 	OnFenced             func(error) // another start of this node has taken its records over: called once, must not block; nil for none
 
-	Store        dedup.Store   // of the records of durable requests; nil: nothing is durable
-	Kinds        []string      // of the actors of which records are kept, here or by the application
-	KeyLife      time.Duration // how long the outcome of a keyed request is kept, and of those that a lost start left behind
-	Retry        Retry         // its budget is the node's; the rest is each request's own
+	Store   dedup.Store   // of the records of durable requests; nil: nothing is durable
+	Kinds   []string      // of the actors of which records are kept, here or by the application
+	KeyLife time.Duration // how long the outcome of a keyed request is kept, and of those that a lost start left behind
+	// KeyBytes bounds the memory of keys (rpc.Key) and their outcomes; it is taken as there
+	// are keys, about 81 bytes for each and its reply, 192 more of a durable kind. One principal
+	// may take nine times as much as is free: nine tenths, if it is the only one. So by default
+	// nodes that are all anonymous can use some 8,000,000 keys with small replies within a
+	// KeyLife, 3,000,000 of durable kinds. Beyond that a request with a new key is refused
+	// as Overloaded, and did not run.
+	KeyBytes     int64
+	Retry        Retry // its budget is the node's; the rest is each request's own
 	Window       int
 	MaxBody      int
 	MaxPending   int
@@ -97,6 +105,7 @@ func (c *Config) defaults() {
 	set(&c.TableBytes, DefaultTableBytes)
 	set(&c.MaxSessions, DefaultMaxSessions)
 	set(&c.KeyLife, DefaultKeyLife)
+	set(&c.KeyBytes, DefaultKeyBytes)
 	set(&c.SessionLease, DefaultSessionLease)
 	set(&c.Heartbeat, DefaultHeartbeat)
 	if c.Random == nil {
@@ -174,7 +183,7 @@ func NewNode(cfg Config) *Node {
 		peers: map[string]*peer{}, sessions: map[transport.Grant]*session{}, clients: map[string]*client{}, conns: map[*conn]struct{}{}}
 	n.budget.init(cfg.TableBytes, cfg.Keep)
 	n.large.init(largeFactor*int64(cfg.MaxBody), 0)
-	n.keys.node, n.keys.all = n, map[[16]byte]*keyed{}
+	n.keys.node, n.keys.all, n.keys.done.limit = n, map[[16]byte]*keyed{}, cfg.KeyBytes
 	n.settles = make(chan struct{}, maxSettles)
 	n.retries = NewBudget(cfg.Retry)
 	n.self = &loopback{}
@@ -348,11 +357,7 @@ func (n *Node) openSession(c *conn, grant transport.Grant, number uint64) (*sess
 	}
 	if s.principal != principal || s.id.Node != c.id.Node || s.id.Epoch != c.id.Epoch {
 		n.stats.joinsDenied.Add(1)
-		if s.principal != principal && s.id.Node == c.id.Node && s.id.Epoch == c.id.Epoch && !s.mismatched { // a stranger may say so too: one line for each session
-			s.mismatched = true
-			n.cfg.Logger.Warn("a node is one principal on one road and another on a second, so its session cannot be used on both: Config.Principals has to give both one name",
-				"node", c.id.Node, "session", s.principal, "road", c.link.Road(), "principal", principal)
-		}
+		s.deny(c, principal)
 		return nil, Errorf(Denied, Unknown, "the session belongs to another principal or node")
 	}
 	s.touch()
@@ -384,8 +389,7 @@ func (n *Node) sessionEnded(s *session) {
 	n.served += s.served
 }
 
-// Linked reports whether a link to a node is open: a registry may have lost sight of a
-// node that is still there.
+// Linked reports whether a link to a node is open: a registry may have lost sight of it.
 func (n *Node) Linked(node string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

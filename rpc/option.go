@@ -13,7 +13,9 @@ type Options struct {
 	Retry      *Retry // nil: the system's
 	Idempotent bool
 	Hedge      time.Duration
-	Key        *string     // nil: none
+	Key        *string // nil: none
+	Affinity   string  // empty: none
+	LinkWait   time.Duration
 	Codec      codec.Codec // nil: the system's
 	Headers    []transport.Header
 }
@@ -47,6 +49,17 @@ func Hedge(after time.Duration) Option { return func(o *Options) { o.Hedge = aft
 // An attempt that was refused did not run, and leaves the key free for another one: the
 // NotRun of one caller says nothing of others' attempts.
 func Key(key string) Option { return func(o *Options) { o.Key = &key } }
+
+// Affinity has all requests to a service that are sent with one key go to the same
+// instance, whatever the service's policy, as long as that is there and serves. It is a
+// preference, not a promise: while the instance is left out they go to another one, which
+// is the same for all of them. To one actor it says nothing.
+func Affinity(key string) Option { return func(o *Options) { o.Affinity = key } }
+
+// LinkWait bounds how long the request waits for a link to the node before it ends as
+// Unavailable, not run. The default is no bound but its deadline; for a service the next
+// instance is turned to after a quarter of a second.
+func LinkWait(most time.Duration) Option { return func(o *Options) { o.LinkWait = most } }
 
 // WithCodec sends this message in another codec than the system's own; the reply
 // comes in the same.

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"encoding/binary"
 	"sync"
 
 	"github.com/tandem-go/tandem/transport"
@@ -68,4 +69,24 @@ func parseOutcome(b []byte) outcome {
 		return outcome{err: err}
 	}
 	return outcome{typeID: e.TypeID, codec: e.Codec, body: e.Body}
+}
+
+// packedHead is what a packed reply takes beside its body.
+const packedHead = 1 + 1 + 8
+
+// pack is the outcome as bytes, shorter than those of bytes where it is a reply.
+func (o outcome) pack() []byte {
+	if o.err != nil {
+		return append([]byte{1}, o.bytes()...)
+	}
+	b := append(make([]byte, 0, packedHead+len(o.body)), 0, o.codec)
+	return append(binary.BigEndian.AppendUint64(b, o.typeID), o.body...)
+}
+
+// unpackOutcome is the inverse of pack. The outcome refers to b.
+func unpackOutcome(b []byte) outcome {
+	if b[0] != 0 {
+		return parseOutcome(b[1:])
+	}
+	return outcome{codec: b[1], typeID: binary.BigEndian.Uint64(b[2:]), body: b[packedHead:]}
 }

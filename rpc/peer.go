@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,8 +18,9 @@ import (
 type peer struct {
 	node *Node
 	name string
-	left atomic.Bool // leaving, for who does not have the lock
-	_    linePad     // what is read without the lock is not where that is written
+	live atomic.Pointer[conn] // current, for who does not have the lock
+	left atomic.Bool          // leaving, likewise
+	_    linePad              // what is read without the lock is not where that is written
 
 	mu         sync.Mutex // guards what follows
 	win        *window
@@ -75,6 +77,10 @@ type peer struct {
 	except  [transport.MaxInlineExcept]uint64
 }
 
+// farOff is the longest timeout that is told from none: added to a node's clock it does
+// not overflow.
+const farOff time.Duration = math.MaxInt64 / 2
+
 // Timing of acks and probes.
 const (
 	ackIdle  = 50 * time.Millisecond  // an ack goes out alone after it
@@ -104,9 +110,12 @@ func (n *Node) send(ctx context.Context, c *Call) error {
 	if len(c.req.Body) > n.cfg.MaxBody {
 		return Errorf(TooLarge, NotRun, "body of %d bytes, limit %d", len(c.req.Body), n.cfg.MaxBody)
 	}
+	if ctx.Err() != nil { // its caller has left before it was sent
+		return FromContext(ctx, NotRun)
+	}
 	now := n.now()
 	c.peer, c.first = n.peer(c.req.Node), c
-	c.deadline, c.patience = now+c.req.Timeout, probeMin
+	c.deadline, c.patience = now+min(c.req.Timeout, farOff), probeMin
 	if err := c.peer.admit(ctx, c, now); err != nil {
 		return err
 	}
@@ -154,6 +163,9 @@ func (p *peer) enter(c *Call, now time.Duration) *Error {
 	p.kept.add(len(c.req.Body))
 	p.unsent++
 	p.arm(c.deadline)
+	if p.current == nil {
+		p.waitForLink(c, now)
+	}
 	switch {
 	case p.leaving:
 		if c.req.movable() {
@@ -373,6 +385,9 @@ func (p *peer) reply(k *conn, e *transport.Envelope) {
 		p.node.retries.Earn()
 	}
 	c.reply = Reply{TypeID: e.TypeID, Codec: e.Codec, Node: p.name, Body: ownBody(c.reply.Body, e)}
+	if route := c.first.req.route(); route != nil {
+		route.Over(nil)
+	}
 	c.answered = c.first == c && !doubted
 	c.to.Complete(&c.reply, nil) // c may be another request's from here on
 }

@@ -33,9 +33,27 @@ const (
 func (n *Node) recovers() bool { return n.journal != nil || len(n.cfg.Kinds) > 0 }
 
 // kinds is what a client is told when it opens a session, and tells the next start: of
-// which kinds this one keeps records. Of an actor that was of another kind then, the
-// want of a record proves nothing.
-func (n *Node) kinds() string { return strings.Join(n.cfg.Kinds, "\n") }
+// which kinds this one keeps records, and for how long the keys of what is done. Of an
+// actor that was of another kind then, the want of a record proves nothing; nor does it for a
+// key that may have been forgotten.
+func (n *Node) kinds() string {
+	return strings.Join(append(slices.Clip(n.cfg.Kinds), keyLifeMark+n.cfg.KeyLife.String()), "\n")
+}
+
+// keyLifeMark begins the part of kinds that is no kind.
+const keyLifeMark = "\x00"
+
+// remembers reports whether a key that a request had, which came to an earlier start, would
+// still be known if that start had begun to run it.
+func (n *Node) remembers(e *transport.Envelope) bool {
+	_, text, found := strings.Cut(e.Message, keyLifeMark)
+	life, err := time.ParseDuration(text)
+	if !found || err != nil || e.Age == 0 || n.journal == nil {
+		return false
+	}
+	// The question itself may have been on its way for as long as this start has been there.
+	return e.Age < min(life, n.cfg.KeyLife)-time.Since(n.journal.taken)
+}
 
 // recover answers a request of an earlier session. It does not block.
 func (n *Node) recover(c *conn, e *transport.Envelope) {
@@ -72,7 +90,7 @@ func (n *Node) recover(c *conn, e *transport.Envelope) {
 		n.askApplication(c, e.Seq, id, d.Completions, kept)
 	case found:
 		c.refuse(e.Seq, Errorf(OutcomeUnknown, Unknown, "its handler had started when the node was lost"))
-	case d.Durable && kept && ours && e.Key == "" && e.Flags&(transport.FlagAcked|transport.FlagReceipt) == 0:
+	case d.Durable && kept && ours && (e.Key == "" || n.remembers(e)) && e.Flags&(transport.FlagAcked|transport.FlagReceipt) == 0:
 		c.refuse(e.Seq, Errorf(Unavailable, NotRun, "its handler had not started when the node was lost"))
 	default:
 		c.refuse(e.Seq, Errorf(OutcomeUnknown, Unknown, "the node was started anew, and keeps no record of such requests"))

@@ -124,6 +124,26 @@ func TestQuestionAfterAnotherRequest(t *testing.T) {
 		if got := one(t, c.say(t, never)); Code(got.Code) != Unavailable || got.Flags != transport.FlagNotRun {
 			t.Errorf("a number that was never used: %+v", got)
 		}
+		never.Key = "never"
+		for what, ask := range map[string]func(*transport.Envelope){
+			"of unknown age":     func(*transport.Envelope) {},
+			"too old":            func(e *transport.Envelope) { e.Age = DefaultKeyLife },
+			"as old as can be":   func(e *transport.Envelope) { e.Age = 1<<63 - 1 },
+			"of an unknown life": func(e *transport.Envelope) { e.Age, e.Message = 1, "test" },
+			"of a broken life":   func(e *transport.Envelope) { e.Age, e.Message = 1, "test\n\x00soon" },
+		} {
+			old := never
+			ask(&old)
+			if got := one(t, c.say(t, old)); Code(got.Code) != OutcomeUnknown || got.Flags != 0 {
+				t.Errorf("a key that was never used, of a request %s: %+v", what, got)
+			}
+		}
+		young := never
+		young.Age = time.Minute
+		if got := one(t, c.say(t, young)); Code(got.Code) != Unavailable || got.Flags != transport.FlagNotRun {
+			t.Errorf("a key that was never used: %+v", got)
+		}
+		never.Key = ""
 		never.Message = "" // the session was opened when the kind kept no records
 		if got := one(t, c.say(t, never)); Code(got.Code) != OutcomeUnknown || got.Flags != 0 {
 			t.Errorf("a kind that kept no records: %+v", got)

@@ -17,22 +17,30 @@ const (
 )
 
 // Retry says when a request that did not run is made anew: with a new number, and for
-// a service perhaps at another instance. (Copies of a request under its own number are
-// another matter: they are always safe, and no policy governs them.)
+// a service at another instance. (Copies of a request under its own number are another
+// matter: they are always safe, and no policy governs them.)
 //
 // Whether a new attempt is safe follows from the verdict alone: after NotRun it is;
 // after Unknown it is if the caller said Idempotent; after HasRun never. Whether it is
-// worth while follows from the code: only what can pass by itself is tried again
-// (Overloaded, Unavailable, Leaving, SessionLost, and after Unknown also OutcomeUnknown).
-// To wait for a node that is away, or to turn to another one, loads nobody: it is bounded
-// by the request's deadline alone, and of several instances another one is asked at once.
+// worth while at the same place follows from the code: only what can pass by itself is
+// tried again (Overloaded, Unavailable, Leaving, SessionLost, and after Unknown also
+// OutcomeUnknown; of a service also NotFound).
 //
-// The zero value is the default: 4 attempts that count, pauses with full jitter over a
-// range that doubles from 50 ms to 2 s, never before the server's own RetryAfter, never
-// beyond the request's deadline, and within a budget: each retry costs 1, each success
-// earns 0.1, up to 100, so that retries cannot multiply the load of an outage.
+// A request to a service goes to an instance that it was not at, at once, whatever the
+// code, save those that say the same everywhere: Invalid, TooLarge, IDReused, Stale,
+// Expired, Canceled. (Unhandled and Undecodable do not: instances may be of different
+// versions. Nor does Denied: one of them may be set up wrongly.)
+//
+// To wait for a node that is away, or to turn to another one, loads nobody: it is bounded
+// by the request's deadline alone. An attempt that a live node has refused because it has
+// too much to do, or that may have run, counts: there are Attempts of those at most, and
+// within a budget: each costs 1, each success earns 0.1, up to 100, so that retries cannot
+// multiply the load of an outage.
+//
+// The zero value is the default: 4 attempts, pauses with full jitter over a range that
+// doubles from 50 ms to 2 s, never before the server's own RetryAfter.
 type Retry struct {
-	Attempts int           // in all, save those that did not reach a node that serves; 1 for no retries
+	Attempts int           // that a live node refuses, or that may have run; 1: nothing is ever made anew
 	MinPause time.Duration // upper end of the first pause's range
 	MaxPause time.Duration // upper end of the longest pause's range
 	Burst    float64       // retries that the budget holds at most, and at the start
@@ -48,31 +56,51 @@ func (r Retry) withDefaults() Retry {
 	return r
 }
 
-// Next decides on a request of which made attempts have failed, cost of which count, the last
-// with err, and which has left until its deadline. It returns whether to make another, and the
-// pause before it. random is uniform in [0, 1). It is a pure function; the budget is
-// not its affair.
-func (r Retry) Next(made, cost int, err *Error, idempotent bool, left time.Duration, random float64) (pause time.Duration, again bool) {
+// Failure is what Retry decides on: attempts at one request, all of which have failed.
+type Failure struct {
+	Made       int // attempts
+	Cost       int // of them, those that count: see Costs
+	Err        *Error
+	Idempotent bool          // the request may run twice
+	Service    bool          // it is to a service
+	Untried    bool          // of which there is an instance that it was not at
+	Left       time.Duration // until its deadline
+}
+
+// Costs reports whether the last attempt counts against Retry.Attempts and the budget: not
+// if it did not run because the node is away, or about to be.
+func (f Failure) Costs() bool {
+	return f.Err.Verdict != NotRun || f.Err.Code == Overloaded || f.Err.Code == SessionLost
+}
+
+// Next returns whether to make another attempt, and the pause before it. random is uniform
+// in [0, 1). It is a pure function; the budget is not its affair.
+func (r Retry) Next(f Failure, random float64) (pause time.Duration, again bool) {
 	r = r.withDefaults()
-	if r.Attempts == 1 || cost >= r.Attempts || !safe(err.Verdict, idempotent) || !worthWhile(err.Code) {
+	switch {
+	case r.Attempts == 1 || f.Cost >= r.Attempts || !safe(f.Err.Verdict, f.Idempotent):
+		return 0, false
+	case f.Untried && !everywhere(f.Err.Code):
+		return 0, f.Left > 0
+	case !worthWhile(f.Err.Code) && !(f.Service && f.Err.Code == NotFound):
 		return 0, false
 	}
-	if err.Code == Leaving && made <= 1 {
-		return 0, left > 0
-	}
-	high := math.Min(float64(r.MinPause)*math.Pow(2, float64(made-1)), float64(r.MaxPause))
-	pause = max(time.Duration(random*high), err.RetryAfter)
-	return pause, pause < left
+	high := math.Min(float64(r.MinPause)*math.Pow(2, float64(f.Made-1)), float64(r.MaxPause))
+	pause = max(time.Duration(random*high), f.Err.RetryAfter)
+	return pause, pause < f.Left
 }
 
 func safe(v Verdict, idempotent bool) bool {
 	return v == NotRun || v == Unknown && idempotent
 }
 
-// costs reports whether an attempt that ended so counts against Attempts and the budget:
-// not if it did not run because the node is away, or about to be.
-func costs(err *Error) bool {
-	return err.Verdict != NotRun || err.Code != Unavailable && err.Code != Leaving
+// everywhere reports whether all instances would say the same.
+func everywhere(c Code) bool {
+	switch c {
+	case Invalid, TooLarge, IDReused, Stale, Expired, Canceled:
+		return true
+	}
+	return false
 }
 
 func worthWhile(c Code) bool {

@@ -7,51 +7,71 @@ import (
 )
 
 func TestRetryNext(t *testing.T) {
-	overloaded := &Error{Code: Overloaded, Verdict: NotRun}
+	refused := func(c Code) *Error { return &Error{Code: c, Verdict: NotRun} }
+	overloaded, unavailable := refused(Overloaded), refused(Unavailable)
+	unknown := &Error{Code: OutcomeUnknown, Verdict: Unknown}
+	const minute = time.Minute
 	for _, row := range []struct {
-		what       string
-		made       int
-		err        *Error
-		idempotent bool
-		left       time.Duration
-		random     float64
-		pause      time.Duration
-		again      bool
+		what   string
+		f      Failure
+		random float64
+		pause  time.Duration
+		again  bool
 	}{
-		{"first failure, half the range", 1, overloaded, false, time.Minute, 0.5, 25 * time.Millisecond, true},
-		{"second", 2, overloaded, false, time.Minute, 0.5, 50 * time.Millisecond, true},
-		{"third", 3, overloaded, false, time.Minute, 0.5, 100 * time.Millisecond, true},
-		{"fourth and last", 4, overloaded, false, time.Minute, 0.5, 0, false},
-		{"no time left", 1, overloaded, false, 25 * time.Millisecond, 0.5, 25 * time.Millisecond, false},
-		{"the server's wish", 1, &Error{Code: Overloaded, Verdict: NotRun, RetryAfter: time.Second}, false, time.Minute, 0.5, time.Second, true},
-		{"the server's wish is beyond the deadline", 1, &Error{Code: Overloaded, Verdict: NotRun, RetryAfter: time.Hour}, false, time.Minute, 0, time.Hour, false},
-		{"unavailable", 1, &Error{Code: Unavailable, Verdict: NotRun}, false, time.Minute, 0, 0, true},
-		{"may have run", 1, &Error{Code: OutcomeUnknown, Verdict: Unknown}, false, time.Minute, 0, 0, false},
-		{"may have run, idempotent", 1, &Error{Code: OutcomeUnknown, Verdict: Unknown}, true, time.Minute, 0, 0, true},
-		{"ran", 1, &Error{Code: Failed, Verdict: HasRun}, true, time.Minute, 0, 0, false},
-		{"ran, and its handler met an overload elsewhere", 1, &Error{Code: Overloaded, Verdict: HasRun}, true, time.Minute, 0, 0, false},
-		{"will not pass by itself", 1, &Error{Code: NotFound, Verdict: NotRun}, false, time.Minute, 0, 0, false},
+		{"first failure, half the range", Failure{Made: 1, Cost: 1, Err: overloaded, Left: minute}, 0.5, 25 * time.Millisecond, true},
+		{"second", Failure{Made: 2, Cost: 2, Err: overloaded, Left: minute}, 0.5, 50 * time.Millisecond, true},
+		{"third", Failure{Made: 3, Cost: 3, Err: overloaded, Left: minute}, 0.5, 100 * time.Millisecond, true},
+		{"fourth and last", Failure{Made: 4, Cost: 4, Err: overloaded, Left: minute}, 0.5, 0, false},
+		{"no time left", Failure{Made: 1, Cost: 1, Err: overloaded, Left: 25 * time.Millisecond}, 0.5, 25 * time.Millisecond, false},
+		{"the server's wish", Failure{Made: 1, Cost: 1, Err: &Error{Code: Overloaded, Verdict: NotRun, RetryAfter: time.Second}, Left: minute}, 0.5, time.Second, true},
+		{"the server's wish is beyond the deadline", Failure{Made: 1, Cost: 1, Err: &Error{Code: Overloaded, Verdict: NotRun, RetryAfter: time.Hour}, Left: minute}, 0, time.Hour, false},
+		{"away", Failure{Made: 1, Err: unavailable, Left: minute}, 0, 0, true},
+		{"away for long", Failure{Made: 500, Err: unavailable, Left: minute}, 1, DefaultMaxPause, true},
+		{"away until the deadline", Failure{Made: 500, Err: unavailable, Left: time.Second}, 1, DefaultMaxPause, false},
+		{"may have run", Failure{Made: 1, Cost: 1, Err: unknown, Left: minute}, 0, 0, false},
+		{"may have run, idempotent", Failure{Made: 1, Cost: 1, Err: unknown, Idempotent: true, Left: minute}, 0, 0, true},
+		{"ran", Failure{Made: 1, Cost: 1, Err: &Error{Code: Failed, Verdict: HasRun}, Idempotent: true, Left: minute}, 0, 0, false},
+		{"ran, and its handler met an overload elsewhere", Failure{Made: 1, Cost: 1, Err: &Error{Code: Overloaded, Verdict: HasRun}, Idempotent: true, Left: minute}, 0, 0, false},
+		{"will not pass by itself", Failure{Made: 1, Err: refused(NotFound), Left: minute}, 0, 0, false},
+
+		{"to another instance", Failure{Made: 1, Cost: 1, Err: overloaded, Service: true, Untried: true, Left: minute}, 1, 0, true},
+		{"to the fourth instance of a service that refuses", Failure{Made: 4, Cost: 4, Err: overloaded, Service: true, Untried: true, Left: minute}, 1, 0, false},
+		{"to the tenth instance of a service that is away", Failure{Made: 9, Err: unavailable, Service: true, Untried: true, Left: minute}, 1, 0, true},
+		{"no such actor there", Failure{Made: 1, Err: refused(NotFound), Service: true, Untried: true, Left: minute}, 1, 0, true},
+		{"no such actor anywhere, now", Failure{Made: 1, Err: refused(NotFound), Service: true, Left: minute}, 1, DefaultMinPause, true},
+		{"of another version", Failure{Made: 1, Err: refused(Unhandled), Service: true, Untried: true, Left: minute}, 1, 0, true},
+		{"of another version, all of them", Failure{Made: 3, Err: refused(Unhandled), Service: true, Left: minute}, 1, 0, false},
+		{"the same everywhere", Failure{Made: 1, Err: refused(TooLarge), Service: true, Untried: true, Left: minute}, 1, 0, false},
+		{"too late everywhere", Failure{Made: 1, Err: refused(Expired), Service: true, Untried: true, Left: minute}, 1, 0, false},
+		{"may have run there", Failure{Made: 1, Cost: 1, Err: unknown, Service: true, Untried: true, Left: minute}, 1, 0, false},
 	} {
-		pause, again := Retry{}.Next(row.made, row.made, row.err, row.idempotent, row.left, row.random)
+		if got := row.f.Costs(); got != (row.f.Cost > 0) {
+			t.Errorf("%s: costs: %v", row.what, got)
+		}
+		pause, again := Retry{}.Next(row.f, row.random)
 		if again != row.again || again && pause != row.pause {
 			t.Errorf("%s: %v after %v; want %v after %v", row.what, again, pause, row.again, row.pause)
 		}
 	}
 	many := Retry{Attempts: 1000}
-	if pause, _ := many.Next(900, 900, overloaded, false, time.Hour, 1); pause != DefaultMaxPause {
+	if pause, _ := many.Next(Failure{Made: 900, Cost: 900, Err: overloaded, Left: time.Hour}, 1); pause != DefaultMaxPause {
 		t.Errorf("the longest pause is %v", pause)
 	}
-	if _, again := (Retry{Attempts: 1}).Next(1, 1, overloaded, false, time.Hour, 0); again {
-		t.Error("one attempt is two")
+	for _, err := range []*Error{overloaded, unavailable} {
+		if _, again := (Retry{Attempts: 1}).Next(Failure{Made: 1, Err: err, Service: true, Untried: true, Left: time.Hour}, 0); again {
+			t.Errorf("one attempt is two after %v", err)
+		}
 	}
-	leaving := errLeft("b")
-	if pause, again := (Retry{}).Next(1, 0, leaving, false, time.Second, 0.5); pause != 0 || !again {
-		t.Errorf("at a node that leaves: %v after %v, want true at once", again, pause)
-	}
-	if pause, again := (Retry{}).Next(40, 0, leaving, false, time.Minute, 0.5); pause != time.Second || !again {
+	at := Failure{Made: 40, Err: errLeft("b"), Left: time.Minute}
+	if pause, again := (Retry{}).Next(at, 0.5); pause != time.Second || !again {
 		t.Errorf("at the 40th that leaves: %v after %v: waiting counts for nothing", again, pause)
 	}
-	if _, again := (Retry{}).Next(40, 4, leaving, false, time.Minute, 0.5); again {
+	at.Service, at.Untried = true, true
+	if pause, again := (Retry{}).Next(at, 0.5); pause != 0 || !again {
+		t.Errorf("of a service, at a node that leaves: %v after %v, want true at once", again, pause)
+	}
+	at.Cost = 4
+	if _, again := (Retry{}).Next(at, 0.5); again {
 		t.Error("four attempts that count are five")
 	}
 }

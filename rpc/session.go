@@ -43,6 +43,17 @@ type session struct {
 	spare    int           // bytes of the budget set aside for replies to come
 }
 
+// deny notes that c, whose peer is that principal, does not get the session: in the log
+// once for each session, if it may be its client, for a stranger may say so too. Node.mu is held.
+func (s *session) deny(c *conn, principal string) {
+	if s.mismatched || s.principal == principal || s.id.Node != c.id.Node || s.id.Epoch != c.id.Epoch {
+		return
+	}
+	s.mismatched = true
+	s.node.cfg.Logger.Warn("a node is one principal on one road and another on a second, so its session cannot be used on both: Config.Principals has to give both one name",
+		"node", c.id.Node, "session", s.principal, "road", c.link.Road(), "principal", principal)
+}
+
 // client is what the sessions of one start of a client share.
 type client struct {
 	sessions int // guarded by Node.mu

@@ -10,7 +10,7 @@ type counters struct {
 	resent, retries, hedged                atomic.Uint64
 	repliesLate                            atomic.Uint64
 	replayed, attached, refused            atomic.Uint64
-	recovered                              atomic.Uint64
+	recovered, keysRefused                 atomic.Uint64
 	tellsServed, tellsDropped, tellsMissed atomic.Uint64
 	sessionsOpened, sessionsExpired        atomic.Uint64
 	sessionsLost, joinsDenied, badMarks    atomic.Uint64
@@ -46,6 +46,9 @@ type Stats struct {
 	BadMarks        uint64 // ack marks that made no sense
 	Records         int    // requests remembered now
 	KeptBytes       int64  // bytes set aside for replies and kept outcomes now
+	Keys            int    // keys known now (rpc.Key)
+	KeyBytes        int64  // bytes that they take
+	KeysRefused     uint64 // requests refused because the keys of their principal fill its share
 
 	Links     int // links open now
 	LinksLost uint64
@@ -59,7 +62,7 @@ func (n *Node) Stats() Stats {
 	s := Stats{
 		Resent: c.resent.Load(), Retries: c.retries.Load(), Hedged: c.hedged.Load(),
 		RepliesLate: c.repliesLate.Load(), Lost: c.sessionsLost.Load(), RoadChanges: c.roadChanges.Load(),
-		Replayed: c.replayed.Load(), Attached: c.attached.Load(), Refused: c.refused.Load(), Recovered: c.recovered.Load(),
+		Replayed: c.replayed.Load(), Attached: c.attached.Load(), Refused: c.refused.Load(), Recovered: c.recovered.Load(), KeysRefused: c.keysRefused.Load(),
 		TellsServed: c.tellsServed.Load(), TellsDropped: c.tellsDropped.Load(), TellsMissed: c.tellsMissed.Load(),
 		SessionsOpened: c.sessionsOpened.Load(), SessionsExpired: c.sessionsExpired.Load(),
 		JoinsDenied: c.joinsDenied.Load(), BadMarks: c.badMarks.Load(), LinksLost: c.linksLost.Load(), EventsLost: c.eventsLost.Load(),
@@ -79,6 +82,7 @@ func (n *Node) Stats() Stats {
 		p.count(&s)
 	}
 	s.KeptBytes += n.budget.all.Load()
+	s.Keys, s.KeyBytes = n.keys.count()
 	return s
 }
 

@@ -10,8 +10,9 @@ import (
 
 // Tell sends a one-way message, whose body must not change any more if it is large
 // (transport.LargeBody). It blocks while the link's queue is full, while a road is being
-// opened, and while the actor is behind with what it was told (see credit), until ctx or
-// the deadline ends; an error means that the message was not sent and never will be.
+// opened (Rare.LinkWait at most), and while the actor is behind with what it was told (see
+// credit), until ctx or the deadline ends; an error means that the message was not sent and
+// never will be.
 func (n *Node) Tell(ctx context.Context, r Request) error {
 	if len(r.Body) > n.cfg.MaxBody {
 		return Errorf(TooLarge, NotRun, "body of %d bytes, limit %d", len(r.Body), n.cfg.MaxBody)
@@ -25,7 +26,7 @@ func (n *Node) Tell(ctx context.Context, r Request) error {
 	}()
 	since := p.attempts + 1
 	credit := p.creditOf(r.Target)
-	var timeout <-chan time.Time
+	var timeout, linkless <-chan time.Time
 	for {
 		changed := p.changed
 		switch {
@@ -54,6 +55,11 @@ func (n *Node) Tell(ctx context.Context, r Request) error {
 			t := time.NewTimer(r.Timeout)
 			defer t.Stop()
 			timeout = t.C
+			if wait := r.linkWait(); wait > 0 && p.live.Load() == nil {
+				l := time.NewTimer(wait)
+				defer l.Stop()
+				linkless = l.C
+			}
 		}
 		var err error
 		select {
@@ -61,6 +67,11 @@ func (n *Node) Tell(ctx context.Context, r Request) error {
 		case <-credit.came:
 		case <-ctx.Done():
 			err = FromContext(ctx, NotRun)
+		case <-linkless:
+			linkless = nil
+			if p.live.Load() == nil {
+				err = Errorf(Unavailable, NotRun, "no link to %s within %v", p.name, r.linkWait())
+			}
 		case <-timeout:
 			err = Errorf(Expired, NotRun, "no road to %s within the deadline", p.name)
 			if behind {

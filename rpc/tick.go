@@ -32,10 +32,14 @@ func (p *peer) tick() {
 		return
 	}
 	now := p.node.now()
-	var expired []*Call
+	var expired, unlinked []*Call
 	for c := range p.win.all() {
 		if c.deadline <= now {
 			expired = append(expired, c)
+			continue
+		}
+		if p.linkless(c, now) {
+			unlinked = append(unlinked, c)
 			continue
 		}
 		p.arm(c.deadline)
@@ -54,6 +58,9 @@ func (p *peer) tick() {
 			}
 			p.arm(c.quiet + max(c.patience, 4*time.Duration(c.on.rtt.Load())))
 		}
+	}
+	for _, c := range unlinked {
+		p.remove(c)
 	}
 	verdicts := make([]Verdict, len(expired))
 	for i, c := range expired {
@@ -76,9 +83,34 @@ func (p *peer) tick() {
 	}
 	p.overdue(now)
 	p.mu.Unlock()
+	for _, c := range unlinked {
+		c.fail(Errorf(Unavailable, NotRun, "no link to %s within %v", p.name, c.req.Rare.LinkWait))
+	}
 	for i, c := range expired {
 		c.end(Errorf(Expired, verdicts[i], "no reply from %s within the deadline", p.name))
 	}
+}
+
+// waitForLink sets how long c, of which no copy has left, waits for a link. p.mu is held.
+func (p *peer) waitForLink(c *Call, now time.Duration) {
+	c.linkBy = 0
+	if wait := c.req.linkWait(); wait > 0 {
+		c.linkBy = now + wait
+		p.arm(c.linkBy)
+	}
+}
+
+// linkless reports whether c has waited for a link for too long. p.mu is held.
+func (p *peer) linkless(c *Call, now time.Duration) bool {
+	if c.linkBy == 0 || c.verdict() != NotRun {
+		return false
+	}
+	if now < c.linkBy {
+		p.arm(c.linkBy)
+		return false
+	}
+	c.linkBy = 0
+	return c.req.linkWait() > 0
 }
 
 // sendAck sends the whole of what this client needs no more. p.mu is held.

@@ -171,7 +171,7 @@ func TestHostileBytes(t *testing.T) {
 	ref := w.client.Ref("counter@server")
 	rng := rand.New(rand.NewPCG(1, 2))
 	hello := func() []byte {
-		h := transport.Hello{MinVersion: 1, MaxVersion: 1, Cluster: "tandem", Node: "mallory", Epoch: "e", WantNode: "server"}
+		h := transport.Hello{MinVersion: 1, MaxVersion: 1, Cluster: "tandem", Node: "mallory", Epoch: "e", WantNode: "server", Nonce: transport.NewNonce()}
 		return h.Append(nil)
 	}
 	frame := func(b []byte) []byte { return append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...) }
@@ -186,12 +186,21 @@ func TestHostileBytes(t *testing.T) {
 			}
 			return b
 		},
-		func() []byte { // greeted properly, then garbage in a frame
+		func() []byte { // garbage behind a hello
 			b := make([]byte, rng.IntN(200))
 			for i := range b {
 				b[i] = byte(rng.Uint32())
 			}
 			return append(frame(hello()), frame(b)...)
+		},
+	}
+	greeted := []func() []byte{ // what comes after a proper greeting
+		func() []byte { // garbage in a frame
+			b := make([]byte, rng.IntN(200))
+			for i := range b {
+				b[i] = byte(rng.Uint32())
+			}
+			return frame(b)
 		},
 		func() []byte { // a well-formed envelope that asks for something outside any session
 			e := transport.Envelope{Verb: transport.Verb(1 + rng.IntN(13)), Seq: rng.Uint64(), Target: "counter", TypeID: rng.Uint64(),
@@ -200,11 +209,11 @@ func TestHostileBytes(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			return append(frame(hello()), frame(b)...)
+			return frame(b)
 		},
 		func() []byte { // opens a session and asks nonsense in it
 			open, _ := (&transport.Envelope{Verb: transport.VerbOpen, Seq: 1}).Append(nil)
-			out := append(frame(hello()), frame(open)...)
+			out := frame(open)
 			for range 20 {
 				e := transport.Envelope{Verb: transport.Verb(1 + rng.IntN(13)), Codec: byte(rng.IntN(5)), Seq: rng.Uint64N(50), Target: "counter",
 					TypeID: transport.TypeID("github.com/tandem-go/tandem/test.Op"), Mark: transport.Mark{Below: rng.Uint64N(1 << 40)},
@@ -222,7 +231,12 @@ func TestHostileBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.SetDeadline(time.Now().Add(10 * time.Second))
-		c.Write(attacks[i%len(attacks)]())
+		if n := i % (len(attacks) + len(greeted)); n < len(attacks) {
+			c.Write(attacks[n]())
+		} else {
+			greetAs(t, c, hello())
+			c.Write(greeted[n-len(attacks)]())
+		}
 		if i%2 == 0 { // half of them wait for what comes of it
 			c.(*net.TCPConn).CloseWrite()
 			io.Copy(io.Discard, c)
@@ -231,7 +245,7 @@ func TestHostileBytes(t *testing.T) {
 		id := uint64(1_000_000 + i)
 		reply, err := actor.Call(t.Context(), ref, Op{ID: id})
 		if err != nil {
-			t.Fatalf("the honest client was harmed by attack %d: %v", i%len(attacks), err)
+			t.Fatalf("the honest client was harmed by attack %d: %v", i%(len(attacks)+len(greeted)), err)
 		}
 		tr.check(t, id, reply, err)
 	}
@@ -242,6 +256,28 @@ func TestHostileBytes(t *testing.T) {
 	}
 	if p := w.server.Stats().Panics; p != 0 {
 		t.Errorf("%d panics", p)
+	}
+}
+
+// greetAs does a whole greeting on c, which begins with hello.
+func greetAs(t *testing.T, c net.Conn, hello []byte) {
+	t.Helper()
+	writeFrame(c, hello)
+	welcome, err := readFrame(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFrame(c, transport.Prove("", true, hello, welcome).Append(nil))
+	b, err := readFrame(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := transport.ParseProof(b)
+	if err == nil {
+		err = p.Check("", false, hello, welcome)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -40,13 +40,14 @@ type graph map[string]node
 // listed is bound by the rules in violations only.
 var mayImport = map[string][]string{
 	"mailbox":   {},
+	"balance":   {},
 	"queue":     {},
 	"dedup":     {},
 	"registry":  {},
 	"transport": {},
 	"rpc/codec": {"github.com/vmihailenco/msgpack/v5"},
 	"rpc":       {"dedup", "transport", "rpc/codec"},
-	"actor":     {"rpc", "rpc/codec", "dedup", "mailbox", "queue", "registry", "transport", "github.com/google/uuid"},
+	"actor":     {"balance", "rpc", "rpc/codec", "dedup", "mailbox", "queue", "registry", "transport", "github.com/google/uuid"},
 
 	"internal/natswait": {"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 
@@ -216,9 +217,9 @@ func TestViolationsAreFound(t *testing.T) {
 		g := graph{"fmt": {Standard: true}, "testing": {Standard: true}, msgpack: {}, uuid: {}, nats: {},
 			natsServer + "/server": {}, "example.org/sly": {Imports: []string{natsServer + "/server"}}}
 		for name, imports := range map[string][]string{
-			"mailbox": {"fmt"}, "queue": {"fmt"}, "dedup": {"fmt"}, "registry": {"fmt"}, "transport": {"fmt"},
+			"balance": {"fmt"}, "mailbox": {"fmt"}, "queue": {"fmt"}, "dedup": {"fmt"}, "registry": {"fmt"}, "transport": {"fmt"},
 			"rpc/codec": {msgpack}, "rpc": {"rpc/codec", "dedup", "transport"},
-			"actor":                      {"rpc", "rpc/codec", "dedup", "mailbox", "queue", "registry", "transport", uuid},
+			"actor":                      {"balance", "rpc", "rpc/codec", "dedup", "mailbox", "queue", "registry", "transport", uuid},
 			"transport/tcp":              {"transport"},
 			"transport/natsbus":          {"transport", natsWait, nats},
 			natsWait:                     {nats},
@@ -249,6 +250,7 @@ func TestViolationsAreFound(t *testing.T) {
 	}
 	for _, c := range []struct{ pkg, imports, want string }{
 		{"mailbox", module + "/dedup", "mailbox imports dedup"},
+		{"balance", module + "/registry", "balance imports registry"},
 		{"queue", module + "/mailbox", "queue imports mailbox"},
 		{"queue", module + "/actor", "queue imports actor"},
 		{"actor", module + "/queue/jetstream", "actor imports queue/jetstream"},

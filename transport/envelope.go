@@ -88,6 +88,7 @@ const (
 	tagRetryAfter = 11
 	tagKey        = 12 | tagCritical
 	tagAfter      = 13
+	tagAge        = 14
 	tagCritical   = 0x80 // an option with this bit must be understood or the envelope is refused
 )
 
@@ -133,6 +134,7 @@ type Envelope struct {
 	Headers    []Header
 	Key        string        // request: the caller's own name for it, beyond this session; empty for none
 	After      uint64        // request: one-way messages up to that number do not run after it
+	Age        time.Duration // request, with FlagRecover: since it was made; 0 for unknown
 	Message    string        // reply: error text
 	UserCode   string        // reply: error code that the application defined
 	RetryAfter time.Duration // reply: do not try again earlier; 0 for none
@@ -238,6 +240,9 @@ func (e *Envelope) Append(dst []byte) ([]byte, error) {
 	if e.After > 0 {
 		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagAfter, 8), e.After)
 	}
+	if e.Age > 0 {
+		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagAge, 8), uint64(e.Age))
+	}
 	binary.BigEndian.PutUint16(dst[start+4:], uint16(len(dst)-start-headerSize))
 	return append(dst, e.Body...), nil
 }
@@ -324,6 +329,8 @@ func (e *Envelope) parseOptions(b []byte) error {
 			if ok = n == 8; ok {
 				e.After = binary.BigEndian.Uint64(v)
 			}
+		case tagAge:
+			e.Age, ok = duration(v)
 		default:
 			ok = tag&tagCritical == 0
 		}

@@ -43,7 +43,7 @@ func FuzzEnvelope(f *testing.F) {
 	})
 }
 
-// FuzzHello does the same for both halves of a greeting.
+// FuzzHello does the same for all that is said in a greeting.
 func FuzzHello(f *testing.F) {
 	for _, h := range goldenHellos {
 		f.Add(h.Append(nil))
@@ -51,7 +51,20 @@ func FuzzHello(f *testing.F) {
 	for _, w := range goldenWelcomes {
 		f.Add(w.Append(nil))
 	}
+	for _, p := range goldenProofs {
+		f.Add(p.Append(nil))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if p, err := transport.ParseProof(b); err == nil {
+			if again, err := transport.ParseProof(p.Append(nil)); err != nil || again != p {
+				t.Fatalf("proof changed: %+v, %+v, %v", p, again, err)
+			}
+			if p.Check("", true, b, b) == nil || p.Check("secret", false, b, b) == nil {
+				t.Fatal("a proof of itself")
+			}
+		} else if !errors.Is(err, transport.ErrProtocol) {
+			t.Fatalf("untyped error: %v", err)
+		}
 		if h, err := transport.ParseHello(b); err == nil {
 			if again, err := transport.ParseHello(h.Append(nil)); err != nil || again != h {
 				t.Fatalf("hello changed: %+v, %+v, %v", h, again, err)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -21,14 +22,25 @@ var update = flag.Bool("update", false, "write testdata/*.golden anew; a change 
 // goldenHellos, goldenWelcomes and goldenEnvelopes are what testdata shows.
 var (
 	goldenHellos = map[string]transport.Hello{
-		"hello": {MinVersion: 1, MaxVersion: 1, Cluster: "prod", Node: "a", Epoch: "e1", WantNode: "b", WantEpoch: "e2", Token: "secret"},
+		"hello": {MinVersion: 1, MaxVersion: 1, Cluster: "prod", Node: "a", Epoch: "e1", WantNode: "b", WantEpoch: "e2"},
 		"hello-large": {MinVersion: 1, MaxVersion: 1, Cluster: "prod", Node: "a", Epoch: "e1", WantNode: "b",
 			Largest: transport.DefaultMaxMessage},
+		"hello-nonce": {MinVersion: 1, MaxVersion: 1, Cluster: "prod", Node: "a", Epoch: "e1", WantNode: "b",
+			Largest: transport.DefaultMaxMessage, Nonce: transport.Nonce{0: 0xa0, 15: 0xaf}},
+		"hello-nonce-alone": {MinVersion: 1, MaxVersion: 1, Cluster: "prod", Node: "a", Epoch: "e1", WantNode: "b", Nonce: transport.Nonce{0: 0xa0, 15: 0xaf}},
 	}
 	goldenWelcomes = map[string]transport.Welcome{
 		"welcome":         {Version: 1, Node: "b", Epoch: "e2"},
 		"welcome-large":   {Version: 1, Node: "b", Epoch: "e2", Largest: transport.DefaultMaxMessage},
+		"welcome-nonce":   {Version: 1, Node: "b", Epoch: "e2", Largest: transport.DefaultMaxMessage, Nonce: transport.Nonce{0: 0xb0, 15: 0xbf}},
 		"welcome-refused": {Status: transport.StatusIdentity, Version: 1, Node: "c", Epoch: "e3", Reason: "I am c"},
+	}
+	// goldenProofs are of the greeting of hello-nonce and welcome-nonce.
+	goldenProofs = map[string]transport.Proof{
+		"proof":         prove("", true),
+		"proof-token":   prove("secret", true),
+		"proof-answers": prove("secret", false),
+		"proof-refused": {Status: transport.StatusDenied, Reason: "another token"},
 	}
 	grant           = transport.Grant{0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f}
 	goldenEnvelopes = map[string]transport.Envelope{
@@ -45,7 +57,7 @@ var (
 			TypeID: transport.TypeID("bank.Balance"), Target: "alice", Timeout: time.Second, After: 7, Body: []byte{0x80}},
 		"opened-durable": {Verb: transport.VerbOpened, Flags: transport.FlagDurable, Seq: 2, Grant: grant, Mark: transport.Mark{Below: 4096}},
 		"request-recover": {Verb: transport.VerbRequest, Flags: transport.FlagResend | transport.FlagRecover, Codec: 1, Seq: 258,
-			TypeID: transport.TypeID("bank.Deposit"), Grant: grant, Target: "alice", Timeout: time.Second, Key: "order-17", Body: []byte{0x80}},
+			TypeID: transport.TypeID("bank.Deposit"), Grant: grant, Target: "alice", Timeout: time.Second, Key: "order-17", Age: 3 * time.Second, Body: []byte{0x80}},
 		"reply": {Verb: transport.VerbReply, Codec: 1, Seq: 258, TypeID: transport.TypeID("int64"), Body: []byte{0x2a}},
 		"reply-error": {Verb: transport.VerbReply, Flags: transport.FlagRan, Code: 1, Seq: 258, Message: "no money", UserCode: "bank.broke",
 			RetryAfter: time.Second},
@@ -84,6 +96,12 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%s: parsed %+v, %v", name, got, err)
 		}
 	}
+	for name, want := range goldenProofs {
+		b := golden(t, name, want.Append(nil), want)
+		if got, err := transport.ParseProof(b); err != nil || got != want {
+			t.Errorf("%s: parsed %+v, %v", name, got, err)
+		}
+	}
 	verbs := make(map[transport.Verb]bool)
 	for name, want := range goldenEnvelopes {
 		verbs[want.Verb] = true
@@ -101,6 +119,35 @@ func TestGolden(t *testing.T) {
 		if !verbs[v] {
 			t.Errorf("no golden file for verb %v", v)
 		}
+	}
+}
+
+func prove(token string, dials bool) transport.Proof {
+	return transport.Prove(token, dials, goldenHellos["hello-nonce"].Append(nil), goldenWelcomes["welcome-nonce"].Append(nil))
+}
+
+// A proof is good for one side of one greeting between those who know one token.
+func TestProof(t *testing.T) {
+	hello, welcome := []byte("hello"), []byte("welcome")
+	good := transport.Prove("secret", true, hello, welcome)
+	if err := good.Check("secret", true, hello, welcome); err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{
+		"other token":                 good.Check("guess", true, hello, welcome),
+		"no token":                    good.Check("", true, hello, welcome),
+		"said by the other side":      good.Check("secret", false, hello, welcome),
+		"another hello":               good.Check("secret", true, []byte("hellO"), welcome),
+		"another welcome":             good.Check("secret", true, hello, []byte("welcomE")),
+		"moved from one to the other": good.Check("secret", true, []byte("hellow"), []byte("elcome")),
+		"refused":                     transport.Proof{Status: transport.StatusDenied, Sum: good.Sum}.Check("secret", true, hello, welcome),
+	} {
+		if !errors.Is(err, transport.ErrDenied) {
+			t.Errorf("%s: %v, want ErrDenied", what, err)
+		}
+	}
+	if a, b := transport.NewNonce(), transport.NewNonce(); a == b {
+		t.Error("one nonce came twice")
 	}
 }
 

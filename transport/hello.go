@@ -14,8 +14,8 @@ type Hello struct {
 	MinVersion, MaxVersion uint8
 	Cluster, Node, Epoch   string // who is dialling
 	WantNode, WantEpoch    string // who should answer; an empty epoch accepts any
-	Token                  string // proof of identity where the road asks for one, else empty
 	Largest                uint64 // bytes of the largest message that it takes in chunks; 0: it takes no chunks
+	Nonce                  Nonce  // of this greeting alone, where the road has both sides prove that they take part in it
 }
 
 // Welcome is the answer to a Hello.
@@ -25,6 +25,7 @@ type Welcome struct {
 	Node, Epoch string // who answers
 	Reason      string // for people, where Status is not StatusOK
 	Largest     uint64 // as in Hello
+	Nonce       Nonce  // as in Hello, of the answering side
 }
 
 // Status is a Welcome's verdict.
@@ -51,13 +52,17 @@ func (w Welcome) Err() error {
 	if int(w.Status) >= len(statusErrors) {
 		return fmt.Errorf("%w: welcome of status %d", ErrProtocol, w.Status)
 	}
-	return fmt.Errorf("%w: node %q says: %s", statusErrors[w.Status], w.Node, w.Reason)
+	who := "the peer"
+	if w.Node != "" {
+		who = fmt.Sprintf("node %q", w.Node)
+	}
+	return fmt.Errorf("%w: %s says: %s", statusErrors[w.Status], who, w.Reason)
 }
 
 // Greet is the hello of local to the peer at to.
-func Greet(local Local, to Endpoint, token string) Hello {
+func Greet(local Local, to Endpoint) Hello {
 	return Hello{MinVersion: MinVersion, MaxVersion: Version, Cluster: local.Cluster, Node: local.Node, Epoch: local.Epoch,
-		WantNode: to.Node, WantEpoch: to.Epoch, Token: token, Largest: uint64(local.Largest())}
+		WantNode: to.Node, WantEpoch: to.Epoch, Largest: uint64(local.Largest())}
 }
 
 // Answer decides what local says to h. Authentication is the road's own affair and
@@ -89,8 +94,8 @@ func Answer(local Local, h Hello) Welcome {
 // Append appends the encoded hello to dst.
 func (h Hello) Append(dst []byte) []byte {
 	dst = append(append(dst, magic...), h.MinVersion, h.MaxVersion)
-	dst = appendTexts(dst, h.Cluster, h.Node, h.Epoch, h.WantNode, h.WantEpoch, h.Token)
-	return appendLargest(dst, h.Largest)
+	dst = appendTexts(dst, h.Cluster, h.Node, h.Epoch, h.WantNode, h.WantEpoch)
+	return appendRest(dst, h.Largest, h.Nonce)
 }
 
 // ParseHello reads what Append wrote. Bytes after the known fields are skipped, so
@@ -100,15 +105,15 @@ func ParseHello(b []byte) (h Hello, err error) {
 		return h, fmt.Errorf("%w: not a greeting", ErrProtocol)
 	}
 	h.MinVersion, h.MaxVersion = b[4], b[5]
-	b, err = parseTexts(b[6:], &h.Cluster, &h.Node, &h.Epoch, &h.WantNode, &h.WantEpoch, &h.Token)
-	h.Largest = parseLargest(b)
+	b, err = parseTexts(b[6:], &h.Cluster, &h.Node, &h.Epoch, &h.WantNode, &h.WantEpoch)
+	h.Largest, h.Nonce = parseRest(b)
 	return h, err
 }
 
 // Append appends the encoded welcome to dst.
 func (w Welcome) Append(dst []byte) []byte {
 	dst = append(append(dst, magic...), byte(w.Status), w.Version)
-	return appendLargest(appendTexts(dst, w.Node, w.Epoch, w.Reason), w.Largest)
+	return appendRest(appendTexts(dst, w.Node, w.Epoch, w.Reason), w.Largest, w.Nonce)
 }
 
 // ParseWelcome reads what Append wrote. Errors wrap ErrProtocol.
@@ -118,7 +123,7 @@ func ParseWelcome(b []byte) (w Welcome, err error) {
 	}
 	w.Status, w.Version = Status(b[4]), b[5]
 	b, err = parseTexts(b[6:], &w.Node, &w.Epoch, &w.Reason)
-	w.Largest = parseLargest(b)
+	w.Largest, w.Nonce = parseRest(b)
 	return w, err
 }
 
@@ -145,16 +150,24 @@ func parseTexts(b []byte, into ...*string) (rest []byte, err error) {
 	return b, nil
 }
 
-func appendLargest(dst []byte, n uint64) []byte {
-	if n == 0 {
-		return dst
+// appendRest appends what may be absent, each only with what is before it.
+func appendRest(dst []byte, largest uint64, nonce Nonce) []byte {
+	if largest != 0 || nonce != (Nonce{}) {
+		dst = binary.BigEndian.AppendUint64(dst, largest)
 	}
-	return binary.BigEndian.AppendUint64(dst, n)
+	if nonce != (Nonce{}) {
+		dst = append(dst, nonce[:]...)
+	}
+	return dst
 }
 
-func parseLargest(b []byte) uint64 {
+func parseRest(b []byte) (largest uint64, nonce Nonce) {
 	if len(b) < 8 {
-		return 0
+		return 0, nonce
 	}
-	return binary.BigEndian.Uint64(b)
+	largest = binary.BigEndian.Uint64(b)
+	if b = b[8:]; len(b) >= len(nonce) {
+		copy(nonce[:], b)
+	}
+	return largest, nonce
 }

@@ -100,7 +100,7 @@ func (t *Transport) greet(ctx context.Context, to transport.Endpoint) (near, far
 	if peer == nil {
 		return nil, nil, fmt.Errorf("%w: %s is not on %s", transport.ErrNoPeer, to.Node, t.road)
 	}
-	h, err := transport.ParseHello(transport.Greet(t.local, to, "").Append(nil))
+	h, err := transport.ParseHello(transport.Greet(t.local, to).Append(nil))
 	if err != nil {
 		return nil, nil, err
 	}

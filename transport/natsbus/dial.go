@@ -51,7 +51,7 @@ func (t *Transport) dialled(to transport.Endpoint) (*link, error) {
 	key := linkKey{dialled: true}
 	rand.Read(key.id[:])
 	l := t.newLink(key)
-	l.hello = transport.Greet(t.local, to, "")
+	l.hello = transport.Greet(t.local, to)
 	if result, _ := t.links.add(l, 0); result != added {
 		return nil, errTransportClosed
 	}

@@ -65,7 +65,7 @@ func dataOf(t testing.TB, number uint64, envelope transport.Envelope) []byte {
 }
 
 func (r *raw) hello(b *bus) transport.Hello {
-	return transport.Greet(transport.Local{Cluster: b.local.Cluster, Node: "x", Epoch: "e"}, b.end, "")
+	return transport.Greet(transport.Local{Cluster: b.local.Cluster, Node: "x", Epoch: "e"}, b.end)
 }
 
 // heard returns the next packet for the raw peer.
@@ -228,7 +228,7 @@ func TestUnknownLink(t *testing.T) {
 	if kind, link, _ := r.heard(); kind != kindReset || link != id2 {
 		t.Errorf("data of an unknown link is answered with kind %d of link %q, want a reset", kind, link)
 	}
-	late := transport.Answer(transport.Local{Cluster: "test", Node: "x", Epoch: "e"}, transport.Greet(b.local, transport.Endpoint{Node: "x"}, ""))
+	late := transport.Answer(transport.Local{Cluster: "test", Node: "x", Epoch: "e"}, transport.Greet(b.local, transport.Endpoint{Node: "x"}))
 	r.say(b.end, "eve", kindWelcome, id2, late.Append(nil))
 	if kind, link, _ := r.heard(); kind != kindReset|fromDialler || link != id2 {
 		t.Errorf("a late welcome is answered with kind %#x of link %q, want a reset", kind, link)

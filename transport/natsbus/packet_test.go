@@ -113,7 +113,7 @@ func FuzzPacket(f *testing.F) {
 	framed := append(binary.BigEndian.AppendUint32(nil, uint32(len(tell))), tell...)
 	local := transport.Local{Cluster: "c", Node: "n", Epoch: "e"}
 	f.Add(packet{kind: packetData, number: 1, payload: append(framed, framed...)}.append(nil), "c.gone.n.e.00")
-	f.Add(packet{kind: packetOpen, payload: transport.Greet(local, transport.Endpoint{Node: "m"}, "").Append(nil)}.append(nil), "")
+	f.Add(packet{kind: packetOpen, payload: transport.Greet(local, transport.Endpoint{Node: "m"}).Append(nil)}.append(nil), "")
 	f.Add(packet{kind: packetWelcome, payload: transport.Answer(local, transport.Hello{}).Append(nil)}.append(nil), "")
 	f.Fuzz(func(t *testing.T, b []byte, reply string) {
 		subjectsOf(local).sender(reply)

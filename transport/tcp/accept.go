@@ -2,7 +2,6 @@ package tcp
 
 import (
 	"context"
-	"crypto/subtle"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -36,31 +35,38 @@ func (t *Transport) acceptLoop(l net.Listener) {
 			continue
 		}
 		pause = minPause
-		if ip, ok := t.admit(raw); ok {
-			go func() {
-				defer t.tasks.Done()
-				defer t.leave(ip)
-				t.serve(raw)
-			}()
-		} else {
-			raw.Close()
+		ip, why := t.admit(raw)
+		if why != admitted {
+			t.turnAway(raw, ip, why)
+			continue
 		}
+		go func() {
+			defer t.tasks.Done()
+			defer t.leave(ip)
+			t.serve(raw)
+		}()
 	}
 }
 
-// admit counts raw as greeting, or reports that there is no room for it. After ok
+// admit counts raw as greeting, or says why there is no room for it. After admitted
 // the caller must call leave and tasks.Done.
-func (t *Transport) admit(raw net.Conn) (ip netip.Addr, ok bool) {
+func (t *Transport) admit(raw net.Conn) (ip netip.Addr, why limit) {
 	ip = raw.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed || len(t.greeting) >= t.cfg.MaxPending || t.perIP[ip] >= t.cfg.MaxConnsPerIP {
-		return ip, false
+	switch {
+	case t.closed:
+		return ip, closing
+	case len(t.greeting) >= t.cfg.MaxPending:
+		return ip, maxPending
+	case t.perIP[ip] >= t.cfg.MaxConnsPerIP:
+		return ip, maxConnsPerIP
 	}
 	t.greeting[raw] = struct{}{}
 	t.perIP[ip]++
+	t.stats.Accepted++
 	t.tasks.Add(1)
-	return ip, true
+	return ip, admitted
 }
 
 func (t *Transport) leave(ip netip.Addr) {
@@ -118,18 +124,18 @@ func (t *Transport) welcome(raw net.Conn) (conn net.Conn, peer transport.Peer, l
 	if err := raw.SetDeadline(limit); err != nil {
 		return nil, peer, 0, err
 	}
-	conn = raw
-	if t.cfg.TLS != nil {
-		secured := tls.Server(raw, t.cfg.TLS)
-		if err := secured.HandshakeContext(ctx); err != nil {
-			return nil, peer, 0, err
-		}
-		conn = secured
+	if conn, err = t.secure(ctx, raw); err != nil {
+		return nil, peer, 0, err
 	}
-	w, peer, largest := t.judge(conn)
-	_, err = conn.Write(frame(w.Append))
+	said, w, h := t.judge(conn)
+	answer := w.Append(nil)
+	_, err = conn.Write(framed(answer))
 	if e := w.Err(); e != nil {
 		return nil, peer, 0, e
+	}
+	peer = transport.Peer{Node: h.Node, Epoch: h.Epoch, Principal: t.cfg.principal(conn, t.cfg.Token != "")}
+	if err == nil {
+		err = t.believe(conn, said, answer, peer)
 	}
 	if err == nil {
 		err = conn.SetDeadline(time.Time{})
@@ -138,35 +144,72 @@ func (t *Transport) welcome(raw net.Conn) (conn net.Conn, peer transport.Peer, l
 		t.release()
 		return nil, peer, 0, err
 	}
-	return conn, peer, largest, nil
+	return conn, peer, h.Largest, nil
+}
+
+// secure speaks TLS if this side is to. To a dialler that does not it says so, without.
+func (t *Transport) secure(ctx context.Context, raw net.Conn) (net.Conn, error) {
+	if t.cfg.TLS == nil {
+		return raw, nil
+	}
+	secured := tls.Server(raw, t.cfg.TLS)
+	err := secured.HandshakeContext(ctx)
+	var notTLS tls.RecordHeaderError
+	if errors.As(err, &notTLS) && notTLS.Conn != nil && isFrame(notTLS.RecordHeader) {
+		w := transport.Welcome{Status: transport.StatusProtocol, Version: transport.Version, Reason: "TLS is spoken here: set tcp.Config.TLS"}
+		raw.Write(frame(w.Append))
+		hangUp(raw)
+	}
+	return secured, err
+}
+
+// believe has both sides prove that they take part in this greeting, and know the token.
+// What a recording says at this point was good for another nonce.
+func (t *Transport) believe(conn net.Conn, hello, welcome []byte, peer transport.Peer) error {
+	b, err := readFrame(conn)
+	if err != nil {
+		return err
+	}
+	p, err := transport.ParseProof(b)
+	if err == nil {
+		err = p.Check(t.cfg.Token, true, hello, welcome)
+	}
+	if err == nil && peer.Principal == "" {
+		err = fmt.Errorf("%w: nobody known here", transport.ErrDenied)
+	}
+	if err != nil {
+		no := transport.Proof{Status: transport.StatusDenied, Reason: err.Error()}
+		conn.Write(frame(no.Append))
+		return err
+	}
+	_, err = conn.Write(frame(transport.Prove(t.cfg.Token, false, hello, welcome).Append))
+	return err
 }
 
 // judge reads a hello and decides on the answer. It takes one of MaxConns places
-// if the answer is StatusOK.
-func (t *Transport) judge(conn net.Conn) (w transport.Welcome, peer transport.Peer, largest uint64) {
-	refuse := func(s transport.Status, reason string) (transport.Welcome, transport.Peer, uint64) {
-		return transport.Welcome{Status: s, Version: transport.Version, Reason: reason}, transport.Peer{}, 0
+// if the answer is StatusOK. said is the hello as it came.
+func (t *Transport) judge(conn net.Conn) (said []byte, w transport.Welcome, h transport.Hello) {
+	refuse := func(s transport.Status, reason string) ([]byte, transport.Welcome, transport.Hello) {
+		return said, transport.Welcome{Status: s, Version: transport.Version, Reason: reason}, h
 	}
-	b, err := readFrame(conn)
+	said, err := readFrame(conn)
 	if err != nil {
 		return refuse(transport.StatusProtocol, "no greeting came")
 	}
-	h, err := transport.ParseHello(b)
-	if err != nil {
+	if h, err = transport.ParseHello(said); err != nil {
 		return refuse(transport.StatusProtocol, "malformed greeting")
 	}
-	if subtle.ConstantTimeCompare([]byte(h.Token), []byte(t.cfg.Token)) != 1 && t.cfg.Token != "" {
-		return refuse(transport.StatusDenied, "wrong token")
-	}
-	peer = transport.Peer{Node: h.Node, Epoch: h.Epoch, Principal: t.cfg.principal(conn, t.cfg.Token != "")}
-	if peer.Principal == "" {
-		return refuse(transport.StatusDenied, "nobody known here")
-	}
 	w = transport.Answer(t.local, h)
-	if w.Status == transport.StatusOK && !t.reserve() {
-		w.Status, w.Reason = transport.StatusBusy, "too many links"
+	switch {
+	case w.Status != transport.StatusOK:
+	case h.Nonce == transport.Nonce{}:
+		return refuse(transport.StatusProtocol, "a greeting without a nonce")
+	case !t.reserve():
+		w.Status, w.Reason = transport.StatusBusy, t.turned(maxConns, "")
+	default:
+		w.Nonce = transport.NewNonce()
 	}
-	return w, peer, h.Largest
+	return said, w, h
 }
 
 // frame returns what write appends, with its length before it.
@@ -174,6 +217,11 @@ func frame(write func([]byte) []byte) []byte {
 	b := write(make([]byte, 4))
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
 	return b
+}
+
+// framed returns b with its length before it.
+func framed(b []byte) []byte {
+	return frame(func(dst []byte) []byte { return append(dst, b...) })
 }
 
 // readFrame reads one frame of a greeting and not a byte more.
@@ -184,7 +232,7 @@ func readFrame(r io.Reader) ([]byte, error) {
 	}
 	n := binary.BigEndian.Uint32(size[:])
 	if n > transport.MaxHello {
-		return nil, fmt.Errorf("%w: greeting of %d bytes", transport.ErrProtocol, n)
+		return nil, notTandem(size[:])
 	}
 	b := make([]byte, n)
 	_, err := io.ReadFull(r, b)

@@ -34,9 +34,10 @@ type Config struct {
 	// is the host of the address dialled. An empty MinVersion is TLS 1.3 here.
 	TLS *tls.Config
 
-	// Token is a secret that all nodes share: sent when dialling, asked for when
-	// accepting, in addition to what TLS asks for. It is sent only inside TLS or over
-	// loopback, unless Insecure.
+	// Token is a secret that all nodes share, in addition to what TLS asks for: both sides
+	// of each connection prove that they know it, and it does not travel itself. Make it
+	// long and random: who sees a proof can try tokens. So it is used only inside TLS or
+	// over loopback, unless Insecure.
 	Token string
 
 	// Insecure waives what protects a listener beyond loopback and a token on the
@@ -45,7 +46,7 @@ type Config struct {
 
 	// Principal names the peer behind a TLS connection; an empty name refuses it.
 	// Default: the common name of the verified certificate, or its first DNS name;
-	// without such a certificate "token" if the peer showed the token, else
+	// without such a certificate "token" if the peer proved to know the token, else
 	// transport.Anonymous.
 	Principal func(tls.ConnectionState) string
 
@@ -56,7 +57,7 @@ type Config struct {
 	MaxPending       int           // accepted connections still greeting; default 128
 }
 
-// TokenPrincipal is who a peer is that showed the token and nothing else.
+// TokenPrincipal is who a peer is that proved to know the token and nothing else.
 const TokenPrincipal = "token"
 
 func (c Config) withDefaults() Config {
@@ -74,7 +75,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// maxToken is the longest text that a greeting carries.
+// maxToken is the longest token. A secret needs no more.
 const maxToken = 1 << 12
 
 // check returns the address to bind, nil for none, and all that is wrong.

@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -61,28 +62,25 @@ func (t *Transport) greet(ctx context.Context, raw net.Conn, to transport.Endpoi
 	stop := context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) })
 	conn, w, err := t.exchange(ctx, raw, to)
 	if !stop() {
-		return nil, peer, 0, fmt.Errorf("%w: greeting %s: %w", transport.ErrNoPeer, to.Addr, context.Cause(ctx))
+		return nil, peer, 0, fmt.Errorf("%w: at %s the connection is accepted, and the greeting is not answered: %w", transport.ErrNoPeer, to.Addr, context.Cause(ctx))
 	}
 	if err != nil {
 		return nil, peer, 0, err
 	}
-	peer = transport.Peer{Node: w.Node, Epoch: w.Epoch, Principal: t.cfg.principal(conn, false)}
-	switch {
-	case w.Version < transport.MinVersion || w.Version > transport.Version:
-		err = fmt.Errorf("%w: peer chose version %d", transport.ErrVersion, w.Version)
-	case w.Node != to.Node, to.Epoch != "" && w.Epoch != to.Epoch:
-		err = fmt.Errorf("%w: at %s is %s in epoch %s, wanted %s in epoch %q", transport.ErrIdentity, to.Addr, w.Node, w.Epoch, to.Node, to.Epoch)
-	case transport.ValidName("epoch", w.Epoch) != nil:
-		err = fmt.Errorf("%w: peer's epoch is %q", transport.ErrProtocol, w.Epoch)
-	case peer.Principal == "":
-		err = fmt.Errorf("%w: the peer at %s is nobody known here", transport.ErrDenied, to.Addr)
+	peer = transport.Peer{Node: w.Node, Epoch: w.Epoch, Principal: t.cfg.principal(conn, t.cfg.Token != "")}
+	if peer.Principal == "" {
+		return nil, peer, 0, fmt.Errorf("%w: the peer at %s is nobody known here", transport.ErrDenied, to.Addr)
 	}
-	return conn, peer, w.Largest, err
+	return conn, peer, w.Largest, nil
 }
 
-// exchange speaks TLS if it is to, sends the hello and reads the welcome.
-func (t *Transport) exchange(ctx context.Context, raw net.Conn, to transport.Endpoint) (net.Conn, transport.Welcome, error) {
-	conn := raw
+// httpEnd ends a hello, where a node reads no more. An HTTP server that has the port
+// instead takes what came for a bad request, and answers; without it, it would wait.
+const httpEnd = "\r\n\r\n"
+
+// exchange speaks TLS if it is to, sends the hello, reads the welcome, and proves itself.
+func (t *Transport) exchange(ctx context.Context, raw net.Conn, to transport.Endpoint) (conn net.Conn, w transport.Welcome, err error) {
+	conn = raw
 	if t.cfg.TLS != nil {
 		cfg := t.cfg.TLS
 		if cfg.ServerName == "" {
@@ -91,22 +89,64 @@ func (t *Transport) exchange(ctx context.Context, raw net.Conn, to transport.End
 		}
 		secured := tls.Client(raw, cfg)
 		if err := secured.HandshakeContext(ctx); err != nil {
-			return nil, transport.Welcome{}, explain(err, to)
+			return nil, w, explain(err, to)
 		}
 		conn = secured
 	}
-	if _, err := conn.Write(frame(transport.Greet(t.local, to, t.cfg.Token).Append)); err != nil {
-		return nil, transport.Welcome{}, explain(err, to)
+	h := transport.Greet(t.local, to)
+	h.Nonce = transport.NewNonce()
+	hello := append(h.Append(nil), httpEnd...)
+	if _, err := conn.Write(framed(hello)); err != nil {
+		return nil, w, explain(err, to)
+	}
+	welcome, err := readFrame(conn)
+	if err != nil {
+		return nil, w, explain(err, to)
+	}
+	if w, err = transport.ParseWelcome(welcome); err == nil {
+		err = w.Err()
+	}
+	if err == nil {
+		err = wanted(w, to)
+	}
+	if err == nil {
+		err = t.prove(conn, hello, welcome, to)
+	}
+	return conn, w, err
+}
+
+// wanted returns why a welcome is none from the node that was dialled, if it is not.
+func wanted(w transport.Welcome, to transport.Endpoint) error {
+	switch {
+	case w.Version < transport.MinVersion || w.Version > transport.Version:
+		return fmt.Errorf("%w: peer chose version %d", transport.ErrVersion, w.Version)
+	case w.Node != to.Node, to.Epoch != "" && w.Epoch != to.Epoch:
+		return fmt.Errorf("%w: at %s is %s in epoch %s, wanted %s in epoch %q", transport.ErrIdentity, to.Addr, w.Node, w.Epoch, to.Node, to.Epoch)
+	case transport.ValidName("epoch", w.Epoch) != nil:
+		return fmt.Errorf("%w: peer's epoch is %q", transport.ErrProtocol, w.Epoch)
+	case w.Nonce == transport.Nonce{}:
+		return fmt.Errorf("%w: a welcome without a nonce", transport.ErrProtocol)
+	}
+	return nil
+}
+
+// prove is the dialling side's half of what both prove: see believe.
+func (t *Transport) prove(conn net.Conn, hello, welcome []byte, to transport.Endpoint) error {
+	if _, err := conn.Write(frame(transport.Prove(t.cfg.Token, true, hello, welcome).Append)); err != nil {
+		return explain(err, to)
 	}
 	b, err := readFrame(conn)
 	if err != nil {
-		return nil, transport.Welcome{}, explain(err, to)
+		return explain(err, to)
 	}
-	w, err := transport.ParseWelcome(b)
+	p, err := transport.ParseProof(b)
 	if err == nil {
-		err = w.Err()
+		err = p.Check(t.cfg.Token, false, hello, welcome)
 	}
-	return conn, w, err
+	if err != nil {
+		return fmt.Errorf("greeting %s: %w", to.Addr, err)
+	}
+	return nil
 }
 
 // explain wraps what went wrong while greeting in the sentinel that fits. With TLS
@@ -121,8 +161,27 @@ func explain(err error, to transport.Endpoint) error {
 	switch {
 	case errors.As(err, &verify), errors.As(err, &alert) && alert.Op == "remote error":
 		sentinel = transport.ErrDenied
-	case errors.As(err, &notTLS), errors.Is(err, transport.ErrProtocol):
-		sentinel = transport.ErrProtocol
+	case errors.As(err, &notTLS) && isFrame(notTLS.RecordHeader):
+		return fmt.Errorf("%w: greeting %s: no TLS is spoken there, and tcp.Config.TLS asks for it: %w", transport.ErrProtocol, to.Addr, err)
+	case errors.As(err, &notTLS):
+		return fmt.Errorf("greeting %s with TLS: %w", to.Addr, notTandem(notTLS.RecordHeader[:]))
+	case errors.Is(err, transport.ErrProtocol):
+		return fmt.Errorf("greeting %s: %w", to.Addr, err)
 	}
 	return fmt.Errorf("%w: greeting %s: %w", sentinel, to.Addr, err)
 }
+
+// notTandem is the error for an answer that begins with b.
+func notTandem(b []byte) error {
+	looks := fmt.Sprintf("its first bytes are %q", b)
+	switch {
+	case bytes.HasPrefix(b, []byte("HTTP")):
+		looks = "it looks like HTTP"
+	case b[0] == 0x15 || b[0] == 0x16: // an alert, or a handshake
+		looks = "it looks like TLS"
+	}
+	return fmt.Errorf("%w: what answers there does not speak Tandem: %s", transport.ErrProtocol, looks)
+}
+
+// isFrame reports whether what begins so is a frame of a greeting.
+func isFrame(header [5]byte) bool { return header[0] == 0 && header[1] == 0 && header[4] == 'T' }

@@ -39,7 +39,7 @@ func TestGarbageInsteadOfGreeting(t *testing.T) {
 func TestGreetingTakesTooLong(t *testing.T) {
 	to, links := serve(t, tcp.Config{Listen: "127.0.0.1:0", HandshakeTimeout: 50 * time.Millisecond})
 	silent, half := raw(t, to), raw(t, to)
-	hello := framed(transport.Greet(local("a"), to, "").Append(nil))
+	hello := framed(transport.Greet(local("a"), to).Append(nil))
 	if _, err := half.Write(hello[:len(hello)-1]); err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,9 @@ func TestGreetingTakesTooLong(t *testing.T) {
 func TestGreetingDripsIn(t *testing.T) {
 	to, links := serve(t, tcp.Config{Listen: "127.0.0.1:0"})
 	c := raw(t, to)
-	for _, b := range framed(transport.Greet(local("a"), to, "").Append(nil)) {
+	h := transport.Greet(local("a"), to)
+	h.Nonce = transport.NewNonce()
+	for _, b := range framed(h.Append(nil)) {
 		if _, err := c.Write([]byte{b}); err != nil {
 			t.Fatal(err)
 		}
@@ -62,6 +64,7 @@ func TestGreetingDripsIn(t *testing.T) {
 	if err != nil || w.Err() != nil {
 		t.Fatalf("welcome: %v, %v", err, w.Err())
 	}
+	proven(t, c, h, w)
 	wait(t, "link", links)
 }
 
@@ -233,9 +236,9 @@ func TestLargeAnswersPileUp(t *testing.T) {
 func TestPeerWithoutChunks(t *testing.T) {
 	to, links := serve(t, tcp.Config{Listen: "127.0.0.1:0"})
 	c := raw(t, to)
-	hello := transport.Greet(local("a"), to, "")
+	hello := transport.Greet(local("a"), to)
 	hello.Largest = 0
-	if w := greetOn(t, c, hello); w.Err() != nil {
+	if w := introduce(t, c, hello); w.Err() != nil {
 		t.Fatal(w.Err())
 	}
 	l := wait(t, "accepted link", links)

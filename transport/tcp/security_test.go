@@ -1,10 +1,15 @@
 package tcp_test
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -45,8 +50,11 @@ func TestTLSPrincipals(t *testing.T) {
 				t.Errorf("server sees principal %q, want %q", got, tt.sees)
 			}
 			want := transport.Anonymous
-			if tt.server.TLS != nil {
+			switch {
+			case tt.server.TLS != nil:
 				want = "bob"
+			case tt.server.Token != "": // both sides prove that they know it
+				want = tcp.TokenPrincipal
 			}
 			if got := l.Peer().Principal; got != want {
 				t.Errorf("client sees principal %q, want %q", got, want)
@@ -64,25 +72,26 @@ func TestNotAuthenticated(t *testing.T) {
 		name           string
 		client, server tcp.Config
 		want           error
+		text           string // part of what people read
 	}{
-		{"client's certificate of another authority", tcp.Config{TLS: stranger}, tcp.Config{TLS: ca.mutual(t, "bob")}, transport.ErrDenied},
-		{"client without certificate", tcp.Config{TLS: &tls.Config{RootCAs: ca.pool}}, tcp.Config{TLS: ca.mutual(t, "bob")}, transport.ErrDenied},
-		{"server's certificate of another authority", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: other.mutual(t, "bob")}, transport.ErrDenied},
-		{"wrong token", tcp.Config{Token: "guess"}, tcp.Config{Token: "s3cret"}, transport.ErrDenied},
-		{"no token", tcp.Config{}, tcp.Config{Token: "s3cret"}, transport.ErrDenied},
-		{"no principal", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: ca.mutual(t, "bob"), Principal: nobody}, transport.ErrDenied},
-		{"unknown server", tcp.Config{TLS: ca.mutual(t, "alice"), Principal: nobody}, tcp.Config{TLS: ca.mutual(t, "bob")}, transport.ErrDenied},
-		{"TLS to plain", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{}, transport.ErrProtocol},
-		{"plain to TLS", tcp.Config{}, tcp.Config{TLS: ca.mutual(t, "bob")}, transport.ErrProtocol},
+		{"client's certificate of another authority", tcp.Config{TLS: stranger}, tcp.Config{TLS: ca.mutual(t, "bob")}, transport.ErrDenied, ""},
+		{"client without certificate", tcp.Config{TLS: &tls.Config{RootCAs: ca.pool}}, tcp.Config{TLS: ca.mutual(t, "bob")}, transport.ErrDenied, ""},
+		{"server's certificate of another authority", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: other.mutual(t, "bob")}, transport.ErrDenied, ""},
+		{"wrong token", tcp.Config{Token: "guess"}, tcp.Config{Token: "s3cret"}, transport.ErrDenied, "does not have this node's token"},
+		{"no token", tcp.Config{}, tcp.Config{Token: "s3cret"}, transport.ErrDenied, "does not have this node's token"},
+		{"token for one that has none", tcp.Config{Token: "s3cret"}, tcp.Config{}, transport.ErrDenied, "this node has none"},
+		{"no principal", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: ca.mutual(t, "bob"), Principal: nobody}, transport.ErrDenied, ""},
+		{"unknown server", tcp.Config{TLS: ca.mutual(t, "alice"), Principal: nobody}, tcp.Config{TLS: ca.mutual(t, "bob")}, transport.ErrDenied, ""},
+		{"TLS to plain", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{}, transport.ErrProtocol, "no TLS is spoken there"},
+		{"plain to TLS", tcp.Config{}, tcp.Config{TLS: ca.mutual(t, "bob")}, transport.ErrProtocol, "TLS is spoken here: set tcp.Config.TLS"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.server.Listen = "127.0.0.1:0"
 			to, links := serve(t, tt.server)
 			_, _, err := dial(t, dialler(t, tt.client), to)
-			// A peer that hangs up without a word cannot be told from one that is away.
-			if !errors.Is(err, tt.want) && !(tt.want == transport.ErrProtocol && errors.Is(err, transport.ErrNoPeer)) {
-				t.Errorf("dial: %v, want %v", err, tt.want)
+			if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("dial: %v, want %v with %q", err, tt.want, tt.text)
 			}
 			if tt.name != "unknown server" && len(links) > 0 {
 				t.Error("a link was accepted")
@@ -192,6 +201,99 @@ func again(t *testing.T, tr *tcp.Transport, to transport.Endpoint) {
 			t.Fatalf("no room after a link closed: %v", err)
 		}
 	}
+}
+
+// Who meets a limit reads which one; the server counts it, and says it once.
+func TestLimits(t *testing.T) {
+	ca := newAuthority(t)
+	for name, tt := range map[string]struct {
+		cfg   tcp.Config
+		raw   bool // what is there are sockets that say nothing
+		text  string
+		count func(tcp.Stats) uint64
+	}{
+		"from one address":           {tcp.Config{MaxConnsPerIP: 2}, false, "2 connections from your address", func(s tcp.Stats) uint64 { return s.RefusedPerIP }},
+		"from one address, greeting": {tcp.Config{MaxConnsPerIP: 2}, true, "2 connections from your address", func(s tcp.Stats) uint64 { return s.RefusedPerIP }},
+		"greeting":                   {tcp.Config{MaxPending: 2}, true, "2 connections are greeting already", func(s tcp.Stats) uint64 { return s.RefusedPending }},
+		"links":                      {tcp.Config{MaxConns: 2}, false, "too many links", func(s tcp.Stats) uint64 { return s.RefusedConns }},
+	} {
+		for _, secured := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, TLS %v", name, secured), func(t *testing.T) {
+				cfg, client := tt.cfg, tcp.Config{}
+				if cfg.Listen = "127.0.0.1:0"; secured {
+					cfg.TLS, client.TLS = ca.mutual(t, "bob"), ca.mutual(t, "alice")
+				}
+				lines := new(logged)
+				server := tcp.New(cfg)
+				there := local("b")
+				there.Logger = slog.New(lines)
+				addr, err := server.Start(t.Context(), there, func(transport.Link) transport.Receiver { return newSink() })
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { server.Close() })
+				to := transport.Endpoint{Node: "b", Addr: addr}
+				tr := dialler(t, client)
+				var first io.Closer
+				for range 2 { // as many as may be
+					if tt.raw {
+						first = raw(t, to)
+						continue
+					}
+					l, _, err := dial(t, tr, to)
+					if err != nil {
+						t.Fatal(err)
+					}
+					first = closer{l}
+				}
+				for i := range 3 { // and beyond
+					_, _, err := dial(t, tr, to)
+					if !errors.Is(err, transport.ErrBusy) || !strings.Contains(err.Error(), tt.text) {
+						t.Fatalf("one more: %v, want ErrBusy with %q", err, tt.text)
+					}
+					if n := tt.count(server.Stats()); n != uint64(i+1) {
+						t.Errorf("%d counted, want %d: %+v", n, i+1, server.Stats())
+					}
+				}
+				if got := lines.with("turned away"); got != 1 {
+					t.Errorf("%d lines in the log, want 1", got)
+				}
+				first.Close()
+				again(t, tr, to)
+			})
+		}
+	}
+}
+
+type closer struct{ transport.Link }
+
+func (c closer) Close() error { c.Link.Close(errors.New("make room")); return nil }
+
+// logged is a slog.Handler that keeps the messages.
+type logged struct {
+	mu   sync.Mutex
+	msgs []string
+}
+
+func (l *logged) Enabled(context.Context, slog.Level) bool { return true }
+func (l *logged) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l *logged) WithGroup(string) slog.Handler            { return l }
+func (l *logged) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.msgs = append(l.msgs, r.Message)
+	return nil
+}
+
+func (l *logged) with(part string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range l.msgs {
+		if strings.Contains(m, part) {
+			n++
+		}
+	}
+	return n
 }
 
 func TestConnsPerIP(t *testing.T) {

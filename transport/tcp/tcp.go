@@ -8,7 +8,12 @@
 //
 // A listener beyond loopback refuses to start unless it can tell who connects:
 // mutual TLS, or a token inside TLS, or Config.Insecure spelled out. Nothing is
-// decoded before the greeting is over, and a peer has five seconds for that.
+// decoded before the greeting is over, and a peer has five seconds for that. Both sides
+// prove in it that they know the token, which never travels, and that they take part in
+// this very greeting: the recorded bytes of one connection are refused on another.
+//
+// A connection that meets one of the limits of Config is told which one; Stats counts
+// these, and a line in the log says so, at most once a minute.
 //
 // A link has two goroutines. One reads and calls the Receiver; one takes all that
 // is queued and writes it at once. The wire is specified in transport/SPEC.md.
@@ -45,7 +50,10 @@ type Transport struct {
 	links       map[*link]struct{}
 	greeting    map[net.Conn]struct{} // accepted, and not yet a link
 	perIP       map[netip.Addr]int    // accepted connections by address, greeting or linked
+	refusing    map[net.Conn]struct{} // accepted, to be told that there is no room
 	established int                   // accepted connections that became links, or are about to
+	limits      [manyLimits]meter
+	stats       Stats // what is counted here; see Stats
 }
 
 var _ transport.Transport = (*Transport)(nil)
@@ -58,6 +66,7 @@ func New(cfg Config) *Transport {
 		links:    make(map[*link]struct{}),
 		greeting: make(map[net.Conn]struct{}),
 		perIP:    make(map[netip.Addr]int),
+		refusing: make(map[net.Conn]struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
@@ -148,6 +157,9 @@ func (t *Transport) Close() error {
 			t.listener.Close()
 		}
 		for c := range t.greeting {
+			c.Close()
+		}
+		for c := range t.refusing {
 			c.Close()
 		}
 		for l := range t.links {

@@ -165,10 +165,37 @@ func greetOn(t testing.TB, c net.Conn, h transport.Hello) transport.Welcome {
 func rawLink(t testing.TB, to transport.Endpoint, links chan accepted) (net.Conn, accepted) {
 	t.Helper()
 	c := raw(t, to)
-	if w := greetOn(t, c, transport.Greet(local("a"), to, "")); w.Err() != nil {
+	if w := introduce(t, c, transport.Greet(local("a"), to)); w.Err() != nil {
 		t.Fatal(w.Err())
 	}
 	return c, wait(t, "accepted link", links)
+}
+
+// introduce does the whole greeting on c, which begins with h.
+func introduce(t testing.TB, c net.Conn, h transport.Hello) transport.Welcome {
+	t.Helper()
+	h.Nonce = transport.NewNonce()
+	w := greetOn(t, c, h)
+	if w.Err() == nil {
+		proven(t, c, h, w)
+	}
+	return w
+}
+
+// proven goes on with a greeting after the welcome.
+func proven(t testing.TB, c net.Conn, h transport.Hello, w transport.Welcome) {
+	t.Helper()
+	hello, welcome := h.Append(nil), w.Append(nil)
+	if _, err := c.Write(framed(transport.Prove("", true, hello, welcome).Append(nil))); err != nil {
+		t.Fatal(err)
+	}
+	p, err := transport.ParseProof(readFramed(t, c))
+	if err == nil {
+		err = p.Check("", false, hello, welcome)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // ended waits until the other side ends the connection.

@@ -74,7 +74,7 @@ func testWrongVersion(t *testing.T, cfg Config) {
 		t.Skip("this road cannot send a greeting of another version")
 	}
 	a, b := newPair(t, cfg)
-	h := transport.Greet(a.local, b.end, "")
+	h := transport.Greet(a.local, b.end)
 	h.MinVersion, h.MaxVersion = transport.Version+1, transport.Version+2
 	w := cfg.Greet(t, b.end, h)
 	if err := w.Err(); !errors.Is(err, transport.ErrVersion) {

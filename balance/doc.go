@@ -1,0 +1,24 @@
+// Package balance chooses an instance of a service for each request.
+//
+//	p := balance.New(balance.LeastLoaded())
+//	p.Set(now, instances)
+//	ticket, ok := p.Pick(now, balance.Request{Random: rand.Uint64()})
+//	... // send the request to ticket.To
+//	p.End(ticket, now, balance.Answered, 0)
+//
+// The promise: an instance that is not reached, is silent, or refuses what it gets is
+// left out (ejected) until a single request, the probe, has shown that it serves again;
+// and never are more than half of the instances left out at once, rounded down: of one
+// none, of two or three one, of four two. What fails beyond that stays in, and is
+// taken, by LeastLoaded, when the others have much more to do.
+//
+// An instance is silent if a request has been there for much longer than usual and a
+// question whether the way to it lives had no answer either. One whose handler is only
+// slow answers such questions: it is not ejected, but gets little to do.
+//
+// The limits: a Picker knows what its own system has sent, and what it is told of load
+// and silence ([Signs]); it does not know what other systems have sent to an instance of
+// another node. It has no lock, clock, goroutine, source of randomness or I/O: time and
+// randomness are arguments, and what is to be done is returned. The package imports the
+// standard library alone.
+package balance

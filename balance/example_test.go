@@ -1,0 +1,77 @@
+package balance_test
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/tandem-go/tandem/balance"
+)
+
+// served returns how many of n requests each of three instances gets, when each has
+// ended before the next one comes.
+func served(policy balance.Policy, n int, key string) map[string]int {
+	p := balance.New(policy)
+	p.Set(0, []balance.Instance{{Node: "a", Actor: "x", Weight: 1}, {Node: "b", Actor: "x", Weight: 2}, {Node: "c", Actor: "x", Weight: 3}})
+	counts := map[string]int{}
+	for i := range n {
+		now := time.Duration(i) * time.Millisecond
+		ticket, _ := p.Pick(now, balance.Request{Key: key, Random: uint64(i)})
+		counts[ticket.To.Node]++
+		p.End(ticket, now, balance.Answered, 0)
+	}
+	return counts
+}
+
+func ExampleNew() {
+	p := balance.New(balance.LeastLoaded())
+	p.Set(0, []balance.Instance{{Node: "a", Actor: "mailer"}, {Node: "b", Actor: "mailer"}})
+	first, _ := p.Pick(0, balance.Request{})
+	second, _ := p.Pick(0, balance.Request{}) // while the first is under way
+	fmt.Println(first.To != second.To)
+
+	p.End(first, time.Second, balance.Missed, 0) // it did not get there
+	for _, c := range p.Changes() {
+		fmt.Println("ejected:", c.Ejected, "because it is", c.Why)
+	}
+	// Output:
+	// true
+	// ejected: true because it is unreachable
+}
+
+func ExampleRoundRobin() {
+	fmt.Println(served(balance.RoundRobin(), 30, ""))
+	// Output: map[a:10 b:10 c:10]
+}
+
+func ExampleWeighted() {
+	fmt.Println(served(balance.Weighted(), 60, ""))
+	// Output: map[a:10 b:20 c:30]
+}
+
+func ExampleRandom() {
+	n := 0
+	for _, hits := range served(balance.Random(), 30, "") {
+		n += hits
+	}
+	fmt.Println(n)
+	// Output: 30
+}
+
+func ExampleLeastLoaded() {
+	p := balance.New(balance.LeastLoaded())
+	p.Set(0, []balance.Instance{{Node: "a", Actor: "x"}, {Node: "b", Actor: "x"}, {Node: "c", Actor: "x"}})
+	busy := map[string]bool{}
+	for range 3 {
+		ticket, _ := p.Pick(0, balance.Request{})
+		busy[ticket.To.Node] = true
+	}
+	fmt.Println(len(busy), "requests, none behind another")
+	// Output: 3 requests, none behind another
+}
+
+func ExampleByKey() {
+	type order struct{ customer string }
+	policy := balance.ByKey(func(message any) string { return message.(order).customer })
+	fmt.Println(len(served(policy, 30, policy.KeyOf(order{customer: "ann"}))), "instance has all of Ann's")
+	// Output: 1 instance has all of Ann's
+}

@@ -1,0 +1,47 @@
+package rpc
+
+import (
+	"time"
+
+	"github.com/tandem-go/tandem/transport"
+)
+
+// Vital is what can be read of the way to another node at any time, without a lock.
+type Vital struct{ peer *peer }
+
+// Vital returns that of a node. It stays good as long as the Node.
+func (n *Node) Vital(node string) Vital { return Vital{n.peer(node)} }
+
+// Linked reports whether there is a link that requests to the node go out on.
+func (v Vital) Linked() bool { return v.peer.live.Load() != nil }
+
+// Heard is when the node last answered a heartbeat, or a question of Reach, on the link
+// that requests go out on, by the Node's clock; 0 if there is no such link.
+func (v Vital) Heard() time.Duration {
+	if c := v.peer.live.Load(); c != nil {
+		return time.Duration(c.answeredAt.Load())
+	}
+	return 0
+}
+
+// Now is the Node's clock: time since it was made.
+func (n *Node) Now() time.Duration { return n.now() }
+
+// Reach has a link to a node opened, or asks on the one there is whether the node lives.
+// It does not wait: Vital tells when there is an answer.
+func (n *Node) Reach(node string) {
+	p := n.peer(node)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current == nil {
+		p.demand()
+		return
+	}
+	p.current.send(&transport.Envelope{Verb: transport.VerbPing, Seq: uint64(n.now())})
+}
+
+// use makes c the link to send on; nil: there is none. p.mu is held.
+func (p *peer) use(c *conn) {
+	p.current = c
+	p.live.Store(c)
+}
