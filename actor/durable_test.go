@@ -91,7 +91,11 @@ type addresses struct{ *static.Registry }
 func (addresses) Deregister(context.Context, string, string, []byte) error { return nil }
 
 func (r addresses) Register(ctx context.Context, n registry.Node) error {
-	if old, err := r.Lookup(ctx, n.Name); err == nil && old.Epoch != n.Epoch {
+	old, err := r.Lookup(ctx, n.Name)
+	if err == nil && old.Epoch == n.Epoch && len(old.Services) > 0 && len(n.Services) == 0 {
+		return nil // it was killed
+	}
+	if err == nil && old.Epoch != n.Epoch {
 		if err := r.Registry.Deregister(ctx, old.Name, old.Epoch, nil); err != nil {
 			return err
 		}

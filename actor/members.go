@@ -89,6 +89,7 @@ func (m *members) enter(ctx context.Context) error {
 			m.nodes[n.Name] = n
 		}
 	}
+	m.changed()
 	m.mu.Unlock()
 	m.owned.Go(func() { m.follow(changes) })
 	if lease := reg.Lease(); lease > 0 {

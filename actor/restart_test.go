@@ -190,7 +190,7 @@ func TestSetupComesFirst(t *testing.T) {
 					go ask(a.Ref("own@b"), "early")
 					time.Sleep(5 * time.Second)
 					if len(results) > 0 {
-						t.Errorf("it was answered before the node was set up: %v", <-results)
+						t.Error("it was answered before the node was set up")
 					}
 					if err := e.hosts(sys); err != nil {
 						return err

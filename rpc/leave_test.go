@@ -265,6 +265,13 @@ func (c *raw) sayAll(t *testing.T, do func()) []transport.Envelope {
 	return slices.Clone(c.got)
 }
 
+// onlyC has attempts go to c.
+type onlyC struct{}
+
+func (onlyC) Over(*Error)                         {}
+func (onlyC) Untried() bool                       { return true }
+func (onlyC) Next() (node, to string, err *Error) { return "c", "t", nil }
+
 // A client asks a node that leaves for nothing new. What may go elsewhere does so at once,
 // the rest waits for the node's next start; what is under way is answered.
 func TestLeavingNodeIsAskedForNothingNew(t *testing.T) {

@@ -494,13 +494,3 @@ func (p *peer) close() {
 		c.end(Errorf(Unavailable, verdicts[i], "this system closed before the reply came"))
 	}
 }
-
-// count adds what p has counted.
-func (p *peer) count(s *Stats) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s.Requests += p.sums.requests
-	s.Replies += p.sums.replies
-	s.Tells += p.sums.tells
-	s.Outstanding += p.win.count + len(p.doubts)
-}

@@ -23,7 +23,7 @@ const (
 // Whether a new attempt is safe follows from the verdict alone: after NotRun it is;
 // after Unknown it is if the caller said Idempotent; after HasRun never. Whether it is
 // worth while at the same place follows from the code: only what can pass by itself is
-// tried again (Overloaded, Unavailable, SessionLost, and after Unknown also
+// tried again (Overloaded, Unavailable, Leaving, SessionLost, and after Unknown also
 // OutcomeUnknown; of a service also NotFound).
 //
 // A request to a service goes to an instance that it was not at, at once, whatever the

@@ -108,3 +108,13 @@ type Event struct {
 	Road string
 	Err  error // why, where there is a why
 }
+
+// count adds what p has counted.
+func (p *peer) count(s *Stats) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.Requests += p.sums.requests
+	s.Replies += p.sums.replies
+	s.Tells += p.sums.tells
+	s.Outstanding += p.win.count + len(p.doubts)
+}
