@@ -19,6 +19,8 @@ type ask[R any] struct {
 	// this is not to be. nil: it is to one actor.
 	elsewhere func(*rpc.Error) bool
 
+	kept bool // by a future, which may be awaited again: see keeper
+
 	mu       sync.Mutex // guards what follows
 	state    askState
 	onCancel func()
@@ -34,6 +36,8 @@ const (
 	deserted                 // was given up while its handler runs
 	finished                 // has its outcome, or was given up before
 )
+
+func (a *ask[R]) keeps() bool { return a.kept }
 
 // Start is called by the actor's run loop. False: it must not run.
 func (a *ask[R]) Start() bool {
@@ -141,7 +145,8 @@ func (a *ask[R]) await(ctx context.Context, waiters *rpc.Waiters, expired <-chan
 	} else {
 		a.GiveUp(rpc.Expired, "no reply within the system's time-out")
 	}
-	return f.Await(context.Background()) // what came first, which may be on its way still
+	_, _ = f.Await(context.Background()) // what came first, which may be on its way still
+	return f.Take()
 }
 
 // Deadline is when it ends for its caller.

@@ -22,10 +22,12 @@ import (
 type cell struct {
 	self    *target
 	kind    *Kind
-	service string // exposed under this name; empty for none
-	state   any    // the run loop's own
-	pace    *pace  // of what is recorded, likewise; nil until something is
+	exposed *[]string // the services that it is an instance of; nil for none
+	state   any       // the run loop's own
+	pace    *pace     // of what is recorded, likewise; nil until something is
 	stopped atomic.Bool
+	leaving atomic.Bool          // leave has begun
+	waits   atomic.Pointer[cell] // whose reply its handler waits for; nil for none
 
 	box mailbox.Box[item]
 }
@@ -96,8 +98,13 @@ func (c *cell) burst(w *worker) {
 	defer func() {
 		if ctx != nil { // a handler did not return
 			reason := recover()
-			c.crashed(ctx, w.batch[w.done-1].msg, reason)
-			w.batch[w.done-1] = item{}
+			typ := typeOf(w.batch[w.done-1].msg)
+			if w.running != nil {
+				typ = w.running
+			}
+			w.running = nil
+			c.crashed(ctx, typ, reason)
+			w.batch[w.done-1], w.plain = item{}, nil
 			if reason == nil { // runtime.Goexit: this goroutine ends, the actor does not
 				go w.resume(c)
 			}
@@ -135,11 +142,15 @@ func (c *cell) burst(w *worker) {
 		if it.req == nil && it.meta == nil && h != nil && h.run != nil { // nothing to tell one such message's context from another's
 			ctx = w.plainContext(c)
 			h.run(c.state, ctx, it.msg, &w.boxes)
+			if ctx.rest.Load() != nil && ctx.detached() {
+				ctx.returned.Store(true)
+				w.plain = nil
+			}
 		} else {
 			ctx = w.context(c, it)
 			c.handle(ctx, w, it, h)
 			ctx.end()
-			it.req, it.meta = nil, nil
+			it.req, it.meta, w.running = nil, nil, nil
 		}
 		ctx = nil
 		if !emptied || remote { // else the next message in this place may come in the same box
@@ -162,7 +173,9 @@ func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
 	}
 	switch {
 	case h != nil && h.run != nil:
-		h.run(c.state, ctx, ctx.msg, &w.boxes)
+		msg := ctx.msg
+		ctx.msg, w.running = nil, h.typ // the slab must not hold it
+		h.run(c.state, ctx, msg, &w.boxes)
 	case c.kind.receiver:
 		ctx.msg = asItIs(ctx.msg)
 		ctx.finish(ctx.msg, c.state.(Receiver).Receive(ctx))
@@ -218,16 +231,16 @@ func (c *cell) open(w *worker, in *rpc.Inbound, h *handler) (any, *rpc.Error) {
 
 // crashed deals with a handler that panicked or ended its goroutine: its caller
 // gets an error, and the actor goes on with fresh state.
-func (c *cell) crashed(ctx *Context, msg, reason any) {
+func (c *cell) crashed(ctx *Context, typ reflect.Type, reason any) {
 	sys := c.self.sys
 	ctx.end()
 	if reason == nil {
 		reason = "the handler called runtime.Goexit"
 	}
 	if ctx.msg != nil {
-		msg = ctx.msg // decoded
+		typ = typeOf(ctx.msg) // decoded
 	}
-	name := fmt.Sprint(typeOf(msg))
+	name := fmt.Sprint(typ)
 	sys.stats.panics.Add(1)
 	err := rpc.Errorf(rpc.Panicked, rpc.HasRun, "the handler of %s panicked: %v", name, reason)
 	sys.log.Error("handler panicked; the actor restarts with fresh state", "actor", c.self.addr.String(), "kind", c.kind.name,
@@ -285,16 +298,28 @@ func (c *cell) stop() {
 
 // leave frees the name once nothing of the actor runs. A stop and the end of the run
 // loop may both find that it is their turn.
+//
+// The name comes last: whoever finds it free finds nothing of the old actor.
 func (c *cell) leave() {
-	sys := c.self.sys
-	if !sys.refs.leave(c) {
+	if c.leaving.Swap(true) {
 		return
 	}
+	sys := c.self.sys
+	c.state = nil // contexts that are kept know the cell
 	sys.lines.end(c)
-	if c.service != "" {
-		sys.members.withdraw(c.service, c.self.addr.name)
+	for _, service := range c.services() {
+		sys.members.withdraw(service, c.self.addr.name)
 	}
+	sys.refs.leave(c)
 	sys.event(Event{Type: ActorStopped, Actor: c.self.addr.String()})
+}
+
+// services are those that the actor is an instance of.
+func (c *cell) services() []string {
+	if c.exposed == nil {
+		return nil
+	}
+	return *c.exposed
 }
 
 // putError turns a mailbox's error into what a sender gets.

@@ -25,6 +25,8 @@ type Context struct {
 	rest  atomic.Pointer[rest] // nil: not asked for
 	ended atomic.Bool          // req may be another message's from here on
 
+	returned atomic.Bool // the handler has; not noted for all that have no rest
+
 	// The handler's goroutine's own.
 	done    bool // req has its outcome
 	through bool // and nobody but this context knows req any more
@@ -33,6 +35,7 @@ type Context struct {
 // rest is what a Context has on demand.
 type rest struct {
 	deferral atomic.Pointer[deferral] // the answer was put off
+	detached atomic.Bool              // Detached was called
 
 	mu     sync.Mutex // guards what follows
 	mine   *meta      // what messages sent from the handler carry
@@ -264,6 +267,9 @@ func followDeadline(in *rpc.Inbound, cancel context.CancelCauseFunc) (stop func(
 
 // end ends the context of a request when its handler has returned.
 func (c *Context) end() {
+	if c.rest.Load() != nil {
+		c.returned.Store(true)
+	}
 	if c.req == nil {
 		return
 	}
@@ -291,8 +297,25 @@ func (c *Context) cancelInner() {
 }
 
 // Detached is a context that carries the message's trace and sender, and ends with the
-// system rather than with the handler: for requests whose results are piped back.
-func (c *Context) Detached() context.Context { return detached{c} }
+// system rather than with the handler: for requests whose results are piped back, and
+// for goroutines that outlive the handler. Once that has returned, what is sent under it
+// may wait like anything sent from outside, for the actor itself as well.
+func (c *Context) Detached() context.Context {
+	c.onDemand().detached.Store(true)
+	return detached{c}
+}
+
+// detached reports whether Detached was called.
+func (c *Context) detached() bool {
+	r := c.rest.Load()
+	return r != nil && r.detached.Load()
+}
+
+// inTurn reports whether c is the context of a handler that has not returned: while it
+// waits, its actor does.
+func (c *Context) inTurn() bool {
+	return c != nil && !c.returned.Load() && !c.ended.Load()
+}
 
 // detached is a handler's context without its end.
 type detached struct{ c *Context }
@@ -336,6 +359,21 @@ func (c *Context) Err() error { return c.live().Err() }
 // AfterFunc lets context.WithTimeout and its like follow this context without a
 // goroutine of their own.
 func (c *Context) AfterFunc(f func()) (stop func() bool) { return context.AfterFunc(c.live(), f) }
+
+// looked reports whether anybody has asked when the context ends: before, it costs
+// allocations to find out.
+func (c *Context) looked() bool {
+	if c.ended.Load() {
+		return true
+	}
+	r := c.rest.Load()
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.inner != nil
+}
 
 // Value finds the trace context; actors have no other values.
 func (c *Context) Value(key any) any {

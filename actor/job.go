@@ -266,3 +266,6 @@ func (j *job) cancel() (recording bool) {
 	defer j.mu.Unlock()
 	return j.ending && !j.report.State.Over()
 }
+
+// keeps: its result is kept for whoever asks for it.
+func (j *job) keeps() bool { return true }

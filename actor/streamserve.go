@@ -450,7 +450,7 @@ func (st *stream) OnCancel(fn func()) {
 // isIn reports whether c is the context of a handler in the turn of an actor, which must
 // not wait for itself. The function behind a stream may: it runs beside the actor.
 func (c *Context) isIn(actor *cell) bool {
-	if c == nil || c.cell != actor {
+	if !c.inTurn() || c.cell != actor {
 		return false
 	}
 	st, ok := c.req.(*stream)

@@ -16,8 +16,15 @@ import (
 // for an actor that does not exist becomes a dead letter, and with rpc.Acked an error.
 //
 // A full mailbox blocks until ctx ends (or as its policy says); inside a handler for
-// Config.SendWait at most, and not at all if it is the handler's own.
+// Config.SendWait at most, and not at all if it is the handler's own. If ctx has ended
+// already, nothing is sent.
+//
+// A message to an actor of the same system is not copied: what its pointers, slices and
+// maps refer to is shared, so neither side may change it afterwards.
 func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
+	if err := over(ctx); err != nil {
+		return err
+	}
 	from := handling(ctx)
 	t, err := targetOf(to, from)
 	if err != nil {
@@ -34,9 +41,15 @@ func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 
 // Call sends a message and waits for its reply, until ctx ends, or Config.Timeout if
 // ctx has no deadline. The error says whether the request ran: see rpc.Ran. When ctx
-// ends, the handler's context ends too.
+// ends, the handler's context ends too; if it has ended already, the handler never runs.
+// A Call from a handler that closes a cycle of waiting actors is refused: see ErrCycle.
+//
+// Within a system neither the message nor the reply is copied, see Tell and Answer.
 func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) (R, error) {
 	var none R
+	if err := over(ctx); err != nil {
+		return none, err
+	}
 	from := handling(ctx)
 	t, err := targetOf(to, from)
 	if err != nil {
@@ -48,6 +61,12 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 	if c := t.cell.Load(); c != nil {
 		if from.isIn(c) {
 			return none, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v calls itself and would wait for ever", t.addr)
+		}
+		if from.inTurn() && from.isIn(from.cell) {
+			if err := from.cell.waitFor(c); err != nil {
+				return none, err
+			}
+			defer from.cell.waits.CompareAndSwap(c, nil)
 		}
 		if !keyed(opts) {
 			return callLocal[M, R](ctx, from, c, m, opts)
@@ -63,6 +82,9 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 // Config.Timeout if ctx has no deadline, whether anybody awaits it or not.
 func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) *rpc.Future[R] {
 	var none R
+	if err := over(ctx); err != nil {
+		return failed[R](err)
+	}
 	from := handling(ctx)
 	t, err := targetOf(to, from)
 	if err != nil {
@@ -73,7 +95,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 	}
 	c := t.cell.Load()
 	if c != nil && !keyed(opts) {
-		a := &ask[R]{deadline: t.sys.deadline(ctx)}
+		a := &ask[R]{deadline: t.sys.deadline(ctx), kept: true}
 		a.promise.Of(a)
 		a.watch(ctx)
 		if err := put(ctx, from, c, m, a, opts, false); err != nil {
@@ -150,6 +172,38 @@ func (p *timers) get() *time.Timer {
 	t := time.NewTimer(time.Hour)
 	t.Stop()
 	return t
+}
+
+// over is the error of what is sent under a ctx that has ended already; nil for another.
+func over(ctx context.Context) error {
+	if c, ok := ctx.(*Context); ok && !c.looked() {
+		return nil
+	}
+	if ctx.Err() == nil {
+		return nil
+	}
+	return rpc.FromContext(ctx, rpc.NotRun)
+}
+
+// ErrCycle is wrapped by the error of a Call that would wait for ever, because the actor
+// it is to waits for the caller's own: Invalid, and the handler does not run. It is found
+// among the actors of one system that wait in Call.
+var ErrCycle = errors.New("actor: a cycle of actors that wait for each other")
+
+// maxCycle is how many actors of a chain of waiting ones are looked at.
+const maxCycle = 64
+
+// waitFor notes that the handler of c waits for a reply of to, unless that, or one for
+// which that waits, waits for c. Of two that close a cycle at one moment both may find it.
+func (c *cell) waitFor(to *cell) error {
+	c.waits.Store(to)
+	for at, n := to, 0; at != nil && n < maxCycle; at, n = at.waits.Load(), n+1 {
+		if at == c {
+			c.waits.CompareAndSwap(to, nil)
+			return rpc.Errorf(rpc.Invalid, rpc.NotRun, "%w: %v calls %v, which waits for it", ErrCycle, c.self.addr, to.self.addr)
+		}
+	}
+	return nil
 }
 
 // targetOf finds the system to send with: the ref's own, else the handler's.
@@ -254,7 +308,7 @@ var errWaited = errors.New("actor: no room in the mailbox")
 // wait is put into a full mailbox: bounded even where ctx is not.
 func (c *cell) wait(ctx context.Context, from *Context, it item) (mailbox.Put[item], error) {
 	bound, code := c.self.sys.cfg.Timeout, rpc.Expired
-	if from != nil {
+	if from.inTurn() {
 		bound, code = c.self.sys.cfg.SendWait, rpc.Overloaded
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, bound, errWaited)

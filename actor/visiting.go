@@ -82,7 +82,7 @@ func askHere[M Question[R], R any](ctx context.Context, from *Context, v *visit,
 	if c == nil {
 		return nil, t.sys.noActor(from, t.addr)
 	}
-	a := &ask[R]{deadline: t.sys.deadline(ctx)}
+	a := &ask[R]{deadline: t.sys.deadline(ctx), kept: true}
 	a.promise.Of(a)
 	a.watch(ctx)
 	f := a.promise.Future()

@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"reflect"
 	"sync"
 
 	"github.com/tandem-go/tandem/mailbox"
@@ -20,6 +21,7 @@ type worker struct {
 	decoded []*rpc.Inbound       // one-way messages of it
 	plain   *Context             // for its one-way messages without sender and trace
 	boxes   boxes                // of the message that is being handled, and of its reply
+	running reflect.Type         // of the message, where it was decoded
 	slab    []Context            // contexts are given out one by one and never taken back
 }
 
@@ -108,6 +110,9 @@ func (p *workers) close() {
 
 // context returns a context for one message.
 func (w *worker) context(c *cell, it *item) *Context {
+	if k, ok := it.req.(keeper); c.kind.receiver || ok && k.keeps() {
+		return &Context{cell: c, msg: it.msg, req: it.req, meta: it.meta} // by itself, so that it goes when nobody has it any more
+	}
 	if len(w.slab) == 0 {
 		w.slab = make([]Context, slabSize)
 	}
@@ -116,6 +121,10 @@ func (w *worker) context(c *cell, it *item) *Context {
 	ctx.cell, ctx.msg, ctx.req, ctx.meta = c, it.msg, it.req, it.meta
 	return ctx
 }
+
+// keeper is a request that keeps its outcome, or what else may be large. A context in the
+// slab would hold it for as long as there is a worker with that slab.
+type keeper interface{ keeps() bool }
 
 // plainContext returns the context that c's one-way messages without sender and
 // trace share.
