@@ -141,7 +141,8 @@ func (a *ask[R]) await(ctx context.Context, waiters *rpc.Waiters, expired <-chan
 	} else {
 		a.GiveUp(rpc.Expired, "no reply within the system's time-out")
 	}
-	return f.Await(context.Background()) // what came first, which may be on its way still
+	_, _ = f.Await(context.Background()) // what came first, which may be on its way still
+	return f.Take()
 }
 
 // Deadline is when it ends for its caller.

@@ -22,10 +22,12 @@ import (
 type cell struct {
 	self    *target
 	kind    *Kind
-	service string // exposed under this name; empty for none
-	state   any    // the run loop's own
-	pace    *pace  // of what is recorded, likewise; nil until something is
+	exposed *[]string // the services that it is an instance of; nil for none
+	state   any       // the run loop's own
+	pace    *pace     // of what is recorded, likewise; nil until something is
 	stopped atomic.Bool
+	leaving atomic.Bool          // leave has begun
+	waits   atomic.Pointer[cell] // whose reply its handler waits for; nil for none
 
 	box mailbox.Box[item]
 }
@@ -100,7 +102,7 @@ func (c *cell) burst(w *worker) {
 		if ctx != nil { // a handler did not return
 			reason := recover()
 			c.crashed(ctx, w.batch[w.done-1].msg, reason)
-			w.batch[w.done-1] = item{}
+			w.batch[w.done-1], w.plain = item{}, nil
 			if reason == nil { // runtime.Goexit: this goroutine ends, the actor does not
 				go w.resume(c)
 			}
@@ -138,6 +140,10 @@ func (c *cell) burst(w *worker) {
 		if it.req == nil && it.meta == nil && h != nil && h.run != nil { // nothing to tell one such message's context from another's
 			ctx = w.plainContext(c)
 			h.run(c.state, ctx, it.msg, &w.boxes)
+			if ctx.rest.Load() != nil && ctx.detached() {
+				ctx.returned.Store(true)
+				w.plain = nil
+			}
 		} else {
 			ctx = w.context(c, it)
 			c.handle(ctx, w, it, h)
@@ -289,16 +295,28 @@ func (c *cell) stop() {
 
 // leave frees the name once nothing of the actor runs. A stop and the end of the run
 // loop may both find that it is their turn.
+//
+// The name comes last: whoever finds it free finds nothing of the old actor.
 func (c *cell) leave() {
-	sys := c.self.sys
-	if !sys.refs.leave(c) {
+	if c.leaving.Swap(true) {
 		return
 	}
+	sys := c.self.sys
+	c.state = nil // contexts that are kept know the cell
 	sys.lines.end(c)
-	if c.service != "" {
-		sys.members.withdraw(c.service, c.self.addr.name)
+	for _, service := range c.services() {
+		sys.members.withdraw(service, c.self.addr.name)
 	}
+	sys.refs.leave(c)
 	sys.event(Event{Type: ActorStopped, Actor: c.self.addr.String()})
+}
+
+// services are those that the actor is an instance of.
+func (c *cell) services() []string {
+	if c.exposed == nil {
+		return nil
+	}
+	return *c.exposed
 }
 
 // putError turns a mailbox's error into what a sender gets.

@@ -26,6 +26,8 @@ type Context struct {
 	asks  bool                 // there is, or was, a req
 	ended atomic.Bool          // msg and req have been let go of: they may be another message's from here on
 
+	returned atomic.Bool // the handler has; not noted for all that have no rest
+
 	// The handler's goroutine's own.
 	done    bool // req has its outcome
 	through bool // and nobody but this context knows req any more
@@ -34,6 +36,7 @@ type Context struct {
 // rest is what a Context has on demand.
 type rest struct {
 	deferral atomic.Pointer[deferral] // the answer was put off
+	detached atomic.Bool              // Detached was called
 
 	mu     sync.Mutex // guards what follows
 	mine   *meta      // what messages sent from the handler carry
@@ -268,6 +271,9 @@ func followDeadline(in *rpc.Inbound, cancel context.CancelCauseFunc) (stop func(
 
 // end ends the context of a request when its handler has returned.
 func (c *Context) end() {
+	if c.rest.Load() != nil {
+		c.returned.Store(true)
+	}
 	if c.asks {
 		if d := c.deferred(); d != nil && !d.handled() {
 			return
@@ -279,9 +285,7 @@ func (c *Context) end() {
 		}
 		return
 	}
-	if !c.cell.kind.receiver { // whose Message may be asked for yet
-		c.msg = nil
-	}
+	c.forget()
 }
 
 // letGo ends a request's context, and keeps nothing of the request: contexts lie in blocks
@@ -304,7 +308,7 @@ func (c *Context) letGo() {
 
 func (c *Context) forget() {
 	c.req = nil
-	if !c.cell.kind.receiver {
+	if !c.cell.kind.receiver { // whose Message may be asked for yet, and whose context is its own
 		c.msg = nil
 	}
 }
@@ -330,8 +334,25 @@ func (c *Context) asking(do func(request)) {
 }
 
 // Detached is a context that carries the message's trace and sender, and ends with the
-// system rather than with the handler: for requests whose results are piped back.
-func (c *Context) Detached() context.Context { return detached{c} }
+// system rather than with the handler: for requests whose results are piped back, and
+// for goroutines that outlive the handler. Once that has returned, what is sent under it
+// may wait like anything sent from outside, for the actor itself as well.
+func (c *Context) Detached() context.Context {
+	c.onDemand().detached.Store(true)
+	return detached{c}
+}
+
+// detached reports whether Detached was called.
+func (c *Context) detached() bool {
+	r := c.rest.Load()
+	return r != nil && r.detached.Load()
+}
+
+// inTurn reports whether c is the context of a handler that has not returned: while it
+// waits, its actor does.
+func (c *Context) inTurn() bool {
+	return c != nil && !c.returned.Load() && !c.ended.Load()
+}
 
 // detached is a handler's context without its end.
 type detached struct{ c *Context }
@@ -347,12 +368,6 @@ func (d detached) Value(key any) any {
 }
 
 type detachedKey struct{}
-
-// inTurn reports whether a send under ctx, from a handler, is made in the turn of an actor,
-// which must not wait for itself. What is detached from its handler is not.
-func inTurn(ctx context.Context, from *Context, actor *cell) bool {
-	return from.isIn(actor) && !isDetached(ctx)
-}
 
 // left is an error if the caller has left before anything was sent, which then is not.
 func left(ctx context.Context) error {

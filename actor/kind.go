@@ -113,6 +113,9 @@ func Handle[S, M any](fn func(S, *Context, M) error) Handler[S] {
 
 // Answer makes a handler of a method that answers a message. An error that it
 // returns reaches the caller as an *rpc.Error that says that the handler ran.
+//
+// A reply to a caller of the same system is not copied: a map, slice or pointer of the
+// actor's state that it contains is then shared with the caller. Answer with a copy.
 func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Handler[S] {
 	return Handler[S]{&handler{
 		typ:    reflect.TypeFor[M](),

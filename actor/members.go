@@ -241,10 +241,16 @@ func (m *members) publish(ctx context.Context) error {
 	return m.sys.cfg.Registry.Register(ctx, m.record())
 }
 
-// expose makes an actor an instance of a service.
-func (m *members) expose(service, actor string) error {
+// expose makes an actor an instance of its services, unless it is stopping.
+func (m *members) expose(c *cell) error {
 	m.mu.Lock()
-	m.mine.Services[service] = append(m.mine.Services[service], actor)
+	if c.leaving.Load() { // its withdrawal may be over
+		m.mu.Unlock()
+		return nil
+	}
+	for _, service := range c.services() {
+		m.mine.Services[service] = append(m.mine.Services[service], c.self.addr.name)
+	}
 	m.changed()
 	hidden := m.hidden
 	m.mu.Unlock()

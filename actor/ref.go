@@ -264,6 +264,40 @@ func (t *refTable) enter(s *System, name string, c *cell) *target {
 	return v
 }
 
+// reserve keeps a name for an actor whose state is being made, until unreserve. It
+// reports false if a live actor has it, or it is kept for another.
+func (t *refTable) reserve(name string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.actors[name] != nil || t.coming[name] {
+		return false
+	}
+	t.coming[name] = true
+	return true
+}
+
+func (t *refTable) unreserve(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.coming, name)
+}
+
+// whenGone returns a channel that is closed when c has left.
+func (t *refTable) whenGone(c *cell) <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	gone := t.gone[c]
+	if gone == nil {
+		gone = make(chan struct{})
+		if c.self.cell.Load() != c {
+			close(gone)
+		} else {
+			t.gone[c] = gone
+		}
+	}
+	return gone
+}
+
 // leave frees the name of a stopped actor. It reports false if that was done before:
 // the name may be another actor's by now.
 func (t *refTable) leave(c *cell) bool {
@@ -274,6 +308,10 @@ func (t *refTable) leave(c *cell) bool {
 	}
 	c.self.cell.Store(nil)
 	delete(t.actors, c.self.addr.name)
+	if gone := t.gone[c]; gone != nil {
+		close(gone)
+		delete(t.gone, c)
+	}
 	t.slot(c.self.addr.name).CompareAndSwap(c.self, nil)
 	if strings.HasPrefix(c.self.addr.name, hidden) {
 		t.hidden--

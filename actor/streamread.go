@@ -103,7 +103,7 @@ func open(ctx context.Context, to Ref, m any, typ reflect.Type, opts []rpc.Optio
 func (f *far) openAt(ctx context.Context, from *Context, at *visit, t *target, m any, typ reflect.Type, opts []rpc.Option) (streamOpened, error) {
 	s, c := t.sys, t.cell.Load()
 	switch {
-	case c != nil && inTurn(ctx, from, c):
+	case c != nil && from.isIn(c):
 		return streamOpened{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v opens a stream to itself and would wait for ever", t.addr)
 	case c != nil:
 		return openLocal(ctx, from, c, m, opts)

@@ -451,7 +451,7 @@ func (st *stream) OnCancel(fn func()) {
 // not wait for itself. The function behind a stream may: it runs beside the actor. So may a
 // goroutine that has outlived the handler of a request.
 func (c *Context) isIn(actor *cell) bool {
-	if c == nil || c.cell != actor {
+	if !c.inTurn() || c.cell != actor {
 		return false
 	}
 	if !c.asks {

@@ -209,8 +209,10 @@ type refTable struct {
 
 	mu     sync.RWMutex // guards what follows
 	actors map[string]*target
-	closed bool // none may begin any more
-	hidden int  // of them, the system's own
+	coming map[string]bool         // names of actors whose state is being made
+	gone   map[*cell]chan struct{} // closed when the actor has left; only for those that are waited for
+	closed bool                    // none may begin any more
+	hidden int                     // of them, the system's own
 	weak   map[address]weak.Pointer[target]
 }
 
@@ -224,7 +226,7 @@ func NewSystem(cfg Config) (*System, error) {
 		return nil, err
 	}
 	s := &System{cfg: cfg, epoch: uuid.NewString(), log: cfg.Logger.With("node", cfg.Name), kinds: map[string]*Kind{},
-		refs:  refTable{seed: maphash.MakeSeed(), actors: map[string]*target{}, weak: map[address]weak.Pointer[target]{}},
+		refs:  refTable{seed: maphash.MakeSeed(), actors: map[string]*target{}, coming: map[string]bool{}, gone: map[*cell]chan struct{}{}, weak: map[address]weak.Pointer[target]{}},
 		quiet: make(chan struct{}, 1), down: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.members = newMembers(s)
@@ -293,20 +295,27 @@ var ErrNameTaken = errors.New("actor: a live actor has this name")
 type SpawnOption func(*spawn)
 
 type spawn struct {
-	box     *mailbox.Config
-	service string
+	box      *mailbox.Config
+	services []string
 }
 
 // Mailbox sets the actor's mailbox: its capacity, and what happens when it is full.
 func Mailbox(c mailbox.Config) SpawnOption { return func(s *spawn) { s.box = &c } }
 
 // Expose makes the actor an instance of a service, which System.Service reaches from
-// every node.
-func Expose(service string) SpawnOption { return func(s *spawn) { s.service = service } }
+// every node. It may be given several times, for several services.
+func Expose(service string) SpawnOption {
+	return func(s *spawn) {
+		if !slices.Contains(s.services, service) {
+			s.services = append(s.services, service)
+		}
+	}
+}
 
 // Spawn starts an actor of a kind under a name that no live actor of this system
 // has, else ErrNameTaken; an empty name picks a random one. The actor lives until it
-// is stopped.
+// is stopped. A stopped actor has its name until its handler has returned: see
+// StopAndWait.
 func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error) {
 	var o spawn
 	for _, opt := range opts {
@@ -334,8 +343,8 @@ func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error
 			return Ref{}, err
 		}
 	}
-	if o.service != "" {
-		if err := transport.ValidName("service", o.service); err != nil {
+	for _, service := range o.services {
+		if err := transport.ValidName("service", service); err != nil {
 			return Ref{}, err
 		}
 	}
@@ -345,12 +354,20 @@ func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error
 	if err := s.checkDurable(kind); err != nil {
 		return Ref{}, err
 	}
+	if !s.refs.reserve(name) {
+		return Ref{}, fmt.Errorf("%w: %s", ErrNameTaken, name)
+	}
 	state, err := kind.fresh()
 	if err != nil {
+		s.refs.unreserve(name)
 		return Ref{}, err
 	}
-	c := &cell{kind: kind, state: state, service: o.service}
+	c := &cell{kind: kind, state: state}
+	if len(o.services) > 0 {
+		c.exposed = &o.services
+	}
 	t := s.enter(name, c, o.box)
+	s.refs.unreserve(name)
 	if t == nil && s.refs.isShut() {
 		return Ref{}, errShutdown
 	}
@@ -358,8 +375,8 @@ func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error
 		return Ref{}, fmt.Errorf("%w: %s", ErrNameTaken, name)
 	}
 	s.resume(c)
-	if o.service != "" {
-		if err := s.members.expose(o.service, name); err != nil {
+	if c.exposed != nil {
+		if err := s.members.expose(c); err != nil {
 			c.stop()
 			return Ref{}, err
 		}
@@ -404,5 +421,35 @@ func (s *System) Stop(r Ref) {
 	}
 	if c := s.refs.live(r.Name()); c != nil {
 		c.stop()
+	}
+}
+
+// StopAndWait is Stop, and returns when the actor has gone: its last handler has
+// returned, it is no instance of a service any more, and its name is free. If ctx ends
+// first the actor goes on stopping, and the error says so. An actor cannot wait for its
+// own end: that is Invalid, and does not stop it.
+func (s *System) StopAndWait(ctx context.Context, r Ref) error {
+	if r.Node() != s.cfg.Name {
+		return nil
+	}
+	c := s.refs.live(r.Name())
+	if c == nil {
+		return nil
+	}
+	if handling(ctx).isIn(c) {
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v waits for its own end", c.self.addr)
+	}
+	gone := s.refs.whenGone(c)
+	c.stop()
+	select {
+	case <-gone:
+		return nil
+	default:
+	}
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		return rpc.FromContext(ctx, rpc.Unknown)
 	}
 }

@@ -60,7 +60,7 @@ const maxSpareBody = 64 << 10 // bytes of the largest one to keep
 // send hands a one-way message to a link, and its memory to the next one.
 func (s *System) send(ctx context.Context, from *Context, out *outgoing) error {
 	r := &out.request
-	if from != nil && !isDetached(ctx) { // a cycle of actors that wait for each other must end
+	if from.inTurn() { // a cycle of actors that wait for each other must end
 		r.Timeout = min(r.Timeout, s.cfg.SendWait)
 	}
 	err := s.node.Tell(ctx, *r) // which keeps nothing of it

@@ -18,6 +18,9 @@ import (
 //
 // A full mailbox blocks until ctx ends (or as its policy says); inside a handler for
 // Config.SendWait at most, and not at all if it is the handler's own.
+//
+// A message to an actor of the same system is not copied: what its pointers, slices and
+// maps refer to is shared, so neither side may change it afterwards.
 func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 	from := handling(ctx)
 	t, err := targetOf(to, from)
@@ -38,7 +41,10 @@ func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 
 // Call sends a message and waits for its reply, until ctx ends, or Config.Timeout if
 // ctx has no deadline. The error says whether the request ran: see rpc.Ran. When ctx
-// ends, the handler's context ends too.
+// ends, the handler's context ends too; if it has ended already, the handler never runs.
+// A Call from a handler that closes a cycle of waiting actors is refused: see ErrCycle.
+//
+// Within a system neither the message nor the reply is copied, see Tell and Answer.
 func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) (R, error) {
 	var none R
 	from := handling(ctx)
@@ -53,8 +59,14 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 		return callService[M, R](ctx, from, t, m, opts)
 	}
 	if c := t.cell.Load(); c != nil {
-		if inTurn(ctx, from, c) {
+		if from.isIn(c) {
 			return none, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v calls itself and would wait for ever", t.addr)
+		}
+		if from.inTurn() && from.isIn(from.cell) {
+			if err := from.cell.waitFor(c); err != nil {
+				return none, err
+			}
+			defer from.cell.waits.CompareAndSwap(c, nil)
 		}
 		if !keyed(opts) {
 			return callLocal[M, R](ctx, from, c, m, opts)
@@ -162,6 +174,27 @@ func (p *timers) get() *time.Timer {
 	return t
 }
 
+// ErrCycle is wrapped by the error of a Call that would wait for ever, because the actor
+// it is to waits for the caller's own: Invalid, and the handler does not run. It is found
+// among the actors of one system that wait in Call.
+var ErrCycle = errors.New("actor: a cycle of actors that wait for each other")
+
+// maxCycle is how many actors of a chain of waiting ones are looked at.
+const maxCycle = 64
+
+// waitFor notes that the handler of c waits for a reply of to, unless that, or one for
+// which that waits, waits for c. Of two that close a cycle at one moment both may find it.
+func (c *cell) waitFor(to *cell) error {
+	c.waits.Store(to)
+	for at, n := to, 0; at != nil && n < maxCycle; at, n = at.waits.Load(), n+1 {
+		if at == c {
+			c.waits.CompareAndSwap(to, nil)
+			return rpc.Errorf(rpc.Invalid, rpc.NotRun, "%w: %v calls %v, which waits for it", ErrCycle, c.self.addr, to.self.addr)
+		}
+	}
+	return nil
+}
+
 // targetOf finds the system to send with: the ref's own, else the handler's.
 func targetOf(to Ref, from *Context) (*target, error) {
 	switch {
@@ -236,7 +269,7 @@ func (c *cell) put(ctx context.Context, from *Context, it item, acked bool) erro
 func (c *cell) putFull(ctx context.Context, from *Context, it item, acked bool) error {
 	var p mailbox.Put[item]
 	var err error
-	if c.box.Blocks() && !inTurn(ctx, from, c) {
+	if c.box.Blocks() && !from.isIn(c) {
 		p, err = c.wait(ctx, from, it)
 	} else {
 		p, err = c.box.Offer(it)
@@ -268,7 +301,7 @@ var errWaited = errors.New("actor: no room in the mailbox")
 // wait is put into a full mailbox: bounded even where ctx is not.
 func (c *cell) wait(ctx context.Context, from *Context, it item) (mailbox.Put[item], error) {
 	bound, code := c.self.sys.cfg.Timeout, rpc.Expired
-	if from != nil && !isDetached(ctx) {
+	if from.inTurn() {
 		bound, code = c.self.sys.cfg.SendWait, rpc.Overloaded
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, bound, errWaited)

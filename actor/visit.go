@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/tandem-go/tandem/balance"
@@ -101,7 +102,7 @@ func (v *visit) nextWhen(ctx context.Context) (*target, *rpc.Error) {
 
 // setNot has an actor that waits for an answer not wait for its own.
 func (v *visit) setNot(from *Context) {
-	if from != nil && from.cell.service == v.svc.name && from.isIn(from.cell) {
+	if from != nil && slices.Contains(from.cell.services(), v.svc.name) && from.isIn(from.cell) {
 		v.not = from.cell.self
 	}
 }

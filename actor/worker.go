@@ -108,6 +108,9 @@ func (p *workers) close() {
 
 // context returns a context for one message.
 func (w *worker) context(c *cell, it *item) *Context {
+	if c.kind.receiver {
+		return &Context{cell: c, msg: it.msg, req: it.req, meta: it.meta, asks: it.req != nil} // by itself, so that its message goes when nobody has it any more
+	}
 	if len(w.slab) == 0 {
 		w.slab = make([]Context, slabSize)
 	}
