@@ -67,11 +67,12 @@ func TestGoroutinesThatOutliveTheirHandlers(t *testing.T) {
 			synctest.Wait()
 		}
 		outlive := func(ctx *actor.Context, returned <-chan struct{}) {
+			detached := ctx.Detached()
 			go func() {
 				<-returned
-				_, err := actor.Call(ctx.Detached(), ctx.Self(), Hours{N: 1})
+				_, err := actor.Call(detached, ctx.Self(), Hours{N: 1})
 				results <- err
-				results <- actor.Tell(ctx.Detached(), full, Nudge{})
+				results <- actor.Tell(detached, full, Nudge{})
 			}()
 		}
 		returned := make(chan struct{})
