@@ -136,6 +136,10 @@ func (o *Offer[T]) Resume()                    { o.q.Resume() }
 // Waiting returns the first n items that no consumer has, see queue.Queue.Waiting.
 func (o *Offer[T]) Waiting(n int) []queue.Waiting[T] { return o.q.Waiting(n) }
 
+// Evict and Leased are for items kept elsewhere too, see queue.Queue.
+func (o *Offer[T]) Evict(number uint64) error { return o.q.Evict(number) }
+func (o *Offer[T]) Leased(number uint64) bool { return o.q.Leased(number) }
+
 // Dismiss ends all pulls in line with an error, for a queue that has nothing to give any
 // more; they did not run.
 func (o *Offer[T]) Dismiss(ctx *Context, code rpc.Code, why error) {

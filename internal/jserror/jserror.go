@@ -47,7 +47,8 @@ const (
 	Busy                  // the server has too much to do just now
 	Full                  // the stream has as much as it may
 	TooLarge              // the message is larger than the stream or the server takes
-	Missing               // there is no such stream, consumer or message
+	Missing               // there is no such message
+	Gone                  // there is no such stream or consumer
 	Conflict              // an expectation in the message's headers does not hold
 	Refused               // the server will not do it, however often it is asked
 )
@@ -86,8 +87,8 @@ var codes = map[jetstream.ErrorCode]Finding{
 	10185: {NotDone, false, Refused},  // the server is too old for it
 	10037: {NotDone, false, Missing},  // no message found
 	10043: {NotDone, false, Missing},  // no such sequence, of a delete
-	10059: {NotDone, false, Missing},  // no such stream
-	10014: {NotDone, false, Missing},  // no such consumer
+	10059: {NotDone, false, Gone},     // no such stream
+	10014: {NotDone, false, Gone},     // no such consumer
 	10009: {NotDone, true, Away},      // this server does not lead
 	10008: {NotDone, true, Away},      // the stream has no leader, or JetStream has none
 	10007: {NotDone, true, Away},      // not assigned to this server
@@ -124,6 +125,7 @@ var clients = []struct {
 	Finding
 }{
 	{nats.ErrMaxPayload, Finding{NotDone, false, TooLarge}},
+	{jetstream.ErrMsgNotFound, Finding{NotDone, false, Missing}},
 	{nats.ErrNoResponders, Finding{NotDone, true, Away}},
 	{jetstream.ErrNoStreamResponse, Finding{NotDone, true, Away}}, // nobody listens on the subject: no stream, or no leader
 	{nats.ErrReconnectBufExceeded, Finding{NotDone, true, Away}},  // not connected, and nothing is kept for later
