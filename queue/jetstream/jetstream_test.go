@@ -81,11 +81,20 @@ func spawn(t testing.TB, sys *actor.System, js natsjs.JetStream, cfg queue.Confi
 	return ref
 }
 
-func ok(t testing.TB, err error) {
+// ok ends the test unless err is nil, or the one error given.
+func ok(t testing.TB, err error, want ...error) {
 	t.Helper()
-	if err != nil {
-		t.Fatal(err)
+	if len(want) == 0 && err != nil || len(want) == 1 && !errors.Is(err, want[0]) {
+		t.Fatalf("error %v, want %v", err, want)
 	}
+}
+
+func textKind(t testing.TB, js natsjs.JetStream, cfg queue.Config) *actor.Kind {
+	t.Helper()
+	q, err := jetstream.Open(t.Context(), js, jetstream.Config{Name: "texts", Queue: cfg, Logger: slog.New(slog.DiscardHandler)})
+	ok(t, err)
+	t.Cleanup(q.Close)
+	return jetstream.Kind[Text]("test.texts", q)
 }
 
 func push(t testing.TB, q actor.Ref, n int, opts ...actor.PushOption) {
