@@ -107,6 +107,9 @@ func (f *front[T]) fetched(ctx *actor.Context, g fetched) error {
 		f.waiting[g.level] = false
 	}
 	if err := f.q.Err(); err != nil {
+		for _, item := range f.offer.Withdraw() {
+			delete(f.held, item)
+		}
 		f.offer.Dismiss(ctx, rpc.Failed, err)
 		return nil
 	}

@@ -119,7 +119,7 @@ type handles struct {
 // make makes or updates the streams and consumers, once.
 func (q *Queue) make(ctx context.Context) (h handles, err error) {
 	c := q.cfg.Queue
-	h.items, err = q.js.CreateOrUpdateStream(ctx, natsjs.StreamConfig{
+	h.items, err = q.stream(ctx, natsjs.StreamConfig{
 		Name: q.prefix, Subjects: []string{q.prefix + ".*"}, Retention: natsjs.WorkQueuePolicy, Storage: natsjs.FileStorage,
 		Replicas: q.cfg.Replicas, MaxMsgs: int64(c.Capacity), Discard: natsjs.DiscardNew, Duplicates: c.Remember,
 	})
@@ -130,14 +130,14 @@ func (q *Queue) make(ctx context.Context) (h handles, err error) {
 	if c.DeadPolicy == queue.DropOldest {
 		discard = natsjs.DiscardOld
 	}
-	h.dead, err = q.js.CreateOrUpdateStream(ctx, natsjs.StreamConfig{
+	h.dead, err = q.stream(ctx, natsjs.StreamConfig{
 		Name: q.prefix + "_dead", Subjects: []string{q.deadSubject()}, Storage: natsjs.FileStorage,
 		Replicas: q.cfg.Replicas, MaxMsgs: int64(c.Dead), Discard: discard, Duplicates: min(c.Remember, 2*time.Minute),
 	})
 	if err != nil {
 		return h, err
 	}
-	h.free, err = q.js.CreateOrUpdateStream(ctx, natsjs.StreamConfig{
+	h.free, err = q.stream(ctx, natsjs.StreamConfig{
 		Name: q.prefix + "_free", Subjects: []string{q.prefix + "_free.*"}, Storage: natsjs.FileStorage,
 		Replicas: q.cfg.Replicas, MaxMsgs: int64(c.Capacity), MaxMsgsPerSubject: 1, Discard: natsjs.DiscardOld,
 	})
@@ -153,4 +153,26 @@ func (q *Queue) make(ctx context.Context) (h handles, err error) {
 		}
 	}
 	return h, nil
+}
+
+// stream makes or updates a stream. One that is made anew goes on with numbers that no
+// earlier one of that name has had, so that what is done about an item of before, however
+// late, is about nothing.
+func (q *Queue) stream(ctx context.Context, cfg natsjs.StreamConfig) (s natsjs.Stream, err error) {
+	for range 2 {
+		s, err = q.js.Stream(ctx, cfg.Name)
+		switch {
+		case err == nil:
+			cfg.FirstSeq = s.CachedInfo().Config.FirstSeq
+			return q.js.UpdateStream(ctx, cfg)
+		case !errors.Is(err, natsjs.ErrStreamNotFound):
+			return nil, err
+		}
+		cfg.FirstSeq = uint64(time.Now().UnixMicro())
+		s, err = q.js.CreateStream(ctx, cfg)
+		if !errors.Is(err, natsjs.ErrStreamNameAlreadyInUse) { // else another made it meanwhile
+			return s, err
+		}
+	}
+	return nil, err
 }

@@ -51,13 +51,12 @@ const (
 
 // sight is what one look has shown.
 type sight struct {
-	err       error // of the stream of the items
-	created   time.Time
-	items     uint64
-	last      uint64 // the number of the item pushed last
-	lost      string // other things that are not there, or have been made anew
-	missing   bool   // they are not there
-	deadItems uint64
+	err     error // of the stream of the items
+	created time.Time
+	items   uint64
+	used    bool   // something was pushed once
+	lost    string // other things that are not there, or have been made anew
+	missing bool   // they are not there
 }
 
 // watch is what earlier looks have shown.
@@ -93,7 +92,7 @@ func (w *watch) judge(s sight) verdict {
 			}
 			w.created = s.created
 		}
-		w.used, w.items = w.used || s.last > 0, s.items
+		w.used, w.items = w.used || s.used, s.items
 		v.remake = s.missing
 	case jserror.Of(s.err).Cause == jserror.Gone:
 		w.fails = 0
@@ -195,7 +194,7 @@ func (q *Queue) see(ctx context.Context) (s sight) {
 		s.err = err
 		return s
 	}
-	s.created, s.items, s.last = info.Created, info.State.Msgs, info.State.LastSeq
+	s.created, s.items, s.used = info.Created, info.State.Msgs, used(info)
 	miss := func(what string) { s.missing, s.lost = true, s.lost+what+"; " }
 	if _, err := q.dead.Info(ctx); jserror.Of(err).Cause == jserror.Gone {
 		miss("all dead letters")
@@ -251,5 +250,10 @@ func (q *Queue) Accept(ctx context.Context) error {
 // watchOf is what is known of what has just been opened.
 func (q *Queue) watchOf(h handles) *watch {
 	info := h.items.CachedInfo()
-	return &watch{created: info.Created, used: info.State.LastSeq > 0, items: info.State.Msgs}
+	return &watch{created: info.Created, used: used(info), items: info.State.Msgs}
+}
+
+// used reports whether a stream has ever held a message.
+func used(info *natsjs.StreamInfo) bool {
+	return info.State.LastSeq > 0 && info.State.LastSeq >= info.Config.FirstSeq
 }
