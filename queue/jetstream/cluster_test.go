@@ -26,7 +26,23 @@ type cluster struct {
 	urls    []string
 }
 
+// startCluster starts all three in this process.
 func startCluster(t testing.TB) *cluster {
+	t.Helper()
+	c := planCluster(t)
+	t.Cleanup(func() {
+		for i := range c.servers {
+			c.stop(i)
+		}
+	})
+	for i := range c.servers {
+		c.start(i)
+	}
+	return c
+}
+
+// planCluster chooses ports and folders, and starts nothing.
+func planCluster(t testing.TB) *cluster {
 	t.Helper()
 	c := &cluster{t: t}
 	var held [6]net.Listener // all at once, or one port may be given twice
@@ -48,14 +64,6 @@ func startCluster(t testing.TB) *cluster {
 	}
 	for _, l := range held {
 		l.Close()
-	}
-	t.Cleanup(func() {
-		for i := range c.servers {
-			c.stop(i)
-		}
-	})
-	for i := range c.servers {
-		c.start(i)
 	}
 	return c
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -22,7 +23,12 @@ import (
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if config, ok := os.LookupEnv(serveEnv); ok {
+		serve(config)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 type Work struct{ N int }
 
