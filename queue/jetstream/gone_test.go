@@ -241,7 +241,7 @@ func TestOpenWaits(t *testing.T) {
 			t.Fatal("it does not say that it waits")
 		}
 	}
-	s = start(t, cfg)
+	start(t, cfg)
 	ok(t, <-opened)
 	if l.lines("the queue is open") != 1 {
 		t.Error("it does not say that it waits no more")
