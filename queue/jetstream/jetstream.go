@@ -7,21 +7,45 @@
 //	ref, err := sys.Spawn("jobs", jetstream.Kind[Job]("jobs", jobs))
 //
 // The promise is that of package queue, and that it outlives every process: what Push
-// has returned nil for is in the stream, and an Ack that returned nil has taken it out.
-// The actor in front may be stopped and spawned anew, here or on another node, and NATS
-// may be restarted; whatever was not acked is delivered again, within a lease. Several
-// actors, on several nodes, may stand in front of one queue: of the Acks of an item one at
-// most returns nil. NATS itself would take any of them, so an actor that NATS has not heard
-// of for a lease lets go of its items, and an Ack that is confirmed later than that is of
-// unknown outcome. (NATS may forget a delivery when it changes its leader.)
+// has returned nil for is in the stream, once, and of the Acks of an item one at most
+// returns nil. The actor in front may be stopped and spawned anew, here or on another
+// node, and NATS may be restarted; whatever was not acked is delivered again, within a
+// lease. Several actors, on several nodes, may stand in front of one queue. Servers of a
+// cluster may stop, be killed and change their leaders: with Replicas 3 and a majority
+// that lives, nothing of this depends on them.
+//
+// An Ack is the deletion of the item's message, a change that goes through the stream's
+// log and of which exactly one can succeed. NATS may forget a delivery when it changes a
+// leader, and then two consumers have an item at a time: the first Ack counts, and the
+// other is ErrDone. An effect that must not happen twice is made idempotent by
+// Delivery.ID, which is the same for each delivery of an item. An Ack whose answer is lost
+// may be of unknown outcome, and so may a Push: neither says NotRun then. NotRun is said
+// of what provably is not stored.
 //
 // Beyond package queue's, the limits: deliveries end with the actor that made them. An
-// attempt is counted when an item goes to an actor, so one that the actor had not handed
-// out yet when it died has an attempt that nobody saw. Priorities are three: below 0, 0,
+// attempt is counted when an item goes to an actor, and given back if no consumer got it,
+// unless the actor died first. NATS may forget attempts together with a delivery, so an
+// item may be delivered more often than Config.Attempts. Priorities are three: below 0, 0,
 // and above. A delay given to Push is kept by the actors, in time of their own clocks.
-// Ids are known for Config.Queue.Remember after the push, however many. The policy of
-// the queue is Refuse. actor.QueueStats counts as Depth all that is not under a lease of
-// the actor that is asked, and the rest since that actor was spawned. How safe a push is depends on the server, as in dedup/jetstream.
+// Ids are known for Config.Queue.Remember after the push, however many; those of items
+// that are done are forgotten when all servers that keep the stream have been restarted.
+// An item may have max_payload of NATS less 256 bytes, with its headers; a larger one is
+// refused as rpc.TooLarge. The policy of the queue is Refuse. actor.QueueStats counts as
+// Depth all that is not under a lease of the actor that is asked, and the rest since that
+// actor was spawned. actor.PauseQueue pauses all actors in front of the queue; what they
+// have fetched they may still hand out. actor.PurgeQueue and Cancel spare only what
+// consumers of the actor that is asked have: those of others find their Ack to be ErrDone.
+// How safe a push is depends on the server, as in dedup/jetstream.
+//
+// Every 2 s a queue looks whether all is there that it is kept in. Consumers, dead letters
+// and counts of attempts that were deleted are made anew, and that is logged. If the
+// stream of the items is gone, or NATS came back with an empty store, the items are: then
+// everything is refused with actor.ErrGone, NotRun, until an operator accepts that with
+// Accept, or opens the queue anew. Each change of State is one log line and one call of
+// Config.Changed.
+//
+// The NATS user of the process needs to publish to what Publishes lists, and to subscribe
+// to its inbox.
 package jetstream
 
 import (
