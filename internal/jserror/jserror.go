@@ -89,12 +89,12 @@ var codes = map[jetstream.ErrorCode]Finding{
 	10043: {NotDone, false, Missing},  // no such sequence, of a delete
 	10059: {NotDone, false, Gone},     // no such stream
 	10014: {NotDone, false, Gone},     // no such consumer
-	10009: {NotDone, true, Away},      // this server does not lead
-	10008: {NotDone, true, Away},      // the stream has no leader, or JetStream has none
-	10007: {NotDone, true, Away},      // not assigned to this server
-	10118: {NotDone, true, Away},      // the stream is offline
-	10194: {NotDone, true, Away},      // the same, with a reason
-	10076: {NotDone, true, Away},      // JetStream is not enabled, or not yet
+	10009: {Unknown, true, Away},      // a server that does not lead: what leads may have done it all the same, for
+	10008: {Unknown, true, Away},      // each server of a cluster gets a request to the API, and the first answer is
+	10007: {Unknown, true, Away},      // taken: of one that has just started, say, and knows no leader of the stream
+	10118: {Unknown, true, Away},      // the stream is offline, at that server
+	10194: {Unknown, true, Away},      // the same, with a reason
+	10076: {Unknown, true, Away},      // JetStream is not enabled, or not yet, at that server
 	10039: {NotDone, false, Refused},  // nor for this account
 	10035: {NotDone, false, Refused},  // no such account
 	10057: {Unknown, true, Other},     // a delete failed; see reasons

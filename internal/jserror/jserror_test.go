@@ -352,6 +352,8 @@ func TestAttempts(t *testing.T) {
 		"timed out, and then done":    {[]error{context.DeadlineExceeded, nil}, jserror.Done},
 		"a failed store":              {[]error{other}, jserror.Unknown},
 		"in process":                  {[]error{&jetstream.APIError{ErrorCode: 10158}}, jserror.Unknown},
+		"no leader, says a server":    {[]error{&jetstream.APIError{ErrorCode: 10008}}, jserror.Unknown},
+		"and then there is nothing":   {[]error{&jetstream.APIError{ErrorCode: 10008}, &jetstream.APIError{ErrorCode: 10043}}, jserror.Unknown},
 		"a code of a later server":    {[]error{&jetstream.APIError{ErrorCode: 19999}}, jserror.Unknown},
 		"any other error":             {[]error{errors.New("x")}, jserror.Unknown},
 	} {

@@ -249,7 +249,7 @@ func TestClusterFaults(t *testing.T) {
 	pushers.Wait()
 	for began := time.Now(); stored(t, js) > 0; time.Sleep(50 * time.Millisecond) {
 		if time.Since(began) > time.Minute {
-			t.Fatalf("%d items are left", stored(t, js))
+			t.Fatalf("%d items are left: %s", stored(t, js), c.describe(js))
 		}
 	}
 	stopPull()
@@ -270,6 +270,20 @@ func (c *cluster) connectOnceUp() natsjs.JetStream {
 			c.t.Fatal(err)
 		}
 	}
+}
+
+// describe says where the items are.
+func (c *cluster) describe(js natsjs.JetStream) string {
+	s, err := js.Stream(c.t.Context(), "tandem_queue_jobs")
+	if err != nil {
+		return err.Error()
+	}
+	said := fmt.Sprintf("%+v", s.CachedInfo().State)
+	if consumer, err := s.Consumer(c.t.Context(), "normal"); err == nil {
+		i := consumer.CachedInfo()
+		said += fmt.Sprintf("; delivered %+v, floor %+v, under way %d, again %d, waiting %d, pulls %d, created %v", i.Delivered, i.AckFloor, i.NumAckPending, i.NumRedelivered, i.NumPending, i.NumWaiting, i.Created)
+	}
+	return said
 }
 
 // whole waits until every server has all of the stream and of its consumers.
