@@ -211,7 +211,7 @@ func TestAgainstServer(t *testing.T) {
 			_, js := start(t, embedded.Config{Configure: func(o *server.Options) { o.JetStream = false }})
 			_, err := js.AccountInfo(t.Context())
 			return err
-		}, proof: notDone},
+		}, proof: jserror.Unknown, cause: jserror.Away},
 		"not enabled for the account": {do: func(t *testing.T, _ *embedded.Server, _ jetstream.JetStream) error {
 			a := server.NewAccount("A")
 			s, err := embedded.Start(embedded.Config{Configure: func(o *server.Options) {
@@ -319,7 +319,11 @@ func threeServers(t *testing.T) (js jetstream.JetStream, stop func(but string) j
 		servers[name] = s
 	}
 	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		if _, err := js.AccountInfo(t.Context()); err == nil && len(servers["n0"].Server().JetStreamClusterPeers()) == 3 {
+		led := false
+		for _, s := range servers {
+			led = led || len(s.Server().JetStreamClusterPeers()) == 3 // the leader knows them
+		}
+		if _, err := js.AccountInfo(t.Context()); err == nil && led {
 			break
 		}
 		if time.Since(began) > 30*time.Second {

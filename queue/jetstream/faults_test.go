@@ -85,6 +85,7 @@ type ledger struct {
 	ids    map[int]map[string]bool // of the deliveries
 	acked  map[string]int          // by id: acks that returned nil
 	doubt  map[string]int          // acks of unknown outcome
+	lately []string                // how the last acks that did not work ended
 }
 
 func (l *ledger) note(do func()) {
@@ -134,6 +135,9 @@ func (l *ledger) consume(ctx context.Context, q actor.Ref, rnd *rand.Rand) {
 						l.acked[d.ID]++
 					case rpc.Ran(err) == rpc.Unknown:
 						l.doubt[d.ID]++
+					}
+					if err != nil {
+						l.lately = append(l.lately[max(0, len(l.lately)-9):], fmt.Sprint(d.Message.N, " attempt ", d.Attempt, " before ", l.acked[d.ID], "/", l.doubt[d.ID], ": ", err))
 					}
 				})
 			}
@@ -249,7 +253,7 @@ func TestClusterFaults(t *testing.T) {
 	pushers.Wait()
 	for began := time.Now(); stored(t, js) > 0; time.Sleep(50 * time.Millisecond) {
 		if time.Since(began) > time.Minute {
-			t.Fatalf("%d items are left: %s", stored(t, js), c.describe(js))
+			l.note(func() { t.Fatalf("%d items are left: %s\nlast acks: %q", stored(t, js), c.describe(js), l.lately) })
 		}
 	}
 	stopPull()
