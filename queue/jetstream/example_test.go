@@ -32,7 +32,6 @@ func ExamplePublishes() {
 	// $JS.API.STREAM.PURGE.tandem_queue_jobs_free
 	// $JS.API.CONSUMER.CREATE.tandem_queue_jobs.>
 	// $JS.API.CONSUMER.INFO.tandem_queue_jobs.*
-	// $JS.API.CONSUMER.DELETE.tandem_queue_jobs.*
 	// $JS.API.CONSUMER.PAUSE.tandem_queue_jobs.*
 	// $JS.API.CONSUMER.MSG.NEXT.tandem_queue_jobs.*
 	// $JS.ACK.tandem_queue_jobs.>

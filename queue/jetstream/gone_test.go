@@ -188,23 +188,6 @@ func TestMadeAnew(t *testing.T) {
 	}
 }
 
-// An item that is there and that NATS believes to be done, as after a delivery that it has
-// forgotten, is found and delivered again.
-func TestForgottenItemIsDeliveredAgain(t *testing.T) {
-	js := connect(t, start(t, embedded.Config{}))
-	w := watch(t, js)
-	push(t, w.ref, 1)
-	consumer, err := js.Consumer(t.Context(), "tandem_queue_jobs", "normal")
-	ok(t, err)
-	m, err := consumer.Next()
-	ok(t, err)
-	ok(t, m.DoubleAck(t.Context()))
-	ok(t, pull(t, w.ref, []string{"1:1"})[0].Ack(t.Context()))
-	if n := w.log.lines("had forgotten deliveries"); n != 1 {
-		t.Errorf("logged %d times", n)
-	}
-}
-
 // NATS being away, and its return, are one change and one log line each, however long it
 // takes.
 func TestAway(t *testing.T) {

@@ -25,7 +25,8 @@
 // Beyond package queue's, the limits: deliveries end with the actor that made them. An
 // attempt is counted when an item goes to an actor, and given back if no consumer got it,
 // unless the actor died first. NATS may forget attempts together with a delivery, so an
-// item may be delivered more often than Config.Attempts. Priorities are three: below 0, 0,
+// item may be delivered more often than Config.Attempts. What a server that was killed
+// remembers is NATS's affair: Replicas 3 are for that. Priorities are three: below 0, 0,
 // and above. A delay given to Push is kept by the actors, in time of their own clocks.
 // Ids are known for Config.Queue.Remember after the push, however many; those of items
 // that are done are forgotten when all servers that keep the stream have been restarted.

@@ -49,13 +49,13 @@ type handles struct {
 	consumers         [levels]natsjs.Consumer
 }
 
-// make makes or updates the streams and consumers, once. The stream of the items is not a
-// work queue to NATS: there, what a consumer does not know to be under way is deleted, and
-// a consumer may forget a delivery when its leader changes.
+// make makes or updates the streams and consumers, once. The stream of the items is a work
+// queue to NATS, too, though no consumer acks: a server that was killed may have an item
+// again that was deleted, and in a work queue NATS sees by its consumers that it is done.
 func (q *Queue) make(ctx context.Context) (h handles, err error) {
 	c := q.cfg.Queue
 	h.items, err = q.stream(ctx, natsjs.StreamConfig{
-		Name: q.prefix, Subjects: []string{q.prefix + ".*"}, Storage: natsjs.FileStorage,
+		Name: q.prefix, Subjects: []string{q.prefix + ".*"}, Retention: natsjs.WorkQueuePolicy, Storage: natsjs.FileStorage,
 		Replicas: q.cfg.Replicas, MaxMsgs: int64(c.Capacity), Discard: natsjs.DiscardNew, Duplicates: c.Remember,
 	})
 	if err != nil {

@@ -16,7 +16,6 @@ func Publishes(cluster, name string) []string {
 		"$JS.API.STREAM.PURGE."+items+"_free",
 		"$JS.API.CONSUMER.CREATE."+items+".>",
 		"$JS.API.CONSUMER.INFO."+items+".*",
-		"$JS.API.CONSUMER.DELETE."+items+".*",
 		"$JS.API.CONSUMER.PAUSE."+items+".*",
 		"$JS.API.CONSUMER.MSG.NEXT."+items+".*",
 		"$JS.ACK."+items+".>") // that an item goes back or stays; what ends it is a deletion

@@ -55,7 +55,6 @@ type sight struct {
 	used    bool   // something was pushed once
 	lost    string // other things that are not there
 	missing bool
-	behind  [levels]uint64 // the oldest item of each level, if its consumer believes it to be done
 }
 
 // watch is what earlier looks have shown.
@@ -66,15 +65,13 @@ type watch struct {
 	items     uint64
 	fails     int // looks in a row that showed nothing
 	misses    int // and those that showed that the stream is not there
-	behind    [levels]uint64
 	lastError string
 }
 
 // verdict is what follows from a look.
 type verdict struct {
 	state  State
-	remake bool  // what is missing can be made anew without a loss of items
-	forgot []int // levels whose consumers will never deliver an item that is there
+	remake bool // what is missing can be made anew without a loss of items
 }
 
 // judge takes in a look. It takes two in a row to believe that something is not there.
@@ -95,12 +92,6 @@ func (w *watch) judge(s sight) verdict {
 		}
 		w.used, w.items = w.used || s.used, s.items
 		v.remake = s.missing
-		for level, item := range s.behind {
-			if item != 0 && item == w.behind[level] {
-				v.forgot = append(v.forgot, level)
-			}
-		}
-		w.behind = s.behind
 	case jserror.Of(s.err).Cause == jserror.Gone:
 		w.fails = 0
 		if w.misses++; w.misses >= 2 {
@@ -176,9 +167,6 @@ func (q *Queue) look(w *watch) {
 			q.cfg.Logger.Error("parts of the queue are gone, and cannot be made anew", "queue", q.prefix, "gone", s.lost, "err", err)
 		}
 	}
-	for _, level := range v.forgot {
-		q.remember(ctx, level)
-	}
 	if v.state == before {
 		return
 	}
@@ -213,29 +201,11 @@ func (q *Queue) see(ctx context.Context) (s sight) {
 		miss("which deliveries were no attempts")
 	}
 	for level, name := range levelNames {
-		consumer, err := q.consumers[level].Info(ctx)
-		switch {
-		case jserror.Of(err).Cause == jserror.Gone:
+		if _, err := q.consumers[level].Info(ctx); jserror.Of(err).Cause == jserror.Gone {
 			miss("the attempts of items of priority " + name + ", which may be delivered twice at a time")
-		case err == nil && s.items > 0:
-			oldest, err := q.items.GetMsg(ctx, 1, natsjs.WithGetMsgSubject(q.subject(level)))
-			if err == nil && oldest.Sequence <= consumer.AckFloor.Stream {
-				s.behind[level] = oldest.Sequence
-			}
 		}
 	}
 	return s
-}
-
-// remember has NATS deliver all items of a level again, for its consumer has forgotten
-// that it delivered some of them.
-func (q *Queue) remember(ctx context.Context, level int) {
-	name := levelNames[level]
-	err := q.items.DeleteConsumer(ctx, name)
-	if err == nil {
-		_, err = q.make(ctx)
-	}
-	q.cfg.Logger.Warn("NATS had forgotten deliveries: what is in the queue is delivered again, and attempts are counted from 1", "queue", q.prefix, "priority", name, "err", err)
 }
 
 // Err returns a *GoneError if the items of the queue are gone, and nil otherwise.
