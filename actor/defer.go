@@ -2,6 +2,7 @@ package actor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"runtime"
@@ -72,7 +73,11 @@ func (d *Deferred[R]) Refuse(code rpc.Code, why error) error {
 	}
 	d.d.lapse()
 	result := d.d.end(func(r request) error {
-		r.Refuse(rpc.Errorf(code, rpc.NotRun, "%w", why))
+		e := rpc.Errorf(code, rpc.NotRun, "%w", why)
+		if own := (*rpc.Error)(nil); errors.As(why, &own) {
+			e.User = own.User // so that errors.Is holds at the caller
+		}
+		r.Refuse(e)
 		return nil
 	})
 	runtime.KeepAlive(d)

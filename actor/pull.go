@@ -22,6 +22,10 @@ var (
 	// ErrForeign: the queue has never given out such a delivery; it was started anew
 	// since, perhaps.
 	ErrForeign = rpc.NewError("tandem.queue.foreign", "not a delivery of this queue")
+	// ErrTaken: a consumer has the item, so it cannot be cancelled.
+	ErrTaken = rpc.NewError("tandem.queue.taken", "a consumer has the item")
+	// ErrGone: what the queue was kept in is gone, with the items in it, see queue/jetstream.
+	ErrGone = rpc.NewError("tandem.queue.gone", "the items of this queue are gone")
 )
 
 // MaxPull is the most items that one Pull gets.
@@ -39,9 +43,17 @@ const maxPushID = 255
 type PushOption func(*push)
 
 type push struct {
-	id       string
-	priority int
-	delay    time.Duration
+	id        string
+	priority  int
+	delay     time.Duration
+	duplicate *bool
+}
+
+// report tells who pushed whether the id was known.
+func (p push) report(duplicate bool) {
+	if p.duplicate != nil {
+		*p.duplicate = duplicate
+	}
 }
 
 func pushing(opts []PushOption) (p push) {
@@ -61,8 +73,13 @@ func Priority(n int) PushOption { return func(p *push) { p.priority = n } }
 // Delay keeps the item from being pulled for that time.
 func Delay(d time.Duration) PushOption { return func(p *push) { p.delay = d } }
 
-// Push adds an item to a queue. nil means that the queue has it, or knows its id. A full
-// queue refuses it as rpc.Overloaded; then it did not run.
+// Duplicate has Push set *known once it has returned nil: to true if the queue knew the
+// id given with PushID, and so added nothing.
+func Duplicate(known *bool) PushOption { return func(p *push) { p.duplicate = known } }
+
+// Push adds an item to a queue. nil means that the queue has it, or knows its id (see
+// Duplicate). A full queue refuses it as rpc.Overloaded, and one kept elsewhere an item
+// too large for that as rpc.TooLarge; then it did not run.
 func Push[T any](ctx context.Context, q Ref, item T, opts ...PushOption) error {
 	if _, err := queueTarget[T](ctx, q); err != nil {
 		return err
@@ -74,7 +91,10 @@ func Push[T any](ctx context.Context, q Ref, item T, opts ...PushOption) error {
 	case len(p.id) > maxPushID:
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "an id of %d bytes, want up to %d", len(p.id), maxPushID)
 	}
-	_, err := Call(ctx, q, Enqueue[T]{Item: item, ID: p.id, Priority: p.priority, Delay: p.delay})
+	reply, err := Call(ctx, q, Enqueue[T]{Item: item, ID: p.id, Priority: p.priority, Delay: p.delay})
+	if err == nil {
+		p.report(reply.Duplicate)
+	}
 	return err
 }
 
@@ -163,10 +183,10 @@ type held struct {
 // Delivery is one pulled item, its puller's until its lease ends. It is a value and may
 // be copied; its methods may be called from anywhere.
 //
-// Ack, Nack and Extend return ErrLapsed, ErrDone or ErrForeign, or what became of the
+// Ack, Nack, Release and Extend return ErrLapsed, ErrDone or ErrForeign, or what became of the
 // request on its way. A second Ack is ErrDone.
 type Delivery[T any] struct {
-	ID       string // given with PushID, or made up
+	ID       string // given with PushID, or made up; the same for each delivery of the item
 	Message  T      // not to be changed: another delivery in this process may share it
 	Attempt  int    // 1 for the first delivery of the item
 	Priority int
@@ -180,13 +200,24 @@ func (d Delivery[T]) Ack(ctx context.Context) error {
 	return settle[T](ctx, d.held, Dequeue[T]{Op: OpAck})
 }
 
-// Nack gives the item back, to be delivered again after the delay; after the last
-// attempt it becomes a dead letter.
+// Nack gives the item back as a failed attempt, to be delivered again after the delay;
+// after the last attempt it becomes a dead letter. Release gives it back without.
 func (d Delivery[T]) Nack(ctx context.Context, delay time.Duration) error {
 	if delay < 0 {
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a delay of %v", delay)
 	}
 	return settle[T](ctx, d.held, Dequeue[T]{Op: OpNack, Delay: delay})
+}
+
+// Release gives the item back, to be delivered again after the delay, without a failure:
+// this delivery does not count as an attempt. It is for a consumer that cannot do the
+// item now, because it shuts down or lacks what the item needs. Without a delay the same
+// consumer may get it again at once.
+func (d Delivery[T]) Release(ctx context.Context, delay time.Duration) error {
+	if delay < 0 {
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a delay of %v", delay)
+	}
+	return settle[T](ctx, d.held, Dequeue[T]{Op: OpRelease, Delay: delay})
 }
 
 // Extend has the lease end t from when the queue gets this, up to queue.MaxLease.

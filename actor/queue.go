@@ -95,7 +95,8 @@ func TakesIn[S, T any](of func(S) *Offer[T]) Handler[S] {
 // is not added a second time. The error is queue.ErrFull. ctx is the handler's own.
 func (o *Offer[T]) Push(ctx *Context, item T, opts ...PushOption) error {
 	p := pushing(opts)
-	_, err := o.push(ctx, queue.Item[T]{Value: item, ID: p.id, Priority: p.priority, Delay: p.delay})
+	dup, err := o.push(ctx, queue.Item[T]{Value: item, ID: p.id, Priority: p.priority, Delay: p.delay})
+	p.report(dup)
 	return err
 }
 
@@ -124,6 +125,32 @@ func (o *Offer[T]) Serve(ctx *Context) { o.serve(ctx, 0) }
 
 // Withdraw takes out all that nobody was given, see queue.Queue.Withdraw.
 func (o *Offer[T]) Withdraw() (numbers []uint64) { return o.q.Withdraw() }
+
+// Cancel, Pause and Resume are those of queue.Queue, for a handler of the actor's own. A
+// consumer that is in line when a pause ends is served by the actor's next message about
+// the queue, or Serve.
+func (o *Offer[T]) Cancel(t queue.Token) error { return o.q.Cancel(time.Now(), t) }
+func (o *Offer[T]) Pause()                     { o.q.Pause() }
+func (o *Offer[T]) Resume()                    { o.q.Resume() }
+
+// Waiting returns the first n items that no consumer has, see queue.Queue.Waiting.
+func (o *Offer[T]) Waiting(n int) []queue.Waiting[T] { return o.q.Waiting(n) }
+
+// Evict and Leased are for items kept elsewhere too, see queue.Queue.
+func (o *Offer[T]) Evict(number uint64) error { return o.q.Evict(number) }
+func (o *Offer[T]) Leased(number uint64) bool { return o.q.Leased(number) }
+
+// Dismiss ends all pulls in line with an error, for a queue that has nothing to give any
+// more; they did not run.
+func (o *Offer[T]) Dismiss(ctx *Context, code rpc.Code, why error) {
+	for number, p := range o.pulls {
+		o.q.Leave(number)
+		delete(o.pulls, number)
+		p.unhook()
+		_ = p.later.Refuse(code, why)
+	}
+	o.serve(ctx, 0)
+}
 
 // Credit is how many items those in line would take; Stats a snapshot.
 func (o *Offer[T]) Credit() int        { return o.q.Credit() }
@@ -154,6 +181,18 @@ func (o *Offer[T]) Answer(ctx *Context, m Dequeue[T]) (Dequeued[T], error) {
 		reply.Stats = new(o.q.Stats(now))
 	case OpDead:
 		return o.listDead(ctx, m.Max)
+	case OpRelease:
+		each(func(t queue.Token) error { return o.q.Release(now, t, m.Delay) })
+	case OpPause:
+		o.q.Pause()
+	case OpResume:
+		o.q.Resume()
+	case OpPurge:
+		reply.Count = o.q.Purge(now)
+	case OpWaiting:
+		return o.listWaiting(ctx, now, m.Max)
+	case OpCancel:
+		each(func(t queue.Token) error { return o.q.Cancel(now, t) })
 	case OpRevive:
 		each(func(t queue.Token) error { return o.q.Revive(now, t) })
 	case OpDiscard:
@@ -321,7 +360,7 @@ func (o *Offer[T]) hand(ctx *Context, later *Deferred[Dequeued[T]], items []queu
 // release gives back what reached nobody; true if that is nothing.
 func (o *Offer[T]) release(items []queue.Delivery[T]) bool {
 	for _, d := range items {
-		_ = o.q.Release(time.Now(), d.Token) // its lease is on
+		_ = o.q.Undo(time.Now(), d.Token) // its lease is on
 	}
 	return len(items) == 0
 }
@@ -350,20 +389,36 @@ func replyInParts(ctx *Context, in *rpc.Inbound, n int, reply func(n int) any, t
 // listDead answers with dead letters.
 func (o *Offer[T]) listDead(ctx *Context, n int) (Dequeued[T], error) {
 	dead := o.q.DeadLetters(min(max(1, n), MaxPull))
-	reply := func(n int) Dequeued[T] {
-		all := make([]Handout[T], n)
-		for i, d := range dead[:n] {
-			all[i] = Handout[T]{Token: fromToken(d.Token), ID: d.ID, Attempt: d.Attempts, Priority: d.Priority, Message: d.Value,
-				Reason: d.Reason, Age: time.Since(d.Time)}
-		}
-		return Dequeued[T]{Queue: ctx.Self(), Items: all}
+	all := make([]Handout[T], len(dead))
+	for i, d := range dead {
+		all[i] = Handout[T]{Token: fromToken(d.Token), ID: d.ID, Attempt: d.Attempts, Priority: d.Priority, Message: d.Value,
+			Reason: d.Reason, Age: time.Since(d.Time)}
 	}
+	return answerList(ctx, all)
+}
+
+// listWaiting answers with items that no consumer has.
+func (o *Offer[T]) listWaiting(ctx *Context, now time.Time, n int) (Dequeued[T], error) {
+	waiting := o.q.Waiting(min(max(1, n), MaxPull))
+	all := make([]Handout[T], len(waiting))
+	for i, w := range waiting {
+		all[i] = Handout[T]{Token: fromToken(w.Token), ID: w.ID, Attempt: w.Attempts, Priority: w.Priority, Message: w.Value, Age: now.Sub(w.Since)}
+		if !w.Due.IsZero() {
+			all[i].Age = -w.Due.Sub(now)
+		}
+	}
+	return answerList(ctx, all)
+}
+
+// answerList answers with what of a list fits into a reply.
+func answerList[T any](ctx *Context, all []Handout[T]) (Dequeued[T], error) {
+	reply := func(n int) Dequeued[T] { return Dequeued[T]{Queue: ctx.Self(), Items: all[:n]} }
 	in, remote := ctx.req.(*rpc.Inbound)
 	if !remote {
-		return reply(len(dead)), nil
+		return reply(len(all)), nil
 	}
 	_ = Defer[Dequeued[T]](ctx).d.end(func(request) error {
-		_, err := replyInParts(ctx, in, len(dead), func(n int) any { return reply(n) }, reflect.TypeFor[Dequeued[T]]())
+		_, err := replyInParts(ctx, in, len(all), func(n int) any { return reply(n) }, reflect.TypeFor[Dequeued[T]]())
 		return err
 	})
 	return Dequeued[T]{}, nil

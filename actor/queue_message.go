@@ -31,9 +31,9 @@ type Enqueued struct {
 type Dequeue[T any] struct {
 	Returns[Dequeued[T]]
 	Op     QueueOp
-	Max    int           `msgpack:",omitempty" json:",omitempty"` // OpPull, OpDead: how many
+	Max    int           `msgpack:",omitempty" json:",omitempty"` // OpPull, OpDead, OpWaiting: how many
 	Wait   time.Duration `msgpack:",omitempty" json:",omitempty"` // OpPull
-	Delay  time.Duration `msgpack:",omitempty" json:",omitempty"` // OpNack; OpExtend: what the lease is to be
+	Delay  time.Duration `msgpack:",omitempty" json:",omitempty"` // OpNack, OpRelease; OpExtend: what the lease is to be
 	Tokens [][3]uint64   `msgpack:",omitempty" json:",omitempty"` // of what the others are about
 
 	waiter uint64 // opNudge: its caller is gone
@@ -52,15 +52,22 @@ const (
 	OpDead    QueueOp = 6
 	OpRevive  QueueOp = 7
 	OpDiscard QueueOp = 8
+	OpRelease QueueOp = 9
+	OpPause   QueueOp = 10
+	OpResume  QueueOp = 11
+	OpPurge   QueueOp = 12
+	OpWaiting QueueOp = 13
+	OpCancel  QueueOp = 14
 	opNudge   QueueOp = 255 // to itself; from elsewhere it does no harm
 )
 
 // Dequeued answers a Dequeue.
 type Dequeued[T any] struct {
 	Queue  Ref          // who answered: one of a service, perhaps
-	Items  []Handout[T] `msgpack:",omitempty" json:",omitempty"` // OpPull, OpDead
+	Items  []Handout[T] `msgpack:",omitempty" json:",omitempty"` // OpPull, OpDead, OpWaiting
 	Failed []Failure    `msgpack:",omitempty" json:",omitempty"` // the others: tokens that it did not work for
 	Stats  *queue.Stats `msgpack:",omitempty" json:",omitempty"` // OpStats
+	Count  int          `msgpack:",omitempty" json:",omitempty"` // OpPurge: how many items that was
 }
 
 // Handout is an item on its way to a consumer, or a dead letter.
@@ -69,7 +76,7 @@ type Handout[T any] struct {
 	ID       string
 	Attempt  int
 	Priority int           `msgpack:",omitempty" json:",omitempty"`
-	Age      time.Duration // of a dead letter; else what is left of the lease
+	Age      time.Duration // of a dead letter; of what waits, less than 0 until it is due; else what is left of the lease
 	Reason   queue.Reason  `msgpack:",omitempty" json:",omitempty"`
 	Message  T
 }
@@ -86,6 +93,7 @@ var failures = [...]struct{ inside, outside error }{
 	2: {queue.ErrDone, ErrDone},
 	3: {queue.ErrForeign, ErrForeign},
 	4: {queue.ErrFull, rpc.Errorf(rpc.Overloaded, rpc.NotRun, "%w", queue.ErrFull)},
+	5: {queue.ErrTaken, ErrTaken},
 }
 
 // FailureOf says that the operation on the token of that index ended with an error of

@@ -57,3 +57,27 @@ func (q *Queue[T]) Withdraw() (numbers []uint64) {
 	}
 	return numbers
 }
+
+// Evict takes the item of a number out of the queue, for a keeper that ends it elsewhere.
+// Errors: ErrTaken if a consumer has it, ErrDone if it is not in there.
+func (q *Queue[T]) Evict(number uint64) error {
+	e := q.held[number]
+	switch {
+	case e == nil:
+		return ErrDone
+	case e.state == isLeased:
+		return ErrTaken
+	case e.state == isDelayed:
+		q.unwait(e)
+	default:
+		q.unready(e)
+	}
+	q.remove(e)
+	return nil
+}
+
+// Leased reports whether a consumer has the item of a number.
+func (q *Queue[T]) Leased(number uint64) bool {
+	e := q.held[number]
+	return e != nil && e.state == isLeased
+}

@@ -45,7 +45,7 @@ func (q *Queue[T]) Serve(now time.Time) []Served[T] {
 	var served []Served[T]
 	var credit []int
 	for id, w := range q.line.all() {
-		if len(served) == q.count.Depth {
+		if !q.takeable() || len(served) == q.count.Depth {
 			break
 		}
 		served = append(served, Served[T]{Waiter: id})
@@ -54,7 +54,7 @@ func (q *Queue[T]) Serve(now time.Time) []Served[T] {
 	for dealt := true; dealt; {
 		dealt = false
 		for i := range served {
-			if credit[i] > 0 && len(q.ready) > 0 {
+			if credit[i] > 0 && q.takeable() {
 				served[i].Items = append(served[i].Items, q.take(now))
 				credit[i]--
 				dealt = true

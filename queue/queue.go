@@ -7,7 +7,8 @@
 // The promise: an item that was pushed is held until it is acked. One that was taken and
 // not acked by the end of its lease is taken again, with its attempt number, and becomes
 // a dead letter after Config.Attempts of them. So each item is delivered at least once:
-// twice if a consumer is slower than its lease.
+// twice if a consumer is slower than its lease. A consumer that gives an item back says
+// whether that was a failed attempt (Nack) or none at all (Release).
 //
 //	q := queue.New[string](queue.Config{}, salt)
 //	q.Push(now, queue.Item[string]{Value: "a.go", ID: "build-17"})
@@ -36,6 +37,7 @@ var (
 	ErrDone    = errors.New("queue: the item is done")                                                       // acked, by this delivery or another, or discarded
 	ErrForeign = errors.New("queue: not a delivery of this queue")                                           // of another one, or of an earlier start of it
 	ErrCrowded = errors.New("queue: too many wait for items")
+	ErrTaken   = errors.New("queue: a consumer has the item") // what waits can be cancelled, and nothing else
 )
 
 // Item is what is pushed.
@@ -87,6 +89,8 @@ type Queue[T any] struct {
 	line  fifo[uint64, *waiter]
 	ends  heap[*waiter] // the same by the end of their wait
 	count Stats
+
+	paused bool // nothing is taken
 }
 
 type state uint8
@@ -263,7 +267,7 @@ func (q *Queue[T]) NextDue() (at time.Time, ok bool) {
 func (q *Queue[T]) Take(now time.Time, n int) []Delivery[T] {
 	q.Tick(now)
 	var all []Delivery[T]
-	for n > 0 && len(q.ready) > 0 {
+	for n > 0 && q.takeable() {
 		all = append(all, q.take(now))
 		n--
 	}
@@ -339,9 +343,27 @@ func (q *Queue[T]) Nack(now time.Time, t Token, delay time.Duration) error {
 	return nil
 }
 
-// Release gives an item back whose delivery reached nobody: it is no attempt. Errors are
-// those of Ack.
-func (q *Queue[T]) Release(now time.Time, t Token) error {
+// Release gives an item back without a failure, to be taken again after the delay: this
+// delivery is no attempt. Errors are those of Ack.
+func (q *Queue[T]) Release(now time.Time, t Token, delay time.Duration) error {
+	e, err := q.leased(now, t)
+	if err != nil {
+		return err
+	}
+	q.unwait(e)
+	q.count.Released++
+	e.attempt--
+	if delay > 0 {
+		q.await(e, isDelayed, now.Add(delay))
+	} else {
+		q.makeReady(e)
+	}
+	return nil
+}
+
+// Undo takes back a delivery that reached nobody, as if it had not been. Errors are those
+// of Ack.
+func (q *Queue[T]) Undo(now time.Time, t Token) error {
 	e, err := q.leased(now, t)
 	if err != nil {
 		return err

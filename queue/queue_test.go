@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -52,6 +53,25 @@ func (m *model) count(state string) (n int) {
 		}
 	}
 	return n
+}
+
+// waiting returns what no consumer has, as it is to be listed, and purged.
+func (m *model) waiting() (all []*thing) {
+	for _, x := range m.items {
+		if x.state == "ready" || x.state == "delayed" {
+			all = append(all, x)
+		}
+	}
+	slices.SortFunc(all, func(a, b *thing) int {
+		switch {
+		case a.state != b.state:
+			return cmp.Compare(b.state, a.state) // ready ones first
+		case a.state == "ready":
+			return cmp.Or(b.Priority-a.Priority, a.place-b.place)
+		}
+		return cmp.Or(a.at.Compare(b.at), a.place-b.place, cmp.Compare(a.seq, b.seq))
+	})
+	return all
 }
 
 func (m *model) held() int { return len(m.items) - m.count("dead") }
@@ -182,7 +202,7 @@ func (m *model) take(now time.Time) *thing {
 	x := m.best("ready", func(a, b *thing) bool {
 		return a.Priority > b.Priority || a.Priority == b.Priority && a.place < b.place
 	})
-	if x == nil {
+	if x == nil || m.stats.Paused {
 		return nil
 	}
 	m.lease++
@@ -307,7 +327,7 @@ func TestAgainstModel(t *testing.T) {
 					got(d, m.take(now))
 					n--
 				}
-				if n > 0 && m.count("ready") > 0 {
+				if n > 0 && m.count("ready") > 0 && !m.stats.Paused {
 					t.Fatal("items were left")
 				}
 			},
@@ -315,7 +335,60 @@ func TestAgainstModel(t *testing.T) {
 				func(x *thing, _ time.Duration) { m.end(now, x); m.stats.Acked++ }),
 			"nack": onDelivery("nack", func(tok queue.Token, d time.Duration) error { return q.Nack(now, tok, d) },
 				func(x *thing, d time.Duration) { m.stats.Nacked++; m.back(x, now, d, queue.Nacked) }),
-			"release": onDelivery("release", func(tok queue.Token, _ time.Duration) error { return q.Release(now, tok) },
+			"release": onDelivery("release", func(tok queue.Token, d time.Duration) error { return q.Release(now, tok, d) },
+				func(x *thing, d time.Duration) {
+					m.stats.Released++
+					x.attempt--
+					x.state = "ready"
+					if d > 0 {
+						x.state, x.at = "delayed", now.Add(d)
+					}
+				}),
+			"pause":  func(*rapid.T) { q.Pause(); m.stats.Paused = true },
+			"resume": func(*rapid.T) { q.Resume(); m.stats.Paused = false },
+			"purge": func(*rapid.T) {
+				all := m.waiting()
+				if n := q.Purge(now); n != len(all) {
+					t.Fatalf("purged %d, want %d", n, len(all))
+				}
+				for _, x := range all {
+					m.end(now, x)
+					m.stats.Cancelled++
+				}
+			},
+			"cancel": func(*rapid.T) {
+				tok, want := anyToken(), queue.ErrDone
+				i := slices.IndexFunc(m.items, func(x *thing) bool { return x.seq == tok.Item })
+				switch {
+				case tok.Queue != salt:
+					want = queue.ErrForeign
+				case i >= 0 && m.items[i].state == "leased":
+					want = queue.ErrTaken
+				case i >= 0 && m.items[i].state != "dead":
+					want = nil
+				}
+				same("cancel", q.Cancel(now, tok), want)
+				if want == nil {
+					m.end(now, m.items[i])
+					m.stats.Cancelled++
+				}
+			},
+			"list": func(*rapid.T) {
+				all := m.waiting()
+				n := rapid.IntRange(0, 5).Draw(t, "n")
+				got := q.Waiting(n)
+				if len(got) != min(n, len(all)) {
+					t.Fatalf("%d are listed, want %d of %d", len(got), n, len(all))
+				}
+				for i, w := range got {
+					x := all[i]
+					if w.Token.Item != x.seq || w.Attempts != x.attempt || w.Value != x.Value || w.Due.IsZero() != (x.state == "ready") || !w.Due.IsZero() && !w.Due.Equal(x.at) {
+						t.Fatalf("listed %+v, want %+v", w, x)
+					}
+					tokens = append(tokens, w.Token)
+				}
+			},
+			"undo": onDelivery("undo", func(tok queue.Token, _ time.Duration) error { return q.Undo(now, tok) },
 				func(x *thing, _ time.Duration) {
 					m.stats.Deliveries--
 					if x.attempt > 1 {

@@ -12,6 +12,7 @@ type Stats struct {
 	InFlight int           // under a lease
 	Dead     int           // dead letters
 	Waiting  int           // consumers in line
+	Paused   bool          // nothing is handed out
 	Oldest   time.Duration // for how long the one that is ready longest has been
 
 	Pushed       uint64 // items added
@@ -22,6 +23,8 @@ type Stats struct {
 	Redeliveries uint64 // of these, those of a second or later attempt
 	Acked        uint64
 	Nacked       uint64
+	Released     uint64 // given back without a failure
+	Cancelled    uint64 // taken out by Cancel or Purge while they waited
 	Lapsed       uint64 // leases that ran out
 	Buried       uint64 // items that became dead letters
 	DeadDropped  uint64 // dead letters that made room for others
@@ -31,7 +34,7 @@ type Stats struct {
 // Stats returns a snapshot.
 func (q *Queue[T]) Stats(now time.Time) Stats {
 	s := q.count
-	s.Dead, s.Waiting = q.dead.len(), q.line.len()
+	s.Dead, s.Waiting, s.Paused = q.dead.len(), q.line.len(), q.paused
 	oldest := uint64(math.MaxUint64)
 	for _, l := range q.ready {
 		if e := l.items.first(); e.order < oldest {

@@ -50,10 +50,11 @@ var mayImport = map[string][]string{
 	"actor":     {"balance", "rpc", "rpc/codec", "dedup", "mailbox", "queue", "registry", "transport", "github.com/google/uuid"},
 
 	"internal/natswait": {"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"internal/jserror":  {"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 
-	"dedup/jetstream": {"dedup", natsWait, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"dedup/jetstream": {"dedup", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"dedup/storetest": {"dedup"},
-	"queue/jetstream": {"actor", "queue", "rpc", "rpc/codec", natsWait, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"queue/jetstream": {"actor", "queue", "rpc", "rpc/codec", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 }
 
 // mayImportBelow says which of the module's packages those below a folder may import:
@@ -67,6 +68,9 @@ var mayImportBelow = map[string]string{
 
 // natsWait is what all that is opened on NATS may import: it waits for NATS, for them alone.
 const natsWait = "internal/natswait"
+
+// proofs is what all that keeps something in JetStream may import: what its errors prove.
+const proofs = "internal/jserror"
 
 // bubbles is what a conformance suite may import of test, wherever it is.
 const bubbles = "test/bubble"
@@ -101,7 +105,7 @@ func violations(g graph) []string {
 			if fixed && !slices.Contains(allowed, to) {
 				bad("%s imports %s", name, to)
 			}
-			if !ours || to == bubbles && suite(name) || to == natsWait && n.onNATS() {
+			if !ours || to == bubbles && suite(name) || (to == natsWait || to == proofs) && n.onNATS() {
 				continue
 			}
 			if suite(to) && !suite(name) && !within(name, "test") {

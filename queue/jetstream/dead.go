@@ -10,6 +10,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/internal/jserror"
 	"github.com/tandem-go/tandem/queue"
 )
 
@@ -22,10 +23,6 @@ const deadQueue = 0
 func (q *Queue) bury(h holding) {
 	ctx, cancel := context.WithDeadline(q.ctx, h.until)
 	defer cancel()
-	md, err := h.msg.Metadata()
-	if err != nil {
-		return
-	}
 	m := nats.NewMsg(q.deadSubject())
 	m.Data = h.msg.Data()
 	for _, key := range []string{headerID, headerPriority} {
@@ -33,14 +30,17 @@ func (q *Queue) bury(h holding) {
 			m.Header.Set(key, v)
 		}
 	}
-	m.Header.Set(natsjs.MsgIDHeader, strconv.FormatUint(md.Sequence.Stream, 10))
+	m.Header.Set(natsjs.MsgIDHeader, strconv.FormatUint(h.seq, 10))
 	m.Header.Set(headerAttempts, strconv.Itoa(h.attempt))
 	m.Header.Set(headerReason, strconv.Itoa(int(h.why)))
-	if _, err := q.publish(ctx, m); err != nil {
+	ack, found, _ := q.publish(ctx, m)
+	if found.Proof != jserror.Done {
 		h.nak()
 		return
 	}
-	_ = persist(ctx, h.msg.DoubleAck) // if that is lost, it is delivered once more
+	if errors.Is(q.ack(ctx, h), queue.ErrDone) && !ack.Duplicate { // somebody has acked it meanwhile
+		_ = q.remove(ctx, q.prefix+"_dead", ack.Sequence)
+	}
 }
 
 // listDead returns the first dead letters.
@@ -74,7 +74,7 @@ const maxList = 200 << 10
 // endDead takes a dead letter out, and puts it back into the queue if it is to be
 // revived.
 func (q *Queue) endDead(ctx context.Context, token [3]uint64, revive bool) error {
-	if token[0] != deadQueue {
+	if token[0] != deadQueue || token[2] != 0 {
 		return queue.ErrForeign
 	}
 	if revive {
@@ -88,28 +88,14 @@ func (q *Queue) endDead(ctx context.Context, token [3]uint64, revive bool) error
 		again := nats.NewMsg(q.subject(levelOf(priority)))
 		again.Data, again.Header = m.Data, m.Header
 		again.Header.Set(natsjs.MsgIDHeader, "revived-"+strconv.FormatUint(m.Sequence, 10))
-		var said *natsjs.APIError
-		if _, err := q.publish(ctx, again); errors.As(err, &said) && said.ErrorCode == codeStoreFailed {
+		switch _, found, err := q.publish(ctx, again); {
+		case found.Proof == jserror.NotDone && found.Cause == jserror.Full:
 			return queue.ErrFull
-		} else if err != nil {
+		case err != nil:
 			return err
 		}
 	}
-	err := q.dead.DeleteMsg(ctx, token[1])
-	var said *natsjs.APIError
-	if errors.As(err, &said) && (said.ErrorCode == natsjs.JSErrCodeMessageNotFound || said.ErrorCode == codeNoSuchMessage) || errors.Is(err, natsjs.ErrMsgDeleteUnsuccessful) {
-		return queue.ErrDone
-	}
-	return err
-}
-
-// codeNoSuchMessage is what deleting a message answers that is not there.
-const codeNoSuchMessage natsjs.ErrorCode = 10057
-
-// has reports whether an item is still in the stream; true if nobody can say.
-func (q *Queue) has(ctx context.Context, seq uint64) bool {
-	_, err := q.items.GetMsg(ctx, seq)
-	return !errors.Is(err, natsjs.ErrMsgNotFound)
+	return q.remove(ctx, q.prefix+"_dead", token[1])
 }
 
 // stats are the front's own, and what is in the streams.
@@ -124,6 +110,11 @@ func (f *front[T]) stats(ctx *actor.Context) (actor.Dequeued[T], error) {
 		if err != nil {
 			return err
 		}
+		consumer, err := f.q.consumers[1].Info(ctx)
+		if err != nil {
+			return err
+		}
+		s.Paused = consumer.Paused
 		s.Dead = int(dead.State.Msgs)
 		s.Depth = max(0, int(items.State.Msgs)-s.InFlight)
 		if s.Oldest = 0; s.Depth > 0 {

@@ -8,7 +8,9 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/internal/jserror"
 	"github.com/tandem-go/tandem/queue"
+	"github.com/tandem-go/tandem/rpc"
 )
 
 const (
@@ -30,7 +32,7 @@ func (f *front[T]) fetch(ctx *actor.Context) {
 			if n > len(got.msgs) {
 				began := time.Now()
 				batch, err := q.consumers[level].FetchNoWait(n - len(got.msgs))
-				got.add(batch, err, began.Add(q.cfg.Queue.Lease))
+				got.add(q, batch, err, began.Add(q.cfg.Queue.Lease))
 			}
 		}
 		got.wait = len(got.msgs) == 0
@@ -47,12 +49,41 @@ type fetched struct {
 	level int  // if not round: it is of the wait at this level
 }
 
-func (g *fetched) add(batch natsjs.MessageBatch, err error, until time.Time) {
+func (g *fetched) add(q *Queue, batch natsjs.MessageBatch, err error, until time.Time) {
 	if err != nil {
+		q.suspect()
 		return
 	}
+	var again []holding
+	var at []int
 	for m := range batch.Messages() {
-		g.msgs = append(g.msgs, holding{msg: m, until: until})
+		md, err := m.Metadata()
+		if err != nil {
+			continue
+		}
+		h := holding{msg: m, seq: md.Sequence.Stream, until: until, due: dueAt(m.Headers()), attempt: int(md.NumDelivered)}
+		if md.NumDelivered > 1 {
+			again, at = append(again, h), append(at, len(g.msgs))
+		}
+		g.msgs = append(g.msgs, h)
+	}
+	if err := batch.Error(); err != nil && jserror.Of(err).Cause != jserror.Other {
+		q.suspect()
+	}
+	ctx, cancel := context.WithDeadline(q.ctx, time.Now().Add(time.Until(until)/2))
+	defer cancel()
+	free := make([]int, len(again))
+	byseq := make(map[uint64]int, len(again))
+	for i, h := range again {
+		byseq[h.seq] = i
+	}
+	each(again, func(h holding) (err error) {
+		free[byseq[h.seq]], err = q.freeOf(ctx, h.seq)
+		return err
+	})
+	for i, n := range free {
+		h := &g.msgs[at[i]]
+		h.free, h.attempt = n, max(1, h.attempt-n)
 	}
 }
 
@@ -75,8 +106,23 @@ func (f *front[T]) fetched(ctx *actor.Context, g fetched) error {
 	default:
 		f.waiting[g.level] = false
 	}
+	if err := f.q.Err(); err != nil {
+		for _, item := range f.offer.Withdraw() {
+			delete(f.held, item)
+		}
+		f.offer.Dismiss(ctx, rpc.Failed, err)
+		return nil
+	}
+	var early []holding
 	for _, h := range g.msgs {
-		f.take(h)
+		if time.Now().Before(h.due) {
+			early = append(early, h)
+		} else {
+			f.take(h)
+		}
+	}
+	if len(early) > 0 {
+		f.q.run(func() { f.q.putBack(early) })
 	}
 	f.offer.Serve(ctx)
 	f.keepOn(ctx)
@@ -95,14 +141,15 @@ func (f *front[T]) await(ctx *actor.Context) {
 		if f.waiting[level] {
 			continue
 		}
-		f.waiting[level] = f.q.run(func() {
-			lease := f.q.cfg.Queue.Lease
-			wait, cancel := context.WithTimeout(f.q.ctx, min(fetchWait, lease/3)) // so that most of the lease is left then
+		q := f.q
+		f.waiting[level] = q.run(func() {
+			lease := q.cfg.Queue.Lease
+			wait, cancel := context.WithTimeout(q.ctx, min(fetchWait, lease/3)) // so that most of the lease is left then
 			defer cancel()
 			began := time.Now()
 			got := fetched{mine: true, level: level}
 			batch, err := c.Fetch(1, natsjs.FetchContext(wait))
-			got.add(batch, err, began.Add(lease))
+			got.add(q, batch, err, began.Add(lease))
 			if len(got.msgs) == 0 && time.Since(began) < min(pauseTime, lease/10) { // NATS is away
 				time.Sleep(pauseTime)
 			}
@@ -113,34 +160,19 @@ func (f *front[T]) await(ctx *actor.Context) {
 
 // take offers a message that has come from NATS.
 func (f *front[T]) take(h holding) {
-	m := h.msg
-	md, err := m.Metadata()
-	if err != nil {
+	if old, ok := f.held[h.seq]; ok { // NATS has not heard that it is held
+		old.msg, old.until = h.msg, h.until
+		f.held[h.seq] = old
 		return
 	}
-	attempts := int(md.NumDelivered) - 1
-	header := m.Headers()
-	if at, err := strconv.ParseInt(header.Get(headerAt), 10, 64); err == nil {
-		if early := time.Until(time.UnixMilli(at)); early > 0 {
-			_ = m.NakWithDelay(early)
-			return
-		}
-		attempts = max(0, attempts-1) // the one that was early
-	}
-	seq := md.Sequence.Stream
-	h.attempt = attempts + 1
-	if old, ok := f.held[seq]; ok { // NATS has not heard that it is held
-		old.msg, old.until = m, h.until
-		f.held[seq] = old
-		return
-	}
+	header := h.msg.Headers()
 	var v T
-	if err := f.q.cfg.Codec.Decode(m.Data(), &v); err != nil {
-		f.q.cfg.Logger.Error("an item of the queue cannot be decoded: it becomes a dead letter", "queue", f.q.prefix, "seq", seq, "err", err)
+	if err := f.q.cfg.Codec.Decode(h.msg.Data(), &v); err != nil {
+		f.q.cfg.Logger.Error("an item of the queue cannot be decoded: it becomes a dead letter", "queue", f.q.prefix, "seq", h.seq, "err", err)
 		f.q.run(func() { f.q.bury(h) })
 		return
 	}
-	f.held[seq] = h
+	f.held[h.seq] = h
 	priority, _ := strconv.Atoi(header.Get(headerPriority))
-	f.offer.Restore(seq, attempts, queue.Item[T]{Value: v, ID: header.Get(headerID), Priority: priority})
+	f.offer.Restore(h.seq, h.attempt-1, queue.Item[T]{Value: v, ID: header.Get(headerID), Priority: priority})
 }

@@ -2,8 +2,6 @@ package jetstream
 
 import (
 	"context"
-	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,13 +40,17 @@ type front[T any] struct {
 
 // holding is an item that the front has fetched.
 //
-// NATS takes an ack from whomever it comes, whoever has the item by now. So what the
-// front does with an item counts only until the time before which NATS certainly gives
-// it to nobody else: a lease after the front last asked for the item, or said that it
-// still has it, and NATS confirmed that in time.
+// NATS takes it from whomever it comes that an item goes back or stays, whoever has it by
+// now. So the front does that only until the time before which NATS certainly gives the
+// item to nobody else, unless it forgets a delivery: a lease after the front last asked
+// for the item, or said that it still has it, and NATS confirmed that in time. An ack
+// needs no such care, see ack.go.
 type holding struct {
 	msg     natsjs.Msg
+	seq     uint64 // in the stream
 	until   time.Time
+	due     time.Time    // not to be delivered earlier; zero for no delay
+	free    int          // deliveries to actors that were no attempts
 	attempt int          // of its next delivery
 	why     queue.Reason // how its last delivery ended
 }
@@ -74,10 +76,21 @@ func newFront[T any](q *Queue) *front[T] {
 }
 
 // dequeue answers consumers: the offer does, and what ends there is then ended in NATS.
-func (f *front[T]) dequeue(ctx *actor.Context, m actor.Dequeue[T]) (actor.Dequeued[T], error) {
+func (f *front[T]) dequeue(ctx *actor.Context, m actor.Dequeue[T]) (none actor.Dequeued[T], _ error) {
+	if err := f.q.Err(); err != nil {
+		return none, actor.Defer[actor.Dequeued[T]](ctx).Refuse(rpc.Failed, err)
+	}
 	switch m.Op {
-	case actor.OpAck, actor.OpNack, actor.OpExtend:
+	case actor.OpAck, actor.OpNack, actor.OpRelease, actor.OpExtend:
 		return f.settle(ctx, m)
+	case actor.OpPause, actor.OpResume:
+		return f.pause(ctx, m.Op == actor.OpPause)
+	case actor.OpPurge:
+		return f.purge(ctx)
+	case actor.OpWaiting:
+		return f.list(ctx, m.Max)
+	case actor.OpCancel:
+		return f.cancel(ctx, m.Tokens)
 	case actor.OpStats:
 		return f.stats(ctx)
 	case actor.OpDead:
@@ -120,111 +133,11 @@ func (f *front[T]) later(ctx *actor.Context, do func(context.Context, *actor.Deq
 	return none, nil
 }
 
-// settle acks, nacks or extends. The answer to an ack waits until NATS has confirmed it.
-func (f *front[T]) settle(ctx *actor.Context, m actor.Dequeue[T]) (actor.Dequeued[T], error) {
-	r, err := f.offer.Answer(ctx, m)
-	if err != nil {
-		return r, err
-	}
-	failed := map[int]bool{}
-	doubtful := false
-	for _, x := range r.Failed {
-		failed[x.Index] = true
-		doubtful = doubtful || x == actor.FailureOf(x.Index, queue.ErrDone)
-	}
-	var acks []holding
-	var indexes []int // of their tokens
-	for i, t := range m.Tokens {
-		if failed[i] || m.Op == actor.OpNack {
-			continue
-		}
-		h := f.held[t[1]]
-		if m.Op == actor.OpAck {
-			delete(f.held, t[1])
-		}
-		switch {
-		case h.lost():
-			r.Failed = append(r.Failed, actor.FailureOf(i, queue.ErrDone))
-			doubtful = true
-		case m.Op == actor.OpAck:
-			acks, indexes = append(acks, h), append(indexes, i)
-		}
-	}
-	if len(acks) == 0 && !doubtful {
-		return r, nil
-	}
-	return f.later(ctx, func(ctx context.Context, reply *actor.Dequeued[T]) error {
-		for _, x := range r.Failed {
-			if x == actor.FailureOf(x.Index, queue.ErrDone) && f.q.has(ctx, m.Tokens[x.Index][1]) {
-				x = actor.FailureOf(x.Index, queue.ErrLapsed)
-			}
-			reply.Failed = append(reply.Failed, x)
-		}
-		ctx, cancel := context.WithTimeout(ctx, f.q.cfg.Queue.Lease) // then all are lost
-		defer cancel()
-		for _, n := range each(acks, func(h holding) bool {
-			return persist(ctx, h.msg.DoubleAck) == nil && !h.lost()
-		}) {
-			reply.Failed = append(reply.Failed, actor.FailureOf(indexes[n], errNotConfirmed))
-		}
-		return nil
-	})
-}
-
-const (
-	maxAcks   = 64              // on their way at once, of one request or round
-	tryFor    = 2 * time.Second // one request to NATS, which is made again
-	pauseTime = 100 * time.Millisecond
-)
-
-var errClosed = errors.New("queue/jetstream: closed")
-
 // until is a context that ends with the request's, or Close.
 func (q *Queue) until(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(q.ctx, cancel)
 	return ctx, func() { stop(); cancel() }
-}
-
-var errNotConfirmed = errors.New("queue/jetstream: NATS has not confirmed it")
-
-// each does something with all of hs, several at a time, and returns the indexes of those
-// with which it did not work.
-func each(hs []holding, do func(holding) bool) (failed []int) {
-	var mu sync.Mutex // guards failed
-	var all sync.WaitGroup
-	slots := make(chan struct{}, maxAcks)
-	for i, h := range hs {
-		slots <- struct{}{}
-		all.Go(func() {
-			if !do(h) {
-				mu.Lock()
-				failed = append(failed, i)
-				mu.Unlock()
-			}
-			<-slots
-		})
-	}
-	all.Wait()
-	return failed
-}
-
-// persist tries until it works or ctx ends, or what it gets is NATS's last word.
-func persist(ctx context.Context, try func(context.Context) error) error {
-	for {
-		step, cancel := context.WithTimeout(ctx, tryFor)
-		err := try(step)
-		cancel()
-		var said *natsjs.APIError
-		if err == nil || errors.As(err, &said) || errors.Is(err, natsjs.ErrMsgAlreadyAckd) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(pauseTime):
-		}
-	}
 }
 
 // back gives NATS back what was nacked or has lapsed, or makes a dead letter of it.
@@ -284,12 +197,13 @@ func (f *front[T]) touch(ctx *actor.Context) {
 		got := touches{mine: true, until: time.Now().Add(q.cfg.Queue.Lease)}
 		ctx, cancel := context.WithTimeout(q.ctx, q.cfg.Queue.Lease/3)
 		defer cancel()
-		failed := each(hs, func(h holding) bool {
+		for i, err := range each(hs, func(h holding) error {
 			_, err := q.js.Conn().RequestWithContext(ctx, h.msg.Reply(), inProgress)
-			return err == nil && !h.lost() // if it was lost before, NATS has taken this for its new holder's
-		})
-		for _, i := range failed {
-			items[i] = 0
+			return err
+		}) {
+			if err != nil || !time.Now().Before(hs[i].until) { // if it was lost before, NATS has taken this for its new holder's
+				items[i] = 0
+			}
 		}
 		got.items = items
 		_ = tellSelf(self, got)
@@ -312,11 +226,12 @@ func (f *front[T]) touched(_ *actor.Context, m touches) error {
 
 // putBack returns what nobody has been given.
 func (f *front[T]) putBack() {
+	var hs []holding
 	for _, item := range f.offer.Withdraw() {
-		h := f.held[item]
-		h.nak()
+		hs = append(hs, f.held[item])
 		delete(f.held, item)
 	}
+	f.q.run(func() { f.q.putBack(hs) })
 }
 
 // keepOn sees to it that keepUp comes while anything is held.

@@ -7,21 +7,46 @@
 //	ref, err := sys.Spawn("jobs", jetstream.Kind[Job]("jobs", jobs))
 //
 // The promise is that of package queue, and that it outlives every process: what Push
-// has returned nil for is in the stream, and an Ack that returned nil has taken it out.
-// The actor in front may be stopped and spawned anew, here or on another node, and NATS
-// may be restarted; whatever was not acked is delivered again, within a lease. Several
-// actors, on several nodes, may stand in front of one queue: of the Acks of an item one at
-// most returns nil. NATS itself would take any of them, so an actor that NATS has not heard
-// of for a lease lets go of its items, and an Ack that is confirmed later than that is of
-// unknown outcome. (NATS may forget a delivery when it changes its leader.)
+// has returned nil for is in the stream, once, and of the Acks of an item one at most
+// returns nil. The actor in front may be stopped and spawned anew, here or on another
+// node, and NATS may be restarted; whatever was not acked is delivered again, within a
+// lease. Several actors, on several nodes, may stand in front of one queue. Servers of a
+// cluster may stop, be killed and change their leaders: with Replicas 3 and a majority
+// that lives, nothing of this depends on them.
+//
+// An Ack is the deletion of the item's message, a change that goes through the stream's
+// log and of which exactly one can succeed. NATS may forget a delivery when it changes a
+// leader, and then two consumers have an item at a time: the first Ack counts, and the
+// other is ErrDone. An effect that must not happen twice is made idempotent by
+// Delivery.ID, which is the same for each delivery of an item. An Ack whose answer is lost
+// may be of unknown outcome, and so may a Push: neither says NotRun then. NotRun is said
+// of what provably is not stored.
 //
 // Beyond package queue's, the limits: deliveries end with the actor that made them. An
-// attempt is counted when an item goes to an actor, so one that the actor had not handed
-// out yet when it died has an attempt that nobody saw. Priorities are three: below 0, 0,
+// attempt is counted when an item goes to an actor, and given back if no consumer got it,
+// unless the actor died first. NATS may forget attempts together with a delivery, so an
+// item may be delivered more often than Config.Attempts. What a server that was killed
+// remembers is NATS's affair: Replicas 3 are for that. Priorities are three: below 0, 0,
 // and above. A delay given to Push is kept by the actors, in time of their own clocks.
-// Ids are known for Config.Queue.Remember after the push, however many. The policy of
-// the queue is Refuse. actor.QueueStats counts as Depth all that is not under a lease of
-// the actor that is asked, and the rest since that actor was spawned. How safe a push is depends on the server, as in dedup/jetstream.
+// Ids are known for Config.Queue.Remember after the push, however many; those of items
+// that are done are forgotten when all servers that keep the stream have been restarted.
+// An item may have max_payload of NATS less 256 bytes, with its headers; a larger one is
+// refused as rpc.TooLarge. The policy of the queue is Refuse. actor.QueueStats counts as
+// Depth all that is not under a lease of the actor that is asked, and the rest since that
+// actor was spawned. actor.PauseQueue pauses all actors in front of the queue; what they
+// have fetched they may still hand out. actor.PurgeQueue and Cancel spare only what
+// consumers of the actor that is asked have: those of others find their Ack to be ErrDone.
+// How safe a push is depends on the server, as in dedup/jetstream.
+//
+// Every 2 s a queue looks whether all is there that it is kept in. Consumers, dead letters
+// and counts of attempts that were deleted are made anew, and that is logged. If the
+// stream of the items is gone, or NATS came back with an empty store, the items are: then
+// everything is refused with actor.ErrGone, NotRun, until an operator accepts that with
+// Accept, or opens the queue anew. Each change of State is one log line and one call of
+// Config.Changed.
+//
+// The NATS user of the process needs to publish to what Publishes lists, and to subscribe
+// to its inbox.
 package jetstream
 
 import (
@@ -30,7 +55,9 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
@@ -41,13 +68,21 @@ import (
 
 // Config describes a queue. Only the Name is required.
 type Config struct {
-	Name     string       // of the queue in its cluster
-	Cluster  string       // prefix of the names in NATS; default "tandem"
-	Replicas int          // of the streams, if they have to be made; default 1
-	Codec    codec.Codec  // of items in the stream; default msgpack
-	Logger   *slog.Logger // default slog.Default
-	Queue    queue.Config // its Remembered is not used, and its Policy is Refuse
+	Name      string        // of the queue in its cluster; not one that ends in "_dead" or "_free"
+	Cluster   string        // prefix of the names in NATS; default "tandem"
+	Replicas  int           // of the streams, if they have to be made; default 1
+	Codec     codec.Codec   // of items in the stream; default msgpack
+	StartWait time.Duration // of Open for NATS, JetStream and its leaders; default 10 s
+	Logger    *slog.Logger  // default slog.Default
+	Queue     queue.Config  // its Remembered is not used, and its Policy is Refuse
+
+	// Changed, if set, is called when the queue's State has changed, by one goroutine at
+	// a time. It must not wait.
+	Changed func(State)
 }
+
+// DefaultStartWait is that of Config.
+const DefaultStartWait = 10 * time.Second
 
 // levels of priority, the highest first.
 const levels = 3
@@ -67,16 +102,21 @@ func levelOf(priority int) int {
 // Queue is a queue in NATS. It does not own the connection. Its methods may be called
 // concurrently.
 type Queue struct {
-	js        natsjs.JetStream
-	cfg       Config
-	prefix    string // of its subjects; their streams' names are much the same
-	items     natsjs.Stream
-	dead      natsjs.Stream
-	consumers [levels]natsjs.Consumer
+	js     natsjs.JetStream
+	api    string // prefix of JetStream's API
+	cfg    Config
+	prefix string // of its subjects; their streams' names are much the same
+	handles
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	running sync.WaitGroup // what goes on off the actors' turns
+
+	poke     chan struct{} // has the watch look
+	pushed   atomic.Bool   // something was pushed here since it was opened
+	gone     atomic.Pointer[GoneError]
+	watching sync.Mutex            // held while the watch looks, and by Accept
+	remade   atomic.Pointer[watch] // what the watch is to go on with, after Accept
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -104,8 +144,10 @@ func (q *Queue) run(do func()) bool {
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
-// Open finds the streams of a queue, "<cluster>_queue_<name>" and the same with "_dead",
-// and makes or updates them and their consumers.
+// Open finds the streams of a queue, "<cluster>_queue_<name>" and the same with "_dead" and
+// "_free", and makes or updates them and their consumers. While NATS is away, or JetStream
+// has no leader yet, it waits within Config.StartWait, and says so in the log; then the
+// error is an *OpenError. ctx is for Open only.
 func Open(ctx context.Context, js natsjs.JetStream, cfg Config) (*Queue, error) {
 	if cfg.Cluster == "" {
 		cfg.Cluster = "tandem"
@@ -116,11 +158,20 @@ func Open(ctx context.Context, js natsjs.JetStream, cfg Config) (*Queue, error) 
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
+	if cfg.StartWait == 0 {
+		cfg.StartWait = DefaultStartWait
+	}
 	errs := []error{cfg.Queue.Validate()}
 	for what, name := range map[string]string{"Name": cfg.Name, "Cluster": cfg.Cluster} {
 		if !validName.MatchString(name) {
 			errs = append(errs, fmt.Errorf("queue/jetstream: %s %q: want letters, digits, '-' and '_'", what, name))
 		}
+	}
+	if strings.HasSuffix(cfg.Name, "_dead") || strings.HasSuffix(cfg.Name, "_free") {
+		errs = append(errs, fmt.Errorf("queue/jetstream: Name %q ends as the streams beside a queue do", cfg.Name))
+	}
+	if cfg.StartWait < 0 {
+		errs = append(errs, fmt.Errorf("queue/jetstream: negative StartWait %v", cfg.StartWait))
 	}
 	if cfg.Queue.Policy != queue.Refuse {
 		errs = append(errs, fmt.Errorf("queue/jetstream: policy %v: only refuse is there", cfg.Queue.Policy))
@@ -129,43 +180,26 @@ func Open(ctx context.Context, js natsjs.JetStream, cfg Config) (*Queue, error) 
 		return nil, err
 	}
 	cfg.Queue = cfg.Queue.WithDefaults()
-	q := &Queue{js: js, cfg: cfg, prefix: cfg.Cluster + "_queue_" + cfg.Name}
-	q.ctx, q.cancel = context.WithCancel(context.Background())
-	if err := q.open(ctx); err != nil {
-		return nil, fmt.Errorf("queue/jetstream: opening %s: %w", q.prefix, err)
+	q := &Queue{js: js, api: apiPrefix(js.Options()), cfg: cfg, prefix: cfg.Cluster + "_queue_" + cfg.Name, poke: make(chan struct{}, 1)}
+	var err error
+	if q.handles, err = q.ensure(ctx); err != nil {
+		return nil, err
 	}
+	q.ctx, q.cancel = context.WithCancel(context.Background())
+	w := *q.watchOf(q.handles)
+	q.run(func() { q.watch(w) })
 	return q, nil
 }
 
-func (q *Queue) open(ctx context.Context) (err error) {
-	c := q.cfg.Queue
-	q.items, err = q.js.CreateOrUpdateStream(ctx, natsjs.StreamConfig{
-		Name: q.prefix, Subjects: []string{q.prefix + ".*"}, Retention: natsjs.WorkQueuePolicy, Storage: natsjs.FileStorage,
-		Replicas: q.cfg.Replicas, MaxMsgs: int64(c.Capacity), Discard: natsjs.DiscardNew, Duplicates: c.Remember,
-	})
-	if err != nil {
-		return err
+// apiPrefix is where JetStream's API is, with a dot at its end.
+func apiPrefix(o natsjs.JetStreamOptions) string {
+	switch {
+	case o.Domain != "":
+		return "$JS." + o.Domain + ".API."
+	case o.APIPrefix != "":
+		return strings.TrimSuffix(o.APIPrefix, ".") + "."
 	}
-	discard := natsjs.DiscardNew
-	if c.DeadPolicy == queue.DropOldest {
-		discard = natsjs.DiscardOld
-	}
-	q.dead, err = q.js.CreateOrUpdateStream(ctx, natsjs.StreamConfig{
-		Name: q.prefix + "_dead", Subjects: []string{q.deadSubject()}, Storage: natsjs.FileStorage,
-		Replicas: q.cfg.Replicas, MaxMsgs: int64(c.Dead), Discard: discard, Duplicates: min(c.Remember, 2*time.Minute),
-	})
-	if err != nil {
-		return err
-	}
-	for i, name := range levelNames {
-		q.consumers[i], err = q.items.CreateOrUpdateConsumer(ctx, natsjs.ConsumerConfig{
-			Durable: name, FilterSubject: q.subject(i), AckPolicy: natsjs.AckExplicitPolicy, AckWait: c.Lease, MaxDeliver: -1, MaxAckPending: -1,
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return natsjs.DefaultAPIPrefix
 }
 
 func (q *Queue) subject(level int) string { return q.prefix + "." + levelNames[level] }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -22,7 +23,12 @@ import (
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if config, ok := os.LookupEnv(serveEnv); ok {
+		serve(config)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 type Work struct{ N int }
 
@@ -81,11 +87,20 @@ func spawn(t testing.TB, sys *actor.System, js natsjs.JetStream, cfg queue.Confi
 	return ref
 }
 
-func ok(t testing.TB, err error) {
+// ok ends the test unless err is nil, or the one error given.
+func ok(t testing.TB, err error, want ...error) {
 	t.Helper()
-	if err != nil {
-		t.Fatal(err)
+	if len(want) == 0 && err != nil || len(want) == 1 && !errors.Is(err, want[0]) {
+		t.Fatalf("error %v, want %v", err, want)
 	}
+}
+
+func textKind(t testing.TB, js natsjs.JetStream, cfg queue.Config) *actor.Kind {
+	t.Helper()
+	q, err := jetstream.Open(t.Context(), js, jetstream.Config{Name: "texts", Queue: cfg, Logger: slog.New(slog.DiscardHandler)})
+	ok(t, err)
+	t.Cleanup(q.Close)
+	return jetstream.Kind[Text]("test.texts", q)
 }
 
 func push(t testing.TB, q actor.Ref, n int, opts ...actor.PushOption) {
