@@ -27,8 +27,15 @@
 // 90 s; no goroutine or memory stays; a job runs once, and its token stands for the same
 // result after the restart.
 //
-//	go test ./test/procs                                    100 injections of most faults; 20 under -race
+// The life of a service has suites of its own (service_*_test.go): five processes and three
+// NATS servers started in random orders and paces, which must come up by themselves;
+// instances restarted one after the other under load, with no error at all; one of four
+// instances that is killed, frozen, cut off from TCP, slow, or refuses; a killed node that
+// must serve under its name again.
+//
+//	go test ./test/procs                                    30 injections of most faults; 20 under -race
 //	go test ./test/procs -run Faults -procs.injections 1000 -timeout 0 -v
 //	go test ./test/procs -run TestPatterns -procs.injections 1000 -timeout 0 -v    # a twelfth of that: 83 kills
 //	go test ./test/procs -run Faults -procs.fault 'kill server' -v
+//	go test ./test/procs -run 'Starts|Deploy|Sick|Comes' -procs.starts 50 -procs.restarts 170 -procs.comebacks 100 -timeout 0 -v
 package procs

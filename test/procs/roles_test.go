@@ -32,7 +32,7 @@ import (
 
 // role is what a child process is to be. It comes to it as JSON in the environment.
 type role struct {
-	Kind  string // nats, server, client; host, user
+	Kind  string // nats, server, client; host, user; instance, asker, member
 	Name  string
 	Who   who
 	Life  uint16 // which start of it
@@ -48,6 +48,7 @@ type role struct {
 	Nodes   []registry.Node // whom the process knows from the start
 	Panics  bool            // some requests make their handler panic
 	Records records         // what the servers keep beyond their death
+	Service *service        // of the suites of a service's life
 }
 
 // cluster names the run's own: the system gives the port of a server that was killed to
@@ -121,6 +122,12 @@ func play(env string) error {
 		return r.host(end)
 	case "user":
 		return r.use(rest, end)
+	case "instance":
+		return r.serveService(end)
+	case "asker":
+		return r.askService(end)
+	case "member":
+		return r.join(end)
 	}
 	return fmt.Errorf("no such role: %q", r.Kind)
 }
@@ -130,14 +137,23 @@ func ready(what string) { fmt.Println("ready " + what) }
 
 // nats is one node of the NATS cluster.
 func (r role) nats(end <-chan struct{}) error {
-	s, err := embedded.Start(embedded.Config{Port: r.Port, Name: r.Name, StoreDir: filepath.Join(r.Dir, r.Name),
-		Cluster:   &embedded.ClusterConfig{Name: "procs", Port: r.Route, Routes: r.Routes},
-		Configure: func(o *server.Options) { o.Cluster.NoAdvertise = true }}) // clients use the nodes that they were given
+	cfg := embedded.Config{Port: r.Port, Name: r.Name, StoreDir: filepath.Join(r.Dir, r.Name)}
+	if len(r.Routes) > 1 {
+		cfg.Cluster = &embedded.ClusterConfig{Name: "procs", Port: r.Route, Routes: r.Routes}
+		cfg.Configure = func(o *server.Options) { o.Cluster.NoAdvertise = true } // clients use the nodes that they were given
+	}
+	if r.Service != nil {
+		cfg.Logger = r.logger()
+	}
+	s, err := embedded.Start(cfg)
 	if err != nil {
 		return err
 	}
 	defer s.Shutdown()
-	for s.Server().NumRemotes() < len(r.Routes)-1 || r.Records == inStore && !s.Server().JetStreamIsCurrent() {
+	together := func() bool {
+		return s.Server().NumRemotes() >= len(r.Routes)-1 && (r.Records != inStore || s.Server().JetStreamIsCurrent())
+	}
+	for r.Service == nil && !together() { // in the suites of a service's life nobody waits for that
 		time.Sleep(2 * time.Millisecond)
 	}
 	ready(strconv.Itoa(s.Port()))
