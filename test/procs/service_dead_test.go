@@ -18,18 +18,19 @@ var comebacks = flag.Int("procs.comebacks", 5, "how often to kill a node and sta
 
 // ailment is what is wrong with one of four instances.
 type ailment struct {
-	name   string
-	before func(*service)                           // it starts with it
-	befall func(w *town, p *proxy, it *child) error // it gets it under load
-	limit  time.Duration                            // beyond which a call is slow
-	heal   func(p *proxy, it *child) error
+	name    string
+	proxied bool                                     // TCP leads through the proxy
+	before  func(*service)                           // it starts with it
+	befall  func(w *town, p *proxy, it *child) error // it gets it under load
+	limit   time.Duration                            // beyond which a call is slow
+	heal    func(p *proxy, it *child) error
 }
 
 var ailments = []ailment{
 	{name: "killed", limit: 500 * time.Millisecond, befall: func(_ *town, _ *proxy, it *child) error { it.kill(); return nil }},
 	{name: "silent", limit: 500 * time.Millisecond, befall: func(_ *town, _ *proxy, it *child) error { return it.stop() },
 		heal: func(_ *proxy, it *child) error { return it.cont() }},
-	{name: "unreachable over TCP", limit: 500 * time.Millisecond, befall: func(_ *town, p *proxy, _ *child) error { p.hold(toServer, toClient); return nil },
+	{name: "unreachable over TCP", proxied: true, limit: 500 * time.Millisecond, befall: func(_ *town, p *proxy, _ *child) error { p.hold(toServer, toClient); return nil },
 		heal: func(p *proxy, _ *child) error { p.release(toServer, toClient); return nil }},
 	{name: "ten times slower", limit: 500 * time.Millisecond, before: func(s *service) { s.Work *= 10 }},
 	{name: "refusing", limit: 500 * time.Millisecond, before: func(s *service) { s.Refuses = true }},
@@ -86,9 +87,11 @@ func sick(dir string, a ailment) (before, after sum, err error) {
 	for i := range 4 {
 		s := service{KV: true, Name: crew, Work: 2 * time.Millisecond}
 		if i == 0 {
-			s.Listen = "127.0.0.1:" + strconv.Itoa(ports.free())
-			s.Advertise = p.addr()
-			p.lead(s.Listen)
+			if a.proxied {
+				s.Listen = "127.0.0.1:" + strconv.Itoa(ports.free())
+				s.Advertise = p.addr()
+				p.lead(s.Listen)
+			}
 			if a.before != nil {
 				a.before(&s)
 			}

@@ -4,7 +4,6 @@ package procs
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"os"
 	"strings"
@@ -63,6 +62,7 @@ type instance struct {
 	role    role
 	journal journal
 	end     <-chan struct{}
+	began   chan struct{} // a token when it has begun to be busy
 }
 
 func (i *instance) ask(_ *actor.Context, m Ask) (Done, error) {
@@ -74,13 +74,14 @@ func (i *instance) ask(_ *actor.Context, m Ask) (Done, error) {
 }
 
 func (i *instance) busy(*actor.Context, Busy) error {
+	i.began <- struct{}{}
 	<-i.end
 	return nil
 }
 
 // bus connects to NATS, as an application would.
 func (r role) bus() (*nats.Conn, jetstream.JetStream, error) {
-	nc, err := natsbus.Connect(strings.Join(r.Bus, ","), nats.Name(r.Name))
+	nc, err := natsbus.Connect(context.Background(), strings.Join(r.Bus, ","), nats.Name(r.Name))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -142,7 +143,7 @@ func (r role) serveService(end <-chan struct{}) error {
 		return err
 	}
 	defer done()
-	i := &instance{r, j, end}
+	i := &instance{r, j, end, make(chan struct{}, 2)}
 	kind := actor.Define("procs.instance", func() *instance { return i }, actor.Answer((*instance).ask), actor.Handle((*instance).busy))
 	var opts []actor.SpawnOption
 	if r.Service.Name != "" {
@@ -151,20 +152,20 @@ func (r role) serveService(end <-chan struct{}) error {
 	if r.Service.Refuses {
 		opts = append(opts, actor.Mailbox(mailbox.Config{Capacity: 1, Policy: mailbox.Refuse}))
 	}
+	cfg.Setup = func(sys *actor.System) error {
+		ref, err := sys.Spawn(actorName, kind, opts...)
+		if err != nil || !r.Service.Refuses {
+			return err
+		}
+		if err := actor.Tell(context.Background(), ref, Busy{}); err != nil {
+			return err
+		}
+		<-i.began
+		return actor.Tell(context.Background(), ref, Busy{}) // which fills the mailbox
+	}
 	sys, err := actor.NewSystem(cfg)
 	if err != nil {
 		return err
-	}
-	ref, err := sys.Spawn(actorName, kind, opts...)
-	if err != nil {
-		return err
-	}
-	if r.Service.Refuses {
-		for range 2 { // one that it is busy with, and one that fills its mailbox
-			if err := actor.Tell(context.Background(), ref, Busy{}); err != nil && !errors.Is(err, rpc.Overloaded) {
-				return err
-			}
-		}
 	}
 	ready("")
 	<-end
@@ -247,14 +248,15 @@ func (r role) join(end <-chan struct{}) error {
 	defer jobs.Close()
 	kind := actor.Define("procs.member", func() *instance { return &instance{role: r, end: end} }, actor.Answer((*instance).hello)).With(actor.Durable())
 	cfg.Kinds = []*actor.Kind{kind}
+	cfg.Setup = func(sys *actor.System) error {
+		if _, err := sys.Spawn(actorName, kind, actor.Expose(crew)); err != nil {
+			return err
+		}
+		_, err := sys.Spawn("jobs", queues.Kind[Ask]("procs.jobs", jobs))
+		return err
+	}
 	sys, err := actor.NewSystem(cfg)
 	if err != nil {
-		return err
-	}
-	if _, err := sys.Spawn(actorName, kind, actor.Expose(crew)); err != nil {
-		return err
-	}
-	if _, err := sys.Spawn("jobs", queues.Kind[Ask]("procs.jobs", jobs)); err != nil {
 		return err
 	}
 	for _, other := range r.Service.Others {
