@@ -29,14 +29,14 @@ var (
 // queue.ErrDone: it was not there any more. errNotConfirmed: nobody can say.
 func (q *Queue) remove(ctx context.Context, stream string, seq uint64) error {
 	var attempts jserror.Attempts
-	for {
+	for first := true; ; first = false {
 		step, cancel := context.WithTimeout(ctx, tryFor)
 		f := attempts.Add(q.deleteMsg(step, stream, seq))
 		cancel()
 		switch {
 		case f.Proof == jserror.Done:
 			return nil
-		case f.Proof == jserror.NotDone && f.Cause == jserror.Missing:
+		case first && f.Proof == jserror.NotDone && f.Cause == jserror.Missing:
 			return queue.ErrDone
 		case f.Cause == jserror.Gone:
 			return actor.ErrGone
