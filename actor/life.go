@@ -31,7 +31,6 @@ const (
 	down
 )
 
-func (l *life) is(s stage) bool      { return l.stage.Load() == s }
 func (l *life) reached(s stage) bool { return l.stage.Load() >= s }
 
 // enter goes on to s, and reports false if the system is there already, or beyond.

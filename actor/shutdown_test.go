@@ -13,11 +13,13 @@ import (
 	"github.com/tandem-go/tandem/test/bubble"
 )
 
+type ownKey struct{} // of a value of the test's own
+
 // Shutdown in a handler, with its context, begins and does not wait for that handler.
 func TestShutdownInAHandler(t *testing.T) {
 	for name, of := range map[string]func(*actor.Context) context.Context{
 		"its context": func(c *actor.Context) context.Context { return c },
-		"derived":     func(c *actor.Context) context.Context { return context.WithValue(c, "k", "v") },
+		"derived":     func(c *actor.Context) context.Context { return context.WithValue(c, ownKey{}, "v") },
 		"detached":    (*actor.Context).Detached,
 	} {
 		t.Run(name, func(t *testing.T) {

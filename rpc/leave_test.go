@@ -57,8 +57,7 @@ func isDone(c <-chan struct{}) bool {
 // join starts a node that does not serve yet.
 func (r *rig) join(name, epoch string, roads []string, change ...func(*Config)) *site {
 	r.t.Helper()
-	var b *site
-	b = r.make(name, epoch, roads, change...)
+	b := r.make(name, epoch, roads, change...)
 	if err := b.TakeOver(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
@@ -264,13 +263,6 @@ func (c *raw) sayAll(t *testing.T, do func()) []transport.Envelope {
 	defer c.mu.Unlock()
 	return slices.Clone(c.got)
 }
-
-// onlyC has attempts go to c.
-type onlyC struct{}
-
-func (onlyC) Over(*Error)                         {}
-func (onlyC) Untried() bool                       { return true }
-func (onlyC) Next() (node, to string, err *Error) { return "c", "t", nil }
 
 // A client asks a node that leaves for nothing new. What may go elsewhere does so at once,
 // the rest waits for the node's next start; what is under way is answered.

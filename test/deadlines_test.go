@@ -20,7 +20,7 @@ type Wait struct{ actor.Returns[int] }
 type Farewell struct{}
 
 func (*patient) wait(*actor.Context, Wait) (int, error) { return 7, nil }
-func (*patient) note(*actor.Context, Farewell) error        { return nil }
+func (*patient) note(*actor.Context, Farewell) error    { return nil }
 
 // Deadlines near the end of time are as good as none, on every road and within a node.
 func TestDeadlinesNearTheEndOfTime(t *testing.T) {

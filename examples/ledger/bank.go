@@ -149,7 +149,7 @@ func runBank(ctx context.Context, o bankOptions, in io.Reader, out io.Writer) er
 // join starts a node that is reached over TCP and over NATS. The bank comes back under
 // its old addresses after a crash, so a fixed list of nodes will do.
 func join(name, listen, url string, nodes *static.Registry, kinds ...*actor.Kind) (*actor.System, error) {
-	nc, err := natsbus.Connect(ctx, url)
+	nc, err := natsbus.Connect(context.Background(), url)
 	if err != nil {
 		return nil, err
 	}

@@ -203,11 +203,15 @@ func (w *truth) end(o *op, reply Done, err error) {
 	if answers := o.kind == call || o.kind == ask; answers && err == nil {
 		w.replyLocked(o)
 	}
-	if err != nil && rpc.Ran(err) == rpc.HasRun && w.ran[o.id] == 0 {
+	reused := rpc.CodeOf(err) == rpc.IDReused // then the verdict is on the request that has the key
+	if err != nil && rpc.Ran(err) == rpc.HasRun && w.ran[o.id] == 0 && !(reused && len(w.keys[o.key]) > 0) {
 		w.badLocked("%v did not run, and its caller was told that it had: %v", o, err)
 	}
-	if rpc.CodeOf(err) == rpc.IDReused && !o.rivals {
+	if reused && !o.rivals {
 		w.badLocked("%v was refused for another request that there is not: %v", o, err)
+	}
+	if reused && rpc.Ran(err) == rpc.NotRun {
+		w.badLocked("%v was refused for another request, and its caller was told that nothing ran: %v", o, err)
 	}
 	if o.ended > o.due+slack {
 		w.badLocked("%v ended at %v", o, o.ended)
