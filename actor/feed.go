@@ -2,7 +2,7 @@ package actor
 
 import (
 	"context"
-	"sync"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +16,7 @@ type DeadLetter struct {
 	From   string // sender's address, or the node it came from; empty if unknown
 	Type   string // Go type or wire name of the message
 	Reason error  // an *rpc.Error
+	Lost   uint64 // dead letters right before this one that the reader lost, because it fell behind
 }
 
 // EventType says what an Event is about. Those of links and peers are rpc's.
@@ -44,107 +45,80 @@ type Event struct {
 	Err   error
 
 	Service string // for events of instances
+
+	Lost uint64 // events of this Type right before this one that the reader lost, because it fell behind
 }
 
-// feedBuffer is how many entries a subscriber may fall behind before it loses the
-// oldest.
-const feedBuffer = 256
-
-// feed hands entries to subscribers without ever waiting for one. A subscriber that
-// falls behind loses its oldest entries, counted.
-type feed[T any] struct {
-	lost   atomic.Uint64
-	active atomic.Int32 // subscribers; 0 spares the lock
-
-	mu     sync.Mutex // guards what follows
-	subs   map[chan T]struct{}
-	closed bool
-}
-
-// subscribe returns a channel of what is published from now on. It is closed when
-// ctx ends or the feed closes.
-func (f *feed[T]) subscribe(ctx context.Context) <-chan T {
-	ch := make(chan T, feedBuffer)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.closed {
-		close(ch)
-		return ch
-	}
-	if f.subs == nil {
-		f.subs = map[chan T]struct{}{}
-	}
-	f.subs[ch] = struct{}{}
-	f.active.Add(1)
-	context.AfterFunc(ctx, func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if _, ok := f.subs[ch]; ok {
-			delete(f.subs, ch)
-			f.active.Add(-1)
-			close(ch)
-		}
-	})
-	return ch
-}
-
-func (f *feed[T]) publish(v T) {
-	if f.active.Load() == 0 {
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for ch := range f.subs {
-		for {
-			select {
-			case ch <- v:
-			default:
-				select {
-				case <-ch:
-					f.lost.Add(1)
-				default:
-				}
-				continue
-			}
-			break
-		}
-	}
-}
-
-func (f *feed[T]) close() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.closed = true
-	for ch := range f.subs {
-		delete(f.subs, ch)
-		close(ch)
-	}
-	f.active.Store(0)
-}
+// How many entries a reader may fall behind before it loses some.
+const (
+	EventRoom      = 2048 // events of all types
+	DeadLetterRoom = 4096 // dead letters
+)
 
 // Events reports what happens to the system's actors, links and peers from now on,
-// until ctx ends or the system has shut down; then the channel is closed. A reader
-// that falls 256 entries behind loses the oldest, counted in Stats.
-func (s *System) Events(ctx context.Context) <-chan Event { return s.events.subscribe(ctx) }
+// until ctx ends or the system has shut down; then the channel is closed. With types
+// it reports events of these types alone.
+//
+// A reader may fall EventRoom events behind. Beyond that it loses the oldest of the
+// type of which the most wait, so that many events of one type never push out the
+// few of another. The next event of the type says in Lost how many there were, and
+// Stats counts them.
+func (s *System) Events(ctx context.Context, types ...EventType) <-chan Event {
+	return s.events.subscribe(ctx, EventRoom, types...)
+}
 
-// DeadLetters reports one-way messages that reached nobody, under the same terms as
-// Events.
-func (s *System) DeadLetters(ctx context.Context) <-chan DeadLetter { return s.letters.subscribe(ctx) }
+// DeadLetters reports one-way messages that reached nobody from now on, until ctx ends
+// or the system has shut down; then the channel is closed. A reader that falls more
+// than DeadLetterRoom entries behind loses the oldest: the next entry says in Lost how
+// many, and Stats counts them.
+func (s *System) DeadLetters(ctx context.Context) <-chan DeadLetter {
+	return s.letters.subscribe(ctx, DeadLetterRoom)
+}
+
+func (e Event) kind() EventType         { return e.Type }
+func (e Event) lost() uint64            { return e.Lost }
+func (e Event) after(lost uint64) Event { e.Lost += lost; return e }
+
+func (d DeadLetter) kind() EventType              { return "" }
+func (d DeadLetter) lost() uint64                 { return d.Lost }
+func (d DeadLetter) after(lost uint64) DeadLetter { d.Lost += lost; return d }
 
 func (s *System) event(e Event) {
 	e.Time = time.Now()
 	s.events.publish(e)
 }
 
+// rpcEvent takes in what happened to a link or a peer. It is the one place that logs
+// such changes.
 func (s *System) rpcEvent(e rpc.Event) {
-	s.log.Debug(string(e.Type), "peer", e.Peer, "road", e.Road, "err", e.Err)
+	attrs := []slog.Attr{slog.String("peer", e.Peer)}
+	if e.Road != "" {
+		attrs = append(attrs, slog.String("road", e.Road))
+	}
+	if e.Err != nil {
+		attrs = append(attrs, slog.Any("err", e.Err))
+	}
+	s.log.LogAttrs(context.Background(), levelOf(e.Type), string(e.Type), attrs...)
 	s.events.publish(Event{Time: e.Time, Type: e.Type, Peer: e.Peer, Road: e.Road, Err: e.Err})
+}
+
+// levelOf is the level at which an event of links and peers is logged. What is not a
+// change of their state is logged where it is found out, if at all.
+func levelOf(t EventType) slog.Level {
+	switch t {
+	case rpc.LinkUp, rpc.RoadChanged, rpc.PeerUp:
+		return slog.LevelInfo
+	case rpc.LinkDown, rpc.PeerDown, rpc.SessionGone:
+		return slog.LevelWarn
+	}
+	return slog.LevelDebug
 }
 
 func (s *System) deadLetter(d DeadLetter) {
 	d.Time = time.Now()
 	s.stats.deadLetters.Add(1)
 	s.letters.publish(d)
+	s.sums.note(d)
 }
 
 // counters are what a system counts as it goes.

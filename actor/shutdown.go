@@ -124,6 +124,7 @@ func (s *System) close(ctx context.Context) error {
 	s.workers.close()
 	s.events.close()
 	s.letters.close()
+	s.sums.close()
 	return err
 }
 

@@ -180,6 +180,7 @@ type System struct {
 	stats    counters
 	events   feed[Event]
 	letters  feed[DeadLetter]
+	sums     letterLog // of dead letters
 	streams  streamTable
 	jobs     jobTable
 
@@ -229,6 +230,7 @@ func NewSystem(cfg Config) (*System, error) {
 		refs:  refTable{seed: maphash.MakeSeed(), actors: map[string]*target{}, coming: map[string]bool{}, gone: map[*cell]chan struct{}{}, weak: map[address]weak.Pointer[target]{}},
 		quiet: make(chan struct{}, 1), down: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	s.sums.log = s.log
 	s.members = newMembers(s)
 	s.services.init(s)
 	s.jobs.init(s)

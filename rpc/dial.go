@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -228,7 +229,8 @@ func (p *peer) hopeless() {
 		}
 		errs = append(errs, c.denied)
 	}
-	for _, d := range p.dialers {
+	for _, road := range slices.Sorted(maps.Keys(p.dialers)) {
+		d := p.dialers[road]
 		if d.failed == 0 {
 			return
 		}
@@ -264,7 +266,8 @@ func (p *peer) hopeless() {
 	}
 }
 
-// reasons are several errors in one line, each text once.
+// reasons are several errors in one line, each text once and without verdicts: the
+// verdict is that of the error which they are reasons for.
 type reasons []error
 
 func (r reasons) Error() string {
@@ -272,8 +275,9 @@ func (r reasons) Error() string {
 	for _, err := range r {
 		text := err.Error()
 		if e, ok := err.(*Error); ok && e.Message != "" {
-			text = e.Message // the verdict is that of the error which they are reasons for
+			text = e.Message
 		}
+		text = without(text, Unknown, NotRun, HasRun)
 		if text = strings.ReplaceAll(text, "\n", "; "); !slices.Contains(texts, text) {
 			texts = append(texts, text)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -32,10 +33,23 @@ func NewError(user, message string) *Error {
 	return &Error{Code: Failed, Verdict: HasRun, User: user, Message: message}
 }
 
-// Errorf returns an error of a code with a verdict. A %w in format becomes its cause.
+// Errorf returns an error of a code with a verdict. A %w in format becomes its cause:
+// where that has the same verdict, its text does not say it a second time.
 func Errorf(code Code, verdict Verdict, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Code: code, Verdict: verdict, Message: err.Error(), cause: errors.Unwrap(err)}
+	e := &Error{Code: code, Verdict: verdict, Message: err.Error(), cause: errors.Unwrap(err)}
+	if e.cause != nil && errors.As(e.cause, new(*Error)) {
+		e.Message = without(e.Message, verdict)
+	}
+	return e
+}
+
+// without is the text of errors without the given verdicts.
+func without(text string, verdicts ...Verdict) string {
+	for _, v := range verdicts {
+		text = strings.ReplaceAll(text, " ["+v.String()+"]", "")
+	}
+	return text
 }
 
 // Error says what happened, who said so, and whether the request ran. For an

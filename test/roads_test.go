@@ -93,7 +93,7 @@ func TestCutsUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	changes := w.client.Events(t.Context())
+	changes := w.client.Events(t.Context(), rpc.RoadChanged)
 	for done := 0; done < cuts; {
 		next := ids.Load() + 100
 		waitFor(t, "a hundred requests", func() bool { return ids.Load() >= next })
@@ -147,7 +147,7 @@ func TestTellOrderAcrossRoads(t *testing.T) {
 			}
 		})
 	}
-	changes := w.client.Events(t.Context())
+	changes := w.client.Events(t.Context(), rpc.RoadChanged)
 	for done := 0; done < cuts; {
 		next := sent.Load() + 500
 		waitFor(t, "five hundred notes", func() bool { return sent.Load() >= next })
@@ -256,7 +256,7 @@ func TestTCPAway(t *testing.T) {
 	if _, err := actor.Call(t.Context(), ref, Op{ID: 1}); err != nil {
 		t.Fatal(err)
 	}
-	lost := w.client.Events(t.Context())
+	lost := w.client.Events(t.Context(), rpc.LinkDown)
 	w.proxy.close()
 	for e := range lost {
 		if e.Type == rpc.LinkDown {

@@ -208,8 +208,8 @@ func (r role) system(kinds []*actor.Kind) (sys *actor.System, nc *nats.Conn, add
 		return nil, nil, "", err
 	}
 	go func() {
-		for e := range sys.Events(context.Background()) {
-			if e.Type == rpc.RoadChanged && e.Peer == nodeA {
+		for e := range sys.Events(context.Background(), rpc.RoadChanged) {
+			if e.Peer == nodeA {
 				moves.put(record{sort: road, who: r.Who, life: r.Life, at: e.Time.UnixNano(), aux: roads[e.Road]})
 			}
 		}
