@@ -36,6 +36,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -56,7 +57,7 @@ const Overhead = dataHeaderSize + frameSize
 
 // Config says how to use the bus. Its zero value is the default of every field.
 type Config struct {
-	Principal    string        // who the server's permissions let this connection be; default transport.Anonymous
+	Principal    string        // who the server's permissions let this connection be; default the connection's user, else transport.Anonymous
 	MaxFrame     int           // bytes of one encoded envelope that is not cut into chunks, both ways; default transport.MaxFrame
 	MaxLinks     int           // links that peers may have open to this node at once; default 4096
 	OpenTimeout  time.Duration // how long Dial waits for the peer, and Start for its own packet, when ctx ends later; default 5 s
@@ -72,9 +73,9 @@ const (
 	closeGrace          = time.Second
 )
 
-func (c Config) withDefaults() Config {
+func (c Config) withDefaults(nc *nats.Conn) Config {
 	if c.Principal == "" {
-		c.Principal = transport.Anonymous
+		c.Principal = userOf(nc)
 	}
 	if c.MaxFrame <= 0 {
 		c.MaxFrame = transport.MaxFrame
@@ -90,6 +91,25 @@ func (c Config) withDefaults() Config {
 	}
 	c.PendingBytes = max(c.PendingBytes, 2*maxPacket) // nats.go drops a message that is over the limit alone
 	return c
+}
+
+// userOf is the name under which nc has a password, as nats.UserInfo or its URL says, if it
+// can be a principal: by the common set-up it is also the common name of the node's
+// certificate, so that its session is good on both roads.
+func userOf(nc *nats.Conn) string {
+	if nc == nil {
+		return transport.Anonymous
+	}
+	user := nc.Opts.User
+	if u, err := url.Parse(nc.ConnectedUrl()); err == nil && user == "" {
+		if _, secret := u.User.Password(); secret { // else it is a token
+			user = u.User.Username()
+		}
+	}
+	if transport.ValidName("principal", user) != nil {
+		return transport.Anonymous
+	}
+	return user
 }
 
 // Errors of Start. Each says what to do about it.
@@ -132,7 +152,7 @@ var _ transport.Transport = (*Transport)(nil)
 
 // New returns a road over nc, which stays the caller's and must outlive it.
 func New(nc *nats.Conn, cfg Config) *Transport {
-	return &Transport{nc: nc, cfg: cfg.withDefaults(),
+	return &Transport{nc: nc, cfg: cfg.withDefaults(nc),
 		buffers: sync.Pool{New: func() any { return new([]byte) }},
 		heard:   make(chan struct{}), answers: make(chan answer, maxAnswers),
 		stop: make(chan struct{}), stopped: make(chan struct{})}
