@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"testing"
 	"time"
 )
@@ -71,4 +72,82 @@ func TestRetryNext(t *testing.T) {
 	if _, again := (Retry{}).Next(Failure{Made: 40, Cost: 4, Err: leaving, Left: time.Minute}, 0.5); again {
 		t.Error("four attempts that count are five")
 	}
+}
+
+// An idempotent request is made anew also where nobody knows whether it ran, and its
+// error says so for good; others end there.
+func TestIdempotentRequest(t *testing.T) {
+	for _, idempotent := range []bool{false, true} {
+		withRig(t, func(t *testing.T, r *rig) {
+			a, b := r.start("a", "a1", direct), r.start("b", "b1", direct)
+			b.handle(func(_ *Inbound, body string) string { time.Sleep(time.Second); return body })
+			req := request("b", "x", patience)
+			req.Retry, req.Rare = &Retry{}, &Rare{Idempotent: idempotent}
+			f, _ := a.send(req)
+			time.Sleep(time.Second / 2)
+			b = r.start("b", "b2", direct)
+			b.handle(func(_ *Inbound, body string) string { return "anew " + body })
+			r.net.Reset("direct", "a", "b")
+			got, err := f.Await(context.Background())
+			if idempotent && (got != "anew x" || err != nil) {
+				t.Errorf("idempotent: %q, %v", got, err)
+			}
+			if !idempotent {
+				wantErr(t, "not idempotent", err, OutcomeUnknown, Unknown)
+			}
+			time.Sleep(time.Minute)
+		})
+	}
+}
+
+func TestRetryBudget(t *testing.T) {
+	b := NewBudget(Retry{Burst: 3, Earn: 0.5})
+	spend := func(want ...bool) {
+		t.Helper()
+		for i, w := range want {
+			if b.Spend() != w {
+				t.Fatalf("spend %d: %v", i, !w)
+			}
+		}
+	}
+	spend(true, true, true, false)
+	b.Earn()
+	spend(false)
+	b.Earn()
+	spend(true, false)
+	for range 100 {
+		b.Earn()
+	}
+	spend(true, true, true, false)
+}
+
+// A caller that gives up while an attempt waits for room in the window waits no longer.
+func TestGiveUpWhileARetryWaitsForRoom(t *testing.T) {
+	withRig(t, func(t *testing.T, r *rig) {
+		a, b := r.start("a", "a1", direct, func(c *Config) { c.Window = 1 }), r.start("b", "b1", direct)
+		b.serve = func(in *Inbound) {
+			if string(in.TakeBody()) == "refused" {
+				in.Refuse(Errorf(Overloaded, NotRun, "no"))
+				return
+			}
+			in.Start()
+			time.Sleep(20 * time.Second)
+			in.Reply(1, 1, nil)
+		}
+		req := request("b", "refused", patience)
+		req.Retry = &Retry{}
+		f, call := a.send(req)
+		slow, _ := a.send(request("b", "slow", patience)) // takes the place once the first attempt was refused
+		time.Sleep(time.Second)
+		began := time.Now()
+		call.GiveUp(Canceled, "enough")
+		_, err := f.Await(t.Context())
+		wantErr(t, "a request whose retry had not left", err, Canceled, NotRun)
+		if took := time.Since(began); took > 0 {
+			t.Errorf("took %v", took)
+		}
+		if _, err := slow.Await(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -30,6 +30,7 @@ func TestExplain(t *testing.T) {
 	}{
 		{code(codeNotAvailable, 503), "JetStream has no leader yet", true, false},
 		{code(codeOffline, 500), "JetStream has no leader yet", true, false},
+		{code(jetstream.JSErrCodeStreamNameInUse, 400), "another one is making the stream", true, false},
 		{code(codeNoPeers, 400), "JetStream has too few servers for the replicas that are wanted", true, false},
 		{code(jetstream.JSErrCodeStreamNotFound, 404), "JetStream does not know the stream yet", true, false},
 		{code(codeResources, 503), "JetStream is out of storage", true, false},

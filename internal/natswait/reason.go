@@ -86,6 +86,8 @@ func answer(e *jetstream.APIError) Reason {
 		return Reason{Why: "JetStream has no leader yet", Do: "see that a majority of its servers is up", Again: true}
 	case jetstream.JSErrCodeStreamNotFound: // of what was just created: a server may hear of it later
 		return Reason{Why: "JetStream does not know the stream yet", Do: "see whether it was deleted", Again: true}
+	case jetstream.JSErrCodeStreamNameInUse: // two who start at once make it, and it is not to be seen yet
+		return Reason{Why: "another one is making the stream", Do: "see whether a stream of that name is there for something else", Again: true}
 	case codeNoPeers:
 		return Reason{Why: "JetStream has too few servers for the replicas that are wanted", Do: "start more of them, or ask for fewer replicas", Again: true}
 	case codeResources:

@@ -72,7 +72,7 @@ type Config struct {
 	Cluster   string        // prefix of the names in NATS; default "tandem"
 	Replicas  int           // of the streams, if they have to be made; default 1
 	Codec     codec.Codec   // of items in the stream; default msgpack
-	StartWait time.Duration // of Open for NATS, JetStream and its leaders; default 10 s
+	StartWait time.Duration // of Open for NATS, JetStream and its leaders; default 30 s
 	Logger    *slog.Logger  // default slog.Default
 	Queue     queue.Config  // its Remembered is not used, and its Policy is Refuse
 
@@ -82,7 +82,7 @@ type Config struct {
 }
 
 // DefaultStartWait is that of Config.
-const DefaultStartWait = 10 * time.Second
+const DefaultStartWait = 30 * time.Second
 
 // levels of priority, the highest first.
 const levels = 3

@@ -24,7 +24,7 @@ import (
 
 // share is for those who run everything with every change: a mutant costs a build. CI hunts
 // all of them.
-var share = flag.Int("mutants.share", 4, "hunt one in so many of the mutations; 1 for all")
+var share = flag.Int("mutants.share", 8, "hunt one in so many of the mutations; 1 for all")
 
 // root is the repository, as go test sees it from here.
 const root = "../.."

@@ -17,7 +17,7 @@ import (
 )
 
 // startLimit is how long a process may take to be ready, and to end in good order.
-const startLimit = 30 * time.Second
+const startLimit = time.Minute
 
 // child is a process of the run, the referee's view of it.
 type child struct {

@@ -279,7 +279,7 @@ func TestPermissions(t *testing.T) {
 
 	for name, c := range map[string]struct{ user, principal, node string }{
 		"somebody else's principal": {"bob", "alice", "b"},
-		"no principal":              {"bob", "", "b"},
+		"nobody's principal":        {"bob", transport.Anonymous, "b"},
 		"somebody else's node":      {"bob", "bob", "a"},
 		"one subject missing":       {"carol", "carol", "c"},
 	} {
