@@ -169,6 +169,15 @@ var mutations = []struct {
 		}}
 	}, "was answered under its key with the reply of"},
 
+	{"another message under a key is said not to have run", func() cheat {
+		return cheat{caller: func(_ *op, reply Done, err error) (Done, error) {
+			if rpc.CodeOf(err) == rpc.IDReused {
+				err = rpc.Errorf(rpc.IDReused, rpc.NotRun, "a lie")
+			}
+			return reply, err
+		}}
+	}, "its caller was told that nothing ran"},
+
 	{"a request is taken for another one", func() cheat {
 		return cheat{caller: func(o *op, reply Done, err error) (Done, error) {
 			if err != nil && rpc.Ran(err) == rpc.NotRun && o.key == "" {
