@@ -23,6 +23,7 @@ type conn struct {
 
 	heeded     atomic.Uint64 // the latest ping of tellAll that was answered
 	heard      atomic.Bool   // something came since the last heartbeat
+	met        atomic.Bool   // something has come at all
 	rtt        atomic.Int64  // of the latest heartbeat, in nanoseconds; 0 before the first
 	answeredAt atomic.Int64  // node clock when the latest heartbeat was answered, or the session opened; 0 before
 	silent     int           // heartbeats without a word; the sweeper's own
@@ -56,6 +57,7 @@ const maxSessions = 4
 func (c *conn) Receive(e *transport.Envelope) {
 	if !c.heard.Load() {
 		c.heard.Store(true)
+		c.met.Store(true)
 	}
 	if e.Verb != transport.VerbTell {
 		c.endRun() // a request that comes after a one-way message runs after it

@@ -26,7 +26,10 @@ func (n *Node) Farewell(ctx context.Context) {
 	n.mu.Lock()
 	n.phase = max(n.phase, leaving)
 	n.mu.Unlock()
-	conns := slices.DeleteFunc(n.liveConns(), (*conn).isLoop) // what its own handlers ask of its own actors goes on
+	// What its own handlers ask of its own actors goes on. And who has never said a word may
+	// have met another start of this node: a bus that delivers an open late brings it to
+	// both, and the link has one name.
+	conns := slices.DeleteFunc(n.liveConns(), func(c *conn) bool { return c.isLoop() || !c.met.Load() })
 	n.tellAll(ctx, conns, func(c *conn) { c.send(&transport.Envelope{Verb: transport.VerbBye}) })
 }
 
