@@ -147,12 +147,13 @@ func (d *deferral) end(with func(request) error) error {
 		return rpc.Errorf(rpc.Invalid, rpc.HasRun, "the request has its answer, or nobody waits for one")
 	}
 	d.over = true
+	req := d.ctx.req // which the context forgets once the handler has returned and this is over
 	unhook, returned, ended := d.unhook, d.returned, d.ended
 	d.unhook, d.ended = nil, nil
 	d.mu.Unlock()
-	err := with(d.ctx.req)
+	err := with(req)
 	if err != nil {
-		d.ctx.req.Fail(failure(err))
+		req.Fail(failure(err))
 	}
 	if unhook != nil {
 		unhook()
