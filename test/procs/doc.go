@@ -21,8 +21,9 @@
 //
 // Patterns have processes of their own: two hosts, with a queue in memory, fronts of one in
 // NATS on three nodes, streams and durable jobs, and two users of all that. A host or a
-// user is killed; an arbiter judges. What a queue in NATS has taken is acked by exactly one,
-// what was in memory may be gone with its node and with nothing else; attempts differ; a
+// user is killed, or NATS changes the leaders of the queue in it; an arbiter judges. What a
+// queue in NATS has taken is acked by exactly one, what was in memory may be gone with its
+// node and with nothing else; attempts differ, unless NATS elected a leader meanwhile; a
 // reader hears of a cut within 5 s, and a producer whose reader was killed ends within
 // 90 s; no goroutine or memory stays; a job runs once, and its token stands for the same
 // result after the restart.

@@ -59,6 +59,7 @@ func TestArbiter(t *testing.T) {
 		hostDies = -1
 		userDies = -2
 		longPast = -3 // two minutes pass
+		elected  = -4 // NATS elects a leader
 	)
 	event := func(what int64) record { return record{sort: 0, at: what} }
 	push, in := begin(pushing, inNATS, x), end(pushed, inNATS, x, 0)
@@ -75,6 +76,8 @@ func TestArbiter(t *testing.T) {
 	}{
 		{name: "an item", records: []record{push, in, out(x, 1), ack, done}},
 		{name: "an item, the second time", records: []record{push, in, out(x, 1), out(x, 2), ack, done}},
+		{name: "an item, the first time once more", records: []record{push, in, out(x, 1), event(elected), out(x, 1), ack, done}},
+		{name: "an item, beside its ack", records: []record{push, in, out(x, 1), event(elected), ack, done, out(x, 1)}},
 		{name: "an ack in doubt", records: []record{push, in, out(x, 1), ack, fail(acked, inNATS, x, rpc.Unknown, 1)}},
 		{name: "an ack that never ended", records: []record{push, in, out(x, 1), ack}},
 		{name: "a push in doubt, lost", records: []record{push, fail(pushed, inNATS, x, rpc.Unknown, 0)}},
@@ -96,6 +99,9 @@ func TestArbiter(t *testing.T) {
 		{name: "acked by two", records: []record{push, in, out(x, 1), out(x, 2), ack, done, ack, done}, want: count{twice: 1}},
 		{name: "handed out after its ack", records: []record{push, in, out(x, 1), ack, done, out(x, 2)}, want: count{twice: 1}},
 		{name: "an attempt that does not rise", records: []record{push, in, out(x, 1), out(x, 1), ack, done}, want: count{wrong: 1}},
+		{name: "an attempt that does not rise, after an election", records: []record{event(elected), push, in, out(x, 1), out(x, 1), ack, done}, want: count{wrong: 1}},
+		{name: "an attempt that does not rise, in memory", records: []record{inMemory(push), inMemory(in), inMemory(out(x, 1)), event(elected), inMemory(out(x, 1)), inMemory(ack), inMemory(done)}, want: count{wrong: 1}},
+		{name: "acked by two, after an election", records: []record{push, in, out(x, 1), event(elected), out(x, 1), ack, done, ack, done}, want: count{twice: 1}},
 		{name: "the push did not run, it said", records: []record{push, fail(pushed, inNATS, x, rpc.NotRun, 0), out(x, 1), ack, done}, want: count{wrong: 1}},
 		{name: "nobody pushed it", records: []record{out(x, 1), ack, done}, want: count{wrong: 1, lost: 1}},
 		{name: "a push that never ended", records: []record{push}, want: count{lost: 1}},
@@ -136,6 +142,9 @@ func TestArbiter(t *testing.T) {
 				continue
 			case longPast:
 				now += 120 * second
+				continue
+			case elected:
+				a.elections = append(a.elections, now)
 				continue
 			}
 			r.at = now

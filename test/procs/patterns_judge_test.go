@@ -4,6 +4,7 @@ package procs
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tandem-go/tandem/rpc"
@@ -96,20 +97,22 @@ type count struct {
 	pulls, failedPulls    int
 	streams, cut          int
 	jobs, unsure, redeems int
+	forgotten             int // deliveries, by a leader of NATS
 
 	lost, twice, wrong, silent, leaked, late int // violations
 }
 
 // arbiter is the judge of patterns.
 type arbiter struct {
-	kills    map[life]int64 // processes that were killed, and when
-	hostEnds []int64        // when the host was killed
-	items    map[uint64]*element
-	pulls    map[uint64]*call
-	flows    map[uint64]*flow
-	chores   map[uint64]*chore
-	count    count
-	wrong    []string // the first violations
+	kills     map[life]int64 // processes that were killed, and when
+	hostEnds  []int64        // when the host was killed
+	elections []int64        // when NATS elected a leader of the queue in it, or of a consumer of that
+	items     map[uint64]*element
+	pulls     map[uint64]*call
+	flows     map[uint64]*flow
+	chores    map[uint64]*chore
+	count     count
+	wrong     []string // the first violations
 }
 
 func newArbiter() *arbiter {
@@ -143,6 +146,15 @@ func (a *arbiter) died(l life, at int64) {
 	if l.who == serverA {
 		a.hostEnds = append(a.hostEnds, at)
 	}
+}
+
+// mayForget reports whether NATS may have forgotten a delivery of the item: a new leader
+// of its consumer knows what the old one has told it, and the old one does not wait for
+// that. The item may then come again as the same attempt, and beside its ack.
+func (a *arbiter) mayForget(e *element) bool {
+	return e.queue == inNATS && slices.ContainsFunc(a.elections, func(at int64) bool {
+		return e.push.begun <= at && at <= e.last+int64(stepLimit)
+	})
 }
 
 // hostDied reports whether the host was killed in that time.
@@ -300,8 +312,13 @@ func (a *arbiter) judgeItem(op uint64, e *element) {
 	if len(e.attempts) > 1 {
 		a.count.again++
 	}
+	forgotten := a.mayForget(e)
 	for n, times := range e.attempts {
-		if n == 0 || times > 1 {
+		switch {
+		case n > 0 && times == 1:
+		case n > 0 && forgotten:
+			a.count.forgotten++
+		default:
 			a.violation(&a.count.wrong, "item %x was handed out %d times as attempt %d", op, times, n)
 		}
 	}
@@ -310,7 +327,11 @@ func (a *arbiter) judgeItem(op uint64, e *element) {
 		if c.ended != 0 { // otherwise its consumer was killed, or has not ended either
 			a.ended("an ack of item", op, c, life{})
 		}
-		if c.worked() && c.ended < e.last {
+		switch {
+		case !c.worked() || c.ended >= e.last:
+		case forgotten:
+			a.count.forgotten++
+		default:
 			a.violation(&a.count.twice, "item %x was handed out to a pull that began after it was acked", op)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/tandem-go/tandem/registry"
 )
 
@@ -19,6 +21,8 @@ import (
 type stage struct {
 	*world
 	arbiter  *arbiter
+	observer *nats.Conn
+	elected  chan *nats.Msg
 	users    [2]*child
 	userRole [2]role
 }
@@ -28,6 +32,9 @@ const (
 	constantUser who = iota + 5
 	mortalUser
 )
+
+// jobsStream is what the queue in NATS is kept in.
+const jobsStream = "tandem_queue_jobs"
 
 // goneLimit is how long a producer may go on whose reader was killed, and not its host.
 const goneLimit = 90 * time.Second
@@ -53,6 +60,9 @@ func (s *stage) start() (err error) {
 	if err := s.startBus(); err != nil {
 		return err
 	}
+	if err := s.observe(); err != nil {
+		return err
+	}
 	if s.b, err = spawn(s.node("host", nodeB, serverB, []int{1, 2, 0})); err != nil {
 		return err
 	}
@@ -66,6 +76,20 @@ func (s *stage) start() (err error) {
 			{Name: nodeB, Addrs: map[string]string{"tcp": s.b.ready}},
 		}
 		if err := s.startUser(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// observe has NATS tell of each leader that it elects for a stream or a consumer.
+func (s *stage) observe() (err error) {
+	if s.observer, err = nats.Connect(s.nodes[0].url(), nats.MaxReconnects(-1)); err != nil {
+		return err
+	}
+	s.elected = make(chan *nats.Msg, 1024)
+	for _, of := range []string{"STREAM.LEADER_ELECTED." + jobsStream, "CONSUMER.LEADER_ELECTED." + jobsStream + ".*"} {
+		if _, err := s.observer.ChanSubscribe("$JS.EVENT.ADVISORY."+of, s.elected); err != nil {
 			return err
 		}
 	}
@@ -90,6 +114,10 @@ func (s *stage) startUser(i int) (err error) {
 
 // look reads what has come, and sees to it that nobody has died of himself.
 func (s *stage) look() error {
+	for len(s.elected) > 0 {
+		<-s.elected
+		s.arbiter.elections = append(s.arbiter.elections, time.Now().UnixNano())
+	}
 	for _, f := range s.files {
 		if err := f.read(s.arbiter.take); err != nil {
 			return err
@@ -114,6 +142,25 @@ func (s *stage) killUser() error {
 	s.arbiter.died(life{mortalUser, s.users[1].life}, time.Now().UnixNano())
 	s.kill(s.users[1])
 	return s.startUser(1)
+}
+
+// changeLeader has another NATS node lead the queue in NATS, or its consumer.
+func (s *stage) changeLeader() error {
+	what := "CONSUMER.LEADER.STEPDOWN." + jobsStream + ".normal"
+	if s.r.IntN(2) == 0 {
+		what = "STREAM.LEADER.STEPDOWN." + jobsStream
+	}
+	before := len(s.arbiter.elections)
+	for limit := time.Now().Add(recoverLimit); len(s.arbiter.elections) == before; {
+		if time.Now().After(limit) {
+			return errors.New("NATS elects no leader")
+		}
+		_, _ = s.observer.Request("$JS.API."+what, nil, time.Second)
+		if err := s.wait(time.Second, func() int { return before + 1 - len(s.arbiter.elections) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // run kills somebody n times.
@@ -162,16 +209,22 @@ func (s *stage) close() {
 			u.kill()
 		}
 	}
+	if s.observer != nil {
+		s.observer.Close()
+	}
 	s.world.close()
 }
 
 // play runs a fault of patterns n times.
 func (s *stage) play(n int, kill func() error, within time.Duration) error {
+	leave := sync.OnceFunc(enter())
+	defer leave()
 	defer s.close()
 	err := s.start()
 	if err == nil {
 		err = s.run(n, kill)
 	}
+	leave() // it only waits now, for a minute perhaps
 	if err == nil {
 		err = s.end(within)
 	}
@@ -179,7 +232,7 @@ func (s *stage) play(n int, kill func() error, within time.Duration) error {
 }
 
 // TestPatterns kills those whom queues, streams and jobs belong to, and those who use
-// them. That the producers of readers who were killed end, after a minute, takes longest.
+// them, and has NATS change the leaders of the queue in it. That the producers of readers who were killed end, after a minute, takes longest.
 func TestPatterns(t *testing.T) {
 	t.Parallel()
 	n := max(3, *injections/12)
@@ -193,6 +246,9 @@ func TestPatterns(t *testing.T) {
 	})
 	runs.Go(func() {
 		t.Run("kill user", func(t *testing.T) { faultless(t, n, (*stage).killUser, goneLimit) })
+	})
+	runs.Go(func() {
+		t.Run("change leader", func(t *testing.T) { faultless(t, 3*n, (*stage).changeLeader, drainLimit) })
 	})
 	runs.Go(func() { t.Run("cheats", cheats) })
 }
@@ -217,8 +273,8 @@ func faultless(t *testing.T, n int, kill func(*stage) error, within time.Duratio
 func report(t *testing.T, n int, c count, took time.Duration) {
 	out := tabwriter.NewWriter(t.Output(), 0, 0, 2, ' ', tabwriter.AlignRight)
 	defer out.Flush()
-	fmt.Fprintln(out, "kills\titems\thanded out again\tgone with the memory\tpulls\tfailed\tstreams\tcut\tjobs\tunsure\tredeemed\tlost\ttwice\twrong\tsilent\tleaked\tlate\ttook\t")
-	for _, v := range []int{n, c.items, c.again, c.gone, c.pulls, c.failedPulls, c.streams, c.cut, c.jobs, c.unsure, c.redeems, c.lost, c.twice, c.wrong, c.silent, c.leaked, c.late} {
+	fmt.Fprintln(out, "kills\titems\thanded out again\tgone with the memory\tpulls\tfailed\tstreams\tcut\tjobs\tunsure\tredeemed\tforgotten by NATS\tlost\ttwice\twrong\tsilent\tleaked\tlate\ttook\t")
+	for _, v := range []int{n, c.items, c.again, c.gone, c.pulls, c.failedPulls, c.streams, c.cut, c.jobs, c.unsure, c.redeems, c.forgotten, c.lost, c.twice, c.wrong, c.silent, c.leaked, c.late} {
 		fmt.Fprint(out, v, "\t")
 	}
 	fmt.Fprint(out, short(took), "\t\n")

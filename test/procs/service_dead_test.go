@@ -47,12 +47,10 @@ const (
 func TestOneSickInstanceOfFour(t *testing.T) {
 	t.Parallel()
 	var runs sync.WaitGroup
-	slots := make(chan struct{}, 2)
 	for _, a := range ailments {
 		dir := t.TempDir()
 		runs.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
+			defer enter()()
 			before, after, err := sick(dir, a)
 			if err != nil {
 				t.Errorf("%s: %v", a.name, err)
@@ -144,6 +142,7 @@ func sick(dir string, a ailment) (before, after sum, err error) {
 // it serves again within a second or so, and its process does not end in between.
 func TestAKilledNodeComesBack(t *testing.T) {
 	t.Parallel()
+	defer enter()()
 	w, err := newTown(t.TempDir(), *seed)
 	if err != nil {
 		t.Fatal(err)

@@ -33,12 +33,10 @@ var deploys = []deploy{
 func TestARollingDeployGivesNoErrors(t *testing.T) {
 	t.Parallel()
 	var runs sync.WaitGroup
-	slots := make(chan struct{}, 2)
 	for _, d := range deploys {
 		dir := t.TempDir()
 		runs.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
+			defer enter()()
 			start := time.Now()
 			l, err := rolling(dir, d, *restarts)
 			if err != nil {

@@ -43,6 +43,7 @@ func TestAClusterStartsInAnyOrder(t *testing.T) {
 // startCluster starts a cluster in an order drawn from seed, and returns how long it took
 // to be up after its last process was started.
 func startCluster(dir string, seed uint64) (time.Duration, error) {
+	defer enter()()
 	w, err := newTown(dir, seed)
 	if err != nil {
 		return 0, err
