@@ -79,7 +79,8 @@ func Duplicate(known *bool) PushOption { return func(p *push) { p.duplicate = kn
 
 // Push adds an item to a queue. nil means that the queue has it, or knows its id (see
 // Duplicate). A full queue refuses it as rpc.Overloaded, and one kept elsewhere an item
-// too large for that as rpc.TooLarge; then it did not run.
+// too large for that as rpc.TooLarge; then it did not run. Where rpc.Ran says Unknown, the
+// queue may have it.
 func Push[T any](ctx context.Context, q Ref, item T, opts ...PushOption) error {
 	if _, err := queueTarget[T](ctx, q); err != nil {
 		return err
@@ -94,6 +95,17 @@ func Push[T any](ctx context.Context, q Ref, item T, opts ...PushOption) error {
 	reply, err := Call(ctx, q, Enqueue[T]{Item: item, ID: p.id, Priority: p.priority, Delay: p.delay})
 	if err == nil {
 		p.report(reply.Duplicate)
+	}
+	return inDoubt(err)
+}
+
+// inDoubt turns the error of a request that ran, at a queue that then could not answer for
+// it, into one of unknown outcome: what counts is what became of the items.
+func inDoubt(err error) error {
+	if e := (*rpc.Error)(nil); errors.As(err, &e) && e.Verdict == rpc.HasRun {
+		doubt := *e
+		doubt.Verdict = rpc.Unknown
+		return &doubt
 	}
 	return err
 }
@@ -257,7 +269,7 @@ func settle[T any](ctx context.Context, h held, m Dequeue[T]) error {
 func order[T any](ctx context.Context, q Ref, m Dequeue[T]) error {
 	reply, err := Call(ctx, q, m)
 	if err != nil {
-		return err
+		return inDoubt(err)
 	}
 	if len(m.Tokens) == 1 && len(reply.Failed) == 1 {
 		return reply.Failed[0].err()

@@ -1,10 +1,13 @@
 package rpc
 
 import (
+	"errors"
 	"math"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tandem-go/tandem/transport"
 )
 
 // Defaults of Retry.
@@ -33,7 +36,8 @@ const (
 //
 // To wait for a node that is away, or to turn to another one, loads nobody: it is bounded
 // by the request's deadline alone. An attempt that a live node has refused because it has
-// too much to do, or that may have run, counts: there are Attempts of those at most, and
+// too much to do, or because it is of another cluster or wire version, and one that may have
+// run, counts: there are Attempts of those at most, and
 // within a budget: each costs 1, each success earns 0.1, up to 100, so that retries cannot
 // multiply the load of an outage.
 //
@@ -70,7 +74,8 @@ type Failure struct {
 // Costs reports whether the last attempt counts against Retry.Attempts and the budget: not
 // if it did not run because the node is away, or about to be.
 func (f Failure) Costs() bool {
-	return f.Err.Verdict != NotRun || f.Err.Code == Overloaded || f.Err.Code == SessionLost
+	return f.Err.Verdict != NotRun || f.Err.Code == Overloaded || f.Err.Code == SessionLost ||
+		errors.Is(f.Err, transport.ErrVersion) || errors.Is(f.Err, transport.ErrCluster)
 }
 
 // Next returns whether to make another attempt, and the pause before it. random is uniform

@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"github.com/tandem-go/tandem/transport"
 )
 
 func TestRetryNext(t *testing.T) {
@@ -28,6 +30,8 @@ func TestRetryNext(t *testing.T) {
 		{"away", Failure{Made: 1, Err: unavailable, Left: minute}, 0, 0, true},
 		{"away for long", Failure{Made: 500, Err: unavailable, Left: minute}, 1, DefaultMaxPause, true},
 		{"away until the deadline", Failure{Made: 500, Err: unavailable, Left: time.Second}, 1, DefaultMaxPause, false},
+		{"of another wire version", Failure{Made: 1, Cost: 1, Err: Errorf(Unavailable, NotRun, "%w", transport.ErrVersion), Left: minute}, 0, 0, true},
+		{"of another cluster, still", Failure{Made: 4, Cost: 4, Err: Errorf(Unavailable, NotRun, "%w", transport.ErrCluster), Left: minute}, 0, 0, false},
 		{"may have run", Failure{Made: 1, Cost: 1, Err: unknown, Left: minute}, 0, 0, false},
 		{"may have run, idempotent", Failure{Made: 1, Cost: 1, Err: unknown, Idempotent: true, Left: minute}, 0, 0, true},
 		{"ran", Failure{Made: 1, Cost: 1, Err: &Error{Code: Failed, Verdict: HasRun}, Idempotent: true, Left: minute}, 0, 0, false},

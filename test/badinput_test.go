@@ -138,7 +138,11 @@ func TestOtherWireVersion(t *testing.T) {
 	reg := static.New(registry.Node{Name: "future", Addrs: map[string]string{"tcp": future.Addr().String()}})
 	listening := tcp.New(tcp.Config{Listen: "127.0.0.1:0"})
 	sys := start(t, actor.Config{Name: "now", Transports: []transport.Transport{listening}, Registry: reg})
+	began := time.Now()
 	_, err = actor.Call(t.Context(), sys.Ref("x@future"), Op{ID: 1})
+	if took := time.Since(began); took > 10*time.Second { // of 30: nobody waits for another version to come
+		t.Errorf("the call failed after %v", took)
+	}
 	if !errors.Is(err, transport.ErrVersion) || !errors.Is(err, rpc.Unavailable) || rpc.Ran(err) != rpc.NotRun {
 		t.Errorf("dialling: %v", err)
 	}

@@ -122,6 +122,8 @@ func (f *front[T]) later(ctx *actor.Context, do func(context.Context, *actor.Deq
 	if !f.q.run(func() {
 		ctx, cancel := f.q.until(ctx)
 		defer cancel()
+		ctx, stop := inTime(ctx)
+		defer stop()
 		if err := do(ctx, &reply); err != nil {
 			_ = answer.Fail(err)
 		} else {

@@ -1,6 +1,7 @@
 package jetstream_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"sync"
@@ -102,6 +103,40 @@ func TestOneAckCounts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An Ack that NATS has not confirmed in time may count or not: it never says that it ran.
+func TestAckThatIsNotConfirmedInTime(t *testing.T) {
+	s, g := start(t, embedded.Config{}), new(gate)
+	nc, err := s.Connect(nats.SetCustomDialer(g))
+	ok(t, err)
+	t.Cleanup(nc.Close)
+	js, err := natsjs.New(nc)
+	ok(t, err)
+	q := spawn(t, system(t), js, queue.Config{})
+	const items = 50
+	for n := range items {
+		push(t, q, n)
+	}
+	var held []actor.Delivery[Work]
+	for len(held) < items {
+		ds, err := actor.Pull[Work](t.Context(), q, actor.Max(items))
+		ok(t, err)
+		held = append(held, ds...)
+	}
+	g.Lock()
+	defer g.Unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, d := range held {
+		all.Go(func() {
+			if err := d.Ack(ctx); rpc.Ran(err) != rpc.Unknown {
+				t.Errorf("%v: ran: %v", err, rpc.Ran(err))
+			}
+		})
+	}
+	all.Wait()
 }
 
 // An ack that reaches NATS when another has the item by now is the one that counts, if it
