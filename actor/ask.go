@@ -52,6 +52,13 @@ func (a *ask[R]) Start() bool {
 	return true
 }
 
+// Lapsed reports whether it will not run, whenever its turn comes.
+func (a *ask[R]) Lapsed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.state != asked || !a.deadline.IsZero() && !time.Now().Before(a.deadline)
+}
+
 // Refuse ends it with an error before its handler ran, unless another instance gets it.
 func (a *ask[R]) Refuse(err *rpc.Error) {
 	if a.elsewhere == nil || !a.elsewhere(err) {

@@ -70,7 +70,8 @@ type meta struct {
 
 // request is a message whose sender waits for an outcome: *ask[R] or *rpc.Inbound.
 type request interface {
-	Start() bool // false: it must not run, and has its outcome
+	Start() bool  // false: it must not run, and has its outcome
+	Lapsed() bool // true: Start is false from now on; it is to be called, for the outcome
 	Refuse(*rpc.Error)
 	Fail(*rpc.Error)
 	Deadline() (time.Time, bool)

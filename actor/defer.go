@@ -214,7 +214,7 @@ func Pipe[R, M any](ctx *Context, f *rpc.Future[R], fn func(R, error) M) {
 			}
 		}()
 		it := item{msg: fn(v, err), meta: m}
-		p, put := c.box.Park(it) // an actor cannot be held up by its own results
+		p, put := c.park(it) // an actor cannot be held up by its own results
 		if put != nil {
 			sys.handBack(c.self.addr, it, putError(put))
 			return

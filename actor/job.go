@@ -55,7 +55,7 @@ func (w *awaiter) tell(j *job, r jobReport) {
 	_ = w.later.Answer(j.ready(r, w.remote))
 }
 
-// Start, Refuse, Fail, Deadline and OnCancel are those of a request.
+// Start, Lapsed, Refuse, Fail, Deadline and OnCancel are those of a request.
 func (j *job) Start() bool {
 	room := !j.remote || j.sys.jobs.starts(j, 0)
 	j.mu.Lock()
@@ -71,6 +71,12 @@ func (j *job) Start() bool {
 	}
 	j.report.State, j.item = rpc.JobRunning, item{}
 	return true
+}
+
+func (j *job) Lapsed() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.canceled || j.ending || j.report.State.Over()
 }
 
 func (j *job) Refuse(err *rpc.Error) {

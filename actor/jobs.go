@@ -129,7 +129,7 @@ func (desk) submit(ctx *Context, m submitJob) (string, error) {
 
 // takeJob puts a job into its actor's mailbox.
 func (c *cell) takeJob(it item) *rpc.Error {
-	p, err := c.box.Park(it)
+	p, err := c.park(it)
 	switch {
 	case err != nil:
 		return putError(err)

@@ -170,7 +170,7 @@ func (s *System) resume(c *cell) {
 // takeJobs puts jobs that were accepted into the mailbox as there is room.
 func (c *cell) takeJobs(items []item) {
 	for _, it := range items {
-		p, err := c.box.Put(c.self.sys.ctx, it)
+		p, err := c.putWhen(c.self.sys.ctx, it)
 		if err != nil {
 			it.req.Refuse(putError(err))
 			continue

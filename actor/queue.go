@@ -445,7 +445,7 @@ func refuse[R any](ctx *Context, code rpc.Code, why error) (R, error) {
 // nudge puts a message into an actor's own mailbox, from a timer. With again it comes
 // later if there was no room: else nobody would set the next timer.
 func nudge(c *cell, m any, again bool) {
-	p, err := c.box.Park(item{msg: m})
+	p, err := c.park(item{msg: m})
 	switch {
 	case errors.Is(err, mailbox.ErrClosed):
 	case err == nil && !(p.HasDropped && c.box.DropsNewest()):

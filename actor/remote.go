@@ -293,7 +293,7 @@ func (s *System) deliver(in *rpc.Inbound, asked bool) *rpc.Error {
 	}
 	it.meta = s.metaFrom(in)
 	acked := in.Acked
-	p, err := c.box.Park(it) // a one-way message that got in is its actor's
+	p, err := c.park(it) // a one-way message that got in is its actor's
 	if err != nil {
 		return putError(err)
 	}

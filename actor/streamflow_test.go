@@ -14,6 +14,7 @@ import (
 type caller string
 
 func (caller) Start() bool                 { return true }
+func (caller) Lapsed() bool                { return false }
 func (caller) Refuse(*rpc.Error)           {}
 func (caller) Fail(*rpc.Error)             {}
 func (caller) Deadline() (time.Time, bool) { return time.Time{}, false }

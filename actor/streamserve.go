@@ -430,9 +430,10 @@ func wake(c chan struct{}) {
 	}
 }
 
-// Start, Refuse, Fail, Deadline and OnCancel make a stream what its application's context
+// Start, Lapsed, Refuse, Fail, Deadline and OnCancel make a stream what its application's context
 // is the context of.
 func (st *stream) Start() bool                 { return true }
+func (st *stream) Lapsed() bool                { return false }
 func (st *stream) Refuse(*rpc.Error)           {}
 func (st *stream) Fail(*rpc.Error)             {}
 func (st *stream) Deadline() (time.Time, bool) { return time.Time{}, false }

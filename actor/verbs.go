@@ -17,7 +17,8 @@ import (
 // ctx that has ended before is an error too, and the message is not sent.
 //
 // A full mailbox blocks until ctx ends (or as its policy says); inside a handler for
-// Config.SendWait at most, and not at all if it is the handler's own.
+// Config.SendWait at most, and not at all if it is the handler's own. It is full of what
+// may run: see Mailbox.
 //
 // A message to an actor of the same system is not copied: what its pointers, slices and
 // maps refer to is shared, so neither side may change it afterwards.
@@ -267,6 +268,7 @@ func (c *cell) put(ctx context.Context, from *Context, it item, acked bool) erro
 
 // putFull is put where the mailbox was found full or closed.
 func (c *cell) putFull(ctx context.Context, from *Context, it item, acked bool) error {
+	c.sweep()
 	var p mailbox.Put[item]
 	var err error
 	if c.box.Blocks() && !from.isIn(c) {
@@ -306,7 +308,7 @@ func (c *cell) wait(ctx context.Context, from *Context, it item) (mailbox.Put[it
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, bound, errWaited)
 	defer cancel()
-	p, err := c.box.Put(ctx, it)
+	p, err := c.putWhen(ctx, it)
 	if errors.Is(err, errWaited) {
 		err = rpc.Errorf(code, rpc.NotRun, "the mailbox of %v was full for %v", c.self.addr, bound)
 	}

@@ -254,6 +254,15 @@ func (m *model) put(v int, joins bool) (put Put[int], err error, waits bool) {
 	return put, ErrFull, false
 }
 
+// letIn lets in who stands in line, as far as there is room, and has it checked.
+func (m *model) letIn(ended func(*blocked, error)) {
+	for len(m.line) > 0 && len(m.waiting) < m.Capacity {
+		ended(m.line[0], nil)
+		m.waiting = append(m.waiting, m.line[0].v)
+		m.line = m.line[1:]
+	}
+}
+
 func TestAgainstModel(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		rapid.Check(struct{ rapid.TB }{t}, checkAgainstModel) // without t.Deadline, which a bubble forbids
@@ -270,6 +279,7 @@ func checkAgainstModel(t *rapid.T) {
 		c = Config{Unbounded: true}
 	}
 	b, m, v := newBox(c), &model{Config: c}, 0
+	now := time.Duration(0)
 	defer b.Close() // or what still blocks would outlive the bubble
 	var last *Batch[int]
 	same := func(put, wantPut Put[int], err, wantErr error) {
@@ -341,17 +351,43 @@ func checkAgainstModel(t *rapid.T) {
 				m.line = slices.Delete(m.line, i, i+1)
 			}
 		},
+		"sweep": func(t *rapid.T) {
+			now += time.Duration(rapid.IntRange(2, 10).Draw(t, "seconds")) * time.Second // beyond the longest pause
+			among := rapid.IntRange(1, 5).Draw(t, "among")
+			lives := func(v int) bool { return v%5 < 5-among }
+			gone := b.Sweep(now, func(v *int) bool { return !lives(*v) })
+			var want []int
+			if !m.closed && !m.Unbounded && len(m.waiting) == m.Capacity {
+				var rest []int
+				for _, v := range m.waiting {
+					if lives(v) {
+						rest = append(rest, v)
+					} else {
+						want = append(want, v)
+					}
+				}
+				var line []*blocked
+				for _, p := range m.line {
+					if p.done == nil && !lives(p.v) {
+						want = append(want, p.v)
+					} else {
+						line = append(line, p)
+					}
+				}
+				m.waiting, m.line = rest, line
+				m.letIn(ended)
+			}
+			if !slices.Equal(gone, want) {
+				t.Fatalf("Sweep = %v, want %v", gone, want)
+			}
+		},
 		"take": func(*rapid.T) {
 			if got := takeAll(b, &last); !slices.Equal(got, m.waiting) {
 				t.Fatalf("Take = %v, want %v", got, m.waiting)
 			}
 			m.busy = len(m.waiting) > 0 && !m.closed
 			m.waiting = nil
-			for len(m.line) > 0 && len(m.waiting) < m.Capacity {
-				ended(m.line[0], nil)
-				m.waiting = append(m.waiting, m.line[0].v)
-				m.line = m.line[1:]
-			}
+			m.letIn(ended)
 		},
 		"close": func(t *rapid.T) {
 			if rapid.IntRange(0, 9).Draw(t, "really") != 0 {

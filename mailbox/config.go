@@ -83,5 +83,5 @@ func (c *Config) parked() int {
 	if c.Parked == 0 {
 		return DefaultParked
 	}
-	return c.Parked
+	return min(c.Parked, math.MaxInt32)
 }

@@ -6,7 +6,8 @@ package mailbox
 // leaves from the middle.
 type line[T any] struct {
 	first, last *waiter[T]
-	parked      int // how many of them are parked
+	parked      int32  // how many of them are parked
+	due         uint32 // until when the box is not swept again; here because a Box is no larger for it
 }
 
 // waiter is one message in line.

@@ -14,9 +14,10 @@
 //	}
 //
 // The promise: a message whose put returned nil and reported nothing dropped
-// comes out of Take or Close, and does so once; one whose put returned an error
-// never does. What comes out is in the order of arrival, which includes the
-// line of those who wait for room: a newcomer never overtakes it.
+// comes out of Take or Close, or of Sweep if the sweeper said that it is dead, and
+// does so once; one whose put returned an error never does. What comes out is in the
+// order of arrival, which includes the line of those who wait for room: a newcomer
+// never overtakes it.
 //
 // A Box is one mutex and a chain of batches, all of which the consumer takes at
 // once. It starts no goroutine and reads no clock. An idle box owns no storage,
@@ -24,7 +25,8 @@
 //
 // The limits: the capacity bounds what waits, not what the consumer took and
 // works on, so up to twice the capacity may be in memory. Putters that block
-// are as many as the callers let be; each holds one message in the line.
+// are as many as the callers let be; each holds one message in the line. A message
+// that has become pointless keeps its place until somebody calls Sweep.
 package mailbox
 
 import (
@@ -43,8 +45,8 @@ var (
 // Box is a bounded FIFO with many producers and one consumer. It is unusable
 // before Init and must not be copied after it.
 //
-// Push, Put, Offer, Park, Close and Len may be called by any number of goroutines at
-// once. Take belongs to the consumer: there is one from the put that reported
+// Push, Put, Offer, Park, Sweep, Close and Len may be called by any number of goroutines
+// at once. Take belongs to the consumer: there is one from the put that reported
 // Wake until the Take that returned nil.
 type Box[T any] struct {
 	config *Config // shared by all boxes of a kind, never written
@@ -165,7 +167,7 @@ func (b *Box[T]) Offer(v T) (Put[T], error) {
 func (b *Box[T]) Park(v T) (Put[T], error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.room == 0 && !b.closed && b.config.Policy == Block && b.line.parked < b.config.parked() {
+	if b.room == 0 && !b.closed && b.config.Policy == Block && int(b.line.parked) < b.config.parked() {
 		b.line.push(&waiter[T]{v: v})
 		return Put[T]{}, nil
 	}
@@ -223,6 +225,12 @@ func (b *Box[T]) Take(done *Batch[T]) *Batch[T] {
 	taken := b.waiting.first
 	b.waiting = chain[T]{done, done}
 	b.room = capacity
+	b.letIn()
+	return taken
+}
+
+// letIn lets in those who stand in line, as far as the room goes.
+func (b *Box[T]) letIn() {
 	for b.line.first != nil && b.room > 0 {
 		w := b.line.first
 		b.line.remove(w)
@@ -230,7 +238,6 @@ func (b *Box[T]) Take(done *Batch[T]) *Batch[T] {
 		*b.waiting.open().place() = w.v
 		w.settle(nil)
 	}
-	return taken
 }
 
 // Close refuses all further puts with ErrClosed, those that wait in line
@@ -265,7 +272,7 @@ func (b *Box[T]) Len() int {
 	if b.closed {
 		return 0
 	}
-	return int(b.config.capacity()-b.room) + b.line.parked
+	return int(b.config.capacity()-b.room) + int(b.line.parked)
 }
 
 // Blocks reports whether a put into the full box waits for room.

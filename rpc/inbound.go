@@ -30,6 +30,7 @@ type Inbound struct {
 	acked    bool // its record is gone
 	freed    bool // and whoever handled it has done with it
 	canceled bool
+	lapsed   bool          // Lapsed has said so
 	begun    bool          // its record is in the store, or on its way there
 	units    uint16        // see holdLarge
 	deadline time.Duration // node clock; 0 for none
@@ -202,7 +203,7 @@ func (in *Inbound) Start() bool {
 	}
 	s := in.session
 	s.mu.Lock()
-	expired := in.deadline > 0 && s.node.passed(in.deadline)
+	expired := in.expiredLocked()
 	late := s.sealed && !expired
 	started := !expired && !late && s.table.Start(in.Seq)
 	if !started {
@@ -219,6 +220,27 @@ func (in *Inbound) Start() bool {
 		in.Refuse(Errorf(Canceled, NotRun, "the caller gave up before its turn"))
 	}
 	return started
+}
+
+// Lapsed reports whether the request will not run, whenever its turn comes: Start is false
+// from then on, and has to be called, for it says so to whoever waits. A copy that comes
+// later, with a later deadline, changes nothing.
+func (in *Inbound) Lapsed() bool {
+	if in.Seq == 0 {
+		return false
+	}
+	s := in.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state, _ := s.table.Lookup(in.Seq)
+	in.lapsed = state == dedup.Queued && in.expiredLocked()
+	return in.lapsed || s.sealed || state != dedup.Queued
+}
+
+// expiredLocked reports whether the deadline has passed, or had when Lapsed said so. The
+// session's lock is held.
+func (in *Inbound) expiredLocked() bool {
+	return in.lapsed || in.deadline > 0 && in.session.node.passed(in.deadline)
 }
 
 // Deadline returns when the request ends for its caller, and whether it does.
