@@ -457,20 +457,6 @@ func metaOf(ctx context.Context, from *Context, opts []rpc.Option) *meta {
 	return m.with(opts)
 }
 
-// metaOfCall is metaOf of a Call in which a handler waits; w is nil if none does.
-func metaOfCall(ctx context.Context, from *Context, w *calling, opts []rpc.Option) *meta {
-	if w == nil {
-		return metaOf(ctx, from, opts)
-	}
-	m := &w.meta
-	if ctx != context.Context(from) {
-		if t := rpc.TraceOf(ctx); t != m.trace { // a span that the handler began
-			m = &meta{sender: m.sender, trace: t, turn: m.turn}
-		}
-	}
-	return m.with(opts)
-}
-
 // with is m with the headers that opts give.
 func (m *meta) with(opts []rpc.Option) *meta {
 	if len(opts) == 0 {

@@ -229,14 +229,18 @@ func TestCycleIsOfWaitsNotOfActors(t *testing.T) {
 			}
 			return nil
 		},
+		"answered early": func(c *actor.Context, _ actor.Ref, back Pass) error {
+			_, err := actor.Call(c, c.System().Ref("early@b"), back)
+			return err
+		},
 		"left behind": func(c *actor.Context, to actor.Ref, back Pass) error {
 			go func() { _, _ = actor.Call(c.Detached(), to, back) }()
 			time.Sleep(time.Millisecond)
 			return nil
 		},
 	} {
-		for _, via := range []string{"x@b", "x@a"} {
-			t.Run(what+"/"+via, func(t *testing.T) {
+		for _, via := range [][]string{{"x@b", "call said@a"}, {"x@a", "call said@a"}, {"x@a", "call y@b", "call said@a"}} {
+			t.Run(fmt.Sprint(what, via), func(t *testing.T) {
 				withRing(t, func(r *ring) {
 					sys := r.nodes["a"]
 					var said []string
@@ -253,9 +257,16 @@ func TestCycleIsOfWaitsNotOfActors(t *testing.T) {
 							said = append(said, outcome("said", err))
 							return "", nil
 						})))
-					back := Pass{Path: []string{"wait 50ms", "call said@a"}}
+					back := Pass{Path: append([]string{"wait 50ms"}, via[1:]...)}
+					spawn(r.t, r.nodes["b"], "early", actor.Define("test.early", func() *struct{} { return nil },
+						actor.Answer(func(_ *struct{}, c *actor.Context, m Pass) (string, error) {
+							if err := actor.Defer[string](c).Answer(""); err != nil {
+								return "", err
+							}
+							return follow(c, context.WithoutCancel(c), m.Path), nil
+						})))
 					_, err := actor.Call(r.t.Context(), puppet, run(func(c *actor.Context) (string, error) {
-						if err := first(c, c.System().Ref(via), back); err != nil || what == "left behind" {
+						if err := first(c, c.System().Ref(via[0]), back); err != nil || what == "left behind" {
 							return "", err
 						}
 						return actor.Call(c, c.System().Ref("x@c"), Pass{Path: []string{"wait 500ms"}})

@@ -260,10 +260,15 @@ func (s *System) metaFrom(in *rpc.Inbound) *meta {
 	if in.Meta == nil {
 		return nil
 	}
-	m := &meta{trace: in.Meta.Trace, headers: in.Meta.Headers}
+	var m *meta
 	if len(in.Meta.Waiting) > 0 {
-		m.turn = &turn{far: &in.Meta.Waiting}
+		w := &calling{turn: turn{far: &in.Meta.Waiting}}
+		m = &w.meta
+		m.turn = &w.turn
+	} else {
+		m = new(meta)
 	}
+	m.trace, m.headers = in.Meta.Trace, in.Meta.Headers
 	if a, err := parseAddress(in.Meta.Sender); err == nil {
 		m.sender = Ref{to: s.refs.target(s, address{strings.Clone(a.name), strings.Clone(a.node)})}
 	}

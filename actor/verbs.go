@@ -73,10 +73,16 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 		}
 		defer w.over(from.cell)
 	}
+	var r R
 	if c != nil && !keyed(opts) {
-		return callLocal[M, R](ctx, from, w, c, m, opts)
+		r, err = callLocal[M, R](ctx, from, w, c, m, opts)
+	} else {
+		r, err = call[M, R](ctx, from, w, nil, t, m, opts)
 	}
-	return call[M, R](ctx, from, w, nil, t, m, opts)
+	if err != nil {
+		w.failed(from, err)
+	}
+	return r, err
 }
 
 // Ask sends a message and returns the future of its reply; it waits only while a

@@ -50,11 +50,15 @@ func callOnce[M Question[R], R any](ctx context.Context, from *Context, v *visit
 		far := v.split()
 		r, err = call[M, R](ctx, from, w, &far, t, m, opts)
 		far.over(err) // if it was not sent
-		return r, true, err
+		last = true
+	} else {
+		r, err = callHere[M, R](ctx, from, w, t, c, m, opts)
+		v.over(err)
 	}
-	r, err = callHere[M, R](ctx, from, w, t, c, m, opts)
-	v.over(err)
-	return r, false, err
+	if err != nil {
+		w.failed(from, err)
+	}
+	return r, last, err
 }
 
 // callHere is Call to an actor of this system, c unless that is nil.

@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"context"
 	"slices"
 	"sync/atomic"
 
@@ -19,12 +20,14 @@ import (
 // other at one moment, each because of another message, wait until their time-out.
 var ErrCycle error = rpc.Cycle
 
-// turn is that of a handler which makes Calls, as others know it: whom it waits for, and who
-// waits for it. A request takes it along, as the head of a line of turns that all wait for
-// its answer.
+// turn is that of a handler which makes Calls (until one is given up: what follows is another
+// turn), as others know it: whom it waits for, and who waits for it. A request takes it along,
+// as the head of a line of turns that all wait for its answer.
 //
 // A wait gets a number when another node is to know of it, and each wait one of its own: so
-// what still goes on because of a request that was given up closes no cycle.
+// what still goes on because of a request that is over closes no cycle. (Save one: that of a
+// handler which has answered early, goes on, and comes back to its asker by way of a second
+// actor of its node and another node.)
 type turn struct {
 	up    *turn                // that of the message's sender; nil: it does not wait
 	far   *[]uint64            // of a turn on another node: it and those that it came with, by their numbers; nil: it is here
@@ -34,7 +37,7 @@ type turn struct {
 	depth int32                // turns above it on this node, see under
 }
 
-// calling is what the Calls of a turn carry.
+// calling is what the Calls of a turn carry, and that turn.
 type calling struct {
 	meta
 	turn
@@ -103,6 +106,20 @@ func (w *calling) over(c *cell) {
 	}
 }
 
+// failed is called when a Call from c has failed. If its handler may go on, the next one is as
+// from another turn, so that the handler has none of it above its own. A nil w is none.
+func (w *calling) failed(c *Context, err error) {
+	if w == nil || rpc.Ran(err) != rpc.Unknown {
+		return
+	}
+	r := c.onDemand()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.calls == w {
+		r.calls = nil
+	}
+}
+
 // above are the numbers that the line of turns has from other nodes.
 func (t *turn) above() []uint64 {
 	for ; t != nil; t = t.up {
@@ -163,4 +180,18 @@ func (c *cell) inCycle(in *rpc.Inbound) *rpc.Error {
 		return nil
 	}
 	return rpc.Errorf(rpc.Cycle, rpc.NotRun, "%s calls %v, which waits for it", in.Meta.Sender, c.self.addr)
+}
+
+// metaOfCall is metaOf of a Call in which a handler waits; w is nil if none does.
+func metaOfCall(ctx context.Context, from *Context, w *calling, opts []rpc.Option) *meta {
+	if w == nil {
+		return metaOf(ctx, from, opts)
+	}
+	m := &w.meta
+	if ctx != context.Context(from) {
+		if t := rpc.TraceOf(ctx); t != m.trace { // a span that the handler began
+			m = &meta{sender: m.sender, trace: t, turn: m.turn}
+		}
+	}
+	return m.with(opts)
 }
