@@ -178,7 +178,7 @@ func TestCycleOfCallsIsRefused(t *testing.T) {
 		if got, err := actor.Call(t.Context(), a, run(call(b, call(c, back)))); got != "c" || err != nil {
 			t.Fatal(got, err)
 		}
-		wantErr(t, "the cycle", inner, rpc.Invalid, rpc.NotRun)
+		wantErr(t, "the cycle", inner, rpc.Cycle, rpc.NotRun)
 		if !errors.Is(inner, actor.ErrCycle) {
 			t.Error(inner)
 		}

@@ -73,7 +73,7 @@ func TestAllocations(t *testing.T) {
 	d := &depot{want: burst, done: make(chan struct{}), answer: new(parcel)}
 	kind := actor.Define("depot", func() *depot { return d },
 		actor.Handle((*depot).pointer), actor.Handle((*depot).value), actor.Answer((*depot).ask), actor.Answer((*depot).byValue))
-	ref := spawn(t, sys, "depot", kind)
+	ref, caller := spawn(t, sys, "depot", kind), spawn(t, sys, "caller", PuppetKind)
 	ctx, m, q := context.Background(), new(parcel), new(parcelQuestion)
 	names := make([]string, 0, 2*64*burst)
 	for i := range cap(names) {
@@ -106,6 +106,16 @@ func TestAllocations(t *testing.T) {
 				_, err := actor.Call(ctx, ref, q)
 				must(err)
 			}
+		}},
+		{"a handler's call", 1, func() {
+			_, err := actor.Call(ctx, caller, run(func(ctx *actor.Context) (string, error) {
+				for range burst {
+					_, err := actor.Call(ctx, ref, q)
+					must(err)
+				}
+				return "", nil
+			}))
+			must(err)
 		}},
 		{"a call by value", 1, func() {
 			for range burst {

@@ -27,7 +27,7 @@ type cell struct {
 	pace    *pace     // of what is recorded, likewise; nil until something is
 	stopped atomic.Bool
 	leaving atomic.Bool          // leave has begun
-	waits   atomic.Pointer[cell] // whose reply its handler waits for; nil for none
+	waits   atomic.Pointer[turn] // in which its handler waits for a reply; nil for none
 
 	box mailbox.Box[item]
 }
@@ -141,7 +141,7 @@ func (c *cell) burst(w *worker) {
 			ctx = w.plainContext(c)
 			h.run(c.state, ctx, it.msg, &w.boxes)
 			if ctx.rest.Load() != nil && ctx.detached() {
-				ctx.returned.Store(true)
+				ctx.turnOver()
 				w.plain = nil
 			}
 		} else {

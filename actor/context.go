@@ -40,6 +40,7 @@ type rest struct {
 
 	mu     sync.Mutex // guards what follows
 	mine   *meta      // what messages sent from the handler carry
+	calls  *calling   // what its Calls do
 	inner  context.Context
 	cancel func()
 }
@@ -66,6 +67,7 @@ type meta struct {
 	sender  Ref
 	trace   rpc.Trace
 	headers []transport.Header
+	turn    *turn // in which the sender waits; nil: it goes on
 }
 
 // request is a message whose sender waits for an outcome: *ask[R] or *rpc.Inbound.
@@ -273,7 +275,7 @@ func followDeadline(in *rpc.Inbound, cancel context.CancelCauseFunc) (stop func(
 // end ends the context of a request when its handler has returned.
 func (c *Context) end() {
 	if c.rest.Load() != nil {
-		c.returned.Store(true)
+		c.turnOver()
 	}
 	if c.asks {
 		if d := c.deferred(); d != nil && !d.handled() {
@@ -287,6 +289,14 @@ func (c *Context) end() {
 		return
 	}
 	c.forget()
+}
+
+// turnOver notes that the handler has returned.
+func (c *Context) turnOver() {
+	c.returned.Store(true)
+	if c.cell.waits.Load() != nil { // a goroutine that it leaves behind waits, and its actor does not
+		c.cell.waits.Store(nil)
+	}
 }
 
 // letGo ends a request's context, and keeps nothing of the request: contexts lie in blocks
@@ -445,6 +455,11 @@ func metaOf(ctx context.Context, from *Context, opts []rpc.Option) *meta {
 	if from != nil || rpc.Traced(ctx) {
 		m = traceMeta(ctx, from)
 	}
+	return m.with(opts)
+}
+
+// with is m with the headers that opts give.
+func (m *meta) with(opts []rpc.Option) *meta {
 	if len(opts) == 0 {
 		return m
 	}
@@ -452,11 +467,12 @@ func metaOf(ctx context.Context, from *Context, opts []rpc.Option) *meta {
 	if len(headers) == 0 {
 		return m
 	}
-	with := meta{headers: headers}
+	var more meta
 	if m != nil {
-		with.sender, with.trace = m.sender, m.trace
+		more = *m
 	}
-	return &with
+	more.headers = headers
+	return &more
 }
 
 func traceMeta(ctx context.Context, from *Context) *meta {

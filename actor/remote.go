@@ -12,8 +12,9 @@ import (
 )
 
 // call sends a request to another node and waits for its reply.
-// at is the visit of a service that has led to t; nil if t is what was asked for.
-func call[M Question[R], R any](ctx context.Context, from *Context, at *visit, t *target, m M, opts []rpc.Option) (v R, err error) {
+// w is that of a handler that waits, nil for none. at is the visit of a service that has led
+// to t; nil if t is what was asked for.
+func call[M Question[R], R any](ctx context.Context, from *Context, w *calling, at *visit, t *target, m M, opts []rpc.Option) (v R, err error) {
 	s := t.sys
 	want := s.types.of(reflect.TypeFor[R]())
 	if want.err != nil {
@@ -23,6 +24,9 @@ func call[M Question[R], R any](ctx context.Context, from *Context, at *visit, t
 	spare := boxesOf(x)
 	if err := compose(ctx, from, at, t, m, opts, x.Request(), &spare.message); err != nil {
 		return v, err
+	}
+	if w != nil {
+		x.Request().Rare.Waiting = w.line(s)
 	}
 	reply, err := x.Do(ctx)
 	if err == nil {
@@ -256,7 +260,15 @@ func (s *System) metaFrom(in *rpc.Inbound) *meta {
 	if in.Meta == nil {
 		return nil
 	}
-	m := &meta{trace: in.Meta.Trace, headers: in.Meta.Headers}
+	var m *meta
+	if len(in.Meta.Waiting) > 0 {
+		w := &calling{turn: turn{far: &in.Meta.Waiting}}
+		m = &w.meta
+		m.turn = &w.turn
+	} else {
+		m = new(meta)
+	}
+	m.trace, m.headers = in.Meta.Trace, in.Meta.Headers
 	if a, err := parseAddress(in.Meta.Sender); err == nil {
 		m.sender = Ref{to: s.refs.target(s, address{strings.Clone(a.name), strings.Clone(a.node)})}
 	}
@@ -278,6 +290,9 @@ func (s *System) deliver(in *rpc.Inbound, asked bool) *rpc.Error {
 		return nil
 	}
 	if asked {
+		if err := c.inCycle(in); err != nil {
+			return err
+		}
 		it.req = in
 	} else if in.Acked {
 		if in.Keyed() && c.kind.recorded() {

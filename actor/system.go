@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -198,9 +199,10 @@ type System struct {
 	downErr error         // its result, set before down is closed
 	endErr  error         // see Err, likewise
 
-	_    [64]byte     // a cache line: what is above is read all the time
-	busy atomic.Int64 // actors with a run loop, which changes all the time
-	_    [64]byte
+	_     [64]byte      // a cache line: what is above is read all the time
+	busy  atomic.Int64  // actors with a run loop, which changes all the time
+	waits atomic.Uint64 // the latest number of a wait, see turn; from a random one on
+	_     [64]byte
 }
 
 // refTable finds targets by address; see ref.go.
@@ -231,6 +233,7 @@ func NewSystem(cfg Config) (*System, error) {
 		quiet: make(chan struct{}, 1), down: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.sums.log = s.log
+	s.waits.Store(rand.Uint64())
 	s.members = newMembers(s)
 	s.services.init(s)
 	s.jobs.init(s)

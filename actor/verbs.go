@@ -33,7 +33,7 @@ func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 	}
 	if c := t.cell.Load(); c != nil && !keyed(opts) {
 		if isValue[M]() {
-			return putValue(ctx, from, c, m, nil, opts, false)
+			return putValue(ctx, from, c, m, nil, metaOf(ctx, from, opts), opts, false)
 		}
 		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from, opts)}, isAcked(opts))
 	}
@@ -59,23 +59,31 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 	if t.addr.node == anyNode {
 		return callService[M, R](ctx, from, t, m, opts)
 	}
-	if c := t.cell.Load(); c != nil {
+	c := t.cell.Load()
+	if c != nil {
 		if from.isIn(c) {
 			return none, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v calls itself and would wait for ever", t.addr)
-		}
-		if from.inTurn() && from.isIn(from.cell) {
-			if err := from.cell.waitFor(c); err != nil {
-				return none, err
-			}
-			defer from.cell.waits.CompareAndSwap(c, nil)
-		}
-		if !keyed(opts) {
-			return callLocal[M, R](ctx, from, c, m, opts)
 		}
 	} else if t.addr.node == t.sys.cfg.Name {
 		return none, t.sys.noActor(from, t.addr)
 	}
-	return call[M, R](ctx, from, nil, t, m, opts)
+	var w *calling
+	if from.waits() {
+		if w, err = from.waitFor(t, c); err != nil {
+			return none, err
+		}
+		defer w.over(from.cell)
+	}
+	var r R
+	if c != nil && !keyed(opts) {
+		r, err = callLocal[M, R](ctx, from, w, c, m, opts)
+	} else {
+		r, err = call[M, R](ctx, from, w, nil, t, m, opts)
+	}
+	if err != nil {
+		w.failed(from, err)
+	}
+	return r, err
 }
 
 // Ask sends a message and returns the future of its reply; it waits only while a
@@ -99,7 +107,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 		a := &ask[R]{deadline: t.sys.deadline(ctx)}
 		a.promise.Of(a)
 		a.watch(ctx)
-		if err := put(ctx, from, c, m, a, opts, false); err != nil {
+		if err := put(ctx, from, c, m, a, metaOf(ctx, from, opts), false); err != nil {
 			a.end(none, err)
 		}
 		return a.promise.Future()
@@ -139,7 +147,7 @@ func failed[R any](err error) *rpc.Future[R] {
 }
 
 // callLocal is Call to an actor of this system.
-func callLocal[M Question[R], R any](ctx context.Context, from *Context, c *cell, m M, opts []rpc.Option) (R, error) {
+func callLocal[M Question[R], R any](ctx context.Context, from *Context, w *calling, c *cell, m M, opts []rpc.Option) (R, error) {
 	a := &ask[R]{}
 	var timeout *time.Timer
 	var expired <-chan time.Time
@@ -150,7 +158,7 @@ func callLocal[M Question[R], R any](ctx context.Context, from *Context, c *cell
 		timeout.Reset(c.self.sys.cfg.Timeout)
 		expired = timeout.C
 	}
-	if err := put(ctx, from, c, m, a, opts, false); err != nil {
+	if err := put(ctx, from, c, m, a, metaOfCall(ctx, from, w, opts), false); err != nil {
 		var none R
 		return none, err
 	}
@@ -173,27 +181,6 @@ func (p *timers) get() *time.Timer {
 	t := time.NewTimer(time.Hour)
 	t.Stop()
 	return t
-}
-
-// ErrCycle is wrapped by the error of a Call that would wait for ever, because the actor
-// it is to waits for the caller's own: Invalid, and the handler does not run. It is found
-// among the actors of one system that wait in Call.
-var ErrCycle = errors.New("actor: a cycle of actors that wait for each other")
-
-// maxCycle is how many actors of a chain of waiting ones are looked at.
-const maxCycle = 64
-
-// waitFor notes that the handler of c waits for a reply of to, unless that, or one for
-// which that waits, waits for c. Of two that close a cycle at one moment both may find it.
-func (c *cell) waitFor(to *cell) error {
-	c.waits.Store(to)
-	for at, n := to, 0; at != nil && n < maxCycle; at, n = at.waits.Load(), n+1 {
-		if at == c {
-			c.waits.CompareAndSwap(to, nil)
-			return rpc.Errorf(rpc.Invalid, rpc.NotRun, "%w: %v calls %v, which waits for it", ErrCycle, c.self.addr, to.self.addr)
-		}
-	}
-	return nil
 }
 
 // targetOf finds the system to send with: the ref's own, else the handler's.
@@ -219,15 +206,14 @@ func (s *System) deadline(ctx context.Context) time.Time {
 
 // put is cell.put, save that a message that is a value comes in a box.
 // must has a one-way message be an error where it would be a dead letter, as if it were Acked.
-func put[M any](ctx context.Context, from *Context, c *cell, m M, req request, opts []rpc.Option, must bool) error {
+func put[M any](ctx context.Context, from *Context, c *cell, m M, req request, meta *meta, must bool) error {
 	if isValue[M]() {
-		return putValue(ctx, from, c, m, req, opts, must)
+		return putValue(ctx, from, c, m, req, meta, nil, must)
 	}
-	return c.put(ctx, from, item{m, req, metaOf(ctx, from, opts)}, must || isAcked(opts))
+	return c.put(ctx, from, item{m, req, meta}, must)
 }
 
-func putValue[M any](ctx context.Context, from *Context, c *cell, m M, req request, opts []rpc.Option, must bool) error {
-	meta := metaOf(ctx, from, opts)
+func putValue[M any](ctx context.Context, from *Context, c *cell, m M, req request, meta *meta, opts []rpc.Option, must bool) error {
 	if c.self.sys.draining() {
 		if err := c.self.sys.closedTo(from, c); err != nil {
 			return err

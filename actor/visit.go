@@ -22,6 +22,7 @@ type visit struct {
 	ticket balance.Ticket
 	live   bool // an attempt is under way; guarded by svc.mu, as is what follows
 	sent   bool // it is a one-way message, of which no answer comes
+	waits  bool // a handler waits for its answer
 	made   int
 	cost   int
 	n      int // of tried

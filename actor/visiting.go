@@ -16,6 +16,7 @@ func callService[M Question[R], R any](ctx context.Context, from *Context, to *t
 	v := to.sys.visit(ctx, from, to, opts)
 	v.key = keyOf(&v, m)
 	v.setNot(from)
+	v.waits = from.waits()
 	return callVisit[M, R](ctx, from, &v, m, opts)
 }
 
@@ -27,28 +28,46 @@ func callVisit[M Question[R], R any](ctx context.Context, from *Context, v *visi
 			var r R
 			return r, none
 		}
-		c := t.cell.Load()
-		if c == nil && t.addr.node != t.sys.cfg.Name || keyed(opts) {
-			far := v.split()
-			r, err := call[M, R](ctx, from, &far, t, m, opts)
-			far.over(err) // if it was not sent
-			return r, err
-		}
-		r, err := callHere[M, R](ctx, from, t, c, m, opts)
-		v.over(err)
-		if err == nil || !v.again(err) {
+		r, last, err := callOnce[M, R](ctx, from, v, t, m, opts)
+		if last || err == nil || !v.again(err) {
 			return r, err
 		}
 	}
 }
 
+// callOnce is an attempt of callVisit's. last says that no other one may follow.
+func callOnce[M Question[R], R any](ctx context.Context, from *Context, v *visit, t *target, m M, opts []rpc.Option) (r R, last bool, err error) {
+	c := t.cell.Load()
+	var w *calling
+	if v.waits {
+		if w, err = from.waitFor(t, c); err != nil {
+			v.over(err)
+			return r, false, err
+		}
+		defer w.over(from.cell)
+	}
+	if c == nil && t.addr.node != t.sys.cfg.Name || keyed(opts) {
+		far := v.split()
+		r, err = call[M, R](ctx, from, w, &far, t, m, opts)
+		far.over(err) // if it was not sent
+		last = true
+	} else {
+		r, err = callHere[M, R](ctx, from, w, t, c, m, opts)
+		v.over(err)
+	}
+	if err != nil {
+		w.failed(from, err)
+	}
+	return r, last, err
+}
+
 // callHere is Call to an actor of this system, c unless that is nil.
-func callHere[M Question[R], R any](ctx context.Context, from *Context, t *target, c *cell, m M, opts []rpc.Option) (R, error) {
+func callHere[M Question[R], R any](ctx context.Context, from *Context, w *calling, t *target, c *cell, m M, opts []rpc.Option) (R, error) {
 	if c == nil {
 		var r R
 		return r, t.sys.noActor(from, t.addr)
 	}
-	return callLocal[M, R](ctx, from, c, m, opts)
+	return callLocal[M, R](ctx, from, w, c, m, opts)
 }
 
 // askService is Ask of a service.
@@ -94,7 +113,7 @@ func askHere[M Question[R], R any](ctx context.Context, from *Context, v *visit,
 		v.over(err)
 		return v.again(err) && askOn(ctx, from, a, v, m, opts)
 	}
-	if err := put(ctx, from, c, m, a, opts, false); err != nil {
+	if err := put(ctx, from, c, m, a, metaOf(ctx, from, opts), false); err != nil {
 		var none R
 		a.end(none, err)
 		return nil, err
@@ -142,7 +161,7 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 		here := t.addr.node == s.cfg.Name
 		if c != nil && !keyed(opts) {
 			v.sent = true
-			err = put(ctx, from, c, m, nil, opts, true) // if it has stopped another one gets it
+			err = put(ctx, from, c, m, nil, metaOf(ctx, from, opts), true) // if it has stopped another one gets it
 		} else {
 			far := v.split()
 			far.sent = !acked

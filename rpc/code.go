@@ -31,11 +31,12 @@ const (
 	Invalid        Code = 18 // the call makes no sense as it was made
 	Internal       Code = 19 // a bug in Tandem
 	Leaving        Code = 20 // the node shuts down and takes nothing new; always NotRun
-	lastCode            = Leaving
+	Cycle          Code = 21 // the actor waits for whoever makes the request; always NotRun
+	lastCode            = Cycle
 )
 
 var codeNames = [...]string{"none", "failed", "panicked", "not found", "unhandled", "undecodable", "wrong reply", "too large", "overloaded",
-	"unavailable", "denied", "canceled", "expired", "stale", "id reused", "session lost", "outcome unknown", "reply dropped", "invalid", "internal", "leaving"}
+	"unavailable", "denied", "canceled", "expired", "stale", "id reused", "session lost", "outcome unknown", "reply dropped", "invalid", "internal", "leaving", "cycle"}
 
 // String returns the code's name.
 func (c Code) String() string {

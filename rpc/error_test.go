@@ -114,7 +114,7 @@ func TestErrorText(t *testing.T) {
 		{Denied.Error(), "rpc: denied"},
 		{Code(99).Error(), "rpc: code(99)"},
 		{Code(0).String(), "none"},
-		{lastCode.String(), "leaving"},
+		{lastCode.String(), "cycle"},
 		{Verdict(9).String(), "ran"},
 	} {
 		if row.err != row.want {

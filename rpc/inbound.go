@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"hash/maphash"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +47,7 @@ type Meta struct {
 	Sender  string // actor's address, or empty
 	Trace   transport.Trace
 	Headers []transport.Header
+	Waiting []uint64 // of a request: numbers of the waits that end with it; empty if the sender goes on
 }
 
 // name is what a keyed or begun request goes by in keys and in the store.
@@ -66,8 +68,11 @@ var errExpired = Errorf(Expired, NotRun, "the deadline passed before its turn")
 func (in *Inbound) fill(c *conn, e *transport.Envelope) {
 	in.Target, in.TypeID, in.Codec, in.body = c.names.of(c.node.seed, e.Target), e.TypeID, e.Codec, ownBody(in.body, e)
 	in.Acked, in.Receipt = e.Flags&transport.FlagAcked != 0, e.Flags&transport.FlagReceipt != 0
-	if e.Sender != "" || !e.Trace.IsZero() || len(e.Headers) > 0 {
-		in.Meta = &Meta{strings.Clone(e.Sender), e.Trace, transport.CloneHeaders(e.Headers)}
+	if e.Sender != "" || !e.Trace.IsZero() || len(e.Headers) > 0 || len(e.Waiting) > 0 {
+		in.Meta = &Meta{strings.Clone(e.Sender), e.Trace, transport.CloneHeaders(e.Headers), nil}
+		if len(e.Waiting) > 0 {
+			in.Meta.Waiting = slices.Clone(e.Waiting)
+		}
 	}
 }
 

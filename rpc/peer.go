@@ -268,7 +268,7 @@ func (p *peer) sendOn(k *conn, c *Call, now time.Duration) *Error {
 		e.After = p.cutOff
 	}
 	if r := c.req.Rare; r != nil {
-		e.Sender, e.Trace, e.Headers, e.Key = r.Sender, r.Trace, r.Headers, r.Key
+		e.Sender, e.Trace, e.Headers, e.Key, e.Waiting = r.Sender, r.Trace, r.Headers, r.Key, r.Waiting
 	}
 	if !k.direct {
 		e.Grant = p.grant

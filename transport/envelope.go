@@ -89,6 +89,7 @@ const (
 	tagKey        = 12 | tagCritical
 	tagAfter      = 13
 	tagAge        = 14
+	tagWaiting    = 15
 	tagCritical   = 0x80 // an option with this bit must be understood or the envelope is refused
 )
 
@@ -135,6 +136,7 @@ type Envelope struct {
 	Key        string        // request: the caller's own name for it, beyond this session; empty for none
 	After      uint64        // request: one-way messages up to that number do not run after it
 	Age        time.Duration // request, with FlagRecover: since it was made; 0 for unknown
+	Waiting    []uint64      // request: numbers of the waits that end with it, the sender's own first; empty if the sender goes on
 	Message    string        // reply: error text
 	UserCode   string        // reply: error code that the application defined
 	RetryAfter time.Duration // reply: do not try again earlier; 0 for none
@@ -155,6 +157,7 @@ func (e *Envelope) Clone() Envelope {
 	c.Target, c.Sender, c.Key = strings.Clone(e.Target), strings.Clone(e.Sender), strings.Clone(e.Key)
 	c.Message, c.UserCode = strings.Clone(e.Message), strings.Clone(e.UserCode)
 	c.Headers, c.Mark.Except, c.Body = CloneHeaders(e.Headers), slices.Clone(e.Mark.Except), bytes.Clone(e.Body)
+	c.Waiting = slices.Clone(e.Waiting)
 	return c
 }
 
@@ -183,8 +186,8 @@ func TypeID(name string) uint64 {
 // ErrTooLarge, and dst unchanged, if a part of the envelope is over its limit.
 func (e *Envelope) Append(dst []byte) ([]byte, error) {
 	if len(e.Target) > MaxTarget || len(e.Sender) > 2*MaxTarget || len(e.UserCode) > MaxTarget || len(e.Key) > MaxTarget ||
-		len(e.Headers) > MaxHeaders || len(e.Mark.Except) > MaxInlineExcept {
-		return dst, fmt.Errorf("%w: address, header or mark over its limit", ErrTooLarge)
+		len(e.Headers) > MaxHeaders || len(e.Mark.Except) > MaxInlineExcept || len(e.Waiting) > MaxWaiting {
+		return dst, fmt.Errorf("%w: address, header, mark or line of waits over its limit", ErrTooLarge)
 	}
 	start := len(dst)
 	dst = append(dst, Version, byte(e.Verb), byte(e.Flags), e.Codec, 0, 0)
@@ -219,10 +222,7 @@ func (e *Envelope) Append(dst []byte) ([]byte, error) {
 		dst = append(append(dst, h.Key...), h.Value...)
 	}
 	if n := len(e.Mark.Except); n > 0 {
-		dst = appendTag(dst, tagExcept, 8*n)
-		for _, s := range e.Mark.Except {
-			dst = binary.BigEndian.AppendUint64(dst, s)
-		}
+		dst = AppendSeqBytes(appendTag(dst, tagExcept, 8*n), e.Mark.Except)
 	}
 	if e.Message != "" {
 		m := e.Message[:min(len(e.Message), MaxHeaderBytes)]
@@ -243,6 +243,9 @@ func (e *Envelope) Append(dst []byte) ([]byte, error) {
 	if e.Age > 0 {
 		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagAge, 8), uint64(e.Age))
 	}
+	if n := len(e.Waiting); n > 0 {
+		dst = AppendSeqBytes(appendTag(dst, tagWaiting, 8*n), e.Waiting)
+	}
 	binary.BigEndian.PutUint16(dst[start+4:], uint16(len(dst)-start-headerSize))
 	return append(dst, e.Body...), nil
 }
@@ -256,7 +259,7 @@ func appendTag(dst []byte, tag byte, n int) []byte {
 // an unknown tag are skipped unless they are marked critical. An error wraps
 // ErrProtocol or, for another wire version, ErrVersion.
 func (e *Envelope) Parse(b []byte) error {
-	*e = Envelope{Headers: e.Headers[:0], Mark: Mark{Except: e.Mark.Except[:0]}}
+	*e = Envelope{Headers: e.Headers[:0], Mark: Mark{Except: e.Mark.Except[:0]}, Waiting: e.Waiting[:0]}
 	if len(b) < headerSize {
 		return fmt.Errorf("%w: envelope of %d bytes", ErrProtocol, len(b))
 	}
@@ -331,6 +334,10 @@ func (e *Envelope) parseOptions(b []byte) error {
 			}
 		case tagAge:
 			e.Age, ok = duration(v)
+		case tagWaiting:
+			if ok = n%8 == 0 && n <= 8*MaxWaiting; ok {
+				e.Waiting = AppendSeqs(e.Waiting[:0], v)
+			}
 		default:
 			ok = tag&tagCritical == 0
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +56,8 @@ var (
 			Headers: []transport.Header{{Key: "tenant", Value: "acme"}, {Key: "empty"}}, Body: []byte(`{"Amount":5}`)},
 		"request-after": {Verb: transport.VerbRequest, Codec: 1, Seq: 259, Mark: transport.Mark{Below: 259},
 			TypeID: transport.TypeID("bank.Balance"), Target: "alice", Timeout: time.Second, After: 7, Body: []byte{0x80}},
+		"request-waiting": {Verb: transport.VerbRequest, Codec: 1, Seq: 260, Mark: transport.Mark{Below: 260},
+			TypeID: transport.TypeID("bank.Balance"), Target: "alice", Sender: "bob@a", Timeout: time.Second, Waiting: []uint64{0x0102030405060708, 9}, Body: []byte{0x80}},
 		"opened-durable": {Verb: transport.VerbOpened, Flags: transport.FlagDurable, Seq: 2, Grant: grant, Mark: transport.Mark{Below: 4096}},
 		"request-recover": {Verb: transport.VerbRequest, Flags: transport.FlagResend | transport.FlagRecover, Codec: 1, Seq: 258,
 			TypeID: transport.TypeID("bank.Deposit"), Grant: grant, Target: "alice", Timeout: time.Second, Key: "order-17", Age: 3 * time.Second, Body: []byte{0x80}},
@@ -119,6 +122,37 @@ func TestGolden(t *testing.T) {
 		if !verbs[v] {
 			t.Errorf("no golden file for verb %v", v)
 		}
+	}
+}
+
+// A line of waits that is too long is neither sent nor taken, nor one that is cut.
+func TestWaitingLimits(t *testing.T) {
+	e := transport.Envelope{Verb: transport.VerbRequest, Seq: 1, Target: "alice"}
+	bare, err := e.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 8*transport.MaxWaiting + 17 {
+		b := bytes.Clone(bare)
+		b[5] += byte(3 + n)
+		b = append(append(b, 15, 0, byte(n)), make([]byte, n)...)
+		var got transport.Envelope
+		err := got.Parse(b)
+		if good := n%8 == 0 && n <= 8*transport.MaxWaiting; good != (err == nil) || err != nil && !errors.Is(err, transport.ErrProtocol) {
+			t.Errorf("%d bytes: %v", n, err)
+		} else if good && len(got.Waiting) != n/8 {
+			t.Errorf("%d bytes: %d waits", n, len(got.Waiting))
+		}
+	}
+	for _, n := range []int{transport.MaxWaiting, transport.MaxWaiting + 1} {
+		e.Waiting = make([]uint64, n)
+		if _, err := e.Append(nil); errors.Is(err, transport.ErrTooLarge) != (n > transport.MaxWaiting) {
+			t.Errorf("%d waits: %v", n, err)
+		}
+	}
+	e.Waiting = []uint64{1, 2}
+	if c := e.Clone(); !slices.Equal(c.Waiting, e.Waiting) || &c.Waiting[0] == &e.Waiting[0] {
+		t.Errorf("cloned: %v", c.Waiting)
 	}
 }
 
@@ -196,7 +230,7 @@ func golden(t *testing.T, name string, b []byte, what any) []byte {
 // same reports whether two envelopes mean the same: nil and empty do.
 func same(a, b transport.Envelope) bool {
 	if !a.Sent.Equal(b.Sent) || !bytes.Equal(a.Body, b.Body) ||
-		len(a.Headers) != len(b.Headers) || len(a.Mark.Except) != len(b.Mark.Except) {
+		len(a.Headers) != len(b.Headers) || len(a.Mark.Except) != len(b.Mark.Except) || !slices.Equal(a.Waiting, b.Waiting) {
 		return false
 	}
 	for i := range a.Headers {
@@ -210,7 +244,7 @@ func same(a, b transport.Envelope) bool {
 		}
 	}
 	for _, e := range []*transport.Envelope{&a, &b} {
-		e.Sent, e.Body, e.Headers, e.Mark.Except = time.Time{}, nil, nil, nil
+		e.Sent, e.Body, e.Headers, e.Mark.Except, e.Waiting = time.Time{}, nil, nil, nil, nil
 	}
 	return reflect.DeepEqual(a, b)
 }

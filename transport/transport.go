@@ -176,6 +176,7 @@ const (
 	MaxHeaders      = 64       // optional headers of one envelope
 	MaxHeaderBytes  = 8 << 10  // keys and values of all of them together
 	MaxInlineExcept = 8        // exceptions that an ack mark carries on a request
+	MaxWaiting      = 16       // waits that a request names
 	LargeBody       = 64 << 10 // bytes of the largest body that Send copies
 )
 
