@@ -20,7 +20,8 @@ import (
 // Config.SendWait at most, and not at all if it is the handler's own.
 //
 // A message to an actor of the same system is not copied: what its pointers, slices and
-// maps refer to is shared, so neither side may change it afterwards.
+// maps refer to is shared, so neither side may change it afterwards, unless
+// Config.CopyLocal is set, which shows who does.
 func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 	from := handling(ctx)
 	t, err := targetOf(to, from)
@@ -31,6 +32,9 @@ func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 		return err
 	}
 	if c := t.cell.Load(); c != nil && !keyed(opts) {
+		if c.self.sys.minds() {
+			return c.putMindful(ctx, from, item{msg: m, meta: metaOf(ctx, from, opts)}, opts, false)
+		}
 		if isValue[M]() {
 			return putValue(ctx, from, c, m, nil, opts, false)
 		}
@@ -44,7 +48,8 @@ func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 // ends, the handler's context ends too; if it has ended already, the handler never runs.
 // A Call from a handler that closes a cycle of waiting actors is refused: see ErrCycle.
 //
-// Within a system neither the message nor the reply is copied, see Tell and Answer.
+// Within a system neither the message nor the reply is copied, see Tell and Answer, unless
+// Config.CopyLocal is set.
 func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) (R, error) {
 	var none R
 	from := handling(ctx)
@@ -216,9 +221,13 @@ func (s *System) deadline(ctx context.Context) time.Time {
 	return time.Now().Add(s.cfg.Timeout)
 }
 
-// put is cell.put, save that a message that is a value comes in a box.
+// put is cell.put, save that it minds the system's state, and that a message that is a value
+// comes in a box.
 // must has a one-way message be an error where it would be a dead letter, as if it were Acked.
 func put[M any](ctx context.Context, from *Context, c *cell, m M, req request, opts []rpc.Option, must bool) error {
+	if c.self.sys.minds() {
+		return c.putMindful(ctx, from, item{m, req, metaOf(ctx, from, opts)}, opts, must)
+	}
 	if isValue[M]() {
 		return putValue(ctx, from, c, m, req, opts, must)
 	}
@@ -227,11 +236,6 @@ func put[M any](ctx context.Context, from *Context, c *cell, m M, req request, o
 
 func putValue[M any](ctx context.Context, from *Context, c *cell, m M, req request, opts []rpc.Option, must bool) error {
 	meta := metaOf(ctx, from, opts)
-	if c.self.sys.draining() {
-		if err := c.self.sys.closedTo(from, c); err != nil {
-			return err
-		}
-	}
 	wake, ok := c.box.PushWith(func(place *item) {
 		boxIn[M](&place.msg).V = m
 		place.req, place.meta = req, meta
@@ -250,11 +254,6 @@ func putValue[M any](ctx context.Context, from *Context, c *cell, m M, req reque
 //
 // acked is Acked of a one-way message: what does not get into the mailbox is an error.
 func (c *cell) put(ctx context.Context, from *Context, it item, acked bool) error {
-	if c.self.sys.draining() {
-		if err := c.self.sys.closedTo(from, c); err != nil {
-			return err
-		}
-	}
 	wake, ok := c.box.Push(it)
 	if !ok {
 		return c.putFull(ctx, from, it, acked)

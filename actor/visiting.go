@@ -56,6 +56,10 @@ func askService[M Question[R], R any](ctx context.Context, from *Context, to *ta
 	v := new(visit)
 	*v = to.sys.visit(ctx, from, to, opts)
 	v.key = keyOf(v, m)
+	m, err := snapshot(to.sys, m, to.addr.name, opts)
+	if err != nil {
+		return failed[R](err)
+	}
 	for {
 		t, none := v.next()
 		if none != nil {
