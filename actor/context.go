@@ -170,6 +170,8 @@ func (c *Context) reply(v any, typ reflect.Type) error {
 	switch r := c.req.(type) {
 	case *rpc.Inbound:
 		err = c.System().reply(r, v, typ)
+	case *copied:
+		err = r.reply(v, typ)
 	case interface{ answer(any) error }:
 		err = r.answer(v)
 	}

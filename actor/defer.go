@@ -48,6 +48,8 @@ func (d *Deferred[R]) Answer(v R) error {
 			r.end(v, nil)
 		case *rpc.Inbound:
 			return d.d.ctx.System().reply(r, v, reflect.TypeFor[R]())
+		case *copied:
+			return r.reply(v, reflect.TypeFor[R]())
 		case interface{ answer(any) error }:
 			return r.answer(v)
 		}

@@ -109,7 +109,7 @@ func (j *job) answer(v any) error {
 	if r.typ == nil {
 		return rpc.Errorf(rpc.Invalid, rpc.HasRun, "a reply of nil has no type")
 	}
-	if !j.remote {
+	if !j.remote && !j.sys.cfg.CopyLocal {
 		j.end(r)
 		return nil
 	}
@@ -117,7 +117,9 @@ func (j *job) answer(v any) error {
 	if err != nil {
 		return err
 	}
-	j.sys.jobs.keep(j, len(r.Body))
+	if j.remote {
+		j.sys.jobs.keep(j, len(r.Body))
+	}
 	j.end(r)
 	return nil
 }

@@ -116,6 +116,7 @@ func Handle[S, M any](fn func(S, *Context, M) error) Handler[S] {
 //
 // A reply to a caller of the same system is not copied: a map, slice or pointer of the
 // actor's state that it contains is then shared with the caller. Answer with a copy.
+// With Config.CopyLocal the caller gets a copy, so that tests show where that was forgotten.
 func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Handler[S] {
 	return Handler[S]{&handler{
 		typ:    reflect.TypeFor[M](),

@@ -19,7 +19,10 @@ import (
 // roads and runs Config.Setup; no request of another node is answered. While it parts the
 // others learn that they should ask another one, and what reaches it is served. While it
 // drains it refuses what is new, and finishes the rest.
-type life struct{ stage atomic.Uint32 }
+type life struct {
+	stage atomic.Uint32
+	minds stage // from which on messages within the system are for putMindful; never changes
+}
 
 type stage = uint32
 

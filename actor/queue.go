@@ -229,7 +229,7 @@ func (o *Offer[T]) pull(ctx *Context, m Dequeue[T]) (Dequeued[T], error) {
 		return refuse[Dequeued[T]](ctx, rpc.Overloaded, err)
 	}
 	items, served := o.serve(ctx, number)
-	if _, remote := ctx.req.(*rpc.Inbound); served && !remote {
+	if _, encoded := ctx.req.(replier); served && !encoded {
 		return handouts(ctx, items), nil
 	}
 	later := Defer[Dequeued[T]](ctx)
@@ -336,8 +336,8 @@ func (o *Offer[T]) arm(ctx *Context) {
 // hand answers a pull. It reports false if items came back: because nobody waits for
 // them any more, or they are too large for one reply.
 func (o *Offer[T]) hand(ctx *Context, later *Deferred[Dequeued[T]], items []queue.Delivery[T]) bool {
-	in, remote := later.d.ctx.request().(*rpc.Inbound)
-	if !remote {
+	in, encoded := later.d.ctx.request().(replier)
+	if !encoded {
 		if later.Answer(handouts(ctx, items)) != nil {
 			return o.release(items)
 		}
@@ -371,16 +371,16 @@ const maxReply = rpc.DefaultKeep
 
 // replyInParts answers a request with the first of n items that fit into a reply, one
 // at least, and returns how many.
-func replyInParts(ctx *Context, in *rpc.Inbound, n int, reply func(n int) any, typ reflect.Type) (int, error) {
+func replyInParts(ctx *Context, in replier, n int, reply func(n int) any, typ reflect.Type) (int, error) {
 	for {
-		typeID, body, err := ctx.System().encodeReply(in, reply(n), typ)
+		typeID, codec, body, err := ctx.System().encodeFor(in, reply(n), typ)
 		switch {
 		case n > 1 && (err != nil || len(body) > maxReply):
 			n = (n + 1) / 2
 		case err != nil:
 			return 0, err
 		default:
-			in.Reply(typeID, in.Codec, body)
+			in.Reply(typeID, codec, body)
 			return n, nil
 		}
 	}
@@ -413,8 +413,8 @@ func (o *Offer[T]) listWaiting(ctx *Context, now time.Time, n int) (Dequeued[T],
 // answerList answers with what of a list fits into a reply.
 func answerList[T any](ctx *Context, all []Handout[T]) (Dequeued[T], error) {
 	reply := func(n int) Dequeued[T] { return Dequeued[T]{Queue: ctx.Self(), Items: all[:n]} }
-	in, remote := ctx.req.(*rpc.Inbound)
-	if !remote {
+	in, encoded := ctx.req.(replier)
+	if !encoded {
 		return reply(len(all)), nil
 	}
 	_ = Defer[Dequeued[T]](ctx).d.end(func(request) error {

@@ -106,6 +106,9 @@ func (f *far) openAt(ctx context.Context, from *Context, at *visit, t *target, m
 	case c != nil && from.isIn(c):
 		return streamOpened{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v opens a stream to itself and would wait for ever", t.addr)
 	case c != nil:
+		if s.cfg.CopyLocal {
+			f.codec = s.codecFor(t.addr.name, rpc.Apply(opts).Codec)
+		}
 		return openLocal(ctx, from, c, m, opts)
 	case t.addr.node == s.cfg.Name:
 		return streamOpened{}, s.noActor(from, t.addr)
@@ -119,7 +122,7 @@ func (f *far) openAt(ctx context.Context, from *Context, at *visit, t *target, m
 func openLocal(ctx context.Context, from *Context, c *cell, m any, opts []rpc.Option) (streamOpened, error) {
 	a := &ask[streamOpened]{deadline: c.self.sys.deadline(ctx)}
 	a.watch(ctx)
-	if err := c.put(ctx, from, item{msg: m, req: a, meta: metaOf(ctx, from, opts)}, false); err != nil {
+	if err := put(ctx, from, c, m, a, metaOf(ctx, from, opts), opts, false); err != nil {
 		a.end(streamOpened{}, err)
 	}
 	return a.promise.Future().Await(context.Background())
@@ -241,6 +244,9 @@ func (r *reader[T]) fetch() error {
 	*f = nil
 	if err != nil {
 		return r.from.failure(err)
+	}
+	if r.from.codec != nil {
+		b.err = nil // its text has come
 	}
 	r.items = chunk{bytes: b.Items, vals: b.vals}
 	if b.Done {

@@ -128,6 +128,12 @@ func (s *System) newStream(c *Context) (*stream, *rpc.Error) {
 	st := &stream{sys: s, principal: c.principal(), remote: isRemote(c.req), room: make(chan struct{}, 1), arrived: make(chan struct{}, 1), gone: make(chan struct{})}
 	switch r := c.req.(type) {
 	case *ask[streamOpened]:
+	case *copied:
+		cd, err := s.codecs.ByID(r.codec)
+		if _, opens := r.asker.(*ask[streamOpened]); !opens || err != nil {
+			return nil, errTold
+		}
+		st.codec, st.enc.codec = cd, cd
 	case *rpc.Inbound:
 		cd, err := s.codecs.ByID(r.Codec)
 		if err != nil {
@@ -166,6 +172,8 @@ func (st *stream) opened(req request) {
 	switch r := req.(type) {
 	case *ask[streamOpened]:
 		r.end(v, nil)
+	case *copied:
+		r.asker.(*ask[streamOpened]).end(v, nil)
 	case *rpc.Inbound:
 		typ := st.sys.types.of(reflect.TypeFor[streamOpened]())
 		cd, err := st.sys.codecs.ByID(codec.IDMsgpack)

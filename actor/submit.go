@@ -99,7 +99,7 @@ func splitToken(text string) (node, id string, err error) {
 // jobOf is the message that submits m to t.
 func (s *System) jobOf(t *target, m any, typ reflect.Type, opts []rpc.Option) (submitJob, error) {
 	job := submitJob{Target: t.addr.name}
-	if t.addr.node == s.cfg.Name && !keyed(opts) {
+	if t.addr.node == s.cfg.Name && !keyed(opts) && !s.cfg.CopyLocal {
 		job.msg = m
 	}
 	typ, refusal := dynamic(m, typ)

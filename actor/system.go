@@ -56,6 +56,18 @@ type Config struct {
 	// start. nil: there is nothing to set up.
 	Setup func(*System) error
 
+	// CopyLocal is for tests and development: each message and each outcome within the
+	// system is encoded and decoded, as if it had come from another node, so that nothing is
+	// shared by accident. What would fail between nodes fails with the same error: what a
+	// codec cannot carry, a type of package main without a WireName, a message that a
+	// Receiver's kind does not accept. Unexported fields are lost, refs come unbound, and of
+	// an error's cause there is the text. It costs what encoding, decoding and the memory for
+	// both cost, for every message; without it, it costs nothing.
+	//
+	// What never leaves its actor is as it was: what a handler in its turn sends to its own
+	// actor, unless with Context.Detached, and what Pipe brings back.
+	CopyLocal bool
+
 	Logger *slog.Logger  // default slog.Default
 	Store  dedup.Store   // of the records of Durable kinds
 	Codec  codec.Codec   // of outgoing messages; default msgpack
@@ -231,6 +243,9 @@ func NewSystem(cfg Config) (*System, error) {
 	s := &System{cfg: cfg, epoch: uuid.NewString(), log: cfg.Logger.With("node", cfg.Name), kinds: map[string]*Kind{},
 		refs:  refTable{seed: maphash.MakeSeed(), actors: map[string]*target{}, coming: map[string]bool{}, gone: map[*cell]chan struct{}{}, weak: map[address]weak.Pointer[target]{}},
 		quiet: make(chan struct{}, 1), down: make(chan struct{})}
+	if s.life.minds = draining; cfg.CopyLocal {
+		s.life.minds = joining
+	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.sums.log = s.log
 	s.waits.Store(rand.Uint64())

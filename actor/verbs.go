@@ -21,7 +21,8 @@ import (
 // may run: see Mailbox.
 //
 // A message to an actor of the same system is not copied: what its pointers, slices and
-// maps refer to is shared, so neither side may change it afterwards.
+// maps refer to is shared, so neither side may change it afterwards, unless
+// Config.CopyLocal is set, which shows who does.
 func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 	from := handling(ctx)
 	t, err := targetOf(to, from)
@@ -32,6 +33,9 @@ func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 		return err
 	}
 	if c := t.cell.Load(); c != nil && !keyed(opts) {
+		if c.self.sys.minds() {
+			return c.putMindful(ctx, from, item{msg: m, meta: metaOf(ctx, from, opts)}, opts, false)
+		}
 		if isValue[M]() {
 			return putValue(ctx, from, c, m, nil, metaOf(ctx, from, opts), opts, false)
 		}
@@ -45,7 +49,8 @@ func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 // ends, the handler's context ends too; if it has ended already, the handler never runs.
 // A Call from a handler that closes a cycle of waiting actors is refused: see ErrCycle.
 //
-// Within a system neither the message nor the reply is copied, see Tell and Answer.
+// Within a system neither the message nor the reply is copied, see Tell and Answer, unless
+// Config.CopyLocal is set.
 func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) (R, error) {
 	var none R
 	from := handling(ctx)
@@ -107,7 +112,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 		a := &ask[R]{deadline: t.sys.deadline(ctx)}
 		a.promise.Of(a)
 		a.watch(ctx)
-		if err := put(ctx, from, c, m, a, metaOf(ctx, from, opts), false); err != nil {
+		if err := put(ctx, from, c, m, a, metaOf(ctx, from, opts), opts, false); err != nil {
 			a.end(none, err)
 		}
 		return a.promise.Future()
@@ -158,7 +163,7 @@ func callLocal[M Question[R], R any](ctx context.Context, from *Context, w *call
 		timeout.Reset(c.self.sys.cfg.Timeout)
 		expired = timeout.C
 	}
-	if err := put(ctx, from, c, m, a, metaOfCall(ctx, from, w, opts), false); err != nil {
+	if err := put(ctx, from, c, m, a, metaOfCall(ctx, from, w, opts), opts, false); err != nil {
 		var none R
 		return none, err
 	}
@@ -204,21 +209,20 @@ func (s *System) deadline(ctx context.Context) time.Time {
 	return time.Now().Add(s.cfg.Timeout)
 }
 
-// put is cell.put, save that a message that is a value comes in a box.
+// put is cell.put, save that it minds the system's state, and that a message that is a value
+// comes in a box.
 // must has a one-way message be an error where it would be a dead letter, as if it were Acked.
-func put[M any](ctx context.Context, from *Context, c *cell, m M, req request, meta *meta, must bool) error {
-	if isValue[M]() {
-		return putValue(ctx, from, c, m, req, meta, nil, must)
+func put[M any](ctx context.Context, from *Context, c *cell, m M, req request, meta *meta, opts []rpc.Option, must bool) error {
+	if c.self.sys.minds() {
+		return c.putMindful(ctx, from, item{m, req, meta}, opts, must)
 	}
-	return c.put(ctx, from, item{m, req, meta}, must)
+	if isValue[M]() {
+		return putValue(ctx, from, c, m, req, meta, opts, must)
+	}
+	return c.put(ctx, from, item{m, req, meta}, must || isAcked(opts))
 }
 
 func putValue[M any](ctx context.Context, from *Context, c *cell, m M, req request, meta *meta, opts []rpc.Option, must bool) error {
-	if c.self.sys.draining() {
-		if err := c.self.sys.closedTo(from, c); err != nil {
-			return err
-		}
-	}
 	wake, ok := c.box.PushWith(func(place *item) {
 		boxIn[M](&place.msg).V = m
 		place.req, place.meta = req, meta
@@ -237,11 +241,6 @@ func putValue[M any](ctx context.Context, from *Context, c *cell, m M, req reque
 //
 // acked is Acked of a one-way message: what does not get into the mailbox is an error.
 func (c *cell) put(ctx context.Context, from *Context, it item, acked bool) error {
-	if c.self.sys.draining() {
-		if err := c.self.sys.closedTo(from, c); err != nil {
-			return err
-		}
-	}
 	wake, ok := c.box.Push(it)
 	if !ok {
 		return c.putFull(ctx, from, it, acked)

@@ -75,6 +75,10 @@ func askService[M Question[R], R any](ctx context.Context, from *Context, to *ta
 	v := new(visit)
 	*v = to.sys.visit(ctx, from, to, opts)
 	v.key = keyOf(v, m)
+	m, err := snapshot(to.sys, m, to.addr.name, opts)
+	if err != nil {
+		return failed[R](err)
+	}
 	for {
 		t, none := v.next()
 		if none != nil {
@@ -113,7 +117,7 @@ func askHere[M Question[R], R any](ctx context.Context, from *Context, v *visit,
 		v.over(err)
 		return v.again(err) && askOn(ctx, from, a, v, m, opts)
 	}
-	if err := put(ctx, from, c, m, a, metaOf(ctx, from, opts), false); err != nil {
+	if err := put(ctx, from, c, m, a, metaOf(ctx, from, opts), opts, false); err != nil {
 		var none R
 		a.end(none, err)
 		return nil, err
@@ -161,7 +165,7 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 		here := t.addr.node == s.cfg.Name
 		if c != nil && !keyed(opts) {
 			v.sent = true
-			err = put(ctx, from, c, m, nil, metaOf(ctx, from, opts), true) // if it has stopped another one gets it
+			err = put(ctx, from, c, m, nil, metaOf(ctx, from, opts), opts, true) // if it has stopped another one gets it
 		} else {
 			far := v.split()
 			far.sent = !acked
