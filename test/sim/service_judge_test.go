@@ -32,11 +32,15 @@ func (e *episode) aftermath() time.Duration {
 	switch {
 	case e.What != "sick":
 		return 0
-	case e.Ailment == "killed":
+	case e.stale():
 		return rpc.DeadAfter*rpc.DefaultHeartbeat + time.Second
 	}
 	return time.Second
 }
+
+// stale reports whether a start has died without a word: requests to the next one go out
+// on the link to it, which nobody knows to be dead, and end when that is noticed.
+func (e *episode) stale() bool { return e.Ailment == "killed" && !e.Word }
 
 // getsCalls checks that an instance that is well is called again.
 func (w *term) getsCalls(e *episode, h *host, c *customer) {
@@ -47,12 +51,14 @@ func (w *term) getsCalls(e *episode, h *host, c *customer) {
 	if ejected {
 		limit = backSoon
 	}
-	served := func() bool {
+	served := func() (at time.Duration, ok bool) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		return h.served[c.name] > e.to && !w.cheats("an instance that is well gets no calls")
+		at, ok = h.served[c.name]
+		return at, ok && !w.cheats("an instance that is well gets no calls")
 	}
-	for !served() {
+	at, ok := served()
+	for ; !ok; at, ok = served() {
 		if w.truth.now() > e.to+limit {
 			w.truth.bad("%v: the instance on %s is well since %v, and %s has not called it for %v", e, h.name, e.to, c.name, limit)
 			return
@@ -61,7 +67,7 @@ func (w *term) getsCalls(e *episode, h *host, c *customer) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	took := w.truth.now() - e.to
+	took := at - e.to
 	if ejected {
 		w.figures.back = max(w.figures.back, took)
 	} else {
@@ -133,7 +139,7 @@ func (w *term) judgeIllness(e *episode, ops []*op) {
 		if o.err != nil || o.ended-o.begun > slowCall {
 			troubled[o.stream] = append(troubled[o.stream], o)
 		}
-		if o.err != nil && o.begun > e.from+signs {
+		if o.err != nil && o.begun > e.from+signs && !(e.stale() && o.begun >= e.to) {
 			w.truth.bad("%v failed, and %v had shown for %v: %v, %v", o, e, o.begun-e.from, o.err, rpc.Ran(o.err))
 		}
 	}

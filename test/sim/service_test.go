@@ -79,7 +79,7 @@ type host struct {
 	starts  int
 	claimed bool                     // its name is taken, so that calls of its own actor wait for it
 	present bool                     // the service has it, or is about to
-	served  map[string]time.Duration // when its instance last ran something for a customer
+	served  map[string]time.Duration // when its instance first ran something for a customer, since it was well
 }
 
 // tenancy is one start of a host.
@@ -318,7 +318,9 @@ func (w *term) errands(h *host, l *tenancy) *actor.Kind {
 			defer w.truth.handledUntil(run)
 			if ctx.Self().String() != ownActor+"@"+h.name {
 				w.mu.Lock()
-				h.served[m.From] = w.truth.now()
+				if _, known := h.served[m.From]; !known {
+					h.served[m.From] = w.truth.now()
+				}
 				w.mu.Unlock()
 				l.suffer()
 			}
@@ -565,6 +567,11 @@ func (w *term) sick(e *episode) {
 	}
 	ill.Wait()
 	w.ended(e)
+	w.mu.Lock()
+	for _, h := range all {
+		clear(h.served)
+	}
+	w.mu.Unlock()
 	for _, h := range all {
 		for _, c := range w.customers {
 			w.getsCalls(e, h, c)
