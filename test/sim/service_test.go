@@ -604,10 +604,13 @@ func (w *term) befall(e *episode, h *host) {
 		well := make(chan struct{})
 		l.set(0, well)
 		if e.Ailment == "refusing" {
-			for i := range room + 2 {
-				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-				_ = actor.Tell(ctx, l.sys.Ref("server@"+h.name), Siesta{N: i})
-				cancel()
+			for n := 0; ; n++ { // the first ones are taken out at once
+				if err := actor.Tell(context.Background(), l.sys.Ref("server@"+h.name), Siesta{N: n}); err != nil && n > 0 {
+					break
+				}
+				if n == 0 {
+					time.Sleep(time.Millisecond)
+				}
 			}
 		}
 		time.Sleep(e.For)
