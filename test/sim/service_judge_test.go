@@ -110,6 +110,8 @@ func (e *episode) excuses(o *op) bool {
 		return o.ended > e.from
 	case e.What == "sick":
 		return o.begun < e.to+e.aftermath() && o.ended > e.from
+	case e.What == "restart" && e.Ailment == "cut": // its last word says what has become of them
+		return o.begun < e.to && o.ended > e.from && rpc.Ran(o.err) != rpc.Unknown
 	case e.What == "leave" && o.to == ownActor+"@"+e.host: // there is nobody to wait for
 		return o.ended > e.from && rpc.Ran(o.err) == rpc.NotRun
 	}

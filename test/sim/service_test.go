@@ -54,14 +54,14 @@ type termPlan struct {
 
 // step is something that befalls the service.
 type step struct {
-	What    string // restart, join, leave, sick
-	Host    int    // of those that there are
-	Ailment string
+	What    string           // restart, join, leave, sick
+	Host    int              // of those that there are
+	Ailment string           // of an illness; of a restart, "cut": no answer comes through any more, for a while before it leaves
 	Hosts   int              // how many are ill at once
 	For     time.Duration    // an illness lasts, or a node is away
 	Setup   [3]time.Duration // before the actor of its own, before the instance, and behind it
 	Beside  *step            // that begins while this one lasts
-	After   time.Duration    // it has begun
+	After   time.Duration    // it has begun; or a restart has, and the node leaves
 	Known   bool             // the registry learns of a death at once
 	Word    bool             // links learn of it
 }
@@ -179,6 +179,9 @@ func newStep(r *rand.Rand, p termPlan, what string) step {
 	}
 	switch what {
 	case "restart":
+		if chance(r, 0.3) {
+			s.Ailment, s.After = "cut", span(r, 0, 500*time.Millisecond)
+		}
 		s.For = pick(r, 0, span(r, 0, time.Second), span(r, 0, 5*time.Second))
 	case "sick":
 		s.For, s.Ailment = pick(r, span(r, 100*time.Millisecond, 3*time.Second), span(r, 3*time.Second, 12*time.Second)), pick(r, ailments...)
@@ -513,7 +516,12 @@ func (w *term) act(e *episode) {
 	switch e.What {
 	case "restart":
 		h := w.host(e.host)
+		if e.Ailment == "cut" {
+			w.net.PartitionOneWay("", h.name, "")
+			time.Sleep(e.After)
+		}
 		w.closeDown(h, false)
+		w.net.Heal("", h.name, "")
 		time.Sleep(e.For)
 		w.open(h, e.step)
 	case "join":
