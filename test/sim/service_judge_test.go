@@ -18,12 +18,13 @@ import (
 
 // What is promised of a service.
 const (
-	slowCall  = 500 * time.Millisecond  // takes a call that a sick instance holds up
-	fewSlow   = 2                       // such calls of each caller in an illness, those that fail included
-	signs     = 1500 * time.Millisecond // and then it has shown
-	noticed   = 5 * time.Second         // until every node knows what instances there are
-	backSoon  = 25 * time.Second        // and an instance that was ejected and is well gets calls
-	forgotten = 45 * time.Second        // until one that was only slow does
+	slowCall  = 500 * time.Millisecond                             // takes a call that a sick instance holds up
+	fewSlow   = 2                                                  // such calls of each caller in an illness, those that fail included
+	signs     = 1500 * time.Millisecond                            // and then it has shown
+	noticed   = 5 * time.Second                                    // until every node knows what instances there are
+	backSoon  = 25 * time.Second                                   // and an instance that was ejected and is well gets calls
+	linksDie  = rpc.DeadAfter*rpc.DefaultHeartbeat + 2*time.Second // after whoever is at the other end
+	forgotten = 45 * time.Second                                   // until one that was only slow does
 )
 
 // aftermath is how long after an episode something of it may come up: a link to a start
@@ -33,7 +34,7 @@ func (e *episode) aftermath() time.Duration {
 	case e.What != "sick":
 		return 0
 	case e.stale():
-		return rpc.DeadAfter*rpc.DefaultHeartbeat + time.Second
+		return linksDie
 	}
 	return time.Second
 }

@@ -77,6 +77,7 @@ type host struct {
 	now     *tenancy // nil: it is down
 	past    []*tenancy
 	starts  int
+	opened  time.Duration            // when the last start was up
 	claimed bool                     // its name is taken, so that calls of its own actor wait for it
 	present bool                     // the service has it, or is about to
 	served  map[string]time.Duration // when its instance first ran something for a customer, since it was well
@@ -301,7 +302,7 @@ func (w *term) open(h *host, s step) {
 	w.truth.note("%s is up as %s", h.name, sys.Epoch())
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	h.now = l
+	h.now, h.opened = l, w.truth.now()
 }
 
 // room is that of an instance's mailbox, which refuses what is more.
@@ -378,7 +379,10 @@ func (w *term) sees(c *customer, e actor.Event) {
 	all, out := 0, 0
 	for _, h := range w.hosts {
 		if h.name == e.Peer {
-			c.out[e.Peer], c.shut[e.Peer] = h.starts, now
+			c.shut[e.Peer] = now
+		}
+		if h.name == e.Peer && (h.starts == 1 || now > h.opened+linksDie) { // else it may be the start before
+			c.out[e.Peer] = h.starts
 		}
 		if h.present {
 			all++
