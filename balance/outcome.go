@@ -71,16 +71,21 @@ func (p *Picker) failed(c *Candidate, probe bool, now time.Duration, random uint
 
 // eject leaves an instance out, unless as many are as may be.
 func (p *Picker) eject(c *Candidate, now time.Duration, random uint64, why Why) {
-	if len(p.out) >= p.limit() || !slices.Contains(p.all, c) {
-		c.failing = true
-		return
+	full := len(p.out) >= p.limit() || !slices.Contains(p.all, c)
+	if full && c.failing && now < c.until {
+		return // it is avoided as it is
 	}
 	if now-c.backAt > forgive {
 		c.tries = 0
 	}
-	c.state, c.why, c.outAt, c.probing = ejected, why, now, false
-	c.service = 0 // it may be another one when it comes back
+	c.why, c.outAt = why, now
 	c.pause(now, random)
+	if full {
+		c.failing, c.backAt = true, now
+		return
+	}
+	c.state, c.probing = ejected, false
+	c.service = 0 // it may be another one when it comes back
 	p.out = append(p.out, c)
 	p.changes = append(p.changes, Change{c, true, why})
 }

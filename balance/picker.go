@@ -229,7 +229,7 @@ func (p *Picker) eligible(c *Candidate, r *Request) bool {
 func (p *Picker) probe(now time.Duration, r *Request) *Candidate {
 	for _, c := range p.out {
 		if c.state == ejected && now >= c.until {
-			if c.why == Refusing || c.Signs == nil || c.Signs.Linked() && c.Signs.Heard() > c.outAt {
+			if c.hope() {
 				c.state, c.probing = probation, false
 				c.trial++
 			} else {
@@ -242,6 +242,22 @@ func (p *Picker) probe(now time.Duration, r *Request) *Candidate {
 		}
 	}
 	return nil
+}
+
+// hope reports whether c may be well again.
+func (c *Candidate) hope() bool {
+	return c.why == Refusing || c.Signs == nil || c.Signs.Linked() && c.Signs.Heard() > c.outAt
+}
+
+// relent has an instance that fails, and was not ejected for the limit, be chosen as any
+// other one once there is hope: those that are well leave it nothing else to show it by.
+func (p *Picker) relent(c *Candidate, now time.Duration, random uint64) {
+	if c.hope() {
+		c.failing, c.backAt = false, now
+		return
+	}
+	p.asks = append(p.asks, c)
+	c.pause(now, random)
 }
 
 // pause has c wait: twice as long as the last time, and not quite as long as all others.
@@ -295,13 +311,16 @@ func (p *Picker) stalled(c *Candidate, now time.Duration) float64 {
 }
 
 // watch asks whether the instances live from which nothing has come for too long, and
-// ejects those that do not.
+// ejects those that do not. It also ends the time in which one that fails is avoided.
 func (p *Picker) watch(now time.Duration, random uint64) {
 	if now-p.watched < watchEvery {
 		return
 	}
 	p.watched = now
 	for _, c := range p.all {
+		if c.failing && c.state == in && now >= c.until {
+			p.relent(c, now, random)
+		}
 		if c.out > 0 && c.Signs != nil && c.state == in {
 			p.doubt(c, now, random)
 		}

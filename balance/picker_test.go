@@ -241,6 +241,40 @@ func TestSilentOrSlow(t *testing.T) {
 	}
 }
 
+// An instance that fails, and is in because as many as may be are out, is called again when
+// it is well, though those that are well could do all the work.
+func TestFailingIsForgiven(t *testing.T) {
+	for _, how := range []Outcome{Refused, Missed} {
+		b := with(t, LeastLoaded(), 3)
+		b.end(b.only(0), how)
+		b.end(b.only(1), how)
+		if had := b.where(10); had[1] != 0 {
+			t.Errorf("%v: a1 had %d requests right after it had failed", how, had[1])
+		}
+		if how == Missed { // for as long as no way leads there
+			b.seen[0].linked, b.seen[1].linked = false, false
+			for range 600 {
+				b.now += 100 * time.Millisecond
+				if had := b.where(1); had[2] != 1 {
+					t.Fatalf("%v: %v requests, and there is a way to a2 alone", how, had)
+				}
+			}
+			if !slices.ContainsFunc(b.Asks(), func(c *Candidate) bool { return c.Data == 1 }) {
+				t.Error("nobody has looked for a way to a1")
+			}
+			b.seen[0].linked, b.seen[1].linked = true, true
+		}
+		well, had := b.now, 0
+		for had == 0 && b.now < well+maxPause+time.Second {
+			b.now += 100 * time.Millisecond
+			had += b.where(1)[1]
+		}
+		if had == 0 {
+			t.Errorf("%v: a1 is well, and has had no request for %v", how, b.now-well)
+		}
+	}
+}
+
 // Half of the instances at most are left out, rounded down; the others go on.
 func TestHalfAtMost(t *testing.T) {
 	for n := 1; n <= 9; n++ {

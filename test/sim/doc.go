@@ -14,7 +14,17 @@
 //	go test ./test/sim                                   a hundred seeds
 //	go test ./test/sim -run Seeds -sim.seeds 20000 -timeout 0 many
 //	go test ./test/sim -run Seeds -sim.seed 17 -v        one, with its transcript
+//	go test ./test/sim -run Services -sim.terms 1000     many terms of a service
+//	go test ./test/sim -run Services -sim.term 17 -v     one, with its transcript
 //	go test ./test/sim -run Replay -sim.replay 100 -v    how far seeds replay
+//
+// A run of the first kind has many faults at once, and what is asked of it must hold under
+// all of them. A term (TestServices) is the life of one service under load: its nodes are
+// restarted, join and leave, and its instances fall ill, one after the other, so that it can
+// be asked for what is promised of each: that a restart, a join or a leave fails no call;
+// that one sick instance among well ones holds up few calls of each caller, and fails none
+// once it has shown; that no more than half of the instances are left out; that one that is
+// well again is called again.
 //
 // What a seed draws is the same in every run: nodes, faults, callers, what they ask for,
 // and the pauses before new attempts. What is not: which of two goroutines that are ready

@@ -20,11 +20,13 @@ import (
 )
 
 var (
-	seeds = flag.Int("sim.seeds", 300, "how many seeds to run")
-	from  = flag.Uint64("sim.from", 1, "the first of them")
-	seed  = flag.Uint64("sim.seed", 0, "run this seed alone, with its transcript under -v")
-	tries = flag.Int("sim.tries", 1, "run every seed so many times, or until it fails")
-	wire  = flag.Bool("sim.wire", false, "show every envelope in the transcript")
+	seeds   = flag.Int("sim.seeds", 300, "how many seeds to run")
+	from    = flag.Uint64("sim.from", 1, "the first of them")
+	seed    = flag.Uint64("sim.seed", 0, "run this seed alone, with its transcript under -v")
+	tries   = flag.Int("sim.tries", 1, "run every seed so many times, or until it fails")
+	terms   = flag.Int("sim.terms", 30, "how many terms of a service to run")
+	oneTerm = flag.Uint64("sim.term", 0, "run this term alone, with its transcript under -v")
+	wire    = flag.Bool("sim.wire", false, "show every envelope in the transcript")
 )
 
 // calmLimit is how soon after the last fault every node must answer every other.

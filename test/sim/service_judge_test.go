@@ -1,0 +1,263 @@
+package sim
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/balance"
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/bubble"
+)
+
+// What is promised of a service.
+const (
+	slowCall  = 500 * time.Millisecond                             // takes a call that a sick instance holds up
+	fewSlow   = 2                                                  // such calls of each caller in an illness, those that fail included
+	signs     = 1500 * time.Millisecond                            // and then it has shown
+	noticed   = 5 * time.Second                                    // until every node knows what instances there are
+	backSoon  = 25 * time.Second                                   // and an instance that was ejected and is well gets calls
+	linksDie  = rpc.DeadAfter*rpc.DefaultHeartbeat + 2*time.Second // after whoever is at the other end
+	forgotten = 45 * time.Second                                   // until one that was only slow does
+)
+
+// aftermath is how long after an episode something of it may come up: a link to a start
+// that died without a word is used until its silence is noticed.
+func (e *episode) aftermath() time.Duration {
+	switch {
+	case e.What != "sick":
+		return 0
+	case e.stale():
+		return linksDie
+	}
+	return time.Second
+}
+
+// stale reports whether a start has died without a word: requests to the next one go out
+// on the link to it, which nobody knows to be dead, and end when that is noticed.
+func (e *episode) stale() bool { return e.Ailment == "killed" && !e.Word }
+
+// getsCalls checks that an instance that is well is called again.
+func (w *term) getsCalls(e *episode, h *host, c *customer) {
+	limit := forgotten
+	w.mu.Lock()
+	ejected := c.shut[h.name] >= e.from && c.shut[h.name] != 0
+	w.mu.Unlock()
+	if ejected {
+		limit = backSoon
+	}
+	served := func() (at time.Duration, ok bool) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		at, ok = h.served[c.name]
+		return at, ok && !w.cheats("an instance that is well gets no calls")
+	}
+	at, ok := served()
+	for ; !ok; at, ok = served() {
+		if w.truth.now() > e.to+limit {
+			w.truth.bad("%v: the instance on %s is well since %v, and %s has not called it for %v", e, h.name, e.to, c.name, limit)
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	took := at - e.to
+	if ejected {
+		w.figures.back = max(w.figures.back, took)
+	} else {
+		w.figures.forgot = max(w.figures.forgot, took)
+	}
+}
+
+// judge checks what became of the calls.
+func (w *term) judge() {
+	w.truth.mu.Lock()
+	ops := slices.Clone(w.truth.ops)
+	w.truth.mu.Unlock()
+	for _, e := range w.episodes {
+		switch e.What {
+		case "restart":
+			w.figures.restarts++
+		case "join":
+			w.figures.joins++
+		case "leave":
+			w.figures.leaves++
+		case "sick":
+			w.figures.sick++
+			if e.alone && e.Hosts == 1 {
+				w.judgeIllness(e, ops)
+			}
+		}
+	}
+	for _, o := range ops {
+		w.figures.calls++
+		if o.err != nil && !slices.ContainsFunc(w.episodes, func(e *episode) bool { return e.excuses(o) }) {
+			w.truth.bad("%v failed at %v%s: %v, %v", o, o.ended, w.duringWhat(o), o.err, rpc.Ran(o.err))
+		}
+	}
+}
+
+// excuses reports whether a call may fail for an episode.
+func (e *episode) excuses(o *op) bool {
+	switch {
+	case e.What == "sick" && o.to != firm && o.begun < e.from: // it may have been under way
+		return o.ended > e.from
+	case e.What == "sick":
+		return o.begun < e.to+e.aftermath() && o.ended > e.from
+	case e.What == "restart" && e.Ailment == "cut": // its last word says what has become of them
+		return o.begun < e.to && o.ended > e.from && rpc.Ran(o.err) != rpc.Unknown
+	case e.What == "leave" && o.to == ownActor+"@"+e.host: // there is nobody to wait for
+		return o.ended > e.from && rpc.Ran(o.err) == rpc.NotRun
+	}
+	return false
+}
+
+// duringWhat names the steps that a call met.
+func (w *term) duringWhat(o *op) (what string) {
+	for _, e := range w.episodes {
+		if o.begun < e.to+settled && o.ended > e.from {
+			what += fmt.Sprintf(" (during %v)", e)
+		}
+	}
+	return what
+}
+
+// judgeIllness checks that one sick instance among well ones harms few calls.
+func (w *term) judgeIllness(e *episode, ops []*op) {
+	if (e.Ailment == "slow" || e.Ailment == "hung") && w.plan.Policy.String() != balance.LeastLoaded().String() {
+		return // who takes them in turn looks for no other sign than that one lives
+	}
+	troubled := map[string][]*op{}
+	for _, o := range ops {
+		if o.to != firm || o.begun < e.from || o.begun > e.to+e.aftermath() {
+			continue
+		}
+		if o.err != nil || o.ended-o.begun > slowCall {
+			troubled[o.stream] = append(troubled[o.stream], o)
+		}
+		if o.err != nil && o.begun > e.from+signs && !(e.stale() && o.begun >= e.to) {
+			w.truth.bad("%v failed, and %v had shown for %v: %v, %v", o, e, o.begun-e.from, o.err, rpc.Ran(o.err))
+		}
+	}
+	for who, of := range troubled {
+		w.figures.troubled = max(w.figures.troubled, len(of))
+		if len(of) > fewSlow {
+			w.truth.bad("%v: %d calls of %s were slow or failed, of which the last is %v, and it ended at %v", e, len(of), who, of[len(of)-1], of[len(of)-1].ended)
+		}
+	}
+}
+
+// cheats reports whether that is planted.
+func (w *term) cheats(what string) bool { return w.cheat == what }
+
+// episodesNow are those that have begun.
+func (w *term) episodesNow() []*episode {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.episodes
+}
+
+// meddle is where a planted violation has a caller be told something else.
+func (w *term) meddle(o *op, done Done, err error) (Done, error) {
+	during := func(what string) bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return slices.ContainsFunc(w.episodes, func(e *episode) bool {
+			return e.What == what && e.alone && o.begun > e.from && !e.over && e.Hosts == 1
+		})
+	}
+	unknown := rpc.Errorf(rpc.OutcomeUnknown, rpc.Unknown, "planted")
+	switch {
+	case w.cheats("a restart fails a call") && o.to == firm && during("restart"),
+		w.cheats("a restart fails a call of one actor") && o.to != firm && during("restart"),
+		w.cheats("a leave makes a call unknown") && during("leave"):
+		return Done{}, unknown
+	case w.cheats("a call fails in calm") && len(w.episodesNow()) == 0:
+		return Done{}, unknown
+	case w.cheats("a join finds nobody") && during("join"):
+		return Done{}, rpc.Errorf(rpc.NotFound, rpc.HasRun, "planted")
+	case w.cheats("a sick instance holds up calls") && o.to == firm && during("sick"):
+		time.Sleep(2 * slowCall)
+	case w.cheats("a sick instance fails calls") && o.to == firm && during("sick"):
+		return Done{}, unknown
+	case w.cheats("a call that ran is called not run") && o.n%50 == 7:
+		return Done{}, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "planted")
+	case w.cheats("an instance stays out beside others"):
+		for _, c := range w.customers {
+			if c.name == o.from && o.n%50 == 7 {
+				w.sees(c, actor.Event{Type: actor.InstanceEjected, Peer: fmt.Sprintf("s%d", o.n/50%w.plan.Hosts)})
+			}
+		}
+	}
+	return done, err
+}
+
+// serve runs one term in a bubble of its own.
+func serve(t *testing.T, seed uint64, cheat string, silent bool) (wrong, script []string, f figures) {
+	defer watch(seed)()
+	defer func() {
+		if r := recover(); r != nil {
+			fmt.Fprintf(os.Stderr, "term %d: %v\n%s", seed, r, termAgain(seed))
+			panic(r)
+		}
+	}()
+	bubble.Test(t, func(*testing.T) {
+		w := newTerm(seed, cheat, silent)
+		w.run()
+		wrong, script, f = w.truth.wrong, w.truth.script, w.figures
+	})
+	return wrong, script, f
+}
+
+func termAgain(seed uint64) string {
+	return fmt.Sprintf("\tgo test ./test/sim -run Services -sim.term %d -v\n", seed)
+}
+
+// TestServices runs many terms of a service, each from its seed.
+func TestServices(t *testing.T) {
+	first, count := *from, *terms
+	if *oneTerm != 0 {
+		first, count = *oneTerm, 1
+	}
+	var mu sync.Mutex // guards what follows
+	next, failed, sum := first, 0, figures{}
+	t.Run("workers", func(t *testing.T) {
+		for range min(runtime.GOMAXPROCS(0), count) {
+			t.Run("", func(t *testing.T) {
+				t.Parallel()
+				for {
+					mu.Lock()
+					s := next
+					next++
+					enough := s >= first+uint64(count) || failed >= 10
+					mu.Unlock()
+					if enough {
+						return
+					}
+					wrong, script, f := serve(t, s, "", *oneTerm == 0 || !testing.Verbose())
+					mu.Lock()
+					sum.add(f)
+					if len(wrong) > 0 {
+						failed++
+					}
+					mu.Unlock()
+					if *oneTerm != 0 {
+						t.Log("\n" + strings.Join(script, "\n"))
+					}
+					if len(wrong) > 0 {
+						t.Errorf("term %d:\n\t%s\n%s", s, strings.Join(wrong[:min(len(wrong), 8)], "\n\t"), termAgain(s))
+					}
+				}
+			})
+		}
+	})
+	t.Logf("%d terms: %d calls, %d restarts, %d joins, %d leaves, %d illnesses; at most %d calls of a caller were slow or failed in an illness; an instance was back within %v, a slow one within %v",
+		count, sum.calls, sum.restarts, sum.joins, sum.leaves, sum.sick, sum.troubled, sum.back, sum.forgot)
+}
