@@ -142,7 +142,7 @@ func (s *System) Stats() Stats {
 	st := Stats{Handled: s.stats.handled.Load(), Panics: s.stats.panics.Load(), Failed: s.stats.failed.Load(),
 		DeadLetters: s.stats.deadLetters.Load(), FeedLost: s.events.lost.Load() + s.letters.lost.Load()}
 	s.refs.mu.RLock()
-	st.Actors = len(s.refs.actors) - s.refs.hidden
+	st.Actors = len(s.refs.actors) - s.refs.unseen
 	s.refs.mu.RUnlock()
 	st.RPC = s.node.Stats()
 	return st

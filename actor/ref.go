@@ -232,54 +232,79 @@ func (t *refTable) shut() {
 	t.closed = true
 }
 
-func (t *refTable) isShut() bool {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.closed
+// enter starts c under a name of the system's own. It returns nil and no error if a live
+// actor has that.
+func (t *refTable) enter(s *System, name string, c *cell) (*target, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v, err := t.take(s, name)
+	if v != nil {
+		t.begin(v, c)
+	}
+	return v, err
 }
 
-// enter gives c the name. It returns nil if a live actor has it, or the table is shut.
-func (t *refTable) enter(s *System, name string, c *cell) *target {
+// reserve takes a name for an actor that is to be made; begun or unreserve follows. It
+// returns nil and no error if the name is taken.
+func (t *refTable) reserve(s *System, name string) (*target, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.take(s, name)
+}
+
+// begun starts c under the name that was reserved for it, unless none may begin any more.
+func (t *refTable) begun(v *target, c *cell) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
-		return nil
+		t.free(v)
+		return errShutdown
+	}
+	t.begin(v, c)
+	return nil
+}
+
+// unreserve gives up a name that was reserved.
+func (t *refTable) unreserve(v *target) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.free(v)
+	t.hold(v)
+}
+
+// take, begin and free are done while t.mu is held.
+func (t *refTable) take(s *System, name string) (*target, error) {
+	if t.closed {
+		return nil, errShutdown
 	}
 	a := address{name, s.cfg.Name}
-	v := t.find(s, a)
-	switch {
-	case v == nil:
-		v = &target{sys: s, addr: a}
-	case v.cell.Load() != nil:
-		return nil
-	default:
+	if t.actors[name] != nil {
+		return nil, nil
+	}
+	var v *target
+	if w, ok := t.weak[a]; ok {
+		v = w.Value()
 		delete(t.weak, a)
 	}
+	if v == nil {
+		v = &target{sys: s, addr: a}
+	}
+	t.actors[name] = v
+	t.unseen++
+	return v, nil
+}
+
+func (t *refTable) begin(v *target, c *cell) {
 	c.self = v
 	v.cell.Store(c)
-	t.actors[name] = v
-	if strings.HasPrefix(name, hidden) {
-		t.hidden++
+	if !strings.HasPrefix(v.addr.name, hidden) {
+		t.unseen--
 	}
-	return v
 }
 
-// reserve keeps a name for an actor whose state is being made, until unreserve. It
-// reports false if a live actor has it, or it is kept for another.
-func (t *refTable) reserve(name string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.actors[name] != nil || t.coming[name] {
-		return false
-	}
-	t.coming[name] = true
-	return true
-}
-
-func (t *refTable) unreserve(name string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.coming, name)
+func (t *refTable) free(v *target) {
+	delete(t.actors, v.addr.name)
+	t.unseen--
 }
 
 // whenGone returns a channel that is closed when c has left.
@@ -314,7 +339,7 @@ func (t *refTable) leave(c *cell) bool {
 	}
 	t.slot(c.self.addr.name).CompareAndSwap(c.self, nil)
 	if strings.HasPrefix(c.self.addr.name, hidden) {
-		t.hidden--
+		t.unseen--
 	}
 	if !c.self.sys.draining() { // in a system that ends nobody looks for it any more
 		t.hold(c.self)
@@ -328,7 +353,9 @@ func (t *refTable) all() []*cell {
 	defer t.mu.RUnlock()
 	cells := make([]*cell, 0, len(t.actors))
 	for _, v := range t.actors {
-		cells = append(cells, v.cell.Load())
+		if c := v.cell.Load(); c != nil {
+			cells = append(cells, c)
+		}
 	}
 	return cells
 }

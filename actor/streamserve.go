@@ -154,7 +154,7 @@ func (s *System) newStream(c *Context) (*stream, *rpc.Error) {
 		return nil, err
 	}
 	st.self = &cell{kind: streamKind, state: st}
-	s.enter(streamName+uuid.NewString(), st.self, nil)
+	_, _ = s.enter(streamName+uuid.NewString(), st.self)
 	st.mu.Lock()
 	st.timer = time.AfterFunc(streamBeat, st.beat)
 	st.mu.Unlock()

@@ -224,10 +224,9 @@ type refTable struct {
 
 	mu     sync.RWMutex // guards what follows
 	actors map[string]*target
-	coming map[string]bool         // names of actors whose state is being made
 	gone   map[*cell]chan struct{} // closed when the actor has left; only for those that are waited for
 	closed bool                    // none may begin any more
-	hidden int                     // of them, the system's own
+	unseen int                     // of actors: the system's own, and those that are still being made
 	weak   map[address]weak.Pointer[target]
 }
 
@@ -241,7 +240,7 @@ func NewSystem(cfg Config) (*System, error) {
 		return nil, err
 	}
 	s := &System{cfg: cfg, epoch: uuid.NewString(), log: cfg.Logger.With("node", cfg.Name), kinds: map[string]*Kind{},
-		refs:  refTable{seed: maphash.MakeSeed(), actors: map[string]*target{}, coming: map[string]bool{}, gone: map[*cell]chan struct{}{}, weak: map[address]weak.Pointer[target]{}},
+		refs:  refTable{seed: maphash.MakeSeed(), actors: map[string]*target{}, gone: map[*cell]chan struct{}{}, weak: map[address]weak.Pointer[target]{}},
 		quiet: make(chan struct{}, 1), down: make(chan struct{})}
 	if s.life.minds = draining; cfg.CopyLocal {
 		s.life.minds = joining
@@ -377,25 +376,25 @@ func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error
 	if err := s.checkDurable(kind); err != nil {
 		return Ref{}, err
 	}
-	if !s.refs.reserve(name) {
+	t, err := s.refs.reserve(s, name)
+	if err != nil {
+		return Ref{}, err
+	}
+	if t == nil {
 		return Ref{}, fmt.Errorf("%w: %s", ErrNameTaken, name)
 	}
 	state, err := kind.fresh()
 	if err != nil {
-		s.refs.unreserve(name)
+		s.refs.unreserve(t)
 		return Ref{}, err
 	}
 	c := &cell{kind: kind, state: state}
 	if len(o.services) > 0 {
 		c.exposed = &o.services
 	}
-	t := s.enter(name, c, o.box)
-	s.refs.unreserve(name)
-	if t == nil && s.refs.isShut() {
-		return Ref{}, errShutdown
-	}
-	if t == nil {
-		return Ref{}, fmt.Errorf("%w: %s", ErrNameTaken, name)
+	c.box.Init(o.box)
+	if err := s.refs.begun(t, c); err != nil {
+		return Ref{}, err
 	}
 	s.resume(c)
 	if c.exposed != nil {
@@ -420,18 +419,19 @@ func (s *System) spawnHidden(name string, kind *Kind) (Ref, error) {
 	if err != nil {
 		return Ref{}, err
 	}
-	if t := s.enter(name, &cell{kind: kind, state: state}, nil); t != nil {
-		return Ref{to: t}, nil
+	t, err := s.enter(name, &cell{kind: kind, state: state})
+	switch {
+	case err != nil:
+		return Ref{}, err
+	case t == nil: // another one was quicker
+		return s.spawnHidden(name, kind)
 	}
-	if s.refs.isShut() {
-		return Ref{}, errShutdown
-	}
-	return s.spawnHidden(name, kind) // another one was quicker
+	return Ref{to: t}, nil
 }
 
-// enter makes c the actor of that name; nil if a live one has it, or no more may begin.
-func (s *System) enter(name string, c *cell, box *mailbox.Config) *target {
-	c.box.Init(box)
+// enter makes c the actor of that name, one of the system's own.
+func (s *System) enter(name string, c *cell) (*target, error) {
+	c.box.Init(nil)
 	return s.refs.enter(s, name, c)
 }
 
