@@ -180,6 +180,16 @@ func inputs(t *testing.T) {
 	}
 }
 
+// TestAllApply requires of every mutation, hunted or not, that the code is still there that
+// it changes.
+func TestAllApply(t *testing.T) {
+	for _, m := range mutations(t) {
+		if _, err := m.apply(readFolder); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestMutants requires that every mutation is caught, and that what catches it passes
 // without it.
 func TestMutants(t *testing.T) {
