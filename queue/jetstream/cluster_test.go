@@ -148,6 +148,7 @@ func stored(t testing.TB, js natsjs.JetStream) int {
 // A push that cannot be confirmed, because the stream's leader has lost the others, is not
 // said to be refused while the leader still tries, and is there once at the end.
 func TestPushWhileStreamHasNoMajority(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t)
 	js := c.connect()
 	replicated(t, js, queue.Config{})

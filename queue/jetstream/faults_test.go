@@ -94,7 +94,7 @@ func (l *ledger) note(do func()) {
 	do()
 }
 
-// push pushes items until ctx ends.
+// push pushes items until ctx ends, about as many as the consumers can do.
 func (l *ledger) push(ctx context.Context, q actor.Ref, next func() int) {
 	for ctx.Err() == nil {
 		n := next()
@@ -102,6 +102,7 @@ func (l *ledger) push(ctx context.Context, q actor.Ref, next func() int) {
 		err := actor.Push(try, q, Work{n})
 		stop()
 		l.note(func() { l.pushed[n] = err })
+		time.Sleep(25 * time.Millisecond)
 	}
 }
 
@@ -196,6 +197,7 @@ func (l *ledger) judge(t *testing.T) {
 // consumers step down, while three actors stand in front of one queue. No item is lost,
 // none stored twice by one Push, none acked twice, and what did not run is not there.
 func TestClusterFaults(t *testing.T) {
+	t.Parallel()
 	seed := *faultSeed
 	if seed == 0 {
 		seed = rand.Uint64()

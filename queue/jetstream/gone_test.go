@@ -84,6 +84,7 @@ func (w *watched) becomes(t testing.TB, want jetstream.State, within time.Durati
 // within seconds: once in the log, to who waits in a pull, and to all who come; nothing of
 // it ran. The queue goes on once that is accepted.
 func TestItemsGone(t *testing.T) {
+	t.Parallel()
 	for name, lose := range map[string]func(t *testing.T, s *embedded.Server, cfg embedded.Config, js natsjs.JetStream){
 		"deleted": func(t *testing.T, _ *embedded.Server, _ embedded.Config, js natsjs.JetStream) {
 			ok(t, js.DeleteStream(t.Context(), "tandem_queue_jobs"))
@@ -150,6 +151,7 @@ func TestItemsGone(t *testing.T) {
 // What can be made anew without a loss of items is: the consumers, which know who has
 // what, and the streams of a queue that never had an item.
 func TestMadeAnew(t *testing.T) {
+	t.Parallel()
 	for name, lose := range map[string]func(t *testing.T, js natsjs.JetStream, w *watched){
 		"consumers": func(t *testing.T, js natsjs.JetStream, w *watched) {
 			push(t, w.ref, 1)
@@ -191,6 +193,7 @@ func TestMadeAnew(t *testing.T) {
 // NATS being away, and its return, are one change and one log line each, however long it
 // takes.
 func TestAway(t *testing.T) {
+	t.Parallel()
 	cfg := embedded.Config{StoreDir: t.TempDir()}
 	s := start(t, cfg)
 	w := watch(t, connect(t, s))
@@ -209,6 +212,7 @@ func TestAway(t *testing.T) {
 
 // Open waits for NATS to come, and says what is missing if it does not.
 func TestOpenWaits(t *testing.T) {
+	t.Parallel()
 	s := start(t, embedded.Config{})
 	js := connect(t, s)
 	cfg := embedded.Config{Port: s.Port()}

@@ -161,6 +161,7 @@ func TestPushSaysDuplicate(t *testing.T) {
 
 // Listing, cancelling, purging and pausing are for what no consumer has.
 func TestManage(t *testing.T) {
+	t.Parallel()
 	js := connect(t, start(t, embedded.Config{}))
 	q := spawn(t, system(t), js, queue.Config{})
 	ctx := t.Context()

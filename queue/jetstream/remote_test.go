@@ -19,6 +19,7 @@ import (
 
 // Consumers on another node, one of which loses all that it pulls until it is gone.
 func TestOtherNode(t *testing.T) {
+	t.Parallel()
 	reg := static.New()
 	node := func(name string) *actor.System {
 		sys, err := actor.NewSystem(actor.Config{Name: name, Registry: reg, Logger: slog.New(slog.DiscardHandler), Linger: time.Millisecond,

@@ -24,7 +24,7 @@ import (
 
 // share is for those who run everything with every change: a mutant costs a build. CI hunts
 // one in four with every change; all of them are for before a release.
-var share = flag.Int("mutants.share", 16, "hunt one in so many of the mutations; 1 for all")
+var share = flag.Int("mutants.share", 40, "hunt one in so many of the mutations; 1 for all")
 
 // root is the repository, as go test sees it from here.
 const root = "../.."

@@ -34,7 +34,7 @@
 // instances that is killed, frozen, cut off from TCP, slow, or refuses; a killed node that
 // must serve under its name again.
 //
-//	go test ./test/procs                                    30 injections of most faults; 20 under -race
+//	go test ./test/procs                                    12 injections of most faults; 10 under -race
 //	go test ./test/procs -run Faults -procs.injections 1000 -timeout 0 -v
 //	go test ./test/procs -run TestPatterns -procs.injections 1000 -timeout 0 -v    # a twelfth of that: 83 kills
 //	go test ./test/procs -run Faults -procs.fault 'kill server' -v

@@ -6,6 +6,6 @@ package procs
 // slow to start. atLeast is how much a run of patterns must have done, in what the race
 // detector leaves of it.
 const (
-	byDefault = 20
+	byDefault = 10
 	atLeast   = 1
 )
