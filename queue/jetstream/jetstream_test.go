@@ -122,8 +122,26 @@ func pull(t testing.TB, q actor.Ref, want []string, opts ...actor.PullOption) []
 	return ds
 }
 
+// pending waits until NATS has told the consumers of what is pushed, which it does later
+// than it confirms the push: so many of high, normal and low priority.
+func pending(t testing.TB, js natsjs.JetStream, want ...uint64) {
+	t.Helper()
+	for i, name := range []string{"high", "normal", "low"} {
+		for began := time.Now(); ; time.Sleep(time.Millisecond) {
+			c, err := js.Consumer(t.Context(), "tandem_queue_jobs", name)
+			ok(t, err)
+			if n := c.CachedInfo().NumPending; n == want[i] {
+				break
+			} else if time.Since(began) > 30*time.Second {
+				t.Fatalf("%d of %s priority are there, want %d", n, name, want[i])
+			}
+		}
+	}
+}
+
 func TestQueue(t *testing.T) {
-	q := spawn(t, system(t), connect(t, start(t, embedded.Config{})), queue.Config{})
+	js := connect(t, start(t, embedded.Config{}))
+	q := spawn(t, system(t), js, queue.Config{})
 	ctx := t.Context()
 	push(t, q, 1)
 	push(t, q, 2, actor.PushID("x"))
@@ -132,6 +150,7 @@ func TestQueue(t *testing.T) {
 	push(t, q, 4, actor.Priority(-1))
 	push(t, q, 5, actor.Delay(1500*time.Millisecond))
 	pushed := time.Now()
+	pending(t, js, 1, 3, 1)
 	ds := pull(t, q, []string{"3:1", "1:1", "2:1", "4:1"}, actor.Max(10))
 	if ds[2].ID != "x" || ds[0].ID == "" || ds[0].ID == ds[1].ID || ds[0].Priority != 1 || ds[0].Lease <= 0 {
 		t.Errorf("%+v", ds)
@@ -230,17 +249,18 @@ func TestDeadLetters(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for revived := false; !revived; { // there is room for the third now, and it may have gone there before it comes again
-		d := must(actor.Pull[Work](ctx, q))[0]
-		if d.Message.N == 3 {
-			ok(t, d.Nack(ctx, 0))
-			continue
+	// There is room for the third now, and it may have gone there before it comes again.
+	for revived := false; !revived || len(must(actor.DeadItems[Work](ctx, q))) == 0; {
+		for _, d := range must(actor.Pull[Work](ctx, q, actor.Wait(100*time.Millisecond))) {
+			if d.Message.N == 3 {
+				ok(t, d.Nack(ctx, 0))
+				continue
+			}
+			if revived = true; d.Message.N != 1 || d.Attempt != 1 || d.ID != "one" {
+				t.Errorf("%+v", d)
+			}
+			ok(t, d.Ack(ctx))
 		}
-		revived = true
-		if d.Message.N != 1 || d.Attempt != 1 || d.ID != "one" {
-			t.Errorf("%+v", d)
-		}
-		ok(t, d.Ack(ctx))
 	}
 	if dead := waitDead(t, q, 1); dead[0].Message.N != 3 {
 		t.Errorf("%+v", dead)
