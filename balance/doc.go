@@ -19,7 +19,14 @@
 // The limits: a Picker knows what its own system has sent, and what it is told of load
 // and silence ([Signs]); it does not know what other systems have sent to an instance of
 // another node. Where there are as many such systems as instances, to choose by load comes
-// near to taking turns (TestNearTheOracle prints how near). It has no lock, clock,
-// goroutine, source of randomness or I/O: time and randomness are arguments, and what is
-// to be done is returned. The package imports the standard library alone.
+// near to taking turns (TestNearTheOracle prints how near). To carry the load in each reply
+// would not help much, because a reply is old when the next request goes to the same
+// instance: with 16 systems and 16 instances, 80% busy, the p99 is 2.3 times that of an
+// oracle that knows all queues, and would be 2.1 times. Only questions ahead of each request
+// would bring it nearer (four of them, free of cost and delay: 1.3 to 1.6 times), and they
+// would be more work than the request.
+//
+// A Picker has no lock, clock, goroutine, source of randomness or I/O: time and randomness
+// are arguments, and what is to be done is returned. The package imports the standard
+// library alone.
 package balance
