@@ -1,7 +1,7 @@
 // Package mutants breaks Tandem's promises in its own code, one at a time, and requires
 // that the tests notice. Its tests are all there is to it.
 //
-//	go test ./test/mutants                                         one in 40 of them
+//	go test ./test/mutants                                         only whether all of them apply
 //	go test ./test/mutants -v -mutants.share 1                     all, with a table of what caught which
 //	go test ./test/mutants -v -mutants.share 1 -run Mutants/acks   those whose names match
 //

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-var starts = flag.Int("procs.starts", 3, "in how many random orders and paces to start a cluster")
+var starts = flag.Int("procs.starts", 1, "in how many random orders and paces to start a cluster")
 
 const (
 	members  = 5
