@@ -100,3 +100,29 @@ func TestRogueStreams(t *testing.T) {
 		up.Cancel()
 	})
 }
+
+// A stream whose opening meets the end of its system is refused, and nothing of it is left.
+func TestStreamAtTheEndOfItsSystem(t *testing.T) {
+	sys, err := NewSystem(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sys.Shutdown(t.Context())
+	kind := Define("ticker", func() int { return 0 },
+		Produce(func(_ int, ctx *Context, _ ticks) (iter.Seq2[int, error], error) {
+			return func(yield func(int, error) bool) { yield(1, nil) }, nil
+		}))
+	to, err := sys.Spawn("x", kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sys.refs.shut()
+	for _, err := range Stream(t.Context(), to, ticks{}) {
+		if rpc.CodeOf(err) != rpc.Unavailable {
+			t.Errorf("%v, want Unavailable", err)
+		}
+	}
+	if n := len(sys.streams.all); n > 0 {
+		t.Errorf("%d streams are left", n)
+	}
+}

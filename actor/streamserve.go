@@ -154,7 +154,10 @@ func (s *System) newStream(c *Context) (*stream, *rpc.Error) {
 		return nil, err
 	}
 	st.self = &cell{kind: streamKind, state: st}
-	_, _ = s.enter(streamName+uuid.NewString(), st.self)
+	if _, err := s.enter(streamName+uuid.NewString(), st.self); err != nil {
+		s.streams.leave(st)
+		return nil, errShutdown
+	}
 	st.mu.Lock()
 	st.timer = time.AfterFunc(streamBeat, st.beat)
 	st.mu.Unlock()
