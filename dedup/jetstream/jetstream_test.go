@@ -3,6 +3,7 @@ package jetstream_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -24,6 +25,8 @@ func TestMain(m *testing.M) {
 	if dir, ok := os.LookupEnv(serveEnv); ok {
 		serve(dir)
 	}
+	flag.Parse()
+	_ = flag.Set("test.parallel", "8") // these tests wait for servers, and compute little
 	goleak.VerifyTestMain(m)
 }
 
@@ -88,6 +91,7 @@ func numbers(changes []dedup.Change) (all []uint64) {
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	s := start(t, embedded.Config{SyncAlways: true})
 	clusters := 0
 	storetest.Run(t, storetest.Config{

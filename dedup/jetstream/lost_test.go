@@ -42,6 +42,7 @@ var losses = map[string]func(ctx context.Context, js natsjs.JetStream) error{
 // Records that are gone are found out within seconds, by who writes and by who does not,
 // and put back by a Rewrite: nothing of them is missing at the next start.
 func TestLostRecords(t *testing.T) {
+	t.Parallel()
 	for name, lose := range losses {
 		for _, writes := range []bool{true, false} {
 			t.Run(name, func(t *testing.T) {
@@ -97,6 +98,7 @@ func TestLostRecords(t *testing.T) {
 // A start that has found nothing where records were lost is the owner: who had them does
 // not write them behind it.
 func TestLostRecordsOfAnother(t *testing.T) {
+	t.Parallel()
 	js := connect(t, start(t, embedded.Config{}))
 	ctx := within(t, 60*time.Second)
 	store := jetstream.New(js, jetstream.Config{})
@@ -124,6 +126,7 @@ func TestLostRecordsOfAnother(t *testing.T) {
 
 // Records that were lost and only written again in part are none: it is not known what ran.
 func TestLostInTheMiddleOfARewrite(t *testing.T) {
+	t.Parallel()
 	js := connect(t, start(t, embedded.Config{}))
 	ctx := within(t, 60*time.Second)
 	store := jetstream.New(js, jetstream.Config{})
@@ -207,6 +210,7 @@ func TestPermissions(t *testing.T) {
 
 // NATS comes back with an empty store.
 func TestEmptyStore(t *testing.T) {
+	t.Parallel()
 	s := start(t, embedded.Config{StoreDir: t.TempDir()})
 	port := s.Port()
 	ctx := within(t, 60*time.Second)

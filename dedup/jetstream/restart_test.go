@@ -91,6 +91,7 @@ func await(t *testing.T, ctx context.Context, progress <-chan struct{}, n int) {
 
 // The server stops and comes back with its folder, in the middle of appends.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	cfg := embedded.Config{StoreDir: t.TempDir(), SyncAlways: true}
 	s := start(t, cfg)
 	cfg.Port = s.Port()
@@ -140,6 +141,7 @@ func cluster(t *testing.T) (servers []*embedded.Server, cfgs []embedded.Config) 
 }
 
 func TestConformanceReplicated(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts a cluster of three")
 	}
@@ -161,6 +163,7 @@ func TestConformanceReplicated(t *testing.T) {
 // The leader of a replicated stream is killed in the middle of appends: nothing that
 // was acknowledged is lost, nothing is doubled.
 func TestLeaderIsKilled(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts a cluster of three")
 	}

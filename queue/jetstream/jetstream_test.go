@@ -3,6 +3,7 @@ package jetstream_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -27,6 +28,8 @@ func TestMain(m *testing.M) {
 	if config, ok := os.LookupEnv(serveEnv); ok {
 		serve(config)
 	}
+	flag.Parse()
+	_ = flag.Set("test.parallel", "8") // these tests wait for servers, and compute little
 	goleak.VerifyTestMain(m)
 }
 

@@ -3,6 +3,7 @@ package natskv_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,6 +21,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	_ = flag.Set("test.parallel", "8") // these tests wait for servers, and compute little
 	goleak.VerifyTestMain(m)
 }
 
@@ -68,6 +71,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	s := start(t, embedded.Config{})
 	clusters := 0
 	registrytest.Run(t, registrytest.Config{

@@ -166,6 +166,7 @@ func TestRecordTooLarge(t *testing.T) {
 // A last word that only just fits into a message does not keep the name from its next
 // holder.
 func TestLastWordThatJustFits(t *testing.T) {
+	t.Parallel()
 	s := start(t, embedded.Config{MaxPayload: 8 << 10})
 	ctx := within(t, time.Minute)
 	r := open(t, connect(t, s), natskv.Config{})

@@ -41,6 +41,7 @@ func cluster(t *testing.T) (servers []*embedded.Server) {
 
 // A replicated bucket reports conflicts by another code, and its replicas may lag behind.
 func TestConformanceReplicated(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts a cluster of three")
 	}
@@ -57,6 +58,7 @@ func TestConformanceReplicated(t *testing.T) {
 // What a claim rests on is read from the leader of the bucket's stream, wherever the client
 // is connected: a replica may not know yet that a name is free, or held.
 func TestClaimsReadFromLeader(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts a cluster of three")
 	}
