@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tandem-go/tandem/rpc/codec"
 	"github.com/tandem-go/tandem/transport"
 )
 
@@ -47,7 +48,7 @@ const patience = 30 * time.Second
 func waitingBodies(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return flood(ctx, m, 18, 1000, func(l *line) error { return m.request(l, "slow", Nap{Pad: make([]byte, 60<<10)}) })
+	return flood(ctx, m, 18, 1000, func(l *line) error { return l.message(transport.VerbRequest, "slow", Nap{Pad: make([]byte, 60<<10)}) })
 }
 
 // errorTexts sends 18,000 requests that are answered with an error text of 60 kB, which
@@ -55,7 +56,7 @@ func waitingBodies(m *mallory) error {
 func errorTexts(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return flood(ctx, m, 18, 1000, func(l *line) error { return m.request(l, "fails", Fail{}) })
+	return flood(ctx, m, 18, 1000, func(l *line) error { return l.message(transport.VerbRequest, "fails", Fail{}) })
 }
 
 // hugeAcks sends 20 acks with exceptions of 60 MB each.
@@ -77,7 +78,7 @@ func firstChunks(m *mallory) error {
 	defer cancel()
 	return flood(ctx, m, 60, 2, func(l *line) error {
 		l.seq++
-		return l.send(&transport.Envelope{Verb: transport.VerbChunk, Seq: l.seq, Mark: transport.Mark{Below: transport.DefaultMaxMessage - 1}, Body: make([]byte, 100)})
+		return l.pieces(l.seq, make([]byte, 100), transport.DefaultMaxMessage)
 	})
 }
 
@@ -85,12 +86,10 @@ func firstChunks(m *mallory) error {
 func halfMessages(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	const piece = 512 << 10
-	return flood(ctx, m, 20, 2*68, func(l *line) error {
-		n := l.seq
+	half := make([]byte, transport.DefaultMaxMessage/2)
+	return flood(ctx, m, 20, 2, func(l *line) error {
 		l.seq++
-		return l.send(&transport.Envelope{Verb: transport.VerbChunk, Seq: 1 + n/68, Mark: transport.Mark{Below: transport.DefaultMaxMessage - 1},
-			TypeID: n % 68 * piece, Body: make([]byte, piece)})
+		return l.pieces(l.seq, half, transport.DefaultMaxMessage)
 	})
 }
 
@@ -108,12 +107,12 @@ func (submit) WireName() string { return "tandem.job.submit" }
 func toldJobs(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	report, err := codec.Msgpack(codec.Limits{}).Append(nil, Report{})
+	if err != nil {
+		return err
+	}
 	return flood(ctx, m, 1, 100, func(l *line) error {
-		e, err := m.message(transport.VerbTell, l, "$jobs", submit{"reports", transport.TypeID("hostile.report"), 1, []byte{0x80}})
-		if err != nil {
-			return err
-		}
-		return l.send(e)
+		return l.message(transport.VerbTell, "$jobs", submit{"reports", transport.TypeID("hostile.report"), codec.IDMsgpack, report})
 	})
 }
 
@@ -131,20 +130,19 @@ func manyOpens(m *mallory) error {
 func manyPanics(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return flood(ctx, m, 10, 10_000, func(l *line) error { return m.tell(l, "panics", Boom{}) })
+	return flood(ctx, m, 10, 10_000, func(l *line) error { return l.message(transport.VerbTell, "panics", Boom{}) })
 }
 
 // manyLinks opens 4,200 links.
 func manyLinks(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	_ = each(16, func(n int) error { // a link that is refused is what is wanted
+	each(16, func(n int) {
 		for i := 0; i < 4200/16 && ctx.Err() == nil; i++ {
-			if _, err := (&mallory{role: m.role}).dial(ctx, fmt.Sprintf("m-%d-%d", n, i)); err != nil {
-				return err
+			if _, err := m.dial(ctx, fmt.Sprintf("m-%d-%d", n, i)); err != nil {
+				return // to be refused is what it comes to
 			}
 		}
-		return nil
 	})
 	time.Sleep(3 * time.Second) // with what it got
 	return nil
@@ -160,13 +158,13 @@ func flood(ctx context.Context, m *mallory, links, times int, send func(l *line)
 			return err
 		}
 	}
-	_ = each(links, func(i int) error { // a link that ends for it is what is wanted
+	each(links, func(i int) {
 		for n := 0; n < times && ctx.Err() == nil; n++ {
-			if err := send(lines[i]); err != nil {
-				return err
+			if send(lines[i]) != nil {
+				return // to lose the link is what it comes to
 			}
 		}
-		return nil
+		_ = lines[i].arrived(ctx) // likewise
 	})
 	time.Sleep(2 * time.Second)
 	return nil
