@@ -3,6 +3,7 @@
 package hostile
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"time"
@@ -53,7 +54,7 @@ func spawnTargets(sys *actor.System) error {
 				return 0, errors.New(strings.Repeat("x", errorText))
 			})),
 		"reports": actor.Define("hostile.reports", func() target { return target{} },
-			actor.Answer(func(_ target, _ *actor.Context, _ Report) ([]byte, error) { return make([]byte, reportSize), nil })),
+			actor.Answer(func(_ target, _ *actor.Context, _ Report) ([]byte, error) { return bytes.Repeat([]byte{1}, reportSize), nil })),
 		"panics": actor.Define("hostile.panics", func() target { return target{} },
 			actor.Handle(func(_ target, _ *actor.Context, _ Boom) error { panic("no") })),
 	}
