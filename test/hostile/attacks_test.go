@@ -1,0 +1,171 @@
+//go:build linux
+
+package hostile
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tandem-go/tandem/rpc/codec"
+	"github.com/tandem-go/tandem/transport"
+)
+
+// attack is what mallory does. That the victim refuses something, or ends a link for it, is
+// no error.
+type attack struct {
+	name string
+	run  func(m *mallory) error
+}
+
+var attacks = []attack{
+	{"nothing", func(*mallory) error { time.Sleep(2 * time.Second); return nil }},
+	{"waiting bodies", waitingBodies},
+	{"error texts", errorTexts},
+	{"acks", hugeAcks},
+	{"first chunks", firstChunks},
+	{"half messages", halfMessages},
+	{"jobs by one-way messages", toldJobs},
+	{"opens", manyOpens},
+	{"panics", manyPanics},
+	{"links", manyLinks},
+}
+
+func attackOf(name string) (attack, bool) {
+	i := slices.IndexFunc(attacks, func(a attack) bool { return a.name == name })
+	if i < 0 {
+		return attack{}, false
+	}
+	return attacks[i], true
+}
+
+// patience bounds an attack.
+const patience = 30 * time.Second
+
+// waitingBodies sends 18,000 requests of 60 kB to an actor that is busy.
+func waitingBodies(m *mallory) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return flood(ctx, m, 18, 1000, func(l *line) error { return l.message(transport.VerbRequest, "slow", Nap{Pad: make([]byte, 60<<10)}) })
+}
+
+// errorTexts sends 18,000 requests that are answered with an error text of 60 kB, which
+// nobody acks.
+func errorTexts(m *mallory) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return flood(ctx, m, 18, 1000, func(l *line) error { return l.message(transport.VerbRequest, "fails", Fail{}) })
+}
+
+// hugeAcks sends 20 acks with exceptions of 60 MB each.
+func hugeAcks(m *mallory) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return flood(ctx, m, 20, 1, func(l *line) error {
+		body := make([]byte, 60<<20)
+		for i := range len(body) / 8 {
+			binary.BigEndian.PutUint64(body[8*i:], uint64(2*i+1))
+		}
+		return l.send(&transport.Envelope{Verb: transport.VerbAck, Mark: transport.Mark{Below: 1 << 40}, Body: body})
+	})
+}
+
+// firstChunks sends the first bytes of two of the largest messages on each of 60 links.
+func firstChunks(m *mallory) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return flood(ctx, m, 60, 2, func(l *line) error {
+		l.seq++
+		return l.pieces(l.seq, make([]byte, 100), transport.DefaultMaxMessage)
+	})
+}
+
+// halfMessages sends half of two of the largest messages on each of 20 links.
+func halfMessages(m *mallory) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	half := make([]byte, transport.DefaultMaxMessage/2)
+	return flood(ctx, m, 20, 2, func(l *line) error {
+		l.seq++
+		return l.pieces(l.seq, half, transport.DefaultMaxMessage)
+	})
+}
+
+// submit is what the node's own job desk is sent.
+type submit struct {
+	Target string
+	TypeID uint64
+	Codec  uint8
+	Body   []byte
+}
+
+func (submit) WireName() string { return "tandem.job.submit" }
+
+// toldJobs submits 100 jobs by one-way messages, whose results have 20 MB each.
+func toldJobs(m *mallory) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	report, err := codec.Msgpack(codec.Limits{}).Append(nil, Report{})
+	if err != nil {
+		return err
+	}
+	return flood(ctx, m, 1, 100, func(l *line) error {
+		return l.message(transport.VerbTell, "$jobs", submit{"reports", transport.TypeID("hostile.report"), codec.IDMsgpack, report})
+	})
+}
+
+// manyOpens opens 330,000 sessions on 30 links.
+func manyOpens(m *mallory) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return flood(ctx, m, 30, 11_000, func(l *line) error {
+		l.seq++
+		return l.send(&transport.Envelope{Verb: transport.VerbOpen, Seq: l.seq + 1})
+	})
+}
+
+// manyPanics sends 100,000 messages to an actor that panics.
+func manyPanics(m *mallory) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return flood(ctx, m, 10, 10_000, func(l *line) error { return l.message(transport.VerbTell, "panics", Boom{}) })
+}
+
+// manyLinks opens 4,200 links.
+func manyLinks(m *mallory) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	each(16, func(n int) {
+		for i := 0; i < 4200/16 && ctx.Err() == nil; i++ {
+			if _, err := m.dial(ctx, fmt.Sprintf("m-%d-%d", n, i)); err != nil {
+				return // to be refused is what it comes to
+			}
+		}
+	})
+	time.Sleep(3 * time.Second) // with what it got
+	return nil
+}
+
+// flood has links of mallory's, each with a session, send something that many times, and
+// stay for a while.
+func flood(ctx context.Context, m *mallory, links, times int, send func(l *line) error) error {
+	lines := make([]*line, links)
+	for i := range lines {
+		var err error
+		if lines[i], err = m.session(ctx, fmt.Sprintf("mallory-%d", i)); err != nil {
+			return err
+		}
+	}
+	each(links, func(i int) {
+		for n := 0; n < times && ctx.Err() == nil; n++ {
+			if send(lines[i]) != nil {
+				return // to lose the link is what it comes to
+			}
+		}
+		_ = lines[i].arrived(ctx) // likewise
+	})
+	time.Sleep(2 * time.Second)
+	return nil
+}
