@@ -193,7 +193,11 @@ func (c *cell) openAsked(ctx *Context, w *worker, in *rpc.Inbound, h *handler) b
 
 // openTold decodes a one-way message from another node. False: it is a dead letter.
 func (c *cell) openTold(w *worker, it *item, in *rpc.Inbound) bool {
-	msg, refusal := c.open(w, in, c.kind.handlerOf(c.self.sys, in.TypeID))
+	var msg any
+	refusal := errAsked
+	if h := c.kind.handlerOf(c.self.sys, in.TypeID); h == nil || !h.asked {
+		msg, refusal = c.open(w, in, h)
+	}
 	if refusal != nil {
 		c.self.sys.handBack(c.self.addr, *it, refusal)
 		return false
@@ -240,8 +244,7 @@ func (c *cell) crashed(ctx *Context, msg, reason any) {
 	name := fmt.Sprint(typeOf(msg))
 	sys.stats.panics.Add(1)
 	err := rpc.Errorf(rpc.Panicked, rpc.HasRun, "the handler of %s panicked: %v", name, reason)
-	sys.log.Error("handler panicked; the actor restarts with fresh state", "actor", c.self.addr.String(), "kind", c.kind.name,
-		"message", name, "panic", fmt.Sprint(reason), "stack", string(debug.Stack()))
+	sys.logCrash(c.self.addr.String(), c.kind.name, name, fmt.Sprint(reason), debug.Stack)
 	if d := ctx.deferred(); d != nil {
 		_ = d.fail(err)
 	} else if req != nil && !ctx.done {

@@ -91,7 +91,7 @@ func (r jobReport) status(node string) rpc.JobStatus {
 type desk struct{}
 
 var jobDeskKind = Define("tandem.jobs", func() desk { return desk{} },
-	Answer(desk.submit), Answer(desk.poll), Answer(desk.await), Answer(desk.cancel))
+	Answer(desk.submit).askedOnly(), Answer(desk.poll).askedOnly(), Answer(desk.await).askedOnly(), Answer(desk.cancel).askedOnly())
 
 // submit takes a job on.
 func (desk) submit(ctx *Context, m submitJob) (string, error) {

@@ -33,6 +33,7 @@ type handler struct {
 	reply  reflect.Type // nil if it answers nothing
 	decode func(codec.Codec, []byte) (any, error)
 	opens  bool // the answer is a stream
+	asked  bool // the message counts as a request alone: told by another node, it is refused
 
 	// open decodes into a box; nil: see decode.
 	open func(place *any, c codec.Codec, body []byte) (any, error)
@@ -53,6 +54,16 @@ func openInto[M any](place *any, c codec.Codec, body []byte) (any, error) {
 // Handler is one message type that actors with state S handle. Handle, Answer and
 // Accepts make them.
 type Handler[S any] struct{ h *handler }
+
+// askedOnly has the handler take requests alone from other nodes. It is for those of the
+// system's own, which answer to the principal that a request has.
+func (h Handler[S]) askedOnly() Handler[S] {
+	h.h.asked = true
+	return h
+}
+
+// errAsked is the fate of a message that is a request and was told.
+var errAsked = rpc.Errorf(rpc.Invalid, rpc.NotRun, "the actor takes this message as a request alone, and it was sent one way")
 
 // Define describes a kind of actor. name is unique among the kinds of a system;
 // newState is called once for each actor, and again when it is restarted after a

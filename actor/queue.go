@@ -74,7 +74,7 @@ func NewOffer[T any](cfg queue.Config) *Offer[T] {
 // what is done to deliveries and dead letters. A kind may have a queue for each of
 // several item types.
 func Offers[S, T any](of func(S) *Offer[T]) Handler[S] {
-	return Answer(func(s S, ctx *Context, m Dequeue[T]) (Dequeued[T], error) { return of(s).Answer(ctx, m) })
+	return Answer(func(s S, ctx *Context, m Dequeue[T]) (Dequeued[T], error) { return of(s).Answer(ctx, m) }).askedOnly()
 }
 
 // TakesIn registers with a kind that others may Push to the queue in its state.
@@ -88,7 +88,7 @@ func TakesIn[S, T any](of func(S) *Offer[T]) Handler[S] {
 			return refuse[Enqueued](ctx, rpc.Overloaded, err)
 		}
 		return Enqueued{Duplicate: dup}, nil
-	})
+	}).askedOnly()
 }
 
 // Push adds an item, and hands it to a consumer if one waits. An item whose id is known

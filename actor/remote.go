@@ -301,8 +301,11 @@ func (s *System) deliver(in *rpc.Inbound, asked bool) *rpc.Error {
 		if !in.Start() {
 			return nil
 		}
-		if c.kind.handlerOf(s, in.TypeID) == nil {
+		switch h := c.kind.handlerOf(s, in.TypeID); {
+		case h == nil:
 			return s.unhandled(c.kind, in.TypeID)
+		case h.asked:
+			return errAsked
 		}
 		it.msg = in.AsTell()
 	}

@@ -101,6 +101,7 @@ func streamHandler[M Question[R], R any](fn func(*stream, M, request) *rpc.Error
 		typ:    reflect.TypeFor[M](),
 		reply:  reflect.TypeFor[R](),
 		decode: codec.Value[M](),
+		asked:  true,
 		run: func(state any, c *Context, msg any, _ *boxes) {
 			if c.req == nil {
 				return

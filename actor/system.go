@@ -194,6 +194,7 @@ type System struct {
 	events   feed[Event]
 	letters  feed[DeadLetter]
 	sums     letterLog // of dead letters
+	crashes  crashLog
 	streams  streamTable
 	jobs     jobTable
 
