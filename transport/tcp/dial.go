@@ -112,9 +112,6 @@ func (t *Transport) exchange(ctx context.Context, raw net.Conn, to transport.End
 		conn = secured
 		who.dialled = true
 		who.show(conn)
-		if err := t.isNode(secured, to); err != nil {
-			return nil, w, err
-		}
 		if err := t.rules().judge(who); err != nil {
 			return nil, w, fmt.Errorf("greeting %s: %w", to.Addr, err)
 		}
@@ -134,6 +131,9 @@ func (t *Transport) exchange(ctx context.Context, raw net.Conn, to transport.End
 	}
 	if err == nil {
 		err = wanted(w, to)
+	}
+	if secured, ok := conn.(*tls.Conn); ok && err == nil {
+		err = t.isNode(secured, to)
 	}
 	if err == nil {
 		err = t.prove(conn, who.token, hello, welcome, to)
