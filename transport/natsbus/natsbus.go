@@ -57,11 +57,12 @@ const Overhead = dataHeaderSize + frameSize
 
 // Config says how to use the bus. Its zero value is the default of every field.
 type Config struct {
-	Principal    string        // who the server's permissions let this connection be; default the connection's user, else transport.Anonymous
-	MaxFrame     int           // bytes of one encoded envelope that is not cut into chunks, both ways; default transport.MaxFrame
-	MaxLinks     int           // links that peers may have open to this node at once; default 4096
-	OpenTimeout  time.Duration // how long Dial waits for the peer, and Start for its own packet, when ctx ends later; default 5 s
-	PendingBytes int           // bytes received and not yet handled before nats.go drops messages; default 64 MiB, at least 2 MiB
+	Principal            string        // who the server's permissions let this connection be; default the connection's user, else transport.Anonymous
+	MaxFrame             int           // bytes of one encoded envelope that is not cut into chunks, both ways; default transport.MaxFrame
+	MaxLinks             int           // links that peers may have open to this node at once; default 4096
+	MaxLinksPerPrincipal int           // of these, links of one principal; default a quarter of them, or all where Principal is transport.Anonymous and nothing tells peers apart
+	OpenTimeout          time.Duration // how long Dial waits for the peer, and Start for its own packet, when ctx ends later; default 5 s
+	PendingBytes         int           // bytes received and not yet handled before nats.go drops messages; default 64 MiB, at least 2 MiB
 }
 
 const (
@@ -82,6 +83,12 @@ func (c Config) withDefaults(nc *nats.Conn) Config {
 	}
 	if c.MaxLinks <= 0 {
 		c.MaxLinks = defaultMaxLinks
+	}
+	if c.MaxLinksPerPrincipal <= 0 {
+		c.MaxLinksPerPrincipal = max(c.MaxLinks/4, 1)
+		if c.Principal == transport.Anonymous {
+			c.MaxLinksPerPrincipal = c.MaxLinks
+		}
 	}
 	if c.OpenTimeout <= 0 {
 		c.OpenTimeout = defaultOpenTimeout
