@@ -21,6 +21,7 @@ import (
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/natsbus"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
+	"github.com/tandem-go/tandem/transport/natsbus/permissions"
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
@@ -60,9 +61,10 @@ func TestTwoRoadsWithCertificatesAndUsers(t *testing.T) {
 	pool.AddCert(ca.Leaf)
 	srv, err := embedded.Start(embedded.Config{Configure: func(o *server.Options) {
 		for _, name := range []string{"client", "server"} {
+			may := permissions.Node{Cluster: "tandem", Name: name, Principal: name}.Bus()
 			o.Users = append(o.Users, &server.User{Username: name, Password: name, Permissions: &server.Permissions{
-				Publish:   &server.SubjectPermission{Allow: []string{"*.node.*.*." + name, "*.find.*." + name}},
-				Subscribe: &server.SubjectPermission{Allow: []string{"*.node." + name + ".*.*", "*.find." + name + ".*", "*.gone." + name + ".*.*"}},
+				Publish:   &server.SubjectPermission{Allow: may.Publish},
+				Subscribe: &server.SubjectPermission{Allow: may.Subscribe},
 			}})
 		}
 	}})

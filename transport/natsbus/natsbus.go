@@ -11,10 +11,11 @@
 // principal as the last token. So the server's permissions decide who may speak as
 // whom, and nothing else does: allow the user "shop", who runs the node "till-1", to
 //
-//	publish to    *.node.*.*.shop   *.find.*.shop
-//	subscribe to  *.node.till-1.*.*   *.find.till-1.*   *.gone.till-1.*.*
+//	publish to    <cluster>.node.*.*.shop   <cluster>.find.*.shop
+//	subscribe to  <cluster>.node.till-1.*.*   <cluster>.find.till-1.*   <cluster>.gone.till-1.*.*
 //
-// and nothing more below <cluster> (docs/nats-permissions.md says what other packages need).
+// and nothing more below <cluster>. Package transport/natsbus/permissions prints this, and
+// what other packages need.
 // Without such permissions every principal on the
 // bus is a claim, and the road is as open as the bus.
 //

@@ -121,15 +121,15 @@ func TestFunctionsThatPanic(t *testing.T) {
 	} {
 		for _, dials := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, dials %v", name, dials), func(t *testing.T) {
-				lines := new(logged)
-				here := local("me")
-				here.Logger = slog.New(lines)
 				mine := func(peer string) tcp.Config {
 					c := tcp.Config{TLS: ca.mutual(t, "me")}
 					set(&c, peer)
 					return c
 				}
 				if dials {
+					lines := new(logged)
+					here := local("me")
+					here.Logger = slog.New(lines)
 					mallory, _ := serve(t, tcp.Config{Listen: "127.0.0.1:0", TLS: ca.mutual(t, "b")})
 					honest := tcp.New(tcp.Config{Listen: "127.0.0.1:0", TLS: ca.mutual(t, "c")})
 					addr, err := honest.Start(t.Context(), local("c"), func(transport.Link) transport.Receiver { return newSink() })
@@ -153,16 +153,14 @@ func TestFunctionsThatPanic(t *testing.T) {
 					if n := tr.Stats().Panics; n != 3 {
 						t.Errorf("%d panics counted, want 3", n)
 					}
+					if n := lines.with("panicked"); n != 1 {
+						t.Errorf("%d lines in the log, want 1", n)
+					}
 				} else {
 					cfg := mine("mallory")
 					cfg.Listen = "127.0.0.1:0"
-					server := tcp.New(cfg)
-					addr, err := server.Start(t.Context(), here, func(transport.Link) transport.Receiver { return newSink() })
-					if err != nil {
-						t.Fatal(err)
-					}
-					t.Cleanup(func() { server.Close() })
-					to := transport.Endpoint{Node: "me", Addr: addr}
+					server := start(t, "me", cfg)
+					lines, to := server.lines, server.to
 					for range 3 {
 						if _, _, err := dial(t, dialler(t, tcp.Config{TLS: ca.mutual(t, "mallory")}), to); err == nil {
 							t.Fatal("mallory got in")
@@ -171,12 +169,13 @@ func TestFunctionsThatPanic(t *testing.T) {
 					if _, _, err := dial(t, dialler(t, tcp.Config{TLS: ca.mutual(t, "alice")}), to); err != nil {
 						t.Errorf("somebody else dials: %v", err)
 					}
+					wait(t, "somebody else's link", server.links)
 					if s := server.Stats(); s.Panics != 3 || s.Links != 1 {
 						t.Errorf("%+v, want 3 panics and 1 link", s)
 					}
-				}
-				if n := lines.with("panicked"); n != 1 {
-					t.Errorf("%d lines in the log, want 1", n)
+					if n := lines.with("panicked"); n != 1 {
+						t.Errorf("%d lines in the log, want 1", n)
+					}
 				}
 			})
 		}
