@@ -122,7 +122,9 @@ func (t *Transport) Recheck() error {
 	t.mu.Lock()
 	links := make([]*link, 0, len(t.links))
 	for l := range t.links {
-		links = append(links, l)
+		if !l.over() { // else it is being told so
+			links = append(links, l)
+		}
 	}
 	t.mu.Unlock()
 	r := t.rules()
