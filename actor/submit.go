@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -70,7 +71,7 @@ func submitAt[M Question[R], R any](ctx context.Context, t *target, m M, opts []
 
 // deskKey is an actor's key at the desk, which has those of all actors.
 func deskKey(target, key string) string {
-	return jobID([16]byte(hashOf([]byte(target + "\x00" + key))))
+	return jobID([16]byte(hashOf(fmt.Appendf(nil, "%d %s%s", len(target), target, key)))) // the length: no two pairs are one text
 }
 
 // Redeem returns the token of that text, which may come from another process or node, for

@@ -338,9 +338,10 @@ func (j *journal) sessionEnded(s *session) {
 
 func (j *journal) freed(id dedup.ID) { j.post(dedup.Change{Op: dedup.Freed, ID: id}, nil) }
 
-// ownerName is who may ask for a session's records.
+// ownerName is who may ask for a session's records. No two are the same, whatever
+// bytes a principal has: node and epoch have no NUL.
 func ownerName(id transport.Peer, principal string) string {
-	return principal + "\x00" + id.Node + "\x00" + id.Epoch
+	return id.Node + "\x00" + id.Epoch + "\x00" + principal
 }
 
 // Begin records that the handlers of durable requests and jobs are about to be called,

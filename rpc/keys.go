@@ -3,6 +3,7 @@ package rpc
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"slices"
 	"sync"
 	"time"
@@ -35,14 +36,14 @@ type keyed struct {
 	kept      int        // bytes set aside for it
 }
 
-// keyID is what a key stands for in tables and stores.
+// keyID is what a key stands for in tables and stores. Each part goes with its length, so
+// that no bytes in one make it look like another's.
 func keyID(principal, target, key string) (id [16]byte) {
 	h := sha256.New()
-	for _, part := range []string{"key", principal, target} {
+	for _, part := range []string{"key", principal, target, key} {
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
 		h.Write([]byte(part))
-		h.Write([]byte{0})
 	}
-	h.Write([]byte(key))
 	copy(id[:], h.Sum(nil))
 	return id
 }

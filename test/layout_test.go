@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -328,6 +329,45 @@ func TestFileLengths(t *testing.T) {
 	}
 	if n := len(lines(t, "ARCHITECTURE.md")); n > maxArchitecture {
 		t.Errorf("ARCHITECTURE.md has %d lines, limit %d", n, maxArchitecture)
+	}
+}
+
+// Each test that docs/security.md names is there, in the package that it names.
+func TestSecurityNamesTests(t *testing.T) {
+	named := regexp.MustCompile("`(Test\\w+|[a-z]+(?:/[a-z]+)*)`")
+	packages, tests := []string(nil), 0
+	for _, line := range lines(t, "docs/security.md") {
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 || !strings.Contains(cells[3], "`Test") {
+			continue
+		}
+		fresh := true // a package begins a new list of them
+		for _, m := range named.FindAllStringSubmatch(cells[3], -1) {
+			if !strings.HasPrefix(m[1], "Test") {
+				if fresh {
+					packages = nil
+				}
+				packages, fresh = append(packages, m[1]), false
+				continue
+			}
+			fresh = true
+			for _, pkg := range packages {
+				files, err := filepath.Glob(filepath.Join("..", pkg, "*_test.go"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				tests++
+				if !slices.ContainsFunc(files, func(f string) bool {
+					b, err := os.ReadFile(f)
+					return err == nil && bytes.Contains(b, []byte("func "+m[1]+"("))
+				}) {
+					t.Errorf("docs/security.md names %s: %s, which is not there", pkg, m[1])
+				}
+			}
+		}
+	}
+	if tests < 20 {
+		t.Errorf("only %d tests found in the table", tests)
 	}
 }
 

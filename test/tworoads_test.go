@@ -21,6 +21,7 @@ import (
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/natsbus"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
+	"github.com/tandem-go/tandem/transport/natsbus/permissions"
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
@@ -32,7 +33,7 @@ func issue(t *testing.T, name string, parent *tls.Certificate) tls.Certificate {
 		t.Fatal(err)
 	}
 	c := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), BasicConstraintsValid: true, IsCA: parent == nil,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
@@ -60,9 +61,10 @@ func TestTwoRoadsWithCertificatesAndUsers(t *testing.T) {
 	pool.AddCert(ca.Leaf)
 	srv, err := embedded.Start(embedded.Config{Configure: func(o *server.Options) {
 		for _, name := range []string{"client", "server"} {
+			may := permissions.Node{Cluster: "tandem", Name: name, Principal: name}.Bus()
 			o.Users = append(o.Users, &server.User{Username: name, Password: name, Permissions: &server.Permissions{
-				Publish:   &server.SubjectPermission{Allow: []string{"*.node.*.*." + name, "*.find.*." + name}},
-				Subscribe: &server.SubjectPermission{Allow: []string{"*.node." + name + ".*.*", "*.find." + name + ".*", "*.gone." + name + ".*.*"}},
+				Publish:   &server.SubjectPermission{Allow: may.Publish},
+				Subscribe: &server.SubjectPermission{Allow: may.Subscribe},
 			}})
 		}
 	}})

@@ -22,19 +22,9 @@
 // down cannot be told from a first start: keys of its past requests are new again, and
 // copies of them are OutcomeUnknown.
 //
-// The permissions that a NATS user needs, for the cluster "tandem" and the node "a"; the right to
-// create the stream is not needed where it was made beforehand, and without the right to
-// delete consumers they end by themselves after 20 s:
-//
-//	publish:   tandem_records.a
-//	           $JS.API.STREAM.INFO.tandem_records
-//	           $JS.API.STREAM.CREATE.tandem_records
-//	           $JS.API.STREAM.MSG.GET.tandem_records
-//	           $JS.API.STREAM.PURGE.tandem_records
-//	           $JS.API.CONSUMER.CREATE.tandem_records.>
-//	           $JS.API.CONSUMER.MSG.NEXT.tandem_records.>
-//	           $JS.API.CONSUMER.DELETE.tandem_records.>
-//	subscribe: _INBOX.>
+// What a NATS user must be allowed package transport/natsbus/permissions says: Records and
+// MakeRecords. The right to create the stream is not needed where it was made beforehand,
+// and without the right to delete consumers they end by themselves after 20 s.
 //
 // The limits: the server must take messages of [dedup.MaxBatch] and some more
 // (max_payload, 1 MiB by default, is enough), and a change must fit into one. A stream

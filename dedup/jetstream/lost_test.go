@@ -15,6 +15,7 @@ import (
 	"github.com/tandem-go/tandem/dedup"
 	"github.com/tandem-go/tandem/dedup/jetstream"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
+	"github.com/tandem-go/tandem/transport/natsbus/permissions"
 )
 
 // losses are ways in which a stream loses what it had.
@@ -155,19 +156,11 @@ func TestLostInTheMiddleOfARewrite(t *testing.T) {
 	}
 }
 
-// A user with exactly the permissions that the package's comment lists can do everything,
+// A user with exactly the permissions that package permissions lists can do everything,
 // and is told what it lacks otherwise.
 func TestPermissions(t *testing.T) {
-	allowed := []string{
-		"tandem_records.n",
-		"$JS.API.STREAM.INFO.tandem_records",
-		"$JS.API.STREAM.CREATE.tandem_records",
-		"$JS.API.STREAM.MSG.GET.tandem_records",
-		"$JS.API.STREAM.PURGE.tandem_records",
-		"$JS.API.CONSUMER.CREATE.tandem_records.>",
-		"$JS.API.CONSUMER.MSG.NEXT.tandem_records.>",
-		"$JS.API.CONSUMER.DELETE.tandem_records.>",
-	}
+	node := permissions.Node{Cluster: "tandem", Name: "n"}
+	allowed := permissions.All(node.Records(), node.MakeRecords()).Publish
 	try := func(t *testing.T, subjects []string) error {
 		s := start(t, embedded.Config{Configure: func(o *server.Options) {
 			o.Users = []*server.User{{Username: "node", Password: "pw", Permissions: &server.Permissions{

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"github.com/tandem-go/tandem/queue/jetstream"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
+	"github.com/tandem-go/tandem/transport/natsbus/permissions"
 )
 
 // log is what was logged.
@@ -266,15 +268,23 @@ func TestOpenWaits(t *testing.T) {
 	missing(open(js, time.Minute, nil), "ermissions", 20*time.Second, began)
 }
 
-// The permissions that the package's documentation lists are enough, and no more than is
-// needed.
+// The permissions that package permissions lists are enough, and no more than is needed:
+// each was used in the end.
 func TestPermissions(t *testing.T) {
+	may := permissions.Node{Cluster: "tandem"}.Queue("jobs")
 	s := start(t, embedded.Config{Configure: func(o *server.Options) {
 		o.Users = []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{
-			Publish:   &server.SubjectPermission{Allow: jetstream.Publishes("tandem", "jobs")},
-			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
-		}}}
+			Publish:   &server.SubjectPermission{Allow: may.Publish},
+			Subscribe: &server.SubjectPermission{Allow: may.Subscribe},
+		}}, {Username: "root", Password: "p"}}
 	}})
+	root, err := s.Connect(nats.UserInfo("root", "p"))
+	ok(t, err)
+	defer root.Close()
+	published := make(chan *nats.Msg, 1<<16)
+	_, err = root.ChanSubscribe(">", published)
+	ok(t, err)
+	ok(t, root.Flush())
 	var violations log
 	nc, err := s.Connect(nats.UserInfo("u", "p"), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { fmt.Fprintln(&violations, err) }))
 	ok(t, err)
@@ -303,5 +313,18 @@ func TestPermissions(t *testing.T) {
 	must(actor.QueueStats[Work](ctx, q))
 	if n := violations.lines(""); n > 0 {
 		t.Errorf("%d violations: %s", n, violations.b.String())
+	}
+	again, err := jetstream.Open(ctx, js, jetstream.Config{Name: "jobs"}) // which finds it
+	ok(t, err)
+	again.Close()
+	ok(t, nc.Flush())
+	ok(t, root.Flush())
+	unused := slices.Clone(may.Publish)
+	for len(published) > 0 {
+		m := <-published
+		unused = slices.DeleteFunc(unused, func(pattern string) bool { return server.SubjectsCollide(m.Subject, pattern) })
+	}
+	if len(unused) > 0 {
+		t.Errorf("not needed: %q", unused)
 	}
 }

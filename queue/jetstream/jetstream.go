@@ -45,8 +45,8 @@
 // Accept, or opens the queue anew. Each change of State is one log line and one call of
 // Config.Changed.
 //
-// The NATS user of the process needs to publish to what Publishes lists, and to subscribe
-// to its inbox.
+// What the NATS user of the process must be allowed package transport/natsbus/permissions
+// says: Node.Queue. Who reaches the queue through its actor needs none of it.
 package jetstream
 
 import (

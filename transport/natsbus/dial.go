@@ -52,7 +52,7 @@ func (t *Transport) dialled(to transport.Endpoint) (*link, error) {
 	rand.Read(key.id[:])
 	l := t.newLink(key)
 	l.hello = transport.Greet(t.local, to)
-	if result, _ := t.links.add(l, 0); result != added {
+	if result, _ := t.links.add(l, 0, 0); result != added {
 		return nil, errTransportClosed
 	}
 	return l, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/natsbus"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
+	"github.com/tandem-go/tandem/transport/natsbus/permissions"
 )
 
 // raw is a peer whose packets the test writes by hand, as SPEC.md says.
@@ -243,9 +244,10 @@ func TestUnknownLink(t *testing.T) {
 // The server's permissions confine who may speak as whom.
 func TestPermissions(t *testing.T) {
 	user := func(name, node string) *server.User {
+		may := permissions.Node{Cluster: "test", Name: node, Principal: name}.Bus()
 		return &server.User{Username: name, Password: "pw", Permissions: &server.Permissions{
-			Publish:   &server.SubjectPermission{Allow: []string{"*.node.*.*." + name, "*.find.*." + name}},
-			Subscribe: &server.SubjectPermission{Allow: []string{"*.node." + node + ".*.*", "*.find." + node + ".*", "*.gone." + node + ".*.*"}},
+			Publish:   &server.SubjectPermission{Allow: may.Publish},
+			Subscribe: &server.SubjectPermission{Allow: may.Subscribe},
 		}}
 	}
 	srv := startServer(t, embedded.Config{Configure: func(o *server.Options) {

@@ -11,10 +11,11 @@
 // principal as the last token. So the server's permissions decide who may speak as
 // whom, and nothing else does: allow the user "shop", who runs the node "till-1", to
 //
-//	publish to    *.node.*.*.shop   *.find.*.shop
-//	subscribe to  *.node.till-1.*.*   *.find.till-1.*   *.gone.till-1.*.*
+//	publish to    <cluster>.node.*.*.shop   <cluster>.find.*.shop
+//	subscribe to  <cluster>.node.till-1.*.*   <cluster>.find.till-1.*   <cluster>.gone.till-1.*.*
 //
-// and nothing more below <cluster> (docs/nats-permissions.md says what other packages need).
+// and nothing more below <cluster>. Package transport/natsbus/permissions prints this, and
+// what other packages need.
 // Without such permissions every principal on the
 // bus is a claim, and the road is as open as the bus.
 //
@@ -57,11 +58,12 @@ const Overhead = dataHeaderSize + frameSize
 
 // Config says how to use the bus. Its zero value is the default of every field.
 type Config struct {
-	Principal    string        // who the server's permissions let this connection be; default the connection's user, else transport.Anonymous
-	MaxFrame     int           // bytes of one encoded envelope that is not cut into chunks, both ways; default transport.MaxFrame
-	MaxLinks     int           // links that peers may have open to this node at once; default 4096
-	OpenTimeout  time.Duration // how long Dial waits for the peer, and Start for its own packet, when ctx ends later; default 5 s
-	PendingBytes int           // bytes received and not yet handled before nats.go drops messages; default 64 MiB, at least 2 MiB
+	Principal            string        // who the server's permissions let this connection be; default the connection's user, else transport.Anonymous
+	MaxFrame             int           // bytes of one encoded envelope that is not cut into chunks, both ways; default transport.MaxFrame
+	MaxLinks             int           // links that peers may have open to this node at once; default 4096
+	MaxLinksPerPrincipal int           // of these, links of one principal; default a quarter of them, or all where Principal is transport.Anonymous and nothing tells peers apart
+	OpenTimeout          time.Duration // how long Dial waits for the peer, and Start for its own packet, when ctx ends later; default 5 s
+	PendingBytes         int           // bytes received and not yet handled before nats.go drops messages; default 64 MiB, at least 2 MiB
 }
 
 const (
@@ -82,6 +84,12 @@ func (c Config) withDefaults(nc *nats.Conn) Config {
 	}
 	if c.MaxLinks <= 0 {
 		c.MaxLinks = defaultMaxLinks
+	}
+	if c.MaxLinksPerPrincipal <= 0 {
+		c.MaxLinksPerPrincipal = max(c.MaxLinks/4, 1)
+		if c.Principal == transport.Anonymous {
+			c.MaxLinksPerPrincipal = c.MaxLinks
+		}
 	}
 	if c.OpenTimeout <= 0 {
 		c.OpenTimeout = defaultOpenTimeout

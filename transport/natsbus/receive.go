@@ -2,6 +2,7 @@ package natsbus
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -96,7 +97,7 @@ func (t *Transport) onOpen(p packet, principal string) {
 	l.out.SendLarge(t.local.Common(h.Largest))
 	w := transport.Answer(t.local, h)
 	if w.Status == transport.StatusOK {
-		switch result, known := t.links.add(l, t.cfg.MaxLinks); result {
+		switch result, known := t.links.add(l, t.cfg.MaxLinks, t.cfg.MaxLinksPerPrincipal); result {
 		case added:
 			go t.serve(l, w)
 			return
@@ -106,7 +107,12 @@ func (t *Transport) onOpen(p packet, principal string) {
 		case addClosed:
 			return // soon nobody listens here any more, and the server says so
 		case addFull:
-			w.Status, w.Reason = transport.StatusBusy, fmt.Sprintf("%d links are open", t.cfg.MaxLinks)
+			w.Status, w.Reason = transport.StatusBusy, fmt.Sprintf("%d links are open, which is the limit (natsbus.Config.MaxLinks)", t.cfg.MaxLinks)
+		case addShare:
+			w.Status, w.Reason = transport.StatusBusy, fmt.Sprintf("this principal has %d links open, which is the limit (natsbus.Config.MaxLinksPerPrincipal)", t.cfg.MaxLinksPerPrincipal)
+		}
+		if t.links.worthSaying(time.Now()) {
+			t.local.Logger.Warn("natsbus: links are refused", "latest", principal, "node", h.Node, "reason", w.Reason)
 		}
 	}
 	t.refused.Add(1)

@@ -1,6 +1,9 @@
 package natsbus
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // linkKey names one end of a link in this transport.
 type linkKey struct {
@@ -13,10 +16,12 @@ type linkKey struct {
 type linkTable struct {
 	mu       sync.RWMutex // guards what follows
 	links    map[linkKey]*link
-	accepted int            // links in the table that peers opened
-	running  bool           // between start and stop
-	stopped  bool           // stop was called
-	alive    sync.WaitGroup // counts what was added and not yet done
+	accepted map[linkKey]string // links in the table that peers opened, and the principal that each counts for
+	of       map[string]int     // how many of them each principal has
+	warned   time.Time          // when a refusal was last worth a log line
+	running  bool               // between start and stop
+	stopped  bool               // stop was called
+	alive    sync.WaitGroup     // counts what was added and not yet done
 }
 
 // start opens the table; false means that stop came first.
@@ -24,6 +29,7 @@ func (t *linkTable) start() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.links = make(map[linkKey]*link)
+	t.accepted, t.of = make(map[linkKey]string), make(map[string]int)
 	t.running = !t.stopped
 	return t.running
 }
@@ -43,13 +49,15 @@ type addResult uint8
 const (
 	added addResult = iota
 	addClosed
-	addFull
+	addFull  // there are as many links as may be
+	addShare // the principal has as many as one may have
 	addKnown
 )
 
 // add enters l. Each link that was added must be ended by remove and done. maxAccepted
-// bounds the links that peers opened.
-func (t *linkTable) add(l *link, maxAccepted int) (addResult, *link) {
+// bounds the links that peers opened, and share those that one principal did.
+func (t *linkTable) add(l *link, maxAccepted, share int) (addResult, *link) {
+	principal := l.peer.Principal
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if known := t.links[l.key]; known != nil {
@@ -58,12 +66,15 @@ func (t *linkTable) add(l *link, maxAccepted int) (addResult, *link) {
 	switch {
 	case !t.running:
 		return addClosed, nil
-	case !l.key.dialled && t.accepted >= maxAccepted:
+	case !l.key.dialled && len(t.accepted) >= maxAccepted:
 		return addFull, nil
+	case !l.key.dialled && t.of[principal] >= share:
+		return addShare, nil
 	}
 	t.links[l.key] = l
 	if !l.key.dialled {
-		t.accepted++
+		t.accepted[l.key] = principal
+		t.of[principal]++
 	}
 	t.alive.Add(1)
 	return added, nil
@@ -94,10 +105,24 @@ func (t *linkTable) remove(l *link) {
 	defer t.mu.Unlock()
 	if t.links[l.key] == l {
 		delete(t.links, l.key)
-		if !l.key.dialled {
-			t.accepted--
+		if principal, accepted := t.accepted[l.key]; accepted {
+			delete(t.accepted, l.key)
+			if t.of[principal]--; t.of[principal] == 0 {
+				delete(t.of, principal)
+			}
 		}
 	}
+}
+
+// worthSaying reports whether a refusal now is worth a log line: one in a minute is.
+func (t *linkTable) worthSaying(now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.warned.IsZero() && now.Sub(t.warned) < time.Minute {
+		return false
+	}
+	t.warned = now
+	return true
 }
 
 // done says that a link which was added has no goroutine any more.

@@ -35,7 +35,7 @@ func (t *Transport) acceptLoop(l net.Listener) {
 			continue
 		}
 		pause = minPause
-		ip, why := t.admit(raw)
+		g, ip, why := t.admit(raw)
 		if why != admitted {
 			t.turnAway(raw, ip, why)
 			continue
@@ -43,30 +43,39 @@ func (t *Transport) acceptLoop(l net.Listener) {
 		go func() {
 			defer t.tasks.Done()
 			defer t.leave(ip)
-			t.serve(raw)
+			t.serve(g)
 		}()
 	}
 }
 
-// admit counts raw as greeting, or says why there is no room for it. After admitted
-// the caller must call leave and tasks.Done.
-func (t *Transport) admit(raw net.Conn) (ip netip.Addr, why limit) {
+// admit lets raw greet, or says why there is no room for it. After admitted the caller
+// must call leave and tasks.Done.
+func (t *Transport) admit(raw net.Conn) (g *guest, ip netip.Addr, why limit) {
 	ip = raw.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+	g, out, why := t.enter(raw, ip)
+	if out != nil {
+		out.conn.Close()
+		t.turned(displaced, out.from.String())
+	}
+	return g, ip, why
+}
+
+func (t *Transport) enter(raw net.Conn, ip netip.Addr) (g, out *guest, why limit) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
 	case t.closed:
-		return ip, closing
-	case len(t.greeting) >= t.cfg.MaxPending:
-		return ip, maxPending
+		return nil, nil, closing
 	case t.perIP[ip] >= t.cfg.MaxConnsPerIP:
-		return ip, maxConnsPerIP
+		return nil, nil, maxConnsPerIP
 	}
-	t.greeting[raw] = struct{}{}
+	if g, out, why = t.lobby.enter(raw, ip, time.Now()); why != admitted {
+		return nil, nil, why
+	}
 	t.perIP[ip]++
 	t.stats.Accepted++
 	t.tasks.Add(1)
-	return ip, admitted
+	return g, out, admitted
 }
 
 func (t *Transport) leave(ip netip.Addr) {
@@ -77,19 +86,43 @@ func (t *Transport) leave(ip netip.Addr) {
 	}
 }
 
-// serve greets raw and, if all is well, runs the link on it until it ends.
-func (t *Transport) serve(raw net.Conn) {
-	conn, peer, largest, err := t.welcome(raw)
+// greetingTime is how long a connection that came just now may greet.
+func (t *Transport) greetingTime() time.Duration {
 	t.mu.Lock()
-	delete(t.greeting, raw)
+	defer t.mu.Unlock()
+	if t.lobby.crowded() {
+		return t.cfg.hurry()
+	}
+	return t.cfg.HandshakeTimeout
+}
+
+// serve greets g and, if all is well, runs the link on it until it ends.
+func (t *Transport) serve(g *guest) {
+	raw := g.conn
+	var (
+		conn    net.Conn
+		who     standing
+		largest uint64
+	)
+	err := t.guarded(func() (err error) {
+		conn, who, largest, err = t.welcome(raw)
+		return err
+	})
+	t.mu.Lock()
+	in := t.lobby.leave(g)
 	t.mu.Unlock()
+	if err == nil {
+		defer t.release(who.counted)
+		if !in {
+			err = fmt.Errorf("%w: it made room for others", transport.ErrBusy)
+		}
+	}
 	if err != nil {
 		raw.Close()
 		t.local.Logger.Debug("tcp: refused a connection", "from", raw.RemoteAddr().String(), "error", err)
 		return
 	}
-	defer t.release()
-	l := newLink(t, raw, conn, peer, largest)
+	l := newLink(t, raw, conn, who, largest)
 	if !t.begin(l) {
 		raw.Close()
 		return
@@ -98,7 +131,7 @@ func (t *Transport) serve(raw net.Conn) {
 	l.run()
 }
 
-// reserve takes one of MaxConns places, which release gives back.
+// reserve takes one of MaxConns places.
 func (t *Transport) reserve() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -109,50 +142,71 @@ func (t *Transport) reserve() bool {
 	return true
 }
 
-func (t *Transport) release() {
+// share takes one of principal's places among those of MaxConns.
+func (t *Transport) share(principal string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.perPrincipal[principal] >= t.cfg.MaxConnsPerPrincipal {
+		return false
+	}
+	t.perPrincipal[principal]++
+	return true
+}
+
+// release gives back what reserve took, and what share took for the principal that was
+// counted, if one was.
+func (t *Transport) release(counted string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.established--
+	if counted == "" {
+		return
+	}
+	if t.perPrincipal[counted]--; t.perPrincipal[counted] == 0 {
+		delete(t.perPrincipal, counted)
+	}
 }
 
-// welcome is the accepting side of the greeting. Without an error, one of MaxConns
-// places is taken.
-func (t *Transport) welcome(raw net.Conn) (conn net.Conn, peer transport.Peer, largest uint64, err error) {
-	ctx, cancel := context.WithTimeout(t.ctx, t.cfg.HandshakeTimeout)
+// welcome is the accepting side of the greeting. Without an error the caller has to give
+// back with release what it took.
+func (t *Transport) welcome(raw net.Conn) (conn net.Conn, who standing, largest uint64, err error) {
+	ctx, cancel := context.WithTimeout(t.ctx, t.greetingTime())
 	defer cancel()
 	limit, _ := ctx.Deadline()
 	if err := raw.SetDeadline(limit); err != nil {
-		return nil, peer, 0, err
+		return nil, who, 0, err
 	}
 	if conn, err = t.secure(ctx, raw); err != nil {
-		return nil, peer, 0, err
+		return nil, who, 0, err
 	}
-	said, w, h := t.judge(conn)
+	who.show(conn)
+	said, w, h := t.judge(conn, &who)
 	answer := w.Append(nil)
 	_, err = conn.Write(framed(answer))
 	if e := w.Err(); e != nil {
-		return nil, peer, 0, e
+		return nil, who, 0, e
 	}
-	peer = transport.Peer{Node: h.Node, Epoch: h.Epoch, Principal: t.cfg.principal(conn, t.cfg.Token != "")}
+	who.peer.Node, who.peer.Epoch = h.Node, h.Epoch
 	if err == nil {
-		err = t.believe(conn, said, answer, peer)
+		err = t.believe(conn, said, answer, &who)
 	}
 	if err == nil {
 		err = conn.SetDeadline(time.Time{})
 	}
 	if err != nil {
-		t.release()
-		return nil, peer, 0, err
+		t.release(who.counted)
+		return nil, who, 0, err
 	}
-	return conn, peer, h.Largest, nil
+	return conn, who, h.Largest, nil
 }
 
 // secure speaks TLS if this side is to. To a dialler that does not it says so, without.
 func (t *Transport) secure(ctx context.Context, raw net.Conn) (net.Conn, error) {
-	if t.cfg.TLS == nil {
+	cfg := t.cfg.tls()
+	if cfg == nil {
 		return raw, nil
 	}
-	secured := tls.Server(raw, t.cfg.TLS)
+	secured := tls.Server(raw, cfg)
 	err := secured.HandshakeContext(ctx)
 	var notTLS tls.RecordHeaderError
 	if errors.As(err, &notTLS) && notTLS.Conn != nil && isFrame(notTLS.RecordHeader) {
@@ -163,32 +217,59 @@ func (t *Transport) secure(ctx context.Context, raw net.Conn) (net.Conn, error) 
 	return secured, err
 }
 
-// believe has both sides prove that they take part in this greeting, and know the token.
-// What a recording says at this point was good for another nonce.
-func (t *Transport) believe(conn net.Conn, hello, welcome []byte, peer transport.Peer) error {
+// believe has both sides prove that they take part in this greeting, and know a token.
+// What a recording says at this point was good for another nonce. Then it names the peer,
+// and takes one of the places of its principal.
+func (t *Transport) believe(conn net.Conn, hello, welcome []byte, who *standing) error {
 	b, err := readFrame(conn)
 	if err != nil {
 		return err
 	}
 	p, err := transport.ParseProof(b)
+	no := transport.Proof{Status: transport.StatusDenied}
 	if err == nil {
-		err = p.Check(t.cfg.Token, true, hello, welcome)
+		who.token, err = t.tokenOf(p, hello, welcome)
 	}
-	if err == nil && peer.Principal == "" {
-		err = fmt.Errorf("%w: nobody known here", transport.ErrDenied)
+	if err == nil {
+		who.peer.Principal = t.named(conn, who.token != "")
+		switch principal := who.peer.Principal; {
+		case principal == "":
+			err = fmt.Errorf("%w: nobody known here", transport.ErrDenied)
+		case !t.share(principal):
+			no.Status = transport.StatusBusy
+			err = errors.New(t.turned(maxConnsPerPrincipal, principal))
+		default:
+			who.counted = principal
+		}
 	}
 	if err != nil {
-		no := transport.Proof{Status: transport.StatusDenied, Reason: err.Error()}
+		no.Reason = err.Error()
 		conn.Write(frame(no.Append))
 		return err
 	}
-	_, err = conn.Write(frame(transport.Prove(t.cfg.Token, false, hello, welcome).Append))
+	_, err = conn.Write(frame(transport.Prove(who.token, false, hello, welcome).Append))
 	return err
+}
+
+// tokenOf returns which of this node's tokens the dialling side proved to know; empty if
+// there are none.
+func (t *Transport) tokenOf(p transport.Proof, hello, welcome []byte) (string, error) {
+	tokens := t.cfg.tokens()
+	if len(tokens) == 0 {
+		return "", p.Check("", true, hello, welcome)
+	}
+	var err error
+	for _, token := range tokens {
+		if err = p.Check(token, true, hello, welcome); err == nil {
+			return token, nil
+		}
+	}
+	return "", err
 }
 
 // judge reads a hello and decides on the answer. It takes one of MaxConns places
 // if the answer is StatusOK. said is the hello as it came.
-func (t *Transport) judge(conn net.Conn) (said []byte, w transport.Welcome, h transport.Hello) {
+func (t *Transport) judge(conn net.Conn, who *standing) (said []byte, w transport.Welcome, h transport.Hello) {
 	refuse := func(s transport.Status, reason string) ([]byte, transport.Welcome, transport.Hello) {
 		return said, transport.Welcome{Status: s, Version: transport.Version, Reason: reason}, h
 	}
@@ -198,6 +279,9 @@ func (t *Transport) judge(conn net.Conn) (said []byte, w transport.Welcome, h tr
 	}
 	if h, err = transport.ParseHello(said); err != nil {
 		return refuse(transport.StatusProtocol, "malformed greeting")
+	}
+	if err := t.guarded(func() error { return t.rules().judge(who) }); err != nil {
+		return refuse(transport.StatusDenied, err.Error())
 	}
 	w = transport.Answer(t.local, h)
 	switch {

@@ -29,7 +29,7 @@ func newAuthority(t testing.TB) *authority {
 	a := &authority{key: key, pool: x509.NewCertPool()}
 	a.cert = a.sign(t, &x509.Certificate{
 		Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, SubjectKeyId: []byte(rand.Text()[:8]),
 	}, &key.PublicKey)
 	a.pool.AddCert(a.cert)
 	return a

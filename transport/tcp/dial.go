@@ -35,12 +35,20 @@ func (t *Transport) Dial(ctx context.Context, to transport.Endpoint, open func(t
 		}
 		return nil, t.unlessClosed(fmt.Errorf("%w: %w", sentinel, err))
 	}
-	conn, peer, largest, err := t.greet(ctx, raw, to)
+	var (
+		conn    net.Conn
+		who     standing
+		largest uint64
+	)
+	err = t.guarded(func() (err error) {
+		conn, who, largest, err = t.greet(ctx, raw, to)
+		return err
+	})
 	if err != nil {
 		raw.Close()
 		return nil, t.unlessClosed(err)
 	}
-	l := newLink(t, raw, conn, peer, largest)
+	l := newLink(t, raw, conn, who, largest)
 	if !t.begin(l) {
 		raw.Close()
 		return nil, t.unlessClosed(transport.ErrClosed)
@@ -59,24 +67,27 @@ func (t *Transport) unlessClosed(err error) error {
 }
 
 // greet is the dialling side of the greeting. ctx bounds it.
-func (t *Transport) greet(ctx context.Context, raw net.Conn, to transport.Endpoint) (conn net.Conn, peer transport.Peer, largest uint64, err error) {
-	if t.cfg.Token != "" && t.cfg.TLS == nil && !t.cfg.Insecure && !raw.RemoteAddr().(*net.TCPAddr).IP.IsLoopback() {
-		return nil, peer, 0, fmt.Errorf("%w: a token for %s without TLS", ErrInsecure, raw.RemoteAddr())
+func (t *Transport) greet(ctx context.Context, raw net.Conn, to transport.Endpoint) (conn net.Conn, who standing, largest uint64, err error) {
+	if tokens := t.cfg.tokens(); len(tokens) > 0 {
+		who.token = tokens[0]
+	}
+	if who.token != "" && t.cfg.tls() == nil && !t.cfg.Insecure && !raw.RemoteAddr().(*net.TCPAddr).IP.IsLoopback() {
+		return nil, who, 0, fmt.Errorf("%w: a token for %s without TLS", ErrInsecure, raw.RemoteAddr())
 	}
 	// Reads and writes know nothing of ctx: when it ends, a deadline in the past wakes them.
 	stop := context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) })
-	conn, w, err := t.exchange(ctx, raw, to)
+	conn, w, err := t.exchange(ctx, raw, to, &who)
 	if !stop() {
-		return nil, peer, 0, fmt.Errorf("%w: at %s the connection is accepted, and the greeting is not answered: %w", transport.ErrNoPeer, to.Addr, context.Cause(ctx))
+		return nil, who, 0, fmt.Errorf("%w: at %s the connection is accepted, and the greeting is not answered: %w", transport.ErrNoPeer, to.Addr, context.Cause(ctx))
 	}
 	if err != nil {
-		return nil, peer, 0, err
+		return nil, who, 0, err
 	}
-	peer = transport.Peer{Node: w.Node, Epoch: w.Epoch, Principal: t.cfg.principal(conn, t.cfg.Token != "")}
-	if peer.Principal == "" {
-		return nil, peer, 0, fmt.Errorf("%w: the peer at %s is nobody known here", transport.ErrDenied, to.Addr)
+	who.peer = transport.Peer{Node: w.Node, Epoch: w.Epoch, Principal: t.named(conn, who.token != "")}
+	if who.peer.Principal == "" {
+		return nil, who, 0, fmt.Errorf("%w: the peer at %s is nobody known here", transport.ErrDenied, to.Addr)
 	}
-	return conn, peer, w.Largest, nil
+	return conn, who, w.Largest, nil
 }
 
 // httpEnd ends a hello, where a node reads no more. An HTTP server that has the port
@@ -84,19 +95,26 @@ func (t *Transport) greet(ctx context.Context, raw net.Conn, to transport.Endpoi
 const httpEnd = "\r\n\r\n"
 
 // exchange speaks TLS if it is to, sends the hello, reads the welcome, and proves itself.
-func (t *Transport) exchange(ctx context.Context, raw net.Conn, to transport.Endpoint) (conn net.Conn, w transport.Welcome, err error) {
+func (t *Transport) exchange(ctx context.Context, raw net.Conn, to transport.Endpoint, who *standing) (conn net.Conn, w transport.Welcome, err error) {
 	conn = raw
-	if t.cfg.TLS != nil {
-		cfg := t.cfg.TLS
+	if cfg := t.cfg.tls(); cfg != nil {
 		if cfg.ServerName == "" {
 			cfg = cfg.Clone()
 			cfg.ServerName, _, _ = net.SplitHostPort(to.Addr)
+			if t.cfg.TLS == nil && t.cfg.IsNode == nil { // Credentials: names, not addresses
+				cfg.ServerName = to.Node
+			}
 		}
 		secured := tls.Client(raw, cfg)
 		if err := secured.HandshakeContext(ctx); err != nil {
 			return nil, w, explain(err, to)
 		}
 		conn = secured
+		who.dialled = true
+		who.show(conn)
+		if err := t.rules().judge(who); err != nil {
+			return nil, w, fmt.Errorf("greeting %s: %w", to.Addr, err)
+		}
 	}
 	h := transport.Greet(t.local, to)
 	h.Nonce = transport.NewNonce()
@@ -114,8 +132,11 @@ func (t *Transport) exchange(ctx context.Context, raw net.Conn, to transport.End
 	if err == nil {
 		err = wanted(w, to)
 	}
+	if secured, ok := conn.(*tls.Conn); ok && err == nil {
+		err = t.isNode(secured, to)
+	}
 	if err == nil {
-		err = t.prove(conn, hello, welcome, to)
+		err = t.prove(conn, who.token, hello, welcome, to)
 	}
 	return conn, w, err
 }
@@ -136,8 +157,8 @@ func wanted(w transport.Welcome, to transport.Endpoint) error {
 }
 
 // prove is the dialling side's half of what both prove: see believe.
-func (t *Transport) prove(conn net.Conn, hello, welcome []byte, to transport.Endpoint) error {
-	if _, err := conn.Write(frame(transport.Prove(t.cfg.Token, true, hello, welcome).Append)); err != nil {
+func (t *Transport) prove(conn net.Conn, token string, hello, welcome []byte, to transport.Endpoint) error {
+	if _, err := conn.Write(frame(transport.Prove(token, true, hello, welcome).Append)); err != nil {
 		return explain(err, to)
 	}
 	b, err := readFrame(conn)
@@ -146,7 +167,7 @@ func (t *Transport) prove(conn net.Conn, hello, welcome []byte, to transport.End
 	}
 	p, err := transport.ParseProof(b)
 	if err == nil {
-		err = p.Check(t.cfg.Token, false, hello, welcome)
+		err = p.Check(token, false, hello, welcome)
 	}
 	if err != nil {
 		return fmt.Errorf("greeting %s: %w", to.Addr, err)

@@ -15,7 +15,7 @@ type link struct {
 	t     *Transport
 	raw   net.Conn // the socket itself, which Close closes
 	conn  net.Conn // raw, or TLS over it
-	peer  transport.Peer
+	who   standing // Recheck has it judged anew
 	out   *transport.Outbox
 	large *transport.Assembly // used by run
 	recv  transport.Receiver  // set by open, before the goroutines start
@@ -32,9 +32,9 @@ type link struct {
 var _ transport.Link = (*link)(nil)
 
 // newLink returns the link to a peer which takes messages of up to largest bytes.
-func newLink(t *Transport, raw, conn net.Conn, peer transport.Peer, largest uint64) *link {
+func newLink(t *Transport, raw, conn net.Conn, who standing, largest uint64) *link {
 	l := &link{
-		t: t, raw: raw, conn: conn, peer: peer,
+		t: t, raw: raw, conn: conn, who: who,
 		out:       transport.NewOutbox(transport.MaxFrame),
 		large:     transport.NewAssembly(t.local.Largest(), false),
 		finishing: make(chan struct{}),
@@ -63,7 +63,7 @@ func (l *link) run() {
 }
 
 // Peer implements transport.Link.
-func (l *link) Peer() transport.Peer { return l.peer }
+func (l *link) Peer() transport.Peer { return l.who.peer }
 
 // Road implements transport.Link.
 func (l *link) Road() string { return Road }

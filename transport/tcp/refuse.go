@@ -18,9 +18,13 @@ type Stats struct {
 	Accepted uint64 // connections that were accepted, links or not
 
 	// Connections that were turned away, by the limit of Config that they met.
-	RefusedPerIP   uint64 // MaxConnsPerIP
-	RefusedPending uint64 // MaxPending
-	RefusedConns   uint64 // MaxConns
+	RefusedPerIP        uint64 // MaxConnsPerIP
+	RefusedPending      uint64 // MaxPending, MaxPendingPerIP
+	RefusedConns        uint64 // MaxConns
+	RefusedPerPrincipal uint64 // MaxConnsPerPrincipal
+
+	Displaced uint64 // connections that took long to greet, and made room for others
+	Panics    uint64 // panics of functions of Config, each of which refused a connection
 }
 
 // Stats returns a snapshot. It may be called at any time.
@@ -28,8 +32,10 @@ func (t *Transport) Stats() Stats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.stats
-	s.Links, s.Greeting = len(t.links), len(t.greeting)
-	s.RefusedPerIP, s.RefusedPending, s.RefusedConns = t.limits[maxConnsPerIP].refused, t.limits[maxPending].refused, t.limits[maxConns].refused
+	s.Links, s.Greeting = len(t.links), len(t.lobby.guests)
+	s.RefusedPerIP, s.RefusedConns, s.RefusedPerPrincipal = t.limits[maxConnsPerIP].refused, t.limits[maxConns].refused, t.limits[maxConnsPerPrincipal].refused
+	s.RefusedPending = t.limits[maxPending].refused + t.limits[maxPendingPerIP].refused
+	s.Displaced, s.Panics = t.limits[displaced].refused, t.limits[panics].refused
 	return s
 }
 
@@ -40,8 +46,12 @@ const (
 	admitted limit = iota // none was met
 	closing
 	maxPending
+	maxPendingPerIP
 	maxConnsPerIP
 	maxConns
+	maxConnsPerPrincipal
+	displaced // no limit, but told like one
+	panics    // neither
 	manyLimits
 )
 
@@ -74,6 +84,12 @@ func (t *Transport) turned(why limit, from string) string {
 	switch why {
 	case maxPending:
 		reason = fmt.Sprintf("%d connections are greeting already, which is the limit (tcp.Config.MaxPending)", t.cfg.MaxPending)
+	case maxPendingPerIP:
+		reason = fmt.Sprintf("%d connections from your address are greeting already, which is the limit (tcp.Config.MaxPendingPerIP)", t.cfg.MaxPendingPerIP)
+	case displaced:
+		reason = "it took long to greet, and others came (tcp.Config.MaxPending, MaxPendingPerIP)"
+	case maxConnsPerPrincipal:
+		reason = fmt.Sprintf("too many links of this principal: %d, which is the limit (tcp.Config.MaxConnsPerPrincipal)", t.cfg.MaxConnsPerPrincipal)
 	case maxConnsPerIP:
 		reason = fmt.Sprintf("%d connections from your address, which is the limit (tcp.Config.MaxConnsPerIP)", t.cfg.MaxConnsPerIP)
 	case maxConns:
@@ -129,7 +145,11 @@ func (t *Transport) refuse(raw net.Conn, reason string) {
 	if raw.SetDeadline(limit) != nil {
 		return
 	}
-	conn, err := t.secure(ctx, raw)
+	var conn net.Conn
+	err := t.guarded(func() (err error) {
+		conn, err = t.secure(ctx, raw)
+		return err
+	})
 	if err != nil {
 		return
 	}

@@ -28,13 +28,13 @@ func TestTLSPrincipals(t *testing.T) {
 		client, server tcp.Config
 		sees           string // the principal that the server sees
 	}{
-		{"common name", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: ca.mutual(t, "bob")}, "alice"},
-		{"DNS name", tcp.Config{TLS: byDNS}, tcp.Config{TLS: ca.mutual(t, "bob")}, "billing.example"},
-		{"own function", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: ca.mutual(t, "bob"), Principal: custom}, "org/alice"},
+		{"common name", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: ca.mutual(t, "b")}, "alice"},
+		{"DNS name", tcp.Config{TLS: byDNS}, tcp.Config{TLS: ca.mutual(t, "b")}, "billing.example"},
+		{"own function", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: ca.mutual(t, "b"), Principal: custom}, "org/alice"},
 		{"token in TLS", tcp.Config{TLS: &tls.Config{RootCAs: ca.pool}, Token: "s3cret"},
-			tcp.Config{TLS: &tls.Config{Certificates: ca.mutual(t, "bob").Certificates}, Token: "s3cret"}, tcp.TokenPrincipal},
+			tcp.Config{TLS: &tls.Config{Certificates: ca.mutual(t, "b").Certificates}, Token: "s3cret"}, tcp.TokenPrincipal},
 		{"server only", tcp.Config{TLS: &tls.Config{RootCAs: ca.pool}},
-			tcp.Config{TLS: &tls.Config{Certificates: ca.mutual(t, "bob").Certificates}}, transport.Anonymous},
+			tcp.Config{TLS: &tls.Config{Certificates: ca.mutual(t, "b").Certificates}}, transport.Anonymous},
 		{"plain", tcp.Config{}, tcp.Config{}, transport.Anonymous},
 		{"token on loopback", tcp.Config{Token: "s3cret"}, tcp.Config{Token: "s3cret"}, tcp.TokenPrincipal},
 	}
@@ -52,7 +52,7 @@ func TestTLSPrincipals(t *testing.T) {
 			want := transport.Anonymous
 			switch {
 			case tt.server.TLS != nil:
-				want = "bob"
+				want = "b"
 			case tt.server.Token != "": // both sides prove that they know it
 				want = tcp.TokenPrincipal
 			}
@@ -74,16 +74,16 @@ func TestNotAuthenticated(t *testing.T) {
 		want           error
 		text           string // part of what people read
 	}{
-		{"client's certificate of another authority", tcp.Config{TLS: stranger}, tcp.Config{TLS: ca.mutual(t, "bob")}, transport.ErrDenied, ""},
-		{"client without certificate", tcp.Config{TLS: &tls.Config{RootCAs: ca.pool}}, tcp.Config{TLS: ca.mutual(t, "bob")}, transport.ErrDenied, ""},
-		{"server's certificate of another authority", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: other.mutual(t, "bob")}, transport.ErrDenied, ""},
+		{"client's certificate of another authority", tcp.Config{TLS: stranger}, tcp.Config{TLS: ca.mutual(t, "b")}, transport.ErrDenied, ""},
+		{"client without certificate", tcp.Config{TLS: &tls.Config{RootCAs: ca.pool}}, tcp.Config{TLS: ca.mutual(t, "b")}, transport.ErrDenied, ""},
+		{"server's certificate of another authority", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: other.mutual(t, "b")}, transport.ErrDenied, ""},
 		{"wrong token", tcp.Config{Token: "guess"}, tcp.Config{Token: "s3cret"}, transport.ErrDenied, "does not have this node's token"},
 		{"no token", tcp.Config{}, tcp.Config{Token: "s3cret"}, transport.ErrDenied, "does not have this node's token"},
 		{"token for one that has none", tcp.Config{Token: "s3cret"}, tcp.Config{}, transport.ErrDenied, "this node has none"},
-		{"no principal", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: ca.mutual(t, "bob"), Principal: nobody}, transport.ErrDenied, ""},
-		{"unknown server", tcp.Config{TLS: ca.mutual(t, "alice"), Principal: nobody}, tcp.Config{TLS: ca.mutual(t, "bob")}, transport.ErrDenied, ""},
+		{"no principal", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: ca.mutual(t, "b"), Principal: nobody}, transport.ErrDenied, ""},
+		{"unknown server", tcp.Config{TLS: ca.mutual(t, "alice"), Principal: nobody}, tcp.Config{TLS: ca.mutual(t, "b")}, transport.ErrDenied, ""},
 		{"TLS to plain", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{}, transport.ErrProtocol, "no TLS is spoken there"},
-		{"plain to TLS", tcp.Config{}, tcp.Config{TLS: ca.mutual(t, "bob")}, transport.ErrProtocol, "TLS is spoken here: set tcp.Config.TLS"},
+		{"plain to TLS", tcp.Config{}, tcp.Config{TLS: ca.mutual(t, "b")}, transport.ErrProtocol, "TLS is spoken here: set tcp.Config.TLS"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -213,15 +213,16 @@ func TestLimits(t *testing.T) {
 		count func(tcp.Stats) uint64
 	}{
 		"from one address":           {tcp.Config{MaxConnsPerIP: 2}, false, "2 connections from your address", func(s tcp.Stats) uint64 { return s.RefusedPerIP }},
-		"from one address, greeting": {tcp.Config{MaxConnsPerIP: 2}, true, "2 connections from your address", func(s tcp.Stats) uint64 { return s.RefusedPerIP }},
-		"greeting":                   {tcp.Config{MaxPending: 2}, true, "2 connections are greeting already", func(s tcp.Stats) uint64 { return s.RefusedPending }},
-		"links":                      {tcp.Config{MaxConns: 2}, false, "too many links", func(s tcp.Stats) uint64 { return s.RefusedConns }},
+		"from one address, greeting": {tcp.Config{MaxConnsPerIP: 2, MaxPendingPerIP: 2}, true, "2 connections from your address", func(s tcp.Stats) uint64 { return s.RefusedPerIP }},
+		"greeting":                   {tcp.Config{MaxPending: 2, MaxPendingPerIP: 3}, true, "2 connections are greeting already", func(s tcp.Stats) uint64 { return s.RefusedPending }},
+		"greeting, one address":      {tcp.Config{MaxPendingPerIP: 2}, true, "2 connections from your address are greeting already", func(s tcp.Stats) uint64 { return s.RefusedPending }},
+		"links":                      {tcp.Config{MaxConns: 2, MaxConnsPerPrincipal: 2}, false, "too many links", func(s tcp.Stats) uint64 { return s.RefusedConns }},
 	} {
 		for _, secured := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, TLS %v", name, secured), func(t *testing.T) {
 				cfg, client := tt.cfg, tcp.Config{}
 				if cfg.Listen = "127.0.0.1:0"; secured {
-					cfg.TLS, client.TLS = ca.mutual(t, "bob"), ca.mutual(t, "alice")
+					cfg.TLS, client.TLS = ca.mutual(t, "b"), ca.mutual(t, "alice")
 				}
 				lines := new(logged)
 				server := tcp.New(cfg)
@@ -306,7 +307,7 @@ func TestConnsPerIP(t *testing.T) {
 }
 
 func TestPending(t *testing.T) {
-	to, _ := serve(t, tcp.Config{Listen: "127.0.0.1:0", MaxPending: 2})
+	to, _ := serve(t, tcp.Config{Listen: "127.0.0.1:0", MaxPending: 2, MaxPendingPerIP: 2})
 	first := raw(t, to)
 	raw(t, to)
 	ended(t, raw(t, to))

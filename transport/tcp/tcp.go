@@ -39,21 +39,24 @@ type Transport struct {
 	cfg    Config
 	ctx    context.Context // ends when Close begins: aborts dials and greetings
 	cancel context.CancelFunc
-	tasks  sync.WaitGroup // the accept loop, and one for each connection
+	tasks  sync.WaitGroup // the accept loop, the recheck loop, and one for each connection
 
-	mu          sync.Mutex // guards what follows
-	local       transport.Local
-	accept      func(transport.Link) transport.Receiver
-	listener    net.Listener // nil if dial only
-	started     bool
-	closed      bool
-	links       map[*link]struct{}
-	greeting    map[net.Conn]struct{} // accepted, and not yet a link
-	perIP       map[netip.Addr]int    // accepted connections by address, greeting or linked
-	refusing    map[net.Conn]struct{} // accepted, to be told that there is no room
-	established int                   // accepted connections that became links, or are about to
-	limits      [manyLimits]meter
-	stats       Stats // what is counted here; see Stats
+	rechecking sync.Mutex // one Recheck at a time
+
+	mu           sync.Mutex // guards what follows
+	local        transport.Local
+	accept       func(transport.Link) transport.Receiver
+	listener     net.Listener // nil if dial only
+	started      bool
+	closed       bool
+	links        map[*link]struct{}
+	lobby        lobby                 // accepted, and not yet a link
+	perIP        map[netip.Addr]int    // accepted connections by address, greeting or linked
+	refusing     map[net.Conn]struct{} // accepted, to be told that there is no room
+	established  int                   // accepted connections that became links, or are about to
+	perPrincipal map[string]int        // of these, by principal
+	limits       [manyLimits]meter
+	stats        Stats // what is counted here; see Stats
 }
 
 var _ transport.Transport = (*Transport)(nil)
@@ -61,12 +64,14 @@ var _ transport.Transport = (*Transport)(nil)
 // New returns a transport that is not yet started. Start reports what is wrong
 // with cfg.
 func New(cfg Config) *Transport {
+	cfg = cfg.withDefaults()
 	t := &Transport{
-		cfg:      cfg.withDefaults(),
-		links:    make(map[*link]struct{}),
-		greeting: make(map[net.Conn]struct{}),
-		perIP:    make(map[netip.Addr]int),
-		refusing: make(map[net.Conn]struct{}),
+		cfg:          cfg,
+		lobby:        newLobby(cfg),
+		links:        make(map[*link]struct{}),
+		perIP:        make(map[netip.Addr]int),
+		perPrincipal: make(map[string]int),
+		refusing:     make(map[net.Conn]struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
@@ -108,6 +113,9 @@ func (t *Transport) Start(ctx context.Context, local transport.Local, accept fun
 		t.tasks.Go(func() { t.acceptLoop(l) })
 	}
 	t.started = true
+	if t.cfg.rechecks() {
+		t.tasks.Go(t.recheckLoop)
+	}
 	return addr, nil
 }
 
@@ -156,8 +164,8 @@ func (t *Transport) Close() error {
 		if t.listener != nil {
 			t.listener.Close()
 		}
-		for c := range t.greeting {
-			c.Close()
+		for g := range t.lobby.guests {
+			g.conn.Close()
 		}
 		for c := range t.refusing {
 			c.Close()

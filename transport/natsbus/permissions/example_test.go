@@ -1,0 +1,90 @@
+package permissions_test
+
+import (
+	"fmt"
+
+	"github.com/tandem-go/tandem/transport/natsbus/permissions"
+)
+
+// What to write into the server's configuration for a node that uses the bus and the
+// registry.
+func Example() {
+	till := permissions.Node{Cluster: "shop", Name: "till-1", Principal: "till", Inbox: "_INBOX_till-1"}
+	fmt.Println(permissions.All(till.Bus(), till.Registry()))
+	// Output:
+	// permissions: {
+	//   publish: { allow: [
+	//     "shop.node.*.*.till"
+	//     "shop.find.*.till"
+	//     "$KV.shop_nodes.till-1"
+	//     "$KV.shop_nodes.left.till-1"
+	//     "$JS.API.STREAM.INFO.KV_shop_nodes"
+	//     "$JS.API.STREAM.MSG.GET.KV_shop_nodes"
+	//     "$JS.API.CONSUMER.CREATE.KV_shop_nodes.>"
+	//     "$JS.API.CONSUMER.DELETE.KV_shop_nodes.>"
+	//     "$JS.FC.KV_shop_nodes.>"
+	//   ] }
+	//   subscribe: { allow: [
+	//     "shop.node.till-1.*.*"
+	//     "shop.find.till-1.*"
+	//     "shop.gone.till-1.*.*"
+	//     "_INBOX_till-1.>"
+	//   ] }
+	// }
+}
+
+func ExampleNode_Bus() {
+	fmt.Println(permissions.Node{Cluster: "shop", Name: "till-1", Principal: "till"}.Bus().Publish)
+	// Output: [shop.node.*.*.till shop.find.*.till]
+}
+
+func ExampleNode_Registry() {
+	n := permissions.Node{Cluster: "shop", Name: "till-1", Principal: "till"}
+	fmt.Println(n.Registry().Publish[0], n.Registry().Subscribe)
+	// Output: $KV.shop_nodes.till-1 [_INBOX.>]
+}
+
+func ExampleNode_MakeRegistry() {
+	fmt.Println(permissions.Node{Cluster: "shop", Name: "till-1"}.MakeRegistry().Publish)
+	// Output: [$JS.API.INFO $JS.API.STREAM.CREATE.KV_shop_nodes]
+}
+
+func ExampleNode_Records() {
+	fmt.Println(permissions.Node{Cluster: "shop", Name: "till-1"}.Records().Publish[0])
+	// Output: shop_records.till-1
+}
+
+func ExampleNode_MakeRecords() {
+	fmt.Println(permissions.Node{Cluster: "shop", Name: "till-1"}.MakeRecords().Publish)
+	// Output: [$JS.API.STREAM.CREATE.shop_records]
+}
+
+func ExampleNode_Queue() {
+	for _, subject := range (permissions.Node{Cluster: "shop"}).Queue("mails").Publish {
+		fmt.Println(subject)
+	}
+	// Output:
+	// shop_queue_mails.*
+	// shop_queue_mails_dead
+	// shop_queue_mails_free.*
+	// $JS.API.STREAM.INFO.shop_queue_mails
+	// $JS.API.STREAM.CREATE.shop_queue_mails
+	// $JS.API.STREAM.UPDATE.shop_queue_mails
+	// $JS.API.STREAM.MSG.GET.shop_queue_mails
+	// $JS.API.STREAM.INFO.shop_queue_mails_dead
+	// $JS.API.STREAM.CREATE.shop_queue_mails_dead
+	// $JS.API.STREAM.UPDATE.shop_queue_mails_dead
+	// $JS.API.STREAM.MSG.GET.shop_queue_mails_dead
+	// $JS.API.STREAM.INFO.shop_queue_mails_free
+	// $JS.API.STREAM.CREATE.shop_queue_mails_free
+	// $JS.API.STREAM.UPDATE.shop_queue_mails_free
+	// $JS.API.STREAM.MSG.GET.shop_queue_mails_free
+	// $JS.API.STREAM.MSG.DELETE.shop_queue_mails
+	// $JS.API.STREAM.MSG.DELETE.shop_queue_mails_dead
+	// $JS.API.STREAM.PURGE.shop_queue_mails_free
+	// $JS.API.CONSUMER.CREATE.shop_queue_mails.>
+	// $JS.API.CONSUMER.INFO.shop_queue_mails.*
+	// $JS.API.CONSUMER.PAUSE.shop_queue_mails.*
+	// $JS.API.CONSUMER.MSG.NEXT.shop_queue_mails.*
+	// $JS.ACK.shop_queue_mails.>
+}

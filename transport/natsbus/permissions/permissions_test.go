@@ -1,0 +1,267 @@
+package permissions_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tandem-go/tandem/dedup"
+	records "github.com/tandem-go/tandem/dedup/jetstream"
+	"github.com/tandem-go/tandem/registry/natskv"
+	"github.com/tandem-go/tandem/registry/registrytest"
+	"github.com/tandem-go/tandem/transport"
+	"github.com/tandem-go/tandem/transport/natsbus"
+	"github.com/tandem-go/tandem/transport/natsbus/embedded"
+	"github.com/tandem-go/tandem/transport/natsbus/permissions"
+)
+
+// part is one that needs NATS. use does all that it can do, as the node and on its
+// connection; root may do everything.
+type part struct {
+	needs func(permissions.Node) permissions.Set
+	use   func(ctx context.Context, n permissions.Node, own, root *nats.Conn) error
+}
+
+var parts = map[string]part{
+	"bus": {permissions.Node.Bus, useBus},
+	"registry": {permissions.Node.Registry, func(ctx context.Context, n permissions.Node, own, root *nats.Conn) error {
+		return useRegistry(ctx, n, own, root, false)
+	}},
+	"registry, which it makes": {func(n permissions.Node) permissions.Set { return permissions.All(n.Registry(), n.MakeRegistry()) },
+		func(ctx context.Context, n permissions.Node, own, root *nats.Conn) error {
+			return useRegistry(ctx, n, own, root, true)
+		}},
+	"records, which it makes": {func(n permissions.Node) permissions.Set { return permissions.All(n.Records(), n.MakeRecords()) }, useRecords},
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+type ignore struct{}
+
+func (ignore) Receive(*transport.Envelope) {}
+func (ignore) Flush()                      {}
+func (ignore) Drained()                    {}
+func (ignore) Disturbed()                  {}
+func (ignore) Closed(error)                {}
+
+func ignoring(transport.Link) transport.Receiver { return ignore{} }
+
+func useBus(ctx context.Context, n permissions.Node, own, root *nats.Conn) error {
+	local := func(node string) transport.Local {
+		return transport.Local{Cluster: n.Cluster, Node: node, Epoch: "e", Logger: quiet}
+	}
+	me, peer := natsbus.New(own, natsbus.Config{Principal: n.Principal}), natsbus.New(root, natsbus.Config{Principal: "peer"})
+	defer me.Close()
+	defer peer.Close()
+	if _, err := me.Start(ctx, local(n.Name), ignoring); err != nil {
+		return err
+	}
+	if _, err := peer.Start(ctx, local("peer"), ignoring); err != nil {
+		return err
+	}
+	for _, epoch := range []string{"e", ""} {
+		if _, err := me.Dial(ctx, transport.Endpoint{Node: "peer", Epoch: epoch}, ignoring); err != nil {
+			return err
+		}
+		if _, err := peer.Dial(ctx, transport.Endpoint{Node: n.Name, Epoch: epoch}, ignoring); err != nil {
+			return err
+		}
+	}
+	began := time.Now()
+	_, err := me.Dial(ctx, transport.Endpoint{Node: "nobody", Epoch: "e"}, ignoring)
+	if !errors.Is(err, transport.ErrAbsent) {
+		return fmt.Errorf("dialling nobody took %v: %w", time.Since(began), err)
+	}
+	return nil
+}
+
+// useRegistry has the bucket made by the node itself, or by root.
+func useRegistry(ctx context.Context, n permissions.Node, own, root *nats.Conn, makes bool) error {
+	open := func(nc *nats.Conn) (*natskv.Registry, error) {
+		js, err := jetstream.New(nc)
+		if err != nil {
+			return nil, err
+		}
+		return natskv.New(ctx, js, natskv.Config{Cluster: n.Cluster, Logger: quiet})
+	}
+	if makes {
+		first, err := open(own)
+		if err != nil {
+			return err
+		}
+		first.Close()
+	}
+	other, err := open(root)
+	if err != nil {
+		return err
+	}
+	defer other.Close()
+	for i := range 30 { // so much that the watch has to say how far it has read
+		if err := other.Register(ctx, registrytest.Node(fmt.Sprint("big", i), "e", strings.Repeat("x", 60<<10))); err != nil {
+			return err
+		}
+	}
+	r, err := open(own)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for epoch, step := range []func(epoch string) error{
+		func(epoch string) error { return r.Renew(ctx, n.Name, epoch) },
+		func(string) error { return r.Refresh(ctx, n.Name) },
+		func(epoch string) error { return r.Deregister(ctx, n.Name, epoch, []byte("x")) },
+		func(string) error { _, err := r.Departed(ctx, n.Name); return err },
+		func(epoch string) error { return r.Evict(ctx, n.Name, epoch) },
+	} {
+		epoch := fmt.Sprint("e", epoch)
+		if err := r.Register(ctx, registrytest.Node(n.Name, epoch, "x")); err != nil {
+			return err
+		}
+		if err := step(epoch); err != nil {
+			return err
+		}
+		if err := r.Deregister(ctx, n.Name, epoch, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func useRecords(ctx context.Context, n permissions.Node, own, _ *nats.Conn) error {
+	js, err := jetstream.New(own)
+	if err != nil {
+		return err
+	}
+	changes := []dedup.Change{{Op: dedup.Opened, ID: dedup.ID{Grant: [16]byte{1}}, Time: time.Unix(1, 0), Owner: "o"}}
+	store := records.New(js, records.Config{Cluster: n.Cluster, Logger: quiet})
+	log, err := store.Take(ctx, n.Name, "e1", func(dedup.Change) {})
+	if err != nil {
+		return err
+	}
+	if err := log.Append(ctx, changes); err != nil {
+		return err
+	}
+	if err := log.Rewrite(ctx, slices.Values(changes)); err != nil {
+		return err
+	}
+	if err := log.(dedup.Checker).Check(ctx); err != nil {
+		return err
+	}
+	_, err = store.Take(ctx, n.Name, "e2", func(dedup.Change) {})
+	return err
+}
+
+// The document shows what the function prints.
+func TestDocument(t *testing.T) {
+	doc, err := os.ReadFile("../../../docs/nats-permissions.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	till := permissions.Node{Cluster: "shop", Name: "till-1", Principal: "till", Inbox: "_INBOX_till-1"}
+	all := permissions.All(till.Bus(), till.Registry(), till.MakeRegistry(), till.Records(), till.MakeRecords(), till.Queue("mails"))
+	if !strings.Contains(string(doc), "```\n"+all.String()+"\n```") {
+		t.Errorf("docs/nats-permissions.md does not have:\n%s", all)
+	}
+}
+
+// user is one of the server that runs one part.
+type user struct {
+	part
+	permissions.Node
+	may   permissions.Set
+	title string
+	lacks bool // one of the permissions
+}
+
+// users returns those with all that each part needs, and those who lack one line of it. Each has
+// a cluster to itself, so that none finds what another has made.
+func users() (all []user) {
+	for name, p := range parts {
+		node := func() permissions.Node {
+			return permissions.Node{Cluster: fmt.Sprint("c", len(all)), Name: "till-1", Principal: "till", Inbox: "_INBOX_till"}
+		}
+		all = append(all, user{p, node(), p.needs(node()), name + " with all", false})
+		for i, subject := range all[len(all)-1].may.Publish {
+			set := p.needs(node())
+			set.Publish = slices.Delete(set.Publish, i, i+1)
+			all = append(all, user{p, node(), set, name + " without publish to " + subject, true})
+		}
+		for i, subject := range p.needs(node()).Subscribe {
+			set := p.needs(node())
+			set.Subscribe = slices.Delete(set.Subscribe, i, i+1)
+			if len(set.Subscribe) == 0 {
+				set.Subscribe = []string{"nothing"} // an empty list is not a limit
+			}
+			all = append(all, user{p, node(), set, name + " without subscribe to " + subject, true})
+		}
+	}
+	return all
+}
+
+// Every part works with exactly its permissions: with one less NATS refuses something.
+func TestExactly(t *testing.T) {
+	all := users()
+	srv, err := embedded.Start(embedded.Config{Configure: func(o *server.Options) {
+		o.Users = []*server.User{{Username: "root"}}
+		for i, u := range all {
+			o.Users = append(o.Users, &server.User{Username: fmt.Sprint("u", i), Permissions: &server.Permissions{
+				Publish:   &server.SubjectPermission{Allow: u.may.Publish},
+				Subscribe: &server.SubjectPermission{Allow: u.may.Subscribe}}})
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Shutdown()
+	t.Run("each", func(t *testing.T) {
+		for i, u := range all {
+			t.Run(u.title, func(t *testing.T) {
+				t.Parallel()
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				var mu sync.Mutex // guards refused
+				var refused []string
+				own, err := natsbus.Connect(ctx, srv.URL(), nats.UserInfo(fmt.Sprint("u", i), ""), nats.CustomInboxPrefix(u.Inbox),
+					nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+						if errors.Is(err, nats.ErrPermissionViolation) {
+							mu.Lock()
+							defer mu.Unlock()
+							refused = append(refused, err.Error())
+							cancel() // what waits for an answer need not go on
+						}
+					}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer own.Close()
+				root, err := natsbus.Connect(ctx, srv.URL(), nats.UserInfo("root", ""))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer root.Close()
+				err = u.use(ctx, u.Node, own, root)
+				own.FlushTimeout(10 * time.Second) // what the server refused it says before it answers
+				last := own.LastError()
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case u.lacks && len(refused) == 0 && !errors.Is(last, nats.ErrPermissionViolation):
+					t.Errorf("nothing was refused, %v: it is not needed", err)
+				case !u.lacks && (err != nil || len(refused) > 0):
+					t.Errorf("%v; refused: %v", err, refused)
+				}
+			})
+		}
+	})
+}
