@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -14,10 +15,11 @@ import (
 // has a session at the peer, as a server it serves the peer's. Who dialled does
 // not matter.
 type conn struct {
-	node *Node
-	link transport.Link
-	id   transport.Peer
-	peer *peer
+	node  *Node
+	link  transport.Link
+	id    transport.Peer
+	peer  *peer
+	share *share // of the account of memory
 
 	direct bool // its road is
 
@@ -47,6 +49,9 @@ type conn struct {
 	stock    stock         // for one-way messages
 	clock    time.Duration // node clock when what there is to receive began to be; 0: nothing yet
 	skew     skew          // of the peer's clock
+
+	parts   atomic.Int64 // bytes of large messages of which not all has come
+	partsAt atomic.Int64 // node clock of the sweeper's look before the latest part came
 }
 
 // maxSessions bounds the sessions of one link: a peer has one, and another for each
@@ -64,6 +69,9 @@ func (c *conn) Receive(e *transport.Envelope) {
 	}
 	switch e.Verb {
 	case transport.VerbReply:
+		if e.Cut {
+			e.Code, e.Flags, e.Message = uint16(ReplyDropped), transport.FlagRan, "there was no room here for the reply: "+c.node.full(c.share, c.id.Node).Message
+		}
 		c.peer.reply(c, e)
 	case transport.VerbOpened:
 		c.peer.opened(c, e)
@@ -210,7 +218,7 @@ func errorOf(e *transport.Envelope, node string) *Error {
 	if e.Code == 0 {
 		return nil
 	}
-	err := &Error{Code: Code(e.Code), Message: strings.Clone(e.Message), User: strings.Clone(e.UserCode), Node: node, RetryAfter: e.RetryAfter}
+	err := &Error{Code: Code(e.Code), Message: strings.Clone(Brief(e.Message)), User: strings.Clone(e.UserCode), Node: node, RetryAfter: e.RetryAfter}
 	switch {
 	case e.Flags&transport.FlagNotRun != 0:
 		err.Verdict = NotRun
@@ -226,6 +234,10 @@ func (c *conn) heartbeat() {
 		c.silent = 0
 	} else if c.silent++; c.silent >= DeadAfter {
 		c.link.Close(transport.ErrHeartbeat)
+		return
+	}
+	if c.parts.Load() > 0 && c.node.now()-time.Duration(c.partsAt.Load()) > transport.PartPatience {
+		c.link.Close(fmt.Errorf("%w: nothing more of a large message came for %v", transport.ErrProtocol, transport.PartPatience))
 		return
 	}
 	e := &transport.Envelope{Verb: transport.VerbPing, Seq: uint64(c.node.now())}
@@ -269,7 +281,29 @@ func (c *conn) Disturbed() {
 	c.send(&transport.Envelope{Verb: transport.VerbResync})
 }
 
+// Hold, Free and Part make it a transport.Holder.
+func (c *conn) Hold(n int) bool {
+	if !c.share.holdLarge(n) {
+		return false
+	}
+	c.parts.Add(int64(n))
+	return true
+}
+
+func (c *conn) Free(n int) {
+	c.share.free(n)
+	c.parts.Add(int64(-n))
+}
+
+func (c *conn) Part() time.Duration {
+	at := c.node.looked.Load()
+	c.partsAt.Store(at)
+	return time.Duration(at)
+}
+
 func (c *conn) Closed(err error) {
+	c.share.free(int(c.parts.Swap(0)))
+	c.share.leave()
 	for _, s := range c.sessions {
 		s.parted(c)
 	}

@@ -12,6 +12,7 @@ type counters struct {
 	replayed, attached, refused            atomic.Uint64
 	recovered, keysRefused                 atomic.Uint64
 	tellsServed, tellsDropped, tellsMissed atomic.Uint64
+	tellsRefused                           atomic.Uint64
 	sessionsOpened, sessionsExpired        atomic.Uint64
 	sessionsLost, joinsDenied, badMarks    atomic.Uint64
 	roadChanges, linksLost, eventsLost     atomic.Uint64
@@ -45,7 +46,9 @@ type Stats struct {
 	JoinsDenied     uint64 // links that presented a session of another principal
 	BadMarks        uint64 // ack marks that made no sense
 	Records         int    // requests remembered now
-	KeptBytes       int64  // bytes set aside for replies and kept outcomes now
+	HeldBytes       int64  // bytes that peers have this node hold now (Config.MemoryBytes)
+	HoldsRefused    uint64 // how often there was no room in that for a message, an outcome or what else was to be held
+	TellsRefused    uint64 // one-way messages that were lost for it
 	Keys            int    // keys known now (rpc.Key)
 	KeyBytes        int64  // bytes that they take
 	KeysRefused     uint64 // requests refused because the keys of their principal fill its share
@@ -81,7 +84,8 @@ func (n *Node) Stats() Stats {
 	for _, p := range peers {
 		p.count(&s)
 	}
-	s.KeptBytes += n.budget.all.Load()
+	s.HeldBytes += n.account.all.Load()
+	s.HoldsRefused, s.TellsRefused = n.account.refused.Load(), n.stats.tellsRefused.Load()
 	s.Keys, s.KeyBytes = n.keys.count()
 	return s
 }
@@ -98,6 +102,7 @@ const (
 	PeerUp      EventType = "peer up"      // a road leads to Peer again
 	SessionGone EventType = "session gone" // Peer does not know our session any more
 	JoinDenied  EventType = "join denied"  // Peer refused our session on Road
+	MemoryFull  EventType = "memory full"  // what a principal has this node hold, whose node is Peer, fills its share; once a minute
 )
 
 // Event is something that happened to a node's links and peers.

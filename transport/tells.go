@@ -69,7 +69,7 @@ func (t *tells) begin(e *Envelope, buf []byte) (_ []byte, err error) {
 	return t.add(e, buf), nil
 }
 
-// Deliver gives to what came in e: e itself, the large message that it completes, or the
+// Deliver gives to what came in e: e itself, the large message that it completes or, without its body, that there is no room for, or the
 // one-way messages of which it has several. What is to be said to the sender of a large
 // message goes to out. An error ends the link, as those of Receive do.
 func (a *Assembly) Deliver(e *Envelope, out *Outbox, to Receiver) error {
@@ -77,6 +77,9 @@ func (a *Assembly) Deliver(e *Envelope, out *Outbox, to Receiver) error {
 	case e.Verb == VerbTells:
 		return e.split(to)
 	case e.Verb >= VerbChunk:
+		if a.holder == nil {
+			a.holder, _ = to.(Holder)
+		}
 		if whole, err := a.Receive(e, out); err != nil || !whole {
 			return err
 		}
