@@ -21,6 +21,10 @@ type account struct {
 	all     atomic.Int64
 	refused atomic.Uint64 // how often there was no room
 
+	sessions  int     // that there may be
+	openBurst int     // that one principal may open at once,
+	openRate  float64 // and then each second
+
 	mu     sync.Mutex // guards what follows
 	shares map[string]*share
 }
@@ -32,7 +36,31 @@ type share struct {
 	used      atomic.Int64
 	said      atomic.Int64 // node clock when a line of the log said that it is full; 0: never
 
-	users int // sessions, links and others that count here; guarded by account.mu
+	sessions int // guarded by Node.mu
+
+	users int    // sessions, links and others that count here; guarded by account.mu
+	opens bucket // likewise
+	voids bucket // likewise
+}
+
+// bucket lets so many through at once, and then so many a second: pure.
+type bucket struct {
+	gone float64       // of those at once
+	at   time.Duration // when that was so
+}
+
+func (b *bucket) take(now time.Duration, burst int, rate float64) bool {
+	if b.full(now, rate); b.gone+1 > float64(burst) {
+		return false
+	}
+	b.gone++
+	return true
+}
+
+// full reports whether nothing is gone.
+func (b *bucket) full(now time.Duration, rate float64) bool {
+	b.gone, b.at = max(0, b.gone-(now-b.at).Seconds()*rate), now
+	return b.gone == 0
 }
 
 // What is set aside for the reply of each request when it is admitted: a KiB, unless limits
@@ -41,13 +69,18 @@ const (
 	maxReserve    = 1 << 10
 	reserveShares = 1 << 16 // of the limit
 	aheadShares   = 1 << 14
-	recordSize    = 320 // bytes that a message takes beside its body and what came with it, or its record beside the outcome
+	minBurst      = 64
+	voidBurst     = 2 * DefaultWindow // what the clients of a start that was lost may ask at once
+	voidRate      = 64                // and then each second
+	sessionGreed  = 3                 // times as many sessions as are free a principal may have
+	recordSize    = 320               // bytes that a message takes beside its body and what came with it, or its record beside the outcome
 )
 
-func (a *account) init(limit int64, keep int) {
+func (a *account) init(limit int64, keep, sessions int) {
 	a.limit, a.shares = limit, map[string]*share{}
 	a.replies = min(maxReserve, keep, int(limit/reserveShares))
 	a.ahead = int(limit / aheadShares)
+	a.sessions, a.openBurst, a.openRate = sessions, max(sessions/4, minBurst), max(float64(sessions)/64, 1)
 }
 
 // of returns the share of a principal, for one more user, which has to leave.
@@ -68,23 +101,44 @@ func (s *share) leave() {
 	s.of.mu.Lock()
 	defer s.of.mu.Unlock()
 	s.users--
-	s.of.forget(s)
 }
 
-// forget takes out a share that nobody uses and that holds nothing. a.mu is held.
-func (a *account) forget(s *share) {
-	if s.users == 0 && s.used.Load() == 0 {
-		delete(a.shares, s.principal)
-	}
-}
-
-// sweep takes out the shares of those that have gone since.
-func (a *account) sweep() {
+// sweep takes out the shares that nobody uses and that hold nothing, not even a number of
+// opens that is to be remembered.
+func (a *account) sweep(now time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, s := range a.shares {
-		a.forget(s)
+	for name, s := range a.shares {
+		if s.users == 0 && s.used.Load() == 0 && s.opens.full(now, a.openRate) && s.voids.full(now, voidRate) {
+			delete(a.shares, name)
+		}
 	}
+}
+
+// open takes note of an open of a session, or reports that there were too many lately.
+func (s *share) open(now time.Duration) bool {
+	s.of.mu.Lock()
+	defer s.of.mu.Unlock()
+	return s.opens.take(now, s.of.openBurst, s.of.openRate)
+}
+
+// void takes note of a question that leaves a row in an application's records for good, or
+// reports that there were too many lately.
+func (s *share) void(now time.Duration) bool {
+	s.of.mu.Lock()
+	defer s.of.mu.Unlock()
+	return s.voids.take(now, voidBurst, voidRate)
+}
+
+// enter returns why a session may not be opened, when there are so many. Node.mu is held.
+func (s *share) enter(all int) *Error {
+	switch most := s.of.sessions; {
+	case all >= most:
+		return Errorf(Overloaded, NotRun, "%d sessions are open here", all)
+	case s.sessions >= sessionGreed*(most-all):
+		return Errorf(Overloaded, NotRun, "%d sessions of %s are open here, of %d in all", s.sessions, s.principal, all)
+	}
+	return nil
 }
 
 // hold counts n bytes, or reports that there is no room for them.

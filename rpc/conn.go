@@ -3,6 +3,7 @@ package rpc
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -117,7 +118,12 @@ func (c *conn) open(e *transport.Envelope) {
 		c.send(answer)
 		return
 	}
-	s, err := c.node.openSession(c, e.Grant, e.Seq)
+	s, err := (*session)(nil), errOpens
+	if e.Grant != (transport.Grant{}) || c.share.open(c.node.now()) {
+		s, err = c.node.openSession(c, e.Grant, e.Seq)
+	} else {
+		c.node.stats.opensRefused.Add(1)
+	}
 	if s == nil && err == nil {
 		return // the node does not serve yet, or not any more: its client is told, or asks again
 	}
@@ -139,6 +145,8 @@ func (c *conn) open(e *transport.Envelope) {
 		s.repeatWord(c)
 	}
 }
+
+var errOpens = Errorf(Overloaded, NotRun, "too many sessions were opened for one principal lately")
 
 // promise says in an answer to an open what a later start of this node can be asked.
 func (c *conn) promise(answer *transport.Envelope) {
@@ -183,6 +191,11 @@ func (c *conn) serve(e *transport.Envelope) {
 	case transport.VerbProbe:
 		s.probe(c, e.Seq)
 	}
+}
+
+// opened reports whether the peer has a session on this link.
+func (c *conn) opened() bool {
+	return slices.ContainsFunc(c.sessions, func(s *session) bool { return !s.ended.Load() })
 }
 
 func (c *conn) sessionOf(e *transport.Envelope) *session {

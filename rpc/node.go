@@ -27,7 +27,7 @@ const (
 	DefaultKeep         = 256 << 10        // bytes of the largest reply that is kept for replay
 	DefaultMemoryBytes  = 256 << 20        // bytes that peers may have this node hold; or 8 times MaxBody, if that is more
 	DefaultKeyBytes     = 1 << 30          // bytes that keys and their outcomes may take; see Config.KeyBytes
-	DefaultMaxSessions  = 16384            // sessions that clients have open here
+	DefaultMaxSessions  = 16384            // sessions that clients have open here; see Config.MaxSessions
 	DefaultKeyLife      = 10 * time.Minute // outcomes of keyed requests
 	DefaultSessionLease = 60 * time.Second // a session with no traffic and nothing running ends after it
 	DefaultHeartbeat    = 2 * time.Second  // a link with DeadAfter silent heartbeats is closed
@@ -97,7 +97,11 @@ type Config struct {
 	// handled, what has come of large ones, records and replies, results of jobs, streams. One
 	// principal may take as much as is free: half of all, if it is the only one. Beyond that a
 	// request is refused as Overloaded, and did not run; a one-way message is lost.
-	MemoryBytes  int64
+	MemoryBytes int64
+	// MaxSessions bounds the sessions that are open here. One principal may have three times as
+	// many as are free: three quarters, if it is the only one. It may open a quarter of
+	// MaxSessions at once, at least 64, and then a 64th of it each second; beyond that it is
+	// refused as Overloaded, and asks again.
 	MaxSessions  int
 	SessionLease time.Duration
 	Heartbeat    time.Duration
@@ -187,7 +191,7 @@ func NewNode(cfg Config) *Node {
 	cfg.defaults()
 	n := &Node{cfg: cfg, start: time.Now(), seed: maphash.MakeSeed(), direct: map[string]bool{}, acked: make(chan struct{}, 1), events: make(chan Event, eventQueue),
 		peers: map[string]*peer{}, sessions: map[transport.Grant]*session{}, clients: map[string]*client{}, conns: map[*conn]struct{}{}}
-	n.account.init(cfg.MemoryBytes, cfg.Keep)
+	n.account.init(cfg.MemoryBytes, cfg.Keep, cfg.MaxSessions)
 	n.keys.node, n.keys.all, n.keys.done.limit = n, map[[16]byte]*keyed{}, cfg.KeyBytes
 	n.settles = make(chan struct{}, maxSettles)
 	n.retries = NewBudget(cfg.Retry)
@@ -301,7 +305,7 @@ func (n *Node) sweep() {
 		now := n.now()
 		n.looked.Store(int64(now))
 		n.keys.sweep(now)
-		n.account.sweep()
+		n.account.sweep(now)
 		drained := gaps.drained(now, n.cfg.Heartbeat)
 		n.mu.Lock()
 		served := map[string]bool{}
@@ -339,8 +343,9 @@ func (n *Node) openSession(c *conn, grant transport.Grant, number uint64) (*sess
 		if !n.phase.opens() && !c.isLoop() {
 			return nil, nil
 		}
-		if len(n.sessions) >= n.cfg.MaxSessions {
-			return nil, Errorf(Overloaded, Unknown, "%d sessions are open here", len(n.sessions))
+		if err := c.share.enter(len(n.sessions)); err != nil {
+			n.stats.opensRefused.Add(1)
+			return nil, err
 		}
 		if _, err := rand.Read(grant[:]); err != nil {
 			return nil, Errorf(Internal, NotRun, "no randomness: %v", err)
@@ -353,6 +358,7 @@ func (n *Node) openSession(c *conn, grant transport.Grant, number uint64) (*sess
 		}
 		of.sessions++
 		s := newSession(n, grant, c.id, principal, number, of)
+		s.share.sessions++
 		n.sessions[grant] = s
 		n.journal.sessionOpened(s)
 		n.stats.sessionsOpened.Add(1)
@@ -390,6 +396,7 @@ func (n *Node) sessionEnded(s *session) {
 	if s.client.sessions--; s.client.sessions == 0 {
 		delete(n.clients, ownerName(s.id, s.principal))
 	}
+	s.share.sessions--
 	s.share.leave()
 	n.journal.sessionEnded(s)
 	n.served += s.served

@@ -14,6 +14,7 @@ type counters struct {
 	tellsServed, tellsDropped, tellsMissed atomic.Uint64
 	tellsRefused                           atomic.Uint64
 	sessionsOpened, sessionsExpired        atomic.Uint64
+	opensRefused                           atomic.Uint64
 	sessionsLost, joinsDenied, badMarks    atomic.Uint64
 	roadChanges, linksLost, eventsLost     atomic.Uint64
 }
@@ -43,6 +44,7 @@ type Stats struct {
 	TellsMissed     uint64 // one-way messages that did not come, or came too late
 	SessionsOpened  uint64
 	SessionsExpired uint64
+	OpensRefused    uint64 // opens of sessions beyond what all, or one principal, may have or open in that time
 	JoinsDenied     uint64 // links that presented a session of another principal
 	BadMarks        uint64 // ack marks that made no sense
 	Records         int    // requests remembered now
@@ -67,7 +69,7 @@ func (n *Node) Stats() Stats {
 		RepliesLate: c.repliesLate.Load(), Lost: c.sessionsLost.Load(), RoadChanges: c.roadChanges.Load(),
 		Replayed: c.replayed.Load(), Attached: c.attached.Load(), Refused: c.refused.Load(), Recovered: c.recovered.Load(), KeysRefused: c.keysRefused.Load(),
 		TellsServed: c.tellsServed.Load(), TellsDropped: c.tellsDropped.Load(), TellsMissed: c.tellsMissed.Load(),
-		SessionsOpened: c.sessionsOpened.Load(), SessionsExpired: c.sessionsExpired.Load(),
+		SessionsOpened: c.sessionsOpened.Load(), SessionsExpired: c.sessionsExpired.Load(), OpensRefused: c.opensRefused.Load(),
 		JoinsDenied: c.joinsDenied.Load(), BadMarks: c.badMarks.Load(), LinksLost: c.linksLost.Load(), EventsLost: c.eventsLost.Load(),
 	}
 	n.mu.Lock()
