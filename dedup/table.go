@@ -28,6 +28,7 @@ package dedup
 import (
 	"iter"
 	"math/bits"
+	"slices"
 )
 
 // DefaultWindow is how many outstanding requests a session may have.
@@ -280,3 +281,9 @@ func (t *Table[V]) Window() int { return t.window }
 // Listed returns how many numbers the table lists one by one, of 8 bytes each: those below
 // the ack mark that are still needed, and those above it that are not.
 func (t *Table[V]) Listed() int { return len(t.acked.except) + len(t.acked.alone) }
+
+// Trim gives back the memory that the lists do not need any more, and returns Listed.
+func (t *Table[V]) Trim() int {
+	t.acked.except, t.acked.alone = slices.Clone(t.acked.except), slices.Clone(t.acked.alone)
+	return t.Listed()
+}

@@ -209,6 +209,10 @@ func (s *session) free(n int) {
 func (s *session) yield() {
 	s.share.free(s.spare)
 	s.spare = 0
+	if s.listed > freeList && s.table.Trim() <= freeList {
+		s.share.free(8 * (s.listed - freeList))
+		s.listed = freeList
+	}
 }
 
 // Memory is the share of the node's memory that one principal has. All methods may be

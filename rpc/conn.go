@@ -51,7 +51,9 @@ type conn struct {
 	clock    time.Duration // node clock when what there is to receive began to be; 0: nothing yet
 	skew     skew          // of the peer's clock
 
-	parts   atomic.Int64 // bytes of large messages of which not all has come
+	held    atomic.Int64 // bytes that the peer has the link hold
+	over    atomic.Bool  // the link is closed
+	parts   atomic.Int64 // large messages of which not all has come
 	partsAt atomic.Int64 // node clock of the sweeper's look before the latest part came
 }
 
@@ -294,28 +296,43 @@ func (c *conn) Disturbed() {
 	c.send(&transport.Envelope{Verb: transport.VerbResync})
 }
 
-// Hold, Free and Part make it a transport.Holder.
+// Hold, Force, Free and Part make it a transport.Holder.
 func (c *conn) Hold(n int) bool {
-	if !c.share.holdLarge(n) {
+	if c.over.Load() || !c.share.holdLarge(n) {
 		return false
 	}
-	c.parts.Add(int64(n))
+	c.held.Add(int64(n))
 	return true
 }
 
-func (c *conn) Free(n int) {
-	c.share.free(n)
-	c.parts.Add(int64(-n))
+func (c *conn) Force(n int) {
+	if !c.over.Load() {
+		c.share.force(n)
+		c.held.Add(int64(n))
+	}
 }
 
-func (c *conn) Part() time.Duration {
+func (c *conn) Free(n int) {
+	for {
+		held := c.held.Load()
+		n := min(int64(n), held) // less, if the link was closed meanwhile
+		if c.held.CompareAndSwap(held, held-n) {
+			c.share.free(int(n))
+			return
+		}
+	}
+}
+
+func (c *conn) Part(open int) time.Duration {
 	at := c.node.looked.Load()
 	c.partsAt.Store(at)
+	c.parts.Store(int64(open))
 	return time.Duration(at)
 }
 
 func (c *conn) Closed(err error) {
-	c.share.free(int(c.parts.Swap(0)))
+	c.over.Store(true)
+	c.share.free(int(c.held.Swap(0)))
 	c.share.leave()
 	for _, s := range c.sessions {
 		s.parted(c)

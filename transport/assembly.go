@@ -16,6 +16,7 @@ type Assembly struct {
 	lossy   bool // chunks may be lost, doubled or overtaken on the way
 
 	holder Holder // nil: nobody counts
+	met    bool   // it was asked for
 	open   map[uint64]*assembly
 	newest uint64        // the latest message to have begun
 	bytes  int           // of the open ones, as announced
@@ -23,18 +24,21 @@ type Assembly struct {
 	looked time.Duration // the holder's clock when the open ones were looked at
 }
 
-// Holder is a Receiver that counts what its link holds of large messages of which not all
-// has come. Its methods are called by the link's reader; when the link ends, the Receiver
-// frees what is left.
+// Holder is a Receiver that counts what its peer has the link hold: large messages of which
+// not all has come, and answers that it does not read. Its methods may be called concurrently,
+// and under locks of the link. When the link ends, it frees what is left by itself.
 type Holder interface {
-	// Hold counts n bytes, or reports that there is no room for them. Then the message is
-	// received at once, Cut, if its header is there, and what else comes of it is dropped.
+	// Hold counts n bytes, or reports that there is no room for them. Then a message of which
+	// a part has come is received at once, Cut, if its header is there, and what else comes of
+	// it is dropped; and Outbox.Append refuses an answer.
 	Hold(n int) bool
+	// Force counts n bytes for which there may be no room.
+	Force(n int)
 	// Free ends the counting of n bytes.
 	Free(n int)
-	// Part is called when a part has come. It returns a clock that goes on by steps of a few
-	// seconds.
-	Part() time.Duration
+	// Part is called when a part of a message has come; so many have begun before it and are
+	// not over. It returns a clock that goes on by steps of a few seconds.
+	Part(open int) time.Duration
 }
 
 // PartPatience is for how long nothing more of a message may come of which a part has.
@@ -133,10 +137,10 @@ func (a *Assembly) add(e *Envelope) (message []byte, answer Envelope, err error)
 		return nil, answer, fmt.Errorf("%w: chunk of %d bytes with code %d", ErrProtocol, len(e.Body), e.Code)
 	}
 	answer = Envelope{Verb: VerbChunked, Seq: e.Seq}
-	if err := a.stalled(); err != nil {
-		return nil, Envelope{}, err
-	}
 	m, err := a.find(e.Seq, int(total))
+	if err == nil {
+		err = a.stalled()
+	}
 	switch {
 	case err != nil:
 		return nil, Envelope{}, err
@@ -191,7 +195,7 @@ func (a *Assembly) stalled() error {
 	if a.holder == nil {
 		return nil
 	}
-	now := a.holder.Part()
+	now := a.holder.Part(len(a.open))
 	if now == a.looked {
 		return nil
 	}
@@ -239,7 +243,9 @@ func (a *Assembly) find(number uint64, total int) (*assembly, error) {
 }
 
 func (a *Assembly) end(number uint64, m *assembly) {
-	delete(a.open, number)
+	if delete(a.open, number); a.holder != nil {
+		a.holder.Part(len(a.open))
+	}
 	a.bytes -= m.total
 	a.unsaid -= m.have - m.said
 	a.free(m.held)

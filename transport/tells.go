@@ -73,13 +73,17 @@ func (t *tells) begin(e *Envelope, buf []byte) (_ []byte, err error) {
 // one-way messages of which it has several. What is to be said to the sender of a large
 // message goes to out. An error ends the link, as those of Receive do.
 func (a *Assembly) Deliver(e *Envelope, out *Outbox, to Receiver) error {
+	if !a.met {
+		a.met = true
+		if h, counts := to.(Holder); counts {
+			a.holder = h
+			out.heldBy(h)
+		}
+	}
 	switch {
 	case e.Verb == VerbTells:
 		return e.split(to)
 	case e.Verb >= VerbChunk:
-		if a.holder == nil {
-			a.holder, _ = to.(Holder)
-		}
 		if whole, err := a.Receive(e, out); err != nil || !whole {
 			return err
 		}
