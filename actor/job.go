@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"fmt"
 	"reflect"
 	"sync"
 	"time"
@@ -24,6 +25,9 @@ type job struct {
 	print     uint64         // of what is stored of a durable job
 	kept      int            // bytes of the result; guarded by the table's lock
 	counted   bool           // it is over, and the table knows; guarded likewise
+	bodySize  int            // bytes of the message, encoded
+	memory    *rpc.Memory    // of the principal, for what follows; nil: it is not counted, or gone. Guarded likewise
+	held      int            // bytes counted for the message, then for the result
 
 	mu       sync.Mutex // guards what follows
 	report   jobReport
@@ -117,8 +121,10 @@ func (j *job) answer(v any) error {
 	if err != nil {
 		return err
 	}
-	if j.remote {
-		j.sys.jobs.keep(j, len(r.Body))
+	if j.remote && !j.sys.jobs.keep(j, len(r.Body)) {
+		j.end(jobReport{State: rpc.JobFailed, Code: rpc.ReplyDropped, Verdict: rpc.HasRun,
+			Message: fmt.Sprintf("there was no room for the result of %d bytes (rpc.Config.MemoryBytes)", len(r.Body))})
+		return nil
 	}
 	j.end(r)
 	return nil
@@ -153,7 +159,7 @@ func (j *job) fail(err *rpc.Error) {
 		state = rpc.JobCancelled
 	}
 	j.mu.Unlock()
-	j.end(jobReport{State: state, Code: err.Code, Verdict: err.Verdict, Message: err.Message, User: err.User})
+	j.end(jobReport{State: state, Code: err.Code, Verdict: err.Verdict, Message: rpc.Brief(err.Message), User: err.User})
 }
 
 // end gives the job its outcome, unless it has one: durably first, if it is durable.

@@ -14,7 +14,8 @@ import (
 //     are not over, if they are as large as its results usually are, fill that quarter;
 //   - a job does not start while the results that are kept fill it: it waits for its turn
 //     again;
-//   - a job that has started keeps its result, whatever that takes.
+//   - a job that has started keeps its result beyond that, as long as its principal's share of
+//     the node's memory (rpc.Config.MemoryBytes) has room; else its outcome is ReplyDropped.
 //
 // So results go beyond the limit by what the jobs bring that ran when it was reached.
 
@@ -39,12 +40,33 @@ func (t *jobTable) starts(j *job, others int) bool {
 	return t.bytes[p]+expected == 0 || t.bytes[p]+expected < limit/4 && t.total+expected < limit
 }
 
-// keep notes that n bytes are kept for j's result, instead of those that were. A job that
-// is gone keeps nothing.
-func (t *jobTable) keep(j *job, n int) {
+// jobSize is how many bytes a job takes beside its message or its result, about.
+const jobSize = 1 << 10
+
+// keep notes that n bytes are kept for j's result, instead of those that were, or reports that
+// there is no room for them. A job that is gone keeps nothing.
+func (t *jobTable) keep(j *job, n int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.all[j.id] != j {
+		return true
+	}
+	if more := n + jobSize - j.held; j.memory != nil && more > 0 {
+		if j.memory.Hold(more) != nil {
+			return false
+		}
+		j.held += more
+	}
 	t.keepLocked(j, n)
+	return true
+}
+
+// shrink counts the result alone of a job that is over. The table's lock is held.
+func (j *job) shrink() {
+	if less := j.held - jobSize - j.kept; j.memory != nil && less > 0 {
+		j.memory.Free(less)
+		j.held -= less
+	}
 }
 
 func (t *jobTable) keepLocked(j *job, n int) {

@@ -93,9 +93,16 @@ type desk struct{}
 var jobDeskKind = Define("tandem.jobs", func() desk { return desk{} },
 	Answer(desk.submit).askedOnly(), Answer(desk.poll).askedOnly(), Answer(desk.await).askedOnly(), Answer(desk.cancel).askedOnly())
 
+// errJobTold is the fate of a job that was submitted by a one-way message.
+var errJobTold = rpc.Errorf(rpc.Invalid, rpc.NotRun, "a job was submitted by a one-way message, and nobody would have its token")
+
 // submit takes a job on.
 func (desk) submit(ctx *Context, m submitJob) (string, error) {
 	s := ctx.System()
+	if !ctx.asks { // whoever submitted it would never have its token
+		s.handBack(ctx.cell.self.addr, item{msg: m, meta: ctx.meta}, errJobTold)
+		return "", nil
+	}
 	c := s.refs.live(m.Target)
 	if c == nil || strings.HasPrefix(m.Target, hidden) { // which serves callers, not jobs
 		ctx.refuse(rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %s on node %s", m.Target, s.cfg.Name))
@@ -106,7 +113,7 @@ func (desk) submit(ctx *Context, m submitJob) (string, error) {
 		ctx.refuse(err)
 		return "", nil
 	}
-	j := &job{sys: s, principal: ctx.principal(), codec: m.Codec, remote: isRemote(ctx.req), of: c, typ: typ, report: jobReport{State: rpc.JobAccepted}}
+	j := &job{sys: s, bodySize: len(m.Body), principal: ctx.principal(), codec: m.Codec, remote: isRemote(ctx.req), of: c, typ: typ, report: jobReport{State: rpc.JobAccepted}}
 	var name [16]byte
 	rand.Read(name[:])
 	it := item{msg: msg, req: j, meta: ctx.meta}
@@ -292,6 +299,14 @@ func (t *jobTable) add(j *job) *rpc.Error {
 	if err := t.room(j); err != nil {
 		return err
 	}
+	if j.remote {
+		memory := t.sys.node.Memory(j.principal)
+		if err := memory.Hold(j.bodySize + jobSize); err != nil {
+			memory.Close()
+			return err
+		}
+		j.memory, j.held = &memory, j.bodySize+jobSize
+	}
 	t.mine[j.principal]++
 	t.pending[j.principal]++
 	t.all[j.id] = j
@@ -305,6 +320,11 @@ func (t *jobTable) remove(j *job) {
 }
 
 func (t *jobTable) removeLocked(j *job) {
+	if t.all[j.id] == j && j.memory != nil {
+		j.memory.Free(j.held)
+		j.memory.Close()
+		j.memory = nil
+	}
 	delete(t.all, j.id)
 	t.settled(j)
 	if left := slices.DeleteFunc(t.lost[j.target], func(o *job) bool { return o == j }); len(left) > 0 {
@@ -349,6 +369,7 @@ func (t *jobTable) count(j *job) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.settled(j)
+	j.shrink()
 	t.over = append(t.over, ended{id: j.id, at: time.Now()})
 	t.arm()
 }

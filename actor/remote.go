@@ -234,6 +234,13 @@ func (v server) HandleTells(told []*rpc.Inbound) {
 	}
 }
 
+// LoseTells makes dead letters of one-way messages.
+func (v server) LoseTells(told []*rpc.Inbound, why *rpc.Error) {
+	for _, in := range told {
+		v.s.handBack(address{in.Target, v.s.cfg.Name}, item{msg: in, meta: v.s.metaFrom(in)}, why)
+	}
+}
+
 // push puts the first of the one-way messages into c's mailbox, as many as there is room
 // for, and returns how many.
 func (s *System) push(c *cell, told []*rpc.Inbound) (pushed int) {
@@ -313,6 +320,9 @@ func (s *System) deliver(in *rpc.Inbound, asked bool) *rpc.Error {
 	acked := in.Acked
 	p, err := c.park(it) // a one-way message that got in is its actor's
 	if err != nil {
+		if acked {
+			it.msg.(*rpc.Inbound).Drop()
+		}
 		return putError(err)
 	}
 	switch {
@@ -359,6 +369,7 @@ func (s *System) handBack(to address, it item, err *rpc.Error) {
 		d.From = it.meta.sender.String()
 	}
 	if in, ok := it.msg.(*rpc.Inbound); ok {
+		in.Drop()
 		d.Type = s.types.nameOf(in.TypeID)
 		if d.From == "" {
 			d.From = "@" + in.From()

@@ -27,10 +27,11 @@ const MaxStreams = 1024
 // part. Its methods may be called concurrently.
 type stream struct {
 	sys       *System
-	ctx       *Context // the application's
-	self      *cell    // the hidden actor
-	principal string   // who opened it: nobody else may use it
-	remote    bool     // from another node, and so counted
+	ctx       *Context    // the application's
+	self      *cell       // the hidden actor
+	principal string      // who opened it: nobody else may use it
+	remote    bool        // from another node, and so counted
+	memory    *rpc.Memory // then: its principal's; guarded by the table's lock
 	codec     codec.Codec
 	enc       encoder     // the application's goroutine's own
 	reading   chunk       // likewise: what it took and has not returned yet

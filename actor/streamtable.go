@@ -6,6 +6,10 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 )
 
+// streamSize is how many bytes of its principal's share (rpc.Config.MemoryBytes) a stream of
+// another node takes, whatever is in its batches.
+const streamSize = 2 * streamBytes
+
 // streamTable holds the streams that a system serves.
 type streamTable struct {
 	mu   sync.Mutex // guards what follows
@@ -25,10 +29,16 @@ func (t *streamTable) enter(st *stream) *rpc.Error {
 	case t.all == nil:
 		t.all, t.of = map[*stream]struct{}{}, map[string]int{}
 	}
-	t.all[st] = struct{}{}
 	if st.remote {
+		memory := st.sys.node.Memory(st.principal)
+		if err := memory.Hold(streamSize); err != nil {
+			memory.Close()
+			return err
+		}
+		st.memory = &memory
 		t.of[st.principal]++
 	}
+	t.all[st] = struct{}{}
 	return nil
 }
 
@@ -41,6 +51,8 @@ func (t *streamTable) leave(st *stream) {
 	}
 	delete(t.all, st)
 	if st.remote {
+		st.memory.Free(streamSize)
+		st.memory.Close()
 		if t.of[st.principal]--; t.of[st.principal] == 0 {
 			delete(t.of, st.principal)
 		}

@@ -28,6 +28,7 @@ package dedup
 import (
 	"iter"
 	"math/bits"
+	"slices"
 )
 
 // DefaultWindow is how many outstanding requests a session may have.
@@ -273,3 +274,16 @@ func (t *Table[V]) releaseRecord(r *record[V], freed func(V)) {
 }
 
 func valid(seq uint64) bool { return 0 < seq && seq < MaxBelow }
+
+// Window returns how many outstanding requests the table records at most.
+func (t *Table[V]) Window() int { return t.window }
+
+// Listed returns how many numbers the table lists one by one, of 8 bytes each: those below
+// the ack mark that are still needed, and those above it that are not.
+func (t *Table[V]) Listed() int { return len(t.acked.except) + len(t.acked.alone) }
+
+// Trim gives back the memory that the lists do not need any more, and returns Listed.
+func (t *Table[V]) Trim() int {
+	t.acked.except, t.acked.alone = slices.Clone(t.acked.except), slices.Clone(t.acked.alone)
+	return t.Listed()
+}

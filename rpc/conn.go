@@ -2,6 +2,8 @@ package rpc
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -14,10 +16,11 @@ import (
 // has a session at the peer, as a server it serves the peer's. Who dialled does
 // not matter.
 type conn struct {
-	node *Node
-	link transport.Link
-	id   transport.Peer
-	peer *peer
+	node  *Node
+	link  transport.Link
+	id    transport.Peer
+	peer  *peer
+	share *share // of the account of memory
 
 	direct bool // its road is
 
@@ -47,6 +50,11 @@ type conn struct {
 	stock    stock         // for one-way messages
 	clock    time.Duration // node clock when what there is to receive began to be; 0: nothing yet
 	skew     skew          // of the peer's clock
+
+	held    atomic.Int64 // bytes that the peer has the link hold
+	over    atomic.Bool  // the link is closed
+	parts   atomic.Int64 // large messages of which not all has come
+	partsAt atomic.Int64 // node clock of the sweeper's look before the latest part came
 }
 
 // maxSessions bounds the sessions of one link: a peer has one, and another for each
@@ -64,6 +72,9 @@ func (c *conn) Receive(e *transport.Envelope) {
 	}
 	switch e.Verb {
 	case transport.VerbReply:
+		if e.Cut {
+			e.Code, e.Flags, e.Message = uint16(ReplyDropped), transport.FlagRan, "there was no room here for the reply: "+c.node.full(c.share, c.id.Node).Message
+		}
 		c.peer.reply(c, e)
 	case transport.VerbOpened:
 		c.peer.opened(c, e)
@@ -109,7 +120,12 @@ func (c *conn) open(e *transport.Envelope) {
 		c.send(answer)
 		return
 	}
-	s, err := c.node.openSession(c, e.Grant, e.Seq)
+	s, err := (*session)(nil), errOpens
+	if e.Grant != (transport.Grant{}) || c.share.open(c.node.now()) {
+		s, err = c.node.openSession(c, e.Grant, e.Seq)
+	} else {
+		c.node.stats.opensRefused.Add(1)
+	}
 	if s == nil && err == nil {
 		return // the node does not serve yet, or not any more: its client is told, or asks again
 	}
@@ -131,6 +147,8 @@ func (c *conn) open(e *transport.Envelope) {
 		s.repeatWord(c)
 	}
 }
+
+var errOpens = Errorf(Overloaded, NotRun, "too many sessions were opened for one principal lately")
 
 // promise says in an answer to an open what a later start of this node can be asked.
 func (c *conn) promise(answer *transport.Envelope) {
@@ -177,6 +195,11 @@ func (c *conn) serve(e *transport.Envelope) {
 	}
 }
 
+// opened reports whether the peer has a session on this link.
+func (c *conn) opened() bool {
+	return slices.ContainsFunc(c.sessions, func(s *session) bool { return !s.ended.Load() })
+}
+
 func (c *conn) sessionOf(e *transport.Envelope) *session {
 	for i := len(c.sessions) - 1; i >= 0; i-- {
 		if s := c.sessions[i]; s.grant == e.Grant || c.direct && e.Grant == (transport.Grant{}) {
@@ -210,7 +233,7 @@ func errorOf(e *transport.Envelope, node string) *Error {
 	if e.Code == 0 {
 		return nil
 	}
-	err := &Error{Code: Code(e.Code), Message: strings.Clone(e.Message), User: strings.Clone(e.UserCode), Node: node, RetryAfter: e.RetryAfter}
+	err := &Error{Code: Code(e.Code), Message: strings.Clone(Brief(e.Message)), User: strings.Clone(e.UserCode), Node: node, RetryAfter: e.RetryAfter}
 	switch {
 	case e.Flags&transport.FlagNotRun != 0:
 		err.Verdict = NotRun
@@ -226,6 +249,10 @@ func (c *conn) heartbeat() {
 		c.silent = 0
 	} else if c.silent++; c.silent >= DeadAfter {
 		c.link.Close(transport.ErrHeartbeat)
+		return
+	}
+	if c.parts.Load() > 0 && c.node.now()-time.Duration(c.partsAt.Load()) > transport.PartPatience {
+		c.link.Close(fmt.Errorf("%w: nothing more of a large message came for %v", transport.ErrProtocol, transport.PartPatience))
 		return
 	}
 	e := &transport.Envelope{Verb: transport.VerbPing, Seq: uint64(c.node.now())}
@@ -269,7 +296,44 @@ func (c *conn) Disturbed() {
 	c.send(&transport.Envelope{Verb: transport.VerbResync})
 }
 
+// Hold, Force, Free and Part make it a transport.Holder.
+func (c *conn) Hold(n int) bool {
+	if c.over.Load() || !c.share.holdLarge(n) {
+		return false
+	}
+	c.held.Add(int64(n))
+	return true
+}
+
+func (c *conn) Force(n int) {
+	if !c.over.Load() {
+		c.share.force(n)
+		c.held.Add(int64(n))
+	}
+}
+
+func (c *conn) Free(n int) {
+	for {
+		held := c.held.Load()
+		n := min(int64(n), held) // less, if the link was closed meanwhile
+		if c.held.CompareAndSwap(held, held-n) {
+			c.share.free(int(n))
+			return
+		}
+	}
+}
+
+func (c *conn) Part(open int) time.Duration {
+	at := c.node.looked.Load()
+	c.partsAt.Store(at)
+	c.parts.Store(int64(open))
+	return time.Duration(at)
+}
+
 func (c *conn) Closed(err error) {
+	c.over.Store(true)
+	c.share.free(int(c.held.Swap(0)))
+	c.share.leave()
 	for _, s := range c.sessions {
 		s.parted(c)
 	}

@@ -295,7 +295,7 @@ func TestGivenUpWhileWaitingForKey(t *testing.T) {
 		b.keys.mu.Unlock()
 		close(gate)
 		if n > 0 {
-			t.Errorf("%d given up attempts are kept, with %d bytes of bodies; the budget counts %d", n, size, b.budget.all.Load())
+			t.Errorf("%d given up attempts are kept, with %d bytes of bodies; the budget counts %d", n, size, b.account.all.Load())
 		}
 	})
 }

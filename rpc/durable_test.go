@@ -240,6 +240,10 @@ func TestWhoMayAskAfterRestart(t *testing.T) {
 		b2 := r.start("b", "b2", bus, d.config)
 		c := r.dialRaw("c", "bus", "b")
 		ask := transport.Envelope{Verb: transport.VerbRequest, Flags: transport.FlagRecover, Grant: lost, Seq: 2, Target: "t", TypeID: 1, Codec: 1, Body: []byte("x")}
+		if e := one(t, c.say(t, ask)); Code(e.Code) != SessionLost || e.Flags != 0 {
+			t.Errorf("without a session on the link: %+v", e)
+		}
+		c.say(t, transport.Envelope{Verb: transport.VerbOpen, Seq: 1})
 		if e := one(t, c.say(t, ask)); Code(e.Code) != Denied || e.Flags != 0 {
 			t.Errorf("a stranger gets %+v", e)
 		}
@@ -252,6 +256,7 @@ func TestWhoMayAskAfterRestart(t *testing.T) {
 		}
 		time.Sleep(startPatience)
 		c = r.dialRaw("c", "bus", "b")
+		c.say(t, transport.Envelope{Verb: transport.VerbOpen, Seq: 1})
 		if e := one(t, c.say(t, ask)); Code(e.Code) != OutcomeUnknown || e.Flags != 0 {
 			t.Errorf("an unknown session: %+v", e)
 		}

@@ -33,12 +33,13 @@ type Inbound struct {
 	canceled bool
 	lapsed   bool          // Lapsed has said so
 	begun    bool          // its record is in the store, or on its way there
-	units    uint16        // see holdLarge
+	cut      bool          // its body did not come, for want of room
 	deadline time.Duration // node clock; 0 for none
 	road     *conn         // the first that asked
 	more     *more         // the others
 	outcome  outcome
-	kept     int // bytes of the budget set aside for the outcome
+	weight   int // bytes counted for the message
+	kept     int // and for the record and its outcome
 	onCancel func()
 }
 
@@ -68,12 +69,63 @@ var errExpired = Errorf(Expired, NotRun, "the deadline passed before its turn")
 func (in *Inbound) fill(c *conn, e *transport.Envelope) {
 	in.Target, in.TypeID, in.Codec, in.body = c.names.of(c.node.seed, e.Target), e.TypeID, e.Codec, ownBody(in.body, e)
 	in.Acked, in.Receipt = e.Flags&transport.FlagAcked != 0, e.Flags&transport.FlagReceipt != 0
+	in.weight, in.cut = recordSize+len(e.Body), e.Cut
 	if e.Sender != "" || !e.Trace.IsZero() || len(e.Headers) > 0 || len(e.Waiting) > 0 {
 		in.Meta = &Meta{strings.Clone(e.Sender), e.Trace, transport.CloneHeaders(e.Headers), nil}
 		if len(e.Waiting) > 0 {
 			in.Meta.Waiting = slices.Clone(e.Waiting)
 		}
+		in.weight += in.Meta.size()
 	}
+}
+
+// size is how many bytes m takes, about.
+func (m *Meta) size() int {
+	n := recordSize + len(m.Sender) + 8*len(m.Waiting)
+	for _, h := range m.Headers {
+		n += 32 + len(h.Key) + len(h.Value)
+	}
+	return n
+}
+
+// large reports whether the message counts as one that leaves room for others.
+func (in *Inbound) large() bool { return in.weight > transport.LargeBody+recordSize }
+
+// holdLocked counts what the request takes and its outcome may take, or reports that
+// there is no room for it. The session's lock is held.
+func (in *Inbound) holdLocked() bool {
+	s := in.session
+	kept := recordSize + s.node.account.replies
+	if !s.hold(in.weight+kept, in.large()) {
+		in.weight = 0
+		return false
+	}
+	in.kept = kept
+	return true
+}
+
+// holdRecord counts the record of a request that is refused for want of room. There is a
+// little for those beyond the limit. The session's lock is held.
+func (in *Inbound) holdRecord() bool {
+	in.weight, in.kept = 0, 0
+	if !in.session.share.take(recordSize, -in.session.node.account.limit/16) {
+		return false
+	}
+	in.kept = recordSize
+	return true
+}
+
+// dropBody ends the counting of the message, which has its outcome, or is not handled.
+// The session's lock is held.
+func (in *Inbound) dropBody() {
+	in.session.free(in.weight)
+	in.weight = 0
+}
+
+// Drop says that a one-way message is not handled.
+func (in *Inbound) Drop() {
+	in.session.share.free(in.weight)
+	in.weight = 0
 }
 
 // ownBody returns e's body in memory of the caller's own: into's, if that is large enough.
@@ -127,9 +179,19 @@ func (in *Inbound) TakeBody() []byte {
 // FreeAll gives the memory of one-way messages back that have been decoded. Whoever calls
 // it knows that nobody else has them.
 func FreeAll(told []*Inbound) {
-	if len(told) > 0 {
-		told[0].session.node.inbounds.putTold(told)
+	if len(told) == 0 {
+		return
 	}
+	of, sum := told[0].session.share, 0
+	for _, in := range told {
+		if s := in.session.share; s != of {
+			of.free(sum)
+			of, sum = s, 0
+		}
+		sum += in.weight
+	}
+	of.free(sum)
+	told[0].session.node.inbounds.putTold(told)
 }
 
 // Free gives the memory of a request back that has its outcome. Whoever calls it knows
@@ -145,7 +207,11 @@ func (in *Inbound) Free() {
 // AsTell returns the message of an Acked request, to be handled as a tell after the
 // request itself has been answered.
 func (in *Inbound) AsTell() *Inbound {
-	return &Inbound{session: in.session, Target: in.Target, TypeID: in.TypeID, Codec: in.Codec, body: in.TakeBody(), Meta: in.Meta}
+	in.session.mu.Lock()
+	weight := in.weight
+	in.weight = 0
+	in.session.mu.Unlock()
+	return &Inbound{session: in.session, Target: in.Target, TypeID: in.TypeID, Codec: in.Codec, body: in.TakeBody(), Meta: in.Meta, weight: weight}
 }
 
 // Keyed reports whether the caller has given the request a name of its own.
@@ -212,7 +278,7 @@ func (in *Inbound) Start() bool {
 	late := s.sealed && !expired
 	started := !expired && !late && s.table.Start(in.Seq)
 	if !started {
-		in.dropLarge()
+		in.dropBody()
 	}
 	begun := in.begun
 	s.mu.Unlock()
@@ -328,10 +394,11 @@ func replyDropped() outcome {
 func (in *Inbound) settle(o outcome) {
 	s := in.session
 	n := s.node
+	o = o.short()
 	s.mu.Lock()
-	in.dropLarge()
 	_, ok := s.table.Decide(in.Seq)
 	if !ok { // given up meanwhile: nobody waits for it
+		in.dropBody()
 		if !in.settled {
 			s.free(in.kept)
 			in.kept = 0
@@ -346,8 +413,8 @@ func (in *Inbound) settle(o outcome) {
 		in.outcome, in.settled, in.onCancel = o, true, nil
 		road, more := in.road, in.more
 		in.road, in.more = nil, nil
-		if !in.keep(len(o.body)) {
-			in.outcome = replyDropped()
+		if !in.keep(o.size()) {
+			in.outcome = o.least()
 		}
 		s.mu.Unlock()
 		o.send(road, in.Seq)
@@ -360,18 +427,22 @@ func (in *Inbound) settle(o outcome) {
 	}
 }
 
-// keep turns what was set aside at admission into what a reply of size needs, or
-// reports that there is no room for it. The session's lock is held.
+// keep turns what is counted for the request, its body included, into what its record
+// needs with an outcome of size, or reports that there is no room for that. The session's
+// lock is held.
 func (in *Inbound) keep(size int) bool {
 	s := in.session
-	fits := size <= s.node.cfg.Keep && (size <= in.kept || s.reserve(size-in.kept))
+	had := in.kept + in.weight
+	in.weight = 0
+	want := size + recordSize
+	fits := size <= s.node.cfg.Keep && (want <= had || s.hold(want-had, false))
 	if !fits {
-		size = 0
+		want = recordSize
 	}
-	if size < in.kept {
-		s.free(in.kept - size)
+	if want < had {
+		s.free(had - want)
 	}
-	in.kept = size
+	in.kept = want
 	return fits
 }
 

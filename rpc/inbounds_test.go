@@ -95,4 +95,5 @@ func (answersAtOnce) HandleRequest(in *Inbound) {
 	in.Free()
 }
 func (answersAtOnce) HandleTells([]*Inbound)       {}
+func (answersAtOnce) LoseTells([]*Inbound, *Error) {}
 func (answersAtOnce) Durability(string) Durability { return Durability{} }

@@ -70,7 +70,7 @@ func (k *keys) admit(in *Inbound) (o *outcome, run bool) {
 		if kept := k.earlier(in); kept != nil {
 			return kept, false
 		}
-		size := sizeOfKey(n.budget.replies, n.journal != nil) // so a small reply always finds room
+		size := sizeOfKey(n.account.replies, n.journal != nil) // so a small reply always finds room
 		principal, ok := k.done.reserve(in.session.principal, size)
 		if !ok {
 			n.stats.keysRefused.Add(1)

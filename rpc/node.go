@@ -25,9 +25,9 @@ const (
 	DefaultMaxBody      = 64<<20 + 32<<10  // bytes of a message's body: 64 MiB of data and what a codec puts around them
 	DefaultMaxPending   = 64 << 20         // bytes of bodies that a client keeps for resending, per peer; as many again of large ones
 	DefaultKeep         = 256 << 10        // bytes of the largest reply that is kept for replay
-	DefaultTableBytes   = 64 << 20         // bytes of all kept replies; one principal may take a quarter
+	DefaultMemoryBytes  = 256 << 20        // bytes that peers may have this node hold; or 8 times MaxBody, if that is more
 	DefaultKeyBytes     = 1 << 30          // bytes that keys and their outcomes may take; see Config.KeyBytes
-	DefaultMaxSessions  = 16384            // sessions that clients have open here
+	DefaultMaxSessions  = 16384            // sessions that clients have open here; see Config.MaxSessions
 	DefaultKeyLife      = 10 * time.Minute // outcomes of keyed requests
 	DefaultSessionLease = 60 * time.Second // a session with no traffic and nothing running ends after it
 	DefaultHeartbeat    = 2 * time.Second  // a link with DeadAfter silent heartbeats is closed
@@ -59,6 +59,9 @@ type Handler interface {
 	// HandleTells gets one-way messages to one actor, in order. The slice is good for the
 	// time of the call.
 	HandleTells(told []*Inbound)
+	// LoseTells gets one-way messages to one actor that are not to be handled, and why. Their
+	// bodies may be missing. It may keep none of them.
+	LoseTells(told []*Inbound, why *Error)
 }
 
 // Config describes a Node. Cluster, Name, Epoch, Handler and Logger are required; zero
@@ -84,13 +87,21 @@ type Config struct {
 	// nodes that are all anonymous can use some 8,000,000 keys with small replies within a
 	// KeyLife, 3,000,000 of durable kinds. Beyond that a request with a new key is refused
 	// as Overloaded, and did not run.
-	KeyBytes     int64
-	Retry        Retry // its budget is the node's; the rest is each request's own
-	Window       int
-	MaxBody      int
-	MaxPending   int
-	Keep         int
-	TableBytes   int64
+	KeyBytes   int64
+	Retry      Retry // its budget is the node's; the rest is each request's own
+	Window     int
+	MaxBody    int
+	MaxPending int
+	Keep       int
+	// MemoryBytes bounds what peers have this node hold: messages that wait or are being
+	// handled, what has come of large ones, records and replies, results of jobs, streams. One
+	// principal may take as much as is free: half of all, if it is the only one. Beyond that a
+	// request is refused as Overloaded, and did not run; a one-way message is lost.
+	MemoryBytes int64
+	// MaxSessions bounds the sessions that are open here. One principal may have three times as
+	// many as are free: three quarters, if it is the only one. It may open a quarter of
+	// MaxSessions at once, at least 64, and then a 64th of it each second; beyond that it is
+	// refused as Overloaded, and asks again.
 	MaxSessions  int
 	SessionLease time.Duration
 	Heartbeat    time.Duration
@@ -102,7 +113,7 @@ func (c *Config) defaults() {
 	set(&c.MaxBody, DefaultMaxBody)
 	set(&c.MaxPending, DefaultMaxPending)
 	set(&c.Keep, DefaultKeep)
-	set(&c.TableBytes, DefaultTableBytes)
+	set(&c.MemoryBytes, max(DefaultMemoryBytes, 8*int64(c.MaxBody)))
 	set(&c.MaxSessions, DefaultMaxSessions)
 	set(&c.KeyLife, DefaultKeyLife)
 	set(&c.KeyBytes, DefaultKeyBytes)
@@ -157,8 +168,7 @@ type Node struct {
 	_         linePad                  // what is behind it changes all the time
 
 	stats    counters
-	budget   budget
-	large    budget // of the bodies of large requests
+	account  account
 	keys     keys
 	asked    sync.Map // the IDs that are asked for
 	inbounds inbounds
@@ -181,8 +191,7 @@ func NewNode(cfg Config) *Node {
 	cfg.defaults()
 	n := &Node{cfg: cfg, start: time.Now(), seed: maphash.MakeSeed(), direct: map[string]bool{}, acked: make(chan struct{}, 1), events: make(chan Event, eventQueue),
 		peers: map[string]*peer{}, sessions: map[transport.Grant]*session{}, clients: map[string]*client{}, conns: map[*conn]struct{}{}}
-	n.budget.init(cfg.TableBytes, cfg.Keep)
-	n.large.init(largeFactor*int64(cfg.MaxBody), 0)
+	n.account.init(cfg.MemoryBytes, cfg.Keep, cfg.MaxSessions)
 	n.keys.node, n.keys.all, n.keys.done.limit = n, map[[16]byte]*keyed{}, cfg.KeyBytes
 	n.settles = make(chan struct{}, maxSettles)
 	n.retries = NewBudget(cfg.Retry)
@@ -198,6 +207,7 @@ func NewNode(cfg Config) *Node {
 // adopt makes a conn of a link, whoever dialled it.
 func (n *Node) adopt(l transport.Link) transport.Receiver {
 	c := &conn{node: n, link: l, id: l.Peer(), direct: n.direct[l.Road()]}
+	c.share = n.account.of(n.cfg.Principals(l.Road(), c.id.Principal))
 	n.mu.Lock()
 	c.peer = n.peerLocked(c.id.Node)
 	phase := n.phase
@@ -295,6 +305,7 @@ func (n *Node) sweep() {
 		now := n.now()
 		n.looked.Store(int64(now))
 		n.keys.sweep(now)
+		n.account.sweep(now)
 		drained := gaps.drained(now, n.cfg.Heartbeat)
 		n.mu.Lock()
 		served := map[string]bool{}
@@ -332,8 +343,9 @@ func (n *Node) openSession(c *conn, grant transport.Grant, number uint64) (*sess
 		if !n.phase.opens() && !c.isLoop() {
 			return nil, nil
 		}
-		if len(n.sessions) >= n.cfg.MaxSessions {
-			return nil, Errorf(Overloaded, Unknown, "%d sessions are open here", len(n.sessions))
+		if err := c.share.enter(len(n.sessions)); err != nil {
+			n.stats.opensRefused.Add(1)
+			return nil, err
 		}
 		if _, err := rand.Read(grant[:]); err != nil {
 			return nil, Errorf(Internal, NotRun, "no randomness: %v", err)
@@ -346,6 +358,7 @@ func (n *Node) openSession(c *conn, grant transport.Grant, number uint64) (*sess
 		}
 		of.sessions++
 		s := newSession(n, grant, c.id, principal, number, of)
+		s.share.sessions++
 		n.sessions[grant] = s
 		n.journal.sessionOpened(s)
 		n.stats.sessionsOpened.Add(1)
@@ -383,8 +396,8 @@ func (n *Node) sessionEnded(s *session) {
 	if s.client.sessions--; s.client.sessions == 0 {
 		delete(n.clients, ownerName(s.id, s.principal))
 	}
-	n.budget.leave(s.principal, s.share)
-	n.large.leave(s.principal, s.large)
+	s.share.sessions--
+	s.share.leave()
 	n.journal.sessionEnded(s)
 	n.served += s.served
 }

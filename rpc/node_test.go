@@ -29,8 +29,8 @@ func TestRequestReply(t *testing.T) {
 			t.Errorf("stats of the client: %+v", s)
 		}
 		time.Sleep(time.Second) // an idle client acks
-		if s := b.Stats(); s.Records != 0 || s.KeptBytes != 0 {
-			t.Errorf("%d records and %d bytes are kept after the acks", s.Records, s.KeptBytes)
+		if s := b.Stats(); s.Records != 0 || s.HeldBytes != 0 {
+			t.Errorf("%d records and %d bytes are kept after the acks", s.Records, s.HeldBytes)
 		}
 	})
 }
@@ -426,7 +426,7 @@ func TestCancelWhileRunning(t *testing.T) {
 		_, err := f.Await(t.Context())
 		wantErr(t, "cancelled", err, Canceled, Unknown)
 		time.Sleep(time.Second)
-		if s := b.Stats(); b.ran("x") != 1 || s.Records != 0 || s.KeptBytes != 0 {
+		if s := b.Stats(); b.ran("x") != 1 || s.Records != 0 || s.HeldBytes != 0 {
 			t.Errorf("ran %d times, stats %+v", b.ran("x"), s)
 		}
 	})

@@ -2,7 +2,9 @@ package rpc
 
 import (
 	"encoding/binary"
+	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/tandem-go/tandem/transport"
 )
@@ -33,13 +35,54 @@ func (o outcome) fill(e *transport.Envelope, seq uint64) {
 		e.TypeID, e.Codec, e.Body = o.typeID, o.codec, o.body
 		return
 	}
-	e.Code, e.Message, e.UserCode, e.RetryAfter = uint16(o.err.Code), o.err.Message, o.err.User, o.err.RetryAfter
+	e.Code, e.Message, e.UserCode, e.RetryAfter = uint16(o.err.Code), Brief(o.err.Message), o.err.User, o.err.RetryAfter
 	switch o.err.Verdict {
 	case NotRun:
 		e.Flags = transport.FlagNotRun
 	case HasRun:
 		e.Flags = transport.FlagRan
 	}
+}
+
+// maxText is how many bytes of an error's text are kept, and cross the wire.
+const maxText = 1 << 10
+
+// Brief is a text for people, cut to what an error carries across the wire.
+func Brief(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	const more = "…"
+	end := maxText - len(more)
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return strings.Clone(text[:end]) + more
+}
+
+// short is the outcome as it is kept: of an error that is large, or has a cause, which may
+// be, what the wire carries.
+func (o outcome) short() outcome {
+	if e := o.err; e != nil && (e.cause != nil || len(e.Message) > maxText) {
+		o.err = &Error{Code: e.Code, Verdict: e.Verdict, Message: Brief(e.Message), User: e.User, Node: e.Node, RetryAfter: e.RetryAfter}
+	}
+	return o
+}
+
+// least is what is kept of an outcome for which there is no room.
+func (o outcome) least() outcome {
+	if o.err != nil {
+		return outcome{err: &Error{Code: o.err.Code, Verdict: o.err.Verdict}}
+	}
+	return replyDropped()
+}
+
+// size is how many bytes the outcome takes beside its record.
+func (o outcome) size() int {
+	if o.err != nil {
+		return len(o.err.Message) + len(o.err.User)
+	}
+	return len(o.body)
 }
 
 // refused reports that the outcome is that the handler provably did not run.

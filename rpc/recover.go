@@ -55,8 +55,13 @@ func (n *Node) remembers(e *transport.Envelope) bool {
 	return e.Age < min(life, n.cfg.KeyLife)-time.Since(n.journal.taken)
 }
 
-// recover answers a request of an earlier session. It does not block.
+// recover answers a request of an earlier session, to a client that has opened a new one.
+// It does not block.
 func (n *Node) recover(c *conn, e *transport.Envelope) {
+	if !c.opened() { // nobody asks before that, and what a stranger asks must cost nothing
+		c.refuse(e.Seq, Errorf(SessionLost, Unknown, "no session is open on this link"))
+		return
+	}
 	principal := n.cfg.Principals(c.link.Road(), c.id.Principal)
 	id := dedup.ID{Grant: e.Grant, Seq: e.Seq}
 	if e.Key != "" {
@@ -109,9 +114,16 @@ func (n *Node) askApplication(c *conn, seq uint64, id dedup.ID, completions dedu
 	if _, asked := n.asked.LoadOrStore(id, true); asked {
 		return
 	}
-	select {
-	case n.settles <- struct{}{}:
-	default:
+	voids := id.Seq != 0 && kept // a later request may have the key again; what kept no records may have run
+	room := !voids || c.share.void(n.now())
+	if room {
+		select {
+		case n.settles <- struct{}{}:
+		default:
+			room = false
+		}
+	}
+	if !room {
 		n.asked.Delete(id)
 		return // it is asked again
 	}
@@ -123,7 +135,7 @@ func (n *Node) askApplication(c *conn, seq uint64, id dedup.ID, completions dedu
 		ctx, cancel := context.WithTimeout(n.ctx, settleTimeout)
 		defer cancel()
 		record, committed, err := []byte(nil), false, error(nil)
-		if id.Seq == 0 || !kept { // a later request may have the key again; what kept no records may have run
+		if !voids {
 			record, committed, err = completions.Completed(ctx, id.String())
 		} else {
 			record, committed, err = completions.Void(ctx, id.String())
@@ -135,7 +147,7 @@ func (n *Node) askApplication(c *conn, seq uint64, id dedup.ID, completions dedu
 		case committed:
 			n.stats.replayed.Add(1)
 			parseOutcome(record).send(c, seq)
-		case id.Seq == 0 || !kept:
+		case !voids:
 			c.refuse(seq, Errorf(OutcomeUnknown, Unknown, "nothing was committed of it until now"))
 		default:
 			c.refuse(seq, Errorf(Unavailable, NotRun, "nothing of it was committed when the node was lost, and nothing ever will be"))

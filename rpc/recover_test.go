@@ -102,6 +102,7 @@ func TestQuestionAfterAnotherRequest(t *testing.T) {
 		b2 := r.start("b", "b2", bus, d.config)
 		b2.durably(same)
 		c = r.dialRaw("c", "bus", "b")
+		c.say(t, transport.Envelope{Verb: transport.VerbOpen, Seq: 1})
 		for _, e := range []transport.Envelope{plain, keyed} {
 			e.Flags, e.Message = transport.FlagRecover, opened.Message
 			if got := one(t, c.say(t, e)); got.Code != 0 || string(got.Body) != "got x" || got.Seq != e.Seq {

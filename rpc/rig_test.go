@@ -130,6 +130,9 @@ type site struct {
 	durability Durability     // of all actors
 	runs       map[string]int // handlers run, by body
 	tells      []string       // bodies, in order
+	lost       int            // one-way messages that there was no room for
+	keepTells  bool           // they are not dropped once they are told
+	waiting    []*Inbound     // but are here
 	events     []Event
 }
 
@@ -222,6 +225,19 @@ func (s *site) HandleTells(told []*Inbound) {
 	for _, in := range told {
 		s.tells = append(s.tells, string(in.TakeBody()))
 	}
+	if s.keepTells {
+		s.waiting = append(s.waiting, told...)
+		return
+	}
+	for _, in := range told {
+		in.Drop()
+	}
+}
+
+func (s *site) LoseTells(told []*Inbound, _ *Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost += len(told)
 }
 
 // handle makes fn the handler: what it returns is the answer.

@@ -139,9 +139,10 @@ func TestRequestsKeepOrderAcrossRoads(t *testing.T) {
 // inOrder handles requests in their links' readers.
 type inOrder struct{ fn func(*Inbound) }
 
-func (h inOrder) HandleRequest(in *Inbound)  { h.fn(in) }
-func (h inOrder) HandleTells([]*Inbound)     {}
-func (inOrder) Durability(string) Durability { return Durability{} }
+func (h inOrder) HandleRequest(in *Inbound)    { h.fn(in) }
+func (h inOrder) HandleTells([]*Inbound)       {}
+func (h inOrder) LoseTells([]*Inbound, *Error) {}
+func (inOrder) Durability(string) Durability   { return Durability{} }
 
 // A link that says nothing for three heartbeats is closed, and what it carried goes
 // out on the other road.
@@ -354,7 +355,7 @@ func TestSessionLease(t *testing.T) {
 		}
 		r.net.Partition("", "a", "b")
 		time.Sleep(2 * DefaultSessionLease)
-		if s := b.Stats(); s.SessionsExpired != 1 || s.Records != 0 || s.KeptBytes != 0 {
+		if s := b.Stats(); s.SessionsExpired != 1 || s.Records != 0 || s.HeldBytes != 0 {
 			t.Errorf("after the lease: %+v", s)
 		}
 	})
@@ -473,11 +474,11 @@ func TestLateCopiesDoNotRun(t *testing.T) {
 	})
 }
 
-// Replies over the limit are sent once and not kept; a principal whose replies fill
-// its share is refused, and acks make room again.
+// Replies over the limit are sent once and not kept; a principal whose records and replies
+// fill its share is refused, and acks make room again.
 func TestKeptReplies(t *testing.T) {
 	withRig(t, func(t *testing.T, r *rig) {
-		b := r.start("b", "b1", bus, func(c *Config) { c.Keep, c.TableBytes = 100, 400 })
+		b := r.start("b", "b1", bus, func(c *Config) { c.Keep, c.MemoryBytes = 100, 4000 })
 		b.handle(func(_ *Inbound, body string) string {
 			if body == "large" {
 				return strings.Repeat("x", 101)
@@ -497,21 +498,26 @@ func TestKeptReplies(t *testing.T) {
 			seq  uint64
 			code Code
 			kept int64
-		}{{2, 0, 60}, {3, 0, 60}, {4, 0, 60}} { // a principal may keep a quarter
+		}{{2, 0, 2*recordSize + 60}, {3, 0, 3*recordSize + 120}, {4, 0, 4*recordSize + 180}, {5, Overloaded, 5*recordSize + 180}} { // one alone may have half
 			req.Seq, req.Body = row.seq, []byte("small")
-			if e := one(t, c.say(t, req)); Code(e.Code) != row.code {
+			e := one(t, c.say(t, req))
+			if refused := e.Flags&transport.FlagNotRun != 0; Code(e.Code) != row.code || refused != (row.code != 0) {
 				t.Errorf("%d: %+v", row.seq, e)
 			}
-			if got := b.Stats().KeptBytes; got != row.kept {
-				t.Errorf("%d: %d bytes kept, want %d", row.seq, got, row.kept)
+			if got := b.Stats().HeldBytes; got != row.kept+int64(len(e.Message)) {
+				t.Errorf("%d: %d bytes kept, want %d", row.seq, got, row.kept+int64(len(e.Message)))
 			}
 		}
-		c.say(t, transport.Envelope{Verb: transport.VerbAck, Grant: grant, Mark: transport.Mark{Below: 3}})
-		if got := b.Stats().KeptBytes; got != 0 {
+		c.say(t, transport.Envelope{Verb: transport.VerbAck, Grant: grant, Mark: transport.Mark{Below: 6}, Body: transport.AppendSeqBytes(nil, []uint64{3, 4})})
+		c.say(t, transport.Envelope{Verb: transport.VerbAck, Grant: grant, Mark: transport.Mark{Below: 2}})
+		if got := b.Stats().HeldBytes; got != 2*(recordSize+60) {
 			t.Errorf("%d bytes kept after the acks", got)
 		}
-		c.say(t, transport.Envelope{Verb: transport.VerbAck, Grant: grant, Mark: transport.Mark{Below: 2}})
-		if s := b.Stats(); s.Records != 2 || s.BadMarks != 0 {
+		req.Seq = 6
+		if e := one(t, c.say(t, req)); e.Code != 0 {
+			t.Errorf("after the acks: %+v", e)
+		}
+		if s := b.Stats(); s.Records != 3 || s.BadMarks != 0 {
 			t.Errorf("after the acks: %+v", s)
 		}
 	})

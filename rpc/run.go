@@ -16,7 +16,7 @@ type run struct {
 // told adds a one-way message to the run, or begins another one.
 func (c *conn) told(s *session, e *transport.Envelope) {
 	r := &c.run
-	if n := len(r.told); n == maxRun || n > 0 && (s != r.session || e.Seq != r.first+uint64(n) || e.Target != r.told[0].Target) {
+	if n := len(r.told); n == maxRun || n > 0 && (e.Cut || s != r.session || e.Seq != r.first+uint64(n) || e.Target != r.told[0].Target) {
 		c.endRun()
 	}
 	if len(r.told) == 0 {
@@ -25,7 +25,9 @@ func (c *conn) told(s *session, e *transport.Envelope) {
 	in := c.stock.get(&c.node.inbounds)
 	in.session = s
 	in.fill(c, e)
-	r.told = append(r.told, in)
+	if r.told = append(r.told, in); e.Cut {
+		c.endRun()
+	}
 }
 
 // Flush says that nothing more is there to receive for the moment. It is called by the

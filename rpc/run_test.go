@@ -33,6 +33,12 @@ func (h *takenIn) HandleTells(told []*Inbound) {
 	h.log, h.told = append(h.log, strings.Join(bodies, "+")), append(h.told, told...)
 }
 
+func (h *takenIn) LoseTells(told []*Inbound, _ *Error) {
+	for range told {
+		h.log = append(h.log, "lost")
+	}
+}
+
 func (*takenIn) Durability(string) Durability { return Durability{} }
 
 // takesIn starts a node with a link from c, on which two sessions are open. The test is

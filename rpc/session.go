@@ -20,8 +20,7 @@ type session struct {
 	grant     transport.Grant
 	id        transport.Peer // the client
 	principal string
-	share     *share      // of the budget for kept replies
-	large     *share      // of that for the bodies of large requests
+	share     *share      // of the account of memory
 	ended     atomic.Bool // its lease ran out; set under mu
 
 	client     *client
@@ -37,10 +36,10 @@ type session struct {
 	worked   bool          // requests or one-way messages among it
 	on       []*conn       // open links that it was opened on
 	sealed   bool          // nothing that has not started runs any more: the last word was said
-	except   []uint64      // scratch for ack frames
 	stock    stock         // for requests
 	served   uint64        // requests taken on
-	spare    int           // bytes of the budget set aside for replies to come
+	spare    int           // bytes of the account that are set aside for messages to come
+	listed   int           // numbers that the lists of what was acked may have, as far as their memory is counted
 }
 
 // deny notes that c, whose peer is that principal, does not get the session: in the log
@@ -66,7 +65,7 @@ type client struct {
 
 func newSession(n *Node, g transport.Grant, id transport.Peer, principal string, opened uint64, of *client) *session {
 	// Twice the client's window: between an answer and its ack a record is still here.
-	return &session{node: n, grant: g, id: id, principal: principal, opened: opened, client: of, share: n.budget.of(principal), large: n.large.of(principal), table: dedup.New[*Inbound](2 * n.cfg.Window), touched: n.now()}
+	return &session{node: n, grant: g, id: id, principal: principal, opened: opened, client: of, share: n.account.of(principal), listed: freeList, table: dedup.New[*Inbound](2 * n.cfg.Window), touched: n.now()}
 }
 
 // request decides what a copy of a request gets (the table of DESIGN §6).
@@ -104,20 +103,21 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 		in.session, in.Seq, in.road, in.deadline = s, e.Seq, c, c.ends(e)
 		in.fill(c, e)
 		*rec = in
-		room := s.reserve(n.budget.replies)
-		if room {
-			in.kept = n.budget.replies
+		room := !e.Cut && in.holdLocked()
+		if !room && !in.holdRecord() {
+			_, _, _ = s.table.GiveUp(e.Seq)
+			s.mu.Unlock()
+			c.refuse(e.Seq, n.full(s.share, s.id.Node))
+			return
 		}
-		fits := in.holdLarge(len(e.Body))
 		s.served++
 		s.mu.Unlock()
 		switch {
 		case len(e.Body) > n.cfg.MaxBody:
 			in.Refuse(Errorf(TooLarge, NotRun, "body of %d bytes, limit %d", len(e.Body), n.cfg.MaxBody))
 		case !room:
-			in.Refuse(Errorf(Overloaded, NotRun, "replies kept for %s fill its share of the table", s.principal))
-		case !fits:
-			in.Refuse(Errorf(Overloaded, NotRun, "the bodies of large requests of %s fill its share of the memory", s.principal))
+			in.Meta, in.body = nil, nil
+			in.Refuse(n.full(s.share, s.id.Node))
 		case e.Key != "":
 			s.keyed(in, e.Key)
 		default:
@@ -131,6 +131,15 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 		(*rec).replayLocked(c)
 		s.mu.Unlock()
 	default:
+		if _, rec := s.table.Lookup(e.Seq); verdict == dedup.Reused && (e.Cut || (*rec).cut) { // of one of them the body is not known
+			if (*rec).settled {
+				(*rec).replayLocked(c)
+			} else {
+				(*rec).attach(c, e)
+			}
+			s.mu.Unlock()
+			return
+		}
 		s.mu.Unlock()
 		n.stats.refused.Add(1)
 		c.refuse(e.Seq, refusal(verdict))
@@ -152,7 +161,7 @@ func (s *session) keyed(in *Inbound, key string) {
 		s.node.cfg.Handler.HandleRequest(in)
 	default:
 		s.mu.Lock()
-		in.dropLarge()                                                // its body is not kept
+		in.dropBody()                                                 // it is not kept
 		if state, _ := s.table.Lookup(in.Seq); state == dedup.Acked { // given up before it waited
 			s.node.keys.leave(in)
 		}
@@ -194,23 +203,75 @@ func (s *session) tells(first uint64, told []*Inbound) {
 	if late < len(told) {
 		s.lastTell, s.client.newest = first+uint64(len(told))-1, s.opened
 	}
+	fit := late
+	if late < len(told) {
+		fit += s.holdTells(told[late:])
+	}
 	s.mu.Unlock()
 	n.stats.tellsDropped.Add(uint64(late))
 	if late > 0 {
 		n.inbounds.putTold(told[:late])
 	}
-	if told = told[late:]; len(told) > 0 {
-		n.stats.tellsServed.Add(uint64(len(told)))
-		n.cfg.Handler.HandleTells(told)
+	if late < fit {
+		n.stats.tellsServed.Add(uint64(fit - late))
+		n.cfg.Handler.HandleTells(told[late:fit])
 	}
+	if fit < len(told) {
+		n.stats.tellsRefused.Add(uint64(len(told) - fit))
+		for _, in := range told[fit:] {
+			in.weight = 0
+		}
+		n.cfg.Handler.LoseTells(told[fit:], n.full(s.share, s.id.Node))
+	}
+}
+
+// holdTells counts what one-way messages take, and returns of how many of them: for the
+// rest there is no room. s.mu is held.
+func (s *session) holdTells(told []*Inbound) int {
+	if told[0].cut { // alone: see conn.told
+		return 0
+	}
+	small, first := 0, 0 // bytes of small ones that are still to be counted, which begin at first
+	for i, in := range told {
+		if !in.large() {
+			small += in.weight
+			continue
+		}
+		if !s.hold(small, false) {
+			return s.holdEach(told, first, i)
+		}
+		if small, first = 0, i+1; !s.hold(in.weight, true) {
+			return i
+		}
+	}
+	if small > 0 && !s.hold(small, false) {
+		return s.holdEach(told, first, len(told))
+	}
+	return len(told)
+}
+
+// holdEach is holdTells of small ones, of which not all have room. s.mu is held.
+func (s *session) holdEach(told []*Inbound, first, end int) int {
+	for i := first; i < end; i++ {
+		if !s.hold(told[i].weight, false) {
+			return i
+		}
+	}
+	return end
 }
 
 // ack takes in an ack frame, whose body is the whole set of exceptions.
 func (s *session) ack(e *transport.Envelope) {
 	s.mu.Lock()
 	s.active = true
-	s.except = transport.AppendSeqs(s.except[:0], e.Body)
-	s.ackLocked(transport.Mark{Below: e.Mark.Below, Except: s.except})
+	if len(e.Body) > 8*s.table.Window() { // no mark that makes sense has as many
+		s.node.stats.badMarks.Add(1)
+	} else {
+		scratch := seqs.Get().(*[]uint64)
+		*scratch = transport.AppendSeqs((*scratch)[:0], e.Body)
+		s.ackLocked(transport.Mark{Below: e.Mark.Below, Except: *scratch})
+		seqs.Put(scratch)
+	}
 	s.mu.Unlock()
 	s.node.poke()
 }
@@ -226,8 +287,33 @@ func (s *session) heartbeat(m transport.Mark) {
 	s.node.poke()
 }
 
-// ackLocked frees what a mark covers. A mark that makes no sense frees nothing.
+// seqs spares memory for the exceptions of ack frames.
+var seqs = sync.Pool{New: func() any { return new([]uint64) }}
+
+// freeList is how many numbers a session may list without their being counted.
+const freeList = 64
+
+// list counts the memory of n numbers in the lists of what was acked, or reports that there
+// is no room for them. s.mu is held.
+func (s *session) list(n int) bool {
+	if n <= s.listed {
+		return true
+	}
+	n = max(n, min(2*s.listed, s.table.Window())) // seldom
+	if !s.hold(8*(n-s.listed), false) {
+		return false
+	}
+	s.listed = n
+	return true
+}
+
+// ackLocked frees what a mark covers. A mark that makes no sense frees nothing, nor one of
+// which there is no room for the exceptions.
 func (s *session) ackLocked(m transport.Mark) {
+	if !s.list(s.table.Listed() + len(m.Except)) {
+		s.node.stats.badMarks.Add(1)
+		return
+	}
 	err := s.table.Ack(dedup.Mark{Below: m.Below, Except: m.Except}, func(in *Inbound) {
 		s.releaseLocked(in)
 	})
@@ -263,6 +349,11 @@ func (s *session) reuseLocked(in *Inbound) {
 func (s *session) cancel(seq uint64) {
 	s.mu.Lock()
 	s.active = true
+	if !s.list(s.table.Listed() + 1) { // as for one too many
+		s.node.stats.badMarks.Add(1)
+		s.mu.Unlock()
+		return
+	}
 	state, rec, err := s.table.GiveUp(seq)
 	if err != nil { // too many: the ack marks will say it again
 		s.node.stats.badMarks.Add(1)
@@ -336,17 +427,21 @@ func (s *session) over(now, lease time.Duration) bool {
 
 // endLocked has the session take nothing more in. s.mu is held.
 func (s *session) endLocked() {
+	s.yield()
+	s.share.free(8 * (s.listed - freeList))
+	s.listed = freeList
 	s.ended.Store(true)
-	s.node.budget.free(s.share, s.spare)
-	s.spare = 0
 }
 
-// takeWorked reports whether the client has asked for anything since it was called last.
+// takeWorked reports whether the client has asked for anything since it was called last. If
+// not, the session gives back what it has taken ahead.
 func (s *session) takeWorked() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	worked := s.worked
-	s.worked = false
+	if s.worked = false; !worked {
+		s.yield()
+	}
 	return worked
 }
 
@@ -390,7 +485,7 @@ func (s *session) count(to *Stats) {
 	defer s.mu.Unlock()
 	to.Served += s.served
 	to.Records += s.table.Outstanding()
-	to.KeptBytes -= int64(s.spare) // set aside for replies to come
+	to.HeldBytes -= int64(s.spare) // set aside for messages to come
 }
 
 // fingerprint is a keyed hash of what a request asks for, so that a number used

@@ -12,7 +12,9 @@ type counters struct {
 	replayed, attached, refused            atomic.Uint64
 	recovered, keysRefused                 atomic.Uint64
 	tellsServed, tellsDropped, tellsMissed atomic.Uint64
+	tellsRefused                           atomic.Uint64
 	sessionsOpened, sessionsExpired        atomic.Uint64
+	opensRefused                           atomic.Uint64
 	sessionsLost, joinsDenied, badMarks    atomic.Uint64
 	roadChanges, linksLost, eventsLost     atomic.Uint64
 }
@@ -42,10 +44,13 @@ type Stats struct {
 	TellsMissed     uint64 // one-way messages that did not come, or came too late
 	SessionsOpened  uint64
 	SessionsExpired uint64
+	OpensRefused    uint64 // opens of sessions beyond what all, or one principal, may have or open in that time
 	JoinsDenied     uint64 // links that presented a session of another principal
 	BadMarks        uint64 // ack marks that made no sense
 	Records         int    // requests remembered now
-	KeptBytes       int64  // bytes set aside for replies and kept outcomes now
+	HeldBytes       int64  // bytes that peers have this node hold now (Config.MemoryBytes)
+	HoldsRefused    uint64 // how often there was no room in that for a message, an outcome or what else was to be held
+	TellsRefused    uint64 // one-way messages that were lost for it
 	Keys            int    // keys known now (rpc.Key)
 	KeyBytes        int64  // bytes that they take
 	KeysRefused     uint64 // requests refused because the keys of their principal fill its share
@@ -64,7 +69,7 @@ func (n *Node) Stats() Stats {
 		RepliesLate: c.repliesLate.Load(), Lost: c.sessionsLost.Load(), RoadChanges: c.roadChanges.Load(),
 		Replayed: c.replayed.Load(), Attached: c.attached.Load(), Refused: c.refused.Load(), Recovered: c.recovered.Load(), KeysRefused: c.keysRefused.Load(),
 		TellsServed: c.tellsServed.Load(), TellsDropped: c.tellsDropped.Load(), TellsMissed: c.tellsMissed.Load(),
-		SessionsOpened: c.sessionsOpened.Load(), SessionsExpired: c.sessionsExpired.Load(),
+		SessionsOpened: c.sessionsOpened.Load(), SessionsExpired: c.sessionsExpired.Load(), OpensRefused: c.opensRefused.Load(),
 		JoinsDenied: c.joinsDenied.Load(), BadMarks: c.badMarks.Load(), LinksLost: c.linksLost.Load(), EventsLost: c.eventsLost.Load(),
 	}
 	n.mu.Lock()
@@ -81,7 +86,8 @@ func (n *Node) Stats() Stats {
 	for _, p := range peers {
 		p.count(&s)
 	}
-	s.KeptBytes += n.budget.all.Load()
+	s.HeldBytes += n.account.all.Load()
+	s.HoldsRefused, s.TellsRefused = n.account.refused.Load(), n.stats.tellsRefused.Load()
 	s.Keys, s.KeyBytes = n.keys.count()
 	return s
 }
@@ -98,6 +104,7 @@ const (
 	PeerUp      EventType = "peer up"      // a road leads to Peer again
 	SessionGone EventType = "session gone" // Peer does not know our session any more
 	JoinDenied  EventType = "join denied"  // Peer refused our session on Road
+	MemoryFull  EventType = "memory full"  // what a principal has this node hold, whose node is Peer, fills its share; once a minute
 )
 
 // Event is something that happened to a node's links and peers.

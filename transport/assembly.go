@@ -1,8 +1,11 @@
 package transport
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math"
 	"strings"
+	"time"
 	"unsafe"
 )
 
@@ -12,16 +15,43 @@ type Assembly struct {
 	largest int  // bytes of one message
 	lossy   bool // chunks may be lost, doubled or overtaken on the way
 
+	holder Holder // nil: nobody counts
+	met    bool   // it was asked for
 	open   map[uint64]*assembly
-	newest uint64 // the latest message to have begun
-	bytes  int    // of the open ones, as announced
-	unsaid int    // bytes that have come, and the sender was not told
+	newest uint64        // the latest message to have begun
+	bytes  int           // of the open ones, as announced
+	unsaid int           // bytes that have come, and the sender was not told
+	looked time.Duration // the holder's clock when the open ones were looked at
 }
+
+// Holder is a Receiver that counts what its peer has the link hold: large messages of which
+// not all has come, and answers that it does not read. Its methods may be called concurrently,
+// and under locks of the link. When the link ends, it frees what is left by itself.
+type Holder interface {
+	// Hold counts n bytes, or reports that there is no room for them. Then a message of which
+	// a part has come is received at once, Cut, if its header is there, and what else comes of
+	// it is dropped; and Outbox.Append refuses an answer.
+	Hold(n int) bool
+	// Force counts n bytes for which there may be no room.
+	Force(n int)
+	// Free ends the counting of n bytes.
+	Free(n int)
+	// Part is called when a part of a message has come; so many have begun before it and are
+	// not over. It returns a clock that goes on by steps of a few seconds.
+	Part(open int) time.Duration
+}
+
+// PartPatience is for how long nothing more of a message may come of which a part has.
+const PartPatience = 2 * time.Minute
 
 // assembly is one message of which not all has come.
 type assembly struct {
 	total int             // 0: none of it has come
-	buf   strings.Builder // what has; its memory need not be zeroed first
+	have  int             // bytes that have come
+	buf   strings.Builder // them; its memory need not be zeroed first
+	held  int             // bytes of its memory, as far as they are counted
+	cut   bool            // there was no room: they were dropped
+	at    time.Duration   // the holder's clock when the last of them came
 	asked bool            // for what is missing, and nothing has come since
 	said  int             // how much of it the sender was told to have come
 }
@@ -29,11 +59,13 @@ type assembly struct {
 // answerEvery is how many bytes may come on a link before a sender is told.
 const answerEvery = 32 << 10
 
-// firstRoom is what the first chunk of a message has allocated for it, and roomFactor
-// how much larger the memory is from then on than what has really come, or twice as much.
+// The memory of a message has firstRoom bytes at first. Each time that it is full it becomes
+// roomFactor times as large, beyond manyBytes twice: so what is held is a few times what
+// has really come, whatever was announced.
 const (
-	firstRoom  = 1 << 20
-	roomFactor = 8
+	firstRoom  = 64 << 10
+	roomFactor = 4
+	manyBytes  = 4 << 20
 )
 
 // NewAssembly returns an Assembly of messages of at most largest encoded bytes. On a
@@ -43,7 +75,7 @@ func NewAssembly(largest int, lossy bool) *Assembly {
 }
 
 // Receive handles e, which is about a large message: a chunk, or an answer to one; what is to be said about that goes to out. It reports whether e has become a
-// message that has come whole, and is to be received. An error ends the link: it wraps
+// message that is to be received: one that has come whole, or one that is Cut. An error ends the link: it wraps
 // ErrProtocol or ErrVersion, or is one of Append's.
 func (a *Assembly) Receive(e *Envelope, out *Outbox) (whole bool, err error) {
 	if e.Verb == VerbChunked {
@@ -65,18 +97,35 @@ func (a *Assembly) Receive(e *Envelope, out *Outbox) (whole bool, err error) {
 	if message == nil {
 		return false, nil
 	}
+	cut := e.Cut
 	if err := e.Parse(message); err != nil {
 		return false, err
 	}
 	if e.Verb >= VerbChunk {
 		return false, fmt.Errorf("%w: large message %d is a %v", ErrProtocol, number, e.Verb)
 	}
-	e.Owned = true
+	e.Owned, e.Cut = !cut, cut
 	return true, nil
 }
 
-// add takes in a chunk. message is the whole one, if that was the last; answer, if it
-// has a verb, is for the sender.
+// maxHead is how many bytes a header and its options have at most.
+const maxHead = headerSize + math.MaxUint16
+
+// head is the header of an envelope that begins with b, and its options, or nil if not all
+// of them are there.
+func head(b []byte) []byte {
+	if len(b) < headerSize {
+		return nil
+	}
+	if n := headerSize + int(binary.BigEndian.Uint16(b[4:])); n <= len(b) {
+		return b[:n]
+	}
+	return nil
+}
+
+// add takes in a chunk. message is the whole one, if that was the last; if there is no room
+// for the chunk, e becomes Cut and message is the header, once. answer, if it has a verb, is
+// for the sender.
 func (a *Assembly) add(e *Envelope) (message []byte, answer Envelope, err error) {
 	total, from, gone := e.Mark.Below, e.TypeID, e.Code == codeAbandoned
 	switch {
@@ -89,6 +138,9 @@ func (a *Assembly) add(e *Envelope) (message []byte, answer Envelope, err error)
 	}
 	answer = Envelope{Verb: VerbChunked, Seq: e.Seq}
 	m, err := a.find(e.Seq, int(total))
+	if err == nil {
+		err = a.stalled()
+	}
 	switch {
 	case err != nil:
 		return nil, Envelope{}, err
@@ -99,7 +151,7 @@ func (a *Assembly) add(e *Envelope) (message []byte, answer Envelope, err error)
 		answer.Mark.Below = total
 		return nil, answer, nil
 	}
-	have := uint64(m.buf.Len())
+	have := uint64(m.have)
 	if from != have && !a.lossy {
 		return nil, Envelope{}, fmt.Errorf("%w: chunk at %d of a message of which %d bytes have come", ErrProtocol, from, have)
 	}
@@ -111,23 +163,51 @@ func (a *Assembly) add(e *Envelope) (message []byte, answer Envelope, err error)
 		m.asked, answer.Code = true, codeAgain
 		fallthrough
 	case end <= have:
-		a.unsaid -= m.buf.Len() - m.said
-		m.said = m.buf.Len()
+		a.unsaid -= m.have - m.said
+		m.said = m.have
 		return nil, answer, nil
 	}
-	m.grow(e.Body[have-from:])
-	m.asked = false
-	a.unsaid += m.buf.Len() - int(have)
-	if m.buf.Len() < m.total && a.unsaid < answerEvery {
-		return nil, Envelope{}, nil
+	if message = a.keep(m, e.Body[have-from:]); message != nil {
+		e.Cut = true
 	}
-	answer.Mark.Below = uint64(m.buf.Len())
-	a.unsaid -= m.buf.Len() - m.said
-	if m.said = m.buf.Len(); m.said < m.total {
-		return nil, answer, nil
+	m.asked, m.at = false, a.looked
+	a.unsaid += m.have - int(have)
+	if m.have < m.total && a.unsaid < answerEvery {
+		return message, Envelope{}, nil
+	}
+	answer.Mark.Below = uint64(m.have)
+	a.unsaid -= m.have - m.said
+	if m.said = m.have; m.said < m.total {
+		return message, answer, nil
+	}
+	if !m.cut {
+		message = bytesOf(&m.buf)
 	}
 	a.end(e.Seq, m)
-	return unsafe.Slice(unsafe.StringData(m.buf.String()), m.total), answer, nil
+	return message, answer, nil
+}
+
+func bytesOf(b *strings.Builder) []byte { return unsafe.Slice(unsafe.StringData(b.String()), b.Len()) }
+
+// stalled returns an error if nothing more of an open message has come for too long. It looks
+// each time that the clock has gone on.
+func (a *Assembly) stalled() error {
+	if a.holder == nil {
+		return nil
+	}
+	now := a.holder.Part(len(a.open))
+	if now == a.looked {
+		return nil
+	}
+	a.looked = now
+	for number, m := range a.open {
+		if m.at == 0 { // it has just begun, or its beginning was lost
+			m.at = now
+		} else if now-m.at > PartPatience {
+			return fmt.Errorf("%w: nothing more of large message %d came for %v", ErrProtocol, number, PartPatience)
+		}
+	}
+	return nil
 }
 
 // find returns what there is of a message, nil if it came whole or was abandoned.
@@ -163,22 +243,46 @@ func (a *Assembly) find(number uint64, total int) (*assembly, error) {
 }
 
 func (a *Assembly) end(number uint64, m *assembly) {
-	delete(a.open, number)
+	if delete(a.open, number); a.holder != nil {
+		a.holder.Part(len(a.open))
+	}
 	a.bytes -= m.total
-	a.unsaid -= m.buf.Len() - m.said
+	a.unsaid -= m.have - m.said
+	a.free(m.held)
 }
 
-// grow appends to what has come.
-func (m *assembly) grow(b []byte) {
-	if n := m.buf.Len() + len(b); n > m.buf.Cap() {
-		sofar := m.buf.String()
-		room := max(n, roomFactor*m.buf.Cap(), firstRoom)
-		if room > m.total/2 { // not twice for a rest
-			room = m.total
+func (a *Assembly) hold(n int) bool { return a.holder == nil || a.holder.Hold(n) }
+
+func (a *Assembly) free(n int) {
+	if a.holder != nil && n > 0 {
+		a.holder.Free(n)
+	}
+}
+
+// keep takes in what has come next of m. If there is no room for it, it returns the header of
+// m, if that is there.
+func (a *Assembly) keep(m *assembly, b []byte) (header []byte) {
+	m.have += len(b)
+	switch {
+	case m.cut:
+		return nil
+	case m.have > m.held:
+		room := roomFactor * m.held
+		if m.held >= manyBytes {
+			room = 2 * m.held
 		}
-		m.buf.Reset()
+		room = min(max(m.have, room, firstRoom), m.total)
+		sofar := m.buf.String()
+		m.buf = strings.Builder{}
+		if !a.hold(room - m.held) {
+			a.free(m.held)
+			m.held, m.cut = 0, true
+			return head(append([]byte(sofar[:min(len(sofar), maxHead)]), b...))
+		}
+		m.held = room
 		m.buf.Grow(room)
 		m.buf.WriteString(sofar)
 	}
 	m.buf.Write(b)
+	return nil
 }

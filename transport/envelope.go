@@ -146,6 +146,10 @@ type Envelope struct {
 	// included. It is no part of the wire.
 	Fence bool
 
+	// Cut says that the Body did not come, because there was no room for it (Holder). It is no
+	// part of the wire.
+	Cut bool
+
 	// Owned says that the memory of a received Body is the Receiver's own. It is no part
 	// of the wire.
 	Owned bool

@@ -36,6 +36,11 @@ type Outbox struct {
 	failed bool       // Append returned ErrFull since the last Take
 	used   time.Time  // when a Take last needed much of a large buffer; zero: never
 	closed bool
+
+	holder  Holder // counts what waits for a peer that does not read; nil: nobody does
+	counted int    // bytes of buf, as far as they are counted
+	writing int    // of what was taken last, likewise
+	replies int    // of large replies
 }
 
 // NewOutbox returns an empty queue for envelopes of at most maxFrame encoded bytes.
@@ -59,10 +64,36 @@ func (o *Outbox) PackTells() { o.packs = true }
 // read ends: Append returns ErrStalled, and the link should be closed.
 const hardFactor = 16
 
+// Answers count as what the peer has this end hold when more than queueFree bytes wait,
+// by steps; large replies always do. Up to queueMust bytes wait in any case, so that a peer
+// that fills its share otherwise, and reads, gets its answers. What a node wants of its peer
+// is its own affair.
+const (
+	queueFree = 64 << 10
+	queueStep = 256 << 10
+	queueMust = 2 << 20
+)
+
+func (o *Outbox) hold(n int) bool { return o.holder == nil || o.holder.Hold(n) }
+
+func (o *Outbox) free(n int) {
+	if o.holder != nil && n > 0 {
+		o.holder.Free(n)
+	}
+}
+
+// heldBy has h count from now on.
+func (o *Outbox) heldBy(h Holder) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.holder, o.counted, o.writing, o.replies = h, 0, 0, 0
+}
+
 // Append queues e and returns its place in the stream. Requests and tells get
 // ErrFull while MaxSendQueue bytes or more are waiting; the other verbs, which
 // answer what was already admitted, go on to 16 times that and then get
-// ErrStalled. Other errors: ErrClosed, ErrTooLarge.
+// ErrStalled, or earlier if there is no room for them (Holder). Other errors: ErrClosed,
+// ErrTooLarge.
 //
 // The body of a large message is not copied, and must not change any more. Such a
 // message can get ErrFull for want of room whatever its verb.
@@ -97,6 +128,15 @@ func (o *Outbox) append(e *Envelope) (at uint64, first bool, err error) {
 		return 0, false, ErrFull
 	case n >= hardFactor*MaxSendQueue:
 		return 0, false, ErrStalled
+	case n >= o.counted+queueFree && !e.Verb.bounded():
+		switch {
+		case o.hold(queueStep):
+		case n >= queueMust:
+			return 0, false, fmt.Errorf("%w, and there is no room for what it has asked for", ErrStalled)
+		default:
+			o.holder.Force(queueStep)
+		}
+		o.counted += queueStep
 	}
 	if n := headerSize + len(e.Body); n > o.maxFrame { // before it is copied, and its memory kept
 		return 0, false, fmt.Errorf("%w: %d bytes and more encoded, limit %d", ErrTooLarge, n, o.maxFrame)
@@ -174,6 +214,12 @@ func (o *Outbox) appendBehind(e *Envelope) (at uint64, first, done bool, err err
 		if err := l.room(e.Verb, h.size()); err != nil {
 			return 0, false, true, err
 		}
+		if e.Verb == VerbReply {
+			if !o.hold(h.size()) {
+				return 0, false, true, fmt.Errorf("%w: no room for a reply of %d bytes", ErrFull, h.size())
+			}
+			o.replies += h.size()
+		}
 	} else if h.frame, err = o.appendFrame(nil, e); err != nil {
 		return 0, false, true, err
 	}
@@ -185,6 +231,10 @@ func (o *Outbox) appendBehind(e *Envelope) (at uint64, first, done bool, err err
 // laneChanged takes note that something left the lane. o.mu is held.
 func (o *Outbox) laneChanged() {
 	o.busy = len(o.lane.list) > 0
+	if left := o.lane.bulk[VerbReply]; left < o.replies {
+		o.free(o.replies - left)
+		o.replies = left
+	}
 	if o.lane.eased {
 		o.lane.eased, o.failed = false, true
 	}
@@ -232,6 +282,10 @@ func (o *Outbox) Take(spare []byte) (frames []byte, at uint64, drained bool) {
 	}
 	o.buf, o.failed, o.tells = spare[:0], false, tells{}
 	o.base += uint64(len(frames))
+	if o.writing+o.counted > 0 {
+		o.free(o.writing)
+		o.writing, o.counted = o.counted, 0
+	}
 	if !o.busy {
 		o.mu.Unlock()
 		return frames, at, drained

@@ -69,10 +69,17 @@ func (t *tells) begin(e *Envelope, buf []byte) (_ []byte, err error) {
 	return t.add(e, buf), nil
 }
 
-// Deliver gives to what came in e: e itself, the large message that it completes, or the
+// Deliver gives to what came in e: e itself, the large message that it completes or, without its body, that there is no room for, or the
 // one-way messages of which it has several. What is to be said to the sender of a large
 // message goes to out. An error ends the link, as those of Receive do.
 func (a *Assembly) Deliver(e *Envelope, out *Outbox, to Receiver) error {
+	if !a.met {
+		a.met = true
+		if h, counts := to.(Holder); counts {
+			a.holder = h
+			out.heldBy(h)
+		}
+	}
 	switch {
 	case e.Verb == VerbTells:
 		return e.split(to)

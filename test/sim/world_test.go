@@ -96,7 +96,7 @@ func (w *world) start(n *node) {
 	n.mu.Unlock()
 	cfg := actor.Config{Name: n.name, Registry: w.reg, Logger: quiet, Roads: w.plan.policy(n.name), Linger: time.Second, Retry: w.plan.Retry, TokenLife: w.plan.Patterns.TokenLife, Tune: func(c *rpc.Config) {
 		c.SessionLease, c.Heartbeat, c.KeyLife = w.plan.Lease, w.plan.Heartbeat, w.plan.KeyLife
-		c.Window, c.Keep, c.TableBytes, c.MaxSessions = w.plan.Window, w.plan.Keep, w.plan.TableBytes, w.plan.MaxSessions
+		c.Window, c.Keep, c.MemoryBytes, c.MaxSessions = w.plan.Window, w.plan.Keep, w.plan.MemoryBytes, w.plan.MaxSessions
 		c.Random = w.random(fmt.Sprintf("pauses of %s.%d", n.name, l.no))
 	}}
 	cfg.Principals = func(road, principal string) string {
