@@ -275,6 +275,7 @@ func (f *faulty) cut(n int, cancel func()) {
 
 // Random faults, takes and rewrites against a plain list.
 func TestRandomFaults(t *testing.T) {
+	t.Parallel()
 	js := connect(t, start(t, embedded.Config{}))
 	ctx := within(t, 100*time.Second)
 	for seed := range uint64(6) {

@@ -3,9 +3,12 @@ package jetstream_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +27,9 @@ func TestMain(m *testing.M) {
 	if dir, ok := os.LookupEnv(serveEnv); ok {
 		serve(dir)
 	}
+	// Most tests wait for NATS, so that more of them than there are processors run beside
+	// each other; -parallel says otherwise.
+	_ = flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0))))
 	goleak.VerifyTestMain(m)
 }
 

@@ -77,6 +77,7 @@ func (p process) kill() {
 
 // The server's process is killed in the middle of appends, and comes back.
 func TestServerIsKilled(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p := startProcess(t, dir, 0)
 	nc, err := nats.Connect(fmt.Sprintf("nats://127.0.0.1:%d", p.port), nats.ReconnectBufSize(-1),

@@ -42,9 +42,11 @@ var losses = map[string]func(ctx context.Context, js natsjs.JetStream) error{
 // Records that are gone are found out within seconds, by who writes and by who does not,
 // and put back by a Rewrite: nothing of them is missing at the next start.
 func TestLostRecords(t *testing.T) {
+	t.Parallel()
 	for name, lose := range losses {
 		for _, writes := range []bool{true, false} {
 			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 				js := connect(t, start(t, embedded.Config{}))
 				ctx := within(t, 60*time.Second)
 				store := jetstream.New(js, jetstream.Config{})
@@ -97,6 +99,7 @@ func TestLostRecords(t *testing.T) {
 // A start that has found nothing where records were lost is the owner: who had them does
 // not write them behind it.
 func TestLostRecordsOfAnother(t *testing.T) {
+	t.Parallel()
 	js := connect(t, start(t, embedded.Config{}))
 	ctx := within(t, 60*time.Second)
 	store := jetstream.New(js, jetstream.Config{})
@@ -124,6 +127,7 @@ func TestLostRecordsOfAnother(t *testing.T) {
 
 // Records that were lost and only written again in part are none: it is not known what ran.
 func TestLostInTheMiddleOfARewrite(t *testing.T) {
+	t.Parallel()
 	js := connect(t, start(t, embedded.Config{}))
 	ctx := within(t, 60*time.Second)
 	store := jetstream.New(js, jetstream.Config{})
@@ -155,6 +159,7 @@ func TestLostInTheMiddleOfARewrite(t *testing.T) {
 // A user with exactly the permissions that the package's comment lists can do everything,
 // and is told what it lacks otherwise.
 func TestPermissions(t *testing.T) {
+	t.Parallel()
 	allowed := []string{
 		"tandem_records.n",
 		"$JS.API.STREAM.INFO.tandem_records",
@@ -207,6 +212,7 @@ func TestPermissions(t *testing.T) {
 
 // NATS comes back with an empty store.
 func TestEmptyStore(t *testing.T) {
+	t.Parallel()
 	s := start(t, embedded.Config{StoreDir: t.TempDir()})
 	port := s.Port()
 	ctx := within(t, 60*time.Second)

@@ -91,6 +91,7 @@ func await(t *testing.T, ctx context.Context, progress <-chan struct{}, n int) {
 
 // The server stops and comes back with its folder, in the middle of appends.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	cfg := embedded.Config{StoreDir: t.TempDir(), SyncAlways: true}
 	s := start(t, cfg)
 	cfg.Port = s.Port()
@@ -143,6 +144,7 @@ func TestConformanceReplicated(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a cluster of three")
 	}
+	t.Parallel()
 	servers, _ := cluster(t)
 	clusters, stores := 0, 0
 	storetest.Run(t, storetest.Config{
@@ -164,6 +166,7 @@ func TestLeaderIsKilled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a cluster of three")
 	}
+	t.Parallel()
 	servers, cfgs := cluster(t)
 	ctx := within(t, 120*time.Second)
 	js := connect(t, servers[0])
