@@ -3,9 +3,12 @@ package natskv_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -20,6 +23,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// Most tests wait for NATS, so that more of them than there are processors run beside
+	// each other; -parallel says otherwise.
+	_ = flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0))))
 	goleak.VerifyTestMain(m)
 }
 
@@ -68,6 +74,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	s := start(t, embedded.Config{})
 	clusters := 0
 	registrytest.Run(t, registrytest.Config{

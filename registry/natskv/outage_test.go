@@ -105,6 +105,7 @@ func (o *outage) served(want registry.Node) {
 
 // NATS away: the cache serves, nothing expires, and what needs NATS says so at once.
 func TestAway(t *testing.T) {
+	t.Parallel()
 	o := newOutage(t, time.Second)
 	n := registrytest.Node("n", "e1", "x")
 	o.register(n)
@@ -163,6 +164,7 @@ func TestRestart(t *testing.T) {
 // All leases end while the server is down. A node that lives registers again and
 // nobody hears that it was gone; one that does not is told as expired a lease later.
 func TestMassExpiryIsNotBelieved(t *testing.T) {
+	t.Parallel()
 	const lease = 2 * time.Second
 	o := newOutage(t, lease)
 	alive, moved, dead := registrytest.Node("alive", "e1", "x"), registrytest.Node("moved", "e1", "x"), registrytest.Node("dead", "e1", "x")

@@ -27,6 +27,7 @@ func next(t *testing.T, events <-chan registry.Event, d time.Duration) registry.
 
 // A watch that has fallen silent, heartbeats and all, is found out within seconds.
 func TestSilentWatch(t *testing.T) {
+	t.Parallel()
 	s := start(t, embedded.Config{})
 	ctx := within(t, time.Minute)
 	a, js := open(t, connect(t, s), natskv.Config{}), connect(t, s)
@@ -47,6 +48,7 @@ func TestSilentWatch(t *testing.T) {
 
 // A bucket that was deleted and made anew under an open registry is watched again, too.
 func TestBucketIsReplaced(t *testing.T) {
+	t.Parallel()
 	s := start(t, embedded.Config{})
 	ctx := within(t, time.Minute)
 	a, js := open(t, connect(t, s), natskv.Config{}), connect(t, s)

@@ -110,6 +110,7 @@ func TestOpenedBeforeNATS(t *testing.T) {
 
 // When the wait is over the error says what is missing, for how long, and what to do.
 func TestStartWait(t *testing.T) {
+	t.Parallel()
 	s := start(t, embedded.Config{Configure: func(o *server.Options) { o.JetStream = false }})
 	log := new(recorder)
 	began := time.Now()
