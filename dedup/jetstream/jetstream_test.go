@@ -6,7 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,8 +27,9 @@ func TestMain(m *testing.M) {
 	if dir, ok := os.LookupEnv(serveEnv); ok {
 		serve(dir)
 	}
-	flag.Parse()
-	_ = flag.Set("test.parallel", "8") // these tests wait for servers, and compute little
+	// Most tests wait for NATS, so that more of them than there are processors run beside
+	// each other; -parallel says otherwise.
+	_ = flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0))))
 	goleak.VerifyTestMain(m)
 }
 

@@ -105,6 +105,7 @@ func TestItemsGone(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			cfg := embedded.Config{StoreDir: t.TempDir() + "/store"}
 			s := start(t, cfg)
 			js := connect(t, s)
@@ -171,6 +172,7 @@ func TestMadeAnew(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			js := connect(t, start(t, embedded.Config{}))
 			w := watch(t, js)
 			lose(t, js, w)
@@ -219,6 +221,11 @@ func TestOpenWaits(t *testing.T) {
 	js := connect(t, s)
 	cfg := embedded.Config{Port: s.Port()}
 	s.Shutdown()
+	for began := time.Now(); js.Conn().IsConnected(); time.Sleep(time.Millisecond) { // else it is JetStream that is missing at first
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("the connection does not break")
+		}
+	}
 	l := &log{}
 	open := func(js natsjs.JetStream, wait time.Duration, change func(*jetstream.Config)) error {
 		c := jetstream.Config{Name: "jobs", StartWait: wait, Logger: slog.New(slog.NewTextHandler(l, nil))}

@@ -69,20 +69,20 @@ func heldTwice(t *testing.T, meanwhile func(first actor.Delivery[Work])) (g *gat
 // consumer's own lease is.
 func TestOneAckCounts(t *testing.T) {
 	for name, c := range map[string]struct {
-		ack  func(g *gate, first, second actor.Delivery[Work]) (error, error)
+		ack  func(t *testing.T, g *gate, first, second actor.Delivery[Work]) (error, error)
 		want error // of the first
 	}{
-		"after the other": {func(g *gate, first, second actor.Delivery[Work]) (error, error) {
+		"after the other": {func(t *testing.T, g *gate, first, second actor.Delivery[Work]) (error, error) {
 			g.Unlock()
 			other := second.Ack(t.Context())
 			return first.Ack(t.Context()), other
 		}, actor.ErrDone},
-		"before the other": {func(g *gate, first, second actor.Delivery[Work]) (error, error) {
+		"before the other": {func(t *testing.T, g *gate, first, second actor.Delivery[Work]) (error, error) {
 			g.Unlock()
 			err := first.Ack(t.Context())
 			return err, second.Ack(t.Context())
 		}, actor.ErrLapsed},
-		"when NATS has long heard of the first again": {func(g *gate, first, second actor.Delivery[Work]) (error, error) {
+		"when NATS has long heard of the first again": {func(t *testing.T, g *gate, first, second actor.Delivery[Work]) (error, error) {
 			g.Unlock()
 			ok(t, second.Extend(t.Context(), time.Minute))
 			time.Sleep(lease) // in which either says that it has the item
@@ -91,8 +91,9 @@ func TestOneAckCounts(t *testing.T) {
 		}, actor.ErrLapsed},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g, first, second, at := heldTwice(t, func(actor.Delivery[Work]) {})
-			err, other := c.ack(g, first, second)
+			err, other := c.ack(t, g, first, second)
 			ok(t, other)
 			if !errors.Is(err, c.want) {
 				t.Errorf("the first ack: %v, want %v", err, c.want)

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -28,8 +30,9 @@ func TestMain(m *testing.M) {
 	if config, ok := os.LookupEnv(serveEnv); ok {
 		serve(config)
 	}
-	flag.Parse()
-	_ = flag.Set("test.parallel", "8") // these tests wait for servers, and compute little
+	// Most tests wait for NATS, so that more of them than there are processors run beside
+	// each other; -parallel says otherwise.
+	_ = flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0))))
 	goleak.VerifyTestMain(m)
 }
 
@@ -312,6 +315,7 @@ func TestFull(t *testing.T) {
 // while the server is restarted: nothing that was pushed is lost, and what was acked does
 // not come again.
 func TestRestarts(t *testing.T) {
+	t.Parallel()
 	cfg := embedded.Config{StoreDir: t.TempDir(), SyncAlways: true}
 	server := start(t, cfg)
 	cfg.Port = server.Port()

@@ -129,6 +129,7 @@ func TestDelayedAttempts(t *testing.T) {
 // Giving an item back is no attempt, however many consumers do it, and wherever the item
 // goes from there.
 func TestReleaseIsNoAttempt(t *testing.T) {
+	t.Parallel()
 	s := start(t, embedded.Config{})
 	cfg := queue.Config{Attempts: 2, Lease: 3 * time.Second}
 	a, b := spawn(t, system(t), connect(t, s), cfg), spawn(t, system(t), connect(t, s), cfg)

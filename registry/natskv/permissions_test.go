@@ -92,6 +92,7 @@ func TestPermissions(t *testing.T) {
 // Each permission on the list is needed, and a missing one is said to be what it is: the
 // error names the subject.
 func TestMissingPermission(t *testing.T) {
+	t.Parallel()
 	try := func(t *testing.T, s *embedded.Server) error {
 		r, err := natskv.New(within(t, 20*time.Second), connect(t, s, nats.UserInfo("u", ""), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})),
 			natskv.Config{Cluster: "shop", Logger: quiet})

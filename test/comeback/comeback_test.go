@@ -8,11 +8,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -38,6 +41,9 @@ func TestMain(m *testing.M) {
 		hold(url)
 		return
 	}
+	// Most tests wait for a lease, so that more of them than there are processors run beside
+	// each other; -parallel says otherwise.
+	_ = flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0))))
 	os.Exit(m.Run())
 }
 
@@ -179,6 +185,7 @@ func TestKilled(t *testing.T) {
 
 // A process that stands still is not dead: its name is not taken from it.
 func TestStopped(t *testing.T) {
+	t.Parallel()
 	n := startNATS(t, natskv.DefaultLease)
 	p, epoch := n.holder()
 	if err := p.Process.Signal(syscall.SIGSTOP); err != nil {
@@ -199,6 +206,7 @@ func TestStopped(t *testing.T) {
 // A second start beside a live one ends with an error when the live one has shown that it
 // lives, and does it no harm.
 func TestAlive(t *testing.T) {
+	t.Parallel()
 	n := startNATS(t, 3*time.Second)
 	_, epoch := n.holder()
 	began := time.Now()
@@ -234,6 +242,7 @@ func elsewhere(r *registry.Node) {
 
 // Where nothing can be shown the node waits by itself until the lease has run out.
 func TestLeaseRunsOut(t *testing.T) {
+	t.Parallel()
 	n := startNATS(t, 2*time.Second)
 	n.record(nil)
 	began := time.Now()
