@@ -161,16 +161,8 @@ func TestLostInTheMiddleOfARewrite(t *testing.T) {
 // and is told what it lacks otherwise.
 func TestPermissions(t *testing.T) {
 	t.Parallel()
-	allowed := []string{
-		"tandem_records.n",
-		"$JS.API.STREAM.INFO.tandem_records",
-		"$JS.API.STREAM.CREATE.tandem_records",
-		"$JS.API.STREAM.MSG.GET.tandem_records",
-		"$JS.API.STREAM.PURGE.tandem_records",
-		"$JS.API.CONSUMER.CREATE.tandem_records.>",
-		"$JS.API.CONSUMER.MSG.NEXT.tandem_records.>",
-		"$JS.API.CONSUMER.DELETE.tandem_records.>",
-	}
+	node := permissions.Node{Cluster: "tandem", Name: "n"}
+	allowed := permissions.All(node.Records(), node.MakeRecords()).Publish
 	try := func(t *testing.T, subjects []string) error {
 		s := start(t, embedded.Config{Configure: func(o *server.Options) {
 			o.Users = []*server.User{{Username: "node", Password: "pw", Permissions: &server.Permissions{

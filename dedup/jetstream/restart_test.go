@@ -145,7 +145,6 @@ func TestConformanceReplicated(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a cluster of three")
 	}
-	t.Parallel()
 	servers, _ := cluster(t)
 	clusters, stores := 0, 0
 	storetest.Run(t, storetest.Config{
@@ -168,7 +167,6 @@ func TestLeaderIsKilled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a cluster of three")
 	}
-	t.Parallel()
 	servers, cfgs := cluster(t)
 	ctx := within(t, 120*time.Second)
 	js := connect(t, servers[0])

@@ -45,7 +45,6 @@ func TestConformanceReplicated(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a cluster of three")
 	}
-	t.Parallel()
 	servers, clusters := cluster(t), 0
 	registrytest.Run(t, registrytest.Config{
 		New: func(t *testing.T, lease time.Duration) (a, b registry.Registry) {
@@ -63,7 +62,6 @@ func TestClaimsReadFromLeader(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a cluster of three")
 	}
-	t.Parallel()
 	servers := cluster(t)
 	ctx := within(t, time.Minute)
 	js := connect(t, servers[0])
