@@ -21,7 +21,7 @@ type attack struct {
 }
 
 var attacks = []attack{
-	{"nothing", func(*mallory) error { time.Sleep(2 * time.Second); return nil }},
+	{"nothing", func(*mallory) error { time.Sleep(stay); return nil }},
 	{"waiting bodies", waitingBodies},
 	{"error texts", errorTexts},
 	{"acks", hugeAcks},
@@ -41,6 +41,9 @@ func attackOf(name string) (attack, bool) {
 	return attacks[i], true
 }
 
+// stay is how long an attacker waits at the end, with what it has got.
+const stay = time.Second
+
 // patience bounds an attack.
 const patience = 30 * time.Second
 
@@ -48,7 +51,7 @@ const patience = 30 * time.Second
 func waitingBodies(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return flood(ctx, m, 18, 1000, func(l *line) error { return l.message(transport.VerbRequest, "slow", Nap{Pad: make([]byte, 60<<10)}) })
+	return flood(ctx, m, 18, 1000/m.Share, func(l *line) error { return l.message(transport.VerbRequest, "slow", Nap{Pad: make([]byte, 60<<10)}) })
 }
 
 // errorTexts sends 18,000 requests that are answered with an error text of 60 kB, which
@@ -56,7 +59,7 @@ func waitingBodies(m *mallory) error {
 func errorTexts(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return flood(ctx, m, 18, 1000, func(l *line) error { return l.message(transport.VerbRequest, "fails", Fail{}) })
+	return flood(ctx, m, 18, 1000/m.Share, func(l *line) error { return l.message(transport.VerbRequest, "fails", Fail{}) })
 }
 
 // hugeAcks sends 20 acks with exceptions of 60 MB each.
@@ -64,7 +67,7 @@ func hugeAcks(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return flood(ctx, m, 20, 1, func(l *line) error {
-		body := make([]byte, 60<<20)
+		body := make([]byte, 60<<20/m.Share)
 		for i := range len(body) / 8 {
 			binary.BigEndian.PutUint64(body[8*i:], uint64(2*i+1))
 		}
@@ -86,10 +89,11 @@ func firstChunks(m *mallory) error {
 func halfMessages(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	half := make([]byte, transport.DefaultMaxMessage/2)
+	whole := transport.DefaultMaxMessage / m.Share
+	half := make([]byte, whole/2)
 	return flood(ctx, m, 20, 2, func(l *line) error {
 		l.seq++
-		return l.pieces(l.seq, half, transport.DefaultMaxMessage)
+		return l.pieces(l.seq, half, whole)
 	})
 }
 
@@ -120,7 +124,7 @@ func toldJobs(m *mallory) error {
 func manyOpens(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return flood(ctx, m, 30, 11_000, func(l *line) error {
+	return flood(ctx, m, 30, 11_000/m.Share, func(l *line) error {
 		l.seq++
 		return l.send(&transport.Envelope{Verb: transport.VerbOpen, Seq: l.seq + 1})
 	})
@@ -130,7 +134,7 @@ func manyOpens(m *mallory) error {
 func manyPanics(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return flood(ctx, m, 10, 10_000, func(l *line) error { return l.message(transport.VerbTell, "panics", Boom{}) })
+	return flood(ctx, m, 10, 10_000/m.Share, func(l *line) error { return l.message(transport.VerbTell, "panics", Boom{}) })
 }
 
 // manyLinks opens 4,200 links.
@@ -138,13 +142,13 @@ func manyLinks(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	each(16, func(n int) {
-		for i := 0; i < 4200/16 && ctx.Err() == nil; i++ {
+		for i := 0; i < 4200/16/m.Share && ctx.Err() == nil; i++ {
 			if _, err := m.dial(ctx, fmt.Sprintf("m-%d-%d", n, i)); err != nil {
 				return // to be refused is what it comes to
 			}
 		}
 	})
-	time.Sleep(3 * time.Second) // with what it got
+	time.Sleep(stay) // with what it got
 	return nil
 }
 
@@ -166,6 +170,6 @@ func flood(ctx context.Context, m *mallory, links, times int, send func(l *line)
 		}
 		_ = lines[i].arrived(ctx) // likewise
 	})
-	time.Sleep(2 * time.Second)
+	time.Sleep(stay)
 	return nil
 }

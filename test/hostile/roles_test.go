@@ -30,6 +30,7 @@ import (
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/registry/static"
+	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/tcp"
 )
@@ -42,6 +43,7 @@ type role struct {
 	Dir    string // where certificates are
 	Attack string // of an attacker; empty for the victim
 	Addr   string // of the victim, for an attacker
+	Share  int    // attacks, and the victim's limits, are so many times smaller than the whole
 }
 
 func TestMain(m *testing.M) {
@@ -85,15 +87,15 @@ func (r role) play() error {
 	return sys.Shutdown(ctx)
 }
 
-// victim starts the node that is attacked, with default limits.
+// victim starts the node that is attacked, with default limits but for its account.
 func (r role) victim() (*actor.System, string, error) {
 	cfg, err := r.tls()
 	if err != nil {
 		return nil, "", err
 	}
-	road := tcp.New(tcp.Config{Listen: "127.0.0.1:0", TLS: cfg, MaxConnsPerIP: 4096})
+	road := tcp.New(tcp.Config{Listen: "127.0.0.1:0", TLS: cfg, MaxConns: 4096 / r.Share, MaxConnsPerIP: 4096})
 	sys, err := actor.NewSystem(actor.Config{Name: r.Name, Registry: static.New(), Transports: []transport.Transport{road},
-		Setup: spawnTargets, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+		Setup: r.spawnTargets, Tune: func(c *rpc.Config) { c.MemoryBytes = account / int64(r.Share) }, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	if err != nil {
 		return nil, "", err
 	}

@@ -43,7 +43,7 @@ const (
 )
 
 // spawnTargets spawns what is attacked, and what the honest client calls.
-func spawnTargets(sys *actor.System) error {
+func (r role) spawnTargets(sys *actor.System) error {
 	kinds := map[string]*actor.Kind{
 		"echo": actor.Define("hostile.echo", func() target { return target{} },
 			actor.Answer(func(_ target, _ *actor.Context, m Echo) (int, error) { return m.N, nil })),
@@ -54,7 +54,9 @@ func spawnTargets(sys *actor.System) error {
 				return 0, errors.New(strings.Repeat("x", errorText))
 			})),
 		"reports": actor.Define("hostile.reports", func() target { return target{} },
-			actor.Answer(func(_ target, _ *actor.Context, _ Report) ([]byte, error) { return bytes.Repeat([]byte{1}, reportSize), nil })),
+			actor.Answer(func(_ target, _ *actor.Context, _ Report) ([]byte, error) {
+				return bytes.Repeat([]byte{1}, reportSize/r.Share), nil
+			})),
 		"panics": actor.Define("hostile.panics", func() target { return target{} },
 			actor.Handle(func(_ target, _ *actor.Context, _ Boom) error { panic("no") })),
 	}
