@@ -16,10 +16,12 @@ import (
 type conn struct {
 	node *Node
 	link transport.Link
-	id   transport.Peer
-	peer *peer
+	id   transport.Peer // as the peer says
+	peer *peer          // of a foreign link Node.strangers
 
-	direct bool // its road is
+	principal string // the peer's, on all roads
+	foreign   bool   // the peer is not the node that it says it is: it is served, and never asked
+	direct    bool   // its road is
 
 	heeded     atomic.Uint64 // the latest ping of tellAll that was answered
 	heard      atomic.Bool   // something came since the last heartbeat
@@ -275,7 +277,12 @@ func (c *conn) Closed(err error) {
 	}
 	c.node.forget(c)
 	c.node.stats.linksLost.Add(1)
+	if c.foreign {
+		c.node.poke()
+		return
+	}
 	c.peer.disconnected(c, err)
+	c.node.unlinked(c.peer)
 	c.node.event(Event{Type: LinkDown, Peer: c.id.Node, Road: c.link.Road(), Err: err})
 	c.node.poke()
 }

@@ -57,7 +57,7 @@ func (n *Node) remembers(e *transport.Envelope) bool {
 
 // recover answers a request of an earlier session. It does not block.
 func (n *Node) recover(c *conn, e *transport.Envelope) {
-	principal := n.cfg.Principals(c.link.Road(), c.id.Principal)
+	principal := c.principal
 	id := dedup.ID{Grant: e.Grant, Seq: e.Seq}
 	if e.Key != "" {
 		id = dedup.ID{Grant: keyID(principal, e.Target, e.Key)}

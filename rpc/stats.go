@@ -15,6 +15,7 @@ type counters struct {
 	sessionsOpened, sessionsExpired        atomic.Uint64
 	sessionsLost, joinsDenied, badMarks    atomic.Uint64
 	roadChanges, linksLost, eventsLost     atomic.Uint64
+	linksForeign                           atomic.Uint64
 }
 
 // Stats is a snapshot of what a Node has counted since it started.
@@ -53,6 +54,8 @@ type Stats struct {
 	Links     int // links open now
 	LinksLost uint64
 
+	LinksForeign uint64 // links whose peer was not the node that it said it is
+
 	EventsLost uint64 // not reported, because OnEvent lagged behind
 }
 
@@ -65,7 +68,7 @@ func (n *Node) Stats() Stats {
 		Replayed: c.replayed.Load(), Attached: c.attached.Load(), Refused: c.refused.Load(), Recovered: c.recovered.Load(), KeysRefused: c.keysRefused.Load(),
 		TellsServed: c.tellsServed.Load(), TellsDropped: c.tellsDropped.Load(), TellsMissed: c.tellsMissed.Load(),
 		SessionsOpened: c.sessionsOpened.Load(), SessionsExpired: c.sessionsExpired.Load(),
-		JoinsDenied: c.joinsDenied.Load(), BadMarks: c.badMarks.Load(), LinksLost: c.linksLost.Load(), EventsLost: c.eventsLost.Load(),
+		JoinsDenied: c.joinsDenied.Load(), BadMarks: c.badMarks.Load(), LinksLost: c.linksLost.Load(), LinksForeign: c.linksForeign.Load(), EventsLost: c.eventsLost.Load(),
 	}
 	n.mu.Lock()
 	s.Links = len(n.conns)
@@ -77,6 +80,7 @@ func (n *Node) Stats() Stats {
 		v.count(&s)
 	}
 	s.Served += n.served
+	s.Requests, s.Replies, s.Tells = n.gone.Requests, n.gone.Replies, n.gone.Tells
 	n.mu.Unlock()
 	for _, p := range peers {
 		p.count(&s)
@@ -98,6 +102,7 @@ const (
 	PeerUp      EventType = "peer up"      // a road leads to Peer again
 	SessionGone EventType = "session gone" // Peer does not know our session any more
 	JoinDenied  EventType = "join denied"  // Peer refused our session on Road
+	LinkForeign EventType = "link foreign" // somebody on Road says that it is Peer, and is not
 )
 
 // Event is something that happened to a node's links and peers.
