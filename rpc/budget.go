@@ -18,7 +18,7 @@ const (
 type budget struct {
 	limit   int64
 	replies int // bytes set aside for each reply
-	ahead   int // bytes that a session takes and keeps at a time, so that few requests meet others here
+	ahead   int // bytes that a session takes and keeps at a time, so that few requests meet others here; while half of its principal's share is free, so that sessions which do nothing leave the other half to those that do
 	all     atomic.Int64
 
 	mu     sync.Mutex // guards what follows
@@ -85,7 +85,7 @@ func (s *session) reserve(n int) bool {
 	switch {
 	case n <= s.spare:
 		s.spare -= n
-	case b.reserve(s.share, n+b.ahead):
+	case !b.crowded(s.share) && b.reserve(s.share, n+b.ahead):
 		s.spare += b.ahead
 	default:
 		return b.reserve(s.share, n)
@@ -93,8 +93,17 @@ func (s *session) reserve(n int) bool {
 	return true
 }
 
+// crowded reports whether half of the share is used.
+func (b *budget) crowded(s *share) bool { return s.used.Load() > b.limit/8 }
+
 // free gives them back. s.mu is held.
 func (s *session) free(n int) {
+	b := &s.node.budget
+	if b.crowded(s.share) {
+		b.free(s.share, s.spare+n)
+		s.spare = 0
+		return
+	}
 	if s.spare += n; s.spare > 2*s.node.budget.ahead {
 		s.node.budget.free(s.share, s.spare-s.node.budget.ahead)
 		s.spare = s.node.budget.ahead
