@@ -68,6 +68,10 @@ func TestForgottenAndAskedAgain(t *testing.T) {
 		a := r.start("a", "a1", bus)
 		b := r.start("b", "b1", bus, func(c *Config) { c.SessionLease = time.Hour })
 		vital := a.Vital("b")
+		a.echoes("b", "x")
+		p := a.lockPeer("b") // its second session is the one that is told
+		p.lose("to begin with", false)
+		p.mu.Unlock()
 		var want []string
 		for i := range 3 {
 			told := fmt.Sprint(i)

@@ -188,7 +188,7 @@ func TestNobodySpeaksForAnotherNode(t *testing.T) {
 				bank.crash(false) // and all links of that name
 				time.Sleep(time.Second)
 				late = r.rawAs("bank", "bank1", "tls:mallory", road, "shop")
-				if shop.Linked("bank") {
+				if synctest.Wait(); shop.Linked("bank") {
 					t.Error("bank counts as linked")
 				}
 				late.slander(t, nil)
