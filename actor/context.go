@@ -86,7 +86,9 @@ func (c *Context) System() *System { return c.cell.self.sys }
 // Self is the actor itself.
 func (c *Context) Self() Ref { return Ref{to: c.cell.self} }
 
-// Sender is the actor that sent the message, or the zero Ref if none did.
+// Sender is the actor that sent the message, or the zero Ref if none did. Its node is the one
+// that sent the message: an address of another one, or of a node that the sender only says it
+// is (rpc.Inbound.From), is none. Which actor of its own a node names is for it to say.
 func (c *Context) Sender() Ref {
 	if c.meta == nil {
 		return Ref{}

@@ -19,6 +19,7 @@ import (
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/test/bubble"
+	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
@@ -549,7 +550,7 @@ func TestKeyOfLocalCallers(t *testing.T) {
 			a := c.start("a")
 			b := c.start("b", func(cfg *actor.Config) {
 				if !one {
-					cfg.Principals = func(road, _ string) string { return road }
+					cfg.Principals = func(road string, _ transport.Peer) string { return road }
 				}
 			})
 			spawn(t, b, "w", s.workers("b1"))

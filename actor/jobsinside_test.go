@@ -50,7 +50,7 @@ func TestNoJobsForTheDesk(t *testing.T) {
 		net, reg := memnet.New(memnet.Config{Seed: 1}), static.New()
 		start := func(name string) *System {
 			sys, err := NewSystem(Config{Name: name, Registry: reg, Transports: []transport.Transport{net.Transport("bus", false)},
-				Principals: func(road, principal string) string { return road + principal }})
+				Principals: func(road string, p transport.Peer) string { return road + p.Principal }})
 			if err != nil {
 				t.Fatal(err)
 			}

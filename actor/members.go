@@ -39,7 +39,7 @@ type members struct {
 func newMembers(s *System) *members {
 	m := &members{sys: s, nodes: map[string]registry.Node{}, lapsed: map[string]bool{}, sought: map[string]sighting{}, hidden: true, write: make(chan struct{}, 1),
 		mine: registry.Node{Name: s.cfg.Name, Epoch: s.epoch, Addrs: map[string]string{}, Services: map[string][]string{},
-			Version: s.cfg.Version, Zone: s.cfg.Zone, Weight: s.cfg.Weight}}
+			Version: s.cfg.Version, Zone: s.cfg.Zone, Weight: s.cfg.Weight, Principal: s.cfg.Principal}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	return m
 }
@@ -47,7 +47,7 @@ func newMembers(s *System) *members {
 // newNode makes the remote side of the system, which is not started.
 func (s *System) newNode() *rpc.Node {
 	cfg := rpc.Config{Cluster: s.cfg.Cluster, Name: s.cfg.Name, Epoch: s.epoch, Transports: s.cfg.Transports, Roads: s.cfg.Roads,
-		Resolve: s.members.resolve, OnFenced: s.fenced, Principals: s.cfg.Principals, Handler: server{s}, Logger: s.log, OnEvent: s.rpcEvent, Retry: s.cfg.Retry, Store: s.cfg.Store}
+		Resolve: s.members.resolve, OnFenced: s.fenced, Principals: s.cfg.Principals, Principal: s.cfg.Principal, Recorded: s.members.recorded, Handler: server{s}, Logger: s.log, OnEvent: s.rpcEvent, Retry: s.cfg.Retry, Store: s.cfg.Store}
 	if s.cfg.Registry != nil {
 		cfg.LastWord = s.members.lastWord
 	}
@@ -329,7 +329,14 @@ func (m *members) resolve(ctx context.Context, node string) (rpc.Place, error) {
 	case err != nil:
 		return rpc.Place{}, err
 	}
-	return rpc.Place{Epoch: n.Epoch, Addrs: n.Addrs}, nil
+	return rpc.Place{Epoch: n.Epoch, Addrs: n.Addrs, Principal: n.Principal}, nil
+}
+
+// recorded is the principal that a node's record names, by the picture there is of it.
+func (m *members) recorded(node string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.nodes[node].Principal
 }
 
 // instances are those of a service as it is known now, and which version of what is known

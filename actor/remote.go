@@ -213,7 +213,7 @@ type server struct{ s *System }
 // HandleRequest puts a request from another node into its actor's mailbox.
 func (v server) HandleRequest(in *rpc.Inbound) {
 	s := v.s
-	if s.draining() && in.From() != s.cfg.Name { // what its own handlers cause goes on
+	if s.draining() && !in.Own() { // what its own handlers cause goes on
 		in.Refuse(errLeaving)
 		return
 	}
@@ -276,7 +276,7 @@ func (s *System) metaFrom(in *rpc.Inbound) *meta {
 		m = new(meta)
 	}
 	m.trace, m.headers = in.Meta.Trace, in.Meta.Headers
-	if a, err := parseAddress(in.Meta.Sender); err == nil {
+	if a, err := parseAddress(in.Meta.Sender); err == nil && a.node == in.From() { // no other node has such actors
 		m.sender = Ref{to: s.refs.target(s, address{strings.Clone(a.name), strings.Clone(a.node)})}
 	}
 	return m
@@ -373,6 +373,9 @@ func (s *System) handBack(to address, it item, err *rpc.Error) {
 		d.Type = s.types.nameOf(in.TypeID)
 		if d.From == "" {
 			d.From = "@" + in.From()
+			if in.From() == "" {
+				d.From = in.Principal()
+			}
 		}
 	}
 	s.deadLetter(d)

@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
 	"github.com/tandem-go/tandem/test/bubble"
+	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
@@ -23,7 +24,7 @@ func TestRogueStreams(t *testing.T) {
 		net, reg := memnet.New(memnet.Config{Seed: 1}), static.New()
 		start := func(name string, roads ...string) *System {
 			cfg := Config{Name: name, Registry: reg, Logger: slog.New(slog.DiscardHandler),
-				Principals: func(road, _ string) string { return "by " + road }}
+				Principals: func(road string, _ transport.Peer) string { return "by " + road }}
 			for _, road := range roads {
 				cfg.Transports = append(cfg.Transports, net.Transport(road, true))
 			}

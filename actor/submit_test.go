@@ -11,6 +11,7 @@ import (
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
@@ -171,7 +172,7 @@ func TestSubmitRefused(t *testing.T) {
 // and of no other one.
 func TestRedeem(t *testing.T) {
 	byNode := func(c *actor.Config) {
-		c.Principals = func(_, _ string) string { return "shop" }
+		c.Principals = func(string, transport.Peer) string { return "shop" }
 	}
 	world(t, []string{"direct"}, func(t *testing.T, _ *memnet.Network, a, b *actor.System) {
 		step := make(chan string, 1)
@@ -206,7 +207,7 @@ func TestRedeem(t *testing.T) {
 	}, byNode)
 
 	apart := func(c *actor.Config) {
-		c.Principals = func(road, p string) string { return road + p }
+		c.Principals = func(road string, p transport.Peer) string { return road + p.Principal }
 	}
 	world(t, []string{"direct"}, func(t *testing.T, _ *memnet.Network, a, b *actor.System) {
 		step := make(chan string, 1)

@@ -74,17 +74,28 @@ type Config struct {
 	Codecs []codec.Codec // further ones to understand, beside msgpack, JSON and raw
 	Limits codec.Limits  // of decoding; the length of a body is by default for rpc.Config.MaxBody to bound
 
-	Timeout      time.Duration                       // of a call whose context has no deadline; default 30 s
-	SendWait     time.Duration                       // of a handler for room in a mailbox; default 5 s
-	StartWait    time.Duration                       // of NewSystem for transports, registry and store; default 30 s
-	Linger       time.Duration                       // of Shutdown for acks; default 5 s
-	ShutdownWait time.Duration                       // of Shutdown for everything, if its context has no deadline; default 30 s
-	Tokens       int                                 // of jobs, for each principal; default 1,024
-	ResultBytes  int                                 // of the results of jobs from other nodes; default 256 MiB, of one principal a quarter
-	TokenLife    time.Duration                       // of a job's result; default 10 min
-	Retry        rpc.Retry                           // when a request to another node that did not run is made anew
-	Principals   func(road, principal string) string // one name for one peer on all roads; default: the principal itself
-	Tune         func(*rpc.Config)                   // the limits of the remote side, before it starts; nil: defaults
+	Timeout      time.Duration // of a call whose context has no deadline; default 30 s
+	SendWait     time.Duration // of a handler for room in a mailbox; default 5 s
+	StartWait    time.Duration // of NewSystem for transports, registry and store; default 30 s
+	Linger       time.Duration // of Shutdown for acks; default 5 s
+	ShutdownWait time.Duration // of Shutdown for everything, if its context has no deadline; default 30 s
+	Tokens       int           // of jobs, for each principal; default 1,024
+	ResultBytes  int           // of the results of jobs from other nodes; default 256 MiB, of one principal a quarter
+	TokenLife    time.Duration // of a job's result; default 10 min
+	Retry        rpc.Retry     // when a request to another node that did not run is made anew
+
+	// Principals is who a peer is, with one name on all roads, which is what tokens, keys,
+	// streams and sessions belong to. It is called once for each link. Default:
+	// rpc.PrincipalOf, by which a node whose certificate and NATS user have its name is the
+	// same on both roads.
+	Principals func(road string, peer transport.Peer) string
+
+	// Principal is what peers know this node by, as their Principals has it ("tls:shop"); it
+	// goes into the node's record, and only who proves it is reached as this node. Empty: who
+	// proves to have the node's name, and, on roads that prove no names, everybody.
+	Principal string
+
+	Tune func(*rpc.Config) // the limits of the remote side, before it starts; nil: defaults
 }
 
 // validate fills in defaults and returns everything that is wrong, joined.

@@ -27,6 +27,10 @@ type Node struct {
 	Zone     string              `json:"zone,omitempty"`     // where it runs: a rack, a data centre
 	Weight   int                 `json:"weight,omitempty"`   // share of a service's requests beside others; 0 is the default weight, 1
 	Proof    *Proof              `json:"proof,omitempty"`    // by which its death can be shown; nil if nothing can show it
+
+	// Principal is who a peer has to be on a road to be this node, as package rpc maps
+	// it; empty: none is said, and the default of package rpc holds.
+	Principal string `json:"principal,omitempty"`
 }
 
 // Proof names the process that runs a node, so that another process of the same

@@ -13,13 +13,15 @@ import (
 const (
 	MaxName   = 128       // bytes of a node's name or epoch, of a version, a zone, and a text of a Proof
 	MaxWeight = 1_000_000 // of a node
+	MaxWho    = 512       // bytes of a principal
 	MaxLast   = 256 << 10 // bytes that a node may leave behind, see Registry.Deregister
 )
 
 // Valid returns nil if n can be registered, else an error that wraps ErrInvalid. Its
 // name and its epoch are 1 to MaxName bytes of letters, digits, '-' and '_', and so a
 // single token of a NATS subject and a key of a bucket. Version, Zone and the texts of
-// Proof are up to MaxName bytes of text, the weight is 0 to MaxWeight.
+// Proof are up to MaxName bytes of text, Principal up to MaxWho, the weight is 0 to
+// MaxWeight.
 func (n Node) Valid() error {
 	if err := valid("node name", n.Name); err != nil {
 		return err
@@ -31,6 +33,9 @@ func (n Node) Valid() error {
 		return err
 	}
 	if err := text("zone", n.Zone); err != nil {
+		return err
+	}
+	if err := textUpTo(MaxWho, "principal", n.Principal); err != nil {
 		return err
 	}
 	if n.Weight < 0 || n.Weight > MaxWeight {
@@ -49,9 +54,11 @@ func (n Node) Valid() error {
 }
 
 // text checks what is read by people and compared as a whole.
-func text(what, s string) error {
-	if len(s) > MaxName {
-		return fmt.Errorf("%w: %s of %d bytes: want at most %d", ErrInvalid, what, len(s), MaxName)
+func text(what, s string) error { return textUpTo(MaxName, what, s) }
+
+func textUpTo(most int, what, s string) error {
+	if len(s) > most {
+		return fmt.Errorf("%w: %s of %d bytes: want at most %d", ErrInvalid, what, len(s), most)
 	}
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
 		return fmt.Errorf("%w: %s %q is not plain text", ErrInvalid, what, s)
@@ -77,7 +84,7 @@ func valid(what, s string) error {
 // Equal reports whether n and o are the same record. An empty map and none are alike.
 func (n Node) Equal(o Node) bool {
 	return n.Name == o.Name && n.Epoch == o.Epoch &&
-		n.Version == o.Version && n.Zone == o.Zone && n.Weight == o.Weight &&
+		n.Version == o.Version && n.Zone == o.Zone && n.Weight == o.Weight && n.Principal == o.Principal &&
 		(n.Proof == nil) == (o.Proof == nil) && (n.Proof == nil || *n.Proof == *o.Proof) &&
 		maps.Equal(n.Addrs, o.Addrs) &&
 		maps.EqualFunc(n.Services, o.Services, slices.Equal)

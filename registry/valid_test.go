@@ -13,7 +13,7 @@ func TestValid(t *testing.T) {
 		{Name: "a", Epoch: "E-1_z"},
 		{Name: long, Epoch: long},
 		{Name: "a", Epoch: "e", Version: "v1.2.3+né", Zone: "eu west/1", Weight: 1, Proof: &Proof{PID: 1}},
-		{Name: "a", Epoch: "e", Version: long, Zone: long, Weight: MaxWeight, Proof: largest},
+		{Name: "a", Epoch: "e", Version: long, Zone: long, Weight: MaxWeight, Proof: largest, Principal: strings.Repeat("p", MaxWho)},
 	} {
 		if err := n.Valid(); err != nil {
 			t.Error(err)
@@ -32,6 +32,8 @@ func TestValid(t *testing.T) {
 		"a version with a line break":  func(n *Node) { n.Version = "1\n2" },
 		"a zone that is too long":      func(n *Node) { n.Zone = long + "x" },
 		"a zone that is not text":      func(n *Node) { n.Zone = "\xff" },
+		"a principal that is too long": func(n *Node) { n.Principal = strings.Repeat("p", MaxWho+1) },
+		"a principal that is no text":  func(n *Node) { n.Principal = "a\x00b" },
 		"a weight below 0":             func(n *Node) { n.Weight = -1 },
 		"a weight that is too large":   func(n *Node) { n.Weight = MaxWeight + 1 },
 		"a proof without a process":    func(n *Node) { n.Proof = &Proof{} },
@@ -59,6 +61,7 @@ func TestEqual(t *testing.T) {
 		func(o *Node) { o.Services["t"] = nil },
 		func(o *Node) { o.Version = "2" },
 		func(o *Node) { o.Zone = "y" },
+		func(o *Node) { o.Principal = "tls:a" },
 		func(o *Node) { o.Weight = 3 },
 		func(o *Node) { o.Proof = nil },
 		func(o *Node) { o.Proof.Started = 3 },

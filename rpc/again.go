@@ -96,12 +96,19 @@ func (c *Call) again(n *Node) {
 			return
 		}
 	}
-	next.peer = n.peer(next.req.Node)
 	ctx, leave := context.WithCancel(context.Background())
 	defer leave()
 	r.call, r.leave = next, leave
+	next.peer = n.peer(next.req.Node)
 	r.mu.Unlock()
-	if err := next.peer.admit(ctx, next, n.now()); err != nil {
+	err := next.peer.admit(ctx, next, n.now())
+	for err == errGone {
+		r.mu.Lock()
+		next.peer = n.peer(next.req.Node)
+		r.mu.Unlock()
+		err = next.peer.admit(ctx, next, n.now())
+	}
+	if err != nil {
 		if gaveUp := c.unwanted(); gaveUp != nil {
 			err = gaveUp
 		}
@@ -118,6 +125,7 @@ func (c *Call) GiveUp(code Code, message string) {
 	if latest == nil {
 		latest = c
 	}
+	peer := latest.peer
 	r.gaveUp = Errorf(code, NotRun, "%s", message)
 	pausing := r.timer != nil && r.timer.Stop()
 	if pausing {
@@ -131,7 +139,7 @@ func (c *Call) GiveUp(code Code, message string) {
 		c.end(Errorf(code, NotRun, "%s", message))
 		return
 	}
-	latest.peer.giveUp(latest, code, message)
+	peer.giveUp(latest, code, message)
 }
 
 // unwanted returns what the caller gets if it has given the call up before an attempt

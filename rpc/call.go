@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"slices"
 	"time"
 )
 
@@ -96,6 +97,7 @@ type flight struct {
 	seq      uint64
 	deadline time.Duration // node clock
 	on       *conn         // the live link that has the latest copy; nil: none has
+	also     []*conn       // other links that were given one; nil for most
 	at       uint64        // the copy's place there
 	since    uint64        // number of the first attempt to open a link that began after the call
 	handed   bool          // an earlier copy may have left
@@ -114,6 +116,9 @@ type call = Call
 func (c *Call) age(now time.Duration) time.Duration {
 	return max(now-(c.deadline-c.req.Timeout), 1)
 }
+
+// isOn reports whether a copy was given to k: only there can it be answered.
+func (c *Call) isOn(k *conn) bool { return c.on == k || c.also != nil && slices.Contains(c.also, k) }
 
 // verdict is what is known of a call that ends without its outcome, while its last
 // copy's link lives: what still lies in a send queue can leave at any moment.

@@ -18,11 +18,13 @@ import (
 type conn struct {
 	node  *Node
 	link  transport.Link
-	id    transport.Peer
-	peer  *peer
-	share *share // of the account of memory
+	id    transport.Peer // as the peer says
+	peer  *peer          // of a foreign link Node.strangers
+	share *share         // of the account of memory
 
-	direct bool // its road is
+	principal string // the peer's, on all roads
+	foreign   bool   // the peer is not the node that it says it is: it is served, and never asked
+	direct    bool   // its road is
 
 	heeded     atomic.Uint64 // the latest ping of tellAll that was answered
 	heard      atomic.Bool   // something came since the last heartbeat
@@ -339,7 +341,12 @@ func (c *conn) Closed(err error) {
 	}
 	c.node.forget(c)
 	c.node.stats.linksLost.Add(1)
+	if c.foreign {
+		c.node.poke()
+		return
+	}
 	c.peer.disconnected(c, err)
+	c.node.unlinked(c.peer)
 	c.node.event(Event{Type: LinkDown, Peer: c.id.Node, Road: c.link.Road(), Err: err})
 	c.node.poke()
 }

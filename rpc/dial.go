@@ -79,10 +79,21 @@ func (n *Node) hasBus() bool {
 }
 
 // beat takes note of the traffic of a heartbeat's time, and under Adaptive opens and
-// closes direct links accordingly.
-func (p *peer) beat(served bool) {
+// closes direct links accordingly. It reports whether the peer may be forgotten: see
+// forgetPeer.
+func (p *peer) beat(served bool) (idle bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.idle() {
+		return true
+	}
+	p.idleSince = 0
+	p.judgeTraffic(served)
+	return false
+}
+
+// judgeTraffic is beat of a peer that there is something with. p.mu is held.
+func (p *peer) judgeTraffic(served bool) {
 	earned, idle := p.traffic.beat(served)
 	switch {
 	case p.node.cfg.Roads != Adaptive:
@@ -151,7 +162,7 @@ func (p *peer) dialOnce(t transport.Transport) error {
 	ctx, cancel := context.WithTimeout(p.node.ctx, dialTimeout)
 	defer cancel()
 	if t == p.node.self {
-		_, err := t.Dial(ctx, transport.Endpoint{}, p.node.adopt)
+		_, err := t.Dial(ctx, transport.Endpoint{}, p.node.accept)
 		return err
 	}
 	place, err := p.node.cfg.Resolve(ctx, p.name)
@@ -167,7 +178,18 @@ func (p *peer) dialOnce(t transport.Transport) error {
 	if t.Direct() && (!ok || addr == "") {
 		return fmt.Errorf("rpc: node %s has no address on road %s: %w", p.name, t.Road(), transport.ErrNoPeer)
 	}
-	_, err = t.Dial(ctx, transport.Endpoint{Node: p.name, Epoch: place.Epoch, Addr: addr}, p.node.adopt)
+	var wrong *Error
+	l, err := t.Dial(ctx, transport.Endpoint{Node: p.name, Epoch: place.Epoch, Addr: addr}, func(l transport.Link) transport.Receiver {
+		var c *conn
+		if c, wrong = p.node.meet(l, place.Principal); wrong != nil {
+			return wrongLink{}
+		}
+		return p.node.adopt(c)
+	})
+	if err == nil && wrong != nil {
+		l.Close(wrong)
+		return wrong
+	}
 	return err
 }
 

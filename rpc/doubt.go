@@ -15,6 +15,7 @@ type doubt struct {
 	durable bool            // the server keeps records that its next start can be asked about
 	kinds   string          // what the server said when it opened that
 	asked   time.Duration   // node clock; 0: not yet
+	askedOn *conn           // latest
 	again   time.Duration   // how long after that it is asked again
 }
 
@@ -28,7 +29,7 @@ const (
 // wonder keeps a call whose server was started anew until that says what became of it, or
 // its last word, if that is looked for, does. p.mu is held.
 func (p *peer) wonder(c *Call, grant transport.Grant, look bool) {
-	c.on, c.handed = nil, true
+	c.on, c.also, c.handed = nil, nil, true
 	p.kept.add(len(c.req.Body))
 	p.doubts[c.seq] = &doubt{call: c, grant: grant, waits: look, durable: p.durable, kinds: p.kinds, again: askAfter}
 }
@@ -65,10 +66,17 @@ func (p *peer) askDoubts(now time.Duration) {
 			if d.asked != 0 {
 				d.again = min(2*d.again, askMax)
 			}
-			d.asked = now
+			d.asked, d.askedOn = now, p.current
 		}
 		p.arm(d.asked + d.again)
 	}
+}
+
+// asked reports whether an answer of that number may come on k to what is no request of
+// the session: to a question that was asked there, or, under 0, to a probe. p.mu is held.
+func (p *peer) asked(k *conn, seq uint64) bool {
+	d := p.doubts[seq]
+	return d == nil || d.askedOn == k
 }
 
 // resolved takes the answer to a question, and reports whether it was one. p.mu is held.

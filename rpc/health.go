@@ -7,19 +7,30 @@ import (
 )
 
 // Vital is what can be read of the way to another node at any time, without a lock.
-type Vital struct{ peer *peer }
+type Vital struct{ known *peer }
 
 // Vital returns that of a node. It stays good as long as the Node.
 func (n *Node) Vital(node string) Vital { return Vital{n.peer(node)} }
 
+// peer is the node's, also after it was forgotten and asked again.
+func (v Vital) peer() *peer {
+	if v.known.gone.Load() {
+		return v.known.node.peer(v.known.name)
+	}
+	return v.known
+}
+
 // Linked reports whether there is a link that requests to the node go out on, and it takes
 // them: a node that leaves does not.
-func (v Vital) Linked() bool { return v.peer.live.Load() != nil && !v.peer.left.Load() }
+func (v Vital) Linked() bool {
+	p := v.peer()
+	return p.live.Load() != nil && !p.left.Load()
+}
 
 // Heard is when the node last answered a heartbeat, or a question of Reach, on the link
 // that requests go out on, by the Node's clock; 0 if there is no such link.
 func (v Vital) Heard() time.Duration {
-	if c := v.peer.live.Load(); c != nil {
+	if c := v.peer().live.Load(); c != nil {
 		return time.Duration(c.answeredAt.Load())
 	}
 	return 0
@@ -31,8 +42,7 @@ func (n *Node) Now() time.Duration { return n.now() }
 // Reach has a link to a node opened, or asks on the one there is whether the node lives.
 // It does not wait: Vital tells when there is an answer.
 func (n *Node) Reach(node string) {
-	p := n.peer(node)
-	p.mu.Lock()
+	p := n.lockPeer(node)
 	defer p.mu.Unlock()
 	if p.current == nil {
 		p.demand()

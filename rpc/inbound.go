@@ -154,8 +154,15 @@ func (n *names) of(seed maphash.Seed, s string) string {
 	return n.last
 }
 
-// From is the node that sent the message, Principal who it proved to be.
-func (in *Inbound) From() string      { return in.session.id.Node }
+// From is the node that sent the message; empty if its peer is not the node that it says it
+// is. Own reports whether that is this node itself. Principal is who the sender proved to be.
+func (in *Inbound) From() string {
+	if in.session.foreign {
+		return ""
+	}
+	return in.session.id.Node
+}
+func (in *Inbound) Own() bool         { return in.session.own }
 func (in *Inbound) Principal() string { return in.session.principal }
 
 // Body is the encoded message, for whoever decodes it. Storage is the same memory, empty,

@@ -36,7 +36,8 @@ func (n *Node) Farewell(ctx context.Context) {
 func (c *conn) isLoop() bool { return c.link.Road() == LoopbackRoad }
 
 // tellAll calls say for each link, and again, until all have shown that they heard what
-// it sent or are closed, or ctx ends. It returns those that have shown it.
+// it sent or are closed, or ctx ends. Foreign ones are told and not waited for. It returns
+// those that have shown it.
 func (n *Node) tellAll(ctx context.Context, conns []*conn, say func(*conn)) (heard []*conn) {
 	n.byes++
 	stamp := byeBit | n.byes
@@ -50,7 +51,7 @@ func (n *Node) tellAll(ctx context.Context, conns []*conn, say func(*conn)) (hea
 			case c.heeded.Load() >= stamp:
 				heard = append(heard, c)
 			case n.isOpen(c):
-				if waits = true; first {
+				if waits = waits || !c.foreign; first {
 					say(c)
 					c.send(&transport.Envelope{Verb: transport.VerbPing, Seq: stamp})
 				}
@@ -135,7 +136,7 @@ func (n *Node) LastWords(ctx context.Context) []byte {
 	var conns []*conn
 	for _, s := range sessions {
 		word, on := s.seal()
-		if s.id.Node == n.cfg.Name {
+		if s.own {
 			continue
 		}
 		if words[s] = word; len(word) > maxWord {

@@ -71,7 +71,7 @@ func (p *peer) moveOn(c *Call) {
 		c.fail(errLeft(p.name))
 		return
 	}
-	c.on, c.handed, c.hedged = nil, false, false
+	c.on, c.also, c.handed, c.hedged = nil, nil, false, false
 	p.win.add(c)
 	p.kept.add(len(c.req.Body))
 	p.unsent++

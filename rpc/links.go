@@ -48,6 +48,13 @@ func (p *peer) open(c *conn) {
 		}
 		p.lose("node "+p.name+" was started anew", true)
 	}
+	if p.grant != (transport.Grant{}) && c.principal != p.principal {
+		c.asked, c.grant = true, p.grant
+		c.denied = Errorf(Denied, Unknown, "the peer is principal %q there, and was %q where the session was opened", c.principal, p.principal)
+		p.sayDenied(c)
+		p.stranded()
+		return
+	}
 	if p.grant == (transport.Grant{}) {
 		if o := p.opening; o != nil {
 			if c.id.Epoch == o.id.Epoch || slices.Index(p.conns, c) < slices.Index(p.conns, o) {
@@ -68,7 +75,7 @@ func (c *conn) refused() bool { return c.denied != nil && c.denied.Code == Overl
 // ask sends the open. Each has a number that its answer repeats, so that both ends
 // agree which session a direct link implies: the one of the last open. p.mu is held.
 func (p *peer) ask(c *conn) {
-	p.opens++
+	p.opens = p.node.opens.Add(1)
 	c.askedAs = p.opens
 	p.askAgain(c)
 }
@@ -105,7 +112,7 @@ func (p *peer) opened(c *conn, e *transport.Envelope) {
 			p.hopeless()
 		}
 	case code == 0 && p.opening == c:
-		p.opening, p.grant, p.epoch = nil, e.Grant, c.id.Epoch
+		p.opening, p.grant, p.epoch, p.principal = nil, e.Grant, c.id.Epoch, c.principal
 		p.seeLeaving()
 		p.durable, p.kinds = e.Flags&transport.FlagDurable != 0, strings.Clone(e.Message)
 		p.limit = min(p.node.cfg.Window, int(min(max(e.Mark.Below, 1), DefaultWindow)))
@@ -135,15 +142,18 @@ func (p *peer) sayDenied(c *conn) {
 	p.deniedOn[road] = true
 	p.node.event(Event{Type: JoinDenied, Peer: p.name, Road: road, Err: c.denied})
 	what := "a peer refuses this node's session on a road"
-	if c.denied.Code == Denied && c.grant != (transport.Grant{}) {
+	switch {
+	case c.principal != p.principal && c.grant != (transport.Grant{}):
+		what = "a peer is one principal on one road and another on a second, so a session with it cannot be used on both: Config.Principals has to give both one name"
+	case c.denied.Code == Denied && c.grant != (transport.Grant{}):
 		what += ", where it knows this node by another principal than on the road that the session was opened on: the peer's Config.Principals has to give both one name"
 	}
 	p.node.cfg.Logger.Warn(what, "peer", p.name, "road", road, "err", c.denied)
 }
 
 // stranded opens a new session if none of the links that are left may have the one that
-// there is, because this node is another principal on their roads, and no road leads to
-// the peer otherwise. It reports whether that was so. p.mu is held.
+// there is, because this node or the peer is another principal on their roads, or has become
+// one, and no road leads to the peer otherwise. It reports whether that was so. p.mu is held.
 func (p *peer) stranded() bool {
 	if p.grant == (transport.Grant{}) || len(p.conns) == 0 {
 		return false
@@ -154,11 +164,11 @@ func (p *peer) stranded() bool {
 		}
 	}
 	for road, d := range p.dialers {
-		if d.failed == 0 && !p.linkedOn(road) {
+		if d.running && d.failed == 0 && !p.linkedOn(road) {
 			return false // it is being tried
 		}
 	}
-	p.lose("no link is left on a road where this node is the principal that its session belongs to", false)
+	p.lose("no link is left on a road where both nodes are the principals that had opened the session", false)
 	for _, c := range p.conns {
 		p.open(c)
 	}

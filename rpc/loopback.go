@@ -13,6 +13,8 @@ import (
 // node do not need it, save those with a key: what one key means must not depend on
 // where its callers are, so those go through the table of keys like others.
 type loopback struct {
+	principal string // of this node's own actors
+
 	local  transport.Peer
 	most   int // bytes of a message, which is not cut into chunks here
 	accept func(transport.Link) transport.Receiver
@@ -23,18 +25,19 @@ type loopback struct {
 	shut  bool
 }
 
-// LoopbackRoad is the road of requests from a node to itself, for Config.Principals. It
-// authenticates nobody: unless it is mapped, they come from transport.Anonymous.
+// LoopbackRoad is the road of requests from a node to itself, for Config.Principals. Its
+// peer's principal is what the node's roads make of the node: transport.Anonymous or
+// transport.TokenHolder where they prove no names, else NodePrincipal of its name.
 const LoopbackRoad = "loopback"
 
 // OwnPrincipal is who requests of this node's own actors to each other come from.
-func (n *Node) OwnPrincipal() string { return n.cfg.Principals(LoopbackRoad, transport.Anonymous) }
+func (n *Node) OwnPrincipal() string { return n.own }
 
 func (l *loopback) Road() string { return LoopbackRoad }
 func (l *loopback) Direct() bool { return true }
 
 func (l *loopback) Start(_ context.Context, local transport.Local, accept func(transport.Link) transport.Receiver) (string, error) {
-	l.local = transport.Peer{Node: local.Node, Epoch: local.Epoch, Principal: transport.Anonymous}
+	l.local = transport.Peer{Node: local.Node, Epoch: local.Epoch, Principal: l.principal}
 	l.accept, l.most = accept, local.Largest()
 	return "", nil
 }

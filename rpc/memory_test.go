@@ -22,7 +22,9 @@ import (
 func attacked(r *rig, change ...func(*Config)) (honest, b *site) {
 	change = append([]func(*Config){func(c *Config) {
 		c.MemoryBytes = 8 << 20
-		c.Principals = func(road, _ string) string { return map[string]string{"bus": "mallory", "direct": "honest"}[road] }
+		c.Principals = func(road string, _ transport.Peer) string {
+			return map[string]string{"bus": "mallory", "direct": "honest"}[road]
+		}
 	}}, change...)
 	b = r.start("b", "b1", twoRoads, change...)
 	b.handle(func(_ *Inbound, body string) string { return body })

@@ -39,8 +39,9 @@ const headerRoom = 32 << 10
 
 // Place is where a node can be reached.
 type Place struct {
-	Epoch string            // its present epoch; empty if unknown
-	Addrs map[string]string // road → address
+	Epoch     string            // its present epoch; empty if unknown
+	Addrs     map[string]string // road → address
+	Principal string            // that its record names; empty: none
 }
 
 // ErrAway is wrapped by an error of Config.Resolve that says: the node has left, and may
@@ -72,11 +73,22 @@ type Config struct {
 	Roads                RoadPolicy
 	Resolve              func(ctx context.Context, node string) (Place, error)         // an error of code NotFound, or one that wraps ErrAway, says that the node has left
 	LastWord             func(ctx context.Context, node, epoch string) ([]byte, error) // what that start of a node left behind (see LastWords), nil for nothing; nil: nobody knows
-	Principals           func(road, principal string) string                           // one name for one peer on all roads; nil: the principal itself
-	Handler              Handler
-	Logger               *slog.Logger
-	OnEvent              func(Event) // called from one goroutine; events are lost, counted, when it lags far behind; nil for none
-	OnFenced             func(error) // another start of this node has taken its records over: called once, must not block; nil for none
+
+	// Principals is who a peer is, with one name on all roads: the one place where equality
+	// of principals is decided. It is called once for each link, and must not block. nil:
+	// PrincipalOf.
+	Principals func(road string, peer transport.Peer) string
+	// Principal is who this node's own actors are, and what the node's record names; empty:
+	// what its roads make of it, the node's name where they prove names.
+	Principal string
+	// Recorded is the principal that the record of a node names, as far as it is known now;
+	// empty: none. It is called when a link comes in, and must not block. nil: none is.
+	Recorded func(node string) (principal string)
+
+	Handler  Handler
+	Logger   *slog.Logger
+	OnEvent  func(Event) // called from one goroutine; events are lost, counted, when it lags far behind; nil for none
+	OnFenced func(error) // another start of this node has taken its records over: called once, must not block; nil for none
 
 	Store   dedup.Store   // of the records of durable requests; nil: nothing is durable
 	Kinds   []string      // of the actors of which records are kept, here or by the application
@@ -129,7 +141,10 @@ func (c *Config) defaults() {
 		c.OnFenced = func(error) {}
 	}
 	if c.Principals == nil {
-		c.Principals = func(_, principal string) string { return principal }
+		c.Principals = PrincipalOf
+	}
+	if c.Recorded == nil {
+		c.Recorded = func(string) string { return "" }
 	}
 }
 
@@ -152,11 +167,14 @@ type Node struct {
 	seed      maphash.Seed
 	direct    map[string]bool       // by road
 	self      transport.Transport   // the road to this node itself
+	own       string                // who its own actors are
+	strangers *peer                 // of all foreign links: no node, so that nothing is asked of it
 	up        []transport.Transport // started; of the goroutine that starts and closes the node
 	journal   *journal              // nil without a store
 	settles   chan struct{}         // holds a token for each question to an application's own records
 	exchanges sync.Pool             // of *Exchange; each node has its own, as with Waiters
 	retries   *Budget
+	opens     atomic.Uint64   // asked for, of all peers: also one that was forgotten counts on
 	ctx       context.Context // ends when Close begins
 	stop      context.CancelFunc
 	recent    [16]atomic.Pointer[peer] // spares most requests the lock
@@ -180,7 +198,9 @@ type Node struct {
 	clients  map[string]*client // by ownerName, while they have sessions
 	conns    map[*conn]struct{}
 	phase    phase
-	served   uint64 // requests taken on in sessions that have ended
+	served   uint64  // requests taken on in sessions that have ended
+	gone     Stats   // what peers that are forgotten have counted
+	notices  notices // of foreign links
 
 	closing  sync.Once
 	closeErr error // result of Close
@@ -195,7 +215,10 @@ func NewNode(cfg Config) *Node {
 	n.keys.node, n.keys.all, n.keys.done.limit = n, map[[16]byte]*keyed{}, cfg.KeyBytes
 	n.settles = make(chan struct{}, maxSettles)
 	n.retries = NewBudget(cfg.Retry)
-	n.self = &loopback{}
+	n.own = n.cfg.own()
+	n.self = &loopback{principal: n.own}
+	n.strangers = newPeer(n, "")
+	n.strangers.closed = true
 	n.direct[LoopbackRoad] = true
 	for _, t := range cfg.Transports {
 		n.direct[t.Road()] = t.Direct()
@@ -204,12 +227,21 @@ func NewNode(cfg Config) *Node {
 	return n
 }
 
-// adopt makes a conn of a link, whoever dialled it.
-func (n *Node) adopt(l transport.Link) transport.Receiver {
-	c := &conn{node: n, link: l, id: l.Peer(), direct: n.direct[l.Road()]}
-	c.share = n.account.of(n.cfg.Principals(l.Road(), c.id.Principal))
+// accept takes in a link that a peer has dialled.
+func (n *Node) accept(l transport.Link) transport.Receiver {
+	c, _ := n.meet(l, n.cfg.Recorded(l.Peer().Node))
+	return n.adopt(c)
+}
+
+// adopt takes in a link, whoever dialled it.
+func (n *Node) adopt(c *conn) transport.Receiver {
+	l := c.link
+	c.share = n.account.of(c.principal)
 	n.mu.Lock()
-	c.peer = n.peerLocked(c.id.Node)
+	if !c.foreign {
+		c.peer = n.peerLocked(c.id.Node)
+		c.peer.links++
+	}
 	phase := n.phase
 	if phase < closed {
 		n.conns[c] = struct{}{}
@@ -219,9 +251,14 @@ func (n *Node) adopt(l transport.Link) transport.Receiver {
 		l.Close(transport.ErrClosed)
 		return c
 	}
-	c.peer.connected(c)
+	if !c.foreign {
+		c.peer.connected(c)
+	}
 	if phase >= leaving && !c.isLoop() {
 		c.send(&transport.Envelope{Verb: transport.VerbBye})
+	}
+	if c.foreign {
+		return c
 	}
 	n.event(Event{Type: LinkUp, Peer: c.id.Node, Road: l.Road()})
 	return c
@@ -233,9 +270,11 @@ func (n *Node) forget(c *conn) {
 	n.mu.Unlock()
 }
 
+// peer returns the one of that name. Unless something keeps it, it may be gone when it is
+// locked: see forgetPeer.
 func (n *Node) peer(name string) *peer {
 	slot := &n.recent[maphash.String(n.seed, name)%uint64(len(n.recent))]
-	if p := slot.Load(); p != nil && p.name == name { // peers are never forgotten
+	if p := slot.Load(); p != nil && p.name == name && !p.gone.Load() {
 		return p
 	}
 	n.mu.Lock()
@@ -310,7 +349,7 @@ func (n *Node) sweep() {
 		n.mu.Lock()
 		served := map[string]bool{}
 		for g, s := range n.sessions {
-			if s.takeWorked() {
+			if s.takeWorked() && !s.foreign {
 				served[s.id.Node] = true
 			}
 			if drained && s.over(now, n.cfg.SessionLease) {
@@ -324,7 +363,9 @@ func (n *Node) sweep() {
 		}
 		n.mu.Unlock()
 		for _, p := range peers {
-			p.beat(served[p.name])
+			if p.beat(served[p.name]) {
+				n.forgetPeer(p, now)
+			}
 		}
 		for _, c := range n.liveConns() {
 			c.heartbeat()
@@ -336,7 +377,7 @@ func (n *Node) sweep() {
 // names, or makes one if grant is zero (DESIGN: sessions, rules 1 and 2). Neither comes
 // of it while the node does not take new sessions.
 func (n *Node) openSession(c *conn, grant transport.Grant, number uint64) (*session, *Error) {
-	principal := n.cfg.Principals(c.link.Road(), c.id.Principal)
+	principal := c.principal
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if grant == (transport.Grant{}) {
@@ -351,13 +392,16 @@ func (n *Node) openSession(c *conn, grant transport.Grant, number uint64) (*sess
 			return nil, Errorf(Internal, NotRun, "no randomness: %v", err)
 		}
 		name := ownerName(c.id, principal)
+		if c.foreign { // what a node has said does not depend on those who say that they are it
+			name = "\x00" + name
+		}
 		of := n.clients[name]
 		if of == nil {
-			of = new(client)
+			of = &client{name: name}
 			n.clients[name] = of
 		}
 		of.sessions++
-		s := newSession(n, grant, c.id, principal, number, of)
+		s := newSession(n, grant, c, number, of)
 		s.share.sessions++
 		n.sessions[grant] = s
 		n.journal.sessionOpened(s)
@@ -394,7 +438,7 @@ func (n *Node) discard(s *session) {
 // sessionEnded lets go of what the node keeps for a session beside it. n.mu is held.
 func (n *Node) sessionEnded(s *session) {
 	if s.client.sessions--; s.client.sessions == 0 {
-		delete(n.clients, ownerName(s.id, s.principal))
+		delete(n.clients, s.client.name)
 	}
 	s.share.sessions--
 	s.share.leave()
@@ -407,7 +451,7 @@ func (n *Node) Linked(node string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for c := range n.conns {
-		if c.id.Node == node {
+		if c.id.Node == node && !c.foreign {
 			return true
 		}
 	}

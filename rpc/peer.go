@@ -16,11 +16,13 @@ import (
 // outstanding in it, and the links it can be sent on. This file sends and ends
 // calls; links.go keeps the links.
 type peer struct {
-	node *Node
-	name string
-	live atomic.Pointer[conn] // current, for who does not have the lock
-	left atomic.Bool          // leaving, likewise
-	_    linePad              // what is read without the lock is not where that is written
+	node  *Node
+	name  string
+	live  atomic.Pointer[conn] // current, for who does not have the lock
+	left  atomic.Bool          // leaving, likewise
+	gone  atomic.Bool          // forgotten: there is another peer of the name, or none; set under mu
+	links int                  // that are adopted and not closed; guarded by Node.mu
+	_     linePad              // what is read without the lock is not where that is written
 
 	mu         sync.Mutex // guards what follows
 	win        *window
@@ -31,6 +33,8 @@ type peer struct {
 	toldOn     *conn              // where that was sent
 	cutOff     uint64             // of the last tell that went out on a link that is no more
 	tellers    int                // senders in Tell
+	waiters    int                // senders in awaitRoom
+	idleSince  time.Duration      // node clock; 0: it is not idle
 	credits    map[string]*credit // of one-way messages, by actor
 	lastTarget string             // whose credit was asked for last
 	lastCredit *credit            // that
@@ -41,9 +45,10 @@ type peer struct {
 
 	// The session and its links; see links.go.
 	epoch      string
+	principal  string   // who the peer was when it opened the session
 	past       []string // epochs of sessions that were lost
 	grant      transport.Grant
-	opens      uint64 // opens sent
+	opens      uint64 // number of the last open sent; 0: none was
 	limit      int    // outstanding requests that the server takes
 	durable    bool   // a later start of the server can be asked what became of requests
 	kinds      string // what that is to be told then
@@ -116,17 +121,30 @@ func (n *Node) send(ctx context.Context, c *Call) error {
 		return FromContext(ctx, NotRun)
 	}
 	now := n.now()
-	c.peer, c.first = n.peer(c.req.Node), c
+	c.first = c
 	c.deadline, c.patience = now+min(c.req.Timeout, farOff), probeMin
-	if err := c.peer.admit(ctx, c, now); err != nil {
-		return err
+	for {
+		c.peer = n.peer(c.req.Node)
+		switch err := c.peer.admit(ctx, c, now); err {
+		case errGone:
+		case nil:
+			return nil
+		default:
+			return err
+		}
 	}
-	return nil
 }
+
+// errGone is what admit returns of a peer that was forgotten meanwhile.
+var errGone = Errorf(Internal, NotRun, "the peer was forgotten")
 
 // admit numbers c and sends it if there is a road.
 func (p *peer) admit(ctx context.Context, c *Call, now time.Duration) *Error {
 	p.mu.Lock()
+	if p.gone.Load() {
+		p.mu.Unlock()
+		return errGone
+	}
 	waited, err := p.awaitRoom(ctx, c)
 	if err != nil {
 		p.mu.Unlock()
@@ -192,6 +210,8 @@ func (p *peer) awaitRoom(ctx context.Context, c *Call) (waited bool, err *Error)
 	if !p.full(c) && p.kept.idle(body) && !p.closed {
 		return false, nil
 	}
+	p.waiters++
+	defer func() { p.waiters-- }()
 	timeout := time.NewTimer(c.deadline - p.node.now())
 	defer timeout.Stop()
 	for turn := false; ; turn = true {
@@ -281,6 +301,9 @@ func (p *peer) sendOn(k *conn, c *Call, now time.Duration) *Error {
 			p.unsent--
 		} else {
 			c.handed = true
+			if c.on != k {
+				c.also = append(c.also, c.on)
+			}
 		}
 		if again {
 			p.node.stats.resent.Add(1)
@@ -355,6 +378,11 @@ func (p *peer) reply(k *conn, e *transport.Envelope) {
 		return
 	}
 	c := p.win.get(e.Seq)
+	if c != nil && !c.isOn(k) || c == nil && !p.asked(k, e.Seq) { // it was not asked there
+		p.mu.Unlock()
+		p.node.stats.repliesLate.Add(1)
+		return
+	}
 	if Code(e.Code) == SessionLost && (c != nil || e.Seq == 0 && (e.Grant == p.grant || k.direct)) {
 		if c != nil && c.on == k && !c.handed && k.direct { // its only copy was refused; a bus may have made two
 			c.on = nil
@@ -399,75 +427,13 @@ func (p *peer) status(k *conn, seq uint64, state dedup.State) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.win.get(seq)
-	if c == nil || k.grant != p.grant {
+	if c == nil || k.grant != p.grant || !c.isOn(k) {
 		return
 	}
 	c.quiet = p.node.now()
 	if state == dedup.Unseen && p.flowing() {
 		_ = p.send(c, c.quiet) // a copy was lost; it was sent before, so it does not end here
 	}
-}
-
-// giveUp ends a call whose caller does not want its outcome any more.
-func (p *peer) giveUp(c *Call, code Code, message string) {
-	p.mu.Lock()
-	verdict := c.verdict()
-	switch d := p.doubts[c.seq]; {
-	case p.win.get(c.seq) == c:
-		p.abandon(c)
-	case d != nil && d.call == c:
-		p.dispel(c.seq, d)
-		verdict = Unknown
-	default:
-		p.mu.Unlock()
-		return
-	}
-	p.mu.Unlock()
-	c.end(Errorf(code, verdict, "%s", message))
-}
-
-// abandon takes c out of the window and tells the server. p.mu is held.
-func (p *peer) abandon(c *Call) {
-	switch k := c.on; {
-	case k != nil && k.grant == p.grant:
-		p.cancel(k, c.seq)
-	case c.handed: // with a link that is no more
-		p.recancel, p.cancelLost = append(p.recancel, c.seq), p.node.now()
-		p.cancelAgain()
-	}
-	p.remove(c)
-}
-
-// cancel sends a cancel on k, which remembers it until a heartbeat has shown that it
-// arrived: the ack mark that covers the request stops one that waits, but not one that
-// runs. p.mu is held.
-func (p *peer) cancel(k *conn, seq uint64) {
-	e := &transport.Envelope{Verb: transport.VerbCancel, Seq: seq}
-	if !k.direct {
-		e.Grant = p.grant
-	}
-	_, _ = k.link.Send(e) // lost with the link: then it is sent again on another
-	k.cancels = append(k.cancels, seq)
-}
-
-// cancelAgain sends the cancels that were lost. p.mu is held.
-func (p *peer) cancelAgain() {
-	if p.current == nil {
-		return
-	}
-	lost := p.recancel
-	p.recancel = nil
-	for _, seq := range lost {
-		p.cancel(p.current, seq)
-	}
-}
-
-// lostCancels takes those of a link that may not have arrived. p.mu is held.
-func (p *peer) lostCancels(k *conn) {
-	if k.grant == p.grant && len(k.older)+len(k.cancels) > 0 {
-		p.recancel, p.cancelLost = append(append(p.recancel, k.older...), k.cancels...), p.node.now()
-	}
-	k.older, k.cancels = nil, nil
 }
 
 // close ends everything outstanding with Unavailable.

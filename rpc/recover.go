@@ -62,7 +62,7 @@ func (n *Node) recover(c *conn, e *transport.Envelope) {
 		c.refuse(e.Seq, Errorf(SessionLost, Unknown, "no session is open on this link"))
 		return
 	}
-	principal := n.cfg.Principals(c.link.Road(), c.id.Principal)
+	principal := c.principal
 	id := dedup.ID{Grant: e.Grant, Seq: e.Seq}
 	if e.Key != "" {
 		id = dedup.ID{Grant: keyID(principal, e.Target, e.Key)}

@@ -420,7 +420,9 @@ func TestFarewellEndsWithItsServer(t *testing.T) {
 // The other road joins only if it proves the same principal.
 func TestJoinNeedsThePrincipal(t *testing.T) {
 	withRig(t, func(t *testing.T, r *rig) {
-		byRoad := func(c *Config) { c.Principals = func(road, principal string) string { return road + principal } }
+		byRoad := func(c *Config) {
+			c.Principals = func(road string, p transport.Peer) string { return road + p.Principal }
+		}
 		a, b := r.start("a", "a1", twoRoads), r.start("b", "b1", twoRoads, byRoad)
 		b.handle(func(_ *Inbound, body string) string { return body })
 		a.echoes("b", "x")

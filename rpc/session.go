@@ -18,8 +18,10 @@ import (
 type session struct {
 	node      *Node
 	grant     transport.Grant
-	id        transport.Peer // the client
+	id        transport.Peer // the client, as it says
 	principal string
+	foreign   bool        // the client is not the node that it says it is
+	own       bool        // it is this node itself
 	share     *share      // of the account of memory
 	ended     atomic.Bool // its lease ran out; set under mu
 
@@ -55,7 +57,8 @@ func (s *session) deny(c *conn, principal string) {
 
 // client is what the sessions of one start of a client share.
 type client struct {
-	sessions int // guarded by Node.mu
+	name     string // in Node.clients
+	sessions int    // guarded by Node.mu
 
 	// intake is held while a message is taken in, from its number to its mailbox, so
 	// that all links keep one order. It is taken before a session's lock.
@@ -63,9 +66,11 @@ type client struct {
 	newest uint64 // the latest session to have taken in a one-way message, by its open; guarded by intake
 }
 
-func newSession(n *Node, g transport.Grant, id transport.Peer, principal string, opened uint64, of *client) *session {
+// newSession makes a session of the client behind c.
+func newSession(n *Node, g transport.Grant, c *conn, opened uint64, of *client) *session {
 	// Twice the client's window: between an answer and its ack a record is still here.
-	return &session{node: n, grant: g, id: id, principal: principal, opened: opened, client: of, share: n.account.of(principal), listed: freeList, table: dedup.New[*Inbound](2 * n.cfg.Window), touched: n.now()}
+	return &session{node: n, grant: g, id: c.id, principal: c.principal, foreign: c.foreign, own: c.isLoop(), opened: opened, client: of,
+		share: n.account.of(c.principal), listed: freeList, table: dedup.New[*Inbound](2 * n.cfg.Window), touched: n.now()}
 }
 
 // request decides what a copy of a request gets (the table of DESIGN §6).

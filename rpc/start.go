@@ -71,7 +71,7 @@ func (n *Node) Listen(ctx context.Context, direct bool) (map[string]string, erro
 	n.mu.Unlock()
 	local := transport.Local{Cluster: n.cfg.Cluster, Node: n.cfg.Name, Epoch: n.cfg.Epoch, Logger: n.cfg.Logger, MaxMessage: n.cfg.MaxBody + headerRoom}
 	if first {
-		_, _ = n.self.Start(ctx, local, n.adopt) // it has nothing that could fail
+		_, _ = n.self.Start(ctx, local, n.accept) // it has nothing that could fail
 		n.owned.Go(n.sweep)
 		n.owned.Go(n.report)
 	}
@@ -80,7 +80,7 @@ func (n *Node) Listen(ctx context.Context, direct bool) (map[string]string, erro
 		if t.Direct() != direct {
 			continue
 		}
-		addr, err := t.Start(ctx, local, n.adopt)
+		addr, err := t.Start(ctx, local, n.accept)
 		if err != nil {
 			for _, started := range n.up {
 				started.Close()
@@ -89,6 +89,7 @@ func (n *Node) Listen(ctx context.Context, direct bool) (map[string]string, erro
 			return nil, fmt.Errorf("rpc: starting road %q: %w", t.Road(), err)
 		}
 		n.up = append(n.up, t)
+		n.sayIdentity(t)
 		addrs[t.Road()] = addr
 	}
 	return addrs, nil

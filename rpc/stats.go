@@ -17,6 +17,7 @@ type counters struct {
 	opensRefused                           atomic.Uint64
 	sessionsLost, joinsDenied, badMarks    atomic.Uint64
 	roadChanges, linksLost, eventsLost     atomic.Uint64
+	linksForeign                           atomic.Uint64
 }
 
 // Stats is a snapshot of what a Node has counted since it started.
@@ -58,6 +59,8 @@ type Stats struct {
 	Links     int // links open now
 	LinksLost uint64
 
+	LinksForeign uint64 // links whose peer was not the node that it said it is
+
 	EventsLost uint64 // not reported, because OnEvent lagged behind
 }
 
@@ -70,7 +73,7 @@ func (n *Node) Stats() Stats {
 		Replayed: c.replayed.Load(), Attached: c.attached.Load(), Refused: c.refused.Load(), Recovered: c.recovered.Load(), KeysRefused: c.keysRefused.Load(),
 		TellsServed: c.tellsServed.Load(), TellsDropped: c.tellsDropped.Load(), TellsMissed: c.tellsMissed.Load(),
 		SessionsOpened: c.sessionsOpened.Load(), SessionsExpired: c.sessionsExpired.Load(), OpensRefused: c.opensRefused.Load(),
-		JoinsDenied: c.joinsDenied.Load(), BadMarks: c.badMarks.Load(), LinksLost: c.linksLost.Load(), EventsLost: c.eventsLost.Load(),
+		JoinsDenied: c.joinsDenied.Load(), BadMarks: c.badMarks.Load(), LinksLost: c.linksLost.Load(), LinksForeign: c.linksForeign.Load(), EventsLost: c.eventsLost.Load(),
 	}
 	n.mu.Lock()
 	s.Links = len(n.conns)
@@ -82,6 +85,7 @@ func (n *Node) Stats() Stats {
 		v.count(&s)
 	}
 	s.Served += n.served
+	s.Requests, s.Replies, s.Tells = n.gone.Requests, n.gone.Replies, n.gone.Tells
 	n.mu.Unlock()
 	for _, p := range peers {
 		p.count(&s)
@@ -105,6 +109,7 @@ const (
 	SessionGone EventType = "session gone" // Peer does not know our session any more
 	JoinDenied  EventType = "join denied"  // Peer refused our session on Road
 	MemoryFull  EventType = "memory full"  // what a principal has this node hold, whose node is Peer, fills its share; once a minute
+	LinkForeign EventType = "link foreign" // somebody on Road says that it is Peer, and is not
 )
 
 // Event is something that happened to a node's links and peers.

@@ -17,8 +17,7 @@ func (n *Node) Tell(ctx context.Context, r Request) error {
 	if len(r.Body) > n.cfg.MaxBody {
 		return Errorf(TooLarge, NotRun, "body of %d bytes, limit %d", len(r.Body), n.cfg.MaxBody)
 	}
-	p := n.peer(r.Node)
-	p.mu.Lock()
+	p := n.lockPeer(r.Node)
 	p.tellers++
 	defer func() {
 		p.tellers--

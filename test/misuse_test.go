@@ -598,7 +598,7 @@ func newScene(t *testing.T, road string) *scene {
 	}
 	node := func(name string, life time.Duration) *actor.System {
 		return start(t, actor.Config{Name: name, Registry: reg, Transports: []transport.Transport{roadOf()}, Kinds: []*actor.Kind{kind},
-			TokenLife: life, Principals: func(road, principal string) string { return road + " " + principal }})
+			TokenLife: life, Principals: func(road string, p transport.Peer) string { return road + " " + p.Principal }})
 	}
 	s := &scene{ctx: t.Context(), server: node("server", 0), later: later}
 	client, brief := node("client", 0), node("brief", time.Second)

@@ -81,11 +81,15 @@ type Endpoint struct {
 type Peer struct {
 	Node      string // the name it goes by in the cluster
 	Epoch     string // its epoch
-	Principal string // who it authenticated as on this road; "anonymous" where the road authenticates nobody
+	Principal string // who it authenticated as, under this road's own prefix ("tls:", "nats:"); or one of the two below
 }
 
-// Anonymous is the principal of a peer on a road that authenticates nobody.
-const Anonymous = "anonymous"
+// Principals of peers that have no name of their own. Any other has a prefix that no other
+// road gives: who is known on one road cannot take a name of another.
+const (
+	Anonymous   = "anonymous" // the road authenticates nobody
+	TokenHolder = "token"     // it proved to know the token that all nodes share
+)
 
 // Link is an open channel of envelopes to one peer. All methods may be called
 // concurrently and none of them blocks.

@@ -17,7 +17,7 @@ type plan struct {
 	Policies            []rpc.RoadPolicy // of the nodes
 	Lease               time.Duration
 	Window, Keep        int
-	MemoryBytes          int64
+	MemoryBytes         int64
 	Pace                time.Duration // mean pause of a caller
 	Length              time.Duration // of the faults
 	Gap                 time.Duration // mean pause between faults

@@ -99,7 +99,7 @@ func (w *world) start(n *node) {
 		c.Window, c.Keep, c.MemoryBytes, c.MaxSessions = w.plan.Window, w.plan.Keep, w.plan.MemoryBytes, w.plan.MaxSessions
 		c.Random = w.random(fmt.Sprintf("pauses of %s.%d", n.name, l.no))
 	}}
-	cfg.Principals = func(road, principal string) string {
+	cfg.Principals = func(road string, _ transport.Peer) string {
 		if w.plan.Strangers {
 			return road
 		}

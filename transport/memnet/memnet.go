@@ -61,9 +61,15 @@ func New(cfg Config) *Network {
 }
 
 // Transport returns a new transport of the road called name, for one system.
-// Transports of one name reach each other and must agree on direct.
+// Transports of one name reach each other and must agree on direct. Its peers see
+// transport.Anonymous.
 func (n *Network) Transport(name string, direct bool) transport.Transport {
-	t := &Transport{net: n, road: name, direct: direct}
+	return n.TransportAs(name, direct, transport.Anonymous)
+}
+
+// TransportAs is Transport of a system that its peers see under the given principal.
+func (n *Network) TransportAs(name string, direct bool, principal string) transport.Transport {
+	t := &Transport{net: n, road: name, direct: direct, principal: principal}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
 }

@@ -16,6 +16,9 @@ type Transport struct {
 	net    *Network
 	road   string
 	direct bool
+
+	principal string // what it is to its peers
+
 	ctx    context.Context // ends when Close begins
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup // two goroutines for each end of a link
@@ -35,6 +38,9 @@ func (t *Transport) Road() string { return t.road }
 
 // Direct implements transport.Transport.
 func (t *Transport) Direct() bool { return t.direct }
+
+// Identity is the principal that the system has to its peers.
+func (t *Transport) Identity() string { return t.principal }
 
 // Start implements transport.Transport. On a bus the address is empty.
 func (t *Transport) Start(_ context.Context, local transport.Local, accept func(transport.Link) transport.Receiver) (string, error) {
@@ -156,8 +162,8 @@ func (t *Transport) connect(peer *Transport, h transport.Hello, w transport.Welc
 	if peer.closed {
 		return nil, nil, fmt.Errorf("%w: %s went away", transport.ErrNoPeer, w.Node)
 	}
-	near = newEnd(t, transport.Peer{Node: w.Node, Epoch: w.Epoch, Principal: transport.Anonymous}, w.Largest)
-	far = newEnd(peer, transport.Peer{Node: h.Node, Epoch: h.Epoch, Principal: transport.Anonymous}, h.Largest)
+	near = newEnd(t, transport.Peer{Node: w.Node, Epoch: w.Epoch, Principal: peer.principal}, w.Largest)
+	far = newEnd(peer, transport.Peer{Node: h.Node, Epoch: h.Epoch, Principal: t.principal}, h.Largest)
 	near.far, far.far = far, near
 	for _, e := range []*end{near, far} {
 		e.draw = n.generator("link/" + t.road + "/" + e.t.local.Node + "/" + e.peer.Node)

@@ -124,7 +124,7 @@ func (t *Transport) onWelcome(p packet, principal string) {
 		t.malformed.Add(1)
 		return
 	}
-	from := transport.Peer{Node: w.Node, Epoch: w.Epoch, Principal: principal}
+	from := transport.Peer{Node: w.Node, Epoch: w.Epoch, Principal: principalOf(principal)}
 	l := t.links.get(linkKey{id: p.link, dialled: true})
 	switch {
 	case l == nil || l.greetedBy != transport.Peer{} && l.greetedBy != from:
@@ -143,6 +143,6 @@ func (t *Transport) onWelcome(p packet, principal string) {
 		t.reset(w.Node, w.Epoch, p)
 		w.Status, w.Reason = transport.StatusIdentity, "I am somebody else"
 	}
-	l.peer, l.subject = from, t.names.to(w.Node, w.Epoch, t.cfg.Principal)
+	l.peer, l.token, l.subject = from, principal, t.names.to(w.Node, w.Epoch, t.cfg.Principal)
 	l.answer <- w // holds one, and this is the only one
 }

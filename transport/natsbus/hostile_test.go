@@ -165,7 +165,7 @@ func TestHostileChunks(t *testing.T) {
 func TestForeignPrincipal(t *testing.T) {
 	r, b := rawPair(t, natsbus.Config{})
 	to := r.open(b, id1)
-	if to.Peer().Principal != "eve" {
+	if to.Peer().Principal != "nats:eve" {
 		t.Fatalf("peer is %+v", to.Peer())
 	}
 	r.say(b.end, "mallory", kindData|fromDialler, id1, data(t, 1, 1))
@@ -259,7 +259,7 @@ func TestPermissions(t *testing.T) {
 	a := startBus(t, as("alice"), "a", natsbus.Config{Principal: "alice", OpenTimeout: time.Hour})
 	b := startBus(t, as("bob"), "b", natsbus.Config{Principal: "bob"})
 	from, to := link(t, a, b)
-	if from.Peer().Principal != "bob" || to.Peer().Principal != "alice" {
+	if from.Peer().Principal != "nats:bob" || to.Peer().Principal != "nats:alice" {
 		t.Errorf("peers are %+v and %+v", from.Peer(), to.Peer())
 	}
 	byName, err := a.dial(t, transport.Endpoint{Node: "b"})

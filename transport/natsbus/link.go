@@ -17,7 +17,8 @@ type link struct {
 	key     linkKey
 	subject string         // where the peer hears this end; a dialler learns it from the welcome
 	gone    string         // reply subject of what this end publishes
-	peer    transport.Peer // set before open or accept is called; Principal is empty until then
+	peer    transport.Peer // set before open or accept is called
+	token   string         // the peer's, in the subjects it publishes to; likewise, and empty until then
 	out     *transport.Outbox
 	handed  atomic.Uint64   // place in the stream before which bytes may have been handed over
 	ended   atomic.Bool     // end was called
@@ -57,8 +58,8 @@ func (t *Transport) newLink(key linkKey) *link {
 // maxPacket is the size of the largest packet that the server takes.
 func (t *Transport) maxPacket() int { return int(min(maxPacket, t.room.Load())) }
 
-// Peer implements transport.Link. Its Principal is the last token of the subject that
-// the peer publishes on; its Node and Epoch are what the peer says of itself, and are
+// Peer implements transport.Link. Its Principal is "nats:" and the last token of the subject
+// that the peer publishes on, or transport.Anonymous; its Node and Epoch are what the peer says of itself, and are
 // proved only as far as the server confines who may subscribe to that node's subject.
 func (l *link) Peer() transport.Peer { return l.peer }
 

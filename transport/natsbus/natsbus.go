@@ -58,7 +58,7 @@ const Overhead = dataHeaderSize + frameSize
 
 // Config says how to use the bus. Its zero value is the default of every field.
 type Config struct {
-	Principal            string        // who the server's permissions let this connection be; default the connection's user, else transport.Anonymous
+	Principal            string        // who the server's permissions let this connection be: the last token of the subjects it publishes to, and to its peers "nats:" before it; default the connection's user, else transport.Anonymous
 	MaxFrame             int           // bytes of one encoded envelope that is not cut into chunks, both ways; default transport.MaxFrame
 	MaxLinks             int           // links that peers may have open to this node at once; default 4096
 	MaxLinksPerPrincipal int           // of these, links of one principal; default a quarter of them, or all where Principal is transport.Anonymous and nothing tells peers apart
@@ -168,6 +168,27 @@ func New(nc *nats.Conn, cfg Config) *Transport {
 
 // Road returns "nats".
 func (t *Transport) Road() string { return Road }
+
+// PrincipalPrefix begins the principals of peers that have a token of their own in the
+// subjects they publish to.
+const PrincipalPrefix = "nats:"
+
+// principalOf is who a peer is that publishes under token.
+func principalOf(token string) string {
+	if token == transport.Anonymous {
+		return token
+	}
+	return PrincipalPrefix + token
+}
+
+// Identity is the sort of principal that peers have on this road: transport.Anonymous
+// where nobody has a name of its own, else "nats:".
+func (t *Transport) Identity() string {
+	if t.cfg.Principal == transport.Anonymous {
+		return transport.Anonymous
+	}
+	return PrincipalPrefix
+}
 
 // Direct returns false: messages pass through the server.
 func (t *Transport) Direct() bool { return false }

@@ -71,7 +71,7 @@ func (t *Transport) onLinkPacket(p packet, principal, reply string) {
 				t.reset(node, epoch, p)
 			}
 		}
-	case l.peer.Principal != principal:
+	case l.token != principal:
 		t.foreign.Add(1)
 	default:
 		l.receive(p)
@@ -86,14 +86,14 @@ func (t *Transport) onOpen(p packet, principal string) {
 		t.malformed.Add(1)
 		return
 	}
-	peer := transport.Peer{Node: h.Node, Epoch: h.Epoch, Principal: principal}
+	peer := transport.Peer{Node: h.Node, Epoch: h.Epoch, Principal: principalOf(principal)}
 	key := linkKey{id: p.link}
 	if known := t.links.get(key); known != nil {
 		t.openAgain(known, peer)
 		return
 	}
 	l := t.newLink(key)
-	l.peer, l.hello, l.subject = peer, h, t.names.to(h.Node, h.Epoch, t.cfg.Principal)
+	l.peer, l.token, l.hello, l.subject = peer, principal, h, t.names.to(h.Node, h.Epoch, t.cfg.Principal)
 	l.out.SendLarge(t.local.Common(h.Largest))
 	w := transport.Answer(t.local, h)
 	if w.Status == transport.StatusOK {

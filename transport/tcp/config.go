@@ -60,10 +60,11 @@ type Config struct {
 	// wire. For closed networks and tests.
 	Insecure bool
 
-	// Principal names the peer behind a TLS connection; an empty name refuses it.
-	// Default: the common name of the verified certificate, or its first DNS name;
-	// without such a certificate "token" if the peer proved to know the token, else
-	// transport.Anonymous.
+	// Principal names the peer behind a TLS connection; an empty name refuses it. The peer's
+	// principal is "tls:" and that name. Default: the common name of the verified
+	// certificate, or its first DNS name; without such a certificate "token" if the peer
+	// proved to know the token, else transport.Anonymous. With a token, certificates that
+	// only listeners show name nobody: all are "token", whichever side dialled.
 	// A name of more than 255 bytes, or with control characters, is nobody's. What panics here,
 	// in IsNode, in Revoked or in a function of TLS refuses the connection and is logged.
 	Principal func(tls.ConnectionState) string
@@ -100,8 +101,8 @@ type Config struct {
 	MaxPendingPerIP int
 }
 
-// TokenPrincipal is who a peer is that proved to know the token and nothing else.
-const TokenPrincipal = "token"
+// PrincipalPrefix begins the principals of peers that TLS names.
+const PrincipalPrefix = "tls:"
 
 func (c Config) withDefaults() Config {
 	c.HandshakeTimeout = cmp.Or(c.HandshakeTimeout, 5*time.Second)
@@ -288,24 +289,54 @@ func (c Config) advertised(bound net.Addr) string {
 
 // principal names the peer behind conn. shown says that it proved to know the token.
 func (c Config) principal(conn net.Conn, shown bool) string {
-	secured, isTLS := conn.(*tls.Conn)
-	if isTLS {
+	if secured, isTLS := conn.(*tls.Conn); isTLS {
 		state := secured.ConnectionState()
 		if c.Principal != nil {
-			return c.Principal(state)
+			if name := c.Principal(state); name != "" {
+				return PrincipalPrefix + name
+			}
+			return ""
 		}
-		if len(state.VerifiedChains) > 0 {
-			leaf := state.VerifiedChains[0][0]
-			if leaf.Subject.CommonName != "" {
-				return leaf.Subject.CommonName
-			}
-			if len(leaf.DNSNames) > 0 {
-				return leaf.DNSNames[0]
-			}
+		if name := commonName(state); name != "" && (!shown || c.mutual()) {
+			return PrincipalPrefix + name
 		}
 	}
 	if shown {
-		return TokenPrincipal
+		return transport.TokenHolder
+	}
+	return transport.Anonymous
+}
+
+// commonName is the name in the peer's certificate, if that was verified.
+func commonName(state tls.ConnectionState) string {
+	if len(state.VerifiedChains) == 0 {
+		return ""
+	}
+	leaf := state.VerifiedChains[0][0]
+	if leaf.Subject.CommonName == "" && len(leaf.DNSNames) > 0 {
+		return leaf.DNSNames[0]
+	}
+	return leaf.Subject.CommonName
+}
+
+// mutual reports whether both sides of a connection show certificates, as far as this
+// side can tell.
+func (c Config) mutual() bool {
+	t := c.TLS
+	if c.Listen == "" {
+		return len(t.Certificates) > 0 || t.GetClientCertificate != nil
+	}
+	return t.ClientAuth >= tls.VerifyClientCertIfGiven || t.GetConfigForClient != nil
+}
+
+// Identity is the sort of principal that peers have on this road at best: "anonymous"
+// or "token" where nobody has a name of its own, else "tls:".
+func (t *Transport) Identity() string {
+	switch c := t.cfg; {
+	case c.TLS != nil && (c.Principal != nil || c.mutual()):
+		return PrincipalPrefix
+	case c.Token != "":
+		return transport.TokenHolder
 	}
 	return transport.Anonymous
 }

@@ -152,7 +152,7 @@ func TestAuthorityChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	atB := wait(t, "link", b.links)
-	if first.Peer().Principal != "b" || atB.Peer().Principal != "a" {
+	if first.Peer().Principal != "tls:b" || atB.Peer().Principal != "tls:a" {
 		t.Errorf("peers are %+v and %+v", first.Peer(), atB.Peer())
 	}
 	left, _, err := dial(t, c.Transport, b.to) // c is not told of the change
@@ -436,7 +436,7 @@ func TestTokenChanges(t *testing.T) {
 	}
 	both("before")
 	first := wait(t, "link", b.links)
-	if first.Peer().Principal != tcp.TokenPrincipal {
+	if first.Peer().Principal != transport.TokenHolder {
 		t.Errorf("peer is %+v", first.Peer())
 	}
 	for _, step := range []string{"old\nnew\n", "new\nold\n", "new\n"} {
@@ -493,7 +493,7 @@ func TestCertificateFunctions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := wait(t, "link", links).Peer().Principal, name+"-client"; l.Peer().Principal != name || got != want {
+		if got, want := wait(t, "link", links).Peer().Principal, "tls:"+name+"-client"; l.Peer().Principal != "tls:"+name || got != want {
 			t.Errorf("principals are %q and %q, want %q and %q", l.Peer().Principal, got, name, want)
 		}
 	}

@@ -320,7 +320,7 @@ func TestPrincipalsThatAreNone(t *testing.T) {
 	longest := strings.Repeat("x", 255)
 	to, links := serve(t, tcp.Config{Listen: "127.0.0.1:0", TLS: ca.mutual(t, "b"), Principal: func(tls.ConnectionState) string { return longest }})
 	again(t, dialler(t, tcp.Config{TLS: ca.mutual(t, "a")}), to)
-	if got := wait(t, "link", links).Peer().Principal; got != longest {
+	if got := wait(t, "link", links).Peer().Principal; got != "tls:"+longest {
 		t.Errorf("principal %q", got)
 	}
 }

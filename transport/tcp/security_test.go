@@ -28,15 +28,17 @@ func TestTLSPrincipals(t *testing.T) {
 		client, server tcp.Config
 		sees           string // the principal that the server sees
 	}{
-		{"common name", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: ca.mutual(t, "b")}, "alice"},
-		{"DNS name", tcp.Config{TLS: byDNS}, tcp.Config{TLS: ca.mutual(t, "b")}, "billing.example"},
-		{"own function", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: ca.mutual(t, "b"), Principal: custom}, "org/alice"},
+		{"common name", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: ca.mutual(t, "b")}, "tls:alice"},
+		{"DNS name", tcp.Config{TLS: byDNS}, tcp.Config{TLS: ca.mutual(t, "b")}, "tls:billing.example"},
+		{"own function", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: ca.mutual(t, "b"), Principal: custom}, "tls:org/alice"},
+		{"common name and token", tcp.Config{TLS: ca.mutual(t, "alice"), Token: "s3cret"}, tcp.Config{TLS: ca.mutual(t, "b"), Token: "s3cret"}, "tls:alice"},
+		{"a name like another principal", tcp.Config{TLS: ca.mutual(t, "token")}, tcp.Config{TLS: ca.mutual(t, "b")}, "tls:token"},
 		{"token in TLS", tcp.Config{TLS: &tls.Config{RootCAs: ca.pool}, Token: "s3cret"},
-			tcp.Config{TLS: &tls.Config{Certificates: ca.mutual(t, "b").Certificates}, Token: "s3cret"}, tcp.TokenPrincipal},
+			tcp.Config{TLS: &tls.Config{Certificates: ca.mutual(t, "b").Certificates}, Token: "s3cret"}, transport.TokenHolder},
 		{"server only", tcp.Config{TLS: &tls.Config{RootCAs: ca.pool}},
 			tcp.Config{TLS: &tls.Config{Certificates: ca.mutual(t, "b").Certificates}}, transport.Anonymous},
 		{"plain", tcp.Config{}, tcp.Config{}, transport.Anonymous},
-		{"token on loopback", tcp.Config{Token: "s3cret"}, tcp.Config{Token: "s3cret"}, tcp.TokenPrincipal},
+		{"token on loopback", tcp.Config{Token: "s3cret"}, tcp.Config{Token: "s3cret"}, transport.TokenHolder},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -51,10 +53,10 @@ func TestTLSPrincipals(t *testing.T) {
 			}
 			want := transport.Anonymous
 			switch {
+			case tt.sees == transport.TokenHolder: // both sides prove that they know it
+				want = transport.TokenHolder
 			case tt.server.TLS != nil:
-				want = "b"
-			case tt.server.Token != "": // both sides prove that they know it
-				want = tcp.TokenPrincipal
+				want = "tls:b"
 			}
 			if got := l.Peer().Principal; got != want {
 				t.Errorf("client sees principal %q, want %q", got, want)

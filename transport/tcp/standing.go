@@ -165,7 +165,7 @@ func (t *Transport) recheckLoop() {
 	}
 }
 
-// maxPrincipal is the longest principal, in bytes.
+// maxPrincipal is the longest name of a principal, in bytes.
 const maxPrincipal = 255
 
 // named returns who the peer on conn is; empty if that is nobody. shown says that it
@@ -175,7 +175,7 @@ func (t *Transport) named(conn net.Conn, shown bool) (principal string) {
 		principal = t.cfg.principal(conn, shown)
 		return nil
 	})
-	if len(principal) > maxPrincipal || !utf8.ValidString(principal) {
+	if len(principal) > len(PrincipalPrefix)+maxPrincipal || !utf8.ValidString(principal) {
 		return ""
 	}
 	for _, c := range principal {
