@@ -322,7 +322,10 @@ func commonName(state tls.ConnectionState) string {
 // mutual reports whether both sides of a connection show certificates, as far as this
 // side can tell.
 func (c Config) mutual() bool {
-	t := c.TLS
+	t := c.tls()
+	if t == nil {
+		return false
+	}
 	if c.Listen == "" {
 		return len(t.Certificates) > 0 || t.GetClientCertificate != nil
 	}
@@ -333,9 +336,9 @@ func (c Config) mutual() bool {
 // or "token" where nobody has a name of its own, else "tls:".
 func (t *Transport) Identity() string {
 	switch c := t.cfg; {
-	case c.TLS != nil && (c.Principal != nil || c.mutual()):
+	case c.tls() != nil && c.Principal != nil, c.mutual():
 		return PrincipalPrefix
-	case c.Token != "":
+	case len(c.tokens()) > 0:
 		return transport.TokenHolder
 	}
 	return transport.Anonymous

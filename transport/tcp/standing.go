@@ -128,17 +128,19 @@ func (t *Transport) Recheck() error {
 	}
 	t.mu.Unlock()
 	r := t.rules()
-	ended := make(map[error][]string)
+	ended := make(map[error][]*link)
 	for _, l := range links {
 		var why error
 		if t.guarded(func() error { why = r.judge(&l.who); return nil }) != nil || why == nil {
 			continue // a function that panics takes nobody's link away
 		}
-		l.Close(why)
-		ended[why] = append(ended[why], l.who.peer.Node)
+		ended[why] = append(ended[why], l)
 	}
-	for why, nodes := range ended {
-		t.local.Logger.Warn("tcp: links end", "count", len(nodes), "latest", nodes[len(nodes)-1], "reason", why)
+	for why, links := range ended {
+		t.local.Logger.Warn("tcp: links end", "count", len(links), "latest", links[len(links)-1].who.peer.Node, "reason", why)
+		for _, l := range links {
+			l.Close(why)
+		}
 	}
 	return err
 }
