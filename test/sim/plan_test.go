@@ -52,7 +52,7 @@ func newPlan(r *rand.Rand) plan {
 		Nodes: 2 + r.IntN(3), Callers: 2 + r.IntN(5), Ops: 20 + r.IntN(50),
 		Roads:  pick(r, []string{"direct", "bus"}, []string{"direct", "bus"}, []string{"direct", "bus"}, []string{"direct"}, []string{"bus"}),
 		Lease:  pick(r, 25*time.Second, 25*time.Second, 15*time.Second, 5*time.Second, 3*time.Second),
-		Window: pick(r, 0, 0, 2, 16), Keep: pick(r, 0, 0, 64), MemoryBytes: pick[int64](r, 0, 0, 0, 64<<10),
+		Window: pick(r, 0, 0, 2, 16), Keep: pick(r, 0, 0, 64), MemoryBytes: pick[int64](r, 0, 0, 0, 2<<20),
 		Pace:   pick(r, 20*time.Millisecond, 100*time.Millisecond, 500*time.Millisecond),
 		Length: span(r, 10*time.Second, 60*time.Second), Gap: pick(r, 200*time.Millisecond, time.Second, 5*time.Second),
 		Base: map[string]memnet.Faults{"direct": {}, "bus": {}},
