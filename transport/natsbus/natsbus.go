@@ -33,6 +33,7 @@ package natsbus
 
 import (
 	"context"
+	"crypto/ecdh"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -53,7 +54,7 @@ const Road = "nats"
 
 // Overhead is what one envelope adds to a NATS message that carries it alone. One that
 // does not fit into the server's max_payload with it travels in chunks.
-const Overhead = dataHeaderSize + frameSize
+const Overhead = dataRoom + frameSize
 
 // Config says how to use the bus. Its zero value is the default of every field.
 type Config struct {
@@ -62,6 +63,14 @@ type Config struct {
 	MaxLinks     int           // links that peers may have open to this node at once; default 4096
 	OpenTimeout  time.Duration // how long Dial waits for the peer, and Start for its own packet, when ctx ends later; default 5 s
 	PendingBytes int           // bytes received and not yet handled before nats.go drops messages; default 64 MiB, at least 2 MiB
+
+	// Key is the node's X25519 key, by which its peers know it: the registry names its public
+	// half, see Address. Default: a new one, which is right wherever nodes register themselves.
+	Key *ecdh.PrivateKey
+
+	// Encrypt has the bus carry bodies, and all else of the envelopes, that nobody but the
+	// peer can read. A peer that is not set up for it is refused, and refuses this node.
+	Encrypt bool
 }
 
 const (
@@ -69,6 +78,7 @@ const (
 	defaultOpenTimeout  = 5 * time.Second
 	defaultPendingBytes = 64 << 20
 	pendingMessages     = 512 << 10 // packets received and not yet handled before nats.go drops them
+	maxGreetings        = 8         // answers to one open that wait to be judged before the next is dropped
 	maxAnswers          = 256       // answers waiting to be published before the next is dropped
 	closeGrace          = time.Second
 )
@@ -88,6 +98,9 @@ func (c Config) withDefaults(nc *nats.Conn) Config {
 	}
 	if c.PendingBytes <= 0 {
 		c.PendingBytes = defaultPendingBytes
+	}
+	if c.Key == nil {
+		c.Key = newKey()
 	}
 	c.PendingBytes = max(c.PendingBytes, 2*maxPacket) // nats.go drops a message that is over the limit alone
 	return c
@@ -117,6 +130,7 @@ var (
 	ErrReconnectBuffer = errors.New("natsbus: the connection's reconnect buffer is on: connect with nats.ReconnectBufSize(-1), or with natsbus.Connect")
 	ErrNoEcho          = errors.New("natsbus: the connection does not hear what it publishes itself: connect without nats.NoEcho")
 	ErrNotConnected    = errors.New("natsbus: no connection to NATS")
+	ErrKey             = errors.New("natsbus: Config.Key is of another curve: make it with ecdh.X25519()")
 	ErrPermissions     = errors.New("natsbus: the server does not let this connection hear what it publishes to itself: check the user's permissions against Config.Principal and docs/nats-permissions.md")
 )
 
@@ -133,26 +147,32 @@ type Transport struct {
 	exited []chan struct{} // one a subscription: closed when its callback will not run again
 	node   *nats.Subscription
 	status chan nats.Status
-	probe  linkID        // names the packet that Start sends to itself
-	heard  chan struct{} // closed when it came back
+	nonce  [nonceSize]byte // of the node's callback
+	probe  linkID          // names the packet that Start sends to itself
+	heard  chan struct{}   // closed when it came back
 
-	room    atomic.Int64  // the server's max_payload when last asked
-	answers chan answer   // what callbacks want published
-	stop    chan struct{} // closed by Close: links write what they have and end
-	stopped chan struct{} // closed when all links have ended
+	room    atomic.Int64    // the server's max_payload when last asked
+	answers chan answer     // what callbacks want published
+	stop    chan struct{}   // closed by Close: links write what they have and end
+	stopped chan struct{}   // closed when all links have ended
+	ctx     context.Context // ends with stop
+	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 	links   linkTable
 	buffers sync.Pool // *[]byte for packets: a link must not keep the memory of its largest
 	counters
-	closeOnce sync.Once
-	heardOnce sync.Once
+	greeting    sync.Mutex // held for the arithmetic of one greeting: a flood of opens takes one core at most
+	closeOnce   sync.Once
+	heardOnce   sync.Once
+	keylessOnce sync.Once
 }
 
 var _ transport.Transport = (*Transport)(nil)
 
 // New returns a road over nc, which stays the caller's and must outlive it.
 func New(nc *nats.Conn, cfg Config) *Transport {
-	return &Transport{nc: nc, cfg: cfg.withDefaults(nc),
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Transport{nc: nc, cfg: cfg.withDefaults(nc), ctx: ctx, cancel: cancel,
 		buffers: sync.Pool{New: func() any { return new([]byte) }},
 		heard:   make(chan struct{}), answers: make(chan answer, maxAnswers),
 		stop: make(chan struct{}), stopped: make(chan struct{})}
@@ -164,12 +184,19 @@ func (t *Transport) Road() string { return Road }
 // Direct returns false: messages pass through the server.
 func (t *Transport) Direct() bool { return false }
 
+// Addr is what Start returns: the public half of the node's key.
+func (t *Transport) Addr() string {
+	if t.cfg.Key.Curve() != ecdh.X25519() {
+		return ""
+	}
+	return Address(t.cfg.Key.PublicKey())
+}
+
 // Start subscribes to local's subjects and sends itself a packet, so that missing
 // permissions and a wrong principal show here and not as silence later. While the
 // connection is away it waits until ctx ends, or for DefaultStartWait if ctx has no
-// deadline. The address is empty: node and epoch are all that a peer needs. Besides
-// ErrReconnectBuffer, ErrNoEcho, ErrNotConnected and ErrPermissions, errors are those of
-// nats.go.
+// deadline. The address is that of Addr. Besides ErrReconnectBuffer, ErrNoEcho, ErrNotConnected,
+// ErrPermissions and ErrKey, errors are those of nats.go.
 func (t *Transport) Start(ctx context.Context, local transport.Local, accept func(transport.Link) transport.Receiver) (string, error) {
 	if err := t.check(local); err != nil {
 		return "", err
@@ -191,13 +218,21 @@ func (t *Transport) Start(ctx context.Context, local transport.Local, accept fun
 		t.end()
 		return "", fmt.Errorf("natsbus: %w before it was started", transport.ErrClosed)
 	}
-	return "", nil
+	if local.Lookup == nil {
+		local.Logger.Warn("natsbus: no registry says which key a node has: who peers are is known as far as the NATS server confines its users, and no further")
+	}
+	return t.Addr(), nil
 }
 
 // check reports what is wrong with the configuration and the connection, before
 // anything is done with them.
 func (t *Transport) check(local transport.Local) error {
+	var key error
+	if t.cfg.Key.Curve() != ecdh.X25519() {
+		key = ErrKey
+	}
 	return errors.Join(
+		key,
 		checkConn(t.nc),
 		transport.ValidName("cluster", local.Cluster),
 		transport.ValidName("node", local.Node),
@@ -294,6 +329,7 @@ func (t *Transport) Close() error {
 // end is Close for a transport that was started.
 func (t *Transport) end() {
 	close(t.stop)
+	t.cancel()
 	grace := time.AfterFunc(closeGrace, func() { t.links.each(func(l *link) { l.end(errTransportClosed, true) }) })
 	t.links.wait()
 	grace.Stop()

@@ -153,13 +153,15 @@ func startBus(t testing.TB, nc *nats.Conn, node string, cfg natsbus.Config) *bus
 	b := &bus{Transport: natsbus.New(nc, cfg), nc: nc, accepted: make(chan *end, 64),
 		local: transport.Local{Cluster: "test", Node: node, Epoch: "e-" + node, Logger: slog.New(slog.DiscardHandler)}}
 	b.end = transport.Endpoint{Node: node, Epoch: b.local.Epoch}
-	if _, err := b.Start(t.Context(), b.local, func(l transport.Link) transport.Receiver {
+	addr, err := b.Start(t.Context(), b.local, func(l transport.Link) transport.Receiver {
 		e := b.newEnd(t, l)
 		b.accepted <- e
 		return e
-	}); err != nil {
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
+	b.end.Addr = addr
 	t.Cleanup(func() { b.Close() })
 	return b
 }
@@ -212,8 +214,7 @@ func TestConformance(t *testing.T) {
 		Greet: func(t testing.TB, to transport.Endpoint, h transport.Hello) transport.Welcome {
 			r := newRaw(t, srv.URL(), h.Cluster, h.Node, h.Epoch+"-raw")
 			h.Epoch += "-raw"
-			r.say(to, "eve", kindOpen|fromDialler, id1, h.Append(nil))
-			return r.welcomed()
+			return r.hail(to, "eve", id1, h)
 		},
 		Network: func(t testing.TB) func() transport.Transport {
 			return func() transport.Transport { return natsbus.New(connect(t, srv.URL()), natsbus.Config{}) }

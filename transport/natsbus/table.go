@@ -1,6 +1,12 @@
 package natsbus
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
+
+// maxHalfOpen is how many links of one principal may be half open at once.
+const maxHalfOpen = 128
 
 // linkKey names one end of a link in this transport.
 type linkKey struct {
@@ -13,17 +19,18 @@ type linkKey struct {
 type linkTable struct {
 	mu       sync.RWMutex // guards what follows
 	links    map[linkKey]*link
-	accepted int            // links in the table that peers opened
-	running  bool           // between start and stop
-	stopped  bool           // stop was called
-	alive    sync.WaitGroup // counts what was added and not yet done
+	accepted int                // links in the table that peers opened
+	half     map[string][]*link // those of them whose peers have proved nothing yet, by who opened them, the oldest first
+	running  bool               // between start and stop
+	stopped  bool               // stop was called
+	alive    sync.WaitGroup     // counts what was added and not yet done
 }
 
 // start opens the table; false means that stop came first.
 func (t *linkTable) start() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.links = make(map[linkKey]*link)
+	t.links, t.half = make(map[linkKey]*link), make(map[string][]*link)
 	t.running = !t.stopped
 	return t.running
 }
@@ -45,10 +52,12 @@ const (
 	addClosed
 	addFull
 	addKnown
+	addInstead // the link that is returned with it must make room
 )
 
 // add enters l. Each link that was added must be ended by remove and done. maxAccepted
-// bounds the links that peers opened.
+// bounds the links that peers opened; of those by whom nothing is proved yet there are
+// maxHalfOpen for one principal, and the oldest makes room for the next.
 func (t *linkTable) add(l *link, maxAccepted int) (addResult, *link) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -62,11 +71,35 @@ func (t *linkTable) add(l *link, maxAccepted int) (addResult, *link) {
 		return addFull, nil
 	}
 	t.links[l.key] = l
-	if !l.key.dialled {
-		t.accepted++
-	}
 	t.alive.Add(1)
+	if l.key.dialled {
+		return added, nil
+	}
+	t.accepted++
+	half := t.half[l.token]
+	t.half[l.token] = append(half, l)
+	if len(half) >= maxHalfOpen {
+		return addInstead, half[0]
+	}
 	return added, nil
+}
+
+// proved says that the peer of l has proved who it is.
+func (t *linkTable) proved(l *link) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.whole(l)
+}
+
+// whole takes l out of those that are half open. t.mu is held.
+func (t *linkTable) whole(l *link) {
+	half := t.half[l.token]
+	if i := slices.Index(half, l); i >= 0 {
+		half = slices.Delete(half, i, i+1)
+	}
+	if t.half[l.token] = half; len(half) == 0 {
+		delete(t.half, l.token)
+	}
 }
 
 func (t *linkTable) get(key linkKey) *link {
@@ -96,6 +129,7 @@ func (t *linkTable) remove(l *link) {
 		delete(t.links, l.key)
 		if !l.key.dialled {
 			t.accepted--
+			t.whole(l)
 		}
 	}
 }
