@@ -67,9 +67,10 @@ type Config struct {
 	Cluster, Name, Epoch string
 	Transports           []transport.Transport // roads, in no order
 	Roads                RoadPolicy
-	Resolve              func(ctx context.Context, node string) (Place, error)         // an error of code NotFound, or one that wraps ErrAway, says that the node has left
-	LastWord             func(ctx context.Context, node, epoch string) ([]byte, error) // what that start of a node left behind (see LastWords), nil for nothing; nil: nobody knows
-	Principals           func(road, principal string) string                           // one name for one peer on all roads; nil: the principal itself
+	Resolve              func(ctx context.Context, node string) (Place, error)                   // an error of code NotFound, or one that wraps ErrAway, says that the node has left
+	Recorded             func(ctx context.Context, node, epoch string, anew bool) (Place, error) // that start of a node in the registry; see transport.Local.Lookup for anew and errors; nil: there is no registry
+	LastWord             func(ctx context.Context, node, epoch string) ([]byte, error)           // what that start of a node left behind (see LastWords), nil for nothing; nil: nobody knows
+	Principals           func(road, principal string) string                                     // one name for one peer on all roads; nil: the principal itself
 	Handler              Handler
 	Logger               *slog.Logger
 	OnEvent              func(Event) // called from one goroutine; events are lost, counted, when it lags far behind; nil for none
