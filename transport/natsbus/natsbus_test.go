@@ -150,8 +150,19 @@ func (e *end) send(seq uint64) uint64 {
 // startBus starts a node on nc in cluster "test".
 func startBus(t testing.TB, nc *nats.Conn, node string, cfg natsbus.Config) *bus {
 	t.Helper()
+	return startBusWith(t, nc, node, cfg, nil)
+}
+
+// startKnowing starts a node b that asks lookup for its peers' keys.
+func startKnowing(t testing.TB, nc *nats.Conn, lookup func(ctx context.Context, node, epoch string, anew bool) (string, error)) *bus {
+	t.Helper()
+	return startBusWith(t, nc, "b", natsbus.Config{}, lookup)
+}
+
+func startBusWith(t testing.TB, nc *nats.Conn, node string, cfg natsbus.Config, lookup func(ctx context.Context, node, epoch string, anew bool) (string, error)) *bus {
+	t.Helper()
 	b := &bus{Transport: natsbus.New(nc, cfg), nc: nc, accepted: make(chan *end, 64),
-		local: transport.Local{Cluster: "test", Node: node, Epoch: "e-" + node, Logger: slog.New(slog.DiscardHandler)}}
+		local: transport.Local{Cluster: "test", Node: node, Epoch: "e-" + node, Logger: slog.New(slog.DiscardHandler), Lookup: lookup}}
 	b.end = transport.Endpoint{Node: node, Epoch: b.local.Epoch}
 	addr, err := b.Start(t.Context(), b.local, func(l transport.Link) transport.Receiver {
 		e := b.newEnd(t, l)

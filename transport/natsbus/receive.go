@@ -14,7 +14,7 @@ import (
 
 // onPacket gets what peers publish to this node.
 func (t *Transport) onPacket(m *nats.Msg) {
-	p, principal, ok := t.parse(m, t.names.inbox())
+	p, principal, ok := t.parse(m, t.names.toNode)
 	if !ok {
 		return
 	}
@@ -42,7 +42,7 @@ func (t *Transport) onPacket(m *nats.Msg) {
 
 // onFind gets opens of peers that do not know this node's epoch.
 func (t *Transport) onFind(m *nats.Msg) {
-	p, principal, ok := t.parse(m, t.names.find())
+	p, principal, ok := t.parse(m, t.names.toName)
 	switch {
 	case !ok:
 	case p.kind != packetOpen:
@@ -52,12 +52,12 @@ func (t *Transport) onFind(m *nats.Msg) {
 	}
 }
 
-// parse reads a message for a subscription of subject, which ends with a wildcard: whose
-// principal it is. What parts of the server publish in somebody's name can bear headers, and
-// another subject than the one that it was published to.
-func (t *Transport) parse(m *nats.Msg, subject string) (p packet, principal string, ok bool) {
+// parse reads a message of which the subject should be prefix and a principal. What parts of
+// the server publish in somebody's name can bear headers, and another subject than the one
+// that it was published to.
+func (t *Transport) parse(m *nats.Msg, prefix string) (p packet, principal string, ok bool) {
 	t.packetsIn.Add(1)
-	principal, ok = strings.CutPrefix(m.Subject, subject[:len(subject)-1])
+	principal, ok = strings.CutPrefix(m.Subject, prefix)
 	if !ok || len(m.Header) > 0 {
 		t.forged.Add(1)
 		return p, "", false
