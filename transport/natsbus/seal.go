@@ -36,6 +36,9 @@ func keyOf(addr string) (*ecdh.PublicKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("natsbus: address %q: %w", addr, err)
 	}
+	if Address(key) != addr {
+		return nil, fmt.Errorf("natsbus: address %q should read %s", addr, Address(key))
+	}
 	return key, nil
 }
 
