@@ -15,8 +15,23 @@
 //	subscribe to  *.node.till-1.*.*   *.find.till-1.*   *.gone.till-1.*.*
 //
 // and nothing more below <cluster> (docs/nats-permissions.md says what other packages need).
-// Without such permissions every principal on the
-// bus is a claim, and the road is as open as the bus.
+//
+// That is one half of who a peer is. The other half is a key: other parts of NATS, such as
+// JetStream, publish where a user may not. Each node has an X25519 key (Config.Key), whose public
+// half is its address in the registry. The greeting of a link proves both sides' keys, and
+// every packet has a tag that only the link's other end can make, and a number. So with a
+// registry that confines who writes a node's record it is proved, against everybody but
+// the node itself, that a link leads to the start of the node that the registry names, that
+// its principal is who the server let that node be, and that nothing of the link was made up, changed, sent
+// again or put in another order. A peer that the registry does not know is
+// transport.Anonymous, whatever its subject says; one with another key is refused.
+//
+// What is not proved: without a registry, or where it has no key of a node, a peer is
+// who the server's permissions let it be, and the log says so once; without such permissions
+// either, every name on the bus is a claim. Who may subscribe to others' subjects reads what travels,
+// unless Config.Encrypt is set, and can in any case see who talks to whom, and how much. Whoever runs the server
+// can hold anything back. That a peer is gone, the server's own word, has no tag; it names
+// the link by an id that its two ends alone know.
 //
 // What is ready to be sent travels as one NATS message, so a busy link costs the bus
 // far fewer messages than it carries envelopes. The bus may lose messages; the road
