@@ -331,7 +331,8 @@ func (m *members) resolve(ctx context.Context, node string) (rpc.Place, error) {
 	return rpc.Place{Epoch: n.Epoch, Addrs: n.Addrs}, nil
 }
 
-// recorded is what the registry has of one start of a node, which dials this one.
+// recorded is what the registry has of one start of a node, which dials this one; with an
+// empty epoch, of whatever start there is, or was lately.
 func (m *members) recorded(ctx context.Context, node, epoch string, anew bool) (rpc.Place, error) {
 	reg, stale := m.sys.cfg.Registry, error(nil)
 	if anew {
@@ -346,7 +347,9 @@ func (m *members) recorded(ctx context.Context, node, epoch string, anew bool) (
 		m.mu.Unlock()
 	}
 	switch {
-	case err == nil && (n.Epoch == epoch || n.Epoch == ""): // a listed one can have any
+	case epoch == "" && errors.Is(err, registry.ErrAway):
+		return rpc.Place{}, nil
+	case err == nil && (n.Epoch == epoch || n.Epoch == "" || epoch == ""): // a listed one can have any
 		return rpc.Place{Epoch: n.Epoch, Addrs: n.Addrs}, nil
 	case stale != nil:
 		return rpc.Place{}, stale

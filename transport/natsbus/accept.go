@@ -181,5 +181,18 @@ func (t *Transport) known(l *link, keys offer, anew bool) (acquaintance, error) 
 	case addr != Address(keys.static):
 		return stranger, fmt.Errorf("%w: the registry has another key of node %s in epoch %s", transport.ErrDenied, l.hello.Node, l.hello.Epoch)
 	}
-	return proven, nil
+	return proven, t.own(ctx, l.hello.Node, l.token)
+}
+
+// own returns an ErrDenied if principal is the name of another node than the one given. A
+// key shows which node a peer is, and the subject who it may be; but who may make streams
+// can have the server publish under any subject, and must not be another node by that.
+func (t *Transport) own(ctx context.Context, node, principal string) error {
+	if t.local.Lookup == nil || principal == node {
+		return nil
+	}
+	if _, err := t.local.Lookup(ctx, principal, "", false); err != nil {
+		return nil // there is none
+	}
+	return fmt.Errorf("%w: %s is the name of another node: %s needs a NATS user of its own, or natsbus.Config.Principal", transport.ErrDenied, principal, node)
 }

@@ -363,6 +363,9 @@ func TestWhoDials(t *testing.T) {
 			srv := startServer(t, embedded.Config{})
 			a := startBus(t, connect(t, srv.URL()), "a", natsbus.Config{Principal: "alice"})
 			b := startKnowing(t, connect(t, srv.URL()), func(_ context.Context, node, epoch string, anew bool) (string, error) {
+				if node == "alice" && epoch == "" {
+					return "", transport.ErrNoPeer
+				}
 				if node != "a" || epoch != "e-a" {
 					t.Errorf("asked for %s in epoch %s", node, epoch)
 				}
@@ -386,6 +389,35 @@ func TestWhoDials(t *testing.T) {
 				t.Errorf("the principal is %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// Who may have JetStream publish under any subject is no other node by that, neither where it
+// dials nor where it answers.
+func TestANodesNameAsPrincipal(t *testing.T) {
+	addrs := map[string]string{}
+	lookup := func(_ context.Context, node, _ string, _ bool) (string, error) {
+		if addr, ok := addrs[node]; ok {
+			return addr, nil
+		}
+		return "", transport.ErrNoPeer
+	}
+	srv := startServer(t, embedded.Config{})
+	shop := startBusWith(t, connect(t, srv.URL()), "shop", natsbus.Config{Principal: "shop"}, lookup)
+	bank := startBus(t, connect(t, srv.URL()), "bank", natsbus.Config{Principal: "bank"})
+	thief := startBus(t, connect(t, srv.URL()), "thief", natsbus.Config{Principal: "bank"})
+	honest := startBus(t, connect(t, srv.URL()), "till-1", natsbus.Config{Principal: "till"})
+	for _, b := range []*bus{shop, bank, thief, honest} {
+		addrs[b.local.Node] = b.end.Addr
+	}
+	for _, pair := range [][2]*bus{{thief, shop}, {shop, thief}} {
+		if _, err := pair[0].dial(t, pair[1].end); !errors.Is(err, transport.ErrDenied) {
+			t.Errorf("%s to %s: %v, want ErrDenied", pair[0].local.Node, pair[1].local.Node, err)
+		}
+	}
+	for _, b := range []*bus{bank, honest} {
+		link(t, b, shop)
+		link(t, shop, b)
 	}
 }
 

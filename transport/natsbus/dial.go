@@ -114,7 +114,7 @@ func (o *opening) wait(ctx context.Context, giveUp, again <-chan time.Time) (ove
 	for {
 		select {
 		case g := <-o.answers:
-			if answered, err = o.judge(g); answered {
+			if answered, err = o.judge(ctx, g); answered {
 				return false, true, err
 			}
 			continue
@@ -128,7 +128,7 @@ func (o *opening) wait(ctx context.Context, giveUp, again <-chan time.Time) (ove
 		for { // an answer that came beats giving up
 			select {
 			case g := <-o.answers:
-				if answered, err = o.judge(g); answered {
+				if answered, err = o.judge(ctx, g); answered {
 					return false, true, err
 				}
 				continue
@@ -158,7 +158,7 @@ func (o *opening) gaveUp(ctx context.Context) error {
 
 // judge reports whether g is the peer's answer to the open, and if so, what is wrong with it.
 // What others say is counted, and forgotten; a refusal without a tag is a hint.
-func (o *opening) judge(g greeting) (answered bool, err error) {
+func (o *opening) judge(ctx context.Context, g greeting) (answered bool, err error) {
 	t := o.t
 	if g.kind == packetRefuse {
 		w, err := transport.ParseWelcome(g.payload)
@@ -197,6 +197,11 @@ func (o *opening) judge(g greeting) (answered bool, err error) {
 		return true, fmt.Errorf("%w: %s in epoch %s", transport.ErrIdentity, w.Node, w.Epoch)
 	case theirs.hides != t.cfg.Encrypt:
 		return true, fmt.Errorf("%w: one side demands encryption, and the other is not set up for it", transport.ErrDenied)
+	}
+	if o.wanted != nil {
+		if err := t.own(ctx, w.Node, g.principal); err != nil {
+			return true, err
+		}
 	}
 	o.out.SendLarge(t.local.Common(w.Largest))
 	o.peer = transport.Peer{Node: w.Node, Epoch: w.Epoch, Principal: g.principal}

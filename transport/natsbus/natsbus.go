@@ -24,9 +24,11 @@
 // the node itself, that a link leads to the start of the node that the registry names, that
 // its principal is who the server let that node be, and that nothing of the link was made up, changed, sent
 // again or put in another order. A peer that the registry does not know is
-// transport.Anonymous, whatever its subject says; one with another key is refused.
+// transport.Anonymous, whatever its subject says; one with another key is refused, and so is one whose
+// principal is the name of another node. So give each node a user of its name: of other principals
+// it is not proved that no user who may make streams in JetStream has taken them.
 //
-// What is not proved: without a registry, or where it has no key of a node, a peer is
+// What else is not proved: without a registry, or where it has no key of a node, a peer is
 // who the server's permissions let it be, and the log says so once; without such permissions
 // either, every name on the bus is a claim. Who may subscribe to others' subjects reads what travels,
 // unless Config.Encrypt is set, and can in any case see who talks to whom, and how much. Whoever runs the server
