@@ -1,7 +1,9 @@
 package actor_test
 
 import (
+	"context"
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,6 +15,59 @@ import (
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/natsbus"
 )
+
+// staleRegistry is a registry whose cache has heard of no node that it was not asked for anew.
+type staleRegistry struct {
+	registry.Registry
+	refreshed sync.Map
+}
+
+func (b *staleRegistry) Refresh(_ context.Context, name string) error {
+	b.refreshed.Store(name, true)
+	return nil
+}
+
+func (b *staleRegistry) Lookup(ctx context.Context, name string) (registry.Node, error) {
+	if _, ok := b.refreshed.Load(name); !ok {
+		return registry.Node{}, registry.ErrNotFound
+	}
+	return b.Registry.Lookup(ctx, name)
+}
+
+func (b *staleRegistry) Nodes(context.Context) ([]registry.Node, error) { return nil, nil }
+
+func (b *staleRegistry) Watch(ctx context.Context) (<-chan registry.Event, error) {
+	silent := make(chan registry.Event)
+	context.AfterFunc(ctx, func() { close(silent) })
+	return silent, nil
+}
+
+// A node that the cache has not heard of is looked for, before it is taken for a stranger.
+func TestBusPrincipalOfANewNode(t *testing.T) {
+	url, reg := natsURL(t), static.New()
+	seen := make(chan string, 1)
+	shop := newSystem(t, actor.Config{Name: "shop", Registry: &staleRegistry{Registry: reg}, Transports: []transport.Transport{overNATSAs(t, url, "shop")}, Logger: quiet,
+		Kinds: []*actor.Kind{AccountKind}, Principals: func(_, principal string) string { seen <- principal; return principal }})
+	if _, err := shop.Spawn("alice", AccountKind); err != nil {
+		t.Fatal(err)
+	}
+	bank := newSystem(t, actor.Config{Name: "bank", Registry: reg, Transports: []transport.Transport{overNATSAs(t, url, "bank")}, Logger: quiet})
+	if _, err := actor.Call(t.Context(), bank.Ref("alice@shop"), Balance{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-seen; got != "bank" {
+		t.Errorf("the principal is %q, want bank", got)
+	}
+}
+
+func overNATSAs(t *testing.T, url, principal string) *natsbus.Transport {
+	nc, err := natsbus.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return natsbus.New(nc, natsbus.Config{Principal: principal})
+}
 
 // On a bus a node is known by the key in its record: from its Setup on, also where the other's
 // cache has not heard of it, and to nobody else.
@@ -35,14 +90,7 @@ func TestBusPrincipal(t *testing.T) {
 		t.Cleanup(func() { reg.Close() })
 		return reg
 	}
-	road := func(principal string) *natsbus.Transport {
-		nc, err := natsbus.Connect(t.Context(), url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(nc.Close)
-		return natsbus.New(nc, natsbus.Config{Principal: principal})
-	}
+	road := func(principal string) *natsbus.Transport { return overNATSAs(t, url, principal) }
 	seen := make(chan string, 16)
 	shopRegistry := registryOf()
 	shop := newSystem(t, actor.Config{Name: "shop", Registry: shopRegistry, Transports: []transport.Transport{road("shop")}, Logger: quiet, Kinds: []*actor.Kind{AccountKind},
@@ -57,7 +105,13 @@ func TestBusPrincipal(t *testing.T) {
 	var early string
 	ours := road("bank")
 	bank := newSystem(t, actor.Config{Name: "bank", Registry: registryOf(), Transports: []transport.Transport{ours}, Logger: quiet,
-		Setup: func(s *actor.System) error { early = who(s); return nil }})
+		Setup: func(s *actor.System) error {
+			if n, err := shopRegistry.Lookup(t.Context(), "bank"); err == nil && n.Addrs[natsbus.Road] != ours.Addr() {
+				t.Errorf("the claim of bank's name is %+v", n)
+			}
+			early = who(s)
+			return nil
+		}})
 	if early != "bank" {
 		t.Errorf("a node that is set up is %q, want bank", early)
 	}

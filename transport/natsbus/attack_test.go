@@ -157,7 +157,7 @@ func TestJetStreamSpeaksInAPeersName(t *testing.T) {
 		return func(s natsbus.Stats) bool { return s.Forged >= n }
 	}
 
-	_, stream := v.store(t, "", tell)
+	_, stream := v.store(t, "", forger.packet(kindReset|fromDialler, id, nil)) // which has no tag
 	if err := v.mallory.PublishRequest("$JS.API.DIRECT.GET."+stream, subject, []byte(`{"seq":1}`)); err != nil {
 		t.Fatal(err)
 	}
