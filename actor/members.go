@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-go/tandem/balance"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport"
 )
 
 // members keeps this node's record in the registry, and a picture of the others'.
@@ -29,7 +30,7 @@ type members struct {
 	nodes  map[string]registry.Node // the others
 	lapsed map[string]bool          // those whose lease ran out although a link to them is open
 	sought map[string]sighting      // nodes that were looked up lately
-	hidden bool                     // the record names no addresses and services: not yet
+	hidden bool                     // the record names no services, and only addresses that were known before the start: not yet
 	parted bool                     // nor services: not any more
 	left   bool                     // deregistered
 	closed bool
@@ -49,7 +50,7 @@ func (s *System) newNode() *rpc.Node {
 	cfg := rpc.Config{Cluster: s.cfg.Cluster, Name: s.cfg.Name, Epoch: s.epoch, Transports: s.cfg.Transports, Roads: s.cfg.Roads,
 		Resolve: s.members.resolve, OnFenced: s.fenced, Principals: s.cfg.Principals, Principal: s.cfg.Principal, Recorded: s.members.recorded, Handler: server{s}, Logger: s.log, OnEvent: s.rpcEvent, Retry: s.cfg.Retry, Store: s.cfg.Store}
 	if s.cfg.Registry != nil {
-		cfg.LastWord = s.members.lastWord
+		cfg.LastWord, cfg.Registered = s.members.lastWord, s.members.registered
 	}
 	for _, k := range s.cfg.Kinds {
 		if k.recorded() {
@@ -68,6 +69,7 @@ func (m *members) enter(ctx context.Context) error {
 	reg := m.sys.cfg.Registry
 	m.mu.Lock()
 	m.mine.Proof = registry.Self()
+	m.mine.Addrs = m.sys.node.Known() // by which others will know this node when it dials them
 	m.mu.Unlock()
 	if err := m.claim(ctx, m.record()); err != nil {
 		m.mu.Lock()
@@ -114,9 +116,6 @@ func (m *members) record() registry.Node {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	record := m.mine.Clone()
-	if m.hidden {
-		record.Addrs = map[string]string{}
-	}
 	if m.hidden || m.parted {
 		record.Services = map[string][]string{}
 	}
@@ -337,6 +336,34 @@ func (m *members) recorded(node string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.nodes[node].Principal
+}
+
+// registered is what the registry has of one start of a node, which dials this one; with an
+// empty epoch, of whatever start there is, or was lately.
+func (m *members) registered(ctx context.Context, node, epoch string, anew bool) (rpc.Place, error) {
+	reg, stale := m.sys.cfg.Registry, error(nil)
+	if anew {
+		stale = reg.Refresh(ctx, node)
+	}
+	n, err := reg.Lookup(ctx, node)
+	if err != nil || n.Epoch != epoch {
+		m.mu.Lock()
+		if known, ok := m.nodes[node]; ok && known.Epoch == epoch { // its lease has lapsed, and links to it are open
+			n, err = known, nil
+		}
+		m.mu.Unlock()
+	}
+	switch {
+	case epoch == "" && errors.Is(err, registry.ErrAway):
+		return rpc.Place{}, nil
+	case err == nil && (n.Epoch == epoch || n.Epoch == "" || epoch == ""): // a listed one can have any
+		return rpc.Place{Epoch: n.Epoch, Addrs: n.Addrs}, nil
+	case stale != nil:
+		return rpc.Place{}, stale
+	case err == nil, errors.Is(err, registry.ErrNotFound), errors.Is(err, registry.ErrAway):
+		return rpc.Place{}, fmt.Errorf("actor: no node %s in epoch %s in the registry: %w", node, epoch, transport.ErrNoPeer)
+	}
+	return rpc.Place{}, err
 }
 
 // instances are those of a service as it is known now, and which version of what is known

@@ -71,8 +71,9 @@ type Config struct {
 	Cluster, Name, Epoch string
 	Transports           []transport.Transport // roads, in no order
 	Roads                RoadPolicy
-	Resolve              func(ctx context.Context, node string) (Place, error)         // an error of code NotFound, or one that wraps ErrAway, says that the node has left
-	LastWord             func(ctx context.Context, node, epoch string) ([]byte, error) // what that start of a node left behind (see LastWords), nil for nothing; nil: nobody knows
+	Resolve              func(ctx context.Context, node string) (Place, error)                   // an error of code NotFound, or one that wraps ErrAway, says that the node has left
+	Registered           func(ctx context.Context, node, epoch string, anew bool) (Place, error) // that start of a node in the registry; see transport.Local.Lookup for anew and errors; nil: there is no registry
+	LastWord             func(ctx context.Context, node, epoch string) ([]byte, error)           // what that start of a node left behind (see LastWords), nil for nothing; nil: nobody knows
 
 	// Principals is who a peer is, with one name on all roads: the one place where equality
 	// of principals is decided. It is called once for each link, and must not block. nil:

@@ -80,6 +80,7 @@ func (n *Node) Listen(ctx context.Context, direct bool) (map[string]string, erro
 		if t.Direct() != direct {
 			continue
 		}
+		local.Lookup = n.lookup(t.Road())
 		addr, err := t.Start(ctx, local, n.accept)
 		if err != nil {
 			for _, started := range n.up {
@@ -93,6 +94,29 @@ func (n *Node) Listen(ctx context.Context, direct bool) (map[string]string, erro
 		addrs[t.Road()] = addr
 	}
 	return addrs, nil
+}
+
+// Known are this node's addresses on the roads that know theirs before they are started, as
+// a key is.
+func (n *Node) Known() map[string]string {
+	known := map[string]string{}
+	for _, t := range n.cfg.Transports {
+		if a, ok := t.(interface{ Addr() string }); ok {
+			known[t.Road()] = a.Addr()
+		}
+	}
+	return known
+}
+
+// lookup asks the registry for peers' addresses on a road.
+func (n *Node) lookup(road string) func(ctx context.Context, node, epoch string, anew bool) (string, error) {
+	if n.cfg.Registered == nil {
+		return nil
+	}
+	return func(ctx context.Context, node, epoch string, anew bool) (string, error) {
+		place, err := n.cfg.Registered(ctx, node, epoch, anew)
+		return place.Addrs[road], err
+	}
 }
 
 // Serve has peers open sessions. Those that have asked before are told to ask again.

@@ -61,6 +61,13 @@ type Local struct {
 	// MaxMessage is how many bytes one encoded envelope may have, both ways; 0 is
 	// DefaultMaxMessage. What is larger than a frame travels in chunks.
 	MaxMessage int
+
+	// Lookup, if set, returns the address on this road that the registry has of one start
+	// of a node; empty if it has that start, and no address. With an empty epoch it is asked
+	// for whatever start there is, or was lately. An error that wraps ErrNoPeer
+	// says that it has no such start, any other one that it cannot be asked. Without anew
+	// what is cached has to do, and it does not wait.
+	Lookup func(ctx context.Context, node, epoch string, anew bool) (addr string, err error)
 }
 
 // Largest returns MaxMessage or its default.

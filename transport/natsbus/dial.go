@@ -1,7 +1,9 @@
 package natsbus
 
 import (
+	"bytes"
 	"context"
+	"crypto/ecdh"
 	"crypto/rand"
 	"fmt"
 	"time"
@@ -14,7 +16,8 @@ import (
 // Config.OpenTimeout is over.
 const opens = 5
 
-// Dial implements transport.Transport. If to.Epoch is empty it takes the first of the
+// Dial implements transport.Transport. With to.Addr only the node that has that key can
+// answer; without it, any node that the server's permissions let. If to.Epoch is empty it takes the first of the
 // node's epochs that answers. A node that is not on the bus is ErrNoPeer at once, for
 // the server says so; one that does not answer is ErrNoPeer after Config.OpenTimeout, and
 // ErrDenied sooner if the server does not let this connection publish there;
@@ -24,7 +27,7 @@ func (t *Transport) Dial(ctx context.Context, to transport.Endpoint, open func(t
 	if err != nil {
 		return nil, fmt.Errorf("natsbus: dialling %s: %w", to.Node, err)
 	}
-	if err := t.greet(ctx, l); err != nil {
+	if err := t.greet(ctx, l, to.Addr); err != nil {
 		l.end(err, false)
 		t.links.remove(l)
 		t.links.done()
@@ -58,91 +61,176 @@ func (t *Transport) dialled(to transport.Endpoint) (*link, error) {
 	return l, nil
 }
 
-// greet sends l's open until the peer answers it.
-func (t *Transport) greet(ctx context.Context, l *link) error {
+// opening is what a dialler knows while it waits for an answer.
+type opening struct {
+	*link
+	half
+	wanted *ecdh.PublicKey // of the peer, nil if unknown
+	bytes  []byte          // of the open
+	hinted error           // what a packet said that anybody may have sent
+	wrong  bool            // somebody with another key has answered
+}
+
+// greet sends l's open until the peer answers it, and then a confirm. addr is the peer's
+// address, or empty.
+func (t *Transport) greet(ctx context.Context, l *link, addr string) (err error) {
+	o := opening{link: l, half: half{static: t.cfg.Key, ephemeral: newKey()}}
+	if addr != "" {
+		if o.wanted, err = keyOf(addr); err != nil {
+			return fmt.Errorf("%w: %w", transport.ErrNoPeer, err)
+		}
+	}
 	giveUp := time.NewTimer(t.cfg.OpenTimeout)
 	defer giveUp.Stop()
 	again := time.NewTicker(t.cfg.OpenTimeout / opens)
 	defer again.Stop()
 	subject := t.names.to(l.hello.WantNode, l.hello.WantEpoch, t.cfg.Principal)
-	packet := l.packet(packetOpen, l.hello.Append(nil))
+	o.bytes = l.packet(packetOpen, l.hello.Append(o.offer(t.cfg.Encrypt).append(nil)))
 	before := t.nc.LastError()
 	for {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("%w: %w", transport.ErrNoPeer, err)
 		}
-		if err := t.publish(subject, l.gone, packet); err != nil {
+		if err := t.publish(subject, l.gone, o.bytes); err != nil {
 			return fmt.Errorf("%w: %w", transport.ErrClosed, err)
 		}
+		over, answered, err := o.wait(ctx, giveUp.C, again.C)
+		switch {
+		case answered:
+			return err
+		case over:
+			return o.gaveUp(ctx)
+		case o.hinted != nil: // and no better answer came
+			return o.hinted
+		}
+		if err := t.nc.LastError(); err != before && natswait.DeniedSubject(err) == subject {
+			return fmt.Errorf("%w: this connection may not publish there (docs/nats-permissions.md has the list): %w", transport.ErrDenied, err)
+		}
+	}
+}
+
+// wait judges what comes until it is time to say the open again, or over.
+func (o *opening) wait(ctx context.Context, giveUp, again <-chan time.Time) (over, answered bool, err error) {
+	for {
 		select {
-		case w := <-l.answer:
-			return l.greeted(w)
-		case <-again.C:
-			if err := t.nc.LastError(); err != before && natswait.DeniedSubject(err) == subject {
-				return fmt.Errorf("%w: this connection may not publish there (docs/nats-permissions.md has the list): %w", transport.ErrDenied, err)
+		case g := <-o.answers:
+			if answered, err = o.judge(ctx, g); answered {
+				return false, true, err
 			}
 			continue
-		case <-l.done:
-		case <-t.stop:
+		case <-again:
+			return false, false, nil
+		case <-o.done:
+		case <-o.t.stop:
 		case <-ctx.Done():
-		case <-giveUp.C:
+		case <-giveUp:
 		}
-		select { // an answer that came beats giving up
-		case w := <-l.answer:
-			return l.greeted(w)
-		default:
+		for { // an answer that came beats giving up
+			select {
+			case g := <-o.answers:
+				if answered, err = o.judge(ctx, g); answered {
+					return false, true, err
+				}
+				continue
+			default:
+			}
+			return true, false, nil
 		}
-		switch cause, _ := l.why(); {
-		case cause != nil:
-			return cause
-		case ctx.Err() != nil:
-			return fmt.Errorf("%w: %w", transport.ErrNoPeer, ctx.Err())
-		case !t.links.open():
-			return errTransportClosed
-		}
-		return fmt.Errorf("%w: no answer within %v", transport.ErrNoPeer, t.cfg.OpenTimeout)
 	}
 }
 
-// greeted judges the answer to l's open.
-func (l *link) greeted(w transport.Welcome) error {
-	if err := w.Err(); err != nil {
-		return err
+// gaveUp says why there was no answer.
+func (o *opening) gaveUp(ctx context.Context) error {
+	switch cause, _ := o.why(); {
+	case cause != nil:
+		return cause
+	case o.hinted != nil:
+		return o.hinted
+	case o.wrong:
+		return fmt.Errorf("%w: who answers has another key than the registry says", transport.ErrDenied)
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", transport.ErrNoPeer, ctx.Err())
+	case !o.t.links.open():
+		return errTransportClosed
 	}
-	if w.Version < transport.MinVersion || w.Version > transport.Version {
-		return fmt.Errorf("%w: peer wants to speak version %d", transport.ErrVersion, w.Version)
-	}
-	l.out.SendLarge(l.t.local.Common(w.Largest))
-	return nil
+	return fmt.Errorf("%w: no answer within %v", transport.ErrNoPeer, o.t.cfg.OpenTimeout)
 }
 
-// onWelcome takes the answer to an open, in the callback.
-func (t *Transport) onWelcome(p packet, principal string) {
-	w, err := transport.ParseWelcome(p.payload)
-	if err != nil || p.fromDialler || w.Status == transport.StatusOK &&
-		(transport.ValidName("node", w.Node) != nil || transport.ValidName("epoch", w.Epoch) != nil || transport.ValidName("principal", principal) != nil) {
+// judge reports whether g is the peer's answer to the open, and if so, what is wrong with it.
+// What others say is counted, and forgotten; a refusal without a tag is a hint.
+func (o *opening) judge(ctx context.Context, g greeting) (answered bool, err error) {
+	t := o.t
+	if g.kind == packetRefuse {
+		w, err := transport.ParseWelcome(g.payload)
+		if err != nil || w.Status == transport.StatusOK {
+			t.malformed.Add(1)
+		} else if o.hinted == nil {
+			o.hinted = w.Err()
+		}
+		return false, nil
+	}
+	theirs, rest, err := parseOffer(g.payload)
+	var w transport.Welcome
+	if err == nil {
+		w, err = transport.ParseWelcome(rest)
+	}
+	if err != nil || transport.ValidName("node", w.Node) != nil || transport.ValidName("epoch", w.Epoch) != nil || transport.ValidName("principal", g.principal) != nil {
 		t.malformed.Add(1)
+		return false, nil
+	}
+	if o.wanted != nil && !o.wanted.Equal(theirs.static) {
+		t.forged.Add(1)
+		o.wrong = true
+		return false, nil
+	}
+	fromDialler, fromAnswerer, err := o.agree(true, theirs, o.bytes, g.bytes[:len(g.bytes)-tagSize], t.cfg.Principal, g.principal, t.cfg.Encrypt)
+	if err != nil || !fromAnswerer.open(make([]byte, nonceSize), &g.packet, g.bytes) {
+		t.forged.Add(1)
+		return false, nil
+	}
+	switch err := w.Err(); {
+	case err != nil:
+		return true, err
+	case w.Version < transport.MinVersion || w.Version > transport.Version:
+		return true, fmt.Errorf("%w: peer wants to speak version %d", transport.ErrVersion, w.Version)
+	case w.Node != o.hello.WantNode || o.hello.WantEpoch != "" && w.Epoch != o.hello.WantEpoch:
+		return true, fmt.Errorf("%w: %s in epoch %s", transport.ErrIdentity, w.Node, w.Epoch)
+	case theirs.hides != t.cfg.Encrypt:
+		return true, fmt.Errorf("%w: one side demands encryption, and the other is not set up for it", transport.ErrDenied)
+	}
+	if o.wanted != nil {
+		if err := t.own(ctx, w.Node, g.principal); err != nil {
+			return true, err
+		}
+	}
+	o.out.SendLarge(t.local.Common(w.Largest))
+	o.peer = transport.Peer{Node: w.Node, Epoch: w.Epoch, Principal: principalOf(g.principal)}
+	o.subject, o.token, o.mine = t.names.to(w.Node, w.Epoch, t.cfg.Principal), g.principal, fromDialler
+	o.theirs.Store(fromAnswerer)
+	c := &confirmation{tag: g.tag, packet: o.sealed(packetConfirm, 0, nil)}
+	o.confirm.Store(c)
+	if err := t.publish(o.subject, o.gone, c.packet); err != nil {
+		return true, fmt.Errorf("%w: %w", transport.ErrClosed, err)
+	}
+	return true, nil
+}
+
+// onWelcome takes what may be the answer to an open, in the callback: Dial judges it.
+func (t *Transport) onWelcome(p packet, principal string, b []byte) {
+	l := t.links.get(linkKey{id: p.link, dialled: true})
+	if l == nil || p.fromDialler { // Dial has given up, and the other side soon will
+		t.unknown.Add(1)
 		return
 	}
-	from := transport.Peer{Node: w.Node, Epoch: w.Epoch, Principal: principalOf(principal)}
-	l := t.links.get(linkKey{id: p.link, dialled: true})
-	switch {
-	case l == nil || l.greetedBy != transport.Peer{} && l.greetedBy != from:
-		// Dial has given up, or a second process goes by the peer's name. It must not
-		// keep a link that nobody uses.
-		t.unknown.Add(1)
-		if w.Status == transport.StatusOK {
-			t.reset(w.Node, w.Epoch, p)
+	if c := l.confirm.Load(); c != nil {
+		if bytes.Equal(c.tag, p.tag) && l.token == principal { // our confirm was lost
+			t.say(l.subject, c.packet)
 		}
 		return
-	case l.greetedBy != transport.Peer{}:
-		return // a copy
 	}
-	l.greetedBy = from
-	if w.Status == transport.StatusOK && (w.Node != l.hello.WantNode || l.hello.WantEpoch != "" && w.Epoch != l.hello.WantEpoch) {
-		t.reset(w.Node, w.Epoch, p)
-		w.Status, w.Reason = transport.StatusIdentity, "I am somebody else"
+	select {
+	case l.answers <- greeting{p, b, principal}:
+	default: // it will come again
+		t.unsaid.Add(1)
 	}
-	l.peer, l.token, l.subject = from, principal, t.names.to(w.Node, w.Epoch, t.cfg.Principal)
-	l.answer <- w // holds one, and this is the only one
 }

@@ -35,8 +35,8 @@ func TestOnePacketForAllThatIsReady(t *testing.T) {
 			t.Fatalf("envelope %d is number %d", i, seq)
 		}
 	}
-	if n := b.Stats().PacketsIn - before; n != 2 {
-		t.Errorf("%d packets for an open and %d envelopes that were queued together, want 2", n, count)
+	if n := b.Stats().PacketsIn - before; n != 3 {
+		t.Errorf("%d packets for an open, a confirm and %d envelopes that were queued together, want 3", n, count)
 	}
 }
 
@@ -205,8 +205,8 @@ func TestCrossAndSelf(t *testing.T) {
 func TestTwoOfOneName(t *testing.T) {
 	srv := startServer(t, embedded.Config{})
 	a := startBus(t, connect(t, srv.URL()), "a", natsbus.Config{})
-	b := startBus(t, connect(t, srv.URL()), "b", natsbus.Config{})
-	twin := &bus{Transport: natsbus.New(connect(t, srv.URL()), natsbus.Config{}), local: b.local, accepted: make(chan *end, 1)}
+	b := startBus(t, connect(t, srv.URL()), "b", natsbus.Config{OpenTimeout: time.Second})
+	twin := &bus{Transport: natsbus.New(connect(t, srv.URL()), natsbus.Config{OpenTimeout: time.Second}), local: b.local, accepted: make(chan *end, 1)}
 	twin.local.Epoch = "twin"
 	if _, err := twin.Start(t.Context(), twin.local, func(l transport.Link) transport.Receiver {
 		e := twin.newEnd(t, l)
@@ -220,11 +220,18 @@ func TestTwoOfOneName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	taken, other := <-b.accepted, <-twin.accepted
+	taken, other := b, twin
 	if from.Peer().Epoch == "twin" {
 		taken, other = other, taken
 	}
-	other.untilClosed()
 	from.send(1)
-	taken.untilGot(1)
+	(<-taken.accepted).untilGot(1)
+	for deadline := time.Now().Add(patience); other.Stats().Links > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the one that was not taken keeps a link")
+		}
+	}
+	if len(other.accepted) > 0 {
+		t.Error("the one that was not taken has accepted a link")
+	}
 }

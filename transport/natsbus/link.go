@@ -15,19 +15,32 @@ import (
 type link struct {
 	t       *Transport
 	key     linkKey
-	subject string         // where the peer hears this end; a dialler learns it from the welcome
-	gone    string         // reply subject of what this end publishes
-	peer    transport.Peer // set before open or accept is called
-	token   string         // the peer's, in the subjects it publishes to; likewise, and empty until then
+	gone    string // reply subject of what this end publishes
 	out     *transport.Outbox
 	handed  atomic.Uint64   // place in the stream before which bytes may have been handed over
 	ended   atomic.Bool     // end was called
 	done    chan struct{}   // closed by end
 	hello   transport.Hello // what opened it
+	doubted chan struct{}   // holds a token after a hint that the peer does not know the link
+	asking  atomic.Uint64   // number of the ask that has no answer yet; 0: none
+
+	// Constant once theirs is set.
+	subject string // where the peer hears this end
+	token   string // last token of the subjects that the peer publishes on
+	mine    *sealer
+	theirs  atomic.Pointer[sealer] // nil before both sides' keys are agreed on
+
+	peer transport.Peer // set before open or accept is called
 
 	// Of dialled links only.
-	greetedBy transport.Peer         // owned by the callback: who sent the welcome
-	answer    chan transport.Welcome // gets it, once
+	answers chan greeting                // what may be the answer to the open
+	confirm atomic.Pointer[confirmation] // once there was one that the peer has made
+
+	// Owned by the callback.
+	last   uint64        // highest number of a data packet
+	asked  uint64        // highest number of an ask
+	proved bool          // the peer has proved that it has its keys
+	proof  chan struct{} // closed then; accepted links only
 
 	mu     sync.Mutex // guards what follows
 	cause  error      // why it ended
@@ -44,13 +57,27 @@ type link struct {
 	recv  transport.Receiver // constant once open is set
 	env   transport.Envelope
 	large *transport.Assembly
-	last  uint64 // highest packet number seen
 }
 
+// greeting is a packet that may answer an open, and who published it.
+type greeting struct {
+	packet
+	bytes     []byte
+	principal string
+}
+
+// confirmation is the packet that answers a welcome of the given tag.
+type confirmation struct{ tag, packet []byte }
+
 func (t *Transport) newLink(key linkKey) *link {
-	maxFrame := min(t.cfg.MaxFrame, t.maxPacket()-dataHeaderSize-frameSize)
+	maxFrame := min(t.cfg.MaxFrame, t.maxPacket()-dataRoom-frameSize)
 	l := &link{t: t, key: key, gone: t.names.goneLink(key.id), out: transport.NewOutbox(maxFrame),
-		large: transport.NewAssembly(t.local.Largest(), true), done: make(chan struct{}), answer: make(chan transport.Welcome, 1)}
+		large: transport.NewAssembly(t.local.Largest(), true), done: make(chan struct{}), doubted: make(chan struct{}, 1)}
+	if key.dialled {
+		l.answers = make(chan greeting, maxGreetings)
+	} else {
+		l.proof = make(chan struct{})
+	}
 	l.out.PackTells()
 	return l
 }
@@ -58,8 +85,12 @@ func (t *Transport) newLink(key linkKey) *link {
 // maxPacket is the size of the largest packet that the server takes.
 func (t *Transport) maxPacket() int { return int(min(maxPacket, t.room.Load())) }
 
-// Peer implements transport.Link. Its Principal is "nats:" and the last token of the subject
-// that the peer publishes on, or transport.Anonymous; its Node and Epoch are what the peer says of itself, and are
+// Peer implements transport.Link. Whoever is at the other end has proved, with every
+// packet, that it has the key that the registry names for that start of that node, if the
+// registry has one. Principal is then "nats:" and the last token of the subject that the peer
+// publishes on, which the server confines. It is transport.Anonymous if there is a registry, and it does
+// not know the peer. Without a registry, or a key in it, the peer has whatever key it named
+// when the link was opened; its Node and Epoch are what it says of itself, and are
 // proved only as far as the server confines who may subscribe to that node's subject.
 func (l *link) Peer() transport.Peer { return l.peer }
 
@@ -139,8 +170,35 @@ func (l *link) shutGate() {
 	}
 }
 
-// receive takes a data, close or reset packet from the callback.
+// receive takes a packet that the peer has made, in the callback.
 func (l *link) receive(p packet) {
+	switch p.kind {
+	case packetData:
+		if p.number <= l.last {
+			l.t.replayed.Add(1)
+			return
+		}
+		p.gap, l.last = p.number != l.last+1, p.number
+		if l.asking.Load() != 0 {
+			l.asking.Store(0)
+		}
+	case packetAsk:
+		if p.number <= l.asked {
+			l.t.replayed.Add(1)
+			return
+		}
+		l.asked = p.number
+		l.t.say(l.subject, l.sealed(packetAnswer, p.number, nil))
+	case packetAnswer:
+		l.asking.CompareAndSwap(p.number, 0)
+	}
+	if !l.proved && !l.key.dialled {
+		l.proved = true
+		close(l.proof)
+	}
+	if p.kind != packetData && p.kind != packetClose {
+		return
+	}
 	l.mu.Lock()
 	switch {
 	case l.shut || l.ended.Load():
@@ -159,6 +217,14 @@ func (l *link) receive(p packet) {
 	l.mu.Unlock()
 	l.deliver(p)
 	l.leave()
+}
+
+// hint has the link's goroutine ask the peer whether it knows the link.
+func (l *link) hint() {
+	select {
+	case l.doubted <- struct{}{}:
+	default:
+	}
 }
 
 // opened sets the receiver and gives it what came early. Called once, before run.
@@ -182,24 +248,15 @@ func (l *link) opened(recv transport.Receiver) {
 	}
 }
 
-// deliver hands the envelopes of p to recv, or ends the link as p says. A number that was skipped means that
-// packets were lost; one that comes again is delivered again, for the layer above
-// knows requests and tells by their own numbers.
+// deliver hands the envelopes of p to recv, or ends the link as p says.
 func (l *link) deliver(p packet) {
-	switch p.kind {
-	case packetClose:
+	if p.kind == packetClose {
 		l.end(fmt.Errorf("%w by peer: %q", transport.ErrClosed, p.payload[:min(len(p.payload), maxReason)]), false)
 		return
-	case packetReset:
-		l.end(fmt.Errorf("%w: the peer does not know the link", transport.ErrClosed), false)
-		return
 	}
-	if p.number > l.last {
-		if p.number > l.last+1 {
-			l.t.gaps.Add(1)
-			l.recv.Disturbed()
-		}
-		l.last = p.number
+	if p.gap {
+		l.t.gaps.Add(1)
+		l.recv.Disturbed()
 	}
 	defer l.recv.Flush()
 	for frames := p.payload; len(frames) > 0 && !l.ended.Load(); {

@@ -14,10 +14,26 @@
 //	publish to    <cluster>.node.*.*.shop   <cluster>.find.*.shop
 //	subscribe to  <cluster>.node.till-1.*.*   <cluster>.find.till-1.*   <cluster>.gone.till-1.*.*
 //
-// and nothing more below <cluster>. Package transport/natsbus/permissions prints this, and
-// what other packages need.
-// Without such permissions every principal on the
-// bus is a claim, and the road is as open as the bus.
+// and nothing more below <cluster> (docs/nats-permissions.md says what other packages need).
+//
+// That is one half of who a peer is. The other half is a key: other parts of NATS, such as
+// JetStream, publish where a user may not. Each node has an X25519 key (Config.Key), whose public
+// half is its address in the registry. The greeting of a link proves both sides' keys, and
+// every packet has a tag that only the link's other end can make, and a number. So with a
+// registry that confines who writes a node's record it is proved, against everybody but
+// the node itself, that a link leads to the start of the node that the registry names, that
+// its principal is who the server let that node be, and that nothing of the link was made up, changed, sent
+// again or put in another order. A peer that the registry does not know is
+// transport.Anonymous, whatever its subject says; one with another key is refused, and so is one whose
+// principal is the name of another node. So give each node a user of its name: of other principals
+// it is not proved that no user who may make streams in JetStream has taken them.
+//
+// What else is not proved: without a registry, or where it has no key of a node, a peer is
+// who the server's permissions let it be, and the log says so once; without such permissions
+// either, every name on the bus is a claim. Who may subscribe to others' subjects reads what travels,
+// unless Config.Encrypt is set, and can in any case see who talks to whom, and how much. Whoever runs the server
+// can hold anything back. That a peer is gone, the server's own word, has no tag; it names
+// the link by an id that its two ends alone know.
 //
 // What is ready to be sent travels as one NATS message, so a busy link costs the bus
 // far fewer messages than it carries envelopes. The bus may lose messages; the road
@@ -34,6 +50,7 @@ package natsbus
 
 import (
 	"context"
+	"crypto/ecdh"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -54,7 +71,7 @@ const Road = "nats"
 
 // Overhead is what one envelope adds to a NATS message that carries it alone. One that
 // does not fit into the server's max_payload with it travels in chunks.
-const Overhead = dataHeaderSize + frameSize
+const Overhead = dataRoom + frameSize
 
 // Config says how to use the bus. Its zero value is the default of every field.
 type Config struct {
@@ -64,6 +81,14 @@ type Config struct {
 	MaxLinksPerPrincipal int           // of these, links of one principal; default a quarter of them, or all where Principal is transport.Anonymous and nothing tells peers apart
 	OpenTimeout          time.Duration // how long Dial waits for the peer, and Start for its own packet, when ctx ends later; default 5 s
 	PendingBytes         int           // bytes received and not yet handled before nats.go drops messages; default 64 MiB, at least 2 MiB
+
+	// Key is the node's X25519 key, by which its peers know it: the registry names its public
+	// half, see Address. Default: a new one, which is right wherever nodes register themselves.
+	Key *ecdh.PrivateKey
+
+	// Encrypt has the bus carry bodies, and all else of the envelopes, that nobody but the
+	// peer can read. A peer that is not set up for it is refused, and refuses this node.
+	Encrypt bool
 }
 
 const (
@@ -71,6 +96,7 @@ const (
 	defaultOpenTimeout  = 5 * time.Second
 	defaultPendingBytes = 64 << 20
 	pendingMessages     = 512 << 10 // packets received and not yet handled before nats.go drops them
+	maxGreetings        = 8         // answers to one open that wait to be judged before the next is dropped
 	maxAnswers          = 256       // answers waiting to be published before the next is dropped
 	closeGrace          = time.Second
 )
@@ -96,6 +122,9 @@ func (c Config) withDefaults(nc *nats.Conn) Config {
 	}
 	if c.PendingBytes <= 0 {
 		c.PendingBytes = defaultPendingBytes
+	}
+	if c.Key == nil {
+		c.Key = newKey()
 	}
 	c.PendingBytes = max(c.PendingBytes, 2*maxPacket) // nats.go drops a message that is over the limit alone
 	return c
@@ -125,6 +154,7 @@ var (
 	ErrReconnectBuffer = errors.New("natsbus: the connection's reconnect buffer is on: connect with nats.ReconnectBufSize(-1), or with natsbus.Connect")
 	ErrNoEcho          = errors.New("natsbus: the connection does not hear what it publishes itself: connect without nats.NoEcho")
 	ErrNotConnected    = errors.New("natsbus: no connection to NATS")
+	ErrKey             = errors.New("natsbus: Config.Key is of another curve: make it with ecdh.X25519()")
 	ErrPermissions     = errors.New("natsbus: the server does not let this connection hear what it publishes to itself: check the user's permissions against Config.Principal and docs/nats-permissions.md")
 )
 
@@ -141,26 +171,32 @@ type Transport struct {
 	exited []chan struct{} // one a subscription: closed when its callback will not run again
 	node   *nats.Subscription
 	status chan nats.Status
-	probe  linkID        // names the packet that Start sends to itself
-	heard  chan struct{} // closed when it came back
+	nonce  [nonceSize]byte // of the node's callback
+	probe  linkID          // names the packet that Start sends to itself
+	heard  chan struct{}   // closed when it came back
 
-	room    atomic.Int64  // the server's max_payload when last asked
-	answers chan answer   // what callbacks want published
-	stop    chan struct{} // closed by Close: links write what they have and end
-	stopped chan struct{} // closed when all links have ended
+	room    atomic.Int64    // the server's max_payload when last asked
+	answers chan answer     // what callbacks want published
+	stop    chan struct{}   // closed by Close: links write what they have and end
+	stopped chan struct{}   // closed when all links have ended
+	ctx     context.Context // ends with stop
+	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 	links   linkTable
 	buffers sync.Pool // *[]byte for packets: a link must not keep the memory of its largest
 	counters
-	closeOnce sync.Once
-	heardOnce sync.Once
+	greeting    sync.Mutex // held for the arithmetic of one greeting: a flood of opens takes one core at most
+	closeOnce   sync.Once
+	heardOnce   sync.Once
+	keylessOnce sync.Once
 }
 
 var _ transport.Transport = (*Transport)(nil)
 
 // New returns a road over nc, which stays the caller's and must outlive it.
 func New(nc *nats.Conn, cfg Config) *Transport {
-	return &Transport{nc: nc, cfg: cfg.withDefaults(nc),
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Transport{nc: nc, cfg: cfg.withDefaults(nc), ctx: ctx, cancel: cancel,
 		buffers: sync.Pool{New: func() any { return new([]byte) }},
 		heard:   make(chan struct{}), answers: make(chan answer, maxAnswers),
 		stop: make(chan struct{}), stopped: make(chan struct{})}
@@ -193,12 +229,19 @@ func (t *Transport) Identity() string {
 // Direct returns false: messages pass through the server.
 func (t *Transport) Direct() bool { return false }
 
+// Addr is what Start returns: the public half of the node's key.
+func (t *Transport) Addr() string {
+	if t.cfg.Key.Curve() != ecdh.X25519() {
+		return ""
+	}
+	return Address(t.cfg.Key.PublicKey())
+}
+
 // Start subscribes to local's subjects and sends itself a packet, so that missing
 // permissions and a wrong principal show here and not as silence later. While the
 // connection is away it waits until ctx ends, or for DefaultStartWait if ctx has no
-// deadline. The address is empty: node and epoch are all that a peer needs. Besides
-// ErrReconnectBuffer, ErrNoEcho, ErrNotConnected and ErrPermissions, errors are those of
-// nats.go.
+// deadline. The address is that of Addr. Besides ErrReconnectBuffer, ErrNoEcho, ErrNotConnected,
+// ErrPermissions and ErrKey, errors are those of nats.go.
 func (t *Transport) Start(ctx context.Context, local transport.Local, accept func(transport.Link) transport.Receiver) (string, error) {
 	if err := t.check(local); err != nil {
 		return "", err
@@ -220,13 +263,21 @@ func (t *Transport) Start(ctx context.Context, local transport.Local, accept fun
 		t.end()
 		return "", fmt.Errorf("natsbus: %w before it was started", transport.ErrClosed)
 	}
-	return "", nil
+	if local.Lookup == nil {
+		local.Logger.Warn("natsbus: no registry says which key a node has: who peers are is known as far as the NATS server confines its users, and no further")
+	}
+	return t.Addr(), nil
 }
 
 // check reports what is wrong with the configuration and the connection, before
 // anything is done with them.
 func (t *Transport) check(local transport.Local) error {
+	var key error
+	if t.cfg.Key.Curve() != ecdh.X25519() {
+		key = ErrKey
+	}
 	return errors.Join(
+		key,
 		checkConn(t.nc),
 		transport.ValidName("cluster", local.Cluster),
 		transport.ValidName("node", local.Node),
@@ -323,6 +374,7 @@ func (t *Transport) Close() error {
 // end is Close for a transport that was started.
 func (t *Transport) end() {
 	close(t.stop)
+	t.cancel()
 	grace := time.AfterFunc(closeGrace, func() { t.links.each(func(l *link) { l.end(errTransportClosed, true) }) })
 	t.links.wait()
 	grace.Stop()

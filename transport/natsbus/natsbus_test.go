@@ -150,16 +150,29 @@ func (e *end) send(seq uint64) uint64 {
 // startBus starts a node on nc in cluster "test".
 func startBus(t testing.TB, nc *nats.Conn, node string, cfg natsbus.Config) *bus {
 	t.Helper()
+	return startBusWith(t, nc, node, cfg, nil)
+}
+
+// startKnowing starts a node b that asks lookup for its peers' keys.
+func startKnowing(t testing.TB, nc *nats.Conn, lookup func(ctx context.Context, node, epoch string, anew bool) (string, error)) *bus {
+	t.Helper()
+	return startBusWith(t, nc, "b", natsbus.Config{}, lookup)
+}
+
+func startBusWith(t testing.TB, nc *nats.Conn, node string, cfg natsbus.Config, lookup func(ctx context.Context, node, epoch string, anew bool) (string, error)) *bus {
+	t.Helper()
 	b := &bus{Transport: natsbus.New(nc, cfg), nc: nc, accepted: make(chan *end, 64),
-		local: transport.Local{Cluster: "test", Node: node, Epoch: "e-" + node, Logger: slog.New(slog.DiscardHandler)}}
+		local: transport.Local{Cluster: "test", Node: node, Epoch: "e-" + node, Logger: slog.New(slog.DiscardHandler), Lookup: lookup}}
 	b.end = transport.Endpoint{Node: node, Epoch: b.local.Epoch}
-	if _, err := b.Start(t.Context(), b.local, func(l transport.Link) transport.Receiver {
+	addr, err := b.Start(t.Context(), b.local, func(l transport.Link) transport.Receiver {
 		e := b.newEnd(t, l)
 		b.accepted <- e
 		return e
-	}); err != nil {
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
+	b.end.Addr = addr
 	t.Cleanup(func() { b.Close() })
 	return b
 }
@@ -212,8 +225,7 @@ func TestConformance(t *testing.T) {
 		Greet: func(t testing.TB, to transport.Endpoint, h transport.Hello) transport.Welcome {
 			r := newRaw(t, srv.URL(), h.Cluster, h.Node, h.Epoch+"-raw")
 			h.Epoch += "-raw"
-			r.say(to, "eve", kindOpen|fromDialler, id1, h.Append(nil))
-			return r.welcomed()
+			return r.hail(to, "eve", id1, h)
 		},
 		Network: func(t testing.TB) func() transport.Transport {
 			return func() transport.Transport { return natsbus.New(connect(t, srv.URL()), natsbus.Config{}) }

@@ -15,13 +15,30 @@ type packetKind uint8
 
 // The kinds. Numbers are wire format and never change.
 const (
-	packetOpen    packetKind = 1 // dialler: payload is a Hello
-	packetWelcome packetKind = 2 // answer to an open: payload is a Welcome
-	packetData    packetKind = 3 // a number, then frames
-	packetClose   packetKind = 4 // the link ends: payload is the reason, for people
-	packetReset   packetKind = 5 // answer to a packet of a link that its receiver does not know
-	packetProbe   packetKind = 6 // from a node to itself
+	packetOpen    packetKind = 1  // dialler: an offer of keys and a Hello
+	packetWelcome packetKind = 2  // answer to an open: an offer and a Welcome
+	packetData    packetKind = 3  // a number, then frames
+	packetClose   packetKind = 4  // the link ends: payload is the reason, for people
+	packetReset   packetKind = 5  // answer to a packet of a link that its receiver does not know
+	packetProbe   packetKind = 6  // from a node to itself
+	packetConfirm packetKind = 7  // dialler: answer to a welcome
+	packetAsk     packetKind = 8  // a number: do you know this link?
+	packetAnswer  packetKind = 9  // to the ask of that number
+	packetRefuse  packetKind = 10 // answer to an open for which there is no room: a Welcome
 )
+
+// numbered reports whether packets of the kind carry a number.
+func (k packetKind) numbered() bool {
+	return k == packetData || k == packetAsk || k == packetAnswer
+}
+
+// tagged reports whether packets of the kind end with a tag.
+func (k packetKind) tagged() bool {
+	return k.numbered() || k == packetWelcome || k == packetClose || k == packetConfirm
+}
+
+// private reports whether packets of the kind are encrypted on a link that encrypts.
+func (k packetKind) private() bool { return k == packetData || k == packetClose }
 
 // fromDialler marks, in the byte of the kind, a packet sent by the end that opened
 // the link. With it a node can talk to itself: both ends of that link bear one id.
@@ -29,8 +46,9 @@ const fromDialler = 0x80
 
 // Sizes, in bytes.
 const (
-	headerSize     = 2 + len(linkID{})  // version, kind, link
-	dataHeaderSize = headerSize + 8     // and the number
+	headerSize     = 2 + len(linkID{}) // version, kind, link
+	dataHeaderSize = headerSize + 8    // and the number
+	dataRoom       = dataHeaderSize + tagSize
 	frameSize      = 4                  // the length before every envelope
 	maxPacket      = transport.MaxFrame // of one packet, where the server allows it
 	gather         = 16 << 10           // of a packet of many frames: measured, larger ones fall out of the caches
@@ -45,11 +63,14 @@ type packet struct {
 	kind        packetKind
 	fromDialler bool
 	link        linkID
-	number      uint64 // data: counts the packets of this link and direction, from 1
+	number      uint64 // data: counts the packets of this link and direction, from 1; ask and answer: likewise the asks
 	payload     []byte // data: frames
+	tag         []byte // of tagged kinds, once there is one
+
+	gap bool // not on the wire: data before this packet was lost
 }
 
-// parsePacket reads the packet that b holds; payload refers to b. Errors wrap
+// parsePacket reads the packet that b holds; payload and tag refer to b. Errors wrap
 // transport.ErrProtocol or, for another format, transport.ErrVersion.
 func parsePacket(b []byte) (p packet, err error) {
 	if len(b) < headerSize {
@@ -59,31 +80,38 @@ func parsePacket(b []byte) (p packet, err error) {
 		return p, fmt.Errorf("%w: packet of version %d", transport.ErrVersion, b[0])
 	}
 	p.kind, p.fromDialler = packetKind(b[1]&^fromDialler), b[1]&fromDialler != 0
-	if p.kind == 0 || p.kind > packetProbe {
+	if p.kind == 0 || p.kind > packetRefuse {
 		return p, fmt.Errorf("%w: packet of kind %d", transport.ErrProtocol, p.kind)
 	}
 	copy(p.link[:], b[2:])
 	p.payload = b[headerSize:]
-	if p.kind == packetData {
-		if len(b) < dataHeaderSize {
-			return p, fmt.Errorf("%w: data packet of %d bytes", transport.ErrProtocol, len(b))
+	if p.kind.numbered() {
+		if len(p.payload) < 8 {
+			return p, fmt.Errorf("%w: packet of kind %d and %d bytes", transport.ErrProtocol, p.kind, len(b))
 		}
-		p.number, p.payload = binary.BigEndian.Uint64(b[headerSize:]), b[dataHeaderSize:]
+		p.number, p.payload = binary.BigEndian.Uint64(p.payload), p.payload[8:]
+	}
+	if p.kind.tagged() {
+		rest := len(p.payload) - tagSize
+		if rest < 0 {
+			return p, fmt.Errorf("%w: packet of kind %d and %d bytes", transport.ErrProtocol, p.kind, len(b))
+		}
+		p.payload, p.tag = p.payload[:rest], p.payload[rest:]
 	}
 	return p, nil
 }
 
-// append appends the encoded packet to dst.
+// append appends the encoded packet to dst, with its tag if it has one.
 func (p packet) append(dst []byte) []byte {
 	kind := byte(p.kind)
 	if p.fromDialler {
 		kind |= fromDialler
 	}
 	dst = append(append(dst, packetVersion, kind), p.link[:]...)
-	if p.kind == packetData {
+	if p.kind.numbered() {
 		dst = binary.BigEndian.AppendUint64(dst, p.number)
 	}
-	return append(dst, p.payload...)
+	return append(append(dst, p.payload...), p.tag...)
 }
 
 // split returns how many bytes of frames, which hold whole frames, fit into room

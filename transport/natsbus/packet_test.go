@@ -12,16 +12,25 @@ import (
 
 func TestPacketBytes(t *testing.T) {
 	id := linkID{0xA0, 15: 0xAF}
+	const tagHex = "000102030405060708090a0b0c0d0e0f"
+	tag, err := hex.DecodeString(tagHex)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		p    packet
 		want string
 	}{
 		{packet{kind: packetOpen, fromDialler: true, link: id, payload: []byte("hi")}, "0181a0000000000000000000000000000" + "0af6869"},
-		{packet{kind: packetWelcome, link: id, payload: []byte("ho")}, "0102a0000000000000000000000000000" + "0af686f"},
-		{packet{kind: packetData, fromDialler: true, link: id, number: 258, payload: []byte{0, 0, 0, 0}}, "0183a0000000000000000000000000000" + "0af000000000000010200000000"},
-		{packet{kind: packetClose, link: id}, "0104a0000000000000000000000000000" + "0af"},
+		{packet{kind: packetWelcome, link: id, payload: []byte("ho"), tag: tag}, "0102a0000000000000000000000000000" + "0af686f" + tagHex},
+		{packet{kind: packetData, fromDialler: true, link: id, number: 258, payload: []byte{0, 0, 0, 0}, tag: tag}, "0183a0000000000000000000000000000" + "0af000000000000010200000000" + tagHex},
+		{packet{kind: packetClose, link: id, payload: []byte("no"), tag: tag}, "0104a0000000000000000000000000000" + "0af6e6f" + tagHex},
 		{packet{kind: packetReset, link: id}, "0105a0000000000000000000000000000" + "0af"},
 		{packet{kind: packetProbe, link: id}, "0106a0000000000000000000000000000" + "0af"},
+		{packet{kind: packetConfirm, fromDialler: true, link: id, tag: tag}, "0187a0000000000000000000000000000" + "0af" + tagHex},
+		{packet{kind: packetAsk, link: id, number: 1, tag: tag}, "0108a0000000000000000000000000000" + "0af0000000000000001" + tagHex},
+		{packet{kind: packetAnswer, link: id, number: 2, tag: tag}, "0109a0000000000000000000000000000" + "0af0000000000000002" + tagHex},
+		{packet{kind: packetRefuse, link: id, payload: []byte("no")}, "010aa0000000000000000000000000000" + "0af6e6f"},
 	} {
 		b := c.p.append(nil)
 		if got := hex.EncodeToString(b); got != c.want {
@@ -29,14 +38,14 @@ func TestPacketBytes(t *testing.T) {
 		}
 		got, err := parsePacket(b)
 		if err != nil || got.kind != c.p.kind || got.fromDialler != c.p.fromDialler || got.link != id ||
-			got.number != c.p.number || !bytes.Equal(got.payload, c.p.payload) {
+			got.number != c.p.number || !bytes.Equal(got.payload, c.p.payload) || !bytes.Equal(got.tag, c.p.tag) {
 			t.Errorf("kind %d read back as %+v, %v", c.p.kind, got, err)
 		}
 	}
 }
 
 func TestParsePacketRefuses(t *testing.T) {
-	good := packet{kind: packetData, payload: []byte("x")}.append(nil)
+	good := packet{kind: packetData, payload: []byte("x"), tag: make([]byte, tagSize)}.append(nil)
 	change := func(at int, to byte) []byte { b := bytes.Clone(good); b[at] = to; return b }
 	for name, c := range map[string]struct {
 		b    []byte
@@ -45,9 +54,10 @@ func TestParsePacketRefuses(t *testing.T) {
 		"empty":         {nil, transport.ErrProtocol},
 		"cut header":    {good[:headerSize-1], transport.ErrProtocol},
 		"cut number":    {good[:dataHeaderSize-1], transport.ErrProtocol},
+		"cut tag":       {good[:dataRoom-1], transport.ErrProtocol},
 		"version":       {change(0, packetVersion+1), transport.ErrVersion},
 		"kind 0":        {change(1, fromDialler), transport.ErrProtocol},
-		"kind too high": {change(1, byte(packetProbe)+1), transport.ErrProtocol},
+		"kind too high": {change(1, byte(packetRefuse)+1), transport.ErrProtocol},
 	} {
 		if _, err := parsePacket(c.b); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)

@@ -2,7 +2,7 @@ package natsbus
 
 import (
 	"fmt"
-	"time"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 
@@ -14,42 +14,66 @@ import (
 
 // onPacket gets what peers publish to this node.
 func (t *Transport) onPacket(m *nats.Msg) {
-	t.packetsIn.Add(1)
-	p, err := parsePacket(m.Data)
-	if err != nil {
-		t.malformed.Add(1)
+	p, principal, ok := t.parse(m, t.names.toNode)
+	if !ok {
 		return
 	}
-	principal := lastToken(m.Subject)
 	switch p.kind {
 	case packetOpen:
-		t.onOpen(p, principal)
-	case packetWelcome:
-		t.onWelcome(p, principal)
+		t.onOpen(p, principal, m.Data)
+	case packetWelcome, packetRefuse:
+		t.onWelcome(p, principal, m.Data)
 	case packetProbe:
 		if p.link == t.probe {
 			t.heardOnce.Do(func() { close(t.heard) })
 		}
+	case packetReset:
+		if l := t.links.get(linkKey{id: p.link, dialled: !p.fromDialler}); l != nil {
+			if theirs := l.theirs.Load(); theirs == nil || l.token != principal {
+				t.foreign.Add(1)
+			} else {
+				l.hint()
+			}
+		}
 	default:
-		t.onLinkPacket(p, principal, m.Reply)
+		t.onLinkPacket(p, principal, m)
 	}
 }
 
 // onFind gets opens of peers that do not know this node's epoch.
 func (t *Transport) onFind(m *nats.Msg) {
-	t.packetsIn.Add(1)
-	p, err := parsePacket(m.Data)
-	if err != nil || p.kind != packetOpen {
+	p, principal, ok := t.parse(m, t.names.toName)
+	switch {
+	case !ok:
+	case p.kind != packetOpen:
 		t.malformed.Add(1)
-		return
+	default:
+		t.onOpen(p, principal, m.Data)
 	}
-	t.onOpen(p, lastToken(m.Subject))
 }
 
-// onGone gets the server's word that nobody listens where a link publishes.
+// parse reads a message of which the subject should be prefix and a principal. What parts of
+// the server publish in somebody's name can bear headers, and another subject than the one
+// that it was published to.
+func (t *Transport) parse(m *nats.Msg, prefix string) (p packet, principal string, ok bool) {
+	t.packetsIn.Add(1)
+	principal, ok = strings.CutPrefix(m.Subject, prefix)
+	if !ok || len(m.Header) > 0 {
+		t.forged.Add(1)
+		return p, "", false
+	}
+	p, err := parsePacket(m.Data)
+	if err != nil {
+		t.malformed.Add(1)
+	}
+	return p, principal, err == nil
+}
+
+// onGone gets the server's word that nobody listens where a link publishes. It cannot be
+// authenticated, but names the link, whose id nobody but its two ends can know.
 func (t *Transport) onGone(m *nats.Msg) {
 	id, ok := linkOf(m.Subject)
-	if !ok || len(m.Data) != 0 || m.Header.Get("Status") != "503" {
+	if !ok || len(m.Data) != 0 || m.Reply != "" || m.Header.Get("Status") != "503" {
 		t.malformed.Add(1)
 		return
 	}
@@ -60,82 +84,28 @@ func (t *Transport) onGone(m *nats.Msg) {
 	}
 }
 
-// onLinkPacket gets a data, close or reset packet.
-func (t *Transport) onLinkPacket(p packet, principal, reply string) {
+// onLinkPacket gets a packet that has the tag of the link's peer.
+func (t *Transport) onLinkPacket(p packet, principal string, m *nats.Msg) {
 	l := t.links.get(linkKey{id: p.link, dialled: !p.fromDialler})
-	switch {
-	case l == nil:
-		if p.kind == packetData {
+	if l == nil {
+		if p.kind == packetData || p.kind == packetAsk {
 			t.unknown.Add(1)
-			if node, epoch, ok := t.names.sender(reply); ok {
+			if node, epoch, ok := t.names.sender(m.Reply); ok {
 				t.reset(node, epoch, p)
 			}
 		}
+		return
+	}
+	switch theirs := l.theirs.Load(); {
+	case theirs == nil: // nobody can have its keys yet
+		t.forged.Add(1)
 	case l.token != principal:
 		t.foreign.Add(1)
+	case !theirs.open(t.nonce[:], &p, m.Data):
+		t.forged.Add(1)
 	default:
 		l.receive(p)
 	}
-}
-
-// onOpen gets a peer's wish for a link.
-func (t *Transport) onOpen(p packet, principal string) {
-	h, err := transport.ParseHello(p.payload)
-	if err != nil || !p.fromDialler || transport.ValidName("principal", principal) != nil ||
-		transport.ValidName("node", h.Node) != nil || transport.ValidName("epoch", h.Epoch) != nil {
-		t.malformed.Add(1)
-		return
-	}
-	peer := transport.Peer{Node: h.Node, Epoch: h.Epoch, Principal: principalOf(principal)}
-	key := linkKey{id: p.link}
-	if known := t.links.get(key); known != nil {
-		t.openAgain(known, peer)
-		return
-	}
-	l := t.newLink(key)
-	l.peer, l.token, l.hello, l.subject = peer, principal, h, t.names.to(h.Node, h.Epoch, t.cfg.Principal)
-	l.out.SendLarge(t.local.Common(h.Largest))
-	w := transport.Answer(t.local, h)
-	if w.Status == transport.StatusOK {
-		switch result, known := t.links.add(l, t.cfg.MaxLinks, t.cfg.MaxLinksPerPrincipal); result {
-		case added:
-			go t.serve(l, w)
-			return
-		case addKnown:
-			t.openAgain(known, peer)
-			return
-		case addClosed:
-			return // soon nobody listens here any more, and the server says so
-		case addFull:
-			w.Status, w.Reason = transport.StatusBusy, fmt.Sprintf("%d links are open, which is the limit (natsbus.Config.MaxLinks)", t.cfg.MaxLinks)
-		case addShare:
-			w.Status, w.Reason = transport.StatusBusy, fmt.Sprintf("this principal has %d links open, which is the limit (natsbus.Config.MaxLinksPerPrincipal)", t.cfg.MaxLinksPerPrincipal)
-		}
-		if t.links.worthSaying(time.Now()) {
-			t.local.Logger.Warn("natsbus: links are refused", "latest", principal, "node", h.Node, "reason", w.Reason)
-		}
-	}
-	t.refused.Add(1)
-	t.say(l.subject, l.packet(packetWelcome, w.Append(nil)))
-}
-
-// openAgain answers a copy of the open that made l as the first was answered.
-func (t *Transport) openAgain(l *link, peer transport.Peer) {
-	if l.peer != peer {
-		t.foreign.Add(1)
-		return
-	}
-	t.say(l.subject, l.packet(packetWelcome, transport.Answer(t.local, l.hello).Append(nil)))
-}
-
-// serve is the goroutine of a link that a peer opened.
-func (t *Transport) serve(l *link, w transport.Welcome) {
-	recv := t.accept(l)
-	if err := t.publish(l.subject, l.gone, l.packet(packetWelcome, w.Append(nil))); err != nil {
-		l.end(fmt.Errorf("%w: %w", transport.ErrClosed, err), false)
-	}
-	l.opened(recv)
-	l.run()
 }
 
 // reset tells a node that this one does not know the link p belongs to. Both names
@@ -151,7 +121,7 @@ type answer struct {
 }
 
 // say queues an answer. When too many are waiting it is dropped, and counted: a lost
-// welcome is asked for again, a lost reset comes with the next packet.
+// confirm is asked for again, a lost reset comes with the next packet.
 func (t *Transport) say(subject string, packet []byte) {
 	select {
 	case t.answers <- answer{subject, packet}:

@@ -9,6 +9,8 @@ type Stats struct {
 	PacketsIn  uint64 // NATS messages received, all kinds
 	Malformed  uint64 // packets or frames that could not be read
 	Foreign    uint64 // packets for a link by another principal than its peer's, dropped
+	Forged     uint64 // packets that the peer of their link has not made, or with headers, dropped
+	Replayed   uint64 // packets of a number that came before, or that a later one overtook, dropped
 	Unknown    uint64 // packets for a link that is not there, answered with a reset
 	Refused    uint64 // opens refused
 	Gaps       uint64 // times that a link missed packets
@@ -17,12 +19,12 @@ type Stats struct {
 }
 
 type counters struct {
-	packetsOut, packetsIn, malformed, foreign, unknown, refused, gaps, dropped, unsaid atomic.Uint64
+	packetsOut, packetsIn, malformed, foreign, forged, replayed, unknown, refused, gaps, dropped, unsaid atomic.Uint64
 }
 
 // Stats returns a snapshot.
 func (t *Transport) Stats() Stats {
 	return Stats{Links: t.links.len(), PacketsOut: t.packetsOut.Load(), PacketsIn: t.packetsIn.Load(),
-		Malformed: t.malformed.Load(), Foreign: t.foreign.Load(), Unknown: t.unknown.Load(), Refused: t.refused.Load(),
+		Malformed: t.malformed.Load(), Foreign: t.foreign.Load(), Forged: t.forged.Load(), Replayed: t.replayed.Load(), Unknown: t.unknown.Load(), Refused: t.refused.Load(),
 		Gaps: t.gaps.Load(), Dropped: t.dropped.Load(), Unsaid: t.unsaid.Load()}
 }

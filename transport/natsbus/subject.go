@@ -16,16 +16,18 @@ import (
 type subjects struct {
 	cluster string
 	own     string // <node>.<epoch>
-	node    string
+
+	toNode, toName string // before the principal in the subjects of packets, and of opens, for this node
 }
 
 func subjectsOf(l transport.Local) subjects {
-	return subjects{cluster: l.Cluster, own: l.Node + "." + l.Epoch, node: l.Node}
+	return subjects{cluster: l.Cluster, own: l.Node + "." + l.Epoch,
+		toNode: l.Cluster + ".node." + l.Node + "." + l.Epoch + ".", toName: l.Cluster + ".find." + l.Node + "."}
 }
 
 // inbox, find and gone are what the node subscribes to.
-func (s subjects) inbox() string { return s.cluster + ".node." + s.own + ".*" }
-func (s subjects) find() string  { return s.cluster + ".find." + s.node + ".*" }
+func (s subjects) inbox() string { return s.toNode + "*" }
+func (s subjects) find() string  { return s.toName + "*" }
 func (s subjects) gone() string  { return s.cluster + ".gone." + s.own + ".*" }
 
 // to is where principal publishes packets for a node; an empty epoch asks for

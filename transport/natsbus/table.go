@@ -1,9 +1,13 @@
 package natsbus
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
+
+// maxHalfOpen is how many links of one principal may be half open at once.
+const maxHalfOpen = 128
 
 // linkKey names one end of a link in this transport.
 type linkKey struct {
@@ -18,6 +22,7 @@ type linkTable struct {
 	links    map[linkKey]*link
 	accepted map[linkKey]string // links in the table that peers opened, and the principal that each counts for
 	of       map[string]int     // how many of them each principal has
+	half     map[string][]*link // those of them whose peers have proved nothing yet, by who opened them, the oldest first
 	warned   time.Time          // when a refusal was last worth a log line
 	running  bool               // between start and stop
 	stopped  bool               // stop was called
@@ -28,7 +33,7 @@ type linkTable struct {
 func (t *linkTable) start() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.links = make(map[linkKey]*link)
+	t.links, t.half = make(map[linkKey]*link), make(map[string][]*link)
 	t.accepted, t.of = make(map[linkKey]string), make(map[string]int)
 	t.running = !t.stopped
 	return t.running
@@ -52,12 +57,15 @@ const (
 	addFull  // there are as many links as may be
 	addShare // the principal has as many as one may have
 	addKnown
+	addInstead // the link that is returned with it must make room
 )
 
 // add enters l. Each link that was added must be ended by remove and done. maxAccepted
-// bounds the links that peers opened, and share those that one principal did.
+// bounds the links that peers opened, and share those that one principal did; of those by
+// whom nothing is proved yet there are maxHalfOpen for one principal, and the oldest makes
+// room for the next.
 func (t *linkTable) add(l *link, maxAccepted, share int) (addResult, *link) {
-	principal := l.peer.Principal
+	principal := l.token
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if known := t.links[l.key]; known != nil {
@@ -72,12 +80,36 @@ func (t *linkTable) add(l *link, maxAccepted, share int) (addResult, *link) {
 		return addShare, nil
 	}
 	t.links[l.key] = l
-	if !l.key.dialled {
-		t.accepted[l.key] = principal
-		t.of[principal]++
-	}
 	t.alive.Add(1)
+	if l.key.dialled {
+		return added, nil
+	}
+	t.accepted[l.key] = principal
+	t.of[principal]++
+	half := t.half[l.token]
+	t.half[l.token] = append(half, l)
+	if len(half) >= maxHalfOpen {
+		return addInstead, half[0]
+	}
 	return added, nil
+}
+
+// proved says that the peer of l has proved who it is.
+func (t *linkTable) proved(l *link) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.whole(l)
+}
+
+// whole takes l out of those that are half open. t.mu is held.
+func (t *linkTable) whole(l *link) {
+	half := t.half[l.token]
+	if i := slices.Index(half, l); i >= 0 {
+		half = slices.Delete(half, i, i+1)
+	}
+	if t.half[l.token] = half; len(half) == 0 {
+		delete(t.half, l.token)
+	}
 }
 
 func (t *linkTable) get(key linkKey) *link {
@@ -110,6 +142,7 @@ func (t *linkTable) remove(l *link) {
 			if t.of[principal]--; t.of[principal] == 0 {
 				delete(t.of, principal)
 			}
+			t.whole(l)
 		}
 	}
 }

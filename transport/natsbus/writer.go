@@ -8,19 +8,32 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
+// askTimeout is how long a link that may be unknown to its peer waits for a word of it, and
+// how often such a link asks at most.
+const askTimeout = time.Second
+
 // run publishes what is queued until the link ends, and ends it: the link's own
 // goroutine, after opened.
 func (l *link) run() {
 	defer l.t.links.done()
 	w := writer{link: l}
 	stop := l.t.stop
-	var overdue <-chan time.Time // nil unless it is needed: a timer costs at each select
+	var overdue, unheard <-chan time.Time // nil unless needed: a timer costs at each select
 	for !l.ended.Load() {
 		select {
 		case <-l.out.Wake():
 			// Let the other senders that are ready append before the queue is taken.
 			runtime.Gosched()
 			w.takeAndPublish()
+		case <-l.doubted:
+			if unheard == nil {
+				unheard = time.After(askTimeout)
+				w.ask()
+			}
+		case <-unheard:
+			if unheard = nil; l.asking.Load() != 0 {
+				l.end(fmt.Errorf("%w: the peer does not know the link", transport.ErrClosed), false)
+			}
 		case <-overdue:
 		case <-l.done:
 		case <-stop:
@@ -42,6 +55,16 @@ func (l *link) run() {
 	l.finish()
 }
 
+// ask has the peer say that it knows the link: a word that only it can say, after a word
+// that anybody can.
+func (w *writer) ask() {
+	w.asks++
+	w.asking.Store(w.asks)
+	if err := w.t.publish(w.subject, w.gone, w.sealed(packetAsk, w.asks, nil)); err != nil {
+		w.end(fmt.Errorf("%w: %w", transport.ErrClosed, err), true)
+	}
+}
+
 // finish tells the receiver, and then the peer if it should know: the word to the
 // peer may have to wait for a server that does not read.
 func (l *link) finish() {
@@ -51,11 +74,17 @@ func (l *link) finish() {
 	l.recv.Closed(cause)
 	if notify {
 		reason := cause.Error()
-		l.t.publish(l.subject, "", l.packet(packetClose, []byte(reason[:min(len(reason), maxReason)])))
+		l.t.publish(l.subject, "", l.sealed(packetClose, 0, []byte(reason[:min(len(reason), maxReason)])))
 	}
 }
 
-// packet returns an encoded packet from this end of the link.
+// sealed returns an encoded packet from this end of the link, with its tag. For one kind
+// and number it must always be called with one payload.
+func (l *link) sealed(kind packetKind, number uint64, payload []byte) []byte {
+	return l.mine.seal(nil, make([]byte, nonceSize), packet{kind: kind, fromDialler: l.key.dialled, link: l.key.id, number: number, payload: payload})
+}
+
+// packet returns an encoded packet without a tag from this end of the link.
 func (l *link) packet(kind packetKind, payload []byte) []byte {
 	return packet{kind: kind, fromDialler: l.key.dialled, link: l.key.id, payload: payload}.append(nil)
 }
@@ -65,6 +94,8 @@ type writer struct {
 	*link
 	spare  []byte // the queue's other buffer
 	number uint64 // of the last data packet
+	asks   uint64 // number of the last ask
+	nonce  [nonceSize]byte
 }
 
 // takeAndPublish publishes all that is queued, in packets of many frames.
@@ -76,9 +107,9 @@ func (w *writer) takeAndPublish() {
 	}
 	w.spare = frames
 	for len(frames) > 0 && !w.ended.Load() {
-		n := split(frames, min(gather, w.t.maxPacket())-dataHeaderSize)
+		n := split(frames, min(gather, w.t.maxPacket())-dataRoom)
 		if n == 0 { // one large frame
-			n = split(frames, w.t.maxPacket()-dataHeaderSize)
+			n = split(frames, w.t.maxPacket()-dataRoom)
 		}
 		if n == 0 { // the server's limit has shrunk since the link was opened
 			w.end(fmt.Errorf("%w: %w: the server takes %d bytes", transport.ErrClosed, transport.ErrTooLarge, w.t.maxPacket()), true)
@@ -102,7 +133,7 @@ func (w *writer) publishData(frames []byte) error {
 	w.number++
 	buf := w.t.buffers.Get().(*[]byte)
 	defer w.t.buffers.Put(buf) // nats.go has copied it
-	*buf = packet{kind: packetData, fromDialler: w.key.dialled, link: w.key.id, number: w.number, payload: frames}.append((*buf)[:0])
+	*buf = w.mine.seal((*buf)[:0], w.nonce[:], packet{kind: packetData, fromDialler: w.key.dialled, link: w.key.id, number: w.number, payload: frames})
 	return w.t.publish(w.subject, w.gone, *buf)
 }
 
