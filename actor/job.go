@@ -14,6 +14,9 @@ type job struct {
 	sys       *System
 	id        string
 	principal string
+	origin    *rpc.Origin // nil: this node
+	actor     string      // whose job it is
+	typeID    uint64      // of its message
 	codec     uint8
 	remote    bool           // submitted from another node: its result is encoded at once
 	of        *cell          // its actor; nil until it has one, and guarded by the table's lock

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/balance"
 	"github.com/tandem-go/tandem/dedup"
 	"github.com/tandem-go/tandem/mailbox"
@@ -85,6 +86,12 @@ type Config struct {
 	Retry        rpc.Retry                           // when a request to another node that did not run is made anew
 	Principals   func(road, principal string) string // one name for one peer on all roads; default: the principal itself
 	Tune         func(*rpc.Config)                   // the limits of the remote side, before it starts; nil: defaults
+
+	// Access is who of other nodes may do what, see SetAccess. Zero: everybody everything.
+	Access access.Rules
+	// PanicTexts has callers on other nodes get the text of a panic, which may hold data of
+	// others. It is for development; without it they learn that the handler panicked.
+	PanicTexts bool
 }
 
 // validate fills in defaults and returns everything that is wrong, joined.
@@ -193,7 +200,10 @@ type System struct {
 	stats    counters
 	events   feed[Event]
 	letters  feed[DeadLetter]
-	sums     letterLog // of dead letters
+	sums     letterLog                   // of dead letters
+	faults   letterLog                   // of handlers
+	audit    letterLog                   // of refusals
+	access   atomic.Pointer[access.List] // nil: everybody may do everything
 	streams  streamTable
 	jobs     jobTable
 
@@ -246,7 +256,7 @@ func NewSystem(cfg Config) (*System, error) {
 		s.life.minds = joining
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
-	s.sums.log = s.log
+	s.startLogs()
 	s.waits.Store(rand.Uint64())
 	s.members = newMembers(s)
 	s.services.init(s)
@@ -265,6 +275,9 @@ func NewSystem(cfg Config) (*System, error) {
 				s.log.Warn("a message or reply of this kind cannot travel between nodes", "kind", k.name, "err", err)
 			}
 		}
+	}
+	if err := s.SetAccess(cfg.Access); err != nil {
+		return nil, err
 	}
 	s.node = s.newNode()
 	if _, err := s.spawnHidden(jobDeskName, jobDeskKind); err != nil {
@@ -300,6 +313,9 @@ func codecSet(cfg Config) (*codec.Set, error) {
 		}
 		list = append(slices.DeleteFunc(list, func(own codec.Codec) bool { return own.ID() == id }), c)
 	}
+	for i, c := range list {
+		list[i] = codec.Guarded(c)
+	}
 	return codec.NewSet(list...)
 }
 
@@ -316,6 +332,7 @@ type SpawnOption func(*spawn)
 type spawn struct {
 	box      *mailbox.Config
 	services []string
+	local    bool
 }
 
 // Mailbox sets the actor's mailbox: its capacity, and what happens when it is full.
@@ -370,6 +387,9 @@ func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error
 			return Ref{}, err
 		}
 	}
+	if len(o.services) > 0 && (o.local || kind.local) {
+		return Ref{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "Spawn(%q): an actor that is kept from other nodes cannot be exposed to them", name)
+	}
 	if s.draining() {
 		return Ref{}, errShutdown
 	}
@@ -389,15 +409,15 @@ func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error
 		return Ref{}, err
 	}
 	c := &cell{kind: kind, state: state}
-	if len(o.services) > 0 {
-		c.exposed = &o.services
+	if len(o.services) > 0 || o.local || kind.local {
+		c.traits = &traits{services: o.services, local: o.local || kind.local}
 	}
 	c.box.Init(o.box)
 	if err := s.refs.begun(t, c); err != nil {
 		return Ref{}, err
 	}
 	s.resume(c)
-	if c.exposed != nil {
+	if len(o.services) > 0 {
 		if err := s.members.expose(c); err != nil {
 			c.stop()
 			return Ref{}, err

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ type conn struct {
 	node *Node
 	link transport.Link
 	id   transport.Peer
+	addr netip.Addr // of its other end, see transport.Addressed
 	peer *peer
 
 	direct bool // its road is

@@ -75,6 +75,12 @@ type Config struct {
 	OnEvent              func(Event) // called from one goroutine; events are lost, counted, when it lags far behind; nil for none
 	OnFenced             func(error) // another start of this node has taken its records over: called once, must not block; nil for none
 
+	// Check says whether a client may get what is recorded for a request, or use a key: nil,
+	// or why not. It is called with locks held, and only looks. nil: all may. What it refuses
+	// OnDenied is told, if that is not nil.
+	Check    func(Arrival) *Error
+	OnDenied func(Arrival, *Error)
+
 	Store   dedup.Store   // of the records of durable requests; nil: nothing is durable
 	Kinds   []string      // of the actors of which records are kept, here or by the application
 	KeyLife time.Duration // how long the outcome of a keyed request is kept, and of those that a lost start left behind
@@ -197,7 +203,7 @@ func NewNode(cfg Config) *Node {
 
 // adopt makes a conn of a link, whoever dialled it.
 func (n *Node) adopt(l transport.Link) transport.Receiver {
-	c := &conn{node: n, link: l, id: l.Peer(), direct: n.direct[l.Road()]}
+	c := &conn{node: n, link: l, id: l.Peer(), addr: addrOf(l), direct: n.direct[l.Road()]}
 	n.mu.Lock()
 	c.peer = n.peerLocked(c.id.Node)
 	phase := n.phase
@@ -346,6 +352,7 @@ func (n *Node) openSession(c *conn, grant transport.Grant, number uint64) (*sess
 		}
 		of.sessions++
 		s := newSession(n, grant, c.id, principal, number, of)
+		s.origin.Local = c.isLoop()
 		n.sessions[grant] = s
 		n.journal.sessionOpened(s)
 		n.stats.sessionsOpened.Add(1)

@@ -20,6 +20,7 @@ type session struct {
 	grant     transport.Grant
 	id        transport.Peer // the client
 	principal string
+	origin    *Origin
 	share     *share      // of the budget for kept replies
 	large     *share      // of that for the bodies of large requests
 	ended     atomic.Bool // its lease ran out; set under mu
@@ -66,7 +67,7 @@ type client struct {
 
 func newSession(n *Node, g transport.Grant, id transport.Peer, principal string, opened uint64, of *client) *session {
 	// Twice the client's window: between an answer and its ack a record is still here.
-	return &session{node: n, grant: g, id: id, principal: principal, opened: opened, client: of, share: n.budget.of(principal), large: n.large.of(principal), table: dedup.New[*Inbound](2 * n.cfg.Window), touched: n.now()}
+	return &session{node: n, grant: g, id: id, principal: principal, origin: &Origin{Principal: principal, Node: id.Node}, opened: opened, client: of, share: n.budget.of(principal), large: n.large.of(principal), table: dedup.New[*Inbound](2 * n.cfg.Window), touched: n.now()}
 }
 
 // request decides what a copy of a request gets (the table of DESIGN §6).
@@ -128,8 +129,7 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 		s.mu.Unlock()
 		n.stats.attached.Add(1)
 	case dedup.Replay:
-		(*rec).replayLocked(c)
-		s.mu.Unlock()
+		s.replayLocked(c, e.Seq, *rec)
 	default:
 		s.mu.Unlock()
 		n.stats.refused.Add(1)
@@ -137,9 +137,31 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 	}
 }
 
+// replayLocked answers a copy of a request with its recorded outcome, if its client may
+// still get it. It gives the session's lock up.
+func (s *session) replayLocked(c *conn, seq uint64, in *Inbound) {
+	a, err := in.mayReplay(c)
+	if err == nil {
+		in.replayLocked(c)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		c.refuse(seq, err)
+		s.node.denied(a, err)
+	}
+}
+
 // keyed has a request run that its caller has named, unless another one has done so
 // under the same name.
 func (s *session) keyed(in *Inbound, key string) {
+	if check := s.node.cfg.Check; check != nil {
+		a := in.Arrival()
+		if err := check(a); err != nil {
+			in.Refuse(err)
+			s.node.denied(a, err)
+			return
+		}
+	}
 	id := keyID(s.principal, in.Target, key)
 	as := &name{dedup.ID{Grant: id}, printOf(id, in.Target, in.TypeID, in.Codec, in.body)}
 	s.mu.Lock() // the request may be cancelled already
@@ -301,8 +323,7 @@ func (s *session) probe(c *conn, seq uint64) {
 	case state == dedup.Queued, state == dedup.Running:
 		(*rec).attachRoad(c)
 	case state == dedup.Decided:
-		(*rec).replayLocked(c)
-		s.mu.Unlock()
+		s.replayLocked(c, seq, *rec)
 		return
 	}
 	s.mu.Unlock()
