@@ -250,7 +250,7 @@ func cut(why *rpc.Error) *rpc.Error {
 // mayUse is why the caller of a request to the system's own actors may not do op with an
 // actor, nil if it may. It is for what shows only when the request is decoded.
 func (c *Context) mayUse(name string, typeID uint64, op access.Op) *rpc.Error {
-	in, remote := c.req.(*rpc.Inbound)
+	in, remote := c.request().(*rpc.Inbound)
 	if !remote {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/rpc"
 )
 
@@ -54,6 +55,10 @@ func (w *awaiter) tell(j *job, r jobReport) {
 	}
 	if w.brief {
 		r = r.without()
+	}
+	if refusal := w.later.d.ctx.mayUse(j.actor, j.typeID, access.Redeem); refusal != nil { // meanwhile
+		_ = w.later.d.end(func(r request) error { r.Refuse(refusal); return nil })
+		return
 	}
 	_ = w.later.Answer(j.ready(r, w.remote))
 }
