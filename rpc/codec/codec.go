@@ -201,10 +201,11 @@ type guarded struct{ Codec }
 // Append implements Codec.
 func (g guarded) Append(dst []byte, v any) (body []byte, err error) {
 	defer func() {
-		if recovered(&err, ErrUnsupported); err != nil {
+		if err != nil {
 			body = dst
 		}
 	}()
+	defer recovered(&err, ErrUnsupported)
 	return g.Codec.Append(dst, v)
 }
 
