@@ -22,17 +22,17 @@ type (
 func (ReadBooks) WireName() string  { return "books.Read" }
 func (CloseBooks) WireName() string { return "books.Close" }
 
-type books struct{}
+type shelf struct{}
 
 // Read answers with who asked, which the road has proven.
-func (books) Read(ctx *actor.Context, _ ReadBooks) (string, error) {
+func (shelf) Read(ctx *actor.Context, _ ReadBooks) (string, error) {
 	return "read by " + ctx.Principal() + " from node " + ctx.Node(), nil
 }
 
-func (books) Close(ctx *actor.Context, _ CloseBooks) (string, error) { return "closed", nil }
+func (shelf) Close(ctx *actor.Context, _ CloseBooks) (string, error) { return "closed", nil }
 
-var booksKind = actor.Define("example.books", func() books { return books{} },
-	actor.Answer(books.Read), actor.Answer(books.Close))
+var booksKind = actor.Define("example.books", func() shelf { return shelf{} },
+	actor.Answer(shelf.Read), actor.Answer(shelf.Close))
 
 // twoDesks starts two nodes, and says what else is to be in the configuration of the second.
 func twoDesks(change func(*actor.Config)) (front, office *actor.System, end func()) {
@@ -86,7 +86,7 @@ func ExampleSystem_SetAccess() {
 	fmt.Println("close:", err)
 	// Output:
 	// read: <nil>
-	// close: denied not run
+	// close: rpc: denied not run
 	// close: <nil>
 }
 
@@ -124,5 +124,5 @@ func ExampleLocalOnly() {
 	fmt.Println(rpc.CodeOf(err), rpc.Ran(err))
 	// Output:
 	// closed <nil>
-	// denied not run
+	// rpc: denied not run
 }
