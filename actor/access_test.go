@@ -358,6 +358,10 @@ func TestAccessChangesAtOnce(t *testing.T) {
 			t.Error("rules that make no sense were set")
 		}
 		g.setAccess(t, byOne)
+		synctest.Wait()
+		if n := len(g.b.streams.all); n != 0 {
+			t.Errorf("%d streams are open, though nothing more was asked of them", n)
+		}
 		for err == nil {
 			_, err, _ = next()
 		}
@@ -509,7 +513,12 @@ func TestSystemActorsTakeRequestsOnly(t *testing.T) {
 		}
 		stop()
 		// Nor do they take what they do not declare, which ends before it is in a mailbox.
+		synctest.Wait()
+		handled := g.b.Stats().Handled
 		_, err = Call(ctx, g.c.Ref("$jobs@b"), openDoor{}, rpc.WithCodec(g.c.control))
+		if now := g.b.Stats().Handled; now != handled {
+			t.Errorf("%d messages went through the desk's mailbox", now-handled)
+		}
 		if rpc.CodeOf(err) != rpc.Unhandled || rpc.Ran(err) != rpc.NotRun {
 			t.Errorf("what the desk does not declare: %v", err)
 		}
