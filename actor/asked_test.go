@@ -1,10 +1,8 @@
 package actor
 
 import (
-	"fmt"
 	"log/slog"
 	"testing"
-	"time"
 
 	"github.com/tandem-go/tandem/queue"
 	"github.com/tandem-go/tandem/registry/static"
@@ -38,7 +36,7 @@ func TestSystemActorsTakeRequestsAlone(t *testing.T) {
 			{"$jobs@b", submitJob{Target: "q"}},
 			{"$jobs@b", cancelJob{ID: "x"}},
 			{"q@b", Enqueue[int]{Item: 1}},
-			{"q@b", Dequeue[int]{Op: OpPurge}},
+			{"q@b", Oversee[int]{Op: OpPurge}},
 		} {
 			if err := Tell(t.Context(), a.Ref(c.to), c.msg); err != nil {
 				t.Fatal(err)
@@ -51,33 +49,4 @@ func TestSystemActorsTakeRequestsAlone(t *testing.T) {
 			t.Errorf("the queue has %d items, %v", len(items), err)
 		}
 	})
-}
-
-// Of an actor that panics all the time there is a line a second, which says how many
-// panics there were.
-func TestPanicsAreLoggedInSum(t *testing.T) {
-	var l crashLog
-	for i := range 10_000 {
-		due, more := l.note(0, "x")
-		if due != (i == 0) || more != 0 {
-			t.Fatalf("panic %d: %v, %d", i, due, more)
-		}
-	}
-	if due, _ := l.note(crashPause-1, "x"); due {
-		t.Error("a line before its time")
-	}
-	if due, more := l.note(crashPause, "x"); !due || more != 10_000 {
-		t.Errorf("a second later: %v, %d more", due, more)
-	}
-	for i := range 2 * crashActors { // each has a line of its own, up to the limit
-		if due, _ := l.note(crashPause, fmt.Sprint("actor ", i)); i < crashActors-1 && !due {
-			t.Fatalf("actor %d: no line", i)
-		}
-	}
-	if n := len(l.all); n > crashActors+1 {
-		t.Errorf("%d actors are told apart, want %d at most", n, crashActors)
-	}
-	if due, _ := l.note(3*time.Second, "new"); !due || len(l.all) > 2 {
-		t.Errorf("later: %v, %d actors", due, len(l.all))
-	}
 }

@@ -138,7 +138,7 @@ func TestBoxes(t *testing.T) {
 				sheets, leaves = append(sheets, b.sheets...), append(leaves, b.leaves...)
 			}
 			check(t, sheets, leaves)
-		})
+		}, func(c *actor.Config) { c.PanicTexts = true })
 	})
 	t.Run("a Receiver", func(t *testing.T) {
 		world(t, []string{"direct"}, func(t *testing.T, _ *memnet.Network, a, b *actor.System) {

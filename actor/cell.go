@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
-	"runtime/debug"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/tandem-go/tandem/mailbox"
@@ -22,9 +22,9 @@ import (
 type cell struct {
 	self    *target
 	kind    *Kind
-	exposed *[]string // the services that it is an instance of; nil for none
-	state   any       // the run loop's own
-	pace    *pace     // of what is recorded, likewise; nil until something is
+	traits  *traits // nil for most
+	state   any     // the run loop's own
+	pace    *pace   // of what is recorded, likewise; nil until something is
 	stopped atomic.Bool
 	leaving atomic.Bool          // leave has begun
 	waits   atomic.Pointer[turn] // in which its handler waits for a reply; nil for none
@@ -128,6 +128,7 @@ func (c *cell) burst(w *worker) {
 			continue
 		}
 		in, remote := it.msg.(*rpc.Inbound)
+		from := originOf(it)
 		if remote && it.req == nil && !c.openTold(w, it, in) {
 			*it = item{}
 			continue
@@ -138,14 +139,14 @@ func (c *cell) burst(w *worker) {
 			emptied = inBox && h != nil && h.open != nil
 		}
 		if it.req == nil && it.meta == nil && h != nil && h.run != nil { // nothing to tell one such message's context from another's
-			ctx = w.plainContext(c)
+			ctx = w.plainContext(c, from)
 			h.run(c.state, ctx, it.msg, &w.boxes)
 			if ctx.rest.Load() != nil && ctx.detached() {
 				ctx.turnOver()
 				w.plain = nil
 			}
 		} else {
-			ctx = w.context(c, it)
+			ctx = w.context(c, it, from)
 			c.handle(ctx, w, it, h)
 			ctx.end()
 			it.req, it.meta = nil, nil
@@ -193,11 +194,7 @@ func (c *cell) openAsked(ctx *Context, w *worker, in *rpc.Inbound, h *handler) b
 
 // openTold decodes a one-way message from another node. False: it is a dead letter.
 func (c *cell) openTold(w *worker, it *item, in *rpc.Inbound) bool {
-	var msg any
-	refusal := errAsked
-	if h := c.kind.handlerOf(c.self.sys, in.TypeID); h == nil || !h.asked {
-		msg, refusal = c.open(w, in, h)
-	}
+	msg, refusal := c.open(w, in, c.kind.handlerOf(c.self.sys, in.TypeID))
 	if refusal != nil {
 		c.self.sys.handBack(c.self.addr, *it, refusal)
 		return false
@@ -224,7 +221,7 @@ func (c *cell) open(w *worker, in *rpc.Inbound, h *handler) (any, *rpc.Error) {
 		msg, err = h.decode(cd, in.Body())
 	}
 	if err != nil {
-		return nil, bodyError(err, rpc.NotRun, fmt.Sprint("message ", h.typ))
+		return nil, bodyError(sys.unsaid(err, c.self.addr, fmt.Sprint(h.typ)), rpc.NotRun, fmt.Sprint("message ", h.typ))
 	}
 	return msg, nil
 }
@@ -243,12 +240,12 @@ func (c *cell) crashed(ctx *Context, msg, reason any) {
 	ctx.end()
 	name := fmt.Sprint(typeOf(msg))
 	sys.stats.panics.Add(1)
-	err := rpc.Errorf(rpc.Panicked, rpc.HasRun, "the handler of %s panicked: %v", name, reason)
-	sys.logCrash(c.self.addr.String(), c.kind.name, name, fmt.Sprint(reason), debug.Stack)
+	err := panicked("the handler of "+name, reason)
+	sys.faults.note(DeadLetter{Time: time.Now(), To: c.self.addr.String(), Type: name, Reason: err}, c.kind.name)
 	if d := ctx.deferred(); d != nil {
-		_ = d.fail(err)
+		_ = d.fail(sys.forCaller(req, err))
 	} else if req != nil && !ctx.done {
-		req.Fail(err)
+		req.Fail(sys.forCaller(req, err))
 	}
 	sys.event(Event{Type: ActorRestarted, Actor: c.self.addr.String(), Err: err})
 	state, fresh := c.kind.fresh()
@@ -316,10 +313,10 @@ func (c *cell) leave() {
 
 // services are those that the actor is an instance of.
 func (c *cell) services() []string {
-	if c.exposed == nil {
+	if c.traits == nil {
 		return nil
 	}
-	return *c.exposed
+	return c.traits.services
 }
 
 // putError turns a mailbox's error into what a sender gets.

@@ -15,12 +15,13 @@ import (
 // context.Context: a request's ends when the handler returns, when the caller cancels
 // or when its deadline passes; every one ends when a shutdown runs out of time. It
 // may be passed to other goroutines and kept: it is never made another message's,
-// save that one-way messages with neither sender nor trace may share one.
+// save that one-way messages with neither sender nor trace, from one principal and node, may share one.
 type Context struct {
-	cell *cell
-	msg  any
-	req  request // nil for a tell
-	meta *meta   // nil: no sender and no trace
+	cell   *cell
+	msg    any
+	req    request     // nil for a tell
+	meta   *meta       // nil: no sender and no trace
+	origin *rpc.Origin // nil: the node itself
 
 	rest  atomic.Pointer[rest] // nil: not asked for
 	asks  bool                 // there is, or was, a req
@@ -115,17 +116,6 @@ func (c *Context) Header(key string) string {
 		}
 	}
 	return ""
-}
-
-// principal is who the sender of the request proved to be.
-func (c *Context) principal() string {
-	switch r := c.req.(type) {
-	case *rpc.Inbound:
-		return r.Principal()
-	case *job:
-		return r.principal
-	}
-	return c.System().node.OwnPrincipal()
 }
 
 // Progress says how far a job that was submitted is, for its Token.Poll; what done and

@@ -45,6 +45,7 @@ type Event struct {
 	Err   error
 
 	Service string // for events of instances
+	Count   uint64 // for AccessDenied: refusals that it stands for
 
 	Lost uint64 // events of this Type right before this one that the reader lost, because it fell behind
 }
@@ -118,12 +119,14 @@ func (s *System) deadLetter(d DeadLetter) {
 	d.Time = time.Now()
 	s.stats.deadLetters.Add(1)
 	s.letters.publish(d)
-	s.sums.note(d)
+	if rpc.CodeOf(d.Reason) != rpc.Denied { // which is in the log as a refusal
+		s.sums.note(d, "")
+	}
 }
 
 // counters are what a system counts as it goes.
 type counters struct {
-	handled, panics, failed, deadLetters atomic.Uint64
+	handled, panics, failed, deadLetters, denied atomic.Uint64
 }
 
 // Stats is a snapshot of what a system has counted since it started.
@@ -133,6 +136,7 @@ type Stats struct {
 	Panics      uint64 // handlers that panicked
 	Failed      uint64 // handlers of one-way messages that returned an error
 	DeadLetters uint64
+	Denied      uint64 // messages from other nodes, and questions about stored replies, that their senders may not send
 	FeedLost    uint64 // events and dead letters that slow subscribers lost
 	RPC         rpc.Stats
 }
@@ -140,7 +144,7 @@ type Stats struct {
 // Stats returns a snapshot.
 func (s *System) Stats() Stats {
 	st := Stats{Handled: s.stats.handled.Load(), Panics: s.stats.panics.Load(), Failed: s.stats.failed.Load(),
-		DeadLetters: s.stats.deadLetters.Load(), FeedLost: s.events.lost.Load() + s.letters.lost.Load()}
+		DeadLetters: s.stats.deadLetters.Load(), Denied: s.stats.denied.Load(), FeedLost: s.events.lost.Load() + s.letters.lost.Load()}
 	s.refs.mu.RLock()
 	st.Actors = len(s.refs.actors) - s.refs.unseen
 	s.refs.mu.RUnlock()

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/rpc"
 )
 
@@ -15,6 +16,9 @@ type job struct {
 	sys       *System
 	id        string
 	principal string
+	origin    *rpc.Origin // nil: this node
+	actor     string      // whose job it is
+	typeID    uint64      // of its message
 	codec     uint8
 	remote    bool           // submitted from another node: its result is encoded at once
 	of        *cell          // its actor; nil until it has one, and guarded by the table's lock
@@ -55,6 +59,10 @@ func (w *awaiter) tell(j *job, r jobReport) {
 	}
 	if w.brief {
 		r = r.without()
+	}
+	if refusal := w.later.d.ctx.mayUse(j.actor, j.typeID, access.Redeem); refusal != nil { // meanwhile
+		_ = w.later.d.end(func(r request) error { r.Refuse(refusal); return nil })
+		return
 	}
 	_ = w.later.Answer(j.ready(r, w.remote))
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/rpc"
 )
 
@@ -91,19 +92,16 @@ func (r jobReport) status(node string) rpc.JobStatus {
 type desk struct{}
 
 var jobDeskKind = Define("tandem.jobs", func() desk { return desk{} },
-	Answer(desk.submit).askedOnly(), Answer(desk.poll).askedOnly(), Answer(desk.await).askedOnly(), Answer(desk.cancel).askedOnly())
-
-// errJobTold is the fate of a job that was submitted by a one-way message.
-var errJobTold = rpc.Errorf(rpc.Invalid, rpc.NotRun, "a job was submitted by a one-way message, and nobody would have its token")
+	Answer(desk.submit), Answer(desk.poll), Answer(desk.await), Answer(desk.cancel)).With(systems())
 
 // submit takes a job on.
 func (desk) submit(ctx *Context, m submitJob) (string, error) {
 	s := ctx.System()
-	if !ctx.asks { // whoever submitted it would never have its token
-		s.handBack(ctx.cell.self.addr, item{msg: m, meta: ctx.meta}, errJobTold)
+	c := s.refs.live(m.Target)
+	if err := ctx.mayUse(m.Target, m.TypeID, access.Submit); err != nil {
+		ctx.refuse(err)
 		return "", nil
 	}
-	c := s.refs.live(m.Target)
 	if c == nil || strings.HasPrefix(m.Target, hidden) { // which serves callers, not jobs
 		ctx.refuse(rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %s on node %s", m.Target, s.cfg.Name))
 		return "", nil
@@ -113,7 +111,7 @@ func (desk) submit(ctx *Context, m submitJob) (string, error) {
 		ctx.refuse(err)
 		return "", nil
 	}
-	j := &job{sys: s, bodySize: len(m.Body), principal: ctx.principal(), codec: m.Codec, remote: isRemote(ctx.req), of: c, typ: typ, report: jobReport{State: rpc.JobAccepted}}
+	j := &job{sys: s, bodySize: len(m.Body), principal: ctx.Principal(), origin: ctx.origin, actor: m.Target, typeID: m.TypeID, codec: m.Codec, remote: isRemote(ctx.req), of: c, typ: typ, report: jobReport{State: rpc.JobAccepted}}
 	var name [16]byte
 	rand.Read(name[:])
 	it := item{msg: msg, req: j, meta: ctx.meta}
@@ -185,27 +183,31 @@ func (c *cell) openJob(m submitJob) (any, reflect.Type, *rpc.Error) {
 		msg, err = h.decode(cd, m.Body)
 	}
 	if err != nil {
-		return nil, nil, bodyError(err, rpc.NotRun, fmt.Sprint("message ", h.typ))
+		return nil, nil, bodyError(sys.unsaid(err, c.self.addr, fmt.Sprint(h.typ)), rpc.NotRun, fmt.Sprint("message ", h.typ))
 	}
 	return msg, typ, nil
 }
 
 // find returns the caller's job of that id. A nil job comes with what there is to say.
-func (desk) find(ctx *Context, id string) (*job, jobReport) {
+func (desk) find(ctx *Context, id string, op access.Op) (*job, jobReport) {
 	j, expired := ctx.System().jobs.get(id)
 	switch {
-	case expired != nil && expired.principal == ctx.principal():
+	case expired != nil && expired.principal == ctx.Principal():
 		return nil, jobReport{State: rpc.JobExpired, Code: rpc.Expired, Verdict: expired.verdict, Message: "the job was over, and its result has expired"}
-	case j != nil && j.principal == ctx.principal():
+	case j != nil && j.principal == ctx.Principal():
+		if err := ctx.mayUse(j.actor, j.typeID, op); err != nil {
+			ctx.refuse(err)
+			break
+		}
 		return j, jobReport{}
 	case j != nil || expired != nil:
-		ctx.refuse(rpc.Errorf(rpc.Denied, rpc.NotRun, "the token is another principal's"))
+		ctx.refuse(ctx.foreign("the token"))
 	}
 	return nil, jobReport{State: rpc.JobUnknown}
 }
 
 func (d desk) poll(ctx *Context, m pollJob) (jobReport, error) {
-	j, none := d.find(ctx, m.ID)
+	j, none := d.find(ctx, m.ID, access.Redeem)
 	if j == nil {
 		return none, nil
 	}
@@ -222,7 +224,7 @@ func (r jobReport) without() jobReport {
 }
 
 func (d desk) await(ctx *Context, m awaitJob) (jobReport, error) {
-	j, none := d.find(ctx, m.ID)
+	j, none := d.find(ctx, m.ID, access.Redeem)
 	if j == nil {
 		return none, nil
 	}
@@ -239,7 +241,7 @@ func (d desk) await(ctx *Context, m awaitJob) (jobReport, error) {
 }
 
 func (d desk) cancel(ctx *Context, m cancelJob) (jobReport, error) {
-	j, none := d.find(ctx, m.ID)
+	j, none := d.find(ctx, m.ID, access.Cancel)
 	if j == nil {
 		return none, nil
 	}

@@ -24,6 +24,7 @@ type storedJob struct {
 	Codec     uint8
 	Body      []byte
 	Remote    bool
+	Node      string
 }
 
 // recordJob has a job of a durable actor stored before it is accepted.
@@ -40,7 +41,7 @@ func (s *System) recordJob(ctx *Context, c *cell, j *job, name [16]byte, m submi
 		}
 		m.Body, j.codec = body, m.Codec
 	}
-	stored, err := records.Append(nil, storedJob{j.principal, m.Target, m.TypeID, m.Codec, m.Body, j.remote})
+	stored, err := records.Append(nil, storedJob{j.principal, m.Target, m.TypeID, m.Codec, m.Body, j.remote, ctx.Node()})
 	if err != nil {
 		return refuse(rpc.Errorf(rpc.Internal, rpc.NotRun, "encoding the job: %w", err))
 	}
@@ -89,7 +90,7 @@ func (v server) Restore(jobs []*rpc.JobRecord) {
 			r.Free()
 			continue
 		}
-		j := &job{sys: v.s, id: jobID(r.ID()), principal: stored.Principal, codec: stored.Codec, remote: true, target: stored.Target, record: r, print: printOf(r.Job)}
+		j := &job{sys: v.s, id: jobID(r.ID()), principal: stored.Principal, origin: &rpc.Origin{Principal: stored.Principal, Node: stored.Node}, actor: stored.Target, typeID: stored.TypeID, codec: stored.Codec, remote: true, target: stored.Target, record: r, print: printOf(r.Job)}
 		switch {
 		case r.Done:
 			if err := records.Decode(r.Outcome, &j.report); err != nil {

@@ -59,7 +59,7 @@ func TestNoJobsForTheDesk(t *testing.T) {
 		}
 		a, b := start("a"), start("b")
 		_, err := b.Spawn("x", Define("test.bare", func() int { return 0 },
-			Answer(func(_ int, ctx *Context, _ whoAmI) (string, error) { return ctx.principal(), nil })))
+			Answer(func(_ int, ctx *Context, _ whoAmI) (string, error) { return ctx.Principal(), nil })))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 
+	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/dedup"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
@@ -22,6 +23,10 @@ type Kind struct {
 	durable     bool
 	completions dedup.Completions // nil unless Transactional
 	retry       *rpc.Retry        // of requests that its actors make; nil: the system's
+
+	local  bool // see KeptLocal
+	system bool // of the system's own: other nodes send it what it has handlers for, and nothing else
+	asked  bool // some message is taken as a request only
 }
 
 // Name is the kind's name in the cluster.
@@ -32,8 +37,10 @@ type handler struct {
 	typ    reflect.Type
 	reply  reflect.Type // nil if it answers nothing
 	decode func(codec.Codec, []byte) (any, error)
-	opens  bool // the answer is a stream
-	asked  bool // the message counts as a request alone: told by another node, it is refused
+	opens  bool      // the answer is a stream
+	op     access.Op // what its message is for; 0: nothing special
+	asked  bool      // it is taken as a request only
+	also   *handler  // another one that is registered with it
 
 	// open decodes into a box; nil: see decode.
 	open func(place *any, c codec.Codec, body []byte) (any, error)
@@ -55,16 +62,6 @@ func openInto[M any](place *any, c codec.Codec, body []byte) (any, error) {
 // Accepts make them.
 type Handler[S any] struct{ h *handler }
 
-// askedOnly has the handler take requests alone from other nodes. It is for those of the
-// system's own, which answer to the principal that a request has.
-func (h Handler[S]) askedOnly() Handler[S] {
-	h.h.asked = true
-	return h
-}
-
-// errAsked is the fate of a message that is a request and was told.
-var errAsked = rpc.Errorf(rpc.Invalid, rpc.NotRun, "the actor takes this message as a request alone, and it was sent one way")
-
 // Define describes a kind of actor. name is unique among the kinds of a system;
 // newState is called once for each actor, and again when it is restarted after a
 // panic.
@@ -81,25 +78,33 @@ func Define[S any](name string, newState func() S, handlers ...Handler[S]) *Kind
 	k.make = func() any { return newState() }
 	_, k.receiver = reflect.Zero(reflect.TypeFor[S]()).Interface().(Receiver)
 	names := map[string]bool{}
-	for _, h := range handlers {
-		if k.handlers[h.h.typ] != nil {
-			errs = append(errs, fmt.Errorf("two handlers for message %v", h.h.typ))
+	var all []*handler
+	for _, given := range handlers {
+		for h := given.h; h != nil; h = h.also {
+			all = append(all, h)
 		}
-		if h.h.run != nil && h.h.reply == nil && h.h.typ.Implements(reflect.TypeFor[question]()) {
-			errs = append(errs, fmt.Errorf("message %v declares a reply: use Answer, not Handle", h.h.typ))
+	}
+	for _, h := range all {
+		if k.handlers[h.typ] != nil {
+			errs = append(errs, fmt.Errorf("two handlers for message %v", h.typ))
 		}
-		if err := h.h.streamMisuse(); err != nil {
+		if h.run != nil && h.reply == nil && h.typ.Implements(reflect.TypeFor[question]()) {
+			errs = append(errs, fmt.Errorf("message %v declares a reply: use Answer, not Handle", h.typ))
+		}
+		if err := h.streamMisuse(); err != nil {
 			errs = append(errs, err)
 		}
-		if h.h.run == nil && !k.receiver {
-			errs = append(errs, fmt.Errorf("message %v is only accepted, and the state has no Receive method", h.h.typ))
+		if h.run == nil && !k.receiver {
+			errs = append(errs, fmt.Errorf("message %v is only accepted, and the state has no Receive method", h.typ))
 		}
-		if name, _ := wireName(h.h.typ); names[name] {
+		if name, _ := wireName(h.typ); names[name] {
 			errs = append(errs, fmt.Errorf("two messages with the wire name %s", name))
 		} else {
 			names[name] = true
 		}
-		k.handlers[h.h.typ] = h.h
+		h.govern()
+		k.asked = k.asked || h.asked
+		k.handlers[h.typ] = h
 	}
 	if err := errors.Join(errs...); err != nil {
 		panic(fmt.Sprintf("actor.Define(%q): %v", name, err))

@@ -48,7 +48,7 @@ func newMembers(s *System) *members {
 // newNode makes the remote side of the system, which is not started.
 func (s *System) newNode() *rpc.Node {
 	cfg := rpc.Config{Cluster: s.cfg.Cluster, Name: s.cfg.Name, Epoch: s.epoch, Transports: s.cfg.Transports, Roads: s.cfg.Roads,
-		Resolve: s.members.resolve, OnFenced: s.fenced, Principals: s.cfg.Principals, Principal: s.cfg.Principal, Recorded: s.members.recorded, Handler: server{s}, Logger: s.log, OnEvent: s.rpcEvent, Retry: s.cfg.Retry, Store: s.cfg.Store}
+		Resolve: s.members.resolve, OnFenced: s.fenced, Principals: s.cfg.Principals, Principal: s.cfg.Principal, Recorded: s.members.recorded, Handler: server{s}, Check: s.permit, OnDenied: s.denied, Logger: s.log, OnEvent: s.rpcEvent, Retry: s.cfg.Retry, Store: s.cfg.Store}
 	if s.cfg.Registry != nil {
 		cfg.LastWord, cfg.Registered = s.members.lastWord, s.members.registered
 	}

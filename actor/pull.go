@@ -129,7 +129,7 @@ func Wait(d time.Duration) PullOption { return func(p *pulling) { p.wait = d } }
 // Pull takes up to Max items from a queue, for as long as their leases last: each is to
 // be acked, nacked or extended. If there are none it waits for the first, up to Wait but
 // within ctx's deadline, and returns none and no error if none came. Several that wait
-// are served in turn.
+// are served in turn; one that has waited for MaxWait goes to the end of the line.
 //
 //	jobs, err := actor.Pull[Job](ctx, queue, actor.Max(16))
 //	for _, d := range jobs {
@@ -160,7 +160,7 @@ func Pull[T any](ctx context.Context, q Ref, opts ...PullOption) ([]Delivery[T],
 		defer cancel()
 		ctx = c
 	}
-	reply, err := Call(ctx, q, Dequeue[T]{Op: OpPull, Max: p.max, Wait: p.wait})
+	reply, err := pullFor[T](ctx, q, p)
 	if err != nil {
 		return nil, err
 	}
@@ -169,6 +169,19 @@ func Pull[T any](ctx context.Context, q Ref, opts ...PullOption) ([]Delivery[T],
 		all[i] = Delivery[T]{ID: h.ID, Message: h.Message, Attempt: h.Attempt, Priority: h.Priority, Lease: h.Age, held: held{sys.Bind(reply.Queue), h.Token}}
 	}
 	return all, nil
+}
+
+// pullFor asks until there is something, in turns of MaxWait.
+func pullFor[T any](ctx context.Context, q Ref, p pulling) (reply Dequeued[T], err error) {
+	for end := time.Now().Add(p.wait); ; {
+		begun := time.Now()
+		turn := min(end.Sub(begun), MaxWait)
+		reply, err = Call(ctx, q, Dequeue[T]{Op: OpPull, Max: p.max, Wait: max(0, turn)})
+		now := time.Now()
+		if err != nil || len(reply.Items) > 0 || !now.Before(end) || now.Sub(begun) < turn*9/10 { // the queue has nothing to wait for any more
+			return reply, err
+		}
+	}
 }
 
 // queueTarget returns the system to send to the queue with, and an error if a T cannot
@@ -266,12 +279,21 @@ func settle[T any](ctx context.Context, h held, m Dequeue[T]) error {
 	return order(ctx, h.queue, m)
 }
 
+// oversee does something to one item that no consumer has.
+func oversee[T any](ctx context.Context, h held, op QueueOp) error {
+	return settled(Call(ctx, h.queue, Oversee[T]{Op: op, Tokens: [][3]uint64{h.token}}))
+}
+
 func order[T any](ctx context.Context, q Ref, m Dequeue[T]) error {
-	reply, err := Call(ctx, q, m)
+	return settled(Call(ctx, q, m))
+}
+
+// settled is what became of the items that a request was about.
+func settled[T any](reply Dequeued[T], err error) error {
 	if err != nil {
 		return inDoubt(err)
 	}
-	if len(m.Tokens) == 1 && len(reply.Failed) == 1 {
+	if len(reply.Failed) == 1 {
 		return reply.Failed[0].err()
 	}
 	var errs []error
@@ -286,7 +308,7 @@ func QueueStats[T any](ctx context.Context, q Ref) (queue.Stats, error) {
 	if _, err := queueTarget[T](ctx, q); err != nil {
 		return queue.Stats{}, err
 	}
-	reply, err := Call(ctx, q, Dequeue[T]{Op: OpStats})
+	reply, err := Call(ctx, q, Oversee[T]{Op: OpStats})
 	if err != nil || reply.Stats == nil {
 		return queue.Stats{}, err
 	}
@@ -315,7 +337,7 @@ func DeadItems[T any](ctx context.Context, q Ref, opts ...PullOption) ([]DeadIte
 	if err != nil {
 		return nil, err
 	}
-	reply, err := Call(ctx, q, Dequeue[T]{Op: OpDead, Max: p.max})
+	reply, err := Call(ctx, q, Oversee[T]{Op: OpDead, Max: p.max})
 	if err != nil {
 		return nil, err
 	}
@@ -330,10 +352,10 @@ func DeadItems[T any](ctx context.Context, q Ref, opts ...PullOption) ([]DeadIte
 // Revive puts the item back into its queue, at the end, as if it had just been pushed.
 // Errors: ErrDone, ErrForeign, and rpc.Overloaded if the queue is full.
 func (d DeadItem[T]) Revive(ctx context.Context) error {
-	return settle[T](ctx, d.held, Dequeue[T]{Op: OpRevive})
+	return oversee[T](ctx, d.held, OpRevive)
 }
 
 // Discard ends the item for good. Errors: ErrDone, ErrForeign.
 func (d DeadItem[T]) Discard(ctx context.Context) error {
-	return settle[T](ctx, d.held, Dequeue[T]{Op: OpDiscard})
+	return oversee[T](ctx, d.held, OpDiscard)
 }

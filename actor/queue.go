@@ -53,6 +53,7 @@ type Offer[T any] struct {
 	lined bool                // the system knows that some are in line
 	timer *time.Timer         // nudges the actor at armed
 	armed time.Time           // zero: not at all
+	seal  seal
 }
 
 // pull is a Pull in line.
@@ -67,14 +68,16 @@ func NewOffer[T any](cfg queue.Config) *Offer[T] {
 	if err != nil {
 		panic(fmt.Sprintf("actor.NewOffer: %v", err))
 	}
-	return &Offer[T]{q: q, pulls: map[uint64]*pull[T]{}}
+	return &Offer[T]{q: q, pulls: map[uint64]*pull[T]{}, seal: newSeal()}
 }
 
 // Offers registers with a kind what consumers of a queue in its state send: Pull, and
 // what is done to deliveries and dead letters. A kind may have a queue for each of
 // several item types.
 func Offers[S, T any](of func(S) *Offer[T]) Handler[S] {
-	return Answer(func(s S, ctx *Context, m Dequeue[T]) (Dequeued[T], error) { return of(s).Answer(ctx, m) }).askedOnly()
+	h := Answer(func(s S, ctx *Context, m Dequeue[T]) (Dequeued[T], error) { return of(s).Answer(ctx, m) })
+	h.h.also = Answer(func(s S, ctx *Context, m Oversee[T]) (Dequeued[T], error) { return of(s).Oversee(ctx, m) }).h
+	return h
 }
 
 // TakesIn registers with a kind that others may Push to the queue in its state.
@@ -88,7 +91,7 @@ func TakesIn[S, T any](of func(S) *Offer[T]) Handler[S] {
 			return refuse[Enqueued](ctx, rpc.Overloaded, err)
 		}
 		return Enqueued{Duplicate: dup}, nil
-	}).askedOnly()
+	})
 }
 
 // Push adds an item, and hands it to a consumer if one waits. An item whose id is known
@@ -161,13 +164,7 @@ func (o *Offer[T]) Stats() queue.Stats { return o.q.Stats(time.Now()) }
 func (o *Offer[T]) Answer(ctx *Context, m Dequeue[T]) (Dequeued[T], error) {
 	now := time.Now()
 	reply := Dequeued[T]{Queue: ctx.Self()}
-	each := func(do func(queue.Token) error) {
-		for i, t := range m.Tokens {
-			if err := do(tokenOf(t)); err != nil {
-				reply.Failed = append(reply.Failed, FailureOf(i, err))
-			}
-		}
-	}
+	each := func(do func(queue.Token) error) { o.each(&reply, m.Tokens, do) }
 	switch m.Op {
 	case OpPull:
 		return o.pull(ctx, m)
@@ -177,12 +174,28 @@ func (o *Offer[T]) Answer(ctx *Context, m Dequeue[T]) (Dequeued[T], error) {
 		each(func(t queue.Token) error { return o.nack(ctx, now, t, m.Delay) })
 	case OpExtend:
 		each(func(t queue.Token) error { return o.q.Extend(now, t, m.Delay) })
+	case OpRelease:
+		each(func(t queue.Token) error { return o.q.Release(now, t, m.Delay) })
+	case opNudge:
+		o.nudged(m.waiter)
+	default:
+		return reply, rpc.Errorf(rpc.Unhandled, rpc.HasRun, "unknown operation %d on a queue", m.Op)
+	}
+	o.serve(ctx, 0)
+	return reply, nil
+}
+
+// Oversee answers who manages the queue. Offers has it called; a kind that handles Oversee
+// itself leaves to it what it does not do.
+func (o *Offer[T]) Oversee(ctx *Context, m Oversee[T]) (Dequeued[T], error) {
+	now := time.Now()
+	reply := Dequeued[T]{Queue: ctx.Self()}
+	each := func(do func(queue.Token) error) { o.each(&reply, m.Tokens, do) }
+	switch m.Op {
 	case OpStats:
 		reply.Stats = new(o.q.Stats(now))
 	case OpDead:
 		return o.listDead(ctx, m.Max)
-	case OpRelease:
-		each(func(t queue.Token) error { return o.q.Release(now, t, m.Delay) })
 	case OpPause:
 		o.q.Pause()
 	case OpResume:
@@ -197,13 +210,20 @@ func (o *Offer[T]) Answer(ctx *Context, m Dequeue[T]) (Dequeued[T], error) {
 		each(func(t queue.Token) error { return o.q.Revive(now, t) })
 	case OpDiscard:
 		each(func(t queue.Token) error { return o.q.Discard(now, t) })
-	case opNudge:
-		o.nudged(m.waiter)
 	default:
 		return reply, rpc.Errorf(rpc.Unhandled, rpc.HasRun, "unknown operation %d on a queue", m.Op)
 	}
 	o.serve(ctx, 0)
 	return reply, nil
+}
+
+// each does something to the items of some tokens, and notes where it did not work.
+func (o *Offer[T]) each(reply *Dequeued[T], tokens [][3]uint64, do func(queue.Token) error) {
+	for i, t := range tokens {
+		if err := do(o.Token(t)); err != nil {
+			reply.Failed = append(reply.Failed, FailureOf(i, err))
+		}
+	}
 }
 
 func (o *Offer[T]) nack(ctx *Context, now time.Time, t queue.Token, delay time.Duration) error {
@@ -225,12 +245,12 @@ func (o *Offer[T]) pull(ctx *Context, m Dequeue[T]) (Dequeued[T], error) {
 	}
 	o.last++
 	number := o.last
-	if err := o.q.Wait(number, min(max(1, m.Max), MaxPull), time.Now().Add(m.Wait)); err != nil {
+	if err := o.wait(number, min(max(1, m.Max), MaxPull), min(m.Wait, MaxWait)); err != nil {
 		return refuse[Dequeued[T]](ctx, rpc.Overloaded, err)
 	}
 	items, served := o.serve(ctx, number)
 	if _, encoded := ctx.req.(replier); served && !encoded {
-		return handouts(ctx, items), nil
+		return o.handouts(ctx, items), nil
 	}
 	later := Defer[Dequeued[T]](ctx)
 	if served {
@@ -336,9 +356,13 @@ func (o *Offer[T]) arm(ctx *Context) {
 // hand answers a pull. It reports false if items came back: because nobody waits for
 // them any more, or they are too large for one reply.
 func (o *Offer[T]) hand(ctx *Context, later *Deferred[Dequeued[T]], items []queue.Delivery[T]) bool {
+	if refusal := o.barred(later.d.ctx, ctx.System()); refusal != nil { // meanwhile
+		_ = later.d.end(func(r request) error { r.Refuse(refusal); return nil })
+		return o.release(items)
+	}
 	in, encoded := later.d.ctx.request().(replier)
 	if !encoded {
-		if later.Answer(handouts(ctx, items)) != nil {
+		if later.Answer(o.handouts(ctx, items)) != nil {
 			return o.release(items)
 		}
 		return true
@@ -346,7 +370,7 @@ func (o *Offer[T]) hand(ctx *Context, later *Deferred[Dequeued[T]], items []queu
 	given, tried := 0, false
 	err := later.d.end(func(request) error {
 		tried = true
-		n, err := replyInParts(ctx, in, len(items), func(n int) any { return handouts(ctx, items[:n]) }, reflect.TypeFor[Dequeued[T]]())
+		n, err := replyInParts(ctx, in, len(items), func(n int) any { return o.handouts(ctx, items[:n]) }, reflect.TypeFor[Dequeued[T]]())
 		given = n
 		return err
 	})
@@ -391,7 +415,7 @@ func (o *Offer[T]) listDead(ctx *Context, n int) (Dequeued[T], error) {
 	dead := o.q.DeadLetters(min(max(1, n), MaxPull))
 	all := make([]Handout[T], len(dead))
 	for i, d := range dead {
-		all[i] = Handout[T]{Token: fromToken(d.Token), ID: d.ID, Attempt: d.Attempts, Priority: d.Priority, Message: d.Value,
+		all[i] = Handout[T]{Token: o.seal.close(d.Token), ID: d.ID, Attempt: d.Attempts, Priority: d.Priority, Message: d.Value,
 			Reason: d.Reason, Age: time.Since(d.Time)}
 	}
 	return answerList(ctx, all)
@@ -402,7 +426,7 @@ func (o *Offer[T]) listWaiting(ctx *Context, now time.Time, n int) (Dequeued[T],
 	waiting := o.q.Waiting(min(max(1, n), MaxPull))
 	all := make([]Handout[T], len(waiting))
 	for i, w := range waiting {
-		all[i] = Handout[T]{Token: fromToken(w.Token), ID: w.ID, Attempt: w.Attempts, Priority: w.Priority, Message: w.Value, Age: now.Sub(w.Since)}
+		all[i] = Handout[T]{Token: o.seal.close(w.Token), ID: w.ID, Attempt: w.Attempts, Priority: w.Priority, Message: w.Value, Age: now.Sub(w.Since)}
 		if !w.Due.IsZero() {
 			all[i].Age = -w.Due.Sub(now)
 		}
@@ -424,10 +448,10 @@ func answerList[T any](ctx *Context, all []Handout[T]) (Dequeued[T], error) {
 	return Dequeued[T]{}, nil
 }
 
-func handouts[T any](ctx *Context, items []queue.Delivery[T]) Dequeued[T] {
+func (o *Offer[T]) handouts(ctx *Context, items []queue.Delivery[T]) Dequeued[T] {
 	all := make([]Handout[T], len(items))
 	for i, d := range items {
-		all[i] = Handout[T]{Token: fromToken(d.Token), ID: d.ID, Attempt: d.Attempt, Priority: d.Priority, Message: d.Value, Age: time.Until(d.Until)}
+		all[i] = Handout[T]{Token: o.seal.close(d.Token), ID: d.ID, Attempt: d.Attempt, Priority: d.Priority, Message: d.Value, Age: time.Until(d.Until)}
 	}
 	return Dequeued[T]{Queue: ctx.Self(), Items: all}
 }

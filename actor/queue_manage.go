@@ -11,20 +11,20 @@ import (
 // do acks of what consumers have; who pulls waits. A queue in memory forgets a pause when
 // its actor is started anew.
 func PauseQueue[T any](ctx context.Context, q Ref) error {
-	_, err := manage[T](ctx, q, Dequeue[T]{Op: OpPause})
+	_, err := manage(ctx, q, Oversee[T]{Op: OpPause})
 	return err
 }
 
 // ResumeQueue ends a pause.
 func ResumeQueue[T any](ctx context.Context, q Ref) error {
-	_, err := manage[T](ctx, q, Dequeue[T]{Op: OpResume})
+	_, err := manage(ctx, q, Oversee[T]{Op: OpResume})
 	return err
 }
 
 // PurgeQueue takes out all items of a queue of Ts that no consumer has, delayed ones too,
 // and returns how many. Dead letters stay, and so does what consumers have.
 func PurgeQueue[T any](ctx context.Context, q Ref) (int, error) {
-	reply, err := manage[T](ctx, q, Dequeue[T]{Op: OpPurge})
+	reply, err := manage(ctx, q, Oversee[T]{Op: OpPurge})
 	return reply.Count, err
 }
 
@@ -55,7 +55,7 @@ func WaitingItems[T any](ctx context.Context, q Ref, opts ...PullOption) ([]Wait
 	case p.max < 1:
 		return nil, rpc.Errorf(rpc.Invalid, rpc.NotRun, "a list of %d items", p.max)
 	}
-	reply, err := Call(ctx, q, Dequeue[T]{Op: OpWaiting, Max: p.max})
+	reply, err := Call(ctx, q, Oversee[T]{Op: OpWaiting, Max: p.max})
 	if err != nil {
 		return nil, err
 	}
@@ -70,11 +70,11 @@ func WaitingItems[T any](ctx context.Context, q Ref, opts ...PullOption) ([]Wait
 // Cancel takes the item out of its queue for good. Errors: ErrTaken if a consumer has it
 // by now, ErrDone if it is not in the queue any more or a dead letter, ErrForeign.
 func (w WaitingItem[T]) Cancel(ctx context.Context) error {
-	return settle[T](ctx, w.held, Dequeue[T]{Op: OpCancel})
+	return oversee[T](ctx, w.held, OpCancel)
 }
 
 // manage does something to a whole queue.
-func manage[T any](ctx context.Context, q Ref, m Dequeue[T]) (Dequeued[T], error) {
+func manage[T any](ctx context.Context, q Ref, m Oversee[T]) (Dequeued[T], error) {
 	if _, err := queueTarget[T](ctx, q); err != nil {
 		return Dequeued[T]{}, err
 	}

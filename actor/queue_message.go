@@ -27,11 +27,11 @@ type Enqueued struct {
 	Duplicate bool // the queue knew the id
 }
 
-// Dequeue is the message behind Pull and all that consumers do.
+// Dequeue is the message behind Pull and all that consumers do with what they have.
 type Dequeue[T any] struct {
 	Returns[Dequeued[T]]
 	Op     QueueOp
-	Max    int           `msgpack:",omitempty" json:",omitempty"` // OpPull, OpDead, OpWaiting: how many
+	Max    int           `msgpack:",omitempty" json:",omitempty"` // OpPull: how many
 	Wait   time.Duration `msgpack:",omitempty" json:",omitempty"` // OpPull
 	Delay  time.Duration `msgpack:",omitempty" json:",omitempty"` // OpNack, OpRelease; OpExtend: what the lease is to be
 	Tokens [][3]uint64   `msgpack:",omitempty" json:",omitempty"` // of what the others are about
@@ -39,7 +39,17 @@ type Dequeue[T any] struct {
 	waiter uint64 // opNudge: its caller is gone
 }
 
-// QueueOp is what a Dequeue is for. Numbers are wire format and never change.
+// Oversee is the message behind what is done to a queue as a whole, to dead letters, and to
+// what waits. It is another type than Dequeue so that access lists tell the two apart before
+// anything is decoded.
+type Oversee[T any] struct {
+	Returns[Dequeued[T]]
+	Op     QueueOp
+	Max    int         `msgpack:",omitempty" json:",omitempty"` // OpDead, OpWaiting: how many
+	Tokens [][3]uint64 `msgpack:",omitempty" json:",omitempty"` // of what OpCancel, OpRevive and OpDiscard are about
+}
+
+// QueueOp is what a Dequeue or an Oversee is for. Numbers are wire format and never change.
 type QueueOp uint8
 
 // The operations.
@@ -121,12 +131,12 @@ func (Enqueue[T]) WireName() string { return onWire[T]("Enqueue") }
 func (Dequeue[T]) WireName() string { return onWire[T]("Dequeue") }
 
 // WireName makes the name on the wire of that of the items there.
+func (Oversee[T]) WireName() string { return onWire[T]("Oversee") }
+
+// WireName makes the name on the wire of that of the items there.
 func (Dequeued[T]) WireName() string { return onWire[T]("Dequeued") }
 
 func onWire[T any](what string) string {
 	name, _ := wireName(reflect.TypeFor[T]())
 	return fmt.Sprintf("tandem.%s[%s]", what, name)
 }
-
-func tokenOf(t [3]uint64) queue.Token   { return queue.Token{Queue: t[0], Item: t[1], Lease: t[2]} }
-func fromToken(t queue.Token) [3]uint64 { return [3]uint64{t.Queue, t.Item, t.Lease} }

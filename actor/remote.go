@@ -200,7 +200,7 @@ func (s *System) encodeAs(codec uint8, v any, typ reflect.Type, into []byte) (ty
 		body, err = c.Append(into, v)
 	}
 	if err != nil {
-		return 0, nil, replyError(err)
+		return 0, nil, replyError(s.unsaid(err, address{"replies", s.cfg.Name}, mt.name))
 	}
 	return mt.id, body, nil
 }
@@ -217,6 +217,12 @@ func (v server) HandleRequest(in *rpc.Inbound) {
 		in.Refuse(errLeaving)
 		return
 	}
+	if c := s.refs.live(in.Target); s.restricted(c) {
+		if err := s.refusal(in, c); err != nil {
+			in.Refuse(err)
+			return
+		}
+	}
 	if err := s.deliver(in, !in.Acked); err != nil {
 		in.Refuse(err)
 	}
@@ -224,7 +230,11 @@ func (v server) HandleRequest(in *rpc.Inbound) {
 
 // HandleTells puts one-way messages from another node into their actor's mailbox.
 func (v server) HandleTells(told []*rpc.Inbound) {
-	if c := v.s.refs.live(told[0].Target); c != nil {
+	c := v.s.refs.live(told[0].Target)
+	if v.s.restricted(c) {
+		told = v.s.admit(c, told)
+	}
+	if c != nil {
 		told = told[v.s.push(c, told):]
 	}
 	for _, in := range told { // for which there is no room, or no actor
@@ -290,7 +300,7 @@ func (s *System) deliver(in *rpc.Inbound, asked bool) *rpc.Error {
 		return rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %s on node %s", in.Target, s.cfg.Name)
 	}
 	it := item{msg: in}
-	if in.Receipt && !c.box.Blocks() { // such a mailbox holds nobody back, and a receipt takes no message's place
+	if in.Receipt && (c.kind.system || !c.box.Blocks()) { // such a mailbox holds nobody back, and a receipt takes no message's place
 		if in.Start() {
 			in.Reply(0, 0, nil)
 		}
@@ -308,11 +318,8 @@ func (s *System) deliver(in *rpc.Inbound, asked bool) *rpc.Error {
 		if !in.Start() {
 			return nil
 		}
-		switch h := c.kind.handlerOf(s, in.TypeID); {
-		case h == nil:
+		if c.kind.handlerOf(s, in.TypeID) == nil {
 			return s.unhandled(c.kind, in.TypeID)
-		case h.asked:
-			return errAsked
 		}
 		it.msg = in.AsTell()
 	}
@@ -384,5 +391,5 @@ func (s *System) handBack(to address, it item, err *rpc.Error) {
 // handlerFailed takes note of an error that reaches nobody.
 func (s *System) handlerFailed(c *Context, msg any, err error) {
 	s.stats.failed.Add(1)
-	s.log.Warn("the handler of a one-way message failed", "actor", c.cell.self.addr.String(), "message", fmt.Sprint(typeOf(msg)), "err", err)
+	s.faults.note(DeadLetter{Time: time.Now(), To: c.cell.self.addr.String(), Type: fmt.Sprint(typeOf(msg)), Reason: failure(err)}, c.cell.kind.name)
 }

@@ -125,6 +125,8 @@ func (s *System) close(ctx context.Context) error {
 	s.events.close()
 	s.letters.close()
 	s.sums.close()
+	s.faults.close()
+	s.audit.close()
 	return err
 }
 

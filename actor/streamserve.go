@@ -2,9 +2,8 @@ package actor
 
 import (
 	"errors"
-	"fmt"
+	"net/netip"
 	"reflect"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,6 +31,8 @@ type stream struct {
 	principal string      // who opened it: nobody else may use it
 	remote    bool        // from another node, and so counted
 	memory    *rpc.Memory // then: its principal's; guarded by the table's lock
+	addr      netip.Addr  // from which it was opened
+	opener    uint64      // type of the message that did
 	codec     codec.Codec
 	enc       encoder     // the application's goroutine's own
 	reading   chunk       // likewise: what it took and has not returned yet
@@ -93,7 +94,7 @@ const streamName = hidden + "stream-"
 // streamKind is the kind of the hidden actors. They have no state that a panic could
 // spoil: the stream is all they know.
 var streamKind = Define("tandem.stream", func() *stream { return nil },
-	streamHandler((*stream).handleNext), streamHandler((*stream).handlePush), streamHandler((*stream).handleSign))
+	streamHandler((*stream).handleNext), streamHandler((*stream).handlePush), streamHandler((*stream).handleSign)).With(systems())
 
 // streamHandler makes a handler of the hidden actors. fn answers the request itself,
 // unless it returns an error, with which the request did not run.
@@ -112,8 +113,8 @@ func streamHandler[M Question[R], R any](fn func(*stream, M, request) *rpc.Error
 			switch {
 			case st == nil:
 				refusal = errGone
-			case c.principal() != st.principal || isRemote(c.req) != st.remote:
-				refusal = rpc.Errorf(rpc.Denied, rpc.NotRun, "the stream is another principal's")
+			case c.Principal() != st.principal || isRemote(c.req) != st.remote:
+				refusal = c.foreign("the stream")
 			default:
 				refusal = fn(st, unboxed[M](msg), c.req)
 			}
@@ -127,7 +128,7 @@ func streamHandler[M Question[R], R any](fn func(*stream, M, request) *rpc.Error
 
 // newStream makes the stream that the message of c opens, or says why it cannot.
 func (s *System) newStream(c *Context) (*stream, *rpc.Error) {
-	st := &stream{sys: s, principal: c.principal(), remote: isRemote(c.req), room: make(chan struct{}, 1), arrived: make(chan struct{}, 1), gone: make(chan struct{})}
+	st := &stream{sys: s, principal: c.Principal(), remote: isRemote(c.req), room: make(chan struct{}, 1), arrived: make(chan struct{}, 1), gone: make(chan struct{})}
 	switch r := c.req.(type) {
 	case *ask[streamOpened]:
 	case *copied:
@@ -142,10 +143,11 @@ func (s *System) newStream(c *Context) (*stream, *rpc.Error) {
 			return nil, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "%w", err)
 		}
 		st.codec, st.enc.codec = cd, cd
+		st.addr, st.opener = r.Arrival().Addr, r.TypeID
 	default:
 		return nil, errTold
 	}
-	st.ctx = &Context{cell: c.cell, req: st, asks: true, done: true}
+	st.ctx = &Context{cell: c.cell, req: st, origin: c.origin, asks: true, done: true}
 	if m := c.meta; m != nil {
 		st.ctx.meta = &meta{sender: m.sender, trace: m.trace}
 		for _, h := range m.headers { // which refer to a link's read buffer
@@ -155,7 +157,7 @@ func (s *System) newStream(c *Context) (*stream, *rpc.Error) {
 	if err := s.streams.enter(st); err != nil {
 		return nil, err
 	}
-	st.self = &cell{kind: streamKind, state: st}
+	st.self = &cell{kind: streamKind, state: st, traits: &traits{stream: st}}
 	if _, err := s.enter(streamName+uuid.NewString(), st.self); err != nil {
 		s.streams.leave(st)
 		return nil, errShutdown
@@ -209,8 +211,9 @@ func (st *stream) start(run func() error) {
 					reason = "it called runtime.Goexit"
 				}
 				st.sys.stats.panics.Add(1)
-				st.sys.log.Error("the function behind a stream panicked", "actor", st.ctx.Self().String(), "panic", fmt.Sprint(reason), "stack", string(debug.Stack()))
-				st.blame(rpc.Errorf(rpc.Panicked, rpc.HasRun, "the function behind a stream panicked: %v", reason))
+				err := panicked("the function behind a stream", reason)
+				st.sys.faults.note(DeadLetter{Time: time.Now(), To: st.ctx.Self().String(), Type: "stream", Reason: err}, st.ctx.cell.kind.name)
+				st.blame(st.sys.forCaller(st, err))
 			}
 			st.ran(err)
 		}()
@@ -226,6 +229,9 @@ var errOver = errors.New("actor: the stream is over")
 func (st *stream) put(v any) error {
 	b, err := st.enc.encode(v)
 	if err != nil {
+		if quiet := st.sys.unsaid(err, st.ctx.cell.self.addr, "item of a stream"); quiet != error(err) {
+			err = rpc.Errorf(rpc.Undecodable, rpc.HasRun, "encoding an item of a stream: %w", quiet)
+		}
 		st.blame(err)
 		return err
 	}

@@ -1,6 +1,8 @@
 package actor
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/tandem-go/tandem/rpc"
@@ -59,16 +61,20 @@ func (t *streamTable) leave(st *stream) {
 	}
 }
 
+// each calls do for all streams, without the table's lock.
+func (t *streamTable) each(do func(*stream)) {
+	t.mu.Lock()
+	all := slices.Collect(maps.Keys(t.all))
+	t.mu.Unlock()
+	for _, st := range all {
+		do(st)
+	}
+}
+
 // close cuts all streams, and takes no more.
 func (t *streamTable) close() {
 	t.mu.Lock()
 	t.shut = true
-	all := make([]*stream, 0, len(t.all))
-	for st := range t.all {
-		all = append(all, st)
-	}
 	t.mu.Unlock()
-	for _, st := range all {
-		st.close(rpc.Errorf(rpc.Unavailable, rpc.HasRun, "the system is shutting down"))
-	}
+	t.each(func(st *stream) { st.close(rpc.Errorf(rpc.Unavailable, rpc.HasRun, "the system is shutting down")) })
 }

@@ -9,7 +9,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,9 +16,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/balance"
 	"github.com/tandem-go/tandem/dedup"
-	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
@@ -94,6 +93,12 @@ type Config struct {
 	// goes into the node's record, and only who proves it is reached as this node. Empty: who
 	// proves to have the node's name, and, on roads that prove no names, everybody.
 	Principal string
+
+	// Access is who of other nodes may do what, see SetAccess. Zero: everybody everything.
+	Access access.Rules
+	// PanicTexts has callers on other nodes get the text of a panic, which may hold data of
+	// others. It is for development; without it they learn that the handler panicked.
+	PanicTexts bool
 
 	Tune func(*rpc.Config) // the limits of the remote side, before it starts; nil: defaults
 }
@@ -204,8 +209,10 @@ type System struct {
 	stats    counters
 	events   feed[Event]
 	letters  feed[DeadLetter]
-	sums     letterLog // of dead letters
-	crashes  crashLog
+	sums     letterLog                   // of dead letters
+	faults   letterLog                   // of handlers
+	audit    letterLog                   // of refusals
+	access   atomic.Pointer[access.List] // nil: everybody may do everything
 	streams  streamTable
 	jobs     jobTable
 
@@ -258,7 +265,7 @@ func NewSystem(cfg Config) (*System, error) {
 		s.life.minds = joining
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
-	s.sums.log = s.log
+	s.startLogs()
 	s.waits.Store(rand.Uint64())
 	s.members = newMembers(s)
 	s.services.init(s)
@@ -277,6 +284,9 @@ func NewSystem(cfg Config) (*System, error) {
 				s.log.Warn("a message or reply of this kind cannot travel between nodes", "kind", k.name, "err", err)
 			}
 		}
+	}
+	if err := s.SetAccess(cfg.Access); err != nil {
+		return nil, err
 	}
 	s.node = s.newNode()
 	if _, err := s.spawnHidden(jobDeskName, jobDeskKind); err != nil {
@@ -312,140 +322,15 @@ func codecSet(cfg Config) (*codec.Set, error) {
 		}
 		list = append(slices.DeleteFunc(list, func(own codec.Codec) bool { return own.ID() == id }), c)
 	}
+	for i, c := range list {
+		list[i] = codec.Guarded(c)
+	}
 	return codec.NewSet(list...)
 }
 
 // Name is the node's name, Epoch the random id of this start of it.
 func (s *System) Name() string  { return s.cfg.Name }
 func (s *System) Epoch() string { return s.epoch }
-
-// ErrNameTaken is the error of a Spawn under the name of a live actor.
-var ErrNameTaken = errors.New("actor: a live actor has this name")
-
-// SpawnOption changes one actor.
-type SpawnOption func(*spawn)
-
-type spawn struct {
-	box      *mailbox.Config
-	services []string
-}
-
-// Mailbox sets the actor's mailbox: its capacity, and what happens when it is full.
-// Requests that never run, because their callers gave up or their deadlines passed, make
-// room for a message that finds it full, save those that died a moment ago: for 10 µs for
-// each message in it, a second at most, a full mailbox is not looked through again.
-func Mailbox(c mailbox.Config) SpawnOption { return func(s *spawn) { s.box = &c } }
-
-// Expose makes the actor an instance of a service, which System.Service reaches from
-// every node. It may be given several times, for several services.
-func Expose(service string) SpawnOption {
-	return func(s *spawn) {
-		if !slices.Contains(s.services, service) {
-			s.services = append(s.services, service)
-		}
-	}
-}
-
-// Spawn starts an actor of a kind under a name that no live actor of this system
-// has, else ErrNameTaken; an empty name picks a random one. The actor lives until it
-// is stopped. A stopped actor has its name until its handler has returned: see
-// StopAndWait.
-func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error) {
-	var o spawn
-	for _, opt := range opts {
-		opt(&o)
-	}
-	if name == "" {
-		name = uuid.NewString()
-	} else if err := validActorName(name); err != nil {
-		return Ref{}, err
-	} else if strings.HasPrefix(name, hidden) {
-		return Ref{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "actor name %q: a leading %s is for the system's own", name, hidden)
-	}
-	if kind == nil {
-		return Ref{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "Spawn(%q) of no kind", name)
-	}
-	if kind.byName {
-		known := s.kinds[kind.name]
-		if known == nil {
-			return Ref{}, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no kind named %q in Config.Kinds", kind.name)
-		}
-		kind = known
-	}
-	if o.box != nil {
-		if err := o.box.Validate(); err != nil {
-			return Ref{}, err
-		}
-	}
-	for _, service := range o.services {
-		if err := transport.ValidName("service", service); err != nil {
-			return Ref{}, err
-		}
-	}
-	if s.draining() {
-		return Ref{}, errShutdown
-	}
-	if err := s.checkDurable(kind); err != nil {
-		return Ref{}, err
-	}
-	t, err := s.refs.reserve(s, name)
-	if err != nil {
-		return Ref{}, err
-	}
-	if t == nil {
-		return Ref{}, fmt.Errorf("%w: %s", ErrNameTaken, name)
-	}
-	state, err := kind.fresh()
-	if err != nil {
-		s.refs.unreserve(t)
-		return Ref{}, err
-	}
-	c := &cell{kind: kind, state: state}
-	if len(o.services) > 0 {
-		c.exposed = &o.services
-	}
-	c.box.Init(o.box)
-	if err := s.refs.begun(t, c); err != nil {
-		return Ref{}, err
-	}
-	s.resume(c)
-	if c.exposed != nil {
-		if err := s.members.expose(c); err != nil {
-			c.stop()
-			return Ref{}, err
-		}
-	}
-	return Ref{to: t}, nil
-}
-
-// hidden begins the names of actors that are the system's own.
-const hidden = "$"
-
-// spawnHidden starts an actor of the system's own, whose name begins with hidden, or
-// returns the one that has the name.
-func (s *System) spawnHidden(name string, kind *Kind) (Ref, error) {
-	if c := s.refs.live(name); c != nil {
-		return Ref{to: c.self}, nil
-	}
-	state, err := kind.fresh()
-	if err != nil {
-		return Ref{}, err
-	}
-	t, err := s.enter(name, &cell{kind: kind, state: state})
-	switch {
-	case err != nil:
-		return Ref{}, err
-	case t == nil: // another one was quicker
-		return s.spawnHidden(name, kind)
-	}
-	return Ref{to: t}, nil
-}
-
-// enter makes c the actor of that name, one of the system's own.
-func (s *System) enter(name string, c *cell) (*target, error) {
-	c.box.Init(nil)
-	return s.refs.enter(s, name, c)
-}
 
 // Stop ends an actor of this system after the message it is handling. What waits in
 // its mailbox is handed back: requests as Unavailable, tells as dead letters. An

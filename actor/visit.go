@@ -164,6 +164,9 @@ func outcomeOf(err error) balance.Outcome {
 	if err == errShutdown { // this system's own
 		return balance.Given
 	}
+	if e := (*rpc.Error)(nil); errors.As(err, &e) && e.Code == rpc.Denied && e.Node != "" {
+		return balance.Given // what this caller may not do, others may
+	}
 	switch rpc.CodeOf(err) {
 	case rpc.Overloaded:
 		return balance.Refused

@@ -24,7 +24,7 @@ type worker struct {
 }
 
 const (
-	slabSize = 56  // contexts: 4 KiB
+	slabSize = 51  // contexts: 4 KiB
 	maxIdle  = 256 // workers that wait; one that finds as many ends instead
 )
 
@@ -107,24 +107,24 @@ func (p *workers) close() {
 }
 
 // context returns a context for one message.
-func (w *worker) context(c *cell, it *item) *Context {
+func (w *worker) context(c *cell, it *item, from *rpc.Origin) *Context {
 	if c.kind.receiver {
-		return &Context{cell: c, msg: it.msg, req: it.req, meta: it.meta, asks: it.req != nil} // by itself, so that its message goes when nobody has it any more
+		return &Context{cell: c, msg: it.msg, req: it.req, meta: it.meta, origin: from, asks: it.req != nil} // by itself, so that its message goes when nobody has it any more
 	}
 	if len(w.slab) == 0 {
 		w.slab = make([]Context, slabSize)
 	}
 	ctx := &w.slab[0]
 	w.slab = w.slab[1:]
-	ctx.cell, ctx.msg, ctx.req, ctx.meta, ctx.asks = c, it.msg, it.req, it.meta, it.req != nil
+	ctx.cell, ctx.msg, ctx.req, ctx.meta, ctx.origin, ctx.asks = c, it.msg, it.req, it.meta, from, it.req != nil
 	return ctx
 }
 
 // plainContext returns the context that c's one-way messages without sender and
-// trace share.
-func (w *worker) plainContext(c *cell) *Context {
-	if w.plain == nil {
-		w.plain = w.context(c, &item{})
+// trace share that come from one place.
+func (w *worker) plainContext(c *cell, from *rpc.Origin) *Context {
+	if w.plain == nil || w.plain.origin != from {
+		w.plain = w.context(c, &item{}, from)
 	}
 	return w.plain
 }

@@ -3,6 +3,7 @@ package rpc
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -19,6 +20,7 @@ type conn struct {
 	node  *Node
 	link  transport.Link
 	id    transport.Peer // as the peer says
+	addr  netip.Addr     // of its other end, see transport.Addressed
 	peer  *peer          // of a foreign link Node.strangers
 	share *share         // of the account of memory
 

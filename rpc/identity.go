@@ -95,7 +95,7 @@ func (n *notices) due(sort string, now time.Duration) bool {
 // meet makes a conn of a link, whose peer may be a stranger to the node that it says it
 // is: then err says so. named is the principal in that node's record.
 func (n *Node) meet(l transport.Link, named string) (c *conn, err *Error) {
-	c = &conn{node: n, link: l, id: l.Peer(), direct: n.direct[l.Road()]}
+	c = &conn{node: n, link: l, id: l.Peer(), addr: addrOf(l), direct: n.direct[l.Road()]}
 	if c.isLoop() {
 		c.principal = c.id.Principal
 		return c, nil

@@ -18,7 +18,7 @@ const (
 // memory empty.
 func (i *inbounds) putTold(told []*Inbound) {
 	for _, in := range told {
-		in.session, in.Meta, in.body = nil, nil, in.Storage() // the rest is written anew for each message
+		in.session, in.road, in.Meta, in.body = nil, nil, nil, in.Storage() // the rest is written anew for each message
 	}
 	i.keep(told)
 }

@@ -91,6 +91,12 @@ type Config struct {
 	OnEvent  func(Event) // called from one goroutine; events are lost, counted, when it lags far behind; nil for none
 	OnFenced func(error) // another start of this node has taken its records over: called once, must not block; nil for none
 
+	// Check says whether a client may get what is recorded for a request, or use a key: nil,
+	// or why not. It is called with locks held, and only looks. nil: all may. What it refuses
+	// OnDenied is told, if that is not nil.
+	Check    func(Arrival) *Error
+	OnDenied func(Arrival, *Error)
+
 	Store   dedup.Store   // of the records of durable requests; nil: nothing is durable
 	Kinds   []string      // of the actors of which records are kept, here or by the application
 	KeyLife time.Duration // how long the outcome of a keyed request is kept, and of those that a lost start left behind

@@ -67,6 +67,14 @@ func (n *Node) recover(c *conn, e *transport.Envelope) {
 	if e.Key != "" {
 		id = dedup.ID{Grant: keyID(principal, e.Target, e.Key)}
 	}
+	if n.cfg.Check != nil {
+		a := Arrival{&Origin{Principal: principal, Node: c.id.Node, Local: c.isLoop()}, c.addr, strings.Clone(e.Target), e.TypeID, e.Flags&transport.FlagAcked != 0}
+		if err := n.cfg.Check(a); err != nil {
+			c.refuse(e.Seq, Errorf(Denied, Unknown, "%s", err.Message)) // what it asks about may have run
+			n.denied(a, err)
+			return
+		}
+	}
 	d := n.cfg.Handler.Durability(e.Target)
 	kept := slices.Contains(strings.Split(e.Message, "\n"), d.Kind) && d.Kind != ""
 	var page dedup.Page

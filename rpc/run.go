@@ -23,7 +23,7 @@ func (c *conn) told(s *session, e *transport.Envelope) {
 		r.session, r.first = s, e.Seq
 	}
 	in := c.stock.get(&c.node.inbounds)
-	in.session = s
+	in.session, in.road = s, c
 	in.fill(c, e)
 	if r.told = append(r.told, in); e.Cut {
 		c.endRun()

@@ -18,6 +18,7 @@ type session struct {
 	grant     transport.Grant
 	id        transport.Peer // the client, as it says
 	principal string
+	origin    *Origin
 	foreign   bool        // the client is not the node that it says it is
 	own       bool        // it is this node itself
 	share     *share      // of the account of memory
@@ -67,7 +68,8 @@ type client struct {
 // newSession makes a session of the client behind c.
 func newSession(n *Node, g transport.Grant, c *conn, opened uint64, of *client) *session {
 	// Twice the client's window: between an answer and its ack a record is still here.
-	return &session{node: n, grant: g, id: c.id, principal: c.principal, foreign: c.foreign, own: c.isLoop(), opened: opened, client: of,
+	return &session{node: n, grant: g, id: c.id, principal: c.principal, origin: &Origin{Principal: c.principal, Node: c.id.Node, Local: c.isLoop()},
+		foreign: c.foreign, own: c.isLoop(), opened: opened, client: of,
 		share: n.account.of(c.principal), listed: freeList, table: dedup.New[*Inbound](2 * n.cfg.Window), touched: n.now()}
 }
 
@@ -131,15 +133,14 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 		s.mu.Unlock()
 		n.stats.attached.Add(1)
 	case dedup.Replay:
-		(*rec).replayLocked(c)
-		s.mu.Unlock()
+		s.replayLocked(c, e.Seq, *rec)
 	default:
 		if _, rec := s.table.Lookup(e.Seq); verdict == dedup.Reused && (e.Cut || (*rec).cut) { // of one of them the body is not known
 			if (*rec).settled {
-				(*rec).replayLocked(c)
-			} else {
-				(*rec).attach(c, e)
+				s.replayLocked(c, e.Seq, *rec)
+				return
 			}
+			(*rec).attach(c, e)
 			s.mu.Unlock()
 			return
 		}
@@ -149,9 +150,31 @@ func (s *session) request(c *conn, e *transport.Envelope) {
 	}
 }
 
+// replayLocked answers a copy of a request with its recorded outcome, if its client may
+// still get it. It gives the session's lock up.
+func (s *session) replayLocked(c *conn, seq uint64, in *Inbound) {
+	a, err := in.mayReplay(c)
+	if err == nil {
+		in.replayLocked(c)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		c.refuse(seq, err)
+		s.node.denied(a, err)
+	}
+}
+
 // keyed has a request run that its caller has named, unless another one has done so
 // under the same name.
 func (s *session) keyed(in *Inbound, key string) {
+	if check := s.node.cfg.Check; check != nil {
+		a := in.Arrival()
+		if err := check(a); err != nil {
+			in.Refuse(err)
+			s.node.denied(a, err)
+			return
+		}
+	}
 	id := keyID(s.principal, in.Target, key)
 	as := &name{dedup.ID{Grant: id}, printOf(id, in.Target, in.TypeID, in.Codec, in.body)}
 	s.mu.Lock() // the request may be cancelled already
@@ -395,8 +418,7 @@ func (s *session) probe(c *conn, seq uint64) {
 	case state == dedup.Queued, state == dedup.Running:
 		(*rec).attachRoad(c)
 	case state == dedup.Decided:
-		(*rec).replayLocked(c)
-		s.mu.Unlock()
+		s.replayLocked(c, seq, *rec)
 		return
 	}
 	s.mu.Unlock()

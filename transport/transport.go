@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 )
 
 // Transport is one road of one system. A system calls Start once, Dial any number
@@ -127,6 +128,12 @@ type Link interface {
 	// sending what is queued. Only the first call counts. Close does not call the
 	// Receiver itself: Closed follows from the link's own goroutine.
 	Close(err error)
+}
+
+// Addressed is a Link that knows the network address of its other end: of a direct road,
+// where packets come from there. One over a bus does not.
+type Addressed interface {
+	RemoteAddr() netip.Addr
 }
 
 // Receiver gets what happens on a link. A link calls these methods from one

@@ -97,9 +97,10 @@ func (f *front[T]) settle(ctx *actor.Context, m actor.Dequeue[T]) (actor.Dequeue
 		if failed[i] || m.Op == actor.OpNack || m.Op == actor.OpRelease {
 			continue
 		}
-		h := f.held[t[1]]
+		item := f.offer.Token(t).Item
+		h := f.held[item]
 		if m.Op == actor.OpAck {
-			delete(f.held, t[1])
+			delete(f.held, item)
 		}
 		switch {
 		case h.lost():
@@ -114,7 +115,7 @@ func (f *front[T]) settle(ctx *actor.Context, m actor.Dequeue[T]) (actor.Dequeue
 	}
 	return f.later(ctx, func(ctx context.Context, reply *actor.Dequeued[T]) error {
 		for _, x := range r.Failed {
-			if x == actor.FailureOf(x.Index, queue.ErrDone) && f.q.has(ctx, m.Tokens[x.Index][1]) {
+			if x == actor.FailureOf(x.Index, queue.ErrDone) && f.q.has(ctx, f.offer.Token(m.Tokens[x.Index]).Item) {
 				x = actor.FailureOf(x.Index, queue.ErrLapsed)
 			}
 			reply.Failed = append(reply.Failed, x)

@@ -17,6 +17,7 @@ func Kind[T any](name string, q *Queue) *actor.Kind {
 	return actor.Define(name, func() *front[T] { return newFront[T](q) },
 		actor.Answer((*front[T]).push),
 		actor.Answer((*front[T]).dequeue),
+		actor.Answer((*front[T]).oversee),
 		actor.Handle((*front[T]).fetched),
 		actor.Handle((*front[T]).keepUp),
 		actor.Handle((*front[T]).touched))
@@ -83,6 +84,20 @@ func (f *front[T]) dequeue(ctx *actor.Context, m actor.Dequeue[T]) (none actor.D
 	switch m.Op {
 	case actor.OpAck, actor.OpNack, actor.OpRelease, actor.OpExtend:
 		return f.settle(ctx, m)
+	case actor.OpPull:
+		f.pulled = true
+	}
+	r, err := f.offer.Answer(ctx, m)
+	f.fetch(ctx)
+	return r, err
+}
+
+// oversee answers who manages the queue.
+func (f *front[T]) oversee(ctx *actor.Context, m actor.Oversee[T]) (none actor.Dequeued[T], _ error) {
+	if err := f.q.Err(); err != nil {
+		return none, actor.Defer[actor.Dequeued[T]](ctx).Refuse(rpc.Failed, err)
+	}
+	switch m.Op {
 	case actor.OpPause, actor.OpResume:
 		return f.pause(ctx, m.Op == actor.OpPause)
 	case actor.OpPurge:
@@ -107,12 +122,8 @@ func (f *front[T]) dequeue(ctx *actor.Context, m actor.Dequeue[T]) (none actor.D
 			}
 			return nil
 		})
-	case actor.OpPull:
-		f.pulled = true
 	}
-	r, err := f.offer.Answer(ctx, m)
-	f.fetch(ctx)
-	return r, err
+	return f.offer.Oversee(ctx, m)
 }
 
 // later answers a request with what do finds out, off the actor's turn.

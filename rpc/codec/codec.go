@@ -170,6 +170,47 @@ func guard(kind error, fn func() error) (err error) {
 // recovered is to be deferred: it makes a panic an error that wraps kind.
 func recovered(err *error, kind error) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("%w: panic: %v", kind, p)
+		*err = &Panic{kind, p}
 	}
+}
+
+// Panic is the error of a value whose own methods, or whose codec, panicked.
+type Panic struct {
+	Kind  error // ErrMalformed or ErrUnsupported
+	Value any
+}
+
+// Error says what the panic said.
+func (p *Panic) Error() string { return fmt.Sprintf("%v: panic: %v", p.Kind, p.Value) }
+
+// Unwrap returns Kind.
+func (p *Panic) Unwrap() error { return p.Kind }
+
+// Guarded returns c with a panic of its methods made an error that wraps a [Panic]. Codecs
+// of this package are so already, and come back as they are.
+func Guarded(c Codec) Codec {
+	switch c.(type) {
+	case *msgpackCodec, *jsonCodec, rawCodec, guarded:
+		return c
+	}
+	return guarded{c}
+}
+
+type guarded struct{ Codec }
+
+// Append implements Codec.
+func (g guarded) Append(dst []byte, v any) (body []byte, err error) {
+	defer func() {
+		if err != nil {
+			body = dst
+		}
+	}()
+	defer recovered(&err, ErrUnsupported)
+	return g.Codec.Append(dst, v)
+}
+
+// Decode implements Codec.
+func (g guarded) Decode(body []byte, v any) (err error) {
+	defer recovered(&err, ErrMalformed)
+	return g.Codec.Decode(body, v)
 }

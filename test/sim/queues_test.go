@@ -27,7 +27,7 @@ type line struct {
 
 func (w *world) lineKind() *actor.Kind {
 	return actor.Define("sim.line", func() *line { return &line{w, actor.NewOffer[Parcel](w.plan.Patterns.Queue)} },
-		actor.Answer((*line).enqueue), actor.Answer((*line).dequeue))
+		actor.Answer((*line).enqueue), actor.Answer((*line).dequeue), actor.Answer((*line).oversee))
 }
 
 func (l *line) enqueue(ctx *actor.Context, m actor.Enqueue[Parcel]) (actor.Enqueued, error) {
@@ -62,6 +62,12 @@ func (l *line) enqueue(ctx *actor.Context, m actor.Enqueue[Parcel]) (actor.Enque
 
 func (l *line) dequeue(ctx *actor.Context, m actor.Dequeue[Parcel]) (actor.Dequeued[Parcel], error) {
 	d, err := l.o.Answer(ctx, m)
+	l.bounded(address(ctx))
+	return d, err
+}
+
+func (l *line) oversee(ctx *actor.Context, m actor.Oversee[Parcel]) (actor.Dequeued[Parcel], error) {
+	d, err := l.o.Oversee(ctx, m)
 	l.bounded(address(ctx))
 	return d, err
 }

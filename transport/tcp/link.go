@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -67,6 +68,14 @@ func (l *link) Peer() transport.Peer { return l.who.peer }
 
 // Road implements transport.Link.
 func (l *link) Road() string { return Road }
+
+// RemoteAddr implements transport.Addressed.
+func (l *link) RemoteAddr() netip.Addr {
+	if a, ok := l.raw.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
 
 // Send implements transport.Link. A peer that lets 64 MiB of answers pile up is
 // stalled: the link closes, and Send returns ErrStalled.

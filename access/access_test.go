@@ -1,0 +1,139 @@
+package access
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+// The first rule that matches decides.
+func TestDecide(t *testing.T) {
+	lan := netip.MustParsePrefix("10.0.0.0/8")
+	rules := Rules{
+		Groups: map[string][]string{"staff": {"tls:ann", "nats:team-*"}, "nobody": {}},
+		List: []Rule{
+			{Effect: Deny, Principals: []string{"tls:mallory"}, Name: "thrown out"},
+			{Effect: Allow, Principals: []string{"@staff"}, Ops: Call | Send},
+			{Effect: Allow, Principals: []string{"@nobody"}},
+			{Effect: Allow, Networks: []netip.Prefix{lan}, Kinds: []string{"cart"}},
+			{Effect: Allow, Services: []string{"price*"}, Messages: []string{"shop.Get", "shop.list.*"}, Ops: Call},
+			{Effect: Allow, Actors: []string{"jobs"}, Ops: Push | Pull},
+		},
+		Default: Deny,
+	}
+	list, err := Compile(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, out := netip.MustParseAddr("10.1.2.3"), netip.MustParseAddr("11.1.2.3")
+	for _, row := range []struct {
+		who  Who
+		what What
+		want string // the rule, with + if it allows
+	}{
+		{Who{Principal: "tls:ann"}, What{Op: Call, Actor: "x"}, "+rule 2"},
+		{Who{Principal: "tls:ann"}, What{Op: Push, Actor: "x"}, "-default"},
+		{Who{Principal: "nats:ann"}, What{Op: Call, Actor: "x"}, "-default"}, // another road's
+		{Who{Principal: "nats:team-7"}, What{Op: Send}, "+rule 2"},
+		{Who{Principal: "tls:mallory", Addr: in}, What{Op: Call, Kind: "cart"}, "-thrown out"},
+		{Who{Principal: "x", Addr: in}, What{Op: Manage, Kind: "cart"}, "+rule 4"},
+		{Who{Principal: "x", Addr: netip.AddrFrom16(in.As16())}, What{Op: Call, Kind: "cart"}, "+rule 4"},
+		{Who{Principal: "x", Addr: out}, What{Op: Call, Kind: "cart"}, "-default"},
+		{Who{Principal: "x"}, What{Op: Call, Kind: "cart"}, "-default"}, // a road without addresses
+		{Who{Principal: "x", Addr: in}, What{Op: Call, Kind: "carts"}, "-default"},
+		{Who{Principal: "x"}, What{Op: Call, Services: []string{"a", "prices"}, Message: "shop.Get"}, "+rule 5"},
+		{Who{Principal: "x"}, What{Op: Call, Services: []string{"prices"}, Message: "shop.list.All"}, "+rule 5"},
+		{Who{Principal: "x"}, What{Op: Call, Services: []string{"prices"}, Message: "shop.GetAll"}, "-default"},
+		{Who{Principal: "x"}, What{Op: Call, Services: []string{"prices"}}, "-default"}, // of an unknown type
+		{Who{Principal: "x"}, What{Op: Send, Services: []string{"prices"}, Message: "shop.Get"}, "-default"},
+		{Who{Principal: "x"}, What{Op: Call, Message: "shop.Get"}, "-default"},
+		{Who{Principal: "x"}, What{Op: Pull, Actor: "jobs"}, "+rule 6"},
+		{Who{Principal: "x"}, What{Op: Manage, Actor: "jobs"}, "-default"},
+	} {
+		d := list.Decide(row.who, row.what)
+		got := "-" + d.Rule
+		if d.Allowed {
+			got = "+" + d.Rule
+		}
+		if got != row.want {
+			t.Errorf("%+v, %+v: %s, want %s", row.who, row.what, got, row.want)
+		}
+		if d.Allowed && !list.MayAny(row.who, row.what.Op) {
+			t.Errorf("%+v may nothing by %v, but did", row.who, row.what.Op)
+		}
+	}
+	for _, row := range []struct {
+		who  Who
+		op   Op
+		want bool
+	}{
+		{Who{Principal: "tls:mallory", Addr: in}, Call, false},
+		{Who{Principal: "tls:ann"}, Submit, false},
+		{Who{Principal: "x", Addr: in}, Submit, true},
+		{Who{Principal: "x"}, Pull, true},
+		{Who{Principal: "x"}, Redeem, false},
+	} {
+		if got := list.MayAny(row.who, row.op); got != row.want {
+			t.Errorf("%+v may something by %v: %v", row.who, row.op, got)
+		}
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	if !(Rules{}).IsZero() || !(Rules{Default: Allow}).IsZero() || (Rules{Default: Deny}).IsZero() || (Rules{ExposedOnly: true}).IsZero() {
+		t.Error("which rules say nothing")
+	}
+	exposed, err := Compile(Rules{ExposedOnly: true, List: []Rule{{Effect: Allow, Actors: []string{"door"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		what What
+		want bool
+	}{{What{Op: Call, Actor: "x"}, false}, {What{Op: Call, Actor: "x", Services: []string{"s"}}, true}, {What{Op: Call, Actor: "door"}, true}} {
+		if d := exposed.Decide(Who{}, row.what); d.Allowed != row.want {
+			t.Errorf("%+v: %+v", row.what, d)
+		}
+	}
+}
+
+// Rules that make no sense are refused, all of them at once.
+func TestCompileRefuses(t *testing.T) {
+	_, err := Compile(Rules{
+		Groups: map[string][]string{"": nil, "g": {"@h", ""}},
+		List: []Rule{
+			{},
+			{Effect: 3, Ops: 1 << 15},
+			{Effect: Allow, Principals: []string{"@missing", ""}, Networks: []netip.Prefix{{}}, Name: "named"},
+			{Effect: Deny, Kinds: []string{""}, Actors: []string{""}, Services: []string{""}, Messages: []string{""}},
+		},
+		Default: 7,
+	})
+	if err == nil {
+		t.Fatal("compiled")
+	}
+	for _, want := range []string{"a group without a name", `group g: member "@h"`, `group g: member ""`, "rule 1: Effect is 0", "rule 2: Effect is 3",
+		"rule 2: unknown operations", "named: no group missing", "named: Networks", "named: Principals: an empty name", "rule 4: Kinds", "rule 4: Actors", "rule 4: Services", "rule 4: Messages", "Default: no such effect"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("nothing says %q: %v", want, err)
+		}
+	}
+	if got := (Call | Manage).String(); got != "call|manage" {
+		t.Error(got)
+	}
+}
+
+func BenchmarkDecide(b *testing.B) {
+	rules := Rules{Default: Deny}
+	for range 32 {
+		rules.List = append(rules.List, Rule{Effect: Allow, Principals: []string{"tls:ann", "tls:bob"}, Kinds: []string{"cart*"}, Ops: Call})
+	}
+	list, err := Compile(rules)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		list.Decide(Who{Principal: "tls:bob"}, What{Kind: "shop", Actor: "x", Op: Call, Message: "m"})
+	}
+}
