@@ -93,16 +93,9 @@ type desk struct{}
 var jobDeskKind = Define("tandem.jobs", func() desk { return desk{} },
 	Answer(desk.submit).askedOnly(), Answer(desk.poll).askedOnly(), Answer(desk.await).askedOnly(), Answer(desk.cancel).askedOnly())
 
-// errJobTold is the fate of a job that was submitted by a one-way message.
-var errJobTold = rpc.Errorf(rpc.Invalid, rpc.NotRun, "a job was submitted by a one-way message, and nobody would have its token")
-
 // submit takes a job on.
 func (desk) submit(ctx *Context, m submitJob) (string, error) {
 	s := ctx.System()
-	if !ctx.asks { // whoever submitted it would never have its token
-		s.handBack(ctx.cell.self.addr, item{msg: m, meta: ctx.meta}, errJobTold)
-		return "", nil
-	}
 	c := s.refs.live(m.Target)
 	if c == nil || strings.HasPrefix(m.Target, hidden) { // which serves callers, not jobs
 		ctx.refuse(rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %s on node %s", m.Target, s.cfg.Name))
