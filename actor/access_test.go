@@ -18,6 +18,7 @@ import (
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/test/bubble"
+	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 

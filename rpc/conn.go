@@ -305,15 +305,30 @@ func (c *conn) Hold(n int) bool {
 	if c.over.Load() || !c.share.holdLarge(n) {
 		return false
 	}
-	c.held.Add(int64(n))
+	c.counted(n)
 	return true
 }
 
 func (c *conn) Force(n int) {
 	if !c.over.Load() {
 		c.share.force(n)
-		c.held.Add(int64(n))
+		c.counted(n)
 	}
+}
+
+// counted notes n bytes that the share has counted. Who meets the end of the link there, which
+// may not have seen them, gives them back.
+func (c *conn) counted(n int) {
+	c.held.Add(int64(n))
+	if c.over.Load() {
+		c.release()
+	}
+}
+
+// release gives back what the link holds, and whatever it comes to hold later.
+func (c *conn) release() {
+	c.over.Store(true)
+	c.share.free(int(c.held.Swap(0)))
 }
 
 func (c *conn) Free(n int) {
@@ -335,8 +350,7 @@ func (c *conn) Part(open int) time.Duration {
 }
 
 func (c *conn) Closed(err error) {
-	c.over.Store(true)
-	c.share.free(int(c.held.Swap(0)))
+	c.release()
 	c.share.leave()
 	for _, s := range c.sessions {
 		s.parted(c)

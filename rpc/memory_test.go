@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -557,4 +558,26 @@ type countVoids struct {
 func (c *countVoids) Void(context.Context, string) ([]byte, bool, error) {
 	c.n.Add(1)
 	return nil, false, nil
+}
+
+// What is counted for a link while it ends is given back, whoever is first.
+func TestCountingMeetsTheEndOfTheLink(t *testing.T) {
+	var a account
+	a.init(1<<40, 1<<10, 1<<10)
+	for range 20_000 {
+		c := &conn{share: a.of("x")}
+		var wg sync.WaitGroup
+		wg.Go(func() { c.Force(3) })
+		wg.Go(func() {
+			if c.Hold(5) {
+				c.Free(2)
+			}
+		})
+		wg.Go(c.release)
+		wg.Wait()
+		if n := a.all.Load(); n != 0 {
+			t.Fatalf("%d bytes are counted for a link that is no more", n)
+		}
+		c.share.leave()
+	}
 }

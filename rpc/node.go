@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -378,79 +377,6 @@ func (n *Node) sweep() {
 			c.heartbeat()
 		}
 	}
-}
-
-// openSession answers an open that came in on c: it joins the session that grant
-// names, or makes one if grant is zero (DESIGN: sessions, rules 1 and 2). Neither comes
-// of it while the node does not take new sessions.
-func (n *Node) openSession(c *conn, grant transport.Grant, number uint64) (*session, *Error) {
-	principal := c.principal
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if grant == (transport.Grant{}) {
-		if !n.phase.opens() && !c.isLoop() {
-			return nil, nil
-		}
-		if err := c.share.enter(len(n.sessions)); err != nil {
-			n.stats.opensRefused.Add(1)
-			return nil, err
-		}
-		if _, err := rand.Read(grant[:]); err != nil {
-			return nil, Errorf(Internal, NotRun, "no randomness: %v", err)
-		}
-		name := ownerName(c.id, principal)
-		if c.foreign { // what a node has said does not depend on those who say that they are it
-			name = "\x00" + name
-		}
-		of := n.clients[name]
-		if of == nil {
-			of = &client{name: name}
-			n.clients[name] = of
-		}
-		of.sessions++
-		s := newSession(n, grant, c, number, of)
-		s.share.sessions++
-		n.sessions[grant] = s
-		n.journal.sessionOpened(s)
-		n.stats.sessionsOpened.Add(1)
-		return s, nil
-	}
-	s := n.sessions[grant]
-	if s == nil {
-		return nil, Errorf(SessionLost, Unknown, "no such session here")
-	}
-	if s.principal != principal || s.id.Node != c.id.Node || s.id.Epoch != c.id.Epoch {
-		n.stats.joinsDenied.Add(1)
-		s.deny(c, principal)
-		return nil, Errorf(Denied, Unknown, "the session belongs to another principal or node")
-	}
-	s.touch()
-	return s, nil
-}
-
-// discard ends a session that its client opened and left for another one, if it is
-// empty and no link holds it; else its lease ends it.
-func (n *Node) discard(s *session) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if records, linked := s.records(); records == 0 && !linked {
-		s.mu.Lock()
-		s.endLocked()
-		s.mu.Unlock()
-		delete(n.sessions, s.grant)
-		n.sessionEnded(s)
-	}
-}
-
-// sessionEnded lets go of what the node keeps for a session beside it. n.mu is held.
-func (n *Node) sessionEnded(s *session) {
-	if s.client.sessions--; s.client.sessions == 0 {
-		delete(n.clients, s.client.name)
-	}
-	s.share.sessions--
-	s.share.leave()
-	n.journal.sessionEnded(s)
-	n.served += s.served
 }
 
 // Linked reports whether a link to a node is open: a registry may have lost sight of it.

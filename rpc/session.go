@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -423,78 +422,6 @@ func (s *session) probe(c *conn, seq uint64) {
 	}
 	s.mu.Unlock()
 	c.link.Send(&transport.Envelope{Verb: transport.VerbStatus, Seq: seq, Code: uint16(state)})
-}
-
-// over reports whether the session ends: nothing runs in it and no traffic came for
-// a whole lease.
-func (s *session) over(now, lease time.Duration) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.active {
-		s.active, s.touched = false, now
-	}
-	if now-s.touched < lease {
-		return false
-	}
-	for _, in := range s.table.All() {
-		if !in.settled {
-			return false
-		}
-	}
-	for _, in := range s.table.All() {
-		s.free(in.kept)
-		in.kept = 0
-	}
-	s.endLocked()
-	s.node.sessionEnded(s)
-	return true
-}
-
-// endLocked has the session take nothing more in. s.mu is held.
-func (s *session) endLocked() {
-	s.yield()
-	s.share.free(8 * (s.listed - freeList))
-	s.listed = freeList
-	s.ended.Store(true)
-}
-
-// takeWorked reports whether the client has asked for anything since it was called last. If
-// not, the session gives back what it has taken ahead.
-func (s *session) takeWorked() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	worked := s.worked
-	if s.worked = false; !worked {
-		s.yield()
-	}
-	return worked
-}
-
-// touch renews the lease.
-func (s *session) touch() {
-	s.mu.Lock()
-	s.active = true
-	s.mu.Unlock()
-}
-
-// joined notes that the session was opened on a link, and reports whether its last word
-// was said before.
-func (s *session) joined(c *conn) (sealed bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.on = append(s.on, c)
-	s.active = true
-	return s.sealed
-}
-
-// parted notes that a link has left.
-func (s *session) parted(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if i := slices.Index(s.on, c); i >= 0 {
-		s.on = slices.Delete(s.on, i, i+1)
-	}
-	s.active = true
 }
 
 // records counts what has not been acked, and says whether an ack can still come.

@@ -5,6 +5,9 @@
 // the victim all the time. Required is that the victim's memory stays below a limit, that the
 // honest client sees no error, and that its calls are not much slower than without the attack.
 //
+// With the race detector there is nothing here: it takes several times the memory that is
+// measured.
+//
 //	go test ./test/hostile -v                       all attacks and limits an eighth of the whole, with a table
 //	go test ./test/hostile -v -hostile.share 1      the whole
 //	go test ./test/hostile -v -run Attacks/acks     one of them

@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	seeds   = flag.Int("sim.seeds", 300, "how many seeds to run")
+	seeds   = flag.Int("sim.seeds", 150, "how many seeds to run")
 	from    = flag.Uint64("sim.from", 1, "the first of them")
 	seed    = flag.Uint64("sim.seed", 0, "run this seed alone, with its transcript under -v")
 	tries   = flag.Int("sim.tries", 1, "run every seed so many times, or until it fails")
