@@ -64,7 +64,7 @@ type governed interface {
 	governs() (op access.Op, asked bool)
 }
 
-func (Enqueue[T]) governs() (access.Op, bool) { return access.Push, false }
+func (Enqueue[T]) governs() (access.Op, bool) { return access.Push, true }
 func (Dequeue[T]) governs() (access.Op, bool) { return access.Pull, true }
 func (Oversee[T]) governs() (access.Op, bool) { return access.Manage, true }
 func (submitJob) governs() (access.Op, bool)  { return access.Submit, true }
