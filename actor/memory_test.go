@@ -192,7 +192,7 @@ func TestResultsHaveRoom(t *testing.T) {
 			if err := a.node.Tell(t.Context(), rpc.Request{Node: "b", Target: jobDeskName, TypeID: a.types.of(reflect.TypeFor[submitJob]()).id, Codec: a.cfg.Codec.ID(), Body: body, Timeout: time.Minute}); err != nil {
 				t.Fatal(err)
 			}
-			if d := <-dead; rpc.CodeOf(d.Reason) != rpc.Invalid || !strings.Contains(d.To, jobDeskName) {
+			if d := <-dead; d.Reason != error(errAsked) || !strings.Contains(d.To, jobDeskName) {
 				t.Errorf("%+v", d)
 			}
 		}
