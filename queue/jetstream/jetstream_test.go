@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	}
 	// Most tests wait for NATS, so that more of them than there are processors run beside
 	// each other; -parallel says otherwise.
-	_ = flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0))))
+	_ = flag.Set("test.parallel", strconv.Itoa(max(6, runtime.GOMAXPROCS(0))))
 	goleak.VerifyTestMain(m)
 }
 
@@ -186,6 +186,7 @@ func TestQueue(t *testing.T) {
 }
 
 func TestMisuse(t *testing.T) {
+	t.Parallel()
 	sys := system(t)
 	q := spawn(t, sys, connect(t, start(t, embedded.Config{})), queue.Config{Lease: time.Second})
 	ctx := t.Context()

@@ -105,6 +105,7 @@ type Text struct{ S string }
 // An item that was delayed has its attempts counted from when it was due, whether or not
 // an actor had it before.
 func TestDelayedAttempts(t *testing.T) {
+	t.Parallel()
 	q := spawn(t, system(t), connect(t, start(t, embedded.Config{})), queue.Config{Attempts: 3})
 	ctx := t.Context()
 	for _, early := range []bool{true, false} {

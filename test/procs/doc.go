@@ -34,7 +34,7 @@
 // instances that is killed, frozen, cut off from TCP, slow, or refuses; a killed node that
 // must serve under its name again.
 //
-//	go test ./test/procs                                    6 injections of most faults
+//	go test ./test/procs                                    4 injections of most faults
 //	go test ./test/procs -run Faults -procs.injections 1000 -timeout 0 -v
 //	go test ./test/procs -run TestPatterns -procs.injections 1000 -procs.patient -timeout 0 -v    # a twelfth of that: 83 kills
 //	go test ./test/procs -run Faults -procs.fault 'kill server' -v

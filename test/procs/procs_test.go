@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	injections = flag.Int("procs.injections", 6, "how many times to inject each fault")
+	injections = flag.Int("procs.injections", 4, "how many times to inject each fault")
 	only       = flag.String("procs.fault", "", "inject this fault alone")
 	seed       = flag.Uint64("procs.seed", 1, "what pauses and operations are drawn from; not what the system scheduler does")
 	patient    = flag.Bool("procs.patient", false, "also kill those who read streams, and wait a minute until their producers end")

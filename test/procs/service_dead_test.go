@@ -14,7 +14,10 @@ import (
 	"github.com/tandem-go/tandem/registry"
 )
 
-var comebacks = flag.Int("procs.comebacks", 5, "how often to kill a node and start it again under its name")
+var (
+	comebacks  = flag.Int("procs.comebacks", 5, "how often to kill a node and start it again under its name")
+	sicknesses = flag.Int("procs.ailments", 2, "in how many ways one of four instances falls ill")
+)
 
 // ailment is what is wrong with one of four instances.
 type ailment struct {
@@ -47,7 +50,7 @@ const (
 func TestOneSickInstanceOfFour(t *testing.T) {
 	t.Parallel()
 	var runs sync.WaitGroup
-	for _, a := range ailments {
+	for _, a := range ailments[:min(*sicknesses, len(ailments))] {
 		dir := t.TempDir()
 		runs.Go(func() {
 			defer enter()()

@@ -26,6 +26,7 @@ var (
 	tries   = flag.Int("sim.tries", 1, "run every seed so many times, or until it fails")
 	terms   = flag.Int("sim.terms", 30, "how many terms of a service to run")
 	oneTerm = flag.Uint64("sim.term", 0, "run this term alone, with its transcript under -v")
+	planted = flag.Int("sim.planted", 3, "try one in so many of the broken promises that the checks have to find: 1 for all")
 	wire    = flag.Bool("sim.wire", false, "show every envelope in the transcript")
 )
 
