@@ -273,6 +273,13 @@ func TestAccessByMessage(t *testing.T) {
 		wantDenied(t, "an exception of a service", open(g.a, "porch@b"))
 		wantDenied(t, "who does not exist is not told from who may not be asked", open(g.a, "nobody@b"))
 		// What one may not do takes nobody else's instance away, nor one's own.
+		ejected := g.a.Events(t.Context(), InstanceEjected)
+		defer func() {
+			synctest.Wait()
+			if n := len(ejected); n > 0 {
+				t.Errorf("%d instances were left out for refusals", n)
+			}
+		}()
 		for range 20 {
 			_, err := Call(t.Context(), g.a.Service("bells"), openDoor{})
 			wantDenied(t, "at a service", err)
@@ -389,6 +396,13 @@ func TestAccessChangesAtOnce(t *testing.T) {
 		if err := <-awaited; rpc.CodeOf(err) != rpc.Denied {
 			t.Errorf("a result that was waited for: %v", err)
 		}
+
+		// The desk as such may be asked then, but not about the jobs of that actor.
+		g.setAccess(t, access.Rules{List: []access.Rule{{Effect: access.Deny, Principals: []string{"by two"}, Actors: []string{"door"}}}})
+		_, err = done.Poll(ctx)
+		wantDenied(t, "a token's state, by its actor", err)
+		_, err = running.Cancel(ctx)
+		wantDenied(t, "to cancel a job, by its actor", err)
 
 		g.setAccess(t, access.Rules{})
 		if v, err := Call(ctx, s.Ref("door@b"), openDoor{}, rpc.Key("k")); err != nil || v != "open" {
