@@ -512,6 +512,7 @@ func TestSystemActorsTakeRequestsOnly(t *testing.T) {
 		}
 		tell(hiddenStream, streamSign{Stop: true})
 		tell(hiddenStream, streamNext{N: 2})
+		tell("jobs@b", Enqueue[int]{Item: 1})
 		tell("jobs@b", Dequeue[int]{Op: OpPull})
 		tell("jobs@b", Oversee[int]{Op: OpPurge})
 		synctest.Wait()
