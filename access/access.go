@@ -45,9 +45,14 @@ const (
 	Cancel                // of a job's token
 
 	All = Send | Call | Stream | Push | Pull | Manage | Submit | Redeem | Cancel
+
+	// Expose is to be an instance of a service for the actors of this node. It is no message,
+	// and only rules whose Ops name it are about it, neither Default nor ExposedOnly: where
+	// no such rule matches, every node may. Its principal is that of the node's record.
+	Expose Op = 1 << 9
 )
 
-var opNames = [...]string{"send", "call", "stream", "push", "pull", "manage", "submit", "redeem", "cancel"}
+var opNames = [...]string{"send", "call", "stream", "push", "pull", "manage", "submit", "redeem", "cancel", "expose"}
 
 // String returns the names of the operations, joined with "|".
 func (o Op) String() string {
@@ -78,7 +83,7 @@ type Rule struct {
 
 	Principals []string       // who: names, and "@group" for the members of a group
 	Networks   []netip.Prefix // from where; never matches on a road without addresses, such as a bus
-	Ops        Op             // to do what; 0: everything
+	Ops        Op             // to do what; 0: All
 
 	Kinds    []string // with an actor of one of these kinds
 	Actors   []string // of one of these names
@@ -185,8 +190,11 @@ func Compile(r Rules) (*List, error) {
 		if in.Effect != Allow && in.Effect != Deny {
 			bad("%s: Effect is %d: want Allow or Deny", where, in.Effect)
 		}
-		if in.Ops&^All != 0 {
-			bad("%s: unknown operations: %#x", where, uint16(in.Ops&^All))
+		if in.Ops&^(All|Expose) != 0 {
+			bad("%s: unknown operations: %#x", where, uint16(in.Ops&^(All|Expose)))
+		}
+		if in.Ops&Expose != 0 && len(in.Networks)+len(in.Kinds)+len(in.Messages) > 0 {
+			bad("%s: Expose goes by Principals, Services and Actors alone: the registry says nothing else", where)
 		}
 		if out.ops == 0 {
 			out.ops = All
@@ -267,6 +275,18 @@ func (l *List) Decide(who Who, what What) Decision {
 		return Decision{false, "exposed only"}
 	}
 	return l.byDefault
+}
+
+// MayExpose says whether a node of that principal may have an actor be an instance of a
+// service.
+func (l *List) MayExpose(principal, service, actor string) Decision {
+	for i := range l.rules {
+		r := &l.rules[i]
+		if r.matchWho(Who{Principal: principal}, Expose) && r.actors.match(actor) && r.services.match(service) {
+			return r.decision
+		}
+	}
+	return Decision{true, "default"}
 }
 
 // MayAny reports whether there can be anything with which who may do op: for a message

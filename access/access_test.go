@@ -97,6 +97,38 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// Who may expose a service is said by the rules that name it, and by no others.
+func TestMayExpose(t *testing.T) {
+	list, err := Compile(Rules{Default: Deny, ExposedOnly: true, List: []Rule{
+		{Effect: Deny},
+		{Effect: Allow, Principals: []string{"node:bank*"}, Services: []string{"payments"}, Ops: Expose},
+		{Effect: Deny, Services: []string{"payments"}, Ops: Expose, Name: "payments"},
+		{Effect: Deny, Actors: []string{"toy-*"}, Ops: Expose | Call},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		principal, service, actor string
+		want                      Decision
+	}{
+		{"node:bank-1", "payments", "x", Decision{true, "rule 2"}},
+		{"node:mallory", "payments", "x", Decision{false, "payments"}},
+		{"node:mallory", "maps", "x", Decision{true, "default"}},
+		{"node:mallory", "maps", "toy-1", Decision{false, "rule 4"}},
+	} {
+		if got := list.MayExpose(row.principal, row.service, row.actor); got != row.want {
+			t.Errorf("%+v: %+v", row, got)
+		}
+	}
+	for _, r := range []Rule{{Kinds: []string{"k"}}, {Messages: []string{"m"}}, {Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}} {
+		r.Effect, r.Ops = Deny, Expose
+		if _, err := Compile(Rules{List: []Rule{r}}); err == nil || !strings.Contains(err.Error(), "Expose goes by") {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+}
+
 // Rules that make no sense are refused, all of them at once.
 func TestCompileRefuses(t *testing.T) {
 	_, err := Compile(Rules{

@@ -15,7 +15,8 @@ import (
 // before it is decoded, and before it is in a mailbox. What the node's own actors send each
 // other is not asked about.
 
-// AccessDenied is the event of a message from another node that its sender may not send:
+// AccessDenied is the event of a message from another node that its sender may not send, or of a
+// service that it may not expose (access.Expose):
 // Peer is the node, Actor the address, Err says who and what. There is one a second at most
 // for each principal and actor, as there is of the log's lines, and Count says for how many
 // refusals it stands.
@@ -34,6 +35,7 @@ func (s *System) SetAccess(rules access.Rules) error {
 		list = nil
 	}
 	s.access.Store(list)
+	s.members.rejudge()
 	s.streams.each(func(st *stream) {
 		if st.remote {
 			if refusal := s.judge(rpc.Arrival{Origin: st.ctx.origin, Addr: st.addr}, st.subject()); refusal != nil {
@@ -274,6 +276,17 @@ func (s *System) denied(a rpc.Arrival, err *rpc.Error) {
 	s.stats.denied.Add(1)
 	d := DeadLetter{Time: time.Now(), To: a.Target + "@" + s.cfg.Name, From: a.Origin.Principal, Type: s.types.nameOf(a.TypeID), Reason: err}
 	s.audit.note(d, a.Origin.Node)
+}
+
+// exposure is an actor of another node that is said to be an instance of a service.
+type exposure struct{ node, principal, service, actor, rule string }
+
+// mayNotExpose takes note of an instance that is not used.
+func (s *System) mayNotExpose(x exposure) {
+	s.stats.denied.Add(1)
+	err := rpc.Errorf(rpc.Denied, rpc.NotRun, "%w", denial{access.Expose.String(), x.rule})
+	err.Message = x.principal + " may not expose service " + x.service
+	s.audit.note(DeadLetter{Time: time.Now(), To: x.actor + "@" + x.node, From: x.principal, Type: "service " + x.service, Reason: err}, x.node)
 }
 
 // audited logs refusals, and makes an event of them.

@@ -463,6 +463,43 @@ func TestLocalAndExposedActors(t *testing.T) {
 	})
 }
 
+// A node that may not expose a service gets no calls to it, from the moment when the rules
+// say so; one line says why.
+func TestWhoMayExpose(t *testing.T) {
+	withGuests(t, func(t *testing.T, g guests) {
+		other := &door{finish: make(chan struct{})}
+		for sys, d := range map[*System]*door{g.a: g.door, g.c: other} {
+			if _, err := sys.Spawn("gate", doorKind(d), Expose("gates")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		calls := func() {
+			t.Helper()
+			synctest.Wait()
+			for range 40 {
+				if _, err := Call(t.Context(), g.b.Service("gates"), openDoor{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		calls()
+		if len(other.visits()) == 0 {
+			t.Error("an instance that everybody may expose was not called")
+		}
+		g.setAccess(t, access.Rules{List: []access.Rule{{Name: "gates are a's", Effect: access.Deny, Principals: []string{rpc.NodePrincipal("c")}, Services: []string{"gates"}, Ops: access.Expose}}})
+		calls()
+		if n := len(other.visits()); n != 0 {
+			t.Errorf("%d calls went where the service may not be exposed", n)
+		}
+		if lines := g.log.with("gates are a's"); len(lines) != 1 || !strings.Contains(lines[0], "gate@c") {
+			t.Errorf("%q", lines)
+		}
+		if n := g.b.Stats().Denied; n == 0 {
+			t.Error("it is not counted")
+		}
+	})
+}
+
 // The system's own actors take what they declare, as requests: a one-way message cancels
 // nobody's job, takes no tokens, and closes no stream.
 func TestSystemActorsTakeRequestsOnly(t *testing.T) {

@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -369,19 +370,40 @@ func (m *members) registered(ctx context.Context, node, epoch string, anew bool)
 // instances are those of a service as it is known now, and which version of what is known
 // that is.
 func (m *members) instances(service string) (version uint64, all []balance.Instance) {
+	var barred []exposure
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer func() {
+		m.mu.Unlock()
+		for _, x := range barred {
+			m.sys.mayNotExpose(x)
+		}
+	}()
 	m.dropLapsed()
-	add := func(n registry.Node) {
+	list := m.sys.access.Load()
+	add := func(n registry.Node, mine bool) {
 		for _, a := range n.Services[service] {
+			if list != nil && !mine {
+				who := cmp.Or(n.Principal, rpc.NodePrincipal(n.Name))
+				if d := list.MayExpose(who, service, a); !d.Allowed {
+					barred = append(barred, exposure{n.Name, who, service, a, d.Rule})
+					continue
+				}
+			}
 			all = append(all, balance.Instance{Node: n.Name, Epoch: n.Epoch, Actor: a, Weight: n.Weight, Version: n.Version, Zone: n.Zone})
 		}
 	}
-	add(m.mine)
+	add(m.mine, true)
 	for _, n := range m.nodes {
-		add(n)
+		add(n, false)
 	}
 	return m.version.Load(), all
+}
+
+// rejudge has what is known of services be looked at anew, by other rules.
+func (m *members) rejudge() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.changed()
 }
 
 // changed says that the instances of services may be others now. m.mu is held.
