@@ -56,6 +56,31 @@ func TestRefusalsOfOthersCutNoStream(t *testing.T) {
 	})
 }
 
+// Who may submit some jobs may submit no others: that is asked before a job is decoded.
+func TestJobsAreJudgedByTheirActor(t *testing.T) {
+	withGuests(t, func(t *testing.T, g guests) {
+		if _, err := g.b.Spawn("porch", doorKind(g.door)); err != nil {
+			t.Fatal(err)
+		}
+		g.setAccess(t, access.Rules{Default: access.Deny, List: []access.Rule{{Effect: access.Allow, Ops: access.Submit, Actors: []string{"porch"}}}})
+		decoded.Lock()
+		decoded.n = 0
+		decoded.Unlock()
+		_, err := Submit(t.Context(), g.c.Ref("door@b"), touchy{Secret: secret{"x"}})
+		wantDenied(t, "a job of another actor", err)
+		synctest.Wait()
+		decoded.Lock()
+		n := decoded.n
+		decoded.Unlock()
+		if came := g.door.visits(); n != 0 || len(came) > 0 {
+			t.Errorf("%d bodies were decoded, %v", n, came)
+		}
+		if _, err := Submit(t.Context(), g.c.Ref("porch@b"), touchy{Secret: secret{"x"}}); err != nil {
+			t.Errorf("a job that it may submit: %v", err)
+		}
+	})
+}
+
 // stranger is a peer that speaks the wire itself.
 type stranger struct {
 	link transport.Link

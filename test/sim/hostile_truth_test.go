@@ -128,6 +128,7 @@ func (b *books) begins(ctx *actor.Context, id uint64) uint64 {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.sent(ctx)
 	if err != nil {
 		b.badLocked("the name of %v: %v", o, err)
 	}
@@ -155,6 +156,14 @@ func (b *books) gave(g transport.Grant) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.grants[hex.EncodeToString(g[:])] = true
+}
+
+// sent checks that an actor that is named as the sender is one of the sender's node. b.mu is
+// held.
+func (b *books) sent(ctx *actor.Context) {
+	if s := ctx.Sender(); !s.IsZero() && rpc.NodePrincipal(s.Node()) != ctx.Principal() {
+		b.badLocked("a message of %s says that it is from %v", ctx.Principal(), s)
+	}
 }
 
 // entered checks that one of o may run. b.mu is held.
@@ -185,6 +194,7 @@ func (b *books) follows(ctx *actor.Context, m Word) {
 	o := owned{ctx.Principal(), m.ID}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.sent(ctx)
 	b.entered(o, ctx.Self().Name())
 	line := o.principal + " " + ctx.Self().String() + " " + m.Line
 	if last := b.lines[line]; isHonest(o.principal) && m.N <= last {
