@@ -75,9 +75,13 @@ func TestJobsAreJudgedByTheirActor(t *testing.T) {
 		if came := g.door.visits(); n != 0 || len(came) > 0 {
 			t.Errorf("%d bodies were decoded, %v", n, came)
 		}
-		if _, err := Submit(t.Context(), g.c.Ref("porch@b"), touchy{Secret: secret{"x"}}); err != nil {
+		token, err := Submit(t.Context(), g.c.Ref("porch@b"), touchy{Secret: secret{"x"}})
+		if err != nil {
 			t.Errorf("a job that it may submit: %v", err)
 		}
+		g.setAccess(t, access.Rules{Default: access.Deny, List: []access.Rule{{Effect: access.Allow, Ops: access.Redeem, Actors: []string{"door"}}}})
+		_, err = token.Poll(t.Context())
+		wantDenied(t, "the token of a job of another actor", err)
 	})
 }
 
