@@ -133,8 +133,10 @@ func (s *System) refusal(in *rpc.Inbound, c *cell) *rpc.Error {
 		return nil
 	}
 	err := s.check(in.Arrival(), m)
-	if err != nil && c != nil && c.traits != nil && c.traits.stream != nil {
-		c.traits.stream.close(cut(err))
+	if err != nil && c != nil && c.traits != nil {
+		if st := c.traits.stream; st != nil && st.principal == in.Origin().Principal { // nobody else can end it
+			st.close(cut(err))
+		}
 	}
 	return err
 }

@@ -67,9 +67,16 @@ var errExpired = Errorf(Expired, NotRun, "the deadline passed before its turn")
 
 // fill copies what is to be kept of e, which came on c.
 func (in *Inbound) fill(c *conn, e *transport.Envelope) {
-	in.Target, in.TypeID, in.Codec, in.body = c.names.of(c.node.seed, e.Target), e.TypeID, e.Codec, ownBody(in.body, e)
-	in.Acked, in.Receipt = e.Flags&transport.FlagAcked != 0, e.Flags&transport.FlagReceipt != 0
-	in.weight, in.cut = recordSize+len(e.Body), e.Cut
+	in.Target = c.names.of(c.node.seed, e.Target)
+	asked := e.Verb == transport.VerbRequest // flags of one-way messages mean nothing
+	if in.Receipt = asked && e.Flags&transport.FlagReceipt != 0; in.Receipt {
+		in.TypeID, in.Codec, in.body, in.Acked = 0, 0, nil, false // whatever came with it: it is judged as what it is, and no message
+		in.weight, in.cut = recordSize, false
+	} else {
+		in.TypeID, in.Codec, in.body = e.TypeID, e.Codec, ownBody(in.body, e)
+		in.Acked = asked && e.Flags&transport.FlagAcked != 0
+		in.weight, in.cut = recordSize+len(e.Body), e.Cut
+	}
 	if e.Sender != "" || !e.Trace.IsZero() || len(e.Headers) > 0 || len(e.Waiting) > 0 {
 		in.Meta = &Meta{strings.Clone(e.Sender), e.Trace, transport.CloneHeaders(e.Headers), nil}
 		if len(e.Waiting) > 0 {

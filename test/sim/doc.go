@@ -16,6 +16,8 @@
 //	go test ./test/sim -run Seeds -sim.seed 17 -v        one, with its transcript
 //	go test ./test/sim -run Services -sim.terms 1000     many terms of a service
 //	go test ./test/sim -run Services -sim.term 17 -v     one, with its transcript
+//	go test ./test/sim -run HostilePeers -sim.sieges 1000   many seeds with hostile peers
+//	go test ./test/sim -run HostilePeers -sim.siege 17 -v   one, with its transcript
 //	go test ./test/sim -run Replay -sim.replay 100 -v    how far seeds replay
 //
 // A run of the first kind has many faults at once, and what is asked of it must hold under
@@ -25,6 +27,13 @@
 // that one sick instance among well ones holds up few calls of each caller, and fails none
 // once it has shown; that no more than half of the instances are left out; that one that is
 // well again is called again.
+//
+// A siege (TestHostilePeers) has two honest nodes, whose clients do all that clients can,
+// and around them peers that have certificates of their own and speak the wire by
+// themselves. Those say that they are themselves, each other or the victim, know all that
+// honest nodes send each other but the tokens of deliveries, and send what makes sense
+// in random order. No honest operation may fail, be crossed or run twice for it, nothing
+// of one principal's may be seen or ended by another one, and at the end nothing is held.
 //
 // What a seed draws is the same in every run: nodes, faults, callers, what they ask for,
 // and the pauses before new attempts. What is not: which of two goroutines that are ready
