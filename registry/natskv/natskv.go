@@ -25,6 +25,10 @@
 //
 // The permissions that the connection's user needs are in docs/nats-permissions.md.
 //
+// A record has at most registry.MaxRecord bytes, and no more are kept in memory than Config
+// allows; what is beyond is not served, and the log says so. Who owns a record writes its own
+// with every Renew, whatever somebody else has put there.
+//
 // Every renewal reaches every node, so with N nodes and the default lease each node
 // reads N messages in 5 s, if it renews three times a lease. That is meant for
 // hundreds of nodes.
