@@ -65,7 +65,11 @@ func (s *System) recordJob(ctx *Context, c *cell, j *job, name [16]byte, m submi
 	s.node.RecordJob(name, stored, func(r *rpc.JobRecord, err error) {
 		if err != nil {
 			s.jobs.remove(j)
-			_ = later.d.fail(rpc.Errorf(rpc.Unavailable, rpc.Unknown, "the job could not be recorded: %w", err))
+			refusal := rpc.Errorf(rpc.Unavailable, rpc.Unknown, "the job could not be recorded: %w", err)
+			if rpc.CodeOf(err) == rpc.Overloaded { // it was not tried
+				refusal = rpc.Errorf(rpc.Overloaded, rpc.NotRun, "the job was not recorded: %w", err)
+			}
+			_ = later.d.fail(refusal)
 			return
 		}
 		j.record = r

@@ -54,6 +54,7 @@ type Offer[T any] struct {
 	timer *time.Timer         // nudges the actor at armed
 	armed time.Time           // zero: not at all
 	seal  seal
+	kept  map[*itemMemory]struct{} // of items that others have pushed
 }
 
 // pull is a Pull in line.
@@ -83,14 +84,7 @@ func Offers[S, T any](of func(S) *Offer[T]) Handler[S] {
 // TakesIn registers with a kind that others may Push to the queue in its state.
 func TakesIn[S, T any](of func(S) *Offer[T]) Handler[S] {
 	return Answer(func(s S, ctx *Context, m Enqueue[T]) (Enqueued, error) {
-		if len(m.ID) > maxPushID {
-			return refuse[Enqueued](ctx, rpc.Invalid, fmt.Errorf("an id of %d bytes", len(m.ID)))
-		}
-		dup, err := of(s).push(ctx, queue.Item[T]{Value: m.Item, ID: m.ID, Priority: m.Priority, Delay: m.Delay})
-		if err != nil {
-			return refuse[Enqueued](ctx, rpc.Overloaded, err)
-		}
-		return Enqueued{Duplicate: dup}, nil
+		return of(s).takeIn(ctx, m)
 	})
 }
 
@@ -260,10 +254,7 @@ func (o *Offer[T]) pull(ctx *Context, m Dequeue[T]) (Dequeued[T], error) {
 		return none, nil
 	}
 	c := ctx.cell
-	if !o.lined {
-		o.lined = true
-		c.self.sys.lines.add(c, line{of: o, nudge: func() { nudge(c, Dequeue[T]{Op: opNudge}, true) }, end: o.end})
-	}
+	o.enlist(c)
 	o.pulls[number] = &pull[T]{later, context.AfterFunc(ctx, func() { nudge(c, Dequeue[T]{Op: opNudge, waiter: number}, false) })}
 	if c.self.sys.draining() {
 		o.serve(ctx, 0)
@@ -279,13 +270,17 @@ func (o *Offer[T]) nudged(waiter uint64) {
 	}
 }
 
-// end refuses the pulls in line of an offer that nobody has any more.
+// end refuses the pulls in line of an offer that nobody has any more, and gives back what its
+// items took.
 func (o *Offer[T]) end() {
 	for _, p := range o.pulls {
 		p.unhook()
 		_ = p.later.Refuse(rpc.Unavailable, errEnded)
 	}
 	clear(o.pulls)
+	for m := range o.kept {
+		m.Gone()
+	}
 	if o.timer != nil {
 		o.timer.Stop()
 	}
@@ -327,7 +322,7 @@ func (o *Offer[T]) serve(ctx *Context, own uint64) (items []queue.Delivery[T], s
 	if len(o.pulls) > 0 && ctx.System().draining() {
 		o.dissolve(ctx)
 	}
-	if o.lined && len(o.pulls) == 0 {
+	if o.lined && len(o.pulls)+len(o.kept) == 0 {
 		o.lined = false
 		ctx.System().lines.drop(ctx.cell, o)
 	}

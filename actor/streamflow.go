@@ -31,12 +31,13 @@ func (o *outflow) give(answers []answer) []answer {
 	for len(o.asked) > 0 && o.asked[0].n == o.next+1 && (o.buf.n > 0 || o.done) {
 		a := o.asked[0]
 		o.asked = slices.Delete(o.asked, 0, 1)
-		b := streamBatch{Items: o.buf.bytes, vals: o.buf.vals}
+		b := streamBatch{Items: o.buf.bytes, vals: o.buf.vals, held: o.buf.held}
 		o.buf = chunk{}
 		if o.done {
 			b.end(o.err)
 		}
 		o.next++
+		o.gone += o.kept[o.next%streamDepth].held
 		o.kept[o.next%streamDepth] = b
 		answers = append(answers, answer{req: a.req, batch: &b})
 	}
@@ -50,6 +51,7 @@ func (o *outflow) end(why *rpc.Error) (answers []answer) {
 		b.end(why)
 		answers = append(answers, answer{req: a.req, batch: &b})
 	}
+	o.gone += o.buf.held
 	o.asked, o.buf = nil, chunk{}
 	return answers
 }
@@ -58,11 +60,14 @@ func (o *outflow) end(why *rpc.Error) (answers []answer) {
 func (i *inflow) push(m streamPush, req request) ([]answer, *rpc.Error) {
 	switch {
 	case m.N == 0 || m.N > i.next+streamDepth:
+		i.gone += m.held
 		return nil, rpc.Errorf(rpc.Invalid, rpc.NotRun, "batch %d of a stream came, %d were taken", m.N, i.next)
 	case m.N <= i.next: // made anew, for the answer was lost
+		i.gone += m.held
 		return []answer{{req: req, taken: streamTaken{Over: i.unused}}}, nil
 	}
-	with, old := insert(i.pushed, waiting[streamTaken]{n: m.N, req: req, items: chunk{bytes: m.Items, vals: m.vals}, last: m.Last})
+	i.gone += heldFor(i.pushed, m.N)
+	with, old := insert(i.pushed, waiting[streamTaken]{n: m.N, req: req, items: chunk{bytes: m.Items, vals: m.vals, held: m.held}, last: m.Last})
 	i.pushed = with
 	var answers []answer
 	if old != nil {
@@ -77,13 +82,17 @@ func (i *inflow) admit(answers []answer) []answer {
 		p := i.pushed[0]
 		i.pushed = slices.Delete(i.pushed, 0, 1)
 		i.next++
-		if !i.unused {
+		if i.unused {
+			i.gone += p.items.held
+		} else {
+			i.gone += i.buf.held // of a batch of nothing
 			i.buf = p.items
 		}
 		i.last = i.last || p.last
 		answers = append(answers, answer{req: p.req, taken: streamTaken{Over: i.unused && !p.last}})
 	}
 	if i.unused {
+		i.gone += i.buf.held
 		i.buf = chunk{}
 	}
 	return answers
@@ -92,11 +101,33 @@ func (i *inflow) admit(answers []answer) []answer {
 // end answers what waits: the stream is over.
 func (i *inflow) end(answers []answer) []answer {
 	for _, p := range i.pushed {
+		i.gone += p.items.held
 		answers = append(answers, answer{req: p.req, taken: streamTaken{Over: true}})
 	}
 	i.last = i.last && i.buf.empty() // else it has not come to its end, for what is left of it goes
+	i.gone += i.buf.held
 	i.pushed, i.buf = nil, chunk{}
 	return answers
+}
+
+// drop takes out a request that was given up.
+func (i *inflow) drop(req request) {
+	for _, p := range i.pushed {
+		if p.req == req {
+			i.gone += p.items.held
+		}
+	}
+	i.pushed = without(i.pushed, req)
+}
+
+// heldFor is what counts for the request of a number, if there is one.
+func heldFor[R any](list []waiting[R], n uint64) (held int) {
+	for _, a := range list {
+		if a.n == n {
+			held += a.items.held
+		}
+	}
+	return held
 }
 
 var errGivenUp = rpc.Errorf(rpc.Canceled, rpc.NotRun, "the request for a batch of a stream was given up")

@@ -18,7 +18,8 @@ import (
 
 // MaxStreams is how many streams a node holds for one principal of other nodes; more are
 // refused as Overloaded. One takes, for each direction, a batch of items that are ready
-// and two that are under way: at most 64 KiB each, or one item.
+// and two that are under way: at most 64 KiB each, or one item,
+// which count in its principal's share of the memory (rpc.Config.MemoryBytes).
 const MaxStreams = 1024
 
 // stream is one stream on the node that serves it: what lies between its client's
@@ -26,13 +27,13 @@ const MaxStreams = 1024
 // part. Its methods may be called concurrently.
 type stream struct {
 	sys       *System
-	ctx       *Context    // the application's
-	self      *cell       // the hidden actor
-	principal string      // who opened it: nobody else may use it
-	remote    bool        // from another node, and so counted
-	memory    *rpc.Memory // then: its principal's; guarded by the table's lock
-	addr      netip.Addr  // from which it was opened
-	opener    uint64      // type of the message that did
+	ctx       *Context // the application's
+	self      *cell    // the hidden actor
+	principal string   // who opened it: nobody else may use it
+	remote    bool     // from another node, and so counted
+	memory    streamMemory
+	addr      netip.Addr // from which it was opened
+	opener    uint64     // type of the message that did
 	codec     codec.Codec
 	enc       encoder     // the application's goroutine's own
 	reading   chunk       // likewise: what it took and has not returned yet
@@ -61,6 +62,7 @@ type outflow struct {
 	kept  [streamDepth]streamBatch // the last ones given, by number
 	done  bool                     // nothing more is put
 	err   *rpc.Error               // then: with what it ends
+	gone  int                      // bytes that count no more, to be given back
 }
 
 // inflow is the direction from the client, likewise.
@@ -70,6 +72,7 @@ type inflow struct {
 	next   uint64                 // number of the next one to take, less 1
 	last   bool                   // the last one was taken
 	unused bool                   // nobody takes any more
+	gone   int                    // bytes that count no more, to be given back
 }
 
 // asked is a request that waits for its turn.
@@ -227,12 +230,16 @@ var errOver = errors.New("actor: the stream is over")
 
 // put hands an item to the client, waiting while it is slow.
 func (st *stream) put(v any) error {
-	b, err := st.enc.encode(v)
-	if err != nil {
-		if quiet := st.sys.unsaid(err, st.ctx.cell.self.addr, "item of a stream"); quiet != error(err) {
-			err = rpc.Errorf(rpc.Undecodable, rpc.HasRun, "encoding an item of a stream: %w", quiet)
+	b, bad := st.enc.encode(v)
+	if bad != nil {
+		if quiet := st.sys.unsaid(bad, st.ctx.cell.self.addr, "item of a stream"); quiet != error(bad) {
+			bad = rpc.Errorf(rpc.Undecodable, rpc.HasRun, "encoding an item of a stream: %w", quiet)
 		}
-		st.blame(err)
+		st.blame(bad)
+		return bad
+	}
+	size, err := st.afford(len(b))
+	if err != nil {
 		return err
 	}
 	for {
@@ -243,7 +250,10 @@ func (st *stream) put(v any) error {
 			return errOver
 		case st.out.buf.fits(len(b)):
 			st.out.buf.add(b, v)
+			st.out.buf.held += size
+			st.memory.ahead -= size
 			answers := st.out.give(nil)
+			st.giveBack()
 			st.mu.Unlock()
 			st.answer(answers)
 			return nil
@@ -264,8 +274,10 @@ func take[T any](st *stream) (v T, more bool, err error) {
 	}
 	for st.reading.empty() {
 		st.mu.Lock()
+		st.in.gone += st.reading.held
 		st.reading, st.in.buf = st.in.buf, chunk{}
 		answers := st.in.admit(nil)
+		st.giveBack()
 		last, over, why := st.in.last && st.in.buf.empty(), st.over, st.why
 		st.mu.Unlock()
 		st.answer(answers)
@@ -297,6 +309,7 @@ func (st *stream) ran(err error) {
 	}
 	st.in.unused = true
 	answers := st.in.admit(st.out.give(nil))
+	st.giveBack()
 	over := st.over
 	st.mu.Unlock()
 	st.answer(answers)
@@ -322,6 +335,7 @@ func (st *stream) close(why *rpc.Error) {
 	}
 	st.over, st.why = true, why
 	answers := st.in.end(st.out.end(why))
+	st.giveBack()
 	cancel, ended := st.cancel, st.ended
 	st.mu.Unlock()
 	st.timer.Stop()
@@ -360,6 +374,7 @@ func (st *stream) handleNext(m streamNext, req request) *rpc.Error {
 	}
 	st.silent = 0
 	answers, err := st.out.ask(m.N, req)
+	st.giveBack()
 	waits := err == nil && len(answers) == 0
 	st.mu.Unlock()
 	st.answer(answers)
@@ -377,7 +392,9 @@ func (st *stream) handlePush(m streamPush, req request) *rpc.Error {
 		return errGone
 	}
 	st.silent = 0
+	m.held = takeWeight(req)
 	answers, err := st.in.push(m, req)
+	st.giveBack()
 	waits := err == nil && len(answers) == 0
 	st.mu.Unlock()
 	st.answer(answers)
@@ -405,7 +422,8 @@ func (st *stream) drop(req request) {
 	st.mu.Lock()
 	waiting := len(st.out.asked) + len(st.in.pushed)
 	st.out.asked = without(st.out.asked, req)
-	st.in.pushed = without(st.in.pushed, req)
+	st.in.drop(req)
+	st.giveBack()
 	dropped := len(st.out.asked)+len(st.in.pushed) < waiting
 	st.mu.Unlock()
 	if dropped {

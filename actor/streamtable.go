@@ -9,8 +9,8 @@ import (
 )
 
 // streamSize is how many bytes of its principal's share (rpc.Config.MemoryBytes) a stream of
-// another node takes, whatever is in its batches.
-const streamSize = 2 * streamBytes
+// another node takes beside its batches, which count as they are (streammemory.go), about.
+const streamSize = 8 << 10
 
 // streamTable holds the streams that a system serves.
 type streamTable struct {
@@ -37,7 +37,7 @@ func (t *streamTable) enter(st *stream) *rpc.Error {
 			memory.Close()
 			return err
 		}
-		st.memory = &memory
+		st.memory.share = &memory
 		t.of[st.principal]++
 	}
 	t.all[st] = struct{}{}
@@ -53,8 +53,9 @@ func (t *streamTable) leave(st *stream) {
 	}
 	delete(t.all, st)
 	if st.remote {
-		st.memory.Free(streamSize)
-		st.memory.Close()
+		st.letGo()
+		st.memory.share.Free(streamSize)
+		st.memory.share.Close()
 		if t.of[st.principal]--; t.of[st.principal] == 0 {
 			delete(t.of, st.principal)
 		}

@@ -47,6 +47,7 @@ type (
 		Last  bool // nothing comes after it
 
 		vals []any // see chunk
+		held int   // likewise
 	}
 	streamSign struct { // a sign of life, or of its end
 		Returns[streamTaken]
@@ -61,6 +62,7 @@ type (
 		User    string
 
 		vals []any      // see chunk
+		held int        // likewise
 		err  *rpc.Error // in place of the code, on the same node
 	}
 	streamTaken struct {
@@ -98,6 +100,7 @@ type chunk struct {
 	bytes []byte
 	vals  []any
 	n     int // items added; not known of what came over the wire
+	held  int // bytes counted in the share of a stream's principal
 }
 
 // fits reports whether an item of size bytes may be added.

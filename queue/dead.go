@@ -62,8 +62,7 @@ func (q *Queue[T]) bury(now time.Time, e *entry[T], why Reason) bool {
 func (q *Queue[T]) dig(now time.Time, seq uint64) {
 	g := q.dead.get(seq)
 	q.dead.remove(seq)
-	q.remove(g.entry)
-	q.end(now, g.ID)
+	q.end(now, g.entry)
 }
 
 // DeadLetters returns up to n dead letters, the oldest first. They stay where they are.

@@ -40,3 +40,18 @@ func ExampleQueue() {
 	// c attempt 1, acked: <nil>
 	// a is dead: lapsed after 2
 }
+
+// An id is known while its item is there, and for a while after.
+func ExampleQueue_Knows() {
+	now := time.Now()
+	q, err := queue.New[string](queue.Config{}, 1)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(q.Knows(now, "build-17"))
+	_, _ = q.Push(now, queue.Item[string]{Value: "a.go", ID: "build-17"})
+	fmt.Println(q.Knows(now, "build-17"))
+	// Output:
+	// false
+	// true
+}

@@ -28,7 +28,7 @@ func (q *Queue[T]) Lapsed(now time.Time) (all []Delivery[T]) {
 		}
 		q.count.Lapsed++
 		all = append(all, q.delivery(e))
-		q.remove(e)
+		q.drop(e)
 	}
 	return all
 }
@@ -41,7 +41,7 @@ func (q *Queue[T]) Surrender(now time.Time, t Token) error {
 		return err
 	}
 	q.unwait(e)
-	q.remove(e)
+	q.drop(e)
 	q.count.Nacked++
 	return nil
 }
@@ -52,7 +52,7 @@ func (q *Queue[T]) Withdraw() (numbers []uint64) {
 	for len(q.ready) > 0 {
 		e := q.ready[0].items.first()
 		q.unready(e)
-		q.remove(e)
+		q.drop(e)
 		numbers = append(numbers, e.seq)
 	}
 	return numbers
@@ -72,7 +72,7 @@ func (q *Queue[T]) Evict(number uint64) error {
 	default:
 		q.unready(e)
 	}
-	q.remove(e)
+	q.drop(e)
 	return nil
 }
 

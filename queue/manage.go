@@ -102,7 +102,6 @@ func (q *Queue[T]) cancel(now time.Time, e *entry[T]) {
 	} else {
 		q.unwait(e)
 	}
-	q.remove(e)
-	q.end(now, e.ID)
+	q.end(now, e)
 	q.count.Cancelled++
 }

@@ -20,7 +20,8 @@
 // for delayed items by the time they were due. What comes back keeps its place, which
 // is in front of all that was not taken yet.
 //
-// Limits: a queue lives in memory and its bounds count items, not bytes. All methods
+// Limits: a queue lives in memory and its bounds count items, not bytes: who pushes may
+// count those, see Item.Memory. All methods
 // belong to one goroutine at a time. Times must not go backwards.
 package queue
 
@@ -46,6 +47,7 @@ type Item[T any] struct {
 	ID       string        // if not empty, a second push of it is a duplicate: see Config.Remember
 	Priority int           // higher ones are taken first
 	Delay    time.Duration // not to be taken earlier than this after the push
+	Memory   Memory        // told when what the item takes is given back; nil: nobody is
 }
 
 // Token names one delivery for good: no other one, of this or another queue, has it.
@@ -84,8 +86,8 @@ type Queue[T any] struct {
 	ready []*level[T]     // by priority, the highest first; none is empty
 	due   heap[*entry[T]] // delayed and leased ones by their time
 	dead  fifo[uint64, *grave[T]]
-	known map[string]uint64       // ids of what is held or dead
-	ended fifo[string, time.Time] // ids of what is done, and when that was
+	known map[string]uint64  // ids of what is held or dead
+	ended fifo[string, past] // ids of what is done
 	line  fifo[uint64, *waiter]
 	ends  heap[*waiter] // the same by the end of their wait
 	count Stats
@@ -166,7 +168,7 @@ func (q *Queue[T]) Push(now time.Time, it Item[T]) (Pushed[T], error) {
 			return p, ErrFull
 		}
 		q.unready(old)
-		q.remove(old)
+		q.drop(old)
 		q.count.Dropped++
 		p.HasDropped, p.Dropped = true, old.Value
 	}
@@ -228,6 +230,7 @@ func (q *Queue[T]) remove(e *entry[T]) {
 
 // Tick does what is due at now: leases end, and delays.
 func (q *Queue[T]) Tick(now time.Time) {
+	q.forget(now)
 	for q.due.len() > 0 && !now.Before(q.due.first().at) {
 		e := q.due.first()
 		q.unwait(e)
@@ -249,8 +252,8 @@ func (q *Queue[T]) mature(e *entry[T]) {
 	}
 }
 
-// NextDue is when the next thing happens by itself: a lease or a delay ends, or the wait
-// of a waiter. False: nothing will.
+// NextDue is when the next thing happens by itself: a lease or a delay ends, the wait of a
+// waiter, or the time for which an id is kept in mind. False: nothing will.
 func (q *Queue[T]) NextDue() (at time.Time, ok bool) {
 	if q.due.len() > 0 {
 		at, ok = q.due.first().at, true
@@ -258,6 +261,11 @@ func (q *Queue[T]) NextDue() (at time.Time, ok bool) {
 	if q.ends.len() > 0 {
 		if end := q.ends.first().until; !ok || end.Before(at) {
 			at, ok = end, true
+		}
+	}
+	if q.ended.len() > 0 {
+		if p := q.ended.first(); p.memory != nil && (!ok || p.at.Add(q.cfg.Remember).Before(at)) {
+			at, ok = p.at.Add(q.cfg.Remember), true
 		}
 	}
 	return at, ok
@@ -324,8 +332,7 @@ func (q *Queue[T]) Ack(now time.Time, t Token) error {
 		return err
 	}
 	q.unwait(e)
-	q.remove(e)
-	q.end(now, e.ID)
+	q.end(now, e)
 	q.count.Acked++
 	return nil
 }
@@ -451,30 +458,4 @@ func (q *Queue[T]) droppable(priority int) *entry[T] {
 		return q.ready[n-1].items.first()
 	}
 	return nil
-}
-
-// knows reports whether a push of that id is a duplicate.
-func (q *Queue[T]) knows(id string) bool {
-	_, known := q.known[id]
-	return known || q.ended.has(id)
-}
-
-// end keeps in mind the id of an item that is done.
-func (q *Queue[T]) end(now time.Time, id string) {
-	if id == "" {
-		return
-	}
-	q.ended.add(id, now)
-	q.forget(now)
-	if q.ended.len() > q.cfg.Remembered {
-		q.ended.remove(q.ended.firstKey())
-		q.count.Forgotten++
-	}
-}
-
-// forget drops the ids that were remembered for long enough.
-func (q *Queue[T]) forget(now time.Time) {
-	for q.ended.len() > 0 && now.Sub(q.ended.first()) >= q.cfg.Remember {
-		q.ended.remove(q.ended.firstKey())
-	}
 }

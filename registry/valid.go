@@ -14,6 +14,7 @@ const (
 	MaxName   = 128       // bytes of a node's name or epoch, of a version, a zone, and a text of a Proof
 	MaxWeight = 1_000_000 // of a node
 	MaxWho    = 512       // bytes of a principal
+	MaxRecord = 64 << 10  // bytes that a record has where it is kept, encoded
 	MaxLast   = 256 << 10 // bytes that a node may leave behind, see Registry.Deregister
 )
 

@@ -234,6 +234,15 @@ func (m Memory) Hold(n int) *Error {
 	return m.node.full(m.share, "")
 }
 
+// Keep does so for what may stay for long, and is let go of by further messages: it leaves
+// half of all free, so that these and large answers to them find room.
+func (m Memory) Keep(n int) *Error {
+	if m.share.take(n, m.share.of.limit/2) {
+		return nil
+	}
+	return m.node.full(m.share, "")
+}
+
 // Free ends the counting of n bytes.
 func (m Memory) Free(n int) { m.share.free(n) }
 

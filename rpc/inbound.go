@@ -190,6 +190,16 @@ func (in *Inbound) TakeBody() []byte {
 	return b
 }
 
+// TakeWeight returns how many bytes are counted for the message, once: whoever takes it frees
+// them, in the Memory of its Principal, when nothing of the message is kept any more.
+func (in *Inbound) TakeWeight() int {
+	in.session.mu.Lock()
+	defer in.session.mu.Unlock()
+	n := in.weight
+	in.weight = 0
+	return n
+}
+
 // FreeAll gives the memory of one-way messages back that have been decoded. Whoever calls
 // it knows that nobody else has them.
 func FreeAll(told []*Inbound) {

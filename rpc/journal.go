@@ -30,6 +30,8 @@ type journal struct {
 	taken time.Time     // when this start of the node took the records over
 	wake  chan struct{} // a token when the queue has grown
 
+	waiting *share // what waits counts here, whoever caused it
+
 	failing bool // the latest write failed; the journal's goroutine's own
 
 	mu     sync.Mutex            // guards what follows
@@ -38,6 +40,7 @@ type journal struct {
 	read   int                   // changes, likewise
 	lost   map[dedup.ID]struct{} // keyed requests that an earlier start had begun and not done
 	queue  []posting
+	queued int // bytes of the queue and of what is being written, which count in waiting
 	fenced bool // another start of this node has taken the records over
 	closed bool
 }
@@ -50,7 +53,7 @@ type posting struct {
 
 // openJournal takes over what the store keeps for this node.
 func openJournal(ctx context.Context, n *Node, store dedup.Store) (*journal, error) {
-	j := &journal{node: n, wake: make(chan struct{}, 1), ledger: dedup.NewLedger(), lost: map[dedup.ID]struct{}{}}
+	j := &journal{node: n, wake: make(chan struct{}, 1), ledger: dedup.NewLedger(), lost: map[dedup.ID]struct{}{}, waiting: &share{of: &n.account, principal: "store"}}
 	log, err := store.Take(ctx, n.cfg.Name, n.cfg.Epoch, func(c dedup.Change) {
 		j.loaded += c.Size()
 		j.read++
@@ -74,19 +77,30 @@ func openJournal(ctx context.Context, n *Node, store dedup.Store) (*journal, err
 // goroutine once it is, or with an error when nobody knows whether it was.
 func (j *journal) post(c dedup.Change, written func(error)) {
 	c.Time = time.Now()
+	var refused error
 	j.mu.Lock()
-	refuse := j.fenced || j.closed
-	if !refuse {
+	switch {
+	case j.fenced || j.closed:
+		refused = dedup.ErrFenced
+	case (c.Op == dedup.Begun || c.Op == dedup.Submitted) && j.fullLocked():
+		refused = errBacklog
+	default:
 		j.queue = append(j.queue, posting{c, written})
+		j.countLocked(c.Size())
 	}
 	j.mu.Unlock()
-	if !refuse {
+	if refused == nil {
 		select {
 		case j.wake <- struct{}{}:
 		default:
 		}
-	} else if written != nil {
-		written(dedup.ErrFenced)
+		return
+	}
+	if refused == errBacklog {
+		j.sayFull()
+	}
+	if written != nil {
+		written(refused)
 	}
 }
 
@@ -202,6 +216,7 @@ func (j *journal) write(ctx context.Context, batch []posting) (int, error) {
 		hopeless, j.queue = append(hopeless, j.queue...), nil
 	}
 	fenced := j.fenced && !wasFenced
+	j.recountLocked()
 	j.mu.Unlock()
 	if fenced {
 		j.node.cfg.OnFenced(err)
@@ -263,6 +278,7 @@ func (j *journal) expire() {
 	for _, p := range gone {
 		if !young[p.change.ID] {
 			j.queue = append(j.queue, p)
+			j.countLocked(p.change.Size())
 		}
 	}
 }
@@ -278,6 +294,7 @@ func (j *journal) close() {
 	j.closed = true
 	left := j.queue
 	j.queue = nil
+	j.recountLocked()
 	j.mu.Unlock()
 	for _, p := range left {
 		if p.written != nil {
@@ -360,7 +377,7 @@ func (n *Node) Begin(ins []*Inbound, jobs ...*JobRecord) {
 		n.journal.post(dedup.Change{Op: dedup.Begun, ID: in.name.id, Fingerprint: in.name.print}, func(err error) {
 			if err != nil {
 				in.notBegun()
-				in.Refuse(Errorf(Unavailable, NotRun, "its record could not be written: %w", err))
+				in.Refuse(Errorf(unwritten(err), NotRun, "its record could not be written: %w", err))
 			}
 			written.Done()
 		})

@@ -15,6 +15,7 @@ import (
 type keyring struct {
 	limit int64 // bytes that all keys may take
 	used  int64
+	share func(principal string) *share // in which they count besides, for one more user of it; nil: in none
 
 	index  map[uint64]uint64   // of the first half of an ID, which is a hash: the entry's place
 	others map[[16]byte]uint64 // of IDs whose first half is another one's as well
@@ -30,9 +31,10 @@ type keyring struct {
 
 // keyOwner is a principal, and what its keys take.
 type keyOwner struct {
-	name string
-	keys int
-	used int64
+	name  string
+	keys  int
+	used  int64
+	share *share // nil: none
 }
 
 const (
@@ -73,9 +75,17 @@ func (k *keyring) reserve(principal string, n int) (owner uint32, ok bool) {
 			k.byName = map[string]uint32{}
 		}
 		k.byName[principal] = owner
+		if k.share != nil {
+			k.owners[owner].share = k.share(principal)
+		}
 	}
-	k.owners[owner].keys++
-	k.resize(owner, n)
+	o := &k.owners[owner]
+	o.keys++
+	if s := o.share; s != nil && !s.hold(n) {
+		k.release(owner, 0)
+		return 0, false
+	}
+	k.note(o, n)
 	return owner, true
 }
 
@@ -83,13 +93,28 @@ func (k *keyring) room(had int64, n int) bool {
 	return had+int64(n) <= greed*(k.limit-k.used-int64(n))
 }
 
-// fits reports whether a key of an owner may take n bytes more.
-func (k *keyring) fits(owner uint32, n int) bool { return k.room(k.owners[owner].used, n) }
+// grow notes that a key of an owner takes n bytes more, or reports that there is no room.
+func (k *keyring) grow(owner uint32, n int) bool {
+	o := &k.owners[owner]
+	if !k.room(o.used, n) || o.share != nil && !o.share.hold(n) {
+		return false
+	}
+	k.note(o, n)
+	return true
+}
 
-// resize notes that a key of an owner takes n bytes more, or less.
+// resize notes that a key of an owner takes n bytes more, or less, whether there is room or not.
 func (k *keyring) resize(owner uint32, n int) {
+	o := &k.owners[owner]
+	if o.share != nil {
+		o.share.force(n)
+	}
+	k.note(o, n)
+}
+
+func (k *keyring) note(o *keyOwner, n int) {
 	k.used += int64(n)
-	k.owners[owner].used += int64(n)
+	o.used += int64(n)
 }
 
 // release gives back what a key took.
@@ -98,6 +123,9 @@ func (k *keyring) release(owner uint32, n int) {
 	o := &k.owners[owner]
 	if o.keys--; o.keys == 0 {
 		delete(k.byName, o.name)
+		if o.share != nil {
+			o.share.leave()
+		}
 		*o = keyOwner{}
 		k.free = append(k.free, owner)
 	}

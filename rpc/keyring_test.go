@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -114,10 +115,10 @@ func TestKeyShares(t *testing.T) {
 }
 
 // Ten minutes of 5,000 keyed requests a second, all of one principal and of durable kinds,
-// fit into the default, and take no more memory than is counted.
+// fit into a quarter of 4 GiB, and take no more memory than is counted.
 func TestKeysOfTenMinutes(t *testing.T) {
 	const count = 750_000 // of 3,000,000, with as large a part of the limit
-	k := &keyring{limit: DefaultKeyBytes * count / 3_000_000}
+	k := &keyring{limit: (4 << 30) / keyShares * count / 3_000_000}
 	heap := func() int64 {
 		runtime.GC()
 		var m runtime.MemStats
@@ -227,4 +228,53 @@ func TestPackedOutcome(t *testing.T) {
 			t.Errorf("%+v: % x, want % x", o, second, first)
 		}
 	}
+}
+
+// Keys count in the account of the node as well, whatever KeyBytes allows: at its limit a new
+// key is refused and did not run, an honest client has room, and all is given back.
+func TestKeysCountInTheAccount(t *testing.T) {
+	withRig(t, func(t *testing.T, r *rig) {
+		reply := strings.Repeat("r", 50_000)
+		_, b := attacked(r, func(c *Config) { c.KeyBytes, c.KeyLife = 1<<30, 100*time.Hour })
+		b.handle(func(*Inbound, string) string { return reply })
+		mallory, honest := r.start("m", "m1", bus), r.start("h", "h1", direct)
+		call := func(from *site, i int) error {
+			req := withKey("b", "x", fmt.Sprint(i), patience)
+			req.Retry = &Retry{Attempts: 1}
+			f, _ := from.send(req)
+			_, err := f.Await(t.Context())
+			time.Sleep(time.Second) // and is acked
+			return err
+		}
+		ran := 0
+		for ; ; ran++ {
+			before := b.Stats().HeldBytes
+			if err := call(mallory, ran); err != nil {
+				wantErr(t, "one beyond", err, Overloaded, NotRun)
+				if before+2*maxReserve < 4<<20 {
+					t.Errorf("refused while %d bytes were held", before)
+				}
+				break
+			}
+			if n := b.Stats().HeldBytes; n > 4<<20 {
+				t.Fatalf("%d bytes are held", n)
+			}
+			if ran > 5_000 {
+				t.Fatal("no limit")
+			}
+			if before > 4<<20-100_000 { // what is left is filled by small ones
+				b.handle(func(*Inbound, string) string { return "r" })
+			}
+		}
+		if n := b.ran("x"); n != ran {
+			t.Errorf("%d ran, want %d", n, ran)
+		}
+		if err := call(honest, -1); err != nil {
+			t.Errorf("an honest client: %v", err)
+		}
+		time.Sleep(b.cfg.KeyLife + DefaultSessionLease + time.Hour)
+		if s := b.Stats(); s.Keys != 0 || s.HeldBytes != 0 {
+			t.Errorf("%d keys, %d bytes are held at the end", s.Keys, s.HeldBytes)
+		}
+	})
 }

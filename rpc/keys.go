@@ -14,8 +14,9 @@ import (
 // session asks, for KeyLife after it is done. Of a session's own numbers nothing is
 // taken back: each attempt under a key has a record of its own besides.
 //
-// What keys take is bounded by Config.KeyBytes, and counted: a key that is done takes about 81
-// bytes and its outcome, of a durable kind 192 more, for the store's ledger is in memory too.
+// What keys take is bounded by Config.KeyBytes, and counts in the share of their principal
+// (account.go): a key that is done takes about 81 bytes and its outcome, of a durable kind 192
+// more, for the store's ledger is in memory too.
 //
 // A refusal is the outcome of the attempts that got it, not of the key: it did not
 // run, and a later attempt may.
@@ -74,7 +75,7 @@ func (k *keys) admit(in *Inbound) (o *outcome, run bool) {
 		principal, ok := k.done.reserve(in.session.principal, size)
 		if !ok {
 			n.stats.keysRefused.Add(1)
-			return &outcome{err: Errorf(Overloaded, NotRun, "the keys of %s fill its share of the %d bytes for all keys (rpc.Config.KeyBytes); each is kept for %v",
+			return &outcome{err: Errorf(Overloaded, NotRun, "the keys of %s fill its share of the %d bytes for all keys (rpc.Config.KeyBytes), or of the memory (rpc.Config.MemoryBytes); each is kept for %v",
 				in.session.principal, n.cfg.KeyBytes, n.cfg.KeyLife)}, false
 		}
 		k.all[in.name.id.Grant] = &keyed{print: in.name.print, principal: principal, owner: in, kept: size}
@@ -163,14 +164,14 @@ func (k *keys) keep(in *Inbound, e *keyed, o outcome) {
 	n := k.node
 	stored := n.journal.has(in.name.id)
 	packed := o.pack()
-	grows := func() bool { // beyond what was set aside, and finds no room
-		more := sizeOfKey(len(packed), stored) - e.kept
-		return more > 0 && !k.done.fits(e.principal, more)
-	}
-	if len(packed) > n.cfg.Keep+packedHead || !stored && grows() {
+	more := sizeOfKey(len(packed), stored) - e.kept // beyond what was set aside
+	switch {
+	case len(packed) > n.cfg.Keep+packedHead || !stored && more > 0 && !k.done.grow(e.principal, more):
 		stored, packed = false, replyDropped().pack()
+		k.done.resize(e.principal, sizeOfKey(len(packed), stored)-e.kept)
+	case stored || more <= 0:
+		k.done.resize(e.principal, more)
 	}
-	k.done.resize(e.principal, sizeOfKey(len(packed), stored)-e.kept)
 	k.done.add(in.name.id.Grant, e.print, n.now(), e.principal, packed, stored)
 }
 

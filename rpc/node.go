@@ -25,7 +25,7 @@ const (
 	DefaultMaxPending   = 64 << 20         // bytes of bodies that a client keeps for resending, per peer; as many again of large ones
 	DefaultKeep         = 256 << 10        // bytes of the largest reply that is kept for replay
 	DefaultMemoryBytes  = 256 << 20        // bytes that peers may have this node hold; or 8 times MaxBody, if that is more
-	DefaultKeyBytes     = 1 << 30          // bytes that keys and their outcomes may take; see Config.KeyBytes
+	keyShares           = 4                // the part of MemoryBytes that keys may take, unless Config.KeyBytes says otherwise
 	DefaultMaxSessions  = 16384            // sessions that clients have open here; see Config.MaxSessions
 	DefaultKeyLife      = 10 * time.Minute // outcomes of keyed requests
 	DefaultSessionLease = 60 * time.Second // a session with no traffic and nothing running ends after it
@@ -99,12 +99,13 @@ type Config struct {
 	Store   dedup.Store   // of the records of durable requests; nil: nothing is durable
 	Kinds   []string      // of the actors of which records are kept, here or by the application
 	KeyLife time.Duration // how long the outcome of a keyed request is kept, and of those that a lost start left behind
-	// KeyBytes bounds the memory of keys (rpc.Key) and their outcomes; it is taken as there
-	// are keys, about 81 bytes for each and its reply, 192 more of a durable kind. One principal
-	// may take nine times as much as is free: nine tenths, if it is the only one. So by default
-	// nodes that are all anonymous can use some 8,000,000 keys with small replies within a
-	// KeyLife, 3,000,000 of durable kinds. Beyond that a request with a new key is refused
-	// as Overloaded, and did not run.
+	// KeyBytes bounds the memory of keys (rpc.Key) and their outcomes, which counts in
+	// MemoryBytes too; a quarter of that by default. It is taken as there are keys, about 81
+	// bytes for each and its reply, 192 more of a durable kind. One principal may take nine
+	// times as much as is free: nine tenths, if it is the only one. So by default nodes that
+	// are all anonymous can use some 500,000 keys with small replies within a KeyLife, 200,000
+	// of durable kinds; for 5,000 a second MemoryBytes has to be 4 GiB. Beyond that a request
+	// with a new key is refused as Overloaded, and did not run.
 	KeyBytes   int64
 	Retry      Retry // its budget is the node's; the rest is each request's own
 	Window     int
@@ -112,7 +113,8 @@ type Config struct {
 	MaxPending int
 	Keep       int
 	// MemoryBytes bounds what peers have this node hold: messages that wait or are being
-	// handled, what has come of large ones, records and replies, results of jobs, streams. One
+	// handled, what has come of large ones, records and replies, keys, results of jobs, batches of
+	// streams, items of queues in memory, what waits to be written to the store. One
 	// principal may take as much as is free: half of all, if it is the only one. Beyond that a
 	// request is refused as Overloaded, and did not run; a one-way message is lost.
 	MemoryBytes int64
@@ -134,7 +136,7 @@ func (c *Config) defaults() {
 	set(&c.MemoryBytes, max(DefaultMemoryBytes, 8*int64(c.MaxBody)))
 	set(&c.MaxSessions, DefaultMaxSessions)
 	set(&c.KeyLife, DefaultKeyLife)
-	set(&c.KeyBytes, DefaultKeyBytes)
+	set(&c.KeyBytes, c.MemoryBytes/keyShares)
 	set(&c.SessionLease, DefaultSessionLease)
 	set(&c.Heartbeat, DefaultHeartbeat)
 	if c.Random == nil {
@@ -218,7 +220,7 @@ func NewNode(cfg Config) *Node {
 	n := &Node{cfg: cfg, start: time.Now(), seed: maphash.MakeSeed(), direct: map[string]bool{}, acked: make(chan struct{}, 1), events: make(chan Event, eventQueue),
 		peers: map[string]*peer{}, sessions: map[transport.Grant]*session{}, clients: map[string]*client{}, conns: map[*conn]struct{}{}}
 	n.account.init(cfg.MemoryBytes, cfg.Keep, cfg.MaxSessions)
-	n.keys.node, n.keys.all, n.keys.done.limit = n, map[[16]byte]*keyed{}, cfg.KeyBytes
+	n.keys.node, n.keys.all, n.keys.done.limit, n.keys.done.share = n, map[[16]byte]*keyed{}, cfg.KeyBytes, n.account.of
 	n.settles = make(chan struct{}, maxSettles)
 	n.retries = NewBudget(cfg.Retry)
 	n.own = n.cfg.own()

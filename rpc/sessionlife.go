@@ -19,7 +19,11 @@ func (n *Node) openSession(c *conn, grant transport.Grant, number uint64) (*sess
 		if !n.phase.opens() && !c.isLoop() {
 			return nil, nil
 		}
-		if err := c.share.enter(len(n.sessions)); err != nil {
+		err := c.share.enter(len(n.sessions))
+		if err == nil && n.journal.full() {
+			err = errBacklog
+		}
+		if err != nil {
 			n.stats.opensRefused.Add(1)
 			return nil, err
 		}

@@ -44,6 +44,7 @@ type record struct {
 	rev      uint64    // of the marker, if there is one
 	at       time.Time // when it was written
 	departed *registry.Departure
+	broken   error // it cannot be read, and nothing else than rev and at is known
 }
 
 func newBucket(js jetstream.JetStream, cfg Config) bucket {
@@ -107,7 +108,7 @@ func (b bucket) get(ctx context.Context, name string) (record, error) {
 	}
 	n, err := decode(name, m.data)
 	if err != nil {
-		return record{}, err
+		return record{rev: m.rev, at: m.at, broken: err}, err
 	}
 	return record{exists: true, node: n, value: m.data, rev: m.rev, at: m.at}, nil
 }
@@ -171,6 +172,9 @@ func (b bucket) fault(before, err error) error {
 // decode reads the record that the bucket holds under key.
 func decode(key string, value []byte) (registry.Node, error) {
 	var n registry.Node
+	if len(value) > registry.MaxRecord {
+		return n, fmt.Errorf("natskv: record of %q: %w: %d bytes, at most %d are read", key, registry.ErrTooLarge, len(value), registry.MaxRecord)
+	}
 	if err := json.Unmarshal(value, &n); err != nil {
 		return n, fmt.Errorf("natskv: record of %q: %w", key, err)
 	}

@@ -67,8 +67,11 @@ func (b bucket) setAside(ctx context.Context, name string, d registry.Departure)
 	return err
 }
 
+const maxPast = 4096 // epochs that are kept
+
 // past keeps the epochs of nodes that this client saw depart, which the server's own
-// markers do not name. It is bounded by age.
+// markers do not name. It is bounded by age
+// and number.
 type past map[string]registry.Departure
 
 func (p past) add(n registry.Node, how registry.Change, now time.Time) {
@@ -76,6 +79,12 @@ func (p past) add(n registry.Node, how registry.Change, now time.Time) {
 		if now.Sub(d.At) > markerTTL {
 			delete(p, name)
 		}
+	}
+	for name := range p {
+		if len(p) < maxPast {
+			break
+		}
+		delete(p, name) // any: what the server's markers say is known all the same
 	}
 	p[n.Name] = registry.Departure{Epoch: n.Epoch, Change: how, At: now}
 }

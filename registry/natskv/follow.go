@@ -175,11 +175,23 @@ func (r *Registry) take(e jetstream.KeyValueEntry) {
 	case jetstream.KeyValuePut:
 		n, err := decode(name, e.Value())
 		if err != nil {
-			r.log.Warn("the registry holds a record that cannot be read", "key", name, "err", err)
-			r.apply(func(v *view) []registry.Event { v.streamed = rev; return nil })
+			r.mu.Lock()
+			r.view.streamed = rev
+			r.mu.Unlock()
+			r.leftOut(name, err)
 			return
 		}
-		r.apply(func(v *view) []registry.Event { return v.told(n, rev) })
+		refused := false
+		r.apply(func(v *view) []registry.Event {
+			before := v.refused
+			c := r.claims[name]
+			events := v.told(n, rev, c != nil && c.node.Epoch == n.Epoch)
+			refused = v.refused > before
+			return events
+		})
+		if refused {
+			r.leftOut(name, errFull)
+		}
 	case jetstream.KeyValueDelete:
 		r.apply(func(v *view) []registry.Event { return v.marker(name, rev, registry.Left, time.Time{}) })
 	case jetstream.KeyValuePurge: // what an expired TTL leaves behind
@@ -196,4 +208,18 @@ func (r *Registry) grace(now time.Time) time.Time {
 		return time.Time{}
 	}
 	return now.Add(r.cfg.Lease)
+}
+
+var errFull = fmt.Errorf("%w: the records of other nodes fill natskv.Config.MaxRecords or MaxBytes", registry.ErrTooLarge)
+
+const leftOutPause = time.Minute
+
+// leftOut says in the log that a record is not served, for all of a minute in one line. It is
+// the follower's alone.
+func (r *Registry) leftOut(name string, why error) {
+	r.unsaid++
+	if now := time.Now(); r.said.IsZero() || now.Sub(r.said) >= leftOutPause {
+		r.log.Warn("the registry holds records that are not served", "count", r.unsaid, "latest", name, "err", why)
+		r.said, r.unsaid = now, 0
+	}
 }

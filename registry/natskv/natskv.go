@@ -25,6 +25,10 @@
 //
 // The permissions that the connection's user needs are in docs/nats-permissions.md.
 //
+// A record has at most registry.MaxRecord bytes, and no more are kept in memory than Config
+// allows; what is beyond is not served, and the log says so. Who owns a record writes its own
+// with every Renew, whatever somebody else has put there.
+//
 // Every renewal reaches every node, so with N nodes and the default lease each node
 // reads N messages in 5 s, if it renews three times a lease. That is meant for
 // hundreds of nodes.
@@ -56,6 +60,12 @@ const DefaultLease = 15 * time.Second
 // server without noticing.
 const markerTTL = registry.Memory
 
+// How much of what the bucket holds is kept in memory, unless Config says otherwise.
+const (
+	DefaultMaxRecords = 4096
+	DefaultMaxBytes   = 16 << 20 // of records, as they are in memory, about
+)
+
 // DefaultStartWait is how long New waits for JetStream where its ctx has no deadline.
 const DefaultStartWait = natswait.DefaultWait
 
@@ -65,6 +75,10 @@ type Config struct {
 	Lease    time.Duration // default DefaultLease, at least 1 s, rounded up to whole seconds
 	Replicas int           // of the bucket, if it has to be created; default 1
 	Logger   *slog.Logger  // default slog.Default()
+
+	// MaxRecords and MaxBytes bound the records of other nodes that are kept in memory and
+	// served; default 4,096 and 16 MiB. Beyond that a node is not seen until others have left.
+	MaxRecords, MaxBytes int
 
 	StartWait time.Duration // of New for JetStream, where its ctx has no deadline; default DefaultStartWait
 }
@@ -81,18 +95,14 @@ type Registry struct {
 	stop     context.CancelFunc // ends the follower
 	followed chan struct{}      // closed when the follower has ended
 
+	said   time.Time // when the log last said that records are not served; the follower's own
+	unsaid int       // records since then; likewise
+
 	mu      sync.Mutex // guards all below; feed changes under it
 	view    view
-	claims  map[string]claim // what this client registered, by name
-	past    past             // what this client saw depart
-	trouble time.Time        // when NATS was last found to be away; zero if never
-}
-
-// claim is what this client last wrote for a node.
-type claim struct {
-	node  registry.Node
-	value []byte
-	rev   uint64
+	claims  map[string]*claim // what this client registered, by name
+	past    past              // what this client saw depart
+	trouble time.Time         // when NATS was last found to be away; zero if never
 }
 
 var _ registry.Registry = (*Registry)(nil)
@@ -123,6 +133,7 @@ func New(ctx context.Context, js jetstream.JetStream, cfg Config) (*Registry, er
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
+	cfg.MaxRecords, cfg.MaxBytes = cmp.Or(cfg.MaxRecords, DefaultMaxRecords), cmp.Or(cfg.MaxBytes, DefaultMaxBytes)
 	r := &Registry{
 		cfg:      cfg,
 		js:       js,
@@ -130,9 +141,12 @@ func New(ctx context.Context, js jetstream.JetStream, cfg Config) (*Registry, er
 		bucket:   newBucket(js, cfg),
 		feed:     feed.New(),
 		followed: make(chan struct{}),
-		view:     newView(),
-		claims:   make(map[string]claim),
+		view:     newView(cfg.MaxRecords, cfg.MaxBytes),
+		claims:   make(map[string]*claim),
 		past:     make(past),
+	}
+	if cfg.MaxRecords < 0 || cfg.MaxBytes < 0 {
+		return nil, fmt.Errorf("natskv: negative MaxRecords %d or MaxBytes %d", cfg.MaxRecords, cfg.MaxBytes)
 	}
 	if cfg.StartWait < 0 {
 		return nil, fmt.Errorf("natskv: Config.StartWait is negative: %v", cfg.StartWait)
@@ -200,7 +214,13 @@ func (r *Registry) Register(ctx context.Context, n registry.Node) error {
 	if err != nil {
 		return fmt.Errorf("natskv: register %q: %w", n.Name, err)
 	}
+	if len(value) > registry.MaxRecord {
+		return fmt.Errorf("natskv: register %q: %w: a record of %d bytes, at most %d are allowed", n.Name, registry.ErrTooLarge, len(value), registry.MaxRecord)
+	}
 	err = r.retry(ctx, n.Name, func(last record) error {
+		if last.broken != nil {
+			return last.broken
+		}
 		if last.exists && last.node.Epoch != n.Epoch {
 			return &registry.TakenError{Holder: last.node, Renewed: last.at}
 		}
@@ -213,40 +233,10 @@ func (r *Registry) Register(ctx context.Context, n registry.Node) error {
 				return err
 			}
 		}
-		return r.write(ctx, n, value, last.rev)
+		return r.claim(ctx, &claim{node: n, value: value}, last.rev)
 	})
 	if err != nil {
 		return fmt.Errorf("natskv: register %q: %w", n.Name, err)
-	}
-	return nil
-}
-
-// Renew extends the lease of what epoch registered as name.
-func (r *Registry) Renew(ctx context.Context, name, epoch string) error {
-	if (registry.Node{Name: name, Epoch: epoch}).Valid() != nil {
-		return fmt.Errorf("natskv: renew %q: %w", name, registry.ErrLost)
-	}
-	r.mu.Lock()
-	c, ok := r.claims[name]
-	r.mu.Unlock()
-	if ok && c.node.Epoch == epoch { // the usual case: one round trip
-		err := r.write(ctx, c.node, c.value, c.rev)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, errConflict) {
-			return fmt.Errorf("natskv: renew %q: %w", name, err)
-		}
-	}
-	err := r.retry(ctx, name, func(last record) error {
-		if !last.exists || last.node.Epoch != epoch {
-			r.forget(name, epoch)
-			return registry.ErrLost
-		}
-		return r.write(ctx, last.node, last.value, last.rev)
-	})
-	if err != nil {
-		return fmt.Errorf("natskv: renew %q: %w", name, err)
 	}
 	return nil
 }
@@ -276,6 +266,9 @@ func (r *Registry) release(ctx context.Context, name, epoch string, what []byte)
 		return nil // nobody can hold it
 	}
 	return r.retry(ctx, name, func(last record) error {
+		if last.broken != nil {
+			return last.broken
+		}
 		if !last.exists || last.node.Epoch != epoch {
 			r.forget(name, epoch)
 			r.apply(func(v *view) []registry.Event { return v.settle(name, epoch) })
@@ -332,7 +325,7 @@ func (r *Registry) Refresh(ctx context.Context, name string) error {
 	}
 	switch {
 	case last.exists:
-		r.apply(func(v *view) []registry.Event { return v.wrote(last.node, last.rev) })
+		r.apply(func(v *view) []registry.Event { return v.read(last.node, last.rev) })
 	case last.departed != nil && last.departed.Change == registry.Left: // an expiry is for the watch to judge
 		r.apply(func(v *view) []registry.Event { return v.removed(name, last.rev) })
 	}
@@ -367,7 +360,7 @@ func (r *Registry) Lease() time.Duration { return r.cfg.Lease }
 func (r *Registry) retry(ctx context.Context, name string, try func(last record) error) error {
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		last, err := r.get(ctx, name)
-		if err == nil {
+		if err == nil || last.broken != nil {
 			err = try(last)
 		}
 		if !errors.Is(err, errConflict) {
@@ -388,34 +381,6 @@ func (r *Registry) get(ctx context.Context, name string) (record, error) {
 	}
 	last, err := r.bucket.get(ctx, name)
 	return last, r.noted(err)
-}
-
-// write stores n, encoded as value, over the record of revision rev, for a fresh
-// lease. Zero means that there must be none.
-func (r *Registry) write(ctx context.Context, n registry.Node, value []byte, rev uint64) error {
-	if err := r.reachable(); err != nil {
-		return err
-	}
-	rev, err := r.bucket.put(ctx, n.Name, value, rev)
-	if err != nil {
-		return r.noted(err)
-	}
-	r.apply(func(v *view) []registry.Event { return v.wrote(n, rev) })
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.claims[n.Name].rev < rev {
-		r.claims[n.Name] = claim{n, value, rev}
-	}
-	return nil
-}
-
-// forget drops what this client remembers of a claim that is gone.
-func (r *Registry) forget(name, epoch string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.claims[name].node.Epoch == epoch {
-		delete(r.claims, name)
-	}
 }
 
 // apply lets change alter the view and serves what comes of it.

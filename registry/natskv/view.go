@@ -15,6 +15,10 @@ import (
 type view struct {
 	keys     map[string]*entry
 	streamed uint64 // highest revision that the watch has told
+
+	mostServed, mostBytes int
+	served, bytes         int    // records that are served, and what they take
+	refused               uint64 // how often there was no room for one
 }
 
 // entry is what is known of one key.
@@ -26,14 +30,62 @@ type entry struct {
 	listed   bool      // told by the snapshot that is being read, or written since it began
 }
 
-func newView() view { return view{keys: make(map[string]*entry)} }
+func newView(records, bytes int) view {
+	return view{keys: make(map[string]*entry), mostServed: records, mostBytes: bytes}
+}
+
+// sizeOf is what a record takes in memory, about.
+func sizeOf(n registry.Node) int {
+	const each = 128 // entry of a map, or of a list
+	size := 4*each + len(n.Name) + len(n.Epoch) + len(n.Version) + len(n.Zone) + len(n.Principal)
+	for road, addr := range n.Addrs {
+		size += each + len(road) + len(addr)
+	}
+	for service, actors := range n.Services {
+		size += each + len(service)
+		for _, a := range actors {
+			size += each + len(a)
+		}
+	}
+	return size
+}
+
+// room reports whether a record finds room in place of what its node had, and counts it.
+func (v *view) room(n registry.Node, old entry) bool {
+	served, bytes := v.served+1, v.bytes+sizeOf(n)
+	if old.served {
+		served, bytes = served-1, bytes-sizeOf(old.node)
+	}
+	if served > v.mostServed || bytes > v.mostBytes {
+		v.refused++
+		return false
+	}
+	v.served, v.bytes = served, bytes
+	return true
+}
+
+// lose ends the counting of an entry.
+func (v *view) lose(e *entry) {
+	if e != nil && e.served {
+		v.served--
+		v.bytes -= sizeOf(e.node)
+	}
+}
 
 // wrote takes in a record that this client wrote.
 func (v *view) wrote(n registry.Node, rev uint64) []registry.Event {
 	if rev <= v.streamed {
 		return nil // told already, and what followed it too
 	}
-	return v.put(n, rev)
+	return v.put(n, rev, true)
+}
+
+// read takes in a record that this client has looked up.
+func (v *view) read(n registry.Node, rev uint64) []registry.Event {
+	if rev <= v.streamed {
+		return nil
+	}
+	return v.put(n, rev, false)
 }
 
 // removed takes in that this client removed a record; the marker has revision rev.
@@ -47,10 +99,10 @@ func (v *view) removed(name string, rev uint64) []registry.Event {
 	return events
 }
 
-// told takes in a record from the watch.
-func (v *view) told(n registry.Node, rev uint64) []registry.Event {
+// told takes in a record from the watch; own says that it is this client's own.
+func (v *view) told(n registry.Node, rev uint64, own bool) []registry.Event {
 	v.streamed = rev
-	return v.put(n, rev)
+	return v.put(n, rev, own)
 }
 
 // marker takes in a marker from the watch. An expiry is believed only if grace is
@@ -68,13 +120,24 @@ func (v *view) marker(name string, rev uint64, how registry.Change, grace time.T
 	return v.drop(name, how)
 }
 
-func (v *view) put(n registry.Node, rev uint64) []registry.Event {
+// put serves a record. For one of this client's own there is always room; what finds none is
+// left out, and what its node had before is served on.
+func (v *view) put(n registry.Node, rev uint64, own bool) []registry.Event {
 	old := entry{}
 	if e := v.keys[n.Name]; e != nil {
 		old = *e
 	}
 	if rev < old.rev {
 		return nil // older than what this client wrote itself
+	}
+	if own {
+		v.lose(v.keys[n.Name])
+		v.served, v.bytes = v.served+1, v.bytes+sizeOf(n)
+	} else if !v.room(n, old) {
+		if e := v.keys[n.Name]; e != nil {
+			e.rev, e.listed, e.doubtful = rev, true, time.Time{}
+		}
+		return nil
 	}
 	v.keys[n.Name] = &entry{node: n, rev: rev, served: true, listed: true}
 	switch {
@@ -89,6 +152,7 @@ func (v *view) put(n registry.Node, rev uint64) []registry.Event {
 func (v *view) drop(name string, how registry.Change) []registry.Event {
 	e := v.keys[name]
 	delete(v.keys, name)
+	v.lose(e)
 	if e == nil || !e.served {
 		return nil
 	}

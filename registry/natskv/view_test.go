@@ -22,7 +22,7 @@ func TestView(t *testing.T) {
 		want string
 	}
 	told := func(name, epoch, addr string, rev uint64, want string) step {
-		return step{func(v *view) []registry.Event { return v.told(node(name, epoch, addr), rev) }, want}
+		return step{func(v *view) []registry.Event { return v.told(node(name, epoch, addr), rev, false) }, want}
 	}
 	wrote := func(name, epoch, addr string, rev uint64, want string) step {
 		return step{func(v *view) []registry.Event { return v.wrote(node(name, epoch, addr), rev) }, want}
@@ -137,7 +137,7 @@ func TestView(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := newView()
+			v := newView(DefaultMaxRecords, DefaultMaxBytes)
 			for i, s := range steps {
 				var got []string
 				for _, e := range s.do(&v) {
@@ -153,12 +153,12 @@ func TestView(t *testing.T) {
 }
 
 func TestViewNext(t *testing.T) {
-	v := newView()
+	v := newView(DefaultMaxRecords, DefaultMaxBytes)
 	if !v.next().IsZero() {
 		t.Error("nothing is doubtful")
 	}
 	for i, name := range []string{"a", "b"} {
-		v.told(registry.Node{Name: name, Epoch: "1"}, uint64(i+1))
+		v.told(registry.Node{Name: name, Epoch: "1"}, uint64(i+1), false)
 		v.marker(name, uint64(i+3), registry.Expired, time.Unix(int64(20-i), 0))
 	}
 	if got := v.next(); !got.Equal(time.Unix(19, 0)) {

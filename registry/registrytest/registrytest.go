@@ -126,7 +126,7 @@ func (p *pair) again() {
 	p.served(p.b, Node("n", "e1", "z"))
 	p.ok(p.a.Renew(p.ctx, "n", "e1"))
 	p.ok(p.a.Register(p.ctx, Node("n", "e1", "w")))
-	p.ok(p.b.Renew(p.ctx, "n", "e1"))
+	p.ok(p.a.Renew(p.ctx, "n", "e1")) // with what the renewer registered
 	if got := p.await(p.b, "n", func(n registry.Node) bool { return n.Addrs["tcp"] == "w" }); got.Epoch != "e1" {
 		p.Errorf("got %+v", got)
 	}

@@ -498,3 +498,37 @@ func TestCertificateFunctions(t *testing.T) {
 		}
 	}
 }
+
+// A node says once that its own certificate is about to expire, however often it looks, once
+// more when the end is near, and once when it has come.
+func TestOwnCertificateAboutToExpire(t *testing.T) {
+	ca := newAuthority(t)
+	cfg := ca.mutual(t, "b")
+	leaf := cfg.Certificates[0].Leaf
+	if leaf == nil {
+		var err error
+		if leaf, err = x509.ParseCertificate(cfg.Certificates[0].Certificate[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var now atomic.Pointer[time.Time]
+	set := func(left time.Duration) { now.Store(new(leaf.NotAfter.Add(-left))) }
+	set(time.Hour)
+	cfg.Time = func() time.Time { return *now.Load() }
+	b := start(t, "b", tcp.Config{TLS: cfg, Recheck: time.Hour})
+	for _, step := range []struct {
+		left              time.Duration
+		warnings, expired int
+	}{{time.Hour, 0, 0}, {41 * time.Minute, 0, 0}, {39 * time.Minute, 1, 0}, {21 * time.Minute, 1, 0}, {19 * time.Minute, 2, 0}, {-time.Second, 2, 1}} {
+		set(step.left)
+		for range 3 {
+			recheck(t, b)
+		}
+		if w, e := b.lines.with("about to expire"), b.lines.with("has expired"); w != step.warnings || e != step.expired {
+			t.Errorf("%v before the end: %d warnings and %d errors, want %d and %d", step.left, w, e, step.warnings, step.expired)
+		}
+	}
+	if err := tcp.New(tcp.Config{TLS: cfg}).Recheck(); err != nil { // before Start
+		t.Error(err)
+	}
+}

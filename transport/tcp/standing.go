@@ -111,7 +111,8 @@ func (t *Transport) rules() rules {
 }
 
 // Recheck reads Config.Credentials again, and ends the links whose peers are not believed
-// any more: ErrExpired, ErrRevoked, ErrUntrusted or ErrOldToken is what they end with. The
+// any more: ErrExpired, ErrRevoked, ErrUntrusted or ErrOldToken is what they end with. The log
+// says when a third of the life of this node's own certificate is left, and when a day is. The
 // transport does this by itself every Config.Recheck; who wants it sooner calls this,
 // concurrently with anything. An error says why the files could not be used: then those
 // read before hold, and links are judged by them.
@@ -128,6 +129,7 @@ func (t *Transport) Recheck() error {
 	}
 	t.mu.Unlock()
 	r := t.rules()
+	t.warnOfExpiry(r.now)
 	ended := make(map[error][]*link)
 	for _, l := range links {
 		var why error
@@ -149,6 +151,9 @@ func (t *Transport) Recheck() error {
 func (t *Transport) recheckLoop() {
 	every := time.NewTicker(t.cfg.Recheck)
 	defer every.Stop()
+	t.rechecking.Lock()
+	t.warnOfExpiry(t.rules().now) // at the start too
+	t.rechecking.Unlock()
 	said := ""
 	for {
 		select {

@@ -41,7 +41,8 @@ type Transport struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup // the accept loop, the recheck loop, and one for each connection
 
-	rechecking sync.Mutex // one Recheck at a time
+	rechecking sync.Mutex // one Recheck at a time; guards expiries
+	expiries   expiries
 
 	mu           sync.Mutex // guards what follows
 	local        transport.Local
