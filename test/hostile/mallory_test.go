@@ -176,6 +176,15 @@ func (l *line) hear(e *transport.Envelope) {
 		signal(l.ponged)
 	case transport.VerbReply:
 		signal(l.reply)
+	case transport.VerbChunk: // of a reply
+		has := e.TypeID + uint64(len(e.Body))
+		seq := e.Seq
+		go func() {
+			_ = l.send(&transport.Envelope{Verb: transport.VerbChunked, Seq: seq, Mark: transport.Mark{Below: has}})
+		}()
+		if has == e.Mark.Below {
+			signal(l.reply)
+		}
 	case transport.VerbPing:
 		seq := e.Seq
 		go func() { _ = l.send(&transport.Envelope{Verb: transport.VerbPong, Seq: seq, Sent: time.Now()}) }()

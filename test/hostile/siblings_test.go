@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
@@ -70,12 +71,17 @@ func sessionsLeft(m *mallory) error {
 // probes asks 100,000 times what became of a request, whose reply is kept and large, and of
 // some that nobody has made, and does not read the answers.
 func probes(m *mallory) error {
+	var calls atomic.Int64
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return floodOf(ctx, m, 20, 5000/m.Share, func(l *line, n int) error {
 		switch n {
 		case 0:
-			if err := l.message(transport.VerbRequest, "pages", Report{}); err != nil {
+			to := "pages"
+			if calls.Add(1)%2 == 0 {
+				to = "lines"
+			}
+			if err := l.message(transport.VerbRequest, to, Report{}); err != nil {
 				return err
 			}
 			return await(ctx, l, l.reply)
@@ -166,7 +172,7 @@ func newNames(m *mallory) error {
 
 // silentSockets holds connections from two addresses that say nothing, as many as it gets.
 func silentSockets(m *mallory) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	each(256, func(n int) {
 		from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+n%2))}}

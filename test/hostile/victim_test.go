@@ -84,6 +84,7 @@ const (
 	errorText  = 60 << 10
 	reportSize = 20 << 20
 	pageSize   = 200 << 10 // of a reply that is kept, however small the account
+	lineSize   = 24 << 10  // of one that is sent in one piece
 )
 
 // victim is the node that is attacked.
@@ -105,7 +106,7 @@ func (r role) victim() (*actor.System, string, error) {
 		if err != nil {
 			return nil, "", err
 		}
-		cfg.Store = jetstream.New(js, jetstream.Config{})
+		cfg.Store, cfg.Kinds = jetstream.New(js, jetstream.Config{}), []*actor.Kind{v.echo()}
 	}
 	if r.Kind == onBus {
 		road, reg, err := r.onBus(context.Background(), r.Name)
@@ -147,10 +148,7 @@ func (v *victim) setup(sys *actor.System) error {
 		}))
 	}
 	kinds := map[string]*actor.Kind{
-		"echo": actor.Define("hostile.echo", of, actor.Answer(func(_ target, _ *actor.Context, m Echo) (int, error) {
-			v.echoed.Add(1)
-			return m.N, nil
-		})),
+		"echo": v.echo(),
 		"relay": actor.Define("hostile.relay", of, actor.Answer(func(_ target, ctx *actor.Context, m Relay) (int, error) {
 			v.echoed.Add(1)
 			return actor.Call(ctx, sys.Ref("till@honest"), Echo{N: m.N})
@@ -161,14 +159,12 @@ func (v *victim) setup(sys *actor.System) error {
 		})),
 		"reports": big(reportSize / v.Share),
 		"pages":   big(pageSize),
+		"lines":   big(lineSize),
 		"panics":  actor.Define("hostile.panics", of, actor.Handle(func(target, *actor.Context, Boom) error { panic("no") })),
 		"mails":   actor.QueueKind[Mail]("mails", queue.Config{}),
 		"inside": actor.Define("hostile.inside", of, actor.Answer(func(target, *actor.Context, Inside) (Inner, error) {
 			return v.inside()
 		})),
-	}
-	if v.Kind == withStore {
-		kinds["echo"] = kinds["echo"].With(actor.Durable())
 	}
 	for name, kind := range kinds {
 		if _, err := sys.Spawn(name, kind); err != nil {
@@ -191,6 +187,18 @@ func (v *victim) ask() {
 		cancel()
 		v.asked.Add(1)
 	}
+}
+
+// echo is what honest clients call: a durable actor if there is a store.
+func (v *victim) echo() *actor.Kind {
+	k := actor.Define("hostile.echo", func() target { return target{} }, actor.Answer(func(_ target, _ *actor.Context, m Echo) (int, error) {
+		v.echoed.Add(1)
+		return m.N, nil
+	}))
+	if v.Kind == withStore {
+		return k.With(actor.Durable())
+	}
+	return k
 }
 
 func (v *victim) inside() (Inner, error) {
