@@ -148,8 +148,8 @@ func busLinks(m *mallory) error {
 	if _, err := m.start(ctx); err != nil {
 		return err
 	}
-	each(16, func(int) {
-		for i := 0; i < 4200/16/m.Share && ctx.Err() == nil; i++ {
+	each(256, func(int) {
+		for i := 0; i < 4200/256/m.Share+1 && ctx.Err() == nil; i++ {
 			_, _ = m.dial(ctx, "") // to be refused is what it comes to
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,8 +16,9 @@ import (
 )
 
 var (
-	share  = flag.Int("hostile.share", 0, "all attacks, which and whose limits are so many times smaller than the whole; 1 for the whole, 0 for a few attacks at a sixteenth")
-	strict = flag.Bool("hostile.strict", false, "an honest call's p99 beside an attack is at most 3 times that without, or 5 ms: for a machine that does nothing else")
+	share    = flag.Int("hostile.share", 0, "all attacks, which and whose limits are so many times smaller than the whole; 1 for the whole, 0 for a few attacks at a sixteenth")
+	profiles = flag.String("hostile.profiles", "", "folder for a CPU profile of each victim")
+	strict   = flag.Bool("hostile.strict", false, "an honest call's p99 beside an attack is at most 3 times that without, or 5 ms: for a machine that does nothing else")
 )
 
 // fewShare is the share by default.
@@ -78,7 +80,7 @@ func (b bench) start(t *testing.T, k kind, dir, peer string) *world {
 	if k.usesBus() {
 		w.bus = spawn(t, role{Name: "bus", Dir: dir}).ready
 	}
-	w.victim = spawn(t, role{Name: victimName, Kind: k, Dir: dir, Share: b.share, Bus: w.bus, Peer: peer})
+	w.victim = spawn(t, role{Name: victimName, Kind: k, Dir: dir, Share: b.share, Bus: w.bus, Peer: peer, Profile: profileOf(t)})
 	var err error
 	if w.honest, err = (role{Name: "honest", Kind: k, Dir: dir, Addr: w.victim.ready, Bus: w.bus}).honest(t); err != nil {
 		t.Fatal(err)
@@ -180,6 +182,14 @@ func (b bench) run(t *testing.T, a attack) string {
 	return fmt.Sprintf("%s\t%d MiB\t%d MiB\t%d kB\t%d\t%d\t%s\t%s\t%s\t%s\t%.1f\t%d\t%s\t%s\t%.1f s\t", a.name, peak>>20, now>>20, log.Size()>>10,
 		len(beside.calls)+len(beside.errs), len(beside.errs), ms(quantile(calm.calls, 0.5)), ms(quantile(calm.calls, 0.99)), ms(quantile(beside.calls, 0.5)), ms(p99),
 		float64(p99)/float64(max(quantile(calm.calls, 0.99), 1)), len(beside.dials), ms(quantile(beside.dials, 0.5)), ms(quantile(beside.dials, 0.99)), time.Since(began).Seconds())
+}
+
+// profileOf is the file for the profile of a run's victim.
+func profileOf(t *testing.T) string {
+	if *profiles == "" {
+		return ""
+	}
+	return filepath.Join(*profiles, strings.NewReplacer("/", "_", ":", "", " ", "_").Replace(t.Name())+".pprof")
 }
 
 // quantile is of sorted times.

@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,14 +34,15 @@ const roleEnv = "TANDEM_HOSTILE_ROLE"
 
 // role is what a process of a run is told.
 type role struct {
-	Name   string // of its node, and in its certificate; "bus" for the NATS server
-	Kind   kind   // of the victim
-	Dir    string // where certificates are
-	Attack string // of an attacker
-	Addr   string // of the victim, for an attacker and who is honest
-	Bus    string // the NATS server's URL
-	Peer   string // the hostile server, for its victim
-	Share  int    // attacks, and the victim's limits, are so many times smaller than the whole
+	Name    string // of its node, and in its certificate; "bus" for the NATS server
+	Kind    kind   // of the victim
+	Dir     string // where certificates are
+	Attack  string // of an attacker
+	Addr    string // of the victim, for an attacker and who is honest
+	Bus     string // the NATS server's URL
+	Peer    string // the hostile server, for its victim
+	Profile string // where a profile of the victim goes
+	Share   int    // attacks, and the victim's limits, are so many times smaller than the whole
 }
 
 var everybody = []string{victimName, "honest", "dialler", "mallory"}
@@ -72,6 +74,16 @@ func (r role) play() error {
 	}
 	if r.Name == "bus" {
 		ready = r.server
+	}
+	if r.Profile != "" {
+		f, err := os.Create(r.Profile)
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
 	addr, err := ready()
 	if err != nil {
@@ -231,7 +243,10 @@ func spawn(t *testing.T, r role) *child {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = c.cmd.Process.Kill() // it may have ended
+		_ = c.in.Close()
+		if r.Profile == "" {
+			_ = c.cmd.Process.Kill() // it may have ended
+		}
 		_ = c.cmd.Wait()
 	})
 	c.out = bufio.NewReader(out)

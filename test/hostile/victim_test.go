@@ -143,9 +143,8 @@ func (v *victim) setup(sys *actor.System) error {
 	v.sys = sys
 	of := func() target { return target{} }
 	big := func(n int) *actor.Kind {
-		return actor.Define(fmt.Sprintf("hostile.report%d", n), of, actor.Answer(func(target, *actor.Context, Report) ([]byte, error) {
-			return bytes.Repeat([]byte{1}, n), nil
-		}))
+		all := bytes.Repeat([]byte{1}, n)
+		return actor.Define(fmt.Sprintf("hostile.report%d", n), of, actor.Answer(func(target, *actor.Context, Report) ([]byte, error) { return all, nil }))
 	}
 	kinds := map[string]*actor.Kind{
 		"echo": v.echo(),
