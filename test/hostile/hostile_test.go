@@ -52,7 +52,7 @@ func TestAttacks(t *testing.T) {
 		t.Run(a.name, func(t *testing.T) { rows = append(rows, b.run(t, a)) })
 	}
 	out := tabwriter.NewWriter(t.Output(), 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(out, "attack\tpeak memory\tkept\tlog\tcalls\terrors\tp50 calm\tp99\tp50 beside\tp99\tratio\tdials\tp50\tp99\ttook\t")
+	fmt.Fprintln(out, "attack\tpeak memory\tkept\tlog\tcalls\terrors\tp50 calm\tp99\tp50 beside\tp99\tratio\tpause\tdials\tp50\tp99\ttook\t")
 	for _, r := range rows {
 		fmt.Fprintln(out, r)
 	}
@@ -179,9 +179,9 @@ func (b bench) run(t *testing.T, a attack) string {
 		t.Errorf("the p99 of honest dials is %v", p)
 	}
 	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/1e6) }
-	return fmt.Sprintf("%s\t%d MiB\t%d MiB\t%d kB\t%d\t%d\t%s\t%s\t%s\t%s\t%.1f\t%d\t%s\t%s\t%.1f s\t", a.name, peak>>20, now>>20, log.Size()>>10,
+	return fmt.Sprintf("%s\t%d MiB\t%d MiB\t%d kB\t%d\t%d\t%s\t%s\t%s\t%s\t%.1f\t%s\t%d\t%s\t%s\t%.1f s\t", a.name, peak>>20, now>>20, log.Size()>>10,
 		len(beside.calls)+len(beside.errs), len(beside.errs), ms(quantile(calm.calls, 0.5)), ms(quantile(calm.calls, 0.99)), ms(quantile(beside.calls, 0.5)), ms(p99),
-		float64(p99)/float64(max(quantile(calm.calls, 0.99), 1)), len(beside.dials), ms(quantile(beside.dials, 0.5)), ms(quantile(beside.dials, 0.99)), time.Since(began).Seconds())
+		float64(p99)/float64(max(quantile(calm.calls, 0.99), 1)), ms(after.Paused), len(beside.dials), ms(quantile(beside.dials, 0.5)), ms(quantile(beside.dials, 0.99)), time.Since(began).Seconds())
 }
 
 // profileOf is the file for the profile of a run's victim.

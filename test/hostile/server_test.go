@@ -17,7 +17,7 @@ import (
 // victim calls.
 
 // servingFor is how long a hostile server does what it does.
-const servingFor = 1500 * time.Millisecond
+const servingFor = time.Second
 
 // listen opens the server's port. The victim is started once it knows that.
 func (m *mallory) listen() error {

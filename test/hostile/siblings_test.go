@@ -172,7 +172,7 @@ func newNames(m *mallory) error {
 
 // silentSockets holds connections from two addresses that say nothing, as many as it gets.
 func silentSockets(m *mallory) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	each(256, func(n int) {
 		from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+n%2))}}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -64,7 +65,8 @@ type (
 		RSS    int64
 		Stats  actor.Stats
 		Bus    natsbus.Stats
-		Asked  int // of the hostile server
+		Asked  int           // of the hostile server
+		Paused time.Duration // the longest that all of it stood still, for the collection of garbage
 	}
 )
 
@@ -206,9 +208,24 @@ func (v *victim) inside() (Inner, error) {
 	if v.bus != nil {
 		in.Bus = v.bus.Stats()
 	}
+	in.Paused = longestPause()
 	var err error
 	_, in.RSS, err = memoryOf("self")
 	return in, err
+}
+
+// longestPause is the longest stop of the process's goroutines, from when they are asked to until they
+// go on, about.
+func longestPause() (longest time.Duration) {
+	sample := []metrics.Sample{{Name: "/sched/pauses/total/gc:seconds"}}
+	metrics.Read(sample)
+	h := sample[0].Value.Float64Histogram()
+	for i, n := range h.Counts {
+		if at := h.Buckets[i]; n > 0 && at > 0 {
+			longest = time.Duration(at * float64(time.Second))
+		}
+	}
+	return longest
 }
 
 // nap takes long enough that everything else waits.
