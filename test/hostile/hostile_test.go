@@ -28,7 +28,7 @@ const fewShare = 16
 const (
 	account     = 256 << 20 // bytes that peers may have the victim hold
 	memoryLimit = 400<<20 - idle
-	idle        = 32 << 20 // of it what does not grow with the account: the program, and its links
+	idle        = 48 << 20 // of it what does not grow with the account: the program, and its links
 	logLimit    = 128 << 10
 
 	slower  = 3                      // times the p99 of honest calls without an attack, or
@@ -109,7 +109,7 @@ func (b bench) quiet(t *testing.T, k kind) figures {
 }
 
 // calmFor is how long a victim is measured that nobody attacks.
-const calmFor = 1500 * time.Millisecond
+const calmFor = time.Second
 
 func (b bench) run(t *testing.T, a attack) string {
 	began := time.Now()
