@@ -65,7 +65,7 @@ func (r role) jets(part string) (natsjs.JetStream, error) {
 }
 
 // onBus is the road and the registry of a node on the bus.
-func (r role) onBus(ctx context.Context, user string) (*natsbus.Transport, registry.Registry, error) {
+func (r role) onBus(ctx context.Context, user string, cfg natsbus.Config) (*natsbus.Transport, registry.Registry, error) {
 	nc, err := r.user(ctx, user)
 	if err != nil {
 		return nil, nil, err
@@ -78,14 +78,14 @@ func (r role) onBus(ctx context.Context, user string) (*natsbus.Transport, regis
 	if err != nil {
 		return nil, nil, err
 	}
-	return natsbus.New(nc, natsbus.Config{}), reg, nil
+	return natsbus.New(nc, cfg), reg, nil
 }
 
 // start starts the road of a node that is in the registry as it should be.
 func (m *mallory) start(ctx context.Context) (transport.Transport, error) {
 	m.once.Do(func() {
 		var reg registry.Registry
-		if m.road, reg, m.err = m.onBus(ctx, m.Name); m.err != nil {
+		if m.road, reg, m.err = m.onBus(ctx, m.Name, natsbus.Config{}); m.err != nil {
 			return
 		}
 		local := transport.Local{Cluster: "tandem", Node: m.Name, Epoch: "e-" + m.Name, Logger: slog.New(slog.DiscardHandler)}
@@ -259,6 +259,11 @@ func forgedByJetStream(m *mallory) error {
 	}
 	time.Sleep(stay)
 	return nil
+}
+
+// refusedLinks says whether there were more links than there may be.
+func refusedLinks(before, after Inner) error {
+	return atLeast("links refused", 1, after.Bus.Refused-before.Bus.Refused)
 }
 
 // forgeries says whether what was made up has reached the victim.

@@ -19,7 +19,7 @@
 // measured.
 //
 //	go test ./test/hostile -v                                     a few attacks, a sixteenth of the whole
-//	go test ./test/hostile -v -hostile.share 8                    all attacks, an eighth, as in CI
+//	go test ./test/hostile -v -hostile.share 12                   all attacks, a twelfth, as in CI
 //	go test ./test/hostile -v -hostile.share 1                    the whole, in three minutes
 //	go test ./test/hostile -v -hostile.share 1 -run Attacks/acks  one of them
 //

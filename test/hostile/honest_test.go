@@ -16,6 +16,7 @@ import (
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/transport"
+	"github.com/tandem-go/tandem/transport/natsbus"
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
@@ -30,7 +31,7 @@ type honest struct {
 func (r role) honest(t *testing.T) (*honest, error) {
 	cfg := actor.Config{Name: r.Name, Logger: slog.New(slog.DiscardHandler)}
 	if r.Kind == onBus {
-		road, reg, err := r.onBus(t.Context(), r.Name)
+		road, reg, err := r.onBus(t.Context(), r.Name, natsbus.Config{})
 		if err != nil {
 			return nil, err
 		}

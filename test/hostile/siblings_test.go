@@ -15,6 +15,39 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
+// What an attack should have reached, by what the victim has counted.
+
+func atLeast(what string, want, got uint64) error {
+	if got < want {
+		return fmt.Errorf("%s: %d, want %d at least", what, got, want)
+	}
+	return nil
+}
+
+func refusedOpens(before, after Inner) error {
+	return atLeast("opens refused", 100, after.Stats.RPC.OpensRefused-before.Stats.RPC.OpensRefused)
+}
+
+func refusedHolds(before, after Inner) error {
+	return atLeast("refusals for want of memory", 1, after.Stats.RPC.HoldsRefused-before.Stats.RPC.HoldsRefused)
+}
+
+func servedMany(before, after Inner) error {
+	return atLeast("requests", 500, after.Stats.RPC.Served-before.Stats.RPC.Served)
+}
+
+func panickedOften(before, after Inner) error {
+	return atLeast("panics", 1000, after.Stats.Panics-before.Stats.Panics)
+}
+
+func replayedOften(before, after Inner) error {
+	return atLeast("outcomes said again", 1000, after.Stats.RPC.Replayed-before.Stats.RPC.Replayed)
+}
+
+func deadLetters(before, after Inner) error {
+	return atLeast("dead letters", 100, after.Stats.DeadLetters-before.Stats.DeadLetters)
+}
+
 // askedJobs submits 5,000 jobs to an actor that is busy, more than a principal may have
 // tokens, and then as many that have a result.
 func askedJobs(m *mallory) error {
@@ -92,14 +125,19 @@ func probes(m *mallory) error {
 	})
 }
 
-// unreadReplies asks for 100 replies of 20 MB, and does not read them.
+// unreadReplies asks for 100 replies of 20 MB, and does not read them; three times, on new links.
 func unreadReplies(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return flood(ctx, m, 10, 10, func(l *line) error {
-		l.deaf.Store(true)
-		return l.message(transport.VerbRequest, "reports", Report{})
-	})
+	for range 3 {
+		if err := flood(ctx, m, 10, 10, func(l *line) error {
+			l.deaf.Store(true)
+			return l.message(transport.VerbRequest, "reports", Report{})
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // pulls stands in a queue's line 4,096 times, for as long as can be, and goes away.

@@ -98,10 +98,12 @@ type victim struct {
 	asked  atomic.Int64
 }
 
-// start starts it, with default limits but for its account, and returns its address on TCP.
+// victim starts the node that is attacked, with its share of the default limits, and returns its
+// address on TCP.
 func (r role) victim() (*actor.System, string, error) {
 	v := &victim{role: r}
-	cfg := actor.Config{Name: r.Name, Setup: v.setup, Tune: func(c *rpc.Config) { c.MemoryBytes = account / int64(r.Share) },
+	cfg := actor.Config{Name: r.Name, Setup: v.setup, Tokens: max(1024/r.Share, 256),
+		Tune:   func(c *rpc.Config) { c.MemoryBytes, c.MaxSessions = account/int64(r.Share), 16384/r.Share },
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	if r.Kind == withStore {
 		js, err := r.jets("records")
@@ -111,7 +113,7 @@ func (r role) victim() (*actor.System, string, error) {
 		cfg.Store, cfg.Kinds = jetstream.New(js, jetstream.Config{}), []*actor.Kind{v.echo()}
 	}
 	if r.Kind == onBus {
-		road, reg, err := r.onBus(context.Background(), r.Name)
+		road, reg, err := r.onBus(context.Background(), r.Name, natsbus.Config{MaxLinks: 4096 / r.Share})
 		if err != nil {
 			return nil, "", err
 		}
@@ -162,7 +164,7 @@ func (v *victim) setup(sys *actor.System) error {
 		"pages":   big(pageSize),
 		"lines":   big(lineSize),
 		"panics":  actor.Define("hostile.panics", of, actor.Handle(func(target, *actor.Context, Boom) error { panic("no") })),
-		"mails":   actor.QueueKind[Mail]("mails", queue.Config{}),
+		"mails":   actor.QueueKind[Mail]("mails", queue.Config{Waiters: 4096 / v.Share}),
 		"inside": actor.Define("hostile.inside", of, actor.Answer(func(target, *actor.Context, Inside) (Inner, error) {
 			return v.inside()
 		})),
