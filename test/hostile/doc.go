@@ -15,6 +15,8 @@
 // or 5 ms. Attacks that have the victim move tens of megabytes at once are beyond it: it is a
 // matter of copying, and of the collection of garbage, which waits for a copy to end (column "pause").
 //
+// Of fewer than 200 calls the two slowest do not count.
+//
 // With the race detector there is nothing here: it takes several times the memory that is
 // measured.
 //

@@ -172,6 +172,9 @@ func (b bench) run(t *testing.T, a attack) string {
 		limit = max(noise, slower*quantile(calm.calls, 0.99))
 	}
 	p99 := quantile(beside.calls, 0.99)
+	if n := len(beside.calls); n > 2 && n < 200 { // a short attack, where one call or two would be what counts
+		p99 = beside.calls[n-3]
+	}
 	if p99 > limit {
 		t.Errorf("the p99 of honest calls is %v, and %v without the attack", p99, quantile(calm.calls, 0.99))
 	}

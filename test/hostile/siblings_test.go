@@ -125,19 +125,14 @@ func probes(m *mallory) error {
 	})
 }
 
-// unreadReplies asks for 100 replies of 20 MB, and does not read them; three times, on new links.
+// unreadReplies asks for 100 replies of 20 MB, and does not read them.
 func unreadReplies(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	for range 3 {
-		if err := flood(ctx, m, 10, 10, func(l *line) error {
-			l.deaf.Store(true)
-			return l.message(transport.VerbRequest, "reports", Report{})
-		}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return flood(ctx, m, 10, 10, func(l *line) error {
+		l.deaf.Store(true)
+		return l.message(transport.VerbRequest, "reports", Report{})
+	})
 }
 
 // pulls stands in a queue's line 4,096 times, for as long as can be, and goes away.
