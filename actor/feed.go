@@ -92,6 +92,11 @@ func (s *System) event(e Event) {
 // rpcEvent takes in what happened to a link or a peer. It is the one place that logs
 // such changes.
 func (s *System) rpcEvent(e rpc.Event) {
+	defer s.events.publish(Event{Time: e.Time, Type: e.Type, Peer: e.Peer, Road: e.Road, Err: e.Err})
+	unsaid, due := s.changes.due(e.Type, e.Time)
+	if !due {
+		return
+	}
 	attrs := []slog.Attr{slog.String("peer", e.Peer)}
 	if e.Road != "" {
 		attrs = append(attrs, slog.String("road", e.Road))
@@ -99,8 +104,10 @@ func (s *System) rpcEvent(e rpc.Event) {
 	if e.Err != nil {
 		attrs = append(attrs, slog.Any("err", e.Err))
 	}
+	if unsaid > 0 {
+		attrs = append(attrs, slog.Uint64("unsaid", unsaid)) // right before it, of the type
+	}
 	s.log.LogAttrs(context.Background(), levelOf(e.Type), string(e.Type), attrs...)
-	s.events.publish(Event{Time: e.Time, Type: e.Type, Peer: e.Peer, Road: e.Road, Err: e.Err})
 }
 
 // levelOf is the level at which an event of links and peers is logged. What is not a

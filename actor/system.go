@@ -209,6 +209,7 @@ type System struct {
 	stats    counters
 	events   feed[Event]
 	letters  feed[DeadLetter]
+	changes  lineLimit                   // of links and peers; owned by the goroutine that reports the node's events
 	sums     letterLog                   // of dead letters
 	faults   letterLog                   // of handlers
 	audit    letterLog                   // of refusals
@@ -260,7 +261,7 @@ func NewSystem(cfg Config) (*System, error) {
 	}
 	s := &System{cfg: cfg, epoch: uuid.NewString(), log: cfg.Logger.With("node", cfg.Name), kinds: map[string]*Kind{},
 		refs:  refTable{seed: maphash.MakeSeed(), actors: map[string]*target{}, gone: map[*cell]chan struct{}{}, weak: map[address]weak.Pointer[target]{}},
-		quiet: make(chan struct{}, 1), down: make(chan struct{})}
+		quiet: make(chan struct{}, 1), down: make(chan struct{}), changes: lineLimit{}}
 	if s.life.minds = draining; cfg.CopyLocal {
 		s.life.minds = joining
 	}

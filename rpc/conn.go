@@ -48,10 +48,11 @@ type conn struct {
 	// Server half, the link's reader's own: the sessions opened on this link, the
 	// latest last.
 	sessions []*session
-	openedAs uint64        // number of the open that the latest came from
-	run      run           // one-way messages that are to be passed on together
-	names    names         // of actors
-	stock    stock         // for one-way messages
+	openedAs uint64 // number of the open that the latest came from
+	run      run    // one-way messages that are to be passed on together
+	names    names  // of actors
+	stock    stock  // for one-way messages
+	replays  replays
 	clock    time.Duration // node clock when what there is to receive began to be; 0: nothing yet
 	skew     skew          // of the peer's clock
 
@@ -220,14 +221,17 @@ func (c *conn) sessionOf(e *transport.Envelope) *session {
 func (c *conn) refuse(seq uint64, err *Error) { outcome{err: err}.send(c, seq) }
 
 // send sends what answers the peer or keeps the link alive. A peer that does not
-// read its answers loses the link; it gets them again on another one.
-func (c *conn) send(e *transport.Envelope) {
-	switch _, err := c.link.Send(e); {
+// read its answers loses the link; it gets them again on another one. If e is in the link's
+// queue, at is where.
+func (c *conn) send(e *transport.Envelope) (at uint64, sent bool) {
+	at, err := c.link.Send(e)
+	switch {
 	case errors.Is(err, transport.ErrStalled):
 		c.link.Close(err)
 	case (errors.Is(err, transport.ErrTooLarge) || errors.Is(err, transport.ErrFull)) && e.Verb == transport.VerbReply && e.Code == 0:
 		c.refuse(e.Seq, Errorf(ReplyDropped, HasRun, "%v", err)) // full: of large replies
 	}
+	return at, err == nil
 }
 
 // errorOf is the error that a reply carries, nil for none.

@@ -470,11 +470,15 @@ func (in *Inbound) keep(size int) bool {
 	return fits
 }
 
-// replayLocked sends the recorded outcome on one more road that asked. The session's lock
-// is held since the record was found: an ack makes its memory another one's.
+// replayLocked sends the recorded outcome on one more road that asked, unless it waits to be
+// sent there already. It is called by the link's reader. The session's lock is held since the record was found: an ack makes its memory another one's.
 func (in *Inbound) replayLocked(c *conn) {
 	in.session.node.stats.replayed.Add(1)
-	if in.settled {
-		in.outcome.send(c, in.Seq)
+	id := replay{in.session.grant, in.Seq}
+	if !in.settled || c.replays.waits(c.link, id) {
+		return
+	}
+	if at, sent := in.outcome.send(c, in.Seq); sent {
+		c.replays.said(id, at)
 	}
 }

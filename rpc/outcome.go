@@ -20,11 +20,13 @@ type outcome struct {
 // envelopes spares an allocation per reply: an Envelope handed to a Link escapes.
 var envelopes = sync.Pool{New: func() any { return new(transport.Envelope) }}
 
-func (o outcome) send(c *conn, seq uint64) {
+// send sends the outcome, and returns where in the link's queue it is, if it got there.
+func (o outcome) send(c *conn, seq uint64) (at uint64, sent bool) {
 	e := envelopes.Get().(*transport.Envelope)
 	o.fill(e, seq)
-	c.send(e)
+	at, sent = c.send(e)
 	envelopes.Put(e)
+	return at, sent
 }
 
 // fill makes e the reply that carries o.

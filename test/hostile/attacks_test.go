@@ -16,21 +16,46 @@ import (
 // attack is what mallory does. That the victim refuses something, or ends a link for it, is
 // no error.
 type attack struct {
-	name string
-	run  func(m *mallory) error
+	name  string
+	kind  kind // of the victim
+	few   bool // it is one of the few that run by default
+	run   func(m *mallory) error
+	keeps int64                                      // what the victim may keep of it in memory, 0: as much as there may be at all
+	bites func(before, after Inner) error            // says whether it reached what it was to
+	then  func(ctx context.Context, h *honest) error // what must be possible when it is over
 }
 
-var attacks = []attack{
-	{"nothing", func(*mallory) error { time.Sleep(stay); return nil }},
-	{"waiting bodies", waitingBodies},
-	{"error texts", errorTexts},
-	{"acks", hugeAcks},
-	{"first chunks", firstChunks},
-	{"half messages", halfMessages},
-	{"jobs by one-way messages", toldJobs},
-	{"opens", manyOpens},
-	{"panics", manyPanics},
-	{"links", manyLinks},
+var attacks []attack
+
+func init() { // they need to be found by name, by what is among them
+	attacks = []attack{
+		{name: "nothing", run: func(*mallory) error { time.Sleep(stay); return nil }},
+		{name: "waiting bodies", run: waitingBodies, bites: refusedHolds, few: true},
+		{name: "error texts", run: errorTexts, bites: servedMany},
+		{name: "acks", run: hugeAcks},
+		{name: "first chunks", run: firstChunks},
+		{name: "half messages", run: halfMessages, bites: refusedHolds},
+		{name: "jobs by one-way messages", run: toldJobs, bites: deadLetters},
+		{name: "jobs by requests", run: askedJobs, bites: servedMany},
+		{name: "opens", run: manyOpens, bites: refusedOpens, few: true},
+		{name: "opens, with a store", run: manyOpens, bites: refusedOpens, kind: withStore},
+		{name: "opens on one link", run: opensOnOneLink, bites: refusedOpens},
+		{name: "sessions left behind", run: sessionsLeft, bites: refusedOpens},
+		{name: "panics", run: manyPanics, bites: panickedOften},
+		{name: "probes", run: probes, bites: replayedOften},
+		{name: "replies not read", run: unreadReplies},
+		{name: "pulls", run: pulls, bites: servedMany, then: useQueue},
+		{name: "links", run: manyLinks},
+		{name: "links under new names", run: newNames, kind: byToken, keeps: 16 << 20},
+		{name: "silent sockets", run: silentSockets},
+		{name: "links over the bus", run: busLinks, bites: refusedLinks, kind: onBus},
+		{name: "marks over the bus", run: busMarks, kind: onBus},
+		{name: "forged by JetStream", run: forgedByJetStream, kind: onBus, bites: forgeries},
+		{name: "server: welcomes", run: forgedWelcomes, kind: asClient, bites: wasAsked},
+		{name: "server: replies", run: wrongReplies, kind: asClient, bites: wasAsked},
+		{name: "server: endless replies", run: endlessReplies, kind: asClient, bites: wasAsked},
+		{name: "server: marks", run: serverMarks, kind: asClient, bites: wasAsked},
+	}
 }
 
 func attackOf(name string) (attack, bool) {
@@ -42,7 +67,7 @@ func attackOf(name string) (attack, bool) {
 }
 
 // stay is how long an attacker waits at the end, with what it has got.
-const stay = time.Second
+const stay = 500 * time.Millisecond
 
 // patience bounds an attack.
 const patience = 30 * time.Second
@@ -155,6 +180,10 @@ func manyLinks(m *mallory) error {
 // flood has links of mallory's, each with a session, send something that many times, and
 // stay for a while.
 func flood(ctx context.Context, m *mallory, links, times int, send func(l *line) error) error {
+	return floodOf(ctx, m, links, times, func(l *line, _ int) error { return send(l) })
+}
+
+func floodOf(ctx context.Context, m *mallory, links, times int, send func(l *line, n int) error) error {
 	lines := make([]*line, links)
 	for i := range lines {
 		var err error
@@ -164,11 +193,13 @@ func flood(ctx context.Context, m *mallory, links, times int, send func(l *line)
 	}
 	each(links, func(i int) {
 		for n := 0; n < times && ctx.Err() == nil; n++ {
-			if send(lines[i]) != nil {
+			if send(lines[i], n) != nil {
 				return // to lose the link is what it comes to
 			}
 		}
-		_ = lines[i].arrived(ctx) // likewise
+		if !lines[i].deaf.Load() {
+			_ = lines[i].arrived(ctx) // likewise
+		}
 	})
 	time.Sleep(stay)
 	return nil

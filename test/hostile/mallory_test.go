@@ -11,43 +11,60 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-go/tandem/rpc/codec"
 	"github.com/tandem-go/tandem/transport"
 )
 
-// mallory is an attacker: a valid certificate, and a client of its own that sends what it
-// likes.
-type mallory struct{ role }
+// mallory is an attacker: a valid certificate, or NATS user, and a client of its own that
+// sends what it likes.
+type mallory struct {
+	role
+	from     net.IP       // where its connections come from, if not from anywhere
+	listener net.Listener // of a hostile server
 
-// line is one of mallory's links: a connection that was greeted. Its methods are for one
-// goroutine.
+	once sync.Once // guards what follows
+	road transport.Transport
+	err  error
+}
+
+// line is one of mallory's links, greeted. Its methods are for one goroutine.
 type line struct {
-	conn   net.Conn
+	conn   net.Conn       // on TCP
+	link   transport.Link // on a bus
+	grant  transport.Grant
 	codec  codec.Codec
 	seq    uint64
 	buf    []byte
 	opened chan struct{} // gets a token with each answer to an open
-	ponged chan struct{} // and with each to a ping
+	ponged chan struct{} // with each to a ping
+	reply  chan struct{} // and with each reply
+	room   chan struct{} // and when there is room for more on a bus
 	gone   chan struct{} // closed when nothing is read any more
+	deaf   atomic.Bool   // it does not read
 
 	writing sync.Mutex // guards conn's writes
 }
 
+func newLine() *line {
+	signal := func() chan struct{} { return make(chan struct{}, 1) }
+	return &line{codec: codec.Msgpack(codec.Limits{}), opened: signal(), ponged: signal(), reply: signal(), room: signal(), gone: make(chan struct{})}
+}
+
 // dial opens a link to the victim, as a node of that name.
 func (m *mallory) dial(ctx context.Context, node string) (*line, error) {
-	cfg, err := m.tls()
+	if m.Kind == onBus {
+		return m.dialBus(ctx, node)
+	}
+	conn, err := m.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	cfg.ServerName = victimName
-	conn, err := (&tls.Dialer{Config: cfg}).DialContext(ctx, "tcp", m.Addr)
-	if err != nil {
-		return nil, err
-	}
-	l := &line{conn: conn, codec: codec.Msgpack(codec.Limits{}), opened: make(chan struct{}, 1), ponged: make(chan struct{}, 1), gone: make(chan struct{})}
-	if err := l.greet(node); err != nil {
+	l := newLine()
+	l.conn = conn
+	if err := l.greet(node, m.token()); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
@@ -55,7 +72,31 @@ func (m *mallory) dial(ctx context.Context, node string) (*line, error) {
 	return l, nil
 }
 
-func (l *line) greet(node string) error {
+// connect opens a connection, on which nothing has been said.
+func (m *mallory) connect(ctx context.Context) (net.Conn, error) {
+	plain := &net.Dialer{}
+	if m.from != nil {
+		plain.LocalAddr = &net.TCPAddr{IP: m.from}
+	}
+	if m.Kind == byToken {
+		return plain.DialContext(ctx, "tcp", m.Addr)
+	}
+	cfg, err := m.tls()
+	if err != nil {
+		return nil, err
+	}
+	cfg.ServerName = victimName
+	return (&tls.Dialer{NetDialer: plain, Config: cfg}).DialContext(ctx, "tcp", m.Addr)
+}
+
+func (m *mallory) token() string {
+	if m.Kind == byToken {
+		return secret
+	}
+	return ""
+}
+
+func (l *line) greet(node, token string) error {
 	h := transport.Greet(transport.Local{Cluster: "tandem", Node: node, Epoch: "e-" + node}, transport.Endpoint{Node: victimName})
 	h.Nonce = transport.NewNonce()
 	hello := h.Append(nil)
@@ -69,11 +110,18 @@ func (l *line) greet(node string) error {
 	if w, err := transport.ParseWelcome(welcome); err != nil || w.Err() != nil {
 		return errors.Join(err, w.Err())
 	}
-	if err := l.write(transport.Prove("", true, hello, welcome).Append(nil)); err != nil {
+	if err := l.write(transport.Prove(token, true, hello, welcome).Append(nil)); err != nil {
 		return err
 	}
-	_, err = readFrame(l.conn)
-	return err
+	b, err := readFrame(l.conn)
+	if err != nil {
+		return err
+	}
+	p, err := transport.ParseProof(b)
+	if err != nil {
+		return err
+	}
+	return p.Check(token, false, hello, welcome)
 }
 
 func readFrame(r io.Reader) ([]byte, error) {
@@ -90,7 +138,7 @@ func (l *line) write(frame []byte) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	_ = l.conn.SetWriteDeadline(time.Now().Add(patience))
-	l.buf = append(binary.BigEndian.AppendUint32(l.buf[:0], uint32(len(frame))), frame...)
+	l.buf = appendFrame(l.buf[:0], frame)
 	_, err := l.conn.Write(l.buf)
 	return err
 }
@@ -98,34 +146,56 @@ func (l *line) write(frame []byte) error {
 // read takes in what the victim says, and answers pings, so that the link lives.
 func (l *line) read() {
 	defer close(l.gone)
+	for !l.deaf.Load() {
+		b, err := readFrame(l.conn)
+		if err != nil {
+			return
+		}
+		var e transport.Envelope
+		if e.Parse(b) == nil {
+			l.hear(&e)
+		}
+	}
+	select {} // the connection stays open, and nobody reads
+}
+
+func (l *line) hear(e *transport.Envelope) {
 	signal := func(c chan struct{}) {
 		select {
 		case c <- struct{}{}:
 		default:
 		}
 	}
-	for {
-		b, err := readFrame(l.conn)
-		if err != nil {
-			return
+	switch e.Verb {
+	case transport.VerbOpened:
+		if l.link != nil {
+			l.grant = e.Grant
 		}
-		var e transport.Envelope
-		if e.Parse(b) != nil {
-			continue
+		signal(l.opened)
+	case transport.VerbPong:
+		signal(l.ponged)
+	case transport.VerbReply:
+		signal(l.reply)
+	case transport.VerbChunk: // of a reply
+		has := e.TypeID + uint64(len(e.Body))
+		seq := e.Seq
+		go func() {
+			_ = l.send(&transport.Envelope{Verb: transport.VerbChunked, Seq: seq, Mark: transport.Mark{Below: has}})
+		}()
+		if has == e.Mark.Below {
+			signal(l.reply)
 		}
-		switch e.Verb {
-		case transport.VerbOpened:
-			signal(l.opened)
-		case transport.VerbPong:
-			signal(l.ponged)
-		case transport.VerbPing:
-			go func() { _ = l.send(&transport.Envelope{Verb: transport.VerbPong, Seq: e.Seq, Sent: time.Now()}) }()
-		}
+	case transport.VerbPing:
+		seq := e.Seq
+		go func() { _ = l.send(&transport.Envelope{Verb: transport.VerbPong, Seq: seq, Sent: time.Now()}) }()
 	}
 }
 
 // send sends an envelope, in pieces if it is large.
 func (l *line) send(e *transport.Envelope) error {
+	if l.link != nil {
+		return l.publish(e)
+	}
 	b, err := e.Append(nil)
 	if err != nil || len(b) <= transport.MaxFrame {
 		if err == nil {
@@ -136,6 +206,17 @@ func (l *line) send(e *transport.Envelope) error {
 	l.seq++
 	return l.pieces(l.seq, b, len(b))
 }
+
+// close ends the link.
+func (l *line) close() {
+	if l.link != nil {
+		l.link.Close(errEnough)
+		return
+	}
+	_ = l.conn.Close()
+}
+
+var errEnough = errors.New("enough")
 
 // pieces sends what there is of a large message of so many bytes.
 func (l *line) pieces(number uint64, b []byte, total int) error {
@@ -171,6 +252,10 @@ func (l *line) ask(ctx context.Context, e *transport.Envelope, answered <-chan s
 	if err := l.send(e); err != nil {
 		return err
 	}
+	return await(ctx, l, answered)
+}
+
+func await(ctx context.Context, l *line, answered <-chan struct{}) error {
 	select {
 	case <-answered:
 		return nil
@@ -183,13 +268,24 @@ func (l *line) ask(ctx context.Context, e *transport.Envelope, answered <-chan s
 
 // message sends v to an actor, without waiting for anything.
 func (l *line) message(verb transport.Verb, to string, v interface{ WireName() string }) error {
-	body, err := l.codec.Append(nil, v)
+	e, err := l.envelope(verb, to, v)
 	if err != nil {
 		return err
 	}
-	l.seq++
-	return l.send(&transport.Envelope{Verb: verb, Seq: l.seq, Target: to, Codec: l.codec.ID(), Body: body, TypeID: transport.TypeID(v.WireName())})
+	return l.send(e)
 }
+
+func (l *line) envelope(verb transport.Verb, to string, v interface{ WireName() string }) (*transport.Envelope, error) {
+	body, err := l.codec.Append(nil, v)
+	l.seq++
+	return &transport.Envelope{Verb: verb, Seq: l.seq, Grant: l.grant, Target: to, Codec: l.codec.ID(), Body: body, TypeID: transport.TypeID(v.WireName())}, err
+}
+
+func appendFrame(dst, envelope []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(dst, uint32(len(envelope))), envelope...)
+}
+
+func appendSeq(dst []byte, seq uint64) []byte { return binary.BigEndian.AppendUint64(dst, seq) }
 
 // each runs do n times at once.
 func each(n int, do func(i int)) {

@@ -4,7 +4,6 @@ package hostile
 
 import (
 	"bufio"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -13,25 +12,21 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/big"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/tandem-go/tandem/actor"
-	"github.com/tandem-go/tandem/registry"
-	"github.com/tandem-go/tandem/registry/static"
-	"github.com/tandem-go/tandem/rpc"
-	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
@@ -39,12 +34,18 @@ const roleEnv = "TANDEM_HOSTILE_ROLE"
 
 // role is what a process of a run is told.
 type role struct {
-	Name   string // of its node, and in its certificate
-	Dir    string // where certificates are
-	Attack string // of an attacker; empty for the victim
-	Addr   string // of the victim, for an attacker
-	Share  int    // attacks, and the victim's limits, are so many times smaller than the whole
+	Name    string // of its node, and in its certificate; "bus" for the NATS server
+	Kind    kind   // of the victim
+	Dir     string // where certificates are
+	Attack  string // of an attacker
+	Addr    string // of the victim, for an attacker and who is honest
+	Bus     string // the NATS server's URL
+	Peer    string // the hostile server, for its victim
+	Profile string // where a profile of the victim goes
+	Share   int    // attacks, and the victim's limits, are so many times smaller than the whole
 }
+
+var everybody = []string{victimName, "honest", "dialler", "mallory"}
 
 func TestMain(m *testing.M) {
 	if env := os.Getenv(roleEnv); env != "" {
@@ -65,52 +66,94 @@ func TestMain(m *testing.M) {
 // play does what the role is for, until standard input ends.
 func (r role) play() error {
 	if r.Attack != "" {
-		a, ok := attackOf(r.Attack)
-		if !ok {
-			return fmt.Errorf("no such attack: %s", r.Attack)
-		}
-		fmt.Println("ready")
-		if err := a.run(&mallory{role: r}); err != nil {
+		return r.attack()
+	}
+	ready := func() (string, error) {
+		_, addr, err := r.victim()
+		return addr, err
+	}
+	if r.Name == "bus" {
+		ready = r.server
+	}
+	if r.Profile != "" {
+		f, err := os.Create(r.Profile)
+		if err != nil {
 			return err
 		}
-		fmt.Println("done")
-		return nil
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
-	sys, addr, err := r.victim()
+	addr, err := ready()
 	if err != nil {
 		return err
 	}
 	fmt.Println("ready " + addr)
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	return sys.Shutdown(ctx)
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err // what it has is for nobody
 }
 
-// victim starts the node that is attacked, with default limits but for its account.
-func (r role) victim() (*actor.System, string, error) {
-	cfg, err := r.tls()
-	if err != nil {
-		return nil, "", err
+// attack attacks the victim, with the lowest priority, so that what others feel of it is what
+// the victim does, and not that the processors are busy.
+func (r role) attack() error {
+	a, ok := attackOf(r.Attack)
+	if !ok {
+		return fmt.Errorf("no such attack: %s", r.Attack)
 	}
-	road := tcp.New(tcp.Config{Listen: "127.0.0.1:0", TLS: cfg, MaxConns: 4096 / r.Share, MaxConnsPerIP: 4096})
-	sys, err := actor.NewSystem(actor.Config{Name: r.Name, Registry: static.New(), Transports: []transport.Transport{road},
-		Setup: r.spawnTargets, Tune: func(c *rpc.Config) { c.MemoryBytes = account / int64(r.Share) }, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
-	if err != nil {
-		return nil, "", err
+	if err := yield(); err != nil {
+		return err
 	}
-	return sys, road.Addr().String(), nil
+	m := &mallory{role: r}
+	if r.Kind == asClient {
+		if err := m.listen(); err != nil {
+			return err
+		}
+		fmt.Println("ready " + m.listener.Addr().String())
+	} else {
+		fmt.Println("ready")
+	}
+	if err := a.run(m); err != nil {
+		return err
+	}
+	fmt.Println("done")
+	return nil
 }
 
-// honest is a node that calls the victim as it should.
-func (r role) honest() (*actor.System, error) {
-	cfg, err := r.tls()
-	if err != nil {
-		return nil, err
+// yield gives all of the process's threads the lowest priority. Threads that come later have
+// it from those that start them.
+func yield() error {
+	for seen := map[int]bool{}; ; {
+		tasks, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			return err
+		}
+		more := false
+		for _, task := range tasks {
+			id, err := strconv.Atoi(task.Name())
+			if err != nil || seen[id] {
+				continue
+			}
+			if err := syscall.Setpriority(syscall.PRIO_PROCESS, id, 19); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return err
+			}
+			seen[id], more = true, true
+		}
+		if !more {
+			return nil
+		}
 	}
-	reg := static.New(registry.Node{Name: victimName, Addrs: map[string]string{tcp.Road: r.Addr}})
-	return actor.NewSystem(actor.Config{Name: r.Name, Registry: reg, Transports: []transport.Transport{tcp.New(tcp.Config{TLS: cfg})},
-		Logger: slog.New(slog.DiscardHandler)})
+}
+
+const secret = "a secret that all nodes share, long and random"
+
+// tcp is the road of a node.
+func (r role) tcp() (tcp.Config, error) {
+	if r.Kind == byToken {
+		return tcp.Config{Token: secret}, nil
+	}
+	cfg, err := r.tls()
+	return tcp.Config{TLS: cfg}, err
 }
 
 // tls is mutual TLS under the run's authority.
@@ -200,7 +243,10 @@ func spawn(t *testing.T, r role) *child {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = c.cmd.Process.Kill() // it may have ended
+		_ = c.in.Close()
+		if r.Profile == "" {
+			_ = c.cmd.Process.Kill() // it may have ended
+		}
 		_ = c.cmd.Wait()
 	})
 	c.out = bufio.NewReader(out)
@@ -221,23 +267,31 @@ func (c *child) lastWords() string {
 // memory is the most that it had in memory so far, and what it has now, in bytes.
 func (c *child) memory(t *testing.T) (peak, now int64) {
 	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
+	peak, now, err := memoryOf(strconv.Itoa(c.cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if peak == 0 {
+		t.Fatal("the victim has ended: " + c.lastWords())
+	}
+	return peak, now
+}
+
+func memoryOf(pid string) (peak, now int64, err error) {
+	b, err := os.ReadFile("/proc/" + pid + "/status")
+	if err != nil {
+		return 0, 0, err
 	}
 	for line := range strings.Lines(string(b)) {
 		for what, into := range map[string]*int64{"VmHWM:": &peak, "VmRSS:": &now} {
 			if rest, ok := strings.CutPrefix(line, what); ok {
 				n, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 				if err != nil {
-					t.Fatal(err)
+					return 0, 0, err
 				}
 				*into = n << 10
 			}
 		}
 	}
-	if peak == 0 {
-		t.Fatal("the victim has ended: " + c.lastWords())
-	}
-	return peak, now
+	return peak, now, nil
 }
