@@ -115,17 +115,28 @@ func TestKeyShares(t *testing.T) {
 }
 
 // Ten minutes of 5,000 keyed requests a second, all of one principal and of durable kinds,
-// fit into a quarter of 4 GiB, and take no more memory than is counted.
+// fit into an account of 2 GiB, those of other kinds into the default one; and they take no
+// more memory than is counted.
 func TestKeysOfTenMinutes(t *testing.T) {
 	const count = 750_000 // of 3,000,000, with as large a part of the limit
-	k := &keyring{limit: (4 << 30) / keyShares * count / 3_000_000}
+	k := &keyring{limit: (1 << 30) * count / 3_000_000}
 	heap := func() int64 {
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
 	}
+	limit := func(c Config) int64 {
+		c.defaults()
+		return min(c.KeyBytes*greed/(greed+1), c.MemoryBytes/2) // of one principal
+	}
 	reply := outcome{typeID: 7, codec: 1, body: bytes.Repeat([]byte("x"), 16)}.pack()
+	if got, want := limit(Config{}), 3_000_000*int64(sizeOfKey(len(reply), false)); got < want {
+		t.Errorf("by default keys may take %d bytes, and need %d", got, want)
+	}
+	if got, want := limit(Config{MemoryBytes: 2 << 30}), 3_000_000*int64(sizeOfKey(len(reply), true)); got < want {
+		t.Errorf("in 2 GiB keys of durable kinds may take %d bytes, and need %d", got, want)
+	}
 	before := heap()
 	for i := range count {
 		owner, ok := k.reserve("anonymous", sizeOfKey(len(reply), true))

@@ -24,8 +24,7 @@ const (
 	DefaultMaxBody      = 64<<20 + 32<<10  // bytes of a message's body: 64 MiB of data and what a codec puts around them
 	DefaultMaxPending   = 64 << 20         // bytes of bodies that a client keeps for resending, per peer; as many again of large ones
 	DefaultKeep         = 256 << 10        // bytes of the largest reply that is kept for replay
-	DefaultMemoryBytes  = 256 << 20        // bytes that peers may have this node hold; or 8 times MaxBody, if that is more
-	keyShares           = 4                // the part of MemoryBytes that keys may take, unless Config.KeyBytes says otherwise
+	DefaultMemoryBytes  = 256 << 20        // bytes that peers may have this node hold; or 12 times MaxBody, if that is more
 	DefaultMaxSessions  = 16384            // sessions that clients have open here; see Config.MaxSessions
 	DefaultKeyLife      = 10 * time.Minute // outcomes of keyed requests
 	DefaultSessionLease = 60 * time.Second // a session with no traffic and nothing running ends after it
@@ -100,12 +99,12 @@ type Config struct {
 	Kinds   []string      // of the actors of which records are kept, here or by the application
 	KeyLife time.Duration // how long the outcome of a keyed request is kept, and of those that a lost start left behind
 	// KeyBytes bounds the memory of keys (rpc.Key) and their outcomes, which counts in
-	// MemoryBytes too; a quarter of that by default. It is taken as there are keys, about 81
+	// MemoryBytes too; two thirds of that by default. It is taken as there are keys, about 81
 	// bytes for each and its reply, 192 more of a durable kind. One principal may take nine
 	// times as much as is free: nine tenths, if it is the only one. So by default nodes that
-	// are all anonymous can use some 500,000 keys with small replies within a KeyLife, 200,000
-	// of durable kinds; for 5,000 a second MemoryBytes has to be 4 GiB. Beyond that a request
-	// with a new key is refused as Overloaded, and did not run.
+	// are all anonymous can use 5,000 new keys a second with small replies, and 1,500 of durable
+	// kinds, for which 5,000 need a MemoryBytes of 2 GiB. Beyond that a request with a new key
+	// is refused as Overloaded, and did not run.
 	KeyBytes   int64
 	Retry      Retry // its budget is the node's; the rest is each request's own
 	Window     int
@@ -133,10 +132,10 @@ func (c *Config) defaults() {
 	set(&c.MaxBody, DefaultMaxBody)
 	set(&c.MaxPending, DefaultMaxPending)
 	set(&c.Keep, DefaultKeep)
-	set(&c.MemoryBytes, max(DefaultMemoryBytes, 8*int64(c.MaxBody)))
+	set(&c.MemoryBytes, max(DefaultMemoryBytes, 12*int64(c.MaxBody)))
 	set(&c.MaxSessions, DefaultMaxSessions)
 	set(&c.KeyLife, DefaultKeyLife)
-	set(&c.KeyBytes, c.MemoryBytes/keyShares)
+	set(&c.KeyBytes, c.MemoryBytes/3*2)
 	set(&c.SessionLease, DefaultSessionLease)
 	set(&c.Heartbeat, DefaultHeartbeat)
 	if c.Random == nil {
