@@ -343,7 +343,7 @@ func TestItemsOfQueuesCount(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Second)
-		if most := (2 << 20) / wideItem; n < most-3 || n > most {
+		if most := (5 << 19) / wideItem; n < most-3 || n > most {
 			t.Errorf("%d items were taken, want about %d", n, most)
 		}
 		return n

@@ -33,7 +33,7 @@ func (m *itemMemory) Gone() {
 }
 
 // takeIn adds an item that was sent here. It counts as its message did, and leaves
-// half of all room free (rpc.Memory.Keep): else a full queue would keep its consumers out.
+// three eighths of all room free (rpc.Memory.Keep): else a full queue would keep its consumers out.
 func (o *Offer[T]) takeIn(ctx *Context, m Enqueue[T]) (Enqueued, error) {
 	if len(m.ID) > maxPushID {
 		return refuse[Enqueued](ctx, rpc.Invalid, fmt.Errorf("an id of %d bytes", len(m.ID)))

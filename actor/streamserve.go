@@ -484,18 +484,3 @@ func (st *stream) OnCancel(fn func()) {
 		fn()
 	}
 }
-
-// isIn reports whether c is the context of a handler in the turn of an actor, which must
-// not wait for itself. The function behind a stream may: it runs beside the actor. So may a
-// goroutine that has outlived the handler of a request.
-func (c *Context) isIn(actor *cell) bool {
-	if !c.inTurn() || c.cell != actor {
-		return false
-	}
-	if !c.asks {
-		return true
-	}
-	req := c.request()
-	st, ok := req.(*stream)
-	return req != nil && (!ok || !st.beside.Load())
-}

@@ -235,9 +235,10 @@ func (m Memory) Hold(n int) *Error {
 }
 
 // Keep does so for what may stay for long, and is let go of by further messages: it leaves
-// half of all free, so that these and large answers to them find room.
+// three eighths of all free, so that these and large answers to them find room, also beside
+// one who fills the half that it may have.
 func (m Memory) Keep(n int) *Error {
-	if m.share.take(n, m.share.of.limit/2) {
+	if m.share.take(n, m.share.of.limit/8*3) {
 		return nil
 	}
 	return m.node.full(m.share, "")

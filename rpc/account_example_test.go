@@ -24,12 +24,12 @@ func ExampleNode_Memory() {
 	// 0
 }
 
-// What stays for long leaves half of all free.
+// What stays for long leaves three eighths of all free.
 func ExampleMemory_Keep() {
 	node := rpc.NewNode(rpc.Config{Cluster: "shop", Name: "bank", Epoch: "1", Logger: slog.New(slog.DiscardHandler), MemoryBytes: 8 << 20})
 	memory := node.Memory("mallory")
 	defer memory.Close()
-	fmt.Println(memory.Keep(2<<20), rpc.CodeOf(memory.Keep(1)))
+	fmt.Println(memory.Keep(5<<19), rpc.CodeOf(memory.Keep(1)))
 	// Output: <nil> rpc: overloaded
 }
 

@@ -40,7 +40,7 @@ type journal struct {
 	read   int                   // changes, likewise
 	lost   map[dedup.ID]struct{} // keyed requests that an earlier start had begun and not done
 	queue  []posting
-	queued int // bytes of the queue and of what is being written, which count in waiting
+	queued int  // bytes of the queue and of what is being written, which count in waiting
 	fenced bool // another start of this node has taken the records over
 	closed bool
 }

@@ -217,6 +217,7 @@ func TestPermissions(t *testing.T) {
 	if err != nil || byName.Peer() != from.Peer() {
 		t.Errorf("dial without an epoch: %v", err)
 	}
+	<-b.accepted // it has come through, too
 	if _, err := a.dial(t, transport.Endpoint{Node: "c"}); !errors.Is(err, transport.ErrNoPeer) {
 		t.Errorf("dial nobody: %v, want ErrNoPeer", err)
 	}
