@@ -122,16 +122,15 @@ func typeOf(name string) uint64 {
 
 // hostile is a peer with a certificate, or user, of its own, that says that it is some node.
 type hostile struct {
-	w       *siege
-	r       *rand.Rand
-	no      int
-	given   string // who it proves to be
-	claim   string // the node that it says it is
-	road    string
-	to      string // the node that it dials
-	tr      transport.Transport
-	ids     uint64
-	current *mask
+	w     *siege
+	r     *rand.Rand
+	no    int
+	given string // who it proves to be
+	claim string // the node that it says it is
+	road  string
+	to    string // the node that it dials
+	tr    transport.Transport
+	ids   uint64
 
 	mu    sync.Mutex // guards what follows
 	masks []*mask
