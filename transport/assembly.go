@@ -48,8 +48,10 @@ const PartPatience = 2 * time.Minute
 type assembly struct {
 	total int             // 0: none of it has come
 	have  int             // bytes that have come
-	buf   strings.Builder // them; its memory need not be zeroed first
-	held  int             // bytes of its memory, as far as they are counted
+	parts []string        // them, but for the latest
+	part  strings.Builder // the latest; its memory need not be zeroed first
+	room  int             // bytes of part that are free
+	held  int             // bytes of all parts, as far as they are counted
 	cut   bool            // there was no room: they were dropped
 	at    time.Duration   // the holder's clock when the last of them came
 	asked bool            // for what is missing, and nothing has come since
@@ -59,13 +61,13 @@ type assembly struct {
 // answerEvery is how many bytes may come on a link before a sender is told.
 const answerEvery = 32 << 10
 
-// The memory of a message has firstRoom bytes at first. Each time that it is full it becomes
-// roomFactor times as large, beyond manyBytes twice: so what is held is a few times what
-// has really come, whatever was announced.
+// The first part of a message has room for firstPart bytes, and each further one for as many as
+// have come, up to maxPart: so what is held is at most twice what has really come, whatever was
+// announced. Nothing moves until all is there, and then a part at a time: the runtime cannot
+// interrupt a copy, and stands still if it has to wait for one of many megabytes.
 const (
-	firstRoom  = 64 << 10
-	roomFactor = 4
-	manyBytes  = 4 << 20
+	firstPart = 64 << 10
+	maxPart   = 1 << 20
 )
 
 // NewAssembly returns an Assembly of messages of at most largest encoded bytes. On a
@@ -181,13 +183,33 @@ func (a *Assembly) add(e *Envelope) (message []byte, answer Envelope, err error)
 		return message, answer, nil
 	}
 	if !m.cut {
-		message = bytesOf(&m.buf)
+		message = m.whole()
 	}
 	a.end(e.Seq, m)
 	return message, answer, nil
 }
 
-func bytesOf(b *strings.Builder) []byte { return unsafe.Slice(unsafe.StringData(b.String()), b.Len()) }
+// whole returns what has come, of which nothing else knows from then on.
+func (m *assembly) whole() []byte {
+	if len(m.parts) > 0 {
+		last := m.part.String()
+		m.part = strings.Builder{}
+		m.part.Grow(m.total)
+		for _, p := range append(m.parts, last) {
+			m.part.WriteString(p)
+		}
+	}
+	return unsafe.Slice(unsafe.StringData(m.part.String()), m.part.Len())
+}
+
+// beginning returns the first bytes that have come, as many as a header may have, and then b.
+func (m *assembly) beginning(b []byte) []byte {
+	var first []byte
+	for _, p := range append(m.parts, m.part.String()) {
+		first = append(first, p[:min(len(p), maxHead-len(first))]...)
+	}
+	return append(first, b...)
+}
 
 // stalled returns an error if nothing more of an open message has come for too long. It looks
 // each time that the clock has gone on.
@@ -263,26 +285,29 @@ func (a *Assembly) free(n int) {
 // m, if that is there.
 func (a *Assembly) keep(m *assembly, b []byte) (header []byte) {
 	m.have += len(b)
-	switch {
-	case m.cut:
+	if m.cut {
 		return nil
-	case m.have > m.held:
-		room := roomFactor * m.held
-		if m.held >= manyBytes {
-			room = 2 * m.held
-		}
-		room = min(max(m.have, room, firstRoom), m.total)
-		sofar := m.buf.String()
-		m.buf = strings.Builder{}
-		if !a.hold(room - m.held) {
-			a.free(m.held)
-			m.held, m.cut = 0, true
-			return head(append([]byte(sofar[:min(len(sofar), maxHead)]), b...))
-		}
-		m.held = room
-		m.buf.Grow(room)
-		m.buf.WriteString(sofar)
 	}
-	m.buf.Write(b)
+	for len(b) > 0 {
+		if m.room == 0 {
+			n := min(max(m.held, firstPart), maxPart, m.total-m.held)
+			if !a.hold(n) {
+				header = head(m.beginning(b))
+				a.free(m.held)
+				m.parts, m.part, m.held, m.cut = nil, strings.Builder{}, 0, true
+				return header
+			}
+			if m.held > 0 {
+				m.parts = append(m.parts, m.part.String())
+			}
+			m.part = strings.Builder{}
+			m.part.Grow(n)
+			m.room, m.held = n, m.held+n
+		}
+		n := min(len(b), m.room)
+		m.part.Write(b[:n])
+		m.room -= n
+		b = b[n:]
+	}
 	return nil
 }
