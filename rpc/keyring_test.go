@@ -246,7 +246,7 @@ func TestPackedOutcome(t *testing.T) {
 func TestKeysCountInTheAccount(t *testing.T) {
 	withRig(t, func(t *testing.T, r *rig) {
 		reply := strings.Repeat("r", 50_000)
-		_, b := attacked(r, func(c *Config) { c.KeyBytes, c.KeyLife = 1<<30, 100*time.Hour })
+		_, b := attacked(r, func(c *Config) { c.KeyBytes, c.KeyLife = 1<<30, 2*time.Hour })
 		b.handle(func(*Inbound, string) string { return reply })
 		mallory, honest := r.start("m", "m1", bus), r.start("h", "h1", direct)
 		call := func(from *site, i int) error {
@@ -283,7 +283,7 @@ func TestKeysCountInTheAccount(t *testing.T) {
 		if err := call(honest, -1); err != nil {
 			t.Errorf("an honest client: %v", err)
 		}
-		time.Sleep(b.cfg.KeyLife + DefaultSessionLease + time.Hour)
+		time.Sleep(b.cfg.KeyLife + 10*DefaultSessionLease)
 		if s := b.Stats(); s.Keys != 0 || s.HeldBytes != 0 {
 			t.Errorf("%d keys, %d bytes are held at the end", s.Keys, s.HeldBytes)
 		}
