@@ -43,12 +43,14 @@ func (n *Node) Now() time.Duration { return n.now() }
 // It does not wait: Vital tells when there is an answer.
 func (n *Node) Reach(node string) {
 	p := n.lockPeer(node)
-	defer p.mu.Unlock()
-	if p.current == nil {
+	c := p.current
+	if c == nil {
 		p.demand()
-		return
 	}
-	p.current.send(&transport.Envelope{Verb: transport.VerbPing, Seq: uint64(n.now())})
+	p.mu.Unlock()
+	if c != nil {
+		c.send(&transport.Envelope{Verb: transport.VerbPing, Seq: uint64(n.now())})
+	}
 }
 
 // use makes c the link to send on; nil: there is none. p.mu is held.
