@@ -299,6 +299,7 @@ func TestForgedWelcome(t *testing.T) {
 
 // A node with another key than the registry says is not dialled, and gets nothing.
 func TestHostileAnswerer(t *testing.T) {
+	t.Parallel()
 	x, a, true_ := answering(t, natsbus.Config{OpenTimeout: time.Second})
 	dialled := make(chan error, 1)
 	go func() {

@@ -202,6 +202,7 @@ func TestNoEcho(t *testing.T) {
 
 // Who may not publish to a peer learns that, and not that nobody answers.
 func TestMayNotPublishToPeer(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t, embedded.Config{Configure: func(o *server.Options) {
 		o.Users = []*server.User{
 			{Username: "free"},

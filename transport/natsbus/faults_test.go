@@ -203,6 +203,7 @@ func TestCrossAndSelf(t *testing.T) {
 // Two processes of one name may both answer a dialler that does not know the epoch;
 // the one that was not taken must not keep a link.
 func TestTwoOfOneName(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t, embedded.Config{})
 	a := startBus(t, connect(t, srv.URL()), "a", natsbus.Config{})
 	b := startBus(t, connect(t, srv.URL()), "b", natsbus.Config{OpenTimeout: time.Second})

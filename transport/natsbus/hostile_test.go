@@ -177,6 +177,7 @@ func TestLostConfirm(t *testing.T) {
 }
 
 func TestUnknownLink(t *testing.T) {
+	t.Parallel()
 	r, b := rawPair(t, natsbus.Config{})
 	r.say(b.end, "eve", kindData|fromDialler, id2, data(t, 1, 1))
 	if kind, link, _ := r.heard(); kind != kindReset || link != id2 {

@@ -3,9 +3,12 @@ package natsbus_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"log/slog"
 	"os"
+	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +26,7 @@ import (
 const patience = 20 * time.Second
 
 func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0)))) // most of what runs beside each other waits
 	code := m.Run()
 	if code == 0 {
 		if err := goleak.Find(); err != nil {

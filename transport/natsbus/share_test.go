@@ -16,6 +16,7 @@ import (
 // One principal has its share of the links, a quarter by default, and what it may not have
 // is there for others.
 func TestLinksOfOnePrincipal(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		cfg   natsbus.Config
 		share int
@@ -25,6 +26,7 @@ func TestLinksOfOnePrincipal(t *testing.T) {
 		"where all are anonymous": {natsbus.Config{MaxLinks: 4}, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			srv := startServer(t, embedded.Config{})
 			log := new(lockedBuffer)
 			local := transport.Local{Cluster: "test", Node: "b", Epoch: "e-b", Logger: slog.New(slog.NewTextHandler(log, nil))}

@@ -334,6 +334,7 @@ func TestDialEndsWithContextAndTransport(t *testing.T) {
 
 // A transport closes although a peer is in the middle of its greeting, or reads nothing.
 func TestCloseDoesNotHang(t *testing.T) {
+	t.Parallel()
 	tr := tcp.New(tcp.Config{Listen: "127.0.0.1:0"})
 	links := make(chan accepted, 1)
 	addr, err := tr.Start(t.Context(), local("b"), func(l transport.Link) transport.Receiver {

@@ -146,6 +146,7 @@ func TestRecordingIsNotServed(t *testing.T) {
 
 // Who dials the port of something else reads what it is.
 func TestWhatAnswersIsNamed(t *testing.T) {
+	t.Parallel()
 	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	plain, secured := httptest.NewServer(ok), httptest.NewTLSServer(ok)
 	t.Cleanup(plain.Close)

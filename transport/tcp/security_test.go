@@ -300,6 +300,7 @@ func (l *logged) with(part string) (n int) {
 }
 
 func TestConnsPerIP(t *testing.T) {
+	t.Parallel()
 	to, links := serve(t, tcp.Config{Listen: "127.0.0.1:0", MaxConnsPerIP: 2})
 	first, _ := rawLink(t, to, links)
 	rawLink(t, to, links)
