@@ -13,12 +13,11 @@
 //		Default: access.Deny,
 //	}
 //
-// The first rule that matches decides, and Default where none does. So a list reads from
-// above like a program, and what decides does not hang on which of five conditions counts
-// as the narrower one: exceptions stand above what they are exceptions of.
+// The first rule that matches decides; if none matches, Default decides. So a list is read
+// from top to bottom, and exceptions stand above the rule that they are exceptions to.
 //
-// Limits: who a principal is, and from which address it comes, is for the road to prove. A
-// Decision costs one look at each rule until one matches.
+// The limits: the road proves who a principal is and from which address it comes. A
+// decision looks at the rules one by one until one matches.
 package access
 
 import (
@@ -29,26 +28,26 @@ import (
 	"strings"
 )
 
-// Op is what a message is for. Ops are joined with |.
+// Op is an operation that a message asks for. Several are combined with |.
 type Op uint16
 
 // The operations.
 const (
 	Send   Op = 1 << iota // a one-way message
 	Call                  // a request
-	Stream                // to open a stream, and each batch of it
+	Stream                // to open a stream, and to read or write each batch of it
 	Push                  // to add to a queue
-	Pull                  // to take from a queue, and to settle what was taken
-	Manage                // to look into a queue, to pause, purge and revive
-	Submit                // of a job
-	Redeem                // of a job's token: to poll and to await
-	Cancel                // of a job's token
+	Pull                  // to take from a queue, and to ack or give back what was taken
+	Manage                // to inspect, pause and purge a queue, and to revive dead letters
+	Submit                // to submit a job
+	Redeem                // to poll and to await a job by its token
+	Cancel                // to cancel a job by its token
 
 	All = Send | Call | Stream | Push | Pull | Manage | Submit | Redeem | Cancel
 
-	// Expose is to be an instance of a service for the actors of this node. It is no message,
-	// and only rules whose Ops name it are about it, neither Default nor ExposedOnly: where
-	// no such rule matches, every node may. Its principal is that of the node's record.
+	// Expose is to offer an instance of a service to the actors of this node. It is not a
+	// message: only rules whose Ops name it apply, neither Default nor ExposedOnly, and if
+	// no such rule matches, every node may. The principal is that of the node's record.
 	Expose Op = 1 << 9
 )
 
@@ -75,54 +74,54 @@ const (
 )
 
 // Rule allows or denies what all of its conditions match. An empty condition matches
-// everything. Names match as they are, and one that ends in "*" matches all that begin with
-// what stands before it.
+// everything. A name matches itself, and a name that ends in "*" matches all names with that
+// prefix.
 type Rule struct {
-	Name   string // for the audit log; empty: its place in the list
+	Name   string // for the audit log; empty: its position in the list
 	Effect Effect // required
 
 	Principals []string       // who: names, and "@group" for the members of a group
-	Networks   []netip.Prefix // from where; never matches on a road without addresses, such as a bus
+	Networks   []netip.Prefix // from where; does not match on a road without addresses, such as NATS
 	Ops        Op             // to do what; 0: All
 
 	Kinds    []string // with an actor of one of these kinds
 	Actors   []string // of one of these names
 	Services []string // that is an instance of one of these services
-	Messages []string // and with one of these messages, by their wire names; one that the node does not know has none
+	Messages []string // by one of these messages, by their wire names; a message type that the node does not know has none
 }
 
 // Rules are an access list. Its zero value allows everything.
 type Rules struct {
 	Groups  map[string][]string // principals by the group's name; "*" as in a Rule
 	List    []Rule
-	Default Effect // of what no rule matches; 0: Allow
+	Default Effect // if no rule matches; 0: Allow
 
-	// ExposedOnly keeps other nodes from actors that are no instance of a service, save
-	// from what an Allow in List matches.
+	// ExposedOnly denies other nodes all actors that are not instances of a service, except
+	// for what an Allow in List matches.
 	ExposedOnly bool
 }
 
-// IsZero reports whether r allows everything without looking.
+// IsZero reports whether r allows everything and has no rules.
 func (r Rules) IsZero() bool { return len(r.List) == 0 && r.Default != Deny && !r.ExposedOnly }
 
-// Who asks.
+// Who is the sender of a message.
 type Who struct {
 	Principal string
 	Addr      netip.Addr // zero: the road knows none
 }
 
-// What is asked for.
+// What is the operation and its target.
 type What struct {
 	Kind, Actor string
-	Services    []string // that the actor is an instance of
+	Services    []string // of which the actor is an instance
 	Message     string   // wire name; empty if the node does not know it
-	Op          Op       // one
+	Op          Op       // exactly one
 }
 
-// Decision is what a list says.
+// Decision is the answer of a List.
 type Decision struct {
 	Allowed bool
-	Rule    string // its name; "default" and "exposed only" for those
+	Rule    string // the name of the rule; "default" or "exposed only" if no rule matched
 }
 
 // List is the compiled form of Rules. It is immutable, and may be used concurrently.
@@ -153,7 +152,7 @@ func (n *names) match(name string) bool {
 
 func (n *names) matchOne(of []string) bool { return n.any || slices.ContainsFunc(of, n.match) }
 
-// everything reports whether the rule says nothing of what is asked for, but the operation.
+// everything reports whether the rule has no condition on the target.
 func (r *rule) everything() bool {
 	return r.kinds.any && r.actors.any && r.services.any && r.message.any
 }
@@ -163,7 +162,7 @@ func (r *rule) matchWho(w Who, op Op) bool {
 		slices.ContainsFunc(r.networks, func(n netip.Prefix) bool { return n.Contains(w.Addr) }))
 }
 
-// Compile checks rules and makes a list of them. The error names all that is wrong.
+// Compile checks rules and compiles them. The error names everything that is wrong.
 func Compile(r Rules) (*List, error) {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("access: "+format, args...)) }
@@ -254,7 +253,7 @@ func compileNames(from []string, anyone bool) names {
 	return n
 }
 
-// unmapped is a prefix of IPv4 addresses that is written as one of IPv6 addresses.
+// unmapped turns a prefix of IPv4-mapped IPv6 addresses into one of IPv4 addresses.
 func unmapped(n netip.Prefix) netip.Prefix {
 	if n.Addr().Is4In6() && n.Bits() >= 96 {
 		return netip.PrefixFrom(n.Addr().Unmap(), n.Bits()-96)
@@ -277,7 +276,7 @@ func (l *List) Decide(who Who, what What) Decision {
 	return l.byDefault
 }
 
-// MayExpose says whether a node of that principal may have an actor be an instance of a
+// MayExpose says whether a node of that principal may offer an actor as an instance of a
 // service.
 func (l *List) MayExpose(principal, service, actor string) Decision {
 	for i := range l.rules {
@@ -289,8 +288,8 @@ func (l *List) MayExpose(principal, service, actor string) Decision {
 	return Decision{true, "default"}
 }
 
-// MayAny reports whether there can be anything with which who may do op: for a message
-// whose real target is not known yet. Where it says no, Decide does for each What.
+// MayAny reports whether there can be a target on which who may do op. It is for messages
+// whose target is not known yet. If MayAny is false, Decide denies every What.
 func (l *List) MayAny(who Who, op Op) bool {
 	who.Addr = who.Addr.Unmap().WithZone("")
 	for i := range l.rules {

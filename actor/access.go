@@ -8,24 +8,23 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/access"
+	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// Who may reach which actor is decided here, when a message from another node is taken in:
-// before it is decoded, and before it is in a mailbox. What the node's own actors send each
-// other is not asked about.
+// Access is checked when a message arrives from another node, before it is decoded and before
+// it is in a mailbox. Messages between the node's own actors are not checked.
 
-// AccessDenied is the event of a message from another node that its sender may not send, or of a
-// service that it may not expose (access.Expose):
-// Peer is the node, Actor the address, Err says who and what. There is one a second at most
-// for each principal and actor, as there is of the log's lines, and Count says for how many
-// refusals it stands.
+// AccessDenied is the event of a message that another node may not send, or of a service that it
+// may not expose (access.Expose). Peer is the node, Actor the address, and Err says who and what.
+// As in the log, there is at most one a second for each principal and actor; Count says how
+// many refusals it stands for.
 const AccessDenied EventType = "access denied"
 
-// SetAccess has rules take the place of those in force (Config.Access), from the next message
-// on: also for messages of streams that are open, the tokens of jobs, queues' consumers in
-// line and stored replies. What an actor has in its mailbox it handles. The error says what is
-// wrong with the rules; the old ones stay in force then.
+// SetAccess replaces the rules in force (Config.Access) from the next message on. The new rules
+// also apply to open streams, job tokens, consumers that wait at a queue, and stored replies.
+// Messages that are already in a mailbox are still handled. If the rules are invalid, the error
+// says why, and the old ones stay in force.
 func (s *System) SetAccess(rules access.Rules) error {
 	list, err := access.Compile(rules)
 	if err != nil {
@@ -38,7 +37,7 @@ func (s *System) SetAccess(rules access.Rules) error {
 	s.members.rejudge()
 	s.streams.each(func(st *stream) {
 		if st.remote {
-			if refusal := s.judge(rpc.Arrival{Origin: st.ctx.origin, Addr: st.addr}, st.subject()); refusal != nil {
+			if refusal := s.judge(server.Arrival{Origin: st.ctx.origin, Addr: st.addr}, st.subject()); refusal != nil {
 				st.close(cut(refusal))
 			}
 		}
@@ -46,86 +45,85 @@ func (s *System) SetAccess(rules access.Rules) error {
 	return nil
 }
 
-// LocalOnly keeps the actor from other nodes: only actors of its own node, and the program
-// itself, can send to it. It cannot be Exposed then.
+// LocalOnly hides the actor from other nodes: only the program itself and actors of its own
+// node can send to it. It cannot be combined with Expose.
 func LocalOnly() SpawnOption { return func(s *spawn) { s.local = true } }
 
-// KeptLocal is LocalOnly for all actors of a kind.
+// KeptLocal makes all actors of a kind LocalOnly.
 func KeptLocal() KindOption { return func(k *Kind) { k.local = true } }
 
-// traits are what few actors have.
+// traits are properties that few actors have.
 type traits struct {
-	services []string // that it is an instance of
+	services []string // the services that it is an instance of
 	local    bool     // it is LocalOnly
-	stream   *stream  // that a hidden actor holds
+	stream   *stream  // the stream, for the hidden actor of a stream
 }
 
-// governed is a message that is for something else than a plain request. asked says that
-// it is taken as a request alone: told, it is a dead letter.
-type governed interface {
-	governs() (op access.Op, asked bool)
+// withOp is a message that needs another permission than to send or to call. asked says that
+// it is accepted only as a request; sent one-way, it becomes a dead letter.
+type withOp interface {
+	neededOp() (op access.Op, asked bool)
 }
 
-func (Enqueue[T]) governs() (access.Op, bool) { return access.Push, true }
-func (Dequeue[T]) governs() (access.Op, bool) { return access.Pull, true }
-func (Oversee[T]) governs() (access.Op, bool) { return access.Manage, true }
-func (submitJob) governs() (access.Op, bool)  { return access.Submit, true }
-func (pollJob) governs() (access.Op, bool)    { return access.Redeem, true }
-func (awaitJob) governs() (access.Op, bool)   { return access.Redeem, true }
-func (cancelJob) governs() (access.Op, bool)  { return access.Cancel, true }
-func (streamNext) governs() (access.Op, bool) { return access.Stream, true }
-func (streamPush) governs() (access.Op, bool) { return access.Stream, true }
-func (streamSign) governs() (access.Op, bool) { return access.Stream, true }
+func (enqueue[T]) neededOp() (access.Op, bool) { return access.Push, true }
+func (dequeue[T]) neededOp() (access.Op, bool) { return access.Pull, true }
+func (oversee[T]) neededOp() (access.Op, bool) { return access.Manage, true }
+func (submitJob) neededOp() (access.Op, bool)  { return access.Submit, true }
+func (pollJob) neededOp() (access.Op, bool)    { return access.Redeem, true }
+func (awaitJob) neededOp() (access.Op, bool)   { return access.Redeem, true }
+func (cancelJob) neededOp() (access.Op, bool)  { return access.Cancel, true }
+func (streamNext) neededOp() (access.Op, bool) { return access.Stream, true }
+func (streamPush) neededOp() (access.Op, bool) { return access.Stream, true }
+func (streamSign) neededOp() (access.Op, bool) { return access.Stream, true }
 
-// govern notes what h's message is for.
-func (h *handler) govern() {
-	if g, ok := reflect.Zero(h.typ).Interface().(governed); ok && h.typ.Kind() != reflect.Pointer {
-		h.op, h.asked = g.governs()
+// setOp sets the permission that h's message needs.
+func (h *handler) setOp() {
+	if g, ok := reflect.Zero(h.typ).Interface().(withOp); ok && h.typ.Kind() != reflect.Pointer {
+		h.op, h.asked = g.neededOp()
 	} else if h.opens {
 		h.op, h.asked = access.Stream, true
 	}
 }
 
-// errAsked is the fate of a one-way message of a type that is taken as a request alone.
+// errAsked is the error of a one-way message of a type that is accepted only as a request.
 var errAsked = rpc.Errorf(rpc.Unhandled, rpc.NotRun, "such a message is taken as a request only, and was sent one-way")
 
-// systems makes a kind one of the system's own.
+// systems marks a kind as internal to the system.
 func systems() KindOption { return func(k *Kind) { k.system = true } }
 
-// matter is what a message from another node is about.
+// matter is what a message from another node wants: the actor, the type and the operation.
 type matter struct {
-	cell   *cell // nil: nobody of that name
+	cell   *cell // nil: no actor has that name
 	name   string
 	typeID uint64
-	op     access.Op // 0: what its type is for
-	broad  bool      // the real target is found out later: it is enough that there may be one
+	op     access.Op // 0: it follows from the type
+	broad  bool      // the real target is not known yet: it is enough that some target is allowed
 }
 
-// restricted reports whether messages from other nodes to c need a look before they are
-// taken in.
+// restricted reports whether messages from other nodes to c have to be checked.
 func (s *System) restricted(c *cell) bool {
 	return s.access.Load() != nil || c != nil && (c.kind.asked || c.traits != nil)
 }
 
-// refusal is why a message from another node may not be taken in, nil if it may.
-func (s *System) refusal(in *rpc.Inbound, c *cell) *rpc.Error {
+// refusal returns why a message from another node may not be accepted, or nil if it may.
+func (s *System) refusal(in *server.Inbound, c *cell) *rpc.Error {
 	if in.Origin().Local {
 		return nil
 	}
-	told := in.Seq == 0 || in.Acked
+	oneWay := in.Seq == 0 || in.Confirm
 	m := matter{cell: c, name: in.Target, typeID: in.TypeID}
 	switch {
-	case in.Receipt: // it goes with one-way messages, of whatever type
+	case in.Receipt: // it belongs to one-way messages of any type
 		m.op, m.broad = access.Send, true
 	case c != nil && c.kind.asked:
 		switch h := c.kind.handlerOf(s, in.TypeID); {
 		case h == nil && c.kind.system:
 			return s.unhandled(c.kind, in.TypeID)
-		case h != nil && h.opens && told:
-			return errTold
-		case h != nil && h.asked && told:
+		case h != nil && h.opens && oneWay:
+			return errNotOpened
+		case h != nil && h.asked && oneWay:
 			return errAsked
-		case c.kind == jobDeskKind:
+		case c.kind == jobServerKind:
 			m.op, m.broad = h.op, true
 		}
 	}
@@ -134,17 +132,18 @@ func (s *System) refusal(in *rpc.Inbound, c *cell) *rpc.Error {
 	}
 	err := s.check(in.Arrival(), m)
 	if err != nil && c != nil && c.traits != nil {
-		if st := c.traits.stream; st != nil && st.principal == in.Origin().Principal { // nobody else can end it
+		if st := c.traits.stream; st != nil && st.principal == in.Origin().Principal { // only the principal that has opened the stream can end it
 			st.close(cut(err))
 		}
 	}
 	return err
 }
 
-// admit returns those of the one-way messages to c that may be taken in.
-func (s *System) admit(c *cell, told []*rpc.Inbound) []*rpc.Inbound {
-	rest := told[:0]
-	for _, in := range told {
+// admit returns those of the one-way messages to c that may be accepted, and makes the others
+// dead letters.
+func (s *System) admit(c *cell, tells []*server.Inbound) []*server.Inbound {
+	rest := tells[:0]
+	for _, in := range tells {
 		if err := s.refusal(in, c); err != nil {
 			s.handBack(address{in.Target, s.cfg.Name}, item{msg: in, meta: s.metaFrom(in)}, err)
 			continue
@@ -154,31 +153,31 @@ func (s *System) admit(c *cell, told []*rpc.Inbound) []*rpc.Inbound {
 	return rest
 }
 
-// permit is check for rpc, of what is recorded for a request.
-func (s *System) permit(a rpc.Arrival) *rpc.Error {
+// permit is judge for the engine, which asks whether a caller may get a recorded outcome.
+func (s *System) permit(a server.Arrival) *rpc.Error {
 	m := matter{cell: s.refs.live(a.Target), name: a.Target, typeID: a.TypeID}
-	m.broad = m.cell != nil && m.cell.kind == jobDeskKind
+	m.broad = m.cell != nil && m.cell.kind == jobServerKind
 	return s.judge(a, m)
 }
 
-// still is why the caller of a request that waited may not have its answer any more, nil if
-// it may.
-func (s *System) still(ctx *Context) *rpc.Error {
-	in, remote := ctx.request().(*rpc.Inbound)
+// recheck returns why the caller of a request that has waited may no longer have its answer,
+// or nil if it may.
+func (s *System) recheck(ctx *Context) *rpc.Error {
+	in, remote := ctx.request().(*server.Inbound)
 	if !remote || s.access.Load() == nil {
 		return nil
 	}
 	return s.check(in.Arrival(), matter{cell: ctx.cell, name: in.Target, typeID: in.TypeID})
 }
 
-// subject is what a client's messages about its stream are judged as: by the message that
-// has opened it.
+// subject returns the matter by which a client's messages about its stream are judged: that of
+// the message that has opened the stream.
 func (st *stream) subject() matter {
 	return matter{cell: st.ctx.cell, name: st.ctx.cell.self.addr.name, typeID: st.opener, op: access.Stream}
 }
 
-// check is judge, and takes note of what it refuses.
-func (s *System) check(a rpc.Arrival, m matter) *rpc.Error {
+// check is judge, and also counts and logs a refusal.
+func (s *System) check(a server.Arrival, m matter) *rpc.Error {
 	err := s.judge(a, m)
 	if err != nil {
 		s.denied(a, err)
@@ -186,8 +185,8 @@ func (s *System) check(a rpc.Arrival, m matter) *rpc.Error {
 	return err
 }
 
-// judge decides by the access list and the actor's own traits. It only looks.
-func (s *System) judge(a rpc.Arrival, m matter) *rpc.Error {
+// judge decides by the access list and the actor's traits. It has no side effects.
+func (s *System) judge(a server.Arrival, m matter) *rpc.Error {
 	if a.Origin == nil || a.Origin.Local {
 		return nil
 	}
@@ -225,7 +224,7 @@ func (s *System) judge(a rpc.Arrival, m matter) *rpc.Error {
 		return nil
 	}
 	if h != nil {
-		what.Message = s.types.of(h.typ).name
+		what.Message = s.types.get(h.typ).name
 	} else if m.typeID != 0 {
 		what.Message, _ = s.types.known(m.typeID)
 	}
@@ -235,26 +234,27 @@ func (s *System) judge(a rpc.Arrival, m matter) *rpc.Error {
 	return nil
 }
 
-// denial is the cause of a refusal, for the log: its caller does not learn of the rule.
+// denial is the cause of a refusal, for the log. The caller does not learn the rule.
 type denial struct{ op, rule string }
 
 func (d denial) Error() string { return d.op + ", by " + d.rule }
 
-func refused(a rpc.Arrival, op, rule string) *rpc.Error {
+func refused(a server.Arrival, op, rule string) *rpc.Error {
 	err := rpc.Errorf(rpc.Denied, rpc.NotRun, "%w", denial{op, rule})
 	err.Message = a.Origin.Principal + " may not " + op + " " + a.Target
 	return err
 }
 
-// cut is what a stream ends with whose client may not use it any more.
+// cut is the error of a stream whose client may not use it any more.
 func cut(why *rpc.Error) *rpc.Error {
 	return rpc.Errorf(rpc.Denied, rpc.HasRun, "the stream was cut: %s", why.Message)
 }
 
-// mayUse is why the caller of a request to the system's own actors may not do op with an
-// actor, nil if it may. It is for what shows only when the request is decoded.
+// mayUse returns why the caller of a request to an internal actor may not do op with the actor
+// of that name, or nil if it may. It is for requests whose real target is only known after
+// decoding.
 func (c *Context) mayUse(name string, typeID uint64, op access.Op) *rpc.Error {
-	in, remote := c.request().(*rpc.Inbound)
+	in, remote := c.request().(*server.Inbound)
 	if !remote {
 		return nil
 	}
@@ -264,26 +264,26 @@ func (c *Context) mayUse(name string, typeID uint64, op access.Op) *rpc.Error {
 	return s.check(a, matter{cell: s.refs.live(name), name: name, typeID: typeID, op: op})
 }
 
-// foreign is what the caller gets for what is another principal's.
+// foreign is the error of a caller that uses something of another principal.
 func (c *Context) foreign(what string) *rpc.Error {
 	err := rpc.Errorf(rpc.Denied, rpc.NotRun, "%s is another principal's", what)
-	if in, remote := c.req.(*rpc.Inbound); remote {
+	if in, remote := c.req.(*server.Inbound); remote {
 		c.System().denied(in.Arrival(), err)
 	}
 	return err
 }
 
-// denied takes note of a refusal.
-func (s *System) denied(a rpc.Arrival, err *rpc.Error) {
+// denied counts and logs a refusal.
+func (s *System) denied(a server.Arrival, err *rpc.Error) {
 	s.stats.denied.Add(1)
 	d := DeadLetter{Time: time.Now(), To: a.Target + "@" + s.cfg.Name, From: a.Origin.Principal, Type: s.types.nameOf(a.TypeID), Reason: err}
 	s.audit.note(d, a.Origin.Node)
 }
 
-// exposure is an actor of another node that is said to be an instance of a service.
+// exposure is an actor of another node that claims to be an instance of a service.
 type exposure struct{ node, principal, service, actor, rule string }
 
-// mayNotExpose takes note of an instance that is not used.
+// mayNotExpose counts and logs an instance that is not used because its node may not expose it.
 func (s *System) mayNotExpose(x exposure) {
 	s.stats.denied.Add(1)
 	err := rpc.Errorf(rpc.Denied, rpc.NotRun, "%w", denial{access.Expose.String(), x.rule})
@@ -291,8 +291,8 @@ func (s *System) mayNotExpose(x exposure) {
 	s.audit.note(DeadLetter{Time: time.Now(), To: x.actor + "@" + x.node, From: x.principal, Type: "service " + x.service, Reason: err}, x.node)
 }
 
-// audited logs refusals, and makes an event of them.
-func (s *System) audited(sum letterSum) {
+// audited logs a summary of refusals, and makes an event of it.
+func (s *System) audited(sum logSummary) {
 	var why denial
 	_ = errors.As(sum.reason, &why)
 	actor, who := sum.to, sum.from

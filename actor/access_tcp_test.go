@@ -10,7 +10,7 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// A rule by address holds on a road that has addresses, and never matches on one without.
+// A rule by address applies on a road that has addresses. On other roads it never matches.
 func TestAccessByAddress(t *testing.T) {
 	from := func(prefix string) access.Rules {
 		return access.Rules{Default: access.Deny, List: []access.Rule{{Effect: access.Allow, Networks: []netip.Prefix{netip.MustParsePrefix(prefix)}}}}

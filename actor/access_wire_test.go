@@ -1,5 +1,8 @@
 package actor
 
+// These tests write envelopes and messages of the system's own actors directly, as a hostile
+// peer would.
+
 import (
 	"iter"
 	"log/slog"
@@ -9,6 +12,7 @@ import (
 	"testing/synctest"
 
 	"github.com/tandem-go/tandem/access"
+	"github.com/tandem-go/tandem/internal/queuestore"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
@@ -17,7 +21,7 @@ import (
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
-// What one principal may not send to the stream of another one does not end it.
+// A message that is denied does not end a stream that another principal has opened.
 func TestRefusalsOfOthersCutNoStream(t *testing.T) {
 	withGuests(t, func(t *testing.T, g guests) {
 		g.setAccess(t, byOne)
@@ -43,7 +47,7 @@ func TestRefusalsOfOthersCutNoStream(t *testing.T) {
 				t.Fatalf("item %d: %d, %v", want, n, err)
 			}
 		}
-		// Who has opened it loses it with the first message that it may not send any more.
+		// The principal that opened the stream loses it with the first message that it may not send any more.
 		g.setAccess(t, access.Rules{Default: access.Deny})
 		for err == nil || rpc.Ran(err) == rpc.NotRun {
 			if _, err, _ = next(); err == nil {
@@ -56,7 +60,8 @@ func TestRefusalsOfOthersCutNoStream(t *testing.T) {
 	})
 }
 
-// Who may submit some jobs may submit no others: that is asked before a job is decoded.
+// The rules for a job are those of its actor and message. They are checked before the job is
+// decoded.
 func TestJobsAreJudgedByTheirActor(t *testing.T) {
 	withGuests(t, func(t *testing.T, g guests) {
 		if _, err := g.b.Spawn("porch", doorKind(g.door)); err != nil {
@@ -85,7 +90,7 @@ func TestJobsAreJudgedByTheirActor(t *testing.T) {
 	})
 }
 
-// stranger is a peer that speaks the wire itself.
+// stranger is a peer that writes envelopes itself.
 type stranger struct {
 	link transport.Link
 	mu   sync.Mutex
@@ -102,7 +107,7 @@ func (*stranger) Drained()     {}
 func (*stranger) Disturbed()   {}
 func (*stranger) Closed(error) {}
 
-// say sends e and returns what has come since.
+// say sends e, and returns the envelopes that have come since.
 func (s *stranger) say(t *testing.T, e transport.Envelope) []transport.Envelope {
 	t.Helper()
 	s.mu.Lock()
@@ -117,8 +122,8 @@ func (s *stranger) say(t *testing.T, e transport.Envelope) []transport.Envelope 
 	return s.got
 }
 
-// No flag of an envelope takes a message past the access list: with any of them, and as a
-// request or one-way, it does not reach an actor that its sender may not use.
+// No flag of an envelope lets a message pass the rules: with every combination of flags, as a
+// request and one-way, the message does not reach an actor that its sender may not use.
 func TestNoFlagPassesTheAccessList(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		net, reg := memnet.New(memnet.Config{Seed: 1}), static.New()
@@ -158,13 +163,13 @@ func TestNoFlagPassesTheAccessList(t *testing.T) {
 			for _, verb := range []transport.Verb{transport.VerbRequest, transport.VerbTell} {
 				for flags := range transport.Flags(1 << 7) {
 					if flags&transport.FlagRecover != 0 {
-						continue // which never runs
+						continue // it never runs
 					}
 					seq++
-					e := transport.Envelope{Verb: verb, Seq: seq, Flags: flags, Target: to, TypeID: sys.types.of(reflect.TypeFor[knock]()).id, Codec: codec.IDMsgpack, Body: body}
+					e := transport.Envelope{Verb: verb, Seq: seq, Flags: flags, Target: to, TypeID: sys.types.get(reflect.TypeFor[knock]()).id, Codec: codec.IDMsgpack, Body: body}
 					got := s.say(t, e)
 					came := at.visits()
-					// What has the flag of a receipt is one, and no message.
+					// An envelope with the flag of a receipt is a receipt, and no message.
 					runs := to == "porch" && (verb == transport.VerbTell || flags&transport.FlagReceipt == 0)
 					if (len(came) > 0) != runs {
 						t.Errorf("%v to %s with flags %07b: %v", verb, to, flags, came)
@@ -173,6 +178,91 @@ func TestNoFlagPassesTheAccessList(t *testing.T) {
 						t.Errorf("a tell with flags %07b is answered: %+v", flags, got)
 					}
 				}
+			}
+		}
+	})
+}
+
+// The system's own actors accept only the messages that they declare, and only as requests. A
+// one-way message cannot cancel somebody's job, take tokens, or close a stream.
+func TestSystemActorsTakeRequestsOnly(t *testing.T) {
+	withGuests(t, func(t *testing.T, g guests) {
+		ctx := t.Context()
+		tok, err := Submit(ctx, g.a.Ref("door@b"), slowJob{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		own, err := Submit(ctx, g.b.Ref("door@b"), slowJob{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.b.Spawn("second", doorKind(g.door)); err != nil {
+			t.Fatal(err)
+		}
+		next, stop := iter.Pull2(Stream(ctx, g.a.Ref("second@b"), ticks{}))
+		next()
+		var hiddenStream string
+		for st := range g.b.streams.all {
+			hiddenStream = st.self.self.addr.String()
+		}
+		dead := g.b.DeadLetters(ctx)
+		told := 0
+		tell := func(to string, m any) {
+			t.Helper()
+			told++
+			if err := Tell(ctx, g.c.Ref(to), m); err != nil {
+				t.Fatal(err)
+			}
+			if err := Tell(ctx, g.c.Ref(to), m, rpc.Acked()); rpc.CodeOf(err) != rpc.Unhandled || rpc.Ran(err) != rpc.NotRun {
+				t.Errorf("%T, acked: %v", m, err)
+			}
+		}
+		for _, token := range []string{tok.String(), own.String()} {
+			_, id, _ := splitToken(token)
+			tell("$jobs@b", cancelJob{ID: id})
+			tell("$jobs@b", pollJob{ID: id})
+			tell("$jobs@b", awaitJob{ID: id})
+		}
+		job, err := g.c.jobOf(g.c.Ref("door@b").to, openDoor{}, reflect.TypeFor[openDoor](), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			tell("$jobs@b", job)
+		}
+		tell(hiddenStream, streamSign{Stop: true})
+		tell(hiddenStream, streamNext{N: 2})
+		tell("jobs@b", enqueue[int]{Item: 1})
+		tell("jobs@b", dequeue[int]{Op: queuestore.Pull})
+		tell("jobs@b", oversee[int]{Op: queuestore.Purge})
+		synctest.Wait()
+		for range told {
+			if d := <-dead; rpc.CodeOf(d.Reason) != rpc.Unhandled {
+				t.Errorf("%+v", d)
+			}
+		}
+		if mine := g.b.jobs.mine; len(mine) != 2 || mine["by one"] != 1 || mine[g.b.node.OwnPrincipal()] != 1 {
+			t.Errorf("tokens: %v", mine)
+		}
+		if _, err, _ := next(); err != nil {
+			t.Errorf("the stream: %v", err)
+		}
+		stop()
+		// They do not accept what they do not declare, either. It ends before it is in a mailbox.
+		synctest.Wait()
+		handled := g.b.Stats().Handled
+		_, err = Call(ctx, g.c.Ref("$jobs@b"), openDoor{}, rpc.WithCodec(g.c.control))
+		if now := g.b.Stats().Handled; now != handled {
+			t.Errorf("%d messages went through the job server's mailbox", now-handled)
+		}
+		if rpc.CodeOf(err) != rpc.Unhandled || rpc.Ran(err) != rpc.NotRun {
+			t.Errorf("what the job server does not declare: %v", err)
+		}
+		g.door.finish <- struct{}{}
+		g.door.finish <- struct{}{}
+		for _, tok := range []rpc.Token[string]{tok, own} {
+			if v, err := tok.Await(ctx); err != nil || v != "slow" {
+				t.Errorf("a job that was told to be cancelled: %q, %v", v, err)
 			}
 		}
 	})

@@ -6,36 +6,37 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// ask is a request within the system: the promise of its reply, and where it is in
-// its life, so that a caller who gives up learns whether it ran.
+// ask is a request within the system: the promise of its reply, and the request's state,
+// which tells a caller who cancels whether it ran.
 type ask[R any] struct {
-	promise  rpc.Promise[R]
+	promise  promise.Promise[R]
 	deadline time.Time // zero for none
 
-	// elsewhere has it made anew at another instance of its service, or reports that
-	// this is not to be. nil: it is to one actor.
+	// elsewhere retries the request at another instance of its service. It returns false if
+	// there is to be no retry. nil: the request is for one actor.
 	elsewhere func(*rpc.Error) bool
 
 	mu       sync.Mutex // guards what follows
 	state    askState
 	onCancel func()
-	timer    *time.Timer // ends it at its deadline, if nobody waits in Call
-	unhook   func() bool // takes back what watches the caller's context
+	timer    *time.Timer // ends the request at its deadline, if nobody waits in Call
+	unhook   func() bool // stops watching the caller's context
 }
 
 type askState uint8
 
 const (
-	asked    askState = iota // waits in the mailbox
-	started                  // its handler runs
-	deserted                 // was given up while its handler runs
-	finished                 // has its outcome, or was given up before
+	asked     askState = iota // waits in the mailbox
+	started                   // its handler runs
+	abandoned                 // the caller cancelled while the handler runs
+	finished                  // it has its outcome, or the caller cancelled before its turn
 )
 
-// Start is called by the actor's run loop. False: it must not run.
+// Start is called by the actor's run loop. It returns false if the request must not run.
 func (a *ask[R]) Start() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -52,29 +53,27 @@ func (a *ask[R]) Start() bool {
 	return true
 }
 
-// Lapsed reports whether it will not run, whenever its turn comes.
-func (a *ask[R]) Lapsed() bool {
+// WillNotRun reports whether Start will return false, because the request has ended, was cancelled
+// or has expired.
+func (a *ask[R]) WillNotRun() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.state != asked || !a.deadline.IsZero() && !time.Now().Before(a.deadline)
 }
 
-// Refuse ends it with an error before its handler ran, unless another instance gets it.
-func (a *ask[R]) Refuse(err *rpc.Error) {
-	if a.elsewhere == nil || !a.elsewhere(err) {
+// Fail ends the request with an error, unless its handler did not run and another instance gets it.
+func (a *ask[R]) Fail(err *rpc.Error) {
+	if err.Verdict != rpc.NotRun || a.elsewhere == nil || !a.elsewhere(err) {
 		a.fail(err)
 	}
 }
 
-// Fail ends it with an error.
-func (a *ask[R]) Fail(err *rpc.Error) { a.fail(err) }
-
-// goesOn takes note that it goes on elsewhere, where cancel ends it for its caller. False:
-// it is over.
+// goesOn notes that the request goes on at another instance, where cancel cancels it. It
+// returns false if the request has ended.
 func (a *ask[R]) goesOn(cancel func()) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.state >= deserted {
+	if a.state >= abandoned {
 		return false
 	}
 	a.state, a.onCancel = started, cancel
@@ -86,7 +85,7 @@ func (a *ask[R]) fail(err *rpc.Error) {
 	a.end(none, err)
 }
 
-// end gives it its outcome.
+// end gives the request its outcome.
 func (a *ask[R]) end(v R, err error) {
 	a.mu.Lock()
 	a.state = finished
@@ -102,7 +101,7 @@ func (a *ask[R]) end(v R, err error) {
 	a.promise.Resolve(v, err)
 }
 
-// answer ends it with a reply whose type is checked now: for a Receiver.
+// answer ends the request with a reply of a Receiver, whose type is not checked before.
 func (a *ask[R]) answer(v any) error {
 	r, ok := v.(R)
 	if !ok {
@@ -114,8 +113,8 @@ func (a *ask[R]) answer(v any) error {
 	return nil
 }
 
-// GiveUp ends it for its caller with code. Before its handler started it provably
-// never runs; later the handler's context ends.
+// GiveUp ends the request with code for a caller who cancels. If its handler has not started
+// it never runs; otherwise the handler's context ends.
 func (a *ask[R]) GiveUp(code rpc.Code, message string) {
 	a.mu.Lock()
 	verdict, cancel := rpc.Unknown, a.onCancel
@@ -123,8 +122,8 @@ func (a *ask[R]) GiveUp(code rpc.Code, message string) {
 	case asked:
 		verdict, cancel, a.state = rpc.NotRun, nil, finished
 	case started:
-		a.state = deserted
-	default: // its outcome is there, or about to be
+		a.state = abandoned
+	default: // it has its outcome, or is about to get it
 		a.mu.Unlock()
 		return
 	}
@@ -136,30 +135,33 @@ func (a *ask[R]) GiveUp(code rpc.Code, message string) {
 	}
 }
 
-// await returns the outcome to the caller, who alone waits for it. When ctx ends, or expired
-// fires, the caller gives up.
-func (a *ask[R]) await(ctx context.Context, waiters *rpc.Waiters, expired <-chan time.Time) (R, error) {
-	f := a.promise.Future()
-	if f.Wait(waiters, ctx.Done(), expired) {
-		return f.Take() // the handler's context, which may be kept, knows a
+// Cancel ends the request for a caller who has cancelled its future.
+func (a *ask[R]) Cancel() { a.GiveUp(rpc.Canceled, "the future was cancelled") }
+
+// await waits for the outcome and returns it. The request is cancelled when ctx ends or expired
+// fires. Only one goroutine may call it.
+func (a *ask[R]) await(ctx context.Context, waiters *promise.Waiters, expired <-chan time.Time) (R, error) {
+	p := &a.promise
+	if p.Wait(waiters, ctx.Done(), expired) {
+		return p.Take() // a keeps no reference to it: the handler's Context may be kept, and refers to a
 	}
 	if ctx.Err() != nil {
 		a.GiveUp(contextCode(ctx), context.Cause(ctx).Error())
 	} else {
 		a.GiveUp(rpc.Expired, "no reply within the system's time-out")
 	}
-	_, _ = f.Await(context.Background()) // what came first, which may be on its way still
-	return f.Take()
+	p.Wait(waiters, nil, nil) // for the first outcome, which another goroutine may be about to set
+	return p.Take()
 }
 
-// Deadline is when it ends for its caller.
+// Deadline is when the request ends for its caller.
 func (a *ask[R]) Deadline() (time.Time, bool) { return a.deadline, !a.deadline.IsZero() }
 
-// OnCancel arranges that fn is called if the caller gives up while the handler runs;
-// at once if it has already.
+// OnCancel has fn called if the caller cancels while the handler runs, and at once if it has
+// already cancelled.
 func (a *ask[R]) OnCancel(fn func()) {
 	a.mu.Lock()
-	over := a.state == deserted
+	over := a.state == abandoned
 	a.onCancel = fn
 	a.mu.Unlock()
 	if over {
@@ -167,8 +169,8 @@ func (a *ask[R]) OnCancel(fn func()) {
 	}
 }
 
-// watch ends it when ctx does, or at its deadline: for Ask, whose caller need not be
-// waiting.
+// watch cancels the request when ctx ends, or at its deadline. It is for Ask, whose caller
+// need not be waiting.
 func (a *ask[R]) watch(ctx context.Context) {
 	end := func(code rpc.Code, message string) func() {
 		return func() { a.GiveUp(code, message) }
@@ -179,7 +181,7 @@ func (a *ask[R]) watch(ctx context.Context) {
 		unhook = context.AfterFunc(ctx, func() { a.GiveUp(contextCode(ctx), context.Cause(ctx).Error()) })
 	}
 	a.mu.Lock()
-	over := a.state >= deserted
+	over := a.state >= abandoned
 	a.timer, a.unhook = timer, unhook
 	a.mu.Unlock()
 	if over {

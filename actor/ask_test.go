@@ -8,10 +8,10 @@ import (
 	"github.com/tandem-go/tandem/test/bubble"
 )
 
-// A caller who gives up when the outcome is about to come gets the outcome.
-func TestAwaitBesideTheOutcome(t *testing.T) {
+// If the outcome is about to be set when the caller cancels, the caller gets the outcome.
+func TestOutcomeBeatsCancel(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
-		a := &ask[int]{state: finished} // as between the two halves of end
+		a := &ask[int]{state: finished} // as while end runs: the state is set, and the promise is not
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		go func() {

@@ -9,38 +9,40 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// cell is one live actor: its state and its mailbox. While the mailbox is empty the
-// actor owns no goroutine; the put that finds it idle starts a run loop, which ends
-// when nothing waits any more. So at any moment one goroutine at most touches state.
+// cell is one live actor: its state and its mailbox. While the mailbox is empty, the
+// actor owns no goroutine. The put that finds it idle starts a run loop, which ends
+// when the mailbox is empty again. So at most one goroutine touches state at any moment.
 //
-// Senders write to box while the run loop reads the rest, so that has a cache line of
-// its own: both are 64 bytes long.
+// Senders write to box while the run loop reads the other fields. Therefore box and the
+// other fields have a cache line each; both are 64 bytes long.
 type cell struct {
 	self    *target
 	kind    *Kind
-	traits  *traits // nil for most
-	state   any     // the run loop's own
-	pace    *pace   // of what is recorded, likewise; nil until something is
+	traits  *traits // nil for most actors
+	state   any     // only the run loop uses it
+	pace    *pace   // of recording requests as begun; only the run loop uses it; nil until it has recorded one
 	stopped atomic.Bool
-	leaving atomic.Bool          // leave has begun
-	waits   atomic.Pointer[turn] // in which its handler waits for a reply; nil for none
+	leaving atomic.Bool          // leave has been called
+	waits   atomic.Pointer[turn] // the turn in which its handler waits for a reply; nil: it waits for none
 
 	box mailbox.Box[item]
 }
 
-// item is a message in a mailbox. msg is a *rpc.Inbound if it came from another node
-// and is still to be decoded.
+// item is a message in a mailbox. If it came from another node and is not decoded yet, msg
+// is an *server.Inbound.
 type item struct {
 	msg  any
-	req  request // nil: nobody waits for an outcome
+	req  request // nil: the message is one-way
 	meta *meta
 }
 
-// accepted takes note of a put that succeeded.
+// accepted does what a successful put requires: it hands back a message that was dropped to
+// make room, and starts the run loop if the actor was idle.
 func (c *cell) accepted(p mailbox.Put[item]) {
 	if p.HasDropped {
 		c.self.sys.handBack(c.self.addr, p.Dropped, errDropped)
@@ -50,7 +52,7 @@ func (c *cell) accepted(p mailbox.Put[item]) {
 	}
 }
 
-// run starts the run loop.
+// run starts the run loop on a worker.
 func (c *cell) run() {
 	c.self.sys.busy.Add(1)
 	c.self.sys.workers.run(c)
@@ -62,14 +64,14 @@ var (
 	errGone    = rpc.Errorf(rpc.NotFound, rpc.NotRun, "the actor has stopped")
 )
 
-// work is the run loop: it handles what waits until nothing does.
+// work is the run loop: it handles messages until the mailbox is empty.
 func (c *cell) work(w *worker) {
 	sys := c.self.sys
-	for w.take(c) {
+	for w.nextBatch(c) {
 		for w.done < len(w.batch) {
 			c.burst(w)
 		}
-		w.through(sys)
+		w.finishBatch(sys)
 	}
 	w.plain = nil
 	if c.stopped.Load() {
@@ -81,10 +83,11 @@ func (c *cell) work(w *worker) {
 	sys.idle()
 }
 
-// take has the next messages of c ready in w.batch, if any wait.
-func (w *worker) take(c *cell) bool {
+// nextBatch takes the messages that wait in c's mailbox into w.batch. It returns false if
+// there are none.
+func (w *worker) nextBatch(c *cell) bool {
 	if w.taken != nil && w.taken.IsLast() {
-		runtime.Gosched() // what was just answered may bring the next message: cheaper than to fall idle and be woken
+		runtime.Gosched() // a caller that was just answered may send the next message; yielding is cheaper than going idle and being woken
 	}
 	w.taken, w.batch, w.done, w.begun = c.box.Take(w.taken), nil, 0, 0
 	if w.taken == nil {
@@ -95,7 +98,7 @@ func (w *worker) take(c *cell) bool {
 	return true
 }
 
-// burst handles messages of the batch until it is through or a handler panics.
+// burst handles messages of the batch until all are handled or a handler panics.
 func (c *cell) burst(w *worker) {
 	var ctx *Context
 	defer func() {
@@ -110,7 +113,7 @@ func (c *cell) burst(w *worker) {
 	}()
 	var typ reflect.Type
 	var h *handler
-	var emptied bool // h takes what messages of typ come in
+	var emptied bool // h empties the codec.Reusable that messages of typ come in
 	recorded := c.kind.recorded()
 	for w.done < len(w.batch) {
 		if recorded {
@@ -127,22 +130,22 @@ func (c *cell) burst(w *worker) {
 			*it = item{}
 			continue
 		}
-		in, remote := it.msg.(*rpc.Inbound)
+		in, remote := it.msg.(*server.Inbound)
 		from := originOf(it)
-		if remote && it.req == nil && !c.openTold(w, it, in) {
+		if remote && it.req == nil && !c.decodeTell(w, it, in) {
 			*it = item{}
 			continue
 		}
 		if t := reflect.TypeOf(it.msg); t != typ {
 			typ, h = t, c.kind.handlers[typeOf(it.msg)]
-			_, inBox := it.msg.(boxed)
-			emptied = inBox && h != nil && h.open != nil
+			_, reused := it.msg.(reusable)
+			emptied = reused && h != nil && h.decodeInto != nil
 		}
-		if it.req == nil && it.meta == nil && h != nil && h.run != nil { // nothing to tell one such message's context from another's
+		if it.req == nil && it.meta == nil && h != nil && h.run != nil { // such messages can share a context, for nothing distinguishes their contexts
 			ctx = w.plainContext(c, from)
-			h.run(c.state, ctx, it.msg, &w.boxes)
+			h.run(c.state, ctx, it.msg, &w.reusable)
 			if ctx.rest.Load() != nil && ctx.detached() {
-				ctx.turnOver()
+				ctx.handlerReturned()
 				w.plain = nil
 			}
 		} else {
@@ -152,7 +155,7 @@ func (c *cell) burst(w *worker) {
 			it.req, it.meta = nil, nil
 		}
 		ctx = nil
-		if !emptied || remote { // else the next message in this place may come in the same box
+		if !emptied || remote { // otherwise its memory stays, for the next message in this place
 			it.msg = nil
 		}
 	}
@@ -160,41 +163,42 @@ func (c *cell) burst(w *worker) {
 
 // handle runs the handler of a message that has a context of its own.
 func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
-	if in, ok := it.msg.(*rpc.Inbound); ok {
+	if in, ok := it.msg.(*server.Inbound); ok {
 		if in.Receipt {
 			in.Reply(0, 0, nil)
 			return
 		}
 		h = c.kind.handlerOf(c.self.sys, in.TypeID)
-		if !c.openAsked(ctx, w, in, h) {
+		if !c.decodeRequest(ctx, w, in, h) {
 			return
 		}
 	}
 	switch {
 	case h != nil && h.run != nil:
-		h.run(c.state, ctx, ctx.msg, &w.boxes)
+		h.run(c.state, ctx, ctx.msg, &w.reusable)
 	case c.kind.receiver:
-		ctx.msg = asItIs(ctx.msg)
+		ctx.msg = plainValue(ctx.msg)
 		ctx.finish(ctx.msg, c.state.(Receiver).Receive(ctx))
 	default:
 		c.self.sys.handBack(c.self.addr, *it, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for %v", c.kind.name, typeOf(it.msg)))
 	}
 }
 
-// openAsked decodes a request from another node. False: it was refused.
-func (c *cell) openAsked(ctx *Context, w *worker, in *rpc.Inbound, h *handler) bool {
-	msg, refusal := c.open(w, in, h)
+// decodeRequest decodes a request from another node. It returns false if it refused the request.
+func (c *cell) decodeRequest(ctx *Context, w *worker, in *server.Inbound, h *handler) bool {
+	msg, refusal := c.decode(w, in, h)
 	if refusal != nil {
-		in.Refuse(refusal)
+		in.Fail(refusal)
 		return false
 	}
 	ctx.msg = msg
 	return true
 }
 
-// openTold decodes a one-way message from another node. False: it is a dead letter.
-func (c *cell) openTold(w *worker, it *item, in *rpc.Inbound) bool {
-	msg, refusal := c.open(w, in, c.kind.handlerOf(c.self.sys, in.TypeID))
+// decodeTell decodes a one-way message from another node. It returns false if it made the
+// message a dead letter.
+func (c *cell) decodeTell(w *worker, it *item, in *server.Inbound) bool {
+	msg, refusal := c.decode(w, in, c.kind.handlerOf(c.self.sys, in.TypeID))
 	if refusal != nil {
 		c.self.sys.handBack(c.self.addr, *it, refusal)
 		return false
@@ -204,8 +208,9 @@ func (c *cell) openTold(w *worker, it *item, in *rpc.Inbound) bool {
 	return true
 }
 
-// open decodes a message from another node: into w's box, if its handler can take it from there.
-func (c *cell) open(w *worker, in *rpc.Inbound, h *handler) (any, *rpc.Error) {
+// decode decodes a message from another node, into w's reusable memory if the handler can take
+// it from there.
+func (c *cell) decode(w *worker, in *server.Inbound, h *handler) (any, *rpc.Error) {
 	sys := c.self.sys
 	if h == nil {
 		return nil, sys.unhandled(c.kind, in.TypeID)
@@ -215,28 +220,28 @@ func (c *cell) open(w *worker, in *rpc.Inbound, h *handler) (any, *rpc.Error) {
 		return nil, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "%w", err)
 	}
 	var msg any
-	if h.open != nil {
-		msg, err = h.open(&w.boxes.message, cd, in.Body())
+	if h.decodeInto != nil {
+		msg, err = h.decodeInto(&w.reusable.message, cd, in.Body())
 	} else {
 		msg, err = h.decode(cd, in.Body())
 	}
 	if err != nil {
-		return nil, bodyError(sys.unsaid(err, c.self.addr, fmt.Sprint(h.typ)), rpc.NotRun, fmt.Sprint("message ", h.typ))
+		return nil, bodyError(sys.hidePanic(err, c.self.addr, fmt.Sprint(h.typ)), rpc.NotRun, fmt.Sprint("message ", h.typ))
 	}
 	return msg, nil
 }
 
-// crashed deals with a handler that panicked or ended its goroutine: its caller
-// gets an error, and the actor goes on with fresh state.
+// crashed deals with a handler that panicked or ended its goroutine. The caller gets an
+// error, and the actor goes on with fresh state.
 func (c *cell) crashed(ctx *Context, msg, reason any) {
 	sys := c.self.sys
 	if reason == nil {
 		reason = "the handler called runtime.Goexit"
 	}
 	if ctx.msg != nil {
-		msg = ctx.msg // decoded
+		msg = ctx.msg // the decoded message
 	}
-	req := ctx.req
+	req, mustAnswer := ctx.req, ctx.mustAnswer()
 	ctx.end()
 	name := fmt.Sprint(typeOf(msg))
 	sys.stats.panics.Add(1)
@@ -244,21 +249,21 @@ func (c *cell) crashed(ctx *Context, msg, reason any) {
 	sys.faults.note(DeadLetter{Time: time.Now(), To: c.self.addr.String(), Type: name, Reason: err}, c.kind.name)
 	if d := ctx.deferred(); d != nil {
 		_ = d.fail(sys.forCaller(req, err))
-	} else if req != nil && !ctx.done {
+	} else if mustAnswer {
 		req.Fail(sys.forCaller(req, err))
 	}
 	sys.event(Event{Type: ActorRestarted, Actor: c.self.addr.String(), Err: err})
 	state, fresh := c.kind.fresh()
 	if fresh != nil {
-		sys.log.Error("the actor's state could not be made anew; it stops", "actor", c.self.addr.String(), "err", fresh)
+		sys.log.Error("the actor's state could not be recreated; it stops", "actor", c.self.addr.String(), "err", fresh)
 		c.stop()
 		return
 	}
 	c.state = state
-	sys.lines.end(c)
+	sys.waitLists.end(c)
 }
 
-// fresh makes a new state. An error says that the maker panicked.
+// fresh makes a new state. It returns an error if the function that makes it panicked.
 func (k *Kind) fresh() (state any, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -279,7 +284,8 @@ func (k *Kind) handlerOf(s *System, id uint64) *handler {
 	return known.byID[id]
 }
 
-// stop ends the actor after the message it is handling. What waits is handed back.
+// stop ends the actor after the message that it is handling. The messages that wait in its
+// mailbox are handed back.
 func (c *cell) stop() {
 	if c.stopped.Swap(true) {
 		return
@@ -293,17 +299,18 @@ func (c *cell) stop() {
 	}
 }
 
-// leave frees the name once nothing of the actor runs. A stop and the end of the run
-// loop may both find that it is their turn.
+// leave frees the actor's name once nothing of it runs. Both stop and the end of the run
+// loop may call it; the first call counts.
 //
-// The name comes last: whoever finds it free finds nothing of the old actor.
+// The name is freed last, so that nothing of the old actor is left when the name can be
+// taken again.
 func (c *cell) leave() {
 	if c.leaving.Swap(true) {
 		return
 	}
 	sys := c.self.sys
-	c.state = nil // contexts that are kept know the cell
-	sys.lines.end(c)
+	c.state = nil // a context that the application keeps still refers to the cell
+	sys.waitLists.end(c)
 	for _, service := range c.services() {
 		sys.members.withdraw(service, c.self.addr.name)
 	}
@@ -311,7 +318,7 @@ func (c *cell) leave() {
 	sys.event(Event{Type: ActorStopped, Actor: c.self.addr.String()})
 }
 
-// services are those that the actor is an instance of.
+// services are the services that the actor is an instance of.
 func (c *cell) services() []string {
 	if c.traits == nil {
 		return nil
@@ -319,7 +326,7 @@ func (c *cell) services() []string {
 	return c.traits.services
 }
 
-// putError turns a mailbox's error into what a sender gets.
+// putError turns a mailbox's error into the error that a sender gets.
 func putError(err error) *rpc.Error {
 	switch {
 	case errors.Is(err, mailbox.ErrClosed):

@@ -17,6 +17,7 @@ type nothing struct{}
 
 var nothingKind = Define("nothing", func() *nothing { return new(nothing) })
 
+// local starts a system without roads.
 func local(t *testing.T) *System {
 	t.Helper()
 	sys, err := NewSystem(Config{Logger: slog.New(slog.DiscardHandler)})
@@ -27,18 +28,18 @@ func local(t *testing.T) *System {
 	return sys
 }
 
-// Giving up never overrules an outcome that is about to be there: the handler ran.
+// If the handler has run and the outcome is about to be set, a cancel does not replace it.
 func TestGiveUpAfterTheHandler(t *testing.T) {
 	a := &ask[int]{}
 	if !a.Start() {
 		t.Fatal("not started")
 	}
 	a.mu.Lock()
-	a.state = finished // as end leaves it right before it resolves the promise
+	a.state = finished // as it is right before end resolves the promise
 	a.mu.Unlock()
 	a.GiveUp(rpc.Canceled, "enough")
 	a.promise.Resolve(7, nil)
-	if v, err := a.promise.Future().Await(t.Context()); v != 7 || err != nil {
+	if v, err := future(&a.promise).Await(t.Context()); v != 7 || err != nil {
 		t.Errorf("got %d, %v", v, err)
 	}
 }
@@ -65,14 +66,15 @@ func TestGiveUpVerdicts(t *testing.T) {
 				t.Errorf("a look at the context after the cancel: cancelled %v", canceled)
 			}
 			a.end(1, nil)
-			if _, err := a.promise.Future().Await(t.Context()); rpc.CodeOf(err) != rpc.Canceled || rpc.Ran(err) != row.want {
+			if _, err := future(&a.promise).Await(t.Context()); rpc.CodeOf(err) != rpc.Canceled || rpc.Ran(err) != row.want {
 				t.Errorf("%v, ran: %v", err, rpc.Ran(err))
 			}
 		})
 	}
 }
 
-// The end of a run loop that meets a stop does not free the name of the next holder.
+// When the run loop ends while the actor is being stopped, it does not free the name of the
+// actor that has it next.
 func TestNameIsFreedOnce(t *testing.T) {
 	sys := local(t)
 	events := sys.Events(t.Context())
@@ -83,7 +85,7 @@ func TestNameIsFreedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.leave() // the run loop's, late
+	c.leave() // what the run loop does, too late
 	if next != old || next.to.cell.Load() == nil || sys.Stats().Actors != 1 {
 		t.Error("the new actor lost its name")
 	}
@@ -92,7 +94,7 @@ func TestNameIsFreedOnce(t *testing.T) {
 	}
 }
 
-// Addresses that nothing refers to any more are forgotten.
+// Addresses to which nothing refers any more are removed from the table.
 func TestRefTableShrinks(t *testing.T) {
 	sys := local(t)
 	held := sys.Ref("held@there")
@@ -148,8 +150,8 @@ func TestWireName(t *testing.T) {
 	}
 }
 
-// Names that no other node could tell apart are refused. A test cannot declare types
-// of package main, so the pattern that finds them is tested by itself.
+// Type names are refused if another node could not tell them apart. A test cannot declare
+// types of package main, so the pattern that finds such names is tested directly.
 func TestWireNameRefusals(t *testing.T) {
 	if name, err := wireName(reflect.TypeFor[struct{ A int }]()); err == nil {
 		t.Errorf("a struct without a name is called %q", name)
@@ -164,24 +166,24 @@ func TestWireNameRefusals(t *testing.T) {
 	}
 }
 
-// Two names with one id are found out.
+// Two type names with the same id are detected.
 func TestTypeTable(t *testing.T) {
 	var table typeTable
-	first := table.of(reflect.TypeFor[named]())
-	if first.err != nil || table.of(reflect.TypeFor[named]()) != first || table.nameOf(first.id) != "test.named" {
+	first := table.get(reflect.TypeFor[named]())
+	if first.err != nil || table.get(reflect.TypeFor[named]()) != first || table.nameOf(first.id) != "test.named" {
 		t.Errorf("%+v", first)
 	}
 	if got := table.nameOf(1); got != "unknown type 0000000000000001" {
 		t.Errorf("an unknown id is %q", got)
 	}
 	table.names[transport.TypeID("int")] = "another"
-	if m := table.of(reflect.TypeFor[int]()); rpc.CodeOf(m.err) != rpc.Invalid {
+	if m := table.get(reflect.TypeFor[int]()); rpc.CodeOf(m.err) != rpc.Invalid {
 		t.Errorf("two names with one id: %v", m.err)
 	}
 }
 
-// What senders write stands on another cache line than what the run loop reads for
-// every message, and a cell takes no more memory than these two.
+// The fields that senders write are on another cache line than those that the run loop reads
+// for every message, and a cell takes exactly these two lines.
 func TestCellIsTwoCacheLines(t *testing.T) {
 	if unsafe.Sizeof(uintptr(0)) != 8 {
 		t.Skip("pointers are shorter here")

@@ -7,46 +7,43 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tandem-go/tandem/internal/engine/server"
+	"github.com/tandem-go/tandem/internal/tracekey"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
 
-// Context is what a handler knows of the message it handles. It is a
-// context.Context: a request's ends when the handler returns, when the caller cancels
-// or when its deadline passes; every one ends when a shutdown runs out of time. It
-// may be passed to other goroutines and kept: it is never made another message's,
-// save that one-way messages with neither sender nor trace, from one principal and node, may share one.
+// Context is what a handler knows about the message that it handles. It is a
+// context.Context: that of a request ends when the handler returns, when the caller cancels
+// or when the deadline passes; every one ends when a shutdown runs out of time. It
+// may be passed to other goroutines and kept, because it is never reused for another message.
+// Only one-way messages from one principal and node that have neither sender nor trace may
+// share a Context.
 type Context struct {
 	cell   *cell
 	msg    any
-	req    request     // nil for a tell
-	meta   *meta       // nil: no sender and no trace
-	origin *rpc.Origin // nil: the node itself
+	req    request        // nil for a one-way message
+	meta   *meta          // nil: no sender, no trace and no headers
+	origin *server.Origin // nil: the message comes from this node
 
-	rest  atomic.Pointer[rest] // nil: not asked for
-	asks  bool                 // there is, or was, a req
-	ended atomic.Bool          // msg and req have been let go of: they may be another message's from here on
-
-	returned atomic.Bool // the handler has; not noted for all that have no rest
-
-	// The handler's goroutine's own.
-	done    bool // req has its outcome
-	through bool // and nobody but this context knows req any more
+	rest atomic.Pointer[rest] // nil: not needed yet
+	life contextLife
+	asks bool // the message is a request; stays true when req is nil again
 }
 
-// rest is what a Context has on demand.
+// rest holds the parts of a Context that are made on first use.
 type rest struct {
-	deferral atomic.Pointer[deferral] // the answer was put off
+	deferral atomic.Pointer[deferral] // set once Defer was called
 	detached atomic.Bool              // Detached was called
 
 	mu     sync.Mutex // guards what follows
-	mine   *meta      // what messages sent from the handler carry
-	calls  *calling   // what its Calls do
+	mine   *meta      // what messages carry that the handler sends
+	calls  *calling   // what its Calls carry
 	inner  context.Context
 	cancel func()
 }
 
-// onDemand returns the rest of c, which is made if need be.
+// onDemand returns the rest of c, which it makes on first use.
 func (c *Context) onDemand() *rest {
 	if r := c.rest.Load(); r != nil {
 		return r
@@ -55,7 +52,7 @@ func (c *Context) onDemand() *rest {
 	return c.rest.Load()
 }
 
-// deferred returns what stands for the answer if that was put off, else nil.
+// deferred returns the deferral of c if the handler has called Defer, else nil.
 func (c *Context) deferred() *deferral {
 	if r := c.rest.Load(); r != nil {
 		return r.deferral.Load()
@@ -63,20 +60,19 @@ func (c *Context) deferred() *deferral {
 	return nil
 }
 
-// meta is what travels beside a message within a system.
+// meta is what accompanies a message within a system.
 type meta struct {
 	sender  Ref
 	trace   rpc.Trace
 	headers []transport.Header
-	turn    *turn // in which the sender waits; nil: it goes on
+	turn    *turn // the turn in which the sender waits; nil: the sender goes on
 }
 
-// request is a message whose sender waits for an outcome: *ask[R] or *rpc.Inbound.
+// request is a message whose sender waits for an outcome, such as *ask[R] or *server.Inbound.
 type request interface {
-	Start() bool  // false: it must not run, and has its outcome
-	Lapsed() bool // true: Start is false from now on; it is to be called, for the outcome
-	Refuse(*rpc.Error)
-	Fail(*rpc.Error)
+	Start() bool      // false: the request must not run, and has its outcome
+	WillNotRun() bool // true: Start will return false; it still has to be called, for the request to get its outcome
+	Fail(*rpc.Error)  // the verdict says whether its handler ran; after NotRun it may run elsewhere, or later
 	Deadline() (time.Time, bool)
 	OnCancel(func())
 }
@@ -87,9 +83,9 @@ func (c *Context) System() *System { return c.cell.self.sys }
 // Self is the actor itself.
 func (c *Context) Self() Ref { return Ref{to: c.cell.self} }
 
-// Sender is the actor that sent the message, or the zero Ref if none did. Its node is the one
-// that sent the message: an address of another one, or of a node that the sender only says it
-// is (rpc.Inbound.From), is none. Which actor of its own a node names is for it to say.
+// Sender is the actor that sent the message, or the zero Ref if none did. Its node is always
+// the node that sent the message: an address of another node is ignored, and so is the address
+// of a node that has not proved its name (see Principal). A node may name any of its own actors.
 func (c *Context) Sender() Ref {
 	if c.meta == nil {
 		return Ref{}
@@ -106,7 +102,7 @@ func (c *Context) Trace() rpc.Trace {
 }
 
 // Header is the value of the header that the message came with under key, see
-// rpc.WithHeader; empty for none. The sender wrote it: it proves nothing.
+// rpc.WithHeader; empty for none. It proves nothing, because the sender may write anything.
 func (c *Context) Header(key string) string {
 	if c.meta != nil {
 		for _, h := range c.meta.headers {
@@ -118,69 +114,76 @@ func (c *Context) Header(key string) string {
 	return ""
 }
 
-// Progress says how far a job that was submitted is, for its Token.Poll; what done and
-// total count is the application's affair. For other messages it does nothing.
+// Progress sets how far a submitted job is, for Token.Poll. The application decides what
+// done and total count. For other messages Progress does nothing.
 func (c *Context) Progress(done, total int64) {
 	if j, ok := c.request().(*job); ok {
 		j.progress(done, total)
 	}
 }
 
-// refuse ends the request being handled as one that did not run.
+// mustAnswer reports whether the handler still has to answer a request.
+func (c *Context) mustAnswer() bool { return c.req != nil && c.life.unanswered() }
+
+// refuse ends the request that is being handled as one that did not run.
 func (c *Context) refuse(err *rpc.Error) {
-	if c.req != nil && !c.done {
-		c.req.Refuse(err)
-		c.done = true
+	if c.mustAnswer() {
+		c.req.Fail(err)
+		c.life.answer()
 	}
 }
 
-// Message is the message itself, for a Receiver; nil in a handler, which has it.
+// Message is the message itself, for a Receiver. In a handler, which gets the message as an
+// argument, it is nil.
 func (c *Context) Message() any {
 	if !c.cell.kind.receiver {
 		return nil
 	}
-	if _, ok := c.msg.(boxed); ok {
+	if _, ok := c.msg.(reusable); ok {
 		return nil
 	}
 	return c.msg
 }
 
-// Stop ends the actor once the handler has returned. What waits in its mailbox is
-// handed back: requests as Unavailable, tells as dead letters.
+// Stop ends the actor once the handler has returned. Requests that wait in its mailbox fail
+// as rpc.Unavailable, and one-way messages become dead letters.
 func (c *Context) Stop() { c.cell.stop() }
 
-// Reply answers the request being handled, once, for a Receiver. The error says that
-// there is nothing to answer, or that v cannot be the answer.
+// Reply answers the request that is being handled, for a Receiver. The error says that
+// nobody waits for a reply (any more), or that v cannot be the reply.
 func (c *Context) Reply(v any) error { return c.reply(v, reflect.TypeOf(v)) }
 
-// reply answers with a value that is sent as a typ.
+// reply answers with v, which is sent as a value of type typ.
 func (c *Context) reply(v any, typ reflect.Type) error {
-	if c.req == nil || c.done {
+	if !c.mustAnswer() {
 		return rpc.Errorf(rpc.Invalid, rpc.HasRun, "nobody waits for a reply to this message")
 	}
 	var err error
 	switch r := c.req.(type) {
-	case *rpc.Inbound:
+	case *server.Inbound:
 		err = c.System().reply(r, v, typ)
 	case *copied:
 		err = r.reply(v, typ)
 	case interface{ answer(any) error }:
 		err = r.answer(v)
 	}
-	c.done = err == nil
+	if err == nil {
+		c.life.answer()
+	}
 	return err
 }
 
-// finish ends a message after its handler returned err.
+// finish is called when the handler of a message has returned err, before end. It ends the
+// request, unless a Deferred does, or logs the error of a one-way message.
 func (c *Context) finish(msg any, err error) {
 	if d := c.deferred(); d != nil {
 		if err != nil {
 			_ = d.fail(failure(err))
 		}
-		c.done = true
+		c.life.answer()
 		return
 	}
-	switch waits := c.req != nil && !c.done; {
+	switch waits := c.mustAnswer(); {
 	case waits && err != nil:
 		c.req.Fail(failure(err))
 	case waits:
@@ -188,10 +191,9 @@ func (c *Context) finish(msg any, err error) {
 	case err != nil:
 		c.System().handlerFailed(c, msg, err)
 	}
-	c.done = true
 }
 
-// outgoing is what messages sent from this handler carry.
+// outgoing is what messages carry that this handler sends.
 func (c *Context) outgoing() *meta {
 	r := c.onDemand()
 	r.mu.Lock()
@@ -202,7 +204,8 @@ func (c *Context) outgoing() *meta {
 	return r.mine
 }
 
-// live returns the context proper, made on first use: most handlers never look.
+// live returns the context that c stands for. It is made on first use, because most handlers
+// never need it.
 func (c *Context) live() context.Context {
 	if !c.asks {
 		return c.System().ctx
@@ -214,14 +217,14 @@ func (c *Context) live() context.Context {
 		return r.inner
 	}
 	ctx := c.System().ctx
-	if c.ended.Load() {
+	if c.life.released() {
 		r.inner, r.cancel = context.WithCancel(ctx)
 		r.cancel()
 		return r.inner
 	}
 	stop := func() {}
-	in, remote := c.req.(*rpc.Inbound)
-	grows := remote && in.Keyed() // when another caller asks under its key
+	in, remote := c.req.(*server.Inbound)
+	grows := remote && in.Keyed() // the deadline moves when another caller asks under the same key
 	if at, ok := c.req.Deadline(); ok && !grows {
 		ctx, stop = context.WithDeadline(ctx, at)
 	}
@@ -238,8 +241,8 @@ func (c *Context) live() context.Context {
 	return r.inner
 }
 
-// followDeadline calls cancel at a request's deadline, which may move meanwhile.
-func followDeadline(in *rpc.Inbound, cancel context.CancelCauseFunc) (stop func()) {
+// followDeadline calls cancel at a request's deadline, which may be moved until then.
+func followDeadline(in *server.Inbound, cancel context.CancelCauseFunc) (stop func()) {
 	var mu sync.Mutex // guards timer
 	var timer *time.Timer
 	check := func() {
@@ -266,37 +269,39 @@ func followDeadline(in *rpc.Inbound, cancel context.CancelCauseFunc) (stop func(
 	}
 }
 
-// end ends the context of a request when its handler has returned.
+// end is called when the handler has returned. It ends the context of a request, unless a Deferred
+// still has to answer.
 func (c *Context) end() {
-	if c.rest.Load() != nil {
-		c.turnOver()
-	}
-	if c.asks {
-		if d := c.deferred(); d != nil && !d.handled() {
+	if r := c.rest.Load(); r != nil {
+		c.handlerReturned()
+		if d := r.deferral.Load(); d != nil && !d.handlerReturned() {
 			return
 		}
-		in, _ := c.req.(*rpc.Inbound)
-		c.letGo()
-		if in != nil && c.through {
-			in.Free()
-		}
+	}
+	if !c.asks {
+		c.forget()
 		return
 	}
-	c.forget()
+	in, remote := c.req.(*server.Inbound)
+	free := remote && c.life.owned()
+	c.release()
+	if free {
+		in.Free()
+	}
 }
 
-// turnOver notes that the handler has returned.
-func (c *Context) turnOver() {
-	c.returned.Store(true)
-	if c.cell.waits.Load() != nil { // a goroutine that it leaves behind waits, and its actor does not
+// handlerReturned notes that the handler has returned.
+func (c *Context) handlerReturned() {
+	c.life.handlerReturned()
+	if c.cell.waits.Load() != nil { // a goroutine that the handler has left behind may wait, but the actor does not
 		c.cell.waits.Store(nil)
 	}
 }
 
-// letGo ends a request's context, and keeps nothing of the request: contexts lie in blocks
-// that outlive them.
-func (c *Context) letGo() {
-	c.ended.Store(true) // first: whoever makes the rest after it was looked for finds this
+// release ends a request's context and drops its references to the request. Contexts are
+// allocated in blocks, which would keep the request alive otherwise.
+func (c *Context) release() {
+	c.life.release() // first, so that a goroutine that makes the rest from now on sees it
 	r := c.rest.Load()
 	if r == nil {
 		c.forget()
@@ -313,35 +318,37 @@ func (c *Context) letGo() {
 
 func (c *Context) forget() {
 	c.req = nil
-	if !c.cell.kind.receiver { // whose Message may be asked for yet, and whose context is its own
+	if !c.cell.kind.receiver { // a Receiver's Message may still be asked for, and its Context is not in a block
 		c.msg = nil
 	}
 }
 
-// request is what is asked for, nil once that is over. Unlike req it may be read by
-// whoever keeps the context; an Inbound may be another message's soon.
+// request is the request that is being handled, and nil once c was released. Unlike req it may be
+// read by any goroutine. The caller must not keep an Inbound, which may be reused for another
+// message.
 func (c *Context) request() (req request) {
 	c.asking(func(r request) { req = r })
 	return req
 }
 
-// asking calls do with what is asked for, which it is until do returns, unless it is over.
+// asking calls do with the request, unless c was released. The request is not reused until do
+// returns.
 func (c *Context) asking(do func(request)) {
 	if !c.asks {
 		return
 	}
-	r := c.onDemand() // whose lock keeps the end from passing meanwhile
+	r := c.onDemand() // its lock keeps c from dropping the request meanwhile
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !c.ended.Load() {
+	if !c.life.released() {
 		do(c.req)
 	}
 }
 
 // Detached is a context that carries the message's trace and sender, and ends with the
-// system rather than with the handler: for requests whose results are piped back, and
-// for goroutines that outlive the handler. Once that has returned, what is sent under it
-// may wait like anything sent from outside, for the actor itself as well.
+// system rather than with the handler. It is for requests whose results are piped back, and
+// for goroutines that outlive the handler. After the handler has returned, a Call under it may
+// wait for any actor, including this one, as if it came from outside.
 func (c *Context) Detached() context.Context {
 	c.onDemand().detached.Store(true)
 	return detached{c}
@@ -353,13 +360,13 @@ func (c *Context) detached() bool {
 	return r != nil && r.detached.Load()
 }
 
-// inTurn reports whether c is the context of a handler that has not returned: while it
-// waits, its actor does.
+// inTurn reports whether c is the context of a handler that has not returned. While such a
+// handler waits, its actor waits too.
 func (c *Context) inTurn() bool {
-	return c != nil && !c.returned.Load() && !c.ended.Load()
+	return c != nil && c.life.running()
 }
 
-// detached is a handler's context without its end.
+// detached is a handler's context that does not end with the handler.
 type detached struct{ c *Context }
 
 func (d detached) Deadline() (time.Time, bool) { return time.Time{}, false }
@@ -374,9 +381,9 @@ func (d detached) Value(key any) any {
 
 type detachedKey struct{}
 
-// left is an error if the caller has left before anything was sent, which then is not.
-func left(ctx context.Context) error {
-	if c, ok := ctx.(*Context); ok && !c.mayBeOver() {
+// contextError returns an error if ctx has ended before anything was sent.
+func contextError(ctx context.Context) error {
+	if c, ok := ctx.(*Context); ok && !c.mayHaveEnded() {
 		return nil
 	}
 	if ctx.Err() == nil {
@@ -385,10 +392,10 @@ func left(ctx context.Context) error {
 	return rpc.FromContext(ctx, rpc.NotRun)
 }
 
-// mayBeOver reports whether it is worth while to ask for c.Err, which makes a context: while
-// nobody has asked yet, a request's has not ended before its handler returns.
-func (c *Context) mayBeOver() bool {
-	if !c.asks || c.ended.Load() {
+// mayHaveEnded reports whether c.Err has to be called, which makes the live context. Without
+// a live context, that of a request does not end before its handler returns.
+func (c *Context) mayHaveEnded() bool {
+	if !c.asks || c.life.released() {
 		return true
 	}
 	r := c.rest.Load()
@@ -400,41 +407,42 @@ func (c *Context) mayBeOver() bool {
 	return r.inner != nil
 }
 
-// isDetached reports whether ctx is, or descends from, one that Detached made.
+// isDetached reports whether ctx was made by Detached, or is derived from such a context.
 func isDetached(ctx context.Context) bool { return ctx.Value(detachedKey{}) != nil }
 
-// Deadline is when the request ends for its caller; a tell has none, and neither has a
-// request whose handler has returned.
+// Deadline is when the request ends for its caller. A one-way message has none, and neither
+// has a request whose handler has returned.
 func (c *Context) Deadline() (at time.Time, ok bool) {
 	c.asking(func(r request) { at, ok = r.Deadline() })
 	return at, ok
 }
 
-// Done is part of context.Context.
+// Done implements context.Context.
 func (c *Context) Done() <-chan struct{} { return c.live().Done() }
 
-// Err is part of context.Context.
+// Err implements context.Context.
 func (c *Context) Err() error { return c.live().Err() }
 
 // AfterFunc lets context.WithTimeout and its like follow this context without a
 // goroutine of their own.
 func (c *Context) AfterFunc(f func()) (stop func() bool) { return context.AfterFunc(c.live(), f) }
 
-// Value finds the trace context; actors have no other values.
+// Value implements context.Context. It has the trace context, and no values for keys of others.
 func (c *Context) Value(key any) any {
 	switch key.(type) {
 	case contextKey:
 		return c
-	}
-	if t := c.Trace(); !t.IsZero() && rpc.IsTraceKey(key) {
-		return t
+	case tracekey.Key:
+		if t := c.Trace(); !t.IsZero() {
+			return t
+		}
 	}
 	return nil
 }
 
 type contextKey struct{}
 
-// handling returns the handler's context that ctx is or descends from, or nil.
+// handling returns the handler's context that ctx is, or is derived from, or nil.
 func handling(ctx context.Context) *Context {
 	if c, ok := ctx.(*Context); ok {
 		return c
@@ -443,29 +451,25 @@ func handling(ctx context.Context) *Context {
 	return c
 }
 
-// metaOf is what a message sent under ctx carries; nil for nothing.
-func metaOf(ctx context.Context, from *Context, opts []rpc.Option) *meta {
+// metaOf is what a message carries that is sent under ctx; nil for nothing.
+func metaOf(ctx context.Context, from *Context, opts *settings) *meta {
 	var m *meta
-	if from != nil || rpc.Traced(ctx) {
+	if from != nil || ctx.Value(tracekey.Key{}) != nil {
 		m = traceMeta(ctx, from)
 	}
 	return m.with(opts)
 }
 
-// with is m with the headers that opts give.
-func (m *meta) with(opts []rpc.Option) *meta {
-	if len(opts) == 0 {
-		return m
-	}
-	headers := rpc.Apply(opts).Headers
-	if len(headers) == 0 {
+// with returns m with the headers from opts.
+func (m *meta) with(opts *settings) *meta {
+	if opts == nil || len(opts.Headers) == 0 {
 		return m
 	}
 	var more meta
 	if m != nil {
 		more = *m
 	}
-	more.headers = headers
+	more.headers = opts.Headers
 	return &more
 }
 
@@ -476,7 +480,7 @@ func traceMeta(ctx context.Context, from *Context) *meta {
 	switch t := rpc.TraceOf(ctx); {
 	case from != nil && t == from.Trace():
 		return from.outgoing()
-	case from != nil: // a span that the handler began
+	case from != nil: // the handler has begun a span
 		return &meta{sender: from.Self(), trace: t}
 	case t != rpc.Trace{}:
 		return &meta{trace: t}

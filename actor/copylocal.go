@@ -7,19 +7,21 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/tandem-go/tandem/internal/engine/server"
+	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// This file is what Config.CopyLocal does: messages within a system take the form in which
-// other nodes would get them, and so do their outcomes. Nothing of it lies on the way that
-// they take without it. What has to be looked at closely there is found by the one
-// question that is asked of each message anyway: how far the system is in its life.
+// This file implements Config.CopyLocal: messages within a system, and their outcomes, are
+// encoded and decoded as if they had come from another node. Without it none of this costs
+// anything: the stage of the system's life, which is checked for each message anyway, also
+// says whether messages are to be copied.
 
-// minds reports whether a message within the system is for putMindful.
-func (s *System) minds() bool { return s.life.stage.Load() >= s.life.minds }
+// checksSends reports whether a message within the system has to go through putChecked.
+func (s *System) checksSends() bool { return s.life.stage.Load() >= s.life.checksSendsFrom }
 
-// putMindful is put in a system that drains, or that copies.
-func (c *cell) putMindful(ctx context.Context, from *Context, it item, opts []rpc.Option, must bool) error {
+// putChecked is put in a system that drains, or that has Config.CopyLocal.
+func (c *cell) putChecked(ctx context.Context, from *Context, it item, opts *settings, must bool) error {
 	s := c.self.sys
 	if s.draining() {
 		if err := s.closedTo(from, c); err != nil {
@@ -34,9 +36,9 @@ func (c *cell) putMindful(ctx context.Context, from *Context, it item, opts []rp
 		if err != nil {
 			return err
 		}
-		msg, refusal := travels.open(c)
+		msg, refusal := travels.decode(c)
 		if refusal != nil {
-			if it.req == nil && !isAcked(opts) {
+			if it.req == nil && !opts.IsAcked() {
 				s.handBack(c.self.addr, it, refusal)
 				return nil
 			}
@@ -44,26 +46,26 @@ func (c *cell) putMindful(ctx context.Context, from *Context, it item, opts []rp
 		}
 		it.msg = msg
 	}
-	return c.put(ctx, from, it, must || isAcked(opts))
+	return c.put(ctx, from, it, must || opts.IsAcked())
 }
 
-// parcel is a message as it would travel.
+// parcel is an encoded message.
 type parcel struct {
 	mt    *messageType
 	codec uint8
 	body  []byte
 }
 
-// encodeLocal encodes a message to an actor of that name. The error is its sender's.
-func (s *System) encodeLocal(m any, name string, opts []rpc.Option) (parcel, error) {
+// encodeLocal encodes a message to an actor of that name. An error is for the sender.
+func (s *System) encodeLocal(m any, name string, opts *settings) (parcel, error) {
 	if m == nil {
 		return parcel{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "a message of nil has no type")
 	}
-	mt := s.types.of(reflect.TypeOf(m))
+	mt := s.types.get(reflect.TypeOf(m))
 	if mt.err != nil {
 		return parcel{}, mt.err
 	}
-	cd := s.codecFor(name, rpc.Apply(opts).Codec)
+	cd := s.codecFor(name, opts)
 	body, refusal := encodeMessage(cd, nil, m, mt)
 	if refusal != nil {
 		return parcel{}, refusal
@@ -71,8 +73,8 @@ func (s *System) encodeLocal(m any, name string, opts []rpc.Option) (parcel, err
 	return parcel{mt, cd.ID(), body}, nil
 }
 
-// open decodes it for the handler that c has for it.
-func (p parcel) open(c *cell) (any, *rpc.Error) {
+// decode decodes the message for the handler that c has for it.
+func (p parcel) decode(c *cell) (any, *rpc.Error) {
 	s := c.self.sys
 	h := c.kind.handlerOf(s, p.mt.id)
 	if h == nil {
@@ -89,9 +91,9 @@ func (p parcel) open(c *cell) (any, *rpc.Error) {
 	return msg, nil
 }
 
-// snapshot is m, with CopyLocal a copy of it: for a message that may be sent once more
-// when its sender goes on already, and may change it.
-func snapshot[M any](s *System, m M, name string, opts []rpc.Option) (M, error) {
+// snapshot returns m, or with CopyLocal a copy of it. It is for a message that may be sent
+// again after its sender has gone on, and may have changed it.
+func snapshot[M any](s *System, m M, name string, opts *settings) (M, error) {
 	if !s.cfg.CopyLocal {
 		return m, nil
 	}
@@ -100,7 +102,7 @@ func snapshot[M any](s *System, m M, name string, opts []rpc.Option) (M, error) 
 	if err != nil {
 		return own, err
 	}
-	into := reflect.New(travels.mt.typ) // M, or what it holds
+	into := reflect.New(travels.mt.typ) // M, or the type of the value in the interface M
 	cd, err := s.codecs.ByID(travels.codec)
 	if err == nil {
 		err = cd.Decode(travels.body, into.Interface())
@@ -111,51 +113,51 @@ func snapshot[M any](s *System, m M, name string, opts []rpc.Option) (M, error) 
 	return into.Elem().Interface().(M), nil
 }
 
-// asker is any *ask.
+// asker is implemented by every *ask[R].
 type asker interface {
 	request
 	wants() reflect.Type
-	open(*System, *rpc.Reply)
+	endEncoded(*System, *promise.Reply)
 }
 
 func (a *ask[R]) wants() reflect.Type { return reflect.TypeFor[R]() }
 
-// open ends it with a reply that is encoded.
-func (a *ask[R]) open(s *System, r *rpc.Reply) {
+// endEncoded ends the request with an encoded reply.
+func (a *ask[R]) endEncoded(s *System, r *promise.Reply) {
 	var v, none R
-	if err := s.decodeReply(r, s.types.of(reflect.TypeFor[R]()), &v); err != nil {
+	if err := s.decodeReply(r, s.types.get(reflect.TypeFor[R]()), &v); err != nil {
 		a.end(none, err)
 		return
 	}
 	a.end(v, nil)
 }
 
-// copied is a request within a system whose outcome is copied.
+// copied is a request within a system whose outcome is copied by encoding and decoding it.
 type copied struct {
 	asker
 	sys   *System
 	codec uint8
 }
 
-// copying is req as its handler gets it. The error is its sender's: the reply could not
-// come back.
+// copying is req as its handler gets it. The error is for the sender, and says that the reply
+// could not be sent back.
 func (s *System) copying(req request, codec uint8) (request, error) {
 	a, ok := req.(asker)
 	if !ok {
 		return req, nil
 	}
-	if err := s.types.of(a.wants()).err; err != nil {
+	if err := s.types.get(a.wants()).err; err != nil {
 		return nil, err
 	}
 	return &copied{a, s, codec}, nil
 }
 
-// Reply ends it with an encoded reply, as rpc.Inbound's does.
+// Reply ends the request with an encoded reply, as server.Inbound.Reply does.
 func (r *copied) Reply(typeID uint64, codec uint8, body []byte) {
-	r.open(r.sys, &rpc.Reply{TypeID: typeID, Codec: codec, Node: r.sys.cfg.Name, Body: body})
+	r.endEncoded(r.sys, &promise.Reply{TypeID: typeID, Codec: codec, Node: r.sys.cfg.Name, Body: body})
 }
 
-// reply ends it with v, which is sent as a typ.
+// reply ends the request with v, which is sent as a value of type typ.
 func (r *copied) reply(v any, typ reflect.Type) error {
 	typeID, body, err := r.sys.encodeAs(r.codec, v, typ, nil)
 	if err == nil {
@@ -164,10 +166,10 @@ func (r *copied) reply(v any, typ reflect.Type) error {
 	return err
 }
 
-func (r *copied) Refuse(err *rpc.Error) { r.asker.Refuse(withoutCause(err)) }
-func (r *copied) Fail(err *rpc.Error)   { r.asker.Fail(withoutCause(err)) }
+func (r *copied) Fail(err *rpc.Error) { r.asker.Fail(withoutCause(err)) }
 
-// withoutCause is an error as it travels: of its cause there is the text.
+// withoutCause is err as another node would get it: with the text of its cause, but without
+// the cause itself.
 func withoutCause(err *rpc.Error) *rpc.Error {
 	if errors.Unwrap(err) == nil {
 		return err
@@ -175,14 +177,14 @@ func withoutCause(err *rpc.Error) *rpc.Error {
 	return &rpc.Error{Code: err.Code, Verdict: err.Verdict, Message: err.Message, User: err.User, Node: err.Node, RetryAfter: err.RetryAfter}
 }
 
-// replier is a request whose reply is encoded: *rpc.Inbound or *copied.
+// replier is a request whose reply is encoded: *server.Inbound or *copied.
 type replier interface {
 	Reply(typeID uint64, codec uint8, body []byte)
 }
 
-// encodeFor encodes a reply to in, and says with which codec.
+// encodeFor encodes a reply to in, and returns the id of the codec that it used.
 func (s *System) encodeFor(in replier, v any, typ reflect.Type) (typeID uint64, codec uint8, body []byte, err error) {
-	if far, ok := in.(*rpc.Inbound); ok {
+	if far, ok := in.(*server.Inbound); ok {
 		typeID, body, err = s.encodeReply(far, v, typ)
 		return typeID, far.Codec, body, err
 	}

@@ -8,28 +8,32 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// Defer has the request that is being handled answered later, once, from anywhere: what
-// the handler returns does not count then, unless it is an error, which ends the
-// request. The handler's context goes on until the answer.
+// Defer has the request that is being handled answered later, by one call from any goroutine.
+// What the handler returns is then ignored, unless it is an error, which ends the
+// request. The handler's context lasts until the answer.
 //
-//	func (d *Desk) Sign(ctx *actor.Context, m Sign) (Signature, error) {
+//	func (n *Notary) Sign(ctx *actor.Context, m Sign) (Signature, error) {
 //		later := actor.Defer[Signature](ctx)
 //		go func() { later.Answer(signSlowly(m)) }()
 //		return Signature{}, nil
 //	}
 //
-// If nobody answers until the caller has given up, or the Deferred is collected as
-// garbage without an answer, the request ends in an error that says so.
+// If the caller cancels before an answer, or the Deferred is garbage collected without one,
+// the request ends with an error that says so.
 func Defer[R any](ctx *Context) *Deferred[R] {
-	r := ctx.onDemand()
-	r.deferral.CompareAndSwap(nil, &deferral{ctx: ctx, over: !ctx.asks || ctx.done})
-	d := r.deferral.Load()
+	r, d := ctx.onDemand(), &deferral{ctx: ctx}
+	if !ctx.asks || ctx.life.now() != unanswered {
+		d.state = decided
+	}
+	r.deferral.CompareAndSwap(nil, d)
+	d = r.deferral.Load()
 	later := &Deferred[R]{d}
 	if d.begin() {
-		runtime.AddCleanup(later, (*deferral).forgotten, d) // so nothing that d keeps may refer to later for good
+		runtime.AddCleanup(later, (*deferral).collected, d) // so d must not keep a reference to later
 	}
 	return later
 }
@@ -38,15 +42,15 @@ func Defer[R any](ctx *Context) *Deferred[R] {
 // concurrently; the first answer counts.
 type Deferred[R any] struct{ d *deferral }
 
-// Answer ends the request with a reply. The error says that it had an answer already,
+// Answer ends the request with a reply. The error says that the request already has an answer,
 // that nobody waits for one any more, or that the reply cannot be encoded.
 func (d *Deferred[R]) Answer(v R) error {
-	d.d.lapse()
+	d.d.endIfAbandoned()
 	err := d.d.end(func(req request) error {
 		switch r := req.(type) {
 		case *ask[R]:
 			r.end(v, nil)
-		case *rpc.Inbound:
+		case *server.Inbound:
 			return d.d.ctx.System().reply(r, v, reflect.TypeFor[R]())
 		case *copied:
 			return r.reply(v, reflect.TypeFor[R]())
@@ -59,63 +63,104 @@ func (d *Deferred[R]) Answer(v R) error {
 	return err
 }
 
-// Fail ends the request with an error, as a handler does that returns it.
+// Fail ends the request with an error, as if the handler had returned it.
 func (d *Deferred[R]) Fail(err error) error {
-	d.d.lapse()
-	result := d.d.fail(rpc.HandlerError(err))
+	d.d.endIfAbandoned()
+	result := d.d.fail(handlerError(err))
 	runtime.KeepAlive(d)
 	return result
 }
 
-// Refuse ends the request as one that did not run: it had no effect at all, and the
-// caller may try again anywhere. The error is as Answer's.
+// Refuse ends the request as one that did not run. The handler promises that it had no effect
+// at all: the caller may retry it anywhere. The returned error is as for Answer.
 func (d *Deferred[R]) Refuse(code rpc.Code, why error) error {
 	if code == 0 {
 		code = rpc.Failed
 	}
-	d.d.lapse()
+	d.d.endIfAbandoned()
 	result := d.d.end(func(r request) error {
 		e := rpc.Errorf(code, rpc.NotRun, "%w", why)
 		if own := (*rpc.Error)(nil); errors.As(why, &own) {
 			e.User = own.User // so that errors.Is holds at the caller
 		}
-		r.Refuse(e)
+		r.Fail(e)
 		return nil
 	})
 	runtime.KeepAlive(d)
 	return result
 }
 
+// deferralState is how far a request has come whose answer was put off:
+//
+//	pending ──answer──► decided     the handler runs
+//	   │                   │
+//	   ▼                   ▼        handlerReturned
+//	awaited ──answer──► complete    it has returned
+//
+// There is no other way between two states. Who completes it releases the handler's context.
+type deferralState uint8
+
+const (
+	pending deferralState = iota
+	awaited
+	decided // the request has its outcome, or there was nothing to answer
+	complete
+)
+
+// answer returns false if there is an outcome already.
+func (s *deferralState) answer() bool {
+	switch *s {
+	case pending:
+		*s = decided
+	case awaited:
+		*s = complete
+	default:
+		return false
+	}
+	return true
+}
+
+func (s *deferralState) handlerReturned() {
+	switch *s {
+	case pending:
+		*s = awaited
+	case decided:
+		*s = complete
+	}
+}
+
+// over reports whether there is an outcome.
+func (s deferralState) over() bool { return s >= decided }
+
 // deferral is what a Deferred and the handler's context share.
 type deferral struct {
 	ctx *Context
 
-	mu       sync.Mutex  // guards what follows
-	over     bool        // it has its answer
-	held     int         // Deferreds of it that are not garbage; with the first of them the system waits
-	returned bool        // the handler has
-	ended    func()      // called when it is over
-	unhook   func() bool // takes back what watches the context
+	mu     sync.Mutex // guards what follows
+	state  deferralState
+	held   int         // Deferreds of it that are not garbage; from the first one on, a shutdown waits for the request
+	atEnd  func()      // called when it has its outcome
+	unhook func() bool // stops watching the context
 }
 
-// begin sees to it that the request ends with its caller's interest, and that a
-// shutdown waits for it. It reports false if there is nothing to answer any more.
+// begin arranges that the request ends when its caller cancels, and that a shutdown waits
+// for it. It returns false if there is nothing to answer any more.
 func (d *deferral) begin() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.over {
+	if d.state.over() {
 		return false
 	}
 	if d.held++; d.held > 1 {
 		return true
 	}
 	d.ctx.System().busy.Add(1)
-	d.unhook = context.AfterFunc(d.ctx.live(), d.lapse)
+	d.unhook = context.AfterFunc(d.ctx.live(), d.endIfAbandoned)
 	return true
 }
 
-// lapse ends the request if nobody is interested in it any more.
-func (d *deferral) lapse() {
+// endIfAbandoned ends the request if its caller does not wait for it any more.
+func (d *deferral) endIfAbandoned() {
 	if !d.ctx.asks || d.ctx.live().Err() == nil {
 		return
 	}
@@ -130,7 +175,8 @@ func (d *deferral) fail(err *rpc.Error) error {
 	})
 }
 
-func (d *deferral) forgotten() {
+// collected is called when a Deferred was garbage collected.
+func (d *deferral) collected() {
 	d.mu.Lock()
 	d.held--
 	held := d.held
@@ -144,14 +190,13 @@ func (d *deferral) forgotten() {
 // end gives the request its outcome, unless it has one.
 func (d *deferral) end(with func(request) error) error {
 	d.mu.Lock()
-	if d.over {
+	if !d.state.answer() {
 		d.mu.Unlock()
 		return rpc.Errorf(rpc.Invalid, rpc.HasRun, "the request has its answer, or nobody waits for one")
 	}
-	d.over = true
-	req := d.ctx.req // which the context forgets once the handler has returned and this is over
-	unhook, returned, ended := d.unhook, d.returned, d.ended
-	d.unhook, d.ended = nil, nil
+	req := d.ctx.req // which the context has until it is released
+	unhook, release, atEnd := d.unhook, d.state == complete, d.atEnd
+	d.unhook, d.atEnd = nil, nil
 	d.mu.Unlock()
 	err := with(req)
 	if err != nil {
@@ -160,22 +205,22 @@ func (d *deferral) end(with func(request) error) error {
 	if unhook != nil {
 		unhook()
 	}
-	if returned {
-		d.ctx.letGo()
+	if release {
+		d.ctx.release()
 	}
-	if ended != nil {
-		ended()
+	if atEnd != nil {
+		atEnd()
 	}
 	d.ctx.System().idle()
 	return err
 }
 
-// onOver arranges that fn is called when the request has its outcome, at once if it has.
-func (d *deferral) onOver(fn func()) {
+// onEnd has fn called when the request has its outcome, and at once if it has one.
+func (d *deferral) onEnd(fn func()) {
 	d.mu.Lock()
-	over := d.over
+	over := d.state.over()
 	if !over {
-		d.ended = fn
+		d.atEnd = fn
 	}
 	d.mu.Unlock()
 	if over {
@@ -183,20 +228,21 @@ func (d *deferral) onOver(fn func()) {
 	}
 }
 
-// handled notes that the handler has returned, and reports whether the context is over.
-func (d *deferral) handled() bool {
+// handlerReturned notes that the handler has returned. It reports whether the request has its
+// outcome, so that the context can end.
+func (d *deferral) handlerReturned() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.returned = true
-	return d.over
+	d.state.handlerReturned()
+	return d.state == complete
 }
 
-// Pipe has the result of a future come back to the actor as a message: when f is
-// decided, fn turns its result into an M, which one of the actor's own handlers takes in
-// its turn. So no state is touched concurrently. fn runs in another goroutine and must
-// not use the actor's state. A result for an actor that has stopped is a dead letter.
+// Pipe delivers the result of a future to the actor as a message: when f has its result,
+// fn turns it into an M, which one of the actor's own handlers handles in its turn. So the
+// state is not touched concurrently. fn runs in another goroutine and must not use the
+// actor's state. If the actor has stopped, the message becomes a dead letter.
 //
-// It is how a handler makes a request without having its actor wait:
+// With Pipe a handler makes a request without making its actor wait:
 //
 //	actor.Pipe(ctx, actor.Ask(ctx.Detached(), stock, Reserve{...}), func(r Reserved, err error) reserved {
 //		return reserved{order, r, err}
@@ -207,7 +253,7 @@ func (d *deferral) handled() bool {
 func Pipe[R, M any](ctx *Context, f *rpc.Future[R], fn func(R, error) M) {
 	c, m := ctx.cell, ctx.outgoing()
 	sys := ctx.System()
-	sys.busy.Add(1) // a shutdown waits for what a message causes
+	sys.busy.Add(1) // a shutdown waits for the result
 	f.Then(func(v R, err error) {
 		defer sys.idle()
 		defer func() {
@@ -216,7 +262,7 @@ func Pipe[R, M any](ctx *Context, f *rpc.Future[R], fn func(R, error) M) {
 			}
 		}()
 		it := item{msg: fn(v, err), meta: m}
-		p, put := c.park(it) // an actor cannot be held up by its own results
+		p, put := c.enqueue(it) // without waiting: an actor must not be held up by its own results
 		if put != nil {
 			sys.handBack(c.self.addr, it, putError(put))
 			return

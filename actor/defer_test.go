@@ -12,17 +12,18 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
-// Later is answered by whoever receives the Deferred.
+// Later is answered by whichever goroutine receives the Deferred.
 type Later struct {
 	actor.Returns[string]
 	Text string
 }
 
-// putOff is a kind that hands out what it is to answer.
+// putOff is a kind that defers its answers, and passes the Deferred values to the test.
 func putOff(ch chan<- *actor.Deferred[string]) *actor.Kind {
 	return actor.Define("test.putoff", func() int { return 0 },
 		actor.Answer(func(_ int, ctx *actor.Context, m Later) (string, error) {
@@ -37,25 +38,13 @@ func putOff(ch chan<- *actor.Deferred[string]) *actor.Kind {
 		}))
 }
 
-// everywhere runs a test with a ref to an actor of this system, and one to another's.
-func everywhere(t *testing.T, run func(t *testing.T, at *actor.System, bind func(actor.Ref) actor.Ref)) {
-	t.Run("local", func(t *testing.T) {
-		world(t, []string{"direct"}, func(t *testing.T, _ *memnet.Network, _, b *actor.System) {
-			run(t, b, func(r actor.Ref) actor.Ref { return r })
-		})
-	})
-	eachMemRoad(t, func(t *testing.T, a, b *actor.System) {
-		run(t, b, func(r actor.Ref) actor.Ref { return a.Ref(r.String()) })
-	})
-}
-
 func TestDefer(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
 		ch := make(chan *actor.Deferred[string], 1)
 		to := bind(spawn(t, b, "x", putOff(ch)))
 		f := actor.Ask(t.Context(), to, Later{})
 		later := <-ch
-		other := actor.Ask(t.Context(), to, Later{}) // the actor goes on meanwhile
+		other := actor.Ask(t.Context(), to, Later{}) // the actor handles other messages meanwhile
 		(<-ch).Answer("other")
 		if v, err := other.Await(t.Context()); v != "other" || err != nil {
 			t.Errorf("%q, %v", v, err)
@@ -74,7 +63,7 @@ func TestDefer(t *testing.T) {
 			t.Errorf("%q, %v", v, err)
 		}
 
-		for _, text := range []string{"fails", "panics"} { // ends the request at once
+		for _, text := range []string{"fails", "panics"} { // these end the request at once
 			_, err := actor.Call(t.Context(), to, Later{Text: text})
 			if rpc.Ran(err) != rpc.HasRun || rpc.CodeOf(err) == rpc.WrongReply {
 				t.Errorf("the handler %s: %v", text, err)
@@ -92,8 +81,8 @@ func TestDefer(t *testing.T) {
 	})
 }
 
-// A caller that is no longer interested ends what was put off, by its deadline or by a
-// cancel; so does a shutdown that runs out of time, and one that does not waits.
+// A deferred request ends when its caller's deadline passes or its caller cancels it. A
+// shutdown waits for it, and ends it if the shutdown runs out of time.
 func TestDeferEnds(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
 		ch := make(chan *actor.Deferred[string], 1)
@@ -101,7 +90,7 @@ func TestDeferEnds(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := actor.Call(ctx, to, Later{})
-		if rpc.CodeOf(err) != rpc.Expired || rpc.Ran(err) == rpc.NotRun { // both ends may say so
+		if rpc.CodeOf(err) != rpc.Expired || rpc.Ran(err) == rpc.NotRun { // the error may come from either end
 			t.Errorf("past its deadline: %v", err)
 		}
 		time.Sleep(time.Second)
@@ -129,7 +118,7 @@ func TestDeferEnds(t *testing.T) {
 	})
 }
 
-// Forgetting to answer is an error, not silence.
+// If a Deferred is never answered, the caller gets an error instead of silence.
 func TestDeferForgotten(t *testing.T) {
 	sys := newSystem(t, actor.Config{Logger: quiet})
 	kind := actor.Define("test.forgetful", func() int { return 0 },
@@ -159,7 +148,7 @@ type piped struct {
 	err   error
 }
 
-// Clerk asks a desk for each order, and keeps what came back.
+// Clerk asks another actor for each order, and keeps the replies.
 type Clerk struct {
 	desk actor.Ref
 	mu   *sync.Mutex
@@ -221,16 +210,16 @@ func TestPipe(t *testing.T) {
 	})
 }
 
-// What is piped to an actor that has stopped is a dead letter, and a function that
-// panics takes nothing down.
+// What is piped to an actor that has stopped is a dead letter. A piped function that panics
+// does not end the program.
 func TestPipeToNobody(t *testing.T) {
 	world(t, []string{"direct"}, func(t *testing.T, _ *memnet.Network, _, b *actor.System) {
 		dead := letters(t, b)
-		p := rpc.NewPromise[string](nil)
+		p := new(promise.Promise[string])
 		ref := spawn(t, b, "x", PuppetKind)
 		if err := actor.Tell(t.Context(), ref, note(func(ctx *actor.Context) {
-			actor.Pipe(ctx, p.Future(), func(string, error) Note { panic("oh") })
-			actor.Pipe(ctx, p.Future(), func(string, error) Note { return note(func(*actor.Context) {}) })
+			actor.Pipe(ctx, (*rpc.Future[string])(p), func(string, error) Note { panic("oh") })
+			actor.Pipe(ctx, (*rpc.Future[string])(p), func(string, error) Note { return note(func(*actor.Context) {}) })
 			ctx.Stop()
 		})); err != nil {
 			t.Fatal(err)

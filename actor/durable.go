@@ -9,11 +9,13 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/tandem-go/tandem/dedup"
+	"github.com/tandem-go/tandem/internal/engine/journal"
+	"github.com/tandem-go/tandem/internal/engine/server"
+	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// KindOption changes what Kind.With makes.
+// KindOption changes the kind that Kind.With makes.
 type KindOption func(*Kind)
 
 // With returns a kind like k, of the same name, with further properties:
@@ -27,59 +29,60 @@ func (k *Kind) With(opts ...KindOption) *Kind {
 	return &with
 }
 
-// Durable has every request to an actor of this kind from another node recorded in
-// Config.Store, before its handler is called and with its reply after. So a retry that
-// finds the node started anew gets the stored reply, or NotRun if the handler had not
-// started; if it had, and was not done, OutcomeUnknown. Each request waits for the
-// store twice; all that wait share one write.
+// Durable has every request from another node to an actor of this kind recorded in
+// Config.Store: before its handler is called, and again with its reply. So a retry after a
+// restart of the node gets the stored reply, or NotRun if the handler had not started, or
+// OutcomeUnknown if it had started and not finished. Each request waits for the store twice;
+// requests that wait at the same time share one write.
 //
-// Jobs are recorded when they are submitted: their tokens and results outlive the node,
-// and what had not begun when it was lost runs once an actor of that name is spawned
-// again; while the store is away, accepted jobs wait. One-way messages and requests from the same node are not recorded: their
-// senders die with the actor. The kind must be in Config.Kinds.
+// Jobs are recorded when they are submitted. Their tokens and results outlive the node, and
+// jobs that had not started run once an actor of that name is spawned again. While the store
+// cannot be reached, accepted jobs wait. One-way messages are not recorded, nor are requests
+// from the same node, whose callers die with the actor. The kind must be in Config.Kinds.
 func Durable() KindOption { return func(k *Kind) { k.durable = true } }
 
-// Transactional says that handlers of this kind put a completion record into the
-// transaction of their effect, see Completion. So even a crash between effect and
-// record leaves no doubt: after a restart a retry gets the recorded reply, or NotRun.
+// Transactional says that handlers of this kind write a completion record in the
+// transaction of their effect, see Completion. Effect and record then stand or fall together:
+// after a restart a retry gets the recorded reply, or NotRun.
 // It needs no Config.Store. The kind must be in Config.Kinds.
-func Transactional(records dedup.Completions) KindOption {
+func Transactional(records ledger.Completions) KindOption {
 	return func(k *Kind) { k.completions = records }
 }
 
-// Retries is when requests that actors of this kind make of other nodes are made anew;
-// it takes the place of Config.Retry. rpc.WithRetry goes before both.
+// Retries says when requests that actors of this kind send to other nodes are retried. It
+// takes precedence over Config.Retry, and rpc.WithRetry over both.
 func Retries(r rpc.Retry) KindOption { return func(k *Kind) { k.retry = &r } }
 
 // Completion returns what a handler of a Transactional kind stores in the transaction
-// of its effect: record under the primary key id. reply must be what the handler
-// returns once it has committed. If the key is taken, the request was settled
-// otherwise meanwhile, and the handler must roll back and return the error.
+// of its effect: record, under the primary key id. reply must be what the handler returns
+// after it has committed. If the key already exists, the request has got another outcome
+// meanwhile: the handler must roll back and return the error.
 func Completion[R any](c *Context, reply R) (id string, record []byte, err error) {
-	in, ok := c.req.(*rpc.Inbound)
-	if !ok { // nobody can ask for it: the caller dies with this process
+	in, ok := c.req.(*server.Inbound)
+	if !ok { // nobody can ask for the record, because the caller dies with this process
 		return uuid.NewString(), []byte{}, nil
 	}
 	typeID, body, err := c.System().encodeReply(in, reply, reflect.TypeFor[R]())
 	if err != nil {
 		return "", nil, err
 	}
-	return in.RequestID(), rpc.Record(typeID, in.Codec, body), nil
+	return in.RequestID(), server.Record(typeID, in.Codec, body), nil
 }
 
-// maxAhead bounds how many requests of a durable actor are recorded as begun in one go:
-// after a crash they may be reported as OutcomeUnknown though they had not begun.
+// maxAhead bounds how many requests of a durable actor are recorded as begun in one write.
+// After a crash they may be reported as OutcomeUnknown although they had not begun.
 const maxAhead = 64
 
-// pace says how many to begin in one go: so many that their handlers take about as long
-// as their record, and no more. It is a pure structure.
+// pace decides how many requests to record as begun in one write: as many as the actor handles
+// in about the time of the write. It has no clock; callers tell it how long things took.
 type pace struct {
 	ahead  int
-	waited time.Duration // for the record of those begun last
-	since  time.Time     // when that was there
+	waited time.Duration // how long the last write took
+	since  time.Time     // when it was done
 }
 
-// next returns how many to begin now, when those begun last took ran to handle.
+// next returns how many requests to begin now. ran is how long those of the last write took to
+// handle.
 func (p *pace) next(ran time.Duration) int {
 	switch {
 	case p.ahead == 0:
@@ -92,11 +95,11 @@ func (p *pace) next(ran time.Duration) int {
 	return p.ahead
 }
 
-// recorded reports whether requests need preparing before their turn.
+// recorded reports whether requests have to be prepared before their turn.
 func (k *Kind) recorded() bool { return k.durable || k.completions != nil }
 
-// prepare does what must be done before the handlers of the next messages of the batch
-// may be called: it waits until their beginnings are recorded.
+// prepare is called before the handlers of the next messages of the batch. It waits until it
+// is recorded that they begin.
 func (c *cell) prepare(w *worker) {
 	if w.done < w.begun {
 		return
@@ -110,12 +113,12 @@ func (c *cell) prepare(w *worker) {
 		c.pace.since = time.Now()
 		c.pace.waited = c.pace.since.Sub(began)
 	}()
-	var ins []*rpc.Inbound
+	var ins []*server.Inbound
 	var jobs []*job
-	var records []*rpc.JobRecord
+	var records []*journal.JobRecord
 	for _, it := range w.batch[w.done:w.begun] {
 		switch r := it.req.(type) {
-		case *rpc.Inbound:
+		case *server.Inbound:
 			if !r.Receipt {
 				ins = append(ins, r)
 			}
@@ -134,26 +137,26 @@ func (c *cell) prepare(w *worker) {
 	}
 	if c.kind.completions != nil {
 		for _, in := range ins {
-			c.settled(in)
+			c.replayCompleted(in)
 		}
 	}
 	if c.kind.durable {
-		c.self.sys.node.Begin(ins, records...)
+		c.self.sys.node.Server.Begin(ins, records...)
 		for _, j := range jobs {
 			switch {
 			case j.record.Begun:
-			case c.self.sys.node.Fenced(): // the start that has its record runs it
+			case c.self.sys.node.Fenced(): // the process that has taken the records over runs it
 				j.fail(rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the job's beginning could not be recorded: another start of node %s has taken its records over", c.self.sys.cfg.Name))
-			default: // the store is away
+			default: // the store cannot be reached
 				j.putOff()
 			}
 		}
 	}
 }
 
-// settled ends a keyed request that the application has committed before, perhaps in an
-// earlier start of the node.
-func (c *cell) settled(in *rpc.Inbound) {
+// replayCompleted ends a keyed request that the application has already committed, perhaps in
+// an earlier start of the node: with the recorded reply.
+func (c *cell) replayCompleted(in *server.Inbound) {
 	if !in.Keyed() {
 		return
 	}
@@ -166,22 +169,22 @@ func (c *cell) settled(in *rpc.Inbound) {
 	record, found, err := c.kind.completions.Completed(ctx, in.RequestID())
 	switch {
 	case err != nil:
-		in.Refuse(rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the application's records could not be asked: %w", err))
+		in.Fail(rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the application's records could not be asked: %w", err))
 	case found:
 		in.Replay(record)
 	}
 }
 
-// Durability tells the remote side what can be found out about requests to an actor.
-func (v server) Durability(target string) rpc.Durability {
+// Durability implements server.Handler: it says what can be found out about requests to an actor.
+func (v dispatcher) Durability(target string) server.Durability {
 	c := v.s.refs.live(target)
 	if c == nil {
-		return rpc.Durability{Known: strings.HasPrefix(target, streamName)} // a stream dies with its node
+		return server.Durability{Known: strings.HasPrefix(target, streamName)} // a stream is never recorded, and ends with its node
 	}
-	return rpc.Durability{Known: true, Kind: c.kind.name, Durable: c.kind.durable, Completions: c.kind.completions}
+	return server.Durability{Known: true, Kind: c.kind.name, Durable: c.kind.durable, Completions: c.kind.completions}
 }
 
-// checkDurable returns why this system cannot host a kind, if it cannot.
+// checkDurable returns an error if this system cannot host a kind.
 func (s *System) checkDurable(k *Kind) error {
 	switch {
 	case k.durable && s.cfg.Store == nil:

@@ -11,16 +11,16 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/actor"
-	"github.com/tandem-go/tandem/dedup/jetstream"
+	"github.com/tandem-go/tandem/ledger/jetstream"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
-// BenchmarkDurable makes requests over TCP to actors of a durable kind, whose records go
-// to a JetStream stream on a disk that is synced for every write, and to those of a plain
-// one. With one caller each request waits for two writes of its own; with many they
-// share them.
+// BenchmarkDurable makes requests over TCP to actors of a durable kind and of a plain kind.
+// The records go to a JetStream stream on a disk that is synced for every write. With one
+// caller each request waits for two writes of its own; with many callers the requests share
+// writes.
 func BenchmarkDurable(b *testing.B) {
 	srv, err := embedded.Start(embedded.Config{StoreDir: b.TempDir(), SyncAlways: true})
 	if err != nil {

@@ -1,13 +1,19 @@
 package actor
 
-// UnderWay is how many requests, and streams, the picker of a service takes to be at its
-// instances, and how many instances there are.
-func UnderWay(s *System, name string) (n, instances int) {
-	v := s.services.of(name)
+// Outstanding returns how many requests and streams the picker of a service counts as
+// outstanding, and how many instances there are.
+func Outstanding(s *System, name string) (n, instances int) {
+	v := s.services.get(name)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, c := range v.picker.All() {
-		n += c.UnderWay()
+		n += c.Outstanding()
 	}
 	return n, v.picker.Len()
 }
+
+// Dequeue is the message behind Pull.
+type Dequeue[T any] = dequeue[T]
+
+// Dequeued answers it.
+type Dequeued[T any] = dequeued[T]

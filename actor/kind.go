@@ -6,7 +6,8 @@ import (
 	"reflect"
 
 	"github.com/tandem-go/tandem/access"
-	"github.com/tandem-go/tandem/dedup"
+	"github.com/tandem-go/tandem/internal/engine/server"
+	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
 )
@@ -17,16 +18,16 @@ type Kind struct {
 	name     string
 	make     func() any
 	handlers map[reflect.Type]*handler
-	receiver bool // the state is a Receiver, which gets what no handler takes
+	receiver bool // the state is a Receiver, which gets the messages without a handler
 	byName   bool // KindNamed: a stand-in that Spawn looks up
 
 	durable     bool
-	completions dedup.Completions // nil unless Transactional
-	retry       *rpc.Retry        // of requests that its actors make; nil: the system's
+	completions ledger.Completions // nil unless Transactional
+	retry       *rpc.Retry         // for requests that its actors make; nil: the system's
 
 	local  bool // see KeptLocal
-	system bool // of the system's own: other nodes send it what it has handlers for, and nothing else
-	asked  bool // some message is taken as a request only
+	system bool // internal to the system: messages without a handler are refused before they are in a mailbox
+	asked  bool // some of its messages are accepted only as requests
 }
 
 // Name is the kind's name in the cluster.
@@ -35,22 +36,22 @@ func (k *Kind) Name() string { return k.name }
 // handler runs one message type.
 type handler struct {
 	typ    reflect.Type
-	reply  reflect.Type // nil if it answers nothing
+	reply  reflect.Type // nil if the handler does not answer
 	decode func(codec.Codec, []byte) (any, error)
 	opens  bool      // the answer is a stream
-	op     access.Op // what its message is for; 0: nothing special
-	asked  bool      // it is taken as a request only
-	also   *handler  // another one that is registered with it
+	op     access.Op // what a sender must be allowed to do; 0: to send or to call
+	asked  bool      // the message is accepted only as a request
+	also   *handler  // another handler that is registered with this one
 
-	// open decodes into a box; nil: see decode.
-	open func(place *any, c codec.Codec, body []byte) (any, error)
-	// run handles a message as it is, or in a box of its type. nil: the Receiver gets it.
-	run func(state any, c *Context, msg any, spare *boxes)
+	// decodeInto decodes into the codec.Reusable in place. nil: decode is used.
+	decodeInto func(place *any, c codec.Codec, body []byte) (any, error)
+	// run handles a message that comes directly or in a codec.Reusable of its type. nil: the Receiver gets it.
+	run func(state any, c *Context, msg any, spare *reusableValues)
 }
 
-// openInto is open for messages of type M.
-func openInto[M any](place *any, c codec.Codec, body []byte) (any, error) {
-	b := boxIn[M](place)
+// decodeReusable is handler.decodeInto for messages of type M.
+func decodeReusable[M any](place *any, c codec.Codec, body []byte) (any, error) {
+	b := reusableIn[M](place)
 	err := c.Decode(body, &b.V)
 	if err != nil {
 		b.Take()
@@ -67,8 +68,8 @@ type Handler[S any] struct{ h *handler }
 // panic.
 //
 // It panics, at the program's start, if two handlers are for one message, if a
-// message that declares a reply has one that answers nothing, or if there is no name
-// or no state.
+// message that declares a reply has a handler that does not answer, or if the name or
+// newState is missing.
 func Define[S any](name string, newState func() S, handlers ...Handler[S]) *Kind {
 	k := &Kind{name: name, handlers: map[reflect.Type]*handler{}}
 	errs := []error{validActorName(name)}
@@ -102,7 +103,7 @@ func Define[S any](name string, newState func() S, handlers ...Handler[S]) *Kind
 		} else {
 			names[name] = true
 		}
-		h.govern()
+		h.setOp()
 		k.asked = k.asked || h.asked
 		k.handlers[h.typ] = h
 	}
@@ -112,15 +113,15 @@ func Define[S any](name string, newState func() S, handlers ...Handler[S]) *Kind
 	return k
 }
 
-// Handle makes a handler of a method that answers nothing. An error that it returns
-// is logged and counted, and reaches nobody.
+// Handle makes a handler of a method that does not answer. An error that the method returns
+// is logged and counted, but is not sent to the sender.
 func Handle[S, M any](fn func(S, *Context, M) error) Handler[S] {
 	return Handler[S]{&handler{
-		typ:    reflect.TypeFor[M](),
-		decode: codec.Value[M](),
-		open:   openInto[M],
-		run: func(state any, c *Context, msg any, _ *boxes) {
-			if err := fn(state.(S), c, unboxed[M](msg)); err != nil || c.req != nil {
+		typ:        reflect.TypeFor[M](),
+		decode:     codec.Value[M](),
+		decodeInto: decodeReusable[M],
+		run: func(state any, c *Context, msg any, _ *reusableValues) {
+			if err := fn(state.(S), c, valueOf[M](msg)); err != nil || c.req != nil {
 				c.finish(msg, err)
 			}
 		},
@@ -128,36 +129,38 @@ func Handle[S, M any](fn func(S, *Context, M) error) Handler[S] {
 }
 
 // Answer makes a handler of a method that answers a message. An error that it
-// returns reaches the caller as an *rpc.Error that says that the handler ran.
+// returns reaches the caller as an *rpc.Error which says that the handler ran.
 //
 // A reply to a caller of the same system is not copied: a map, slice or pointer of the
 // actor's state that it contains is then shared with the caller. Answer with a copy.
 // With Config.CopyLocal the caller gets a copy, so that tests show where that was forgotten.
 func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Handler[S] {
 	return Handler[S]{&handler{
-		typ:    reflect.TypeFor[M](),
-		reply:  reflect.TypeFor[R](),
-		decode: codec.Value[M](),
-		open:   openInto[M],
-		run: func(state any, c *Context, msg any, spare *boxes) {
-			r, err := fn(state.(S), c, unboxed[M](msg))
-			if err == nil && c.req != nil && !c.done && c.deferred() == nil {
+		typ:        reflect.TypeFor[M](),
+		reply:      reflect.TypeFor[R](),
+		decode:     codec.Value[M](),
+		decodeInto: decodeReusable[M],
+		run: func(state any, c *Context, msg any, spare *reusableValues) {
+			r, err := fn(state.(S), c, valueOf[M](msg))
+			if err == nil && c.mustAnswer() && c.deferred() == nil {
 				switch req := c.req.(type) {
 				case *ask[R]:
 					req.end(r, nil)
-					c.done = true
+					c.life.answer()
 					return
-				case *rpc.Inbound:
-					box := boxIn[R](&spare.reply)
-					box.V = r
-					err = c.reply(box.Value(), reflect.TypeFor[R]())
-					box.Take()
+				case *server.Inbound:
+					reused := reusableIn[R](&spare.reply)
+					reused.V = r
+					err = c.reply(reused.Value(), reflect.TypeFor[R]())
+					reused.Take()
 				default:
 					err = c.reply(r, reflect.TypeFor[R]())
 				}
-				c.through = err == nil
+				if err == nil {
+					c.life.own()
+				}
 			}
-			if c.req == nil && err == nil { // told, not asked
+			if c.req == nil && err == nil { // it came by Tell: nobody waits for the reply
 				return
 			}
 			c.finish(msg, err)
@@ -171,9 +174,9 @@ func Accepts[S Receiver, M any]() Handler[S] {
 	return Handler[S]{&handler{typ: reflect.TypeFor[M](), decode: codec.Value[M]()}}
 }
 
-// Receiver is the untyped way to be an actor: for behaviours, and for messages whose
-// type is not known beforehand. A state with this method gets every message that no
-// handler of its kind takes. It answers with Context.Reply.
+// Receiver is the untyped way to handle messages, for those whose type is not known
+// beforehand. A state with this method gets every message for which its kind has no
+// handler. It answers with Context.Reply.
 type Receiver interface {
 	Receive(c *Context) error
 }

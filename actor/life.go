@@ -10,18 +10,18 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// life is where a system is in its life. It only ever goes on to a later stage:
+// life is the stage of a system's life. It only ever changes to a later stage:
 //
 //	joining ──► serving ──► parting ──► draining ──► down
 //	   └───────────────────────┴── a start that fails, Shutdown, or the loss of its name
 //
-// While it joins it has its name, takes over the records of earlier starts, opens its
-// roads and runs Config.Setup; no request of another node is answered. While it parts the
-// others learn that they should ask another one, and what reaches it is served. While it
-// drains it refuses what is new, and finishes the rest.
+// While joining, it claims its name, takes over the records of earlier starts, opens its
+// roads and runs Config.Setup; no request of another node is answered. While parting, other
+// nodes learn that they should send to another node, and requests that still arrive are
+// served. While draining, it refuses new requests and finishes the others.
 type life struct {
-	stage atomic.Uint32
-	minds stage // from which on messages within the system are for putMindful; never changes
+	stage           atomic.Uint32
+	checksSendsFrom stage // the stage from which on messages within the system have to go through putChecked; never changes
 }
 
 type stage = uint32
@@ -36,7 +36,7 @@ const (
 
 func (l *life) reached(s stage) bool { return l.stage.Load() >= s }
 
-// enter goes on to s, and reports false if the system is there already, or beyond.
+// enter changes to stage s. It returns false if s, or a later stage, was reached before.
 func (l *life) enter(s stage) bool {
 	for {
 		now := l.stage.Load()
@@ -49,19 +49,20 @@ func (l *life) enter(s stage) bool {
 	}
 }
 
-// draining reports whether the system takes nothing new from outside.
+// draining reports whether the system refuses new requests from outside.
 func (s *System) draining() bool { return s.life.reached(draining) }
 
 // ErrFenced is wrapped by System.Err of a system that has ended because another process
-// has its name or its records: the requests that it ran last may be unknown to that one.
+// has taken over its name or its records. That process may not know the requests that this
+// one ran last.
 var ErrFenced = errors.New("actor: another process has taken over this node's name")
 
 // Done is closed when the system has ended: after Shutdown, or because it had lost its
 // name to another process.
 func (s *System) Done() <-chan struct{} { return s.down }
 
-// Err is nil until Done is closed, and after a Shutdown that somebody called. Else it says
-// why the system has ended; it wraps ErrFenced then.
+// Err is nil until Done is closed, and after a call of Shutdown. If the system has ended by
+// itself, Err says why, and wraps ErrFenced.
 func (s *System) Err() error {
 	select {
 	case <-s.down:
@@ -71,13 +72,13 @@ func (s *System) Err() error {
 	}
 }
 
-// join makes the node known: last, when all of it is there. The name comes first, for
-// whoever has it may take the records over.
+// join starts the node: it claims the name first, because only the holder of the name may take
+// the records over, and offers its services to others last, when everything is up.
 func (s *System) join() error {
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.StartWait)
 	defer cancel()
 	s.started.Do(func() {})
-	addrs, err := s.node.Listen(ctx, true) // which disturbs nobody, and may show that the holder of the name is dead
+	addrs, err := s.node.Listen(ctx, true) // direct roads only; that disturbs nobody, and may show that the holder of the name is dead
 	if err != nil {
 		return err
 	}
@@ -101,12 +102,12 @@ func (s *System) join() error {
 	if s.cfg.Registry == nil {
 		return nil
 	}
-	ctx, cancel = context.WithTimeout(s.ctx, s.cfg.StartWait) // Setup has had its own time
+	ctx, cancel = context.WithTimeout(s.ctx, s.cfg.StartWait) // the time that Setup took does not count
 	defer cancel()
 	return s.members.offer(ctx, addrs)
 }
 
-// setUp has the application spawn what it hosts, and begins to serve.
+// setUp calls Config.Setup, and begins to serve.
 func (s *System) setUp() error {
 	if s.cfg.Setup != nil {
 		if err := s.cfg.Setup(s); err != nil {
@@ -114,18 +115,18 @@ func (s *System) setUp() error {
 		}
 	}
 	if !s.life.enter(serving) {
-		return errShutdown // by Setup
+		return errShutdown // Setup has called Shutdown
 	}
 	return nil
 }
 
-// fenced ends a system whose name or records are another process's now.
+// fenced ends a system whose name or records another process has taken over.
 func (s *System) fenced(err error) {
 	s.fence.Do(func() {
 		err = fmt.Errorf("%w: %w", ErrFenced, err)
 		s.log.Error("another process has this node's name; this one ends", "err", err)
 		s.event(Event{Type: NodeFenced, Peer: s.cfg.Name, Err: err})
-		go func() { // which is over when Done is closed
+		go func() { // it ends when Done is closed
 			ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownWait)
 			defer cancel()
 			_ = s.shutdown(ctx, err)
@@ -133,8 +134,8 @@ func (s *System) fenced(err error) {
 	})
 }
 
-// errShutdown is what the callers of a system that drains get, errLeaving those on other
-// nodes.
+// Callers get errShutdown from their own system when it drains, and errLeaving from another
+// node that drains.
 var (
 	errShutdown = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the system is shutting down")
 	errLeaving  = rpc.Errorf(rpc.Leaving, rpc.NotRun, "the node is shutting down")

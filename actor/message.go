@@ -25,7 +25,7 @@ func (Returns[R]) returns(R) {}
 // Question is satisfied by the messages that embed Returns[R].
 type Question[R any] interface{ returns(R) }
 
-// question recognises any Question, whatever its reply type.
+// question is implemented by every Question, whatever its reply type is.
 type question interface{ isQuestion() }
 
 func (Returns[R]) isQuestion() {}
@@ -35,25 +35,25 @@ func (Returns[R]) isQuestion() {}
 // to another node, because every program has a package main.
 type WireNamer interface{ WireName() string }
 
-// messageType is what a system knows of a type that travels.
+// messageType is what a system knows about a type of messages or replies.
 type messageType struct {
 	name string
 	id   uint64
 	typ  reflect.Type
-	err  error // why it cannot travel
+	err  error // why it cannot be sent to another node; nil if it can
 }
 
 // typeTable holds the types that a system has seen, by Go type and by id.
 type typeTable struct {
 	byType sync.Map                         // reflect.Type → *messageType
-	recent [256]atomic.Pointer[messageType] // some of them, by where their types lie: much quicker
+	recent [256]atomic.Pointer[messageType] // a cache of byType, indexed by the address of the type
 
 	mu    sync.Mutex        // guards what follows
 	names map[uint64]string // registered ids
 }
 
-// of returns what is known of a type, registering it first if nobody has.
-func (t *typeTable) of(typ reflect.Type) *messageType {
+// get returns what is known about a type. It registers a type that it has not seen before.
+func (t *typeTable) get(typ reflect.Type) *messageType {
 	slot := &t.recent[spread(typeWord(typ))]
 	if m := slot.Load(); m != nil && m.typ == typ {
 		return m
@@ -80,10 +80,10 @@ func (t *typeTable) of(typ reflect.Type) *messageType {
 	return actual.(*messageType)
 }
 
-// spread maps an address to one of 256 places, neighbours to different ones.
+// spread maps an address to one of 256 slots, neighbouring addresses to different ones.
 func spread(at uintptr) uint8 { return uint8(uint64(at) * 0x9e3779b97f4a7c15 >> 56) }
 
-// typeWord is where a type lies: types never move.
+// typeWord is the address of a type's descriptor, which never moves.
 func typeWord(t reflect.Type) uintptr { return (*[2]uintptr)(unsafe.Pointer(&t))[1] }
 
 // known returns the name of a type id, if it has been seen.
@@ -141,5 +141,5 @@ func wireName(t reflect.Type) (string, error) {
 	return t.String(), nil
 }
 
-// ofMain finds a type of package main in a name, also among type arguments.
+// ofMain matches a name that contains a type of package main, also as a type argument.
 var ofMain = regexp.MustCompile(`(^|[^A-Za-z0-9_./])main\.`)

@@ -8,14 +8,15 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/tandem-go/tandem/internal/queuestore"
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/queue"
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// QueueKind describes an actor that is a queue of Ts: Push fills it, Pull takes from it,
-// on any node. Its items live in memory; package queue/jetstream has a kind that keeps
-// them in NATS. It panics, at the program's start, if cfg is not valid.
+// QueueKind describes an actor that is a queue of Ts. Any node can Push items to it and Pull
+// items from it. The items are in memory; see StoredQueueKind for a queue that is kept in NATS.
+// QueueKind panics, at the program's start, if cfg is not valid.
 //
 //	var JobsKind = actor.QueueKind[Job]("jobs", queue.Config{Lease: time.Minute})
 func QueueKind[T any](name string, cfg queue.Config) *Kind {
@@ -23,7 +24,7 @@ func QueueKind[T any](name string, cfg queue.Config) *Kind {
 		panic(fmt.Sprintf("actor.QueueKind(%q): %v", name, err))
 	}
 	self := func(o *Offer[T]) *Offer[T] { return o }
-	return Define(name, func() *Offer[T] { return NewOffer[T](cfg) }, Offers(self), TakesIn(self))
+	return Define(name, func() *Offer[T] { return NewOffer[T](cfg) }, ServePull(self), ServePush(self))
 }
 
 // Offer is a queue inside an actor, which offers items to consumers on any node:
@@ -37,30 +38,27 @@ func QueueKind[T any](name string, cfg queue.Config) *Kind {
 //	var CrawlerKind = actor.Define("crawler",
 //		func() *Crawler { return &Crawler{actor.NewOffer[Page](queue.Config{})} },
 //		actor.Handle((*Crawler).Found),
-//		actor.Offers(func(c *Crawler) *actor.Offer[Page] { return c.pages }))
+//		actor.ServePull(func(c *Crawler) *actor.Offer[Page] { return c.pages }))
 //
-// It is part of the actor's state: made by the function that makes that, used in the
-// actor's own turn only, and empty again after a panic, when deliveries of before are
-// foreign to it.
+// It is part of the actor's state: made by the function that makes the state, and used only
+// in the actor's own turn. After a panic it is empty again, and earlier deliveries get
+// ErrForeign.
 type Offer[T any] struct {
-	// Back, if set, gets what is nacked and what has lapsed; it is in the queue no more
-	// then. It is for queues whose items are kept elsewhere.
-	Back func(ctx *Context, t queue.Token, delay time.Duration, why queue.Reason)
-
-	q     *queue.Queue[T]
-	pulls map[uint64]*pull[T] // those in line
-	last  uint64              // the last pull's number
-	lined bool                // the system knows that some are in line
-	timer *time.Timer         // nudges the actor at armed
-	armed time.Time           // zero: not at all
-	seal  seal
-	kept  map[*itemMemory]struct{} // of items that others have pushed
+	q       *queue.Queue[T]
+	pulls   map[uint64]*pendingPull[T] // the pulls that wait
+	last    uint64                     // number of the latest pull
+	listed  bool                       // the system's waitLists know the offer
+	timer   *time.Timer                // wakes the actor at armed
+	armed   time.Time                  // zero: the timer is not set
+	tokens  tokenCipher
+	kept    map[*itemMemory]struct{} // of the items that other nodes have pushed
+	returns queuestore.Returner      // gets the items that were nacked or whose leases expired; nil: they stay in q
 }
 
-// pull is a Pull in line.
-type pull[T any] struct {
-	later  *Deferred[Dequeued[T]]
-	unhook func() bool // takes back what watches the caller
+// pendingPull is a Pull that waits for items.
+type pendingPull[T any] struct {
+	later  *Deferred[dequeued[T]]
+	unhook func() bool // stops watching the caller
 }
 
 // NewOffer makes an empty queue. It panics if cfg is not valid.
@@ -69,27 +67,26 @@ func NewOffer[T any](cfg queue.Config) *Offer[T] {
 	if err != nil {
 		panic(fmt.Sprintf("actor.NewOffer: %v", err))
 	}
-	return &Offer[T]{q: q, pulls: map[uint64]*pull[T]{}, seal: newSeal()}
+	return &Offer[T]{q: q, pulls: map[uint64]*pendingPull[T]{}, tokens: newTokenCipher()}
 }
 
-// Offers registers with a kind what consumers of a queue in its state send: Pull, and
-// what is done to deliveries and dead letters. A kind may have a queue for each of
-// several item types.
-func Offers[S, T any](of func(S) *Offer[T]) Handler[S] {
-	h := Answer(func(s S, ctx *Context, m Dequeue[T]) (Dequeued[T], error) { return of(s).Answer(ctx, m) })
-	h.h.also = Answer(func(s S, ctx *Context, m Oversee[T]) (Dequeued[T], error) { return of(s).Oversee(ctx, m) }).h
+// ServePull makes the handlers through which consumers Pull from the queue in an actor's state,
+// answer deliveries and manage the queue. A kind may have one queue for each item type.
+func ServePull[S, T any](of func(S) *Offer[T]) Handler[S] {
+	h := Answer(func(s S, ctx *Context, m dequeue[T]) (dequeued[T], error) { return of(s).answer(ctx, m) })
+	h.h.also = Answer(func(s S, ctx *Context, m oversee[T]) (dequeued[T], error) { return of(s).oversee(ctx, m) }).h
 	return h
 }
 
-// TakesIn registers with a kind that others may Push to the queue in its state.
-func TakesIn[S, T any](of func(S) *Offer[T]) Handler[S] {
-	return Answer(func(s S, ctx *Context, m Enqueue[T]) (Enqueued, error) {
+// ServePush makes the handler through which others Push to the queue in an actor's state.
+func ServePush[S, T any](of func(S) *Offer[T]) Handler[S] {
+	return Answer(func(s S, ctx *Context, m enqueue[T]) (enqueued, error) {
 		return of(s).takeIn(ctx, m)
 	})
 }
 
-// Push adds an item, and hands it to a consumer if one waits. An item whose id is known
-// is not added a second time. The error is queue.ErrFull. ctx is the handler's own.
+// Push adds an item, and gives it to a consumer if one waits. An item whose id is known
+// is not added again. The error is queue.ErrFull. ctx is that of the handler.
 func (o *Offer[T]) Push(ctx *Context, item T, opts ...PushOption) error {
 	p := pushing(opts)
 	dup, err := o.push(ctx, queue.Item[T]{Value: item, ID: p.id, Priority: p.priority, Delay: p.delay})
@@ -111,64 +108,21 @@ func (o *Offer[T]) push(ctx *Context, it queue.Item[T]) (duplicate bool, err err
 
 var errPushedOut = rpc.Errorf(rpc.Overloaded, rpc.NotRun, "dropped at a full queue")
 
-// Restore adds an item that is kept elsewhere too, see queue.Queue.Restore. Serve hands
-// it out.
-func (o *Offer[T]) Restore(number uint64, attempts int, it queue.Item[T]) bool {
-	return o.q.Restore(time.Now(), number, attempts, it)
-}
-
-// Serve hands what was restored to those in line.
-func (o *Offer[T]) Serve(ctx *Context) { o.serve(ctx, 0) }
-
-// Withdraw takes out all that nobody was given, see queue.Queue.Withdraw.
-func (o *Offer[T]) Withdraw() (numbers []uint64) { return o.q.Withdraw() }
-
-// Cancel, Pause and Resume are those of queue.Queue, for a handler of the actor's own. A
-// consumer that is in line when a pause ends is served by the actor's next message about
-// the queue, or Serve.
-func (o *Offer[T]) Cancel(t queue.Token) error { return o.q.Cancel(time.Now(), t) }
-func (o *Offer[T]) Pause()                     { o.q.Pause() }
-func (o *Offer[T]) Resume()                    { o.q.Resume() }
-
-// Waiting returns the first n items that no consumer has, see queue.Queue.Waiting.
-func (o *Offer[T]) Waiting(n int) []queue.Waiting[T] { return o.q.Waiting(n) }
-
-// Evict and Leased are for items kept elsewhere too, see queue.Queue.
-func (o *Offer[T]) Evict(number uint64) error { return o.q.Evict(number) }
-func (o *Offer[T]) Leased(number uint64) bool { return o.q.Leased(number) }
-
-// Dismiss ends all pulls in line with an error, for a queue that has nothing to give any
-// more; they did not run.
-func (o *Offer[T]) Dismiss(ctx *Context, code rpc.Code, why error) {
-	for number, p := range o.pulls {
-		o.q.Leave(number)
-		delete(o.pulls, number)
-		p.unhook()
-		_ = p.later.Refuse(code, why)
-	}
-	o.serve(ctx, 0)
-}
-
-// Credit is how many items those in line would take; Stats a snapshot.
-func (o *Offer[T]) Credit() int        { return o.q.Credit() }
-func (o *Offer[T]) Stats() queue.Stats { return o.q.Stats(time.Now()) }
-
-// Answer answers a consumer. Offers has it called; a kind that handles Dequeue itself
-// leaves to it what it does not do.
-func (o *Offer[T]) Answer(ctx *Context, m Dequeue[T]) (Dequeued[T], error) {
+// answer answers a consumer.
+func (o *Offer[T]) answer(ctx *Context, m dequeue[T]) (dequeued[T], error) {
 	now := time.Now()
-	reply := Dequeued[T]{Queue: ctx.Self()}
+	reply := dequeued[T]{Queue: ctx.Self()}
 	each := func(do func(queue.Token) error) { o.each(&reply, m.Tokens, do) }
 	switch m.Op {
-	case OpPull:
+	case queuestore.Pull:
 		return o.pull(ctx, m)
-	case OpAck:
+	case queuestore.Ack:
 		each(func(t queue.Token) error { return o.q.Ack(now, t) })
-	case OpNack:
-		each(func(t queue.Token) error { return o.nack(ctx, now, t, m.Delay) })
-	case OpExtend:
+	case queuestore.Nack:
+		each(func(t queue.Token) error { return o.nack(now, t, m.Delay) })
+	case queuestore.Extend:
 		each(func(t queue.Token) error { return o.q.Extend(now, t, m.Delay) })
-	case OpRelease:
+	case queuestore.Release:
 		each(func(t queue.Token) error { return o.q.Release(now, t, m.Delay) })
 	case opNudge:
 		o.nudged(m.waiter)
@@ -179,30 +133,29 @@ func (o *Offer[T]) Answer(ctx *Context, m Dequeue[T]) (Dequeued[T], error) {
 	return reply, nil
 }
 
-// Oversee answers who manages the queue. Offers has it called; a kind that handles Oversee
-// itself leaves to it what it does not do.
-func (o *Offer[T]) Oversee(ctx *Context, m Oversee[T]) (Dequeued[T], error) {
+// oversee answers a request that manages the queue.
+func (o *Offer[T]) oversee(ctx *Context, m oversee[T]) (dequeued[T], error) {
 	now := time.Now()
-	reply := Dequeued[T]{Queue: ctx.Self()}
+	reply := dequeued[T]{Queue: ctx.Self()}
 	each := func(do func(queue.Token) error) { o.each(&reply, m.Tokens, do) }
 	switch m.Op {
-	case OpStats:
+	case queuestore.Stats:
 		reply.Stats = new(o.q.Stats(now))
-	case OpDead:
+	case queuestore.Dead:
 		return o.listDead(ctx, m.Max)
-	case OpPause:
+	case queuestore.Pause:
 		o.q.Pause()
-	case OpResume:
+	case queuestore.Resume:
 		o.q.Resume()
-	case OpPurge:
+	case queuestore.Purge:
 		reply.Count = o.q.Purge(now)
-	case OpWaiting:
+	case queuestore.Waiting:
 		return o.listWaiting(ctx, now, m.Max)
-	case OpCancel:
+	case queuestore.Cancel:
 		each(func(t queue.Token) error { return o.q.Cancel(now, t) })
-	case OpRevive:
+	case queuestore.Revive:
 		each(func(t queue.Token) error { return o.q.Revive(now, t) })
-	case OpDiscard:
+	case queuestore.Discard:
 		each(func(t queue.Token) error { return o.q.Discard(now, t) })
 	default:
 		return reply, rpc.Errorf(rpc.Unhandled, rpc.HasRun, "unknown operation %d on a queue", m.Op)
@@ -211,42 +164,42 @@ func (o *Offer[T]) Oversee(ctx *Context, m Oversee[T]) (Dequeued[T], error) {
 	return reply, nil
 }
 
-// each does something to the items of some tokens, and notes where it did not work.
-func (o *Offer[T]) each(reply *Dequeued[T], tokens [][3]uint64, do func(queue.Token) error) {
+// each calls do for each token, and adds errors to reply.Failed.
+func (o *Offer[T]) each(reply *dequeued[T], tokens [][3]uint64, do func(queue.Token) error) {
 	for i, t := range tokens {
-		if err := do(o.Token(t)); err != nil {
-			reply.Failed = append(reply.Failed, FailureOf(i, err))
+		if err := do(o.tokens.decrypt(t)); err != nil {
+			reply.Failed = append(reply.Failed, queuestore.FailureOf(i, err))
 		}
 	}
 }
 
-func (o *Offer[T]) nack(ctx *Context, now time.Time, t queue.Token, delay time.Duration) error {
-	if o.Back == nil {
+func (o *Offer[T]) nack(now time.Time, t queue.Token, delay time.Duration) error {
+	if o.returns == nil {
 		return o.q.Nack(now, t, delay)
 	}
 	err := o.q.Surrender(now, t)
 	if err == nil {
-		o.Back(ctx, t, delay, queue.Nacked)
+		o.returns.Back(t, delay, queue.Nacked)
 	}
 	return err
 }
 
 // pull serves a Pull, at once or later.
-func (o *Offer[T]) pull(ctx *Context, m Dequeue[T]) (Dequeued[T], error) {
-	var none Dequeued[T]
+func (o *Offer[T]) pull(ctx *Context, m dequeue[T]) (dequeued[T], error) {
+	var none dequeued[T]
 	if ctx.req == nil {
 		return none, rpc.Errorf(rpc.Invalid, rpc.HasRun, "a Pull that nobody waits for")
 	}
 	o.last++
 	number := o.last
 	if err := o.wait(number, min(max(1, m.Max), MaxPull), min(m.Wait, MaxWait)); err != nil {
-		return refuse[Dequeued[T]](ctx, rpc.Overloaded, err)
+		return refuse[dequeued[T]](ctx, rpc.Overloaded, err)
 	}
 	items, served := o.serve(ctx, number)
 	if _, encoded := ctx.req.(replier); served && !encoded {
 		return o.handouts(ctx, items), nil
 	}
-	later := Defer[Dequeued[T]](ctx)
+	later := Defer[dequeued[T]](ctx)
 	if served {
 		if !o.hand(ctx, later, items) {
 			o.serve(ctx, 0)
@@ -255,14 +208,14 @@ func (o *Offer[T]) pull(ctx *Context, m Dequeue[T]) (Dequeued[T], error) {
 	}
 	c := ctx.cell
 	o.enlist(c)
-	o.pulls[number] = &pull[T]{later, context.AfterFunc(ctx, func() { nudge(c, Dequeue[T]{Op: opNudge, waiter: number}, false) })}
+	o.pulls[number] = &pendingPull[T]{later, context.AfterFunc(ctx, func() { nudge(c, dequeue[T]{Op: opNudge, waiter: number}, false) })}
 	if c.self.sys.draining() {
 		o.serve(ctx, 0)
 	}
 	return none, nil
 }
 
-// nudged deals with the end of a caller's interest, if that is what the nudge is for.
+// nudged removes the pull of a caller that has cancelled, if waiter is one.
 func (o *Offer[T]) nudged(waiter uint64) {
 	if o.pulls[waiter] != nil {
 		o.q.Leave(waiter)
@@ -270,8 +223,8 @@ func (o *Offer[T]) nudged(waiter uint64) {
 	}
 }
 
-// end refuses the pulls in line of an offer that nobody has any more, and gives back what its
-// items took.
+// end refuses the waiting pulls of an offer whose actor has ended or restarted, and frees the
+// memory counted for its items.
 func (o *Offer[T]) end() {
 	for _, p := range o.pulls {
 		p.unhook()
@@ -286,10 +239,10 @@ func (o *Offer[T]) end() {
 	}
 }
 
-var errEnded = errors.New("the queue's actor has ended or was started anew")
+var errEnded = errors.New("the queue's actor has ended or was restarted")
 
-// dissolve answers all that wait with nothing.
-func (o *Offer[T]) dissolve(ctx *Context) {
+// answerAll answers all waiting pulls without items.
+func (o *Offer[T]) answerAll(ctx *Context) {
 	for number, p := range o.pulls {
 		o.q.Leave(number)
 		delete(o.pulls, number)
@@ -298,14 +251,14 @@ func (o *Offer[T]) dissolve(ctx *Context) {
 	}
 }
 
-// serve does what is due, gives those in line what there is for them, and sets the
-// timer. What it has for the pull own is returned instead.
+// serve does what is due, answers the waiting pulls for which there are items, and sets the
+// timer. Items for the pull own are returned, and not sent.
 func (o *Offer[T]) serve(ctx *Context, own uint64) (items []queue.Delivery[T], served bool) {
 	for again := true; again; {
 		again = false
-		if o.Back != nil {
-			for _, d := range o.q.Lapsed(time.Now()) {
-				o.Back(ctx, d.Token, 0, queue.Lapsed)
+		if o.returns != nil {
+			for _, d := range o.q.Expire(time.Now()) {
+				o.returns.Back(d.Token, 0, queue.LeaseExpired)
 			}
 		}
 		for _, s := range o.q.Serve(time.Now()) {
@@ -320,11 +273,11 @@ func (o *Offer[T]) serve(ctx *Context, own uint64) (items []queue.Delivery[T], s
 		}
 	}
 	if len(o.pulls) > 0 && ctx.System().draining() {
-		o.dissolve(ctx)
+		o.answerAll(ctx)
 	}
-	if o.lined && len(o.pulls)+len(o.kept) == 0 {
-		o.lined = false
-		ctx.System().lines.drop(ctx.cell, o)
+	if o.listed && len(o.pulls)+len(o.kept) == 0 {
+		o.listed = false
+		ctx.System().waitLists.drop(ctx.cell, o)
 	}
 	o.arm(ctx)
 	return items, served
@@ -341,18 +294,18 @@ func (o *Offer[T]) arm(ctx *Context) {
 	case o.timer == nil:
 		c := ctx.cell
 		o.armed = at
-		o.timer = time.AfterFunc(time.Until(at), func() { nudge(c, Dequeue[T]{Op: opNudge}, true) })
+		o.timer = time.AfterFunc(time.Until(at), func() { nudge(c, dequeue[T]{Op: opNudge}, true) })
 	default:
 		o.armed = at
 		o.timer.Reset(time.Until(at))
 	}
 }
 
-// hand answers a pull. It reports false if items came back: because nobody waits for
-// them any more, or they are too large for one reply.
-func (o *Offer[T]) hand(ctx *Context, later *Deferred[Dequeued[T]], items []queue.Delivery[T]) bool {
-	if refusal := o.barred(later.d.ctx, ctx.System()); refusal != nil { // meanwhile
-		_ = later.d.end(func(r request) error { r.Refuse(refusal); return nil })
+// hand answers a pull. It returns false if items went back into the queue, because nobody waits
+// for them any more or they are too large for one reply.
+func (o *Offer[T]) hand(ctx *Context, later *Deferred[dequeued[T]], items []queue.Delivery[T]) bool {
+	if refusal := o.pullRefusal(later.d.ctx, ctx.System()); refusal != nil { // it may not have them any more
+		_ = later.d.end(func(r request) error { r.Fail(refusal); return nil })
 		return o.release(items)
 	}
 	in, encoded := later.d.ctx.request().(replier)
@@ -365,31 +318,31 @@ func (o *Offer[T]) hand(ctx *Context, later *Deferred[Dequeued[T]], items []queu
 	given, tried := 0, false
 	err := later.d.end(func(request) error {
 		tried = true
-		n, err := replyInParts(ctx, in, len(items), func(n int) any { return o.handouts(ctx, items[:n]) }, reflect.TypeFor[Dequeued[T]]())
+		n, err := replyInParts(ctx, in, len(items), func(n int) any { return o.handouts(ctx, items[:n]) }, reflect.TypeFor[dequeued[T]]())
 		given = n
 		return err
 	})
-	if err != nil && tried && len(items) > 0 { // it cannot be encoded, now or ever
-		_ = o.nack(ctx, time.Now(), items[0].Token, 0)
+	if err != nil && tried && len(items) > 0 { // the first item cannot be encoded, and never will
+		_ = o.nack(time.Now(), items[0].Token, 0)
 		items = items[1:]
 	}
 	return o.release(items[given:]) && err == nil
 }
 
-// release gives back what reached nobody; true if that is nothing.
+// release puts items back that reached nobody. It returns true if there are none.
 func (o *Offer[T]) release(items []queue.Delivery[T]) bool {
 	for _, d := range items {
-		_ = o.q.Undo(time.Now(), d.Token) // its lease is on
+		_ = o.q.Undo(time.Now(), d.Token) // it cannot fail: the lease has just begun
 	}
 	return len(items) == 0
 }
 
-// maxReply is what a reply with several items may have, in bytes: it is kept for a
-// replay.
+// maxReply is the size, in bytes, of the largest reply with several items. Replies up to that
+// size are kept for copies of their request.
 const maxReply = rpc.DefaultKeep
 
-// replyInParts answers a request with the first of n items that fit into a reply, one
-// at least, and returns how many.
+// replyInParts answers a request with as many of the first n items as fit into a reply, but at
+// least one, and returns how many.
 func replyInParts(ctx *Context, in replier, n int, reply func(n int) any, typ reflect.Type) (int, error) {
 	for {
 		typeID, codec, body, err := ctx.System().encodeFor(in, reply(n), typ)
@@ -406,22 +359,22 @@ func replyInParts(ctx *Context, in replier, n int, reply func(n int) any, typ re
 }
 
 // listDead answers with dead letters.
-func (o *Offer[T]) listDead(ctx *Context, n int) (Dequeued[T], error) {
+func (o *Offer[T]) listDead(ctx *Context, n int) (dequeued[T], error) {
 	dead := o.q.DeadLetters(min(max(1, n), MaxPull))
-	all := make([]Handout[T], len(dead))
+	all := make([]handout[T], len(dead))
 	for i, d := range dead {
-		all[i] = Handout[T]{Token: o.seal.close(d.Token), ID: d.ID, Attempt: d.Attempts, Priority: d.Priority, Message: d.Value,
+		all[i] = handout[T]{Token: o.tokens.encrypt(d.Token), ID: d.ID, Attempt: d.Attempts, Priority: d.Priority, Message: d.Value,
 			Reason: d.Reason, Age: time.Since(d.Time)}
 	}
 	return answerList(ctx, all)
 }
 
 // listWaiting answers with items that no consumer has.
-func (o *Offer[T]) listWaiting(ctx *Context, now time.Time, n int) (Dequeued[T], error) {
+func (o *Offer[T]) listWaiting(ctx *Context, now time.Time, n int) (dequeued[T], error) {
 	waiting := o.q.Waiting(min(max(1, n), MaxPull))
-	all := make([]Handout[T], len(waiting))
+	all := make([]handout[T], len(waiting))
 	for i, w := range waiting {
-		all[i] = Handout[T]{Token: o.seal.close(w.Token), ID: w.ID, Attempt: w.Attempts, Priority: w.Priority, Message: w.Value, Age: now.Sub(w.Since)}
+		all[i] = handout[T]{Token: o.tokens.encrypt(w.Token), ID: w.ID, Attempt: w.Attempts, Priority: w.Priority, Message: w.Value, Age: now.Sub(w.Since)}
 		if !w.Due.IsZero() {
 			all[i].Age = -w.Due.Sub(now)
 		}
@@ -429,26 +382,26 @@ func (o *Offer[T]) listWaiting(ctx *Context, now time.Time, n int) (Dequeued[T],
 	return answerList(ctx, all)
 }
 
-// answerList answers with what of a list fits into a reply.
-func answerList[T any](ctx *Context, all []Handout[T]) (Dequeued[T], error) {
-	reply := func(n int) Dequeued[T] { return Dequeued[T]{Queue: ctx.Self(), Items: all[:n]} }
+// answerList answers with as much of a list as fits into a reply.
+func answerList[T any](ctx *Context, all []handout[T]) (dequeued[T], error) {
+	reply := func(n int) dequeued[T] { return dequeued[T]{Queue: ctx.Self(), Items: all[:n]} }
 	in, encoded := ctx.req.(replier)
 	if !encoded {
 		return reply(len(all)), nil
 	}
-	_ = Defer[Dequeued[T]](ctx).d.end(func(request) error {
-		_, err := replyInParts(ctx, in, len(all), func(n int) any { return reply(n) }, reflect.TypeFor[Dequeued[T]]())
+	_ = Defer[dequeued[T]](ctx).d.end(func(request) error {
+		_, err := replyInParts(ctx, in, len(all), func(n int) any { return reply(n) }, reflect.TypeFor[dequeued[T]]())
 		return err
 	})
-	return Dequeued[T]{}, nil
+	return dequeued[T]{}, nil
 }
 
-func (o *Offer[T]) handouts(ctx *Context, items []queue.Delivery[T]) Dequeued[T] {
-	all := make([]Handout[T], len(items))
+func (o *Offer[T]) handouts(ctx *Context, items []queue.Delivery[T]) dequeued[T] {
+	all := make([]handout[T], len(items))
 	for i, d := range items {
-		all[i] = Handout[T]{Token: o.seal.close(d.Token), ID: d.ID, Attempt: d.Attempt, Priority: d.Priority, Message: d.Value, Age: time.Until(d.Until)}
+		all[i] = handout[T]{Token: o.tokens.encrypt(d.Token), ID: d.ID, Attempt: d.Attempt, Priority: d.Priority, Message: d.Value, Age: time.Until(d.Until)}
 	}
-	return Dequeued[T]{Queue: ctx.Self(), Items: all}
+	return dequeued[T]{Queue: ctx.Self(), Items: all}
 }
 
 // refuse ends the request being handled as one that did not run.
@@ -461,10 +414,10 @@ func refuse[R any](ctx *Context, code rpc.Code, why error) (R, error) {
 	return none, nil
 }
 
-// nudge puts a message into an actor's own mailbox, from a timer. With again it comes
-// later if there was no room: else nobody would set the next timer.
+// nudge puts a message of the actor's own into its mailbox, from a timer. With again it retries
+// later if there is no room, because otherwise nobody would set the next timer.
 func nudge(c *cell, m any, again bool) {
-	p, err := c.park(item{msg: m})
+	p, err := c.enqueue(item{msg: m})
 	switch {
 	case errors.Is(err, mailbox.ErrClosed):
 	case err == nil && !(p.HasDropped && c.box.DropsNewest()):

@@ -18,10 +18,10 @@ import (
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
-// tally is what the consumers of a test have seen.
+// tally counts what the consumers of a test have seen.
 type tally struct {
 	mu       sync.Mutex
-	attempts map[int][]int // by item, in the order of the deliveries
+	attempts map[int][]int // the attempts of each item, in the order of its deliveries
 	acked    map[int]int
 }
 
@@ -39,7 +39,7 @@ func (l *tally) done(n int) {
 	l.acked[n]++
 }
 
-// consume pulls until ctx ends, drops some of what it gets, and acks the rest.
+// consume pulls until ctx ends. It drops some of the items that it gets, and acks the others.
 func (l *tally) consume(t testing.TB, ctx context.Context, q actor.Ref, rnd *rand.Rand, drop float64) {
 	for ctx.Err() == nil {
 		ds, err := actor.Pull[Work](ctx, q, actor.Max(1+rnd.IntN(8)))
@@ -62,7 +62,7 @@ func (l *tally) consume(t testing.TB, ctx context.Context, q actor.Ref, rnd *ran
 	}
 }
 
-// finish waits until the queue is empty and checks that each of n items was done.
+// finish waits until the queue is empty, and checks that each of n items was done.
 func (l *tally) finish(t testing.TB, q actor.Ref, n int) {
 	t.Helper()
 	for {
@@ -81,8 +81,9 @@ func (l *tally) finish(t testing.TB, q actor.Ref, n int) {
 	}
 }
 
-// Consumers that lose what they have pulled, a queue on the same node and on another one:
-// each item is delivered once more than it was lost, and says so.
+// Consumers lose items that they have pulled. Each item is delivered once more than it was
+// lost, with the right attempt number, whether the queue is on the same node or on another
+// one.
 func TestLostDeliveriesComeAgain(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
 		const items = 300
@@ -113,7 +114,7 @@ func TestLostDeliveriesComeAgain(t *testing.T) {
 	})
 }
 
-// three starts three systems in a bubble on a direct road and a bus.
+// three starts three systems in a bubble, with a direct road and a bus.
 func three(t *testing.T, run func(t *testing.T, net *memnet.Network, a, b, c *actor.System)) {
 	bubble.Test(t, func(t *testing.T) {
 		net, reg := memnet.New(memnet.Config{Seed: 7}), static.New()
@@ -126,8 +127,8 @@ func three(t *testing.T, run func(t *testing.T, net *memnet.Network, a, b, c *ac
 	})
 }
 
-// A node with two consumers vanishes with what they have pulled and with a pull of theirs
-// in line: another node gets it all.
+// A node with two consumers vanishes. It has pulled items, and a pull of it waits. Another
+// node gets all items.
 func TestConsumerNodeVanishes(t *testing.T) {
 	three(t, func(t *testing.T, net *memnet.Network, a, b, c *actor.System) {
 		const items = 200
@@ -145,7 +146,7 @@ func TestConsumerNodeVanishes(t *testing.T) {
 							if d.Ack(doomed) == nil {
 								l.done(d.Message.N)
 							}
-						} else { // it works for ever
+						} else { // it never acks
 							<-doomed.Done()
 						}
 					}
@@ -186,7 +187,8 @@ func TestConsumerNodeVanishes(t *testing.T) {
 	})
 }
 
-// Roads that lose, double and cut: nothing is lost, and no push, pull or ack counts twice.
+// The roads lose and double messages and cut links. No item is lost, and no push, pull or ack
+// takes effect twice.
 func TestQueueThroughFaults(t *testing.T) {
 	for _, roads := range [][]string{{"direct"}, {"bus"}, {"direct", "bus"}} {
 		t.Run(fmt.Sprint(roads), func(t *testing.T) {
@@ -227,7 +229,7 @@ func TestQueueThroughFaults(t *testing.T) {
 }
 
 // BenchmarkPull is the throughput of pulling and acking over TCP, by the size of the
-// batches: 64 pulls are under way at once, "ratio" is to batches of one.
+// batches: 64 pulls are outstanding at a time. "ratio" compares with batches of one.
 //
 //	go test ./actor -run '^$' -bench Pull
 func BenchmarkPull(b *testing.B) {

@@ -9,31 +9,32 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/queue"
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// MaxWait is how long a Pull waits in line at most before it is answered with nothing and
-// asks again by itself: so who has vanished is in nobody's way for longer.
+// MaxWait is how long a Pull waits at a queue before it is answered without items and asks
+// again by itself. So a consumer that has vanished delays others no longer than that.
 const MaxWait = 20 * time.Second
 
-// seal makes tokens that nobody can guess: what names a delivery to the queue, a number and
-// that of a lease, is encrypted as one block of 128 bits under a key that nobody else has.
-// Another block than one that was given out names, but once in 2^128, none.
-type seal struct{ block cipher.Block }
+// tokenCipher makes tokens that nobody can guess. A delivery is identified by the numbers of its
+// item and its lease. They are encrypted as one block of 128 bits under a key of the queue's own,
+// so a block that was not given out has a chance of 1 in 2^128 to identify a given delivery.
+type tokenCipher struct{ block cipher.Block }
 
-func newSeal() seal {
+func newTokenCipher() tokenCipher {
 	var key [16]byte
 	rand.Read(key[:])
 	block, err := aes.NewCipher(key[:])
 	if err != nil {
-		panic(fmt.Sprintf("actor: %v", err)) // only for a key of another length
+		panic(fmt.Sprintf("actor: %v", err)) // only for a key of a wrong length
 	}
-	return seal{block}
+	return tokenCipher{block}
 }
 
-// close is a token as a consumer gets it.
-func (s seal) close(t queue.Token) [3]uint64 {
+// encrypt returns a token as consumers get it.
+func (s tokenCipher) encrypt(t queue.Token) [3]uint64 {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:8], t.Item)
 	binary.BigEndian.PutUint64(b[8:], t.Lease)
@@ -41,8 +42,9 @@ func (s seal) close(t queue.Token) [3]uint64 {
 	return [3]uint64{t.Queue, binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
 }
 
-// open is what a consumer's token names; what was made up names nothing.
-func (s seal) open(t [3]uint64) queue.Token {
+// decrypt returns the token that a consumer's token stands for. One that this queue did not give
+// out yields a token that the queue does not know.
+func (s tokenCipher) decrypt(t [3]uint64) queue.Token {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:8], t[1])
 	binary.BigEndian.PutUint64(b[8:], t[2])
@@ -50,11 +52,8 @@ func (s seal) open(t [3]uint64) queue.Token {
 	return queue.Token{Queue: t[0], Item: binary.BigEndian.Uint64(b[:8]), Lease: binary.BigEndian.Uint64(b[8:])}
 }
 
-// Token is what a consumer's token names in the queue. One that this offer did not give out
-// names nothing that it has.
-func (o *Offer[T]) Token(t [3]uint64) queue.Token { return o.seal.open(t) }
-
-// wait puts a pull in line. Where the line is full, those leave it to whom no link is open.
+// wait adds a pull to those that wait. If there are too many, those are removed whose nodes have
+// no open link to this one.
 func (o *Offer[T]) wait(number uint64, most int, wait time.Duration) error {
 	until := time.Now().Add(wait)
 	err := o.q.Wait(number, most, until)
@@ -62,11 +61,11 @@ func (o *Offer[T]) wait(number uint64, most int, wait time.Duration) error {
 		return err
 	}
 	for n, p := range o.pulls {
-		if in, remote := p.later.d.ctx.request().(*rpc.Inbound); remote && in.Away() {
+		if in, remote := p.later.d.ctx.request().(*server.Inbound); remote && in.Away() {
 			o.q.Leave(n)
 			delete(o.pulls, n)
 			p.unhook()
-			_ = p.later.d.end(func(r request) error { r.Refuse(errAway); return nil })
+			_ = p.later.d.end(func(r request) error { r.Fail(errAway); return nil })
 		}
 	}
 	return o.q.Wait(number, most, until)
@@ -74,11 +73,12 @@ func (o *Offer[T]) wait(number uint64, most int, wait time.Duration) error {
 
 var errAway = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "no link to the consumer's node is open")
 
-// barred is why a consumer in line gets nothing any more: its node is away, so that its items
-// would be lost for a lease, or it may not pull meanwhile.
-func (o *Offer[T]) barred(consumer *Context, s *System) *rpc.Error {
-	if in, remote := consumer.request().(*rpc.Inbound); remote && in.Away() {
+// pullRefusal returns why a waiting consumer gets no items any more, or nil. Either there is no
+// link to its node, so that nobody would have the items until their leases expire, or it may no
+// longer pull.
+func (o *Offer[T]) pullRefusal(consumer *Context, s *System) *rpc.Error {
+	if in, remote := consumer.request().(*server.Inbound); remote && in.Away() {
 		return errAway
 	}
-	return s.still(consumer)
+	return s.recheck(consumer)
 }

@@ -7,11 +7,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tandem-go/tandem/internal/queuestore"
 	"github.com/tandem-go/tandem/queue"
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// A consumer that knows its own deliveries, and how tokens are made, finds no other's.
+// A consumer that knows its own deliveries, and knows how their tokens are made, cannot guess
+// the token of another consumer's delivery.
 func TestDeliveriesCannotBeGuessed(t *testing.T) {
 	withGuests(t, func(t *testing.T, g guests) {
 		ctx := t.Context()
@@ -38,7 +40,7 @@ func TestDeliveriesCannotBeGuessed(t *testing.T) {
 				}
 			}
 		}
-		for _, op := range []QueueOp{OpAck, OpNack, OpRelease, OpExtend} {
+		for _, op := range []queuestore.Op{queuestore.Ack, queuestore.Nack, queuestore.Release, queuestore.Extend} {
 			var tokens [][3]uint64
 			for _, guess := range guesses {
 				own := false
@@ -49,13 +51,13 @@ func TestDeliveriesCannotBeGuessed(t *testing.T) {
 					tokens = append(tokens, guess)
 				}
 			}
-			reply, err := Call(ctx, g.c.Ref("jobs@b"), Dequeue[int]{Op: op, Tokens: tokens, Delay: time.Millisecond})
+			reply, err := Call(ctx, g.c.Ref("jobs@b"), dequeue[int]{Op: op, Tokens: tokens, Delay: time.Millisecond})
 			if err != nil || len(reply.Failed) != len(tokens) {
 				t.Fatalf("op %d: %d of %d guesses did something, %v", op, len(tokens)-len(reply.Failed), len(tokens), err)
 			}
 			for _, f := range reply.Failed {
-				if !errors.Is(f.err(), ErrForeign) {
-					t.Errorf("op %d: %v", op, f.err())
+				if !errors.Is(failureError(f), ErrForeign) {
+					t.Errorf("op %d: %v", op, failureError(f))
 				}
 			}
 		}
@@ -68,16 +70,16 @@ func TestDeliveriesCannotBeGuessed(t *testing.T) {
 	})
 }
 
-// Pulls of a node that has vanished keep nobody out of the line, and are given no items; nor
-// does one wait for longer than MaxWait, whatever it asks for.
-func TestPullsOfTheVanished(t *testing.T) {
+// When a node has vanished, its pulls do not take places from other consumers, and they get
+// no items. No pull waits longer than MaxWait, whatever it asks for.
+func TestPullsOfAVanishedNode(t *testing.T) {
 	withGuests(t, func(t *testing.T, g guests) {
 		ctx := t.Context()
 		if _, err := g.b.Spawn("short", QueueKind[int]("short", queue.Config{Waiters: 8})); err != nil {
 			t.Fatal(err)
 		}
-		pull := func(s *System) *rpc.Future[Dequeued[int]] {
-			return Ask(ctx, s.Ref("short@b"), Dequeue[int]{Op: OpPull, Wait: 1 << 50})
+		pull := func(s *System) *rpc.Future[dequeued[int]] {
+			return Ask(ctx, s.Ref("short@b"), dequeue[int]{Op: queuestore.Pull, Wait: 1 << 50})
 		}
 		begun := time.Now()
 		if reply, err := pull(g.c).Await(ctx); err != nil || len(reply.Items) > 0 || time.Since(begun) != MaxWait {
@@ -90,7 +92,7 @@ func TestPullsOfTheVanished(t *testing.T) {
 		if _, err := pull(g.a).Await(ctx); rpc.CodeOf(err) != rpc.Overloaded {
 			t.Errorf("a full line: %v", err)
 		}
-		if err := g.c.node.Close(); err != nil { // without a word
+		if err := g.c.node.Close(); err != nil { // as if the node had crashed
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
@@ -104,8 +106,8 @@ func TestPullsOfTheVanished(t *testing.T) {
 			t.Errorf("after they vanished: %+v, %v", reply, err)
 		}
 	})
-	withGuests(t, func(t *testing.T, g guests) { // in a line that is not full
-		Ask(t.Context(), g.c.Ref("jobs@b"), Dequeue[int]{Op: OpPull, Wait: MaxWait})
+	withGuests(t, func(t *testing.T, g guests) { // while there is room for more consumers
+		Ask(t.Context(), g.c.Ref("jobs@b"), dequeue[int]{Op: queuestore.Pull, Wait: MaxWait})
 		synctest.Wait()
 		if err := g.c.node.Close(); err != nil {
 			t.Fatal(err)
@@ -120,7 +122,8 @@ func TestPullsOfTheVanished(t *testing.T) {
 	})
 }
 
-// A Pull that waits for longer than a turn asks again, and ends when the queue does.
+// A Pull that is to wait longer than one request can is repeated, and ends when the queue
+// ends.
 func TestPullsWaitInTurns(t *testing.T) {
 	withGuests(t, func(t *testing.T, g guests) {
 		for _, s := range []*System{g.a, g.b} {

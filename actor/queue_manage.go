@@ -4,27 +4,28 @@ import (
 	"context"
 	"time"
 
+	"github.com/tandem-go/tandem/internal/queuestore"
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// PauseQueue has a queue of Ts hand out nothing until ResumeQueue. Pushes go on, and so
-// do acks of what consumers have; who pulls waits. A queue in memory forgets a pause when
-// its actor is started anew.
+// PauseQueue keeps a queue of Ts from giving out items until ResumeQueue. Pushes still work, and
+// so do acks of items that consumers have; pulls wait. A queue in memory is no longer paused
+// after its actor was restarted.
 func PauseQueue[T any](ctx context.Context, q Ref) error {
-	_, err := manage(ctx, q, Oversee[T]{Op: OpPause})
+	_, err := manage(ctx, q, oversee[T]{Op: queuestore.Pause})
 	return err
 }
 
 // ResumeQueue ends a pause.
 func ResumeQueue[T any](ctx context.Context, q Ref) error {
-	_, err := manage(ctx, q, Oversee[T]{Op: OpResume})
+	_, err := manage(ctx, q, oversee[T]{Op: queuestore.Resume})
 	return err
 }
 
-// PurgeQueue takes out all items of a queue of Ts that no consumer has, delayed ones too,
-// and returns how many. Dead letters stay, and so does what consumers have.
+// PurgeQueue removes all items of a queue of Ts that no consumer has, including delayed ones,
+// and returns how many. Dead letters stay, and so do items that consumers have.
 func PurgeQueue[T any](ctx context.Context, q Ref) (int, error) {
-	reply, err := manage(ctx, q, Oversee[T]{Op: OpPurge})
+	reply, err := manage(ctx, q, oversee[T]{Op: queuestore.Purge})
 	return reply.Count, err
 }
 
@@ -32,17 +33,17 @@ func PurgeQueue[T any](ctx context.Context, q Ref) (int, error) {
 type WaitingItem[T any] struct {
 	ID       string
 	Message  T
-	Attempts int // deliveries so far that count
+	Attempts int // deliveries so far that count as attempts
 	Priority int
-	Age      time.Duration // for how long it has been ready
-	Due      time.Duration // until when it is delayed from now; 0 if it can be taken
+	Age      time.Duration // how long it has been ready
+	Due      time.Duration // how long it is still delayed; 0 if it is ready
 
 	held held
 }
 
 // WaitingItems lists the first items of a queue that no consumer has, up to Max (1 if not
-// given): in the order in which they will be taken, and behind them the delayed ones. They
-// stay there. A list may be cut to what fits into a message.
+// given), without removing them: those that are ready, in the order in which they will be
+// delivered, and then the delayed ones. The list may be cut to what fits into a message.
 func WaitingItems[T any](ctx context.Context, q Ref, opts ...PullOption) ([]WaitingItem[T], error) {
 	p := pulling{max: 1}
 	for _, opt := range opts {
@@ -55,7 +56,7 @@ func WaitingItems[T any](ctx context.Context, q Ref, opts ...PullOption) ([]Wait
 	case p.max < 1:
 		return nil, rpc.Errorf(rpc.Invalid, rpc.NotRun, "a list of %d items", p.max)
 	}
-	reply, err := Call(ctx, q, Oversee[T]{Op: OpWaiting, Max: p.max})
+	reply, err := Call(ctx, q, oversee[T]{Op: queuestore.Waiting, Max: p.max})
 	if err != nil {
 		return nil, err
 	}
@@ -67,16 +68,16 @@ func WaitingItems[T any](ctx context.Context, q Ref, opts ...PullOption) ([]Wait
 	return all, nil
 }
 
-// Cancel takes the item out of its queue for good. Errors: ErrTaken if a consumer has it
-// by now, ErrDone if it is not in the queue any more or a dead letter, ErrForeign.
+// Cancel removes the item from its queue for good. Errors: ErrTaken if a consumer has it
+// meanwhile, ErrDone if it is no longer in the queue or is a dead letter, and ErrForeign.
 func (w WaitingItem[T]) Cancel(ctx context.Context) error {
-	return oversee[T](ctx, w.held, OpCancel)
+	return manageItem[T](ctx, w.held, queuestore.Cancel)
 }
 
-// manage does something to a whole queue.
-func manage[T any](ctx context.Context, q Ref, m Oversee[T]) (Dequeued[T], error) {
+// manage sends an operation on a whole queue.
+func manage[T any](ctx context.Context, q Ref, m oversee[T]) (dequeued[T], error) {
 	if _, err := queueTarget[T](ctx, q); err != nil {
-		return Dequeued[T]{}, err
+		return dequeued[T]{}, err
 	}
 	return Call(ctx, q, m)
 }

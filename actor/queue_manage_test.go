@@ -12,8 +12,8 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// However many consumers give an item back because they cannot do it now, it has had no
-// attempt by that, and never becomes a dead letter.
+// A delivery that is released does not count as an attempt, however many consumers do it, so
+// the item never becomes a dead letter by that.
 func TestReleaseIsNoAttempt(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
 		q := bind(spawn(t, b, "jobs", queueKind(queue.Config{Attempts: 2})))
@@ -27,7 +27,7 @@ func TestReleaseIsNoAttempt(t *testing.T) {
 		if err := d.Release(t.Context(), 5*time.Second); err != nil {
 			t.Fatal(err)
 		}
-		if err := d.Release(t.Context(), 0); !errors.Is(err, actor.ErrLapsed) {
+		if err := d.Release(t.Context(), 0); !errors.Is(err, actor.ErrLeaseExpired) {
 			t.Errorf("released twice: %v", err)
 		}
 		pulls(t, q, []string{"2:1"}, now)
@@ -48,7 +48,7 @@ func TestReleaseIsNoAttempt(t *testing.T) {
 	})
 }
 
-// Who pushes can learn that the queue knew the id.
+// A push can report that the queue knew the id.
 func TestPushSaysDuplicate(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
 		q := bind(spawn(t, b, "jobs", queueKind(queue.Config{Capacity: 1})))
@@ -61,8 +61,8 @@ func TestPushSaysDuplicate(t *testing.T) {
 	})
 }
 
-// What waits is listed in the order in which it will be taken; each item can be
-// cancelled, but for those that a consumer has.
+// Items that wait can be listed in the order in which they will be delivered. Each of them
+// can be cancelled, unless a consumer has it.
 func TestListAndCancelWhatWaits(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
 		q := bind(spawn(t, b, "jobs", queueKind(queue.Config{})))
@@ -110,7 +110,7 @@ func TestListAndCancelWhatWaits(t *testing.T) {
 	})
 }
 
-// A paused queue takes pushes and acks, and hands out nothing; who pulled meanwhile is
+// A paused queue accepts pushes and acks, and delivers nothing. Consumers that wait are
 // served when the pause ends.
 func TestPause(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
@@ -142,7 +142,8 @@ func TestPause(t *testing.T) {
 	})
 }
 
-// A purge takes out what waits, delayed or not, and leaves consumers what they have.
+// A purge removes the items that wait, including delayed ones. Consumers keep the items that
+// they have.
 func TestPurge(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
 		q := bind(spawn(t, b, "jobs", queueKind(queue.Config{})))

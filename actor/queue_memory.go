@@ -4,23 +4,25 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tandem-go/tandem/internal/engine/account"
+	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/queue"
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// itemMemory counts an item that another node has pushed in the share of its principal, until
-// the queue has let go of it and of its id: an item is no more than a message that waits. It
-// belongs to the actor's turn.
+// itemMemory counts an item that another node has pushed in the share of its principal, like any
+// message that waits, until the queue has dropped the item and its id. It is used only in the
+// actor's turn.
 type itemMemory struct {
-	share rpc.Memory
+	share account.Memory
 	bytes int
-	id    int                      // of them those of the id, beyond the item's own end
-	of    map[*itemMemory]struct{} // those of the offer
+	id    int                      // how many of them are for the id, which the queue remembers longer than the item
+	of    map[*itemMemory]struct{} // the set of the offer that it belongs to
 }
 
-const pastSize = 256 // bytes that a queue takes for the id of an item that is done, beside its text, about
+const pastSize = 256 // about how many bytes a queue takes for the id of an item that is done, in addition to the text
 
-// Done and Gone are what the queue says, see queue.Memory.
+// Done and Gone implement queue.Memory.
 func (m *itemMemory) Done() {
 	m.share.Free(m.bytes - m.id)
 	m.bytes = m.id
@@ -32,23 +34,24 @@ func (m *itemMemory) Gone() {
 	delete(m.of, m)
 }
 
-// takeIn adds an item that was sent here. It counts as its message did, and leaves
-// three eighths of all room free (rpc.Memory.Keep): else a full queue would keep its consumers out.
-func (o *Offer[T]) takeIn(ctx *Context, m Enqueue[T]) (Enqueued, error) {
+// takeIn adds an item that was pushed by a message. The item counts as its message did. It is
+// refused unless three eighths of all memory stay free (account.Memory.Keep), because otherwise a
+// full queue would leave no room for the messages of its consumers.
+func (o *Offer[T]) takeIn(ctx *Context, m enqueue[T]) (enqueued, error) {
 	if len(m.ID) > maxPushID {
-		return refuse[Enqueued](ctx, rpc.Invalid, fmt.Errorf("an id of %d bytes", len(m.ID)))
+		return refuse[enqueued](ctx, rpc.Invalid, fmt.Errorf("an id of %d bytes", len(m.ID)))
 	}
 	if ctx.req == nil && ctx.origin != nil {
-		return Enqueued{}, rpc.Errorf(rpc.Invalid, rpc.HasRun, "a Push that nobody waits for")
+		return enqueued{}, rpc.Errorf(rpc.Invalid, rpc.HasRun, "a Push that nobody waits for")
 	}
 	it := queue.Item[T]{Value: m.Item, ID: m.ID, Priority: m.Priority, Delay: m.Delay}
-	if o.holds(m.ID) { // a duplicate takes nothing
+	if o.holds(m.ID) { // a duplicate takes no memory
 		dup, err := o.push(ctx, it)
-		return Enqueued{Duplicate: dup}, err
+		return enqueued{Duplicate: dup}, err
 	}
 	memory, refusal := o.count(ctx, len(m.ID))
 	if refusal != nil {
-		return refuse[Enqueued](ctx, rpc.Overloaded, refusal)
+		return refuse[enqueued](ctx, rpc.Overloaded, refusal)
 	}
 	if memory != nil {
 		it.Memory = memory
@@ -58,16 +61,16 @@ func (o *Offer[T]) takeIn(ctx *Context, m Enqueue[T]) (Enqueued, error) {
 		if memory != nil {
 			memory.Gone()
 		}
-		return refuse[Enqueued](ctx, rpc.Overloaded, err)
+		return refuse[enqueued](ctx, rpc.Overloaded, err)
 	}
-	return Enqueued{Duplicate: dup}, nil
+	return enqueued{Duplicate: dup}, nil
 }
 
-// count counts the message that brings an item, nil if it is from this node.
+// count counts the message that brings an item. It returns nil if the message is from this node.
 func (o *Offer[T]) count(ctx *Context, id int) (*itemMemory, *rpc.Error) {
 	var bytes int
 	switch req := ctx.req.(type) {
-	case *rpc.Inbound:
+	case *server.Inbound:
 		bytes = req.TakeWeight()
 	case *job:
 		if req.remote {
@@ -77,13 +80,13 @@ func (o *Offer[T]) count(ctx *Context, id int) (*itemMemory, *rpc.Error) {
 	if bytes == 0 {
 		return nil, nil
 	}
-	_, moved := ctx.req.(*rpc.Inbound)
+	_, moved := ctx.req.(*server.Inbound)
 	s := ctx.System()
 	m := &itemMemory{share: s.node.Memory(ctx.Principal()), bytes: bytes, id: pastSize + id, of: o.kept}
 	if id == 0 {
 		m.id = 0
 	}
-	more := m.id // in place of what the item takes, beside it
+	more := m.id // what is counted in addition to the message
 	if !moved {
 		more += bytes
 	}
@@ -104,13 +107,13 @@ func (o *Offer[T]) count(ctx *Context, id int) (*itemMemory, *rpc.Error) {
 	return m, nil
 }
 
-// enlist has the offer told when its actor ends.
+// enlist has the offer informed when its actor ends.
 func (o *Offer[T]) enlist(c *cell) {
-	if o.lined {
+	if o.listed {
 		return
 	}
-	o.lined = true
-	c.self.sys.lines.add(c, line{of: o, nudge: func() { nudge(c, Dequeue[T]{Op: opNudge}, true) }, end: o.end})
+	o.listed = true
+	c.self.sys.waitLists.add(c, waitList{owner: o, nudge: func() { nudge(c, dequeue[T]{Op: opNudge}, true) }, end: o.end})
 }
 
 // holds reports whether the queue knows an id, so that a push of it adds nothing.

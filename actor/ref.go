@@ -15,10 +15,10 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// anyNode stands where a ref's node does if the ref is to a service.
+// anyNode is the node in the address of a service.
 const anyNode = "*"
 
-// address says which actor: its name and its node.
+// address is the name of an actor and the name of its node.
 type address struct{ name, node string }
 
 func (a address) String() string { return a.name + "@" + a.node }
@@ -51,21 +51,21 @@ func validActorName(s string) error {
 }
 
 // Ref is an actor's address: one actor on one node, or any instance of a service. It
-// is a small immutable value, may be copied, compared, used as a map key and sent
+// is a small immutable value that may be copied, compared, used as a map key and sent
 // inside messages. The zero Ref addresses nobody.
 //
-// A Ref from Spawn, System.Ref, System.Service or Context is bound to its system and
-// can be sent to from anywhere. One decoded from a message is not: send to it with
-// the handler's *Context, or bind it with System.Bind. Refs bound to one system are
-// == exactly if their addresses are, and so are unbound ones; across the two use
-// Equal.
+// A Ref from Spawn, System.Ref, System.Service or Context is bound to its system, and
+// can be used from anywhere. A Ref that was decoded from a message is unbound: use it with
+// the handler's *Context, or bind it with System.Bind. Two refs bound to one system are ==
+// exactly if their addresses are equal, and so are two unbound refs. To compare a bound with
+// an unbound ref, use Equal.
 type Ref struct {
-	to    *target                // bound; nil otherwise
-	plain unique.Handle[address] // unbound; zero otherwise
+	to    *target                // nil if unbound
+	plain unique.Handle[address] // the address of an unbound ref; zero if bound
 }
 
-// target is what the bound refs to one address share. A system has at most one per
-// address.
+// target is shared by all refs to one address that are bound to a system. A system has at
+// most one for each address.
 type target struct {
 	sys  *System
 	addr address
@@ -85,7 +85,7 @@ func (r Ref) address() address {
 // IsZero reports whether r addresses nobody.
 func (r Ref) IsZero() bool { return r == Ref{} }
 
-// Bound reports whether r can be sent to without a *Context.
+// Bound reports whether r can be used without a handler's *Context.
 func (r Ref) Bound() bool { return r.to != nil }
 
 // Equal reports whether both address the same, bound or not.
@@ -122,12 +122,12 @@ func (r *Ref) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// ErrUnbound is the error of a send to a ref that knows no system.
+// ErrUnbound is the error of a send to an unbound ref outside of a handler.
 var ErrUnbound = fmt.Errorf("actor: the ref is bound to no system: use the handler's *Context, or System.Bind")
 
-// Ref returns a bound ref to the actor of that address, name@node, or name alone for
-// this node. Nothing says that it exists. An address that is not well-formed gives
-// the zero Ref.
+// Ref returns a bound ref to the actor of that address, which is name@node, or only name for
+// this node. It does not check that the actor exists. For an address that is not well-formed
+// it returns the zero Ref.
 func (s *System) Ref(addr string) Ref {
 	if !strings.Contains(addr, "@") {
 		addr += "@" + s.cfg.Name
@@ -140,12 +140,12 @@ func (s *System) Ref(addr string) Ref {
 	return Ref{to: s.refs.target(s, a)}
 }
 
-// Service returns a bound ref to any actor of the cluster that was exposed under
-// that name. Each send picks an instance as Config.Balance says (package balance);
-// a request stays with its own, and goes to another one only if it did not run there.
-// An instance that cannot be reached, is silent, or refuses what it gets is left out
+// Service returns a bound ref to a service: to any actor of the cluster that was exposed under
+// that name. Each send chooses an instance by the policy in Config.Balance (package balance);
+// the request goes to another instance only if it did not run at the first.
+// An instance that cannot be reached, is silent, or refuses requests is ejected
 // until it serves again: see InstanceEjected. While a service that had instances has
-// none, Call, Submit and the opening of a stream wait for one within their deadline.
+// none, Call, Submit and the opening of a stream wait for one until their deadline.
 func (s *System) Service(name string) Ref { return s.Ref(name + "@" + anyNode) }
 
 // Bind returns r bound to this system.
@@ -156,8 +156,8 @@ func (s *System) Bind(r Ref) Ref {
 	return Ref{to: s.refs.target(s, r.address())}
 }
 
-// target returns the one target of an address. Those without an actor here are held
-// weakly: refs keep them, the table does not.
+// target returns the one target of an address. The table holds targets without an actor on
+// this node weakly: only refs keep them alive.
 func (t *refTable) target(s *System, a address) *target {
 	t.mu.RLock()
 	found := t.find(s, a)
@@ -225,34 +225,34 @@ func (t *refTable) live(name string) *cell {
 	return v.cell.Load()
 }
 
-// shut lets no actor begin from here on.
+// shut lets no actor start from now on.
 func (t *refTable) shut() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
 }
 
-// enter starts c under a name of the system's own. It returns nil and no error if a live
-// actor has that.
+// enter starts c under a name that is internal to the system. It returns nil and no error if a
+// live actor has the name.
 func (t *refTable) enter(s *System, name string, c *cell) (*target, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	v, err := t.take(s, name)
+	v, err := t.claim(s, name)
 	if v != nil {
 		t.begin(v, c)
 	}
 	return v, err
 }
 
-// reserve takes a name for an actor that is to be made; begun or unreserve follows. It
-// returns nil and no error if the name is taken.
+// reserve claims a name for an actor that is about to be made. The caller then calls begun or
+// unreserve. It returns nil and no error if the name is taken.
 func (t *refTable) reserve(s *System, name string) (*target, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.take(s, name)
+	return t.claim(s, name)
 }
 
-// begun starts c under the name that was reserved for it, unless none may begin any more.
+// begun starts c under the name that was reserved for it, unless the table was shut.
 func (t *refTable) begun(v *target, c *cell) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -272,8 +272,8 @@ func (t *refTable) unreserve(v *target) {
 	t.hold(v)
 }
 
-// take, begin and free are done while t.mu is held.
-func (t *refTable) take(s *System, name string) (*target, error) {
+// claim marks a name as taken; begin and free follow. t.mu is held in all three.
+func (t *refTable) claim(s *System, name string) (*target, error) {
 	if t.closed {
 		return nil, errShutdown
 	}
@@ -323,8 +323,8 @@ func (t *refTable) whenGone(c *cell) <-chan struct{} {
 	return gone
 }
 
-// leave frees the name of a stopped actor. It reports false if that was done before:
-// the name may be another actor's by now.
+// leave frees the name of a stopped actor. It returns false if the name was freed before:
+// another actor may have it by now.
 func (t *refTable) leave(c *cell) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -341,7 +341,7 @@ func (t *refTable) leave(c *cell) bool {
 	if strings.HasPrefix(c.self.addr.name, hidden) {
 		t.unseen--
 	}
-	if !c.self.sys.draining() { // in a system that ends nobody looks for it any more
+	if !c.self.sys.draining() { // otherwise the system ends, and nobody looks for it any more
 		t.hold(c.self)
 	}
 	return true

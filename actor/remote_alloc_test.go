@@ -11,8 +11,8 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// What a message to another node allocates at both ends, links included. A number that
-// grows here is a number that every caller pays.
+// The number of allocations of a message to another node, at both ends and including links.
+// Every caller pays for a larger number.
 func TestRemoteAllocations(t *testing.T) {
 	a, b := pair(t, func() []transport.Transport { return []transport.Transport{overTCP()} })
 	if _, err := b.Spawn("alice", AccountKind); err != nil {
@@ -40,7 +40,7 @@ func TestRemoteAllocations(t *testing.T) {
 		most float64 // on average
 	}{
 		{"call", call, 0.2},
-		{"tell", tell, 0.5}, // storage of a queue that grows
+		{"tell", tell, 0.5}, // the storage of a queue that grows
 		{"ask", ask, 10},
 	} {
 		const n = 5000
@@ -53,7 +53,7 @@ func TestRemoteAllocations(t *testing.T) {
 		for range n {
 			c.do()
 		}
-		call() // and all of them were handled
+		call() // after this, all of them were handled
 		runtime.ReadMemStats(&after)
 		if got := float64(after.Mallocs-before.Mallocs) / n; got > c.most {
 			t.Errorf("a %s allocates %.2f times, at most %.1f", c.name, got, c.most)

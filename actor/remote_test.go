@@ -3,65 +3,12 @@ package actor_test
 import (
 	"context"
 	"errors"
-	"io"
-	"log/slog"
 	"testing"
 
 	"github.com/tandem-go/tandem/actor"
-	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
-	"github.com/tandem-go/tandem/transport/natsbus"
-	"github.com/tandem-go/tandem/transport/natsbus/embedded"
-	"github.com/tandem-go/tandem/transport/tcp"
 )
-
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
-
-func natsURL(t testing.TB) string {
-	t.Helper()
-	srv, err := embedded.Start(embedded.Config{StoreDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(srv.Shutdown)
-	return srv.URL()
-}
-
-func overNATS(t testing.TB, url string) transport.Transport {
-	t.Helper()
-	nc, err := natsbus.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	return natsbus.New(nc, natsbus.Config{})
-}
-
-func overTCP() transport.Transport { return tcp.New(tcp.Config{Listen: "127.0.0.1:0"}) }
-
-// pair starts two systems, a and b, over the given roads.
-func pair(t testing.TB, roads func() []transport.Transport) (a, b *actor.System) {
-	t.Helper()
-	reg := static.New()
-	a = newSystem(t, actor.Config{Name: "a", Transports: roads(), Registry: reg, Logger: quiet})
-	b = newSystem(t, actor.Config{Name: "b", Transports: roads(), Registry: reg, Logger: quiet, Kinds: []*actor.Kind{AccountKind}})
-	return a, b
-}
-
-func eachRoad(t *testing.T, fn func(t *testing.T, roads func() []transport.Transport)) {
-	t.Run("tcp", func(t *testing.T) {
-		fn(t, func() []transport.Transport { return []transport.Transport{overTCP()} })
-	})
-	t.Run("nats", func(t *testing.T) {
-		url := natsURL(t)
-		fn(t, func() []transport.Transport { return []transport.Transport{overNATS(t, url)} })
-	})
-	t.Run("both", func(t *testing.T) {
-		url := natsURL(t)
-		fn(t, func() []transport.Transport { return []transport.Transport{overTCP(), overNATS(t, url)} })
-	})
-}
 
 func TestRemotePatterns(t *testing.T) {
 	eachRoad(t, func(t *testing.T, roads func() []transport.Transport) {

@@ -9,55 +9,56 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/balance"
+	"github.com/tandem-go/tandem/internal/engine/client"
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// linkWait is how long a request to a service waits for a link to one instance, if there
-// are others: long enough for a first link on a bus, when the direct road leads nowhere.
+// linkWait is how long a request to a service waits for a link to one instance if there
+// are others. It is long enough to open a first link on a bus after the direct road failed.
 const linkWait = 500 * time.Millisecond
 
-// services are those that a system has sent to.
+// services are the services that a system has sent to.
 type services struct {
 	sys    *System
-	byName atomic.Pointer[map[string]*service] // never written, only replaced
+	byName atomic.Pointer[map[string]*service] // the map is never changed, only replaced
 	owned  sync.WaitGroup
 
 	mu     sync.Mutex // guards what follows
 	chores []chore
-	busy   bool // somebody does them
+	busy   bool // a goroutine is doing them
 	closed bool
 }
 
-// chore is what follows from a choice and is done without the locks that it was made
-// under: to find out whether an instance lives, or to say what has become of one.
+// chore is something that a picker asks for, and that is done without its lock: to find out
+// whether an instance is alive, or to report that one was ejected or has come back.
 type chore struct {
 	of     *service
-	at     *spot
-	change *balance.Change // nil: to find out
+	at     *instance
+	change *balance.Change // what to report; nil: find out whether the instance is alive
 }
 
-// service is one service as this system sends to it: a balance.Picker and its lock, which
-// is held for moments only, at times under locks of the rpc.Node.
+// service is one service that this system sends to: a balance.Picker and its lock. The lock is
+// only held briefly, sometimes under locks of the engine.Node.
 type service struct {
 	sys    *System
 	name   string
 	policy balance.Policy
-	seen   atomic.Uint64 // version of the membership that picker has
+	seen   atomic.Uint64 // version of the membership that the picker knows
 
 	mu     sync.Mutex // guards what follows
 	picker *balance.Picker
-	known  bool // there have been instances
+	known  bool // there has been an instance
 }
 
-// spot is an instance: the Data and the Signs of its balance.Candidate.
-type spot struct {
-	target *target
-	vital  rpc.Vital
-	local  bool
+// instance is an instance of a service: the Data and the Signs of its balance.Candidate.
+type instance struct {
+	target   *target
+	liveness client.Liveness
+	local    bool
 }
 
-// Load implements balance.Signs: of an actor on this node its mailbox tells.
-func (p *spot) Load() int {
+// Load implements balance.Signs: the length of the mailbox, for an actor on this node.
+func (p *instance) Load() int {
 	if c := p.target.cell.Load(); c != nil {
 		return c.box.Len()
 	}
@@ -65,14 +66,14 @@ func (p *spot) Load() int {
 }
 
 // Linked implements balance.Signs.
-func (p *spot) Linked() bool { return p.local || p.vital.Linked() }
+func (p *instance) Linked() bool { return p.local || p.liveness.Linked() }
 
 // Heard implements balance.Signs.
-func (p *spot) Heard() time.Duration {
+func (p *instance) Heard() time.Duration {
 	if p.local {
 		return math.MaxInt64
 	}
-	return p.vital.Heard()
+	return p.liveness.Heard()
 }
 
 func (ss *services) init(s *System) {
@@ -80,8 +81,8 @@ func (ss *services) init(s *System) {
 	ss.byName.Store(&map[string]*service{})
 }
 
-// of returns the service of that name.
-func (ss *services) of(name string) *service {
+// get returns the service of that name.
+func (ss *services) get(name string) *service {
 	if s := (*ss.byName.Load())[name]; s != nil {
 		return s
 	}
@@ -103,31 +104,31 @@ func (ss *services) of(name string) *service {
 	return s
 }
 
-// refresh has the picker know the instances that there are now.
+// refresh gives the picker the instances that exist now, if they have changed.
 func (s *service) refresh() {
 	m := s.sys.members
-	if s.seen.Load() == m.version.Load() && m.doubtful.Load() == 0 {
+	if s.seen.Load() == m.version.Load() && m.suspects.Load() == 0 {
 		return
 	}
 	version, instances := m.instances(s.name)
 	for i := range instances {
-		at := &spot{target: s.sys.refs.target(s.sys, address{instances[i].Actor, instances[i].Node}), local: instances[i].Node == s.sys.cfg.Name}
+		at := &instance{target: s.sys.refs.target(s.sys, address{instances[i].Actor, instances[i].Node}), local: instances[i].Node == s.sys.cfg.Name}
 		if !at.local {
-			at.vital = s.sys.node.Vital(instances[i].Node)
+			at.liveness = s.sys.node.Client.Liveness(instances[i].Node)
 		}
 		instances[i].Data, instances[i].Signs = at, at
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if version >= s.seen.Load() { // else another one was quicker, and knows more
-		s.picker.Set(s.sys.node.Now(), instances)
+	if version >= s.seen.Load() { // otherwise another goroutine has set a later version
+		s.picker.Set(s.sys.node.Client.Now(), instances)
 		s.known = s.known || len(instances) > 0
 		s.seen.Store(version)
 		s.tend()
 	}
 }
 
-// tend hands on what the picker wants to be done. s.mu is held.
+// tend hands what the picker asks for to the goroutine that does it. s.mu is held.
 func (s *service) tend() {
 	asks, changes := s.picker.Asks(), s.picker.Changes()
 	if len(asks)+len(changes) == 0 {
@@ -140,10 +141,10 @@ func (s *service) tend() {
 		return
 	}
 	for _, c := range asks {
-		ss.chores = append(ss.chores, chore{of: s, at: c.Data.(*spot)})
+		ss.chores = append(ss.chores, chore{of: s, at: c.Data.(*instance)})
 	}
 	for _, c := range changes {
-		ss.chores = append(ss.chores, chore{s, c.Candidate.Data.(*spot), &c})
+		ss.chores = append(ss.chores, chore{s, c.Candidate.Data.(*instance), &c})
 	}
 	if !ss.busy {
 		ss.busy = true
@@ -151,7 +152,7 @@ func (s *service) tend() {
 	}
 }
 
-// work does what is to be done, in order.
+// work does the chores in order, and ends when there are none.
 func (ss *services) work() {
 	for {
 		ss.mu.Lock()
@@ -172,7 +173,7 @@ func (c chore) do(s *System) {
 	at := c.at.target.addr
 	if c.change == nil {
 		if !c.at.local {
-			s.node.Reach(at.node)
+			s.node.Client.Reach(at.node)
 		}
 		return
 	}
@@ -187,7 +188,7 @@ func (c chore) do(s *System) {
 	s.event(e)
 }
 
-// run has fn run in a goroutine of its own that close waits for; false: not any more.
+// run runs fn in a goroutine that close waits for. It returns false after close.
 func (ss *services) run(fn func()) bool {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -197,7 +198,7 @@ func (ss *services) run(fn func()) bool {
 	return !ss.closed
 }
 
-// close waits for what is being done, and has nothing more done.
+// close stops taking chores, and waits for the goroutines.
 func (ss *services) close() {
 	ss.mu.Lock()
 	ss.closed = true
@@ -205,7 +206,7 @@ func (ss *services) close() {
 	ss.owned.Wait()
 }
 
-// arrival waits until the service has an instance, as long as a call does.
+// arrival waits until the service has an instance, for as long as a call may take.
 func (s *service) arrival(ctx context.Context) *rpc.Error {
 	wait := time.Until(s.sys.deadline(ctx))
 	timeout := time.NewTimer(wait)

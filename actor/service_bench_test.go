@@ -9,8 +9,8 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// What it costs to call a service rather than one actor: on this node with 1, 16 and 256
-// instances, and on another one.
+// BenchmarkService compares calls to a service with calls to one actor: on this node with 1,
+// 16 and 256 instances, and on another node.
 func BenchmarkService(b *testing.B) {
 	bench := func(name string, sys *actor.System, to actor.Ref) {
 		b.Run(name, func(b *testing.B) {

@@ -1,20 +1,15 @@
 package actor_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"iter"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/balance"
-	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
@@ -23,400 +18,8 @@ import (
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
-// Toil takes the time that its instance takes, and is answered with the instance's node.
-type Toil struct {
-	actor.Returns[string]
-	Key string
-}
-
-// crewWork is how long an instance takes for a request, usually.
-const crewWork = 10 * time.Millisecond
-
-// crew is a service with 4 instances, on nodes s0 to s3, and a client.
-type crew struct {
-	t      *testing.T
-	net    *memnet.Network
-	reg    *careless
-	client *actor.System
-	nodes  []*actor.System
-	works  [4]atomic.Int64 // nanoseconds that each takes
-	served [4]atomic.Int64
-	events <-chan actor.Event
-}
-
-// careless is a registry that is not told of those who leave, as when they crash.
-type careless struct {
-	registry.Registry
-	crashed sync.Map
-}
-
-func (c *careless) Deregister(ctx context.Context, name, epoch string, last []byte) error {
-	if _, ok := c.crashed.Load(name); ok {
-		return nil
-	}
-	return c.Registry.Deregister(ctx, name, epoch, last)
-}
-
-// Register hears nothing of a node that takes its services away, either: it is killed.
-func (c *careless) Register(ctx context.Context, n registry.Node) error {
-	if _, ok := c.crashed.Load(n.Name); ok && len(n.Services) == 0 {
-		return nil
-	}
-	return c.Registry.Register(ctx, n)
-}
-
-// withCrew runs a test with a crew in a bubble. All messages take half a millisecond.
-func withCrew(t *testing.T, run func(t *testing.T, c *crew), opts ...actor.SpawnOption) {
-	t.Helper()
-	bubble.Test(t, func(t *testing.T) {
-		c := &crew{t: t, net: memnet.New(memnet.Config{Seed: 1}), reg: &careless{Registry: static.New()}}
-		c.net.SetFaults("", "", "", memnet.Faults{MinDelay: time.Millisecond / 2, MaxDelay: time.Millisecond / 2})
-		c.client = c.start("a")
-		for i := range 4 {
-			c.works[i].Store(int64(crewWork))
-			c.nodes = append(c.nodes, c.start(fmt.Sprint("s", i)))
-			spawn(t, c.nodes[i], "worker", c.kind(i), append(opts, actor.Expose("crew"))...)
-		}
-		c.events = c.client.Events(t.Context())
-		synctest.Wait()
-		run(t, c)
-	})
-}
-
-func (c *crew) start(name string) *actor.System {
-	cfg := actor.Config{Name: name, Registry: c.reg, Logger: quiet, Tune: func(r *rpc.Config) { r.MaxBody = 1 << 20 }}
-	for _, road := range []string{"direct", "bus"} {
-		cfg.Transports = append(cfg.Transports, c.net.Transport(road, road == "direct"))
-	}
-	return newSystem(c.t, cfg)
-}
-
-func (c *crew) kind(i int) *actor.Kind {
-	return actor.Define("test.crew", func() int { return i }, actor.Answer(func(i int, ctx *actor.Context, m Toil) (string, error) {
-		c.served[i].Add(1)
-		select {
-		case <-time.After(time.Duration(c.works[i].Load())):
-		case <-ctx.Done():
-		}
-		return fmt.Sprint("s", i), nil
-	}))
-}
-
-// slowCall is when a call of the crew counts as slow.
-const slowCall = 8 * crewWork
-
-// calls has 4 callers make 1,000 calls, and returns how many were slow, failed, and what
-// the instances had to do.
-func (c *crew) calls() (slow int, failed []error, served [4]int64) {
-	var before [4]int64
-	for i := range before {
-		before[i] = c.served[i].Load()
-	}
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	for range 4 {
-		all.Go(func() {
-			for range 250 {
-				began := time.Now()
-				_, err := actor.Call(c.t.Context(), c.client.Service("crew"), Toil{})
-				mu.Lock()
-				if took := time.Since(began); took > slowCall {
-					slow++
-					c.t.Logf("slow: %v", took)
-				}
-				if err != nil {
-					failed = append(failed, err)
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	all.Wait()
-	for i := range served {
-		served[i] = c.served[i].Load() - before[i]
-	}
-	return slow, failed, served
-}
-
-// changes are the events of instances until now.
-func (c *crew) changes() (ejected, back int) {
-	synctest.Wait()
-	for len(c.events) > 0 {
-		switch e := <-c.events; {
-		case e.Service != "crew":
-		case e.Type == actor.InstanceEjected:
-			ejected++
-		case e.Type == actor.InstanceBack:
-			back++
-		}
-	}
-	return ejected, back
-}
-
-// One of four instances that is dead, silent, cut off from one road, much slower, or
-// refuses what it gets makes two calls of 1,000 slow at most, and none fail.
-func TestOneBadInstance(t *testing.T) {
-	for _, row := range []struct {
-		name    string
-		befalls func(t *testing.T, c *crew) // s1
-		heals   func(c *crew)
-		ejected bool
-		opts    []actor.SpawnOption
-	}{
-		{name: "dead before it was called", ejected: true, befalls: func(t *testing.T, c *crew) {
-			c.reg.crashed.Store("s1", true)
-			if err := c.nodes[1].Shutdown(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}},
-		{name: "dead between calls", ejected: true, befalls: func(t *testing.T, c *crew) {
-			c.calls()
-			c.reg.crashed.Store("s1", true)
-			if err := c.nodes[1].Shutdown(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(time.Second) // its links are known to be down
-		}},
-		{name: "out of reach before it was called", ejected: true, befalls: func(t *testing.T, c *crew) { c.net.Partition("", "s1", "") },
-			heals: func(c *crew) { c.net.Heal("", "s1", "") }},
-		{name: "silent for 4 s", ejected: true, befalls: func(t *testing.T, c *crew) {
-			c.calls()
-			time.AfterFunc(200*time.Millisecond, func() { c.net.Partition("", "s1", "") })
-			time.AfterFunc(4200*time.Millisecond, func() { c.net.Heal("", "s1", "") })
-		}, heals: func(*crew) { time.Sleep(5 * time.Second) }},
-		{name: "silent on the direct road", ejected: true, befalls: func(t *testing.T, c *crew) {
-			c.calls()
-			time.AfterFunc(200*time.Millisecond, func() { c.net.Partition("direct", "s1", "") })
-		}, heals: func(c *crew) { time.Sleep(10 * time.Second) }},
-		{name: "out of reach on the direct road", befalls: func(t *testing.T, c *crew) { c.net.Partition("direct", "s1", "") }},
-		{name: "10 × slower", befalls: func(t *testing.T, c *crew) { c.works[1].Store(int64(10 * crewWork)) }},
-		{name: "refusing", ejected: true, opts: []actor.SpawnOption{small(8, mailbox.Refuse)}, befalls: func(t *testing.T, c *crew) {
-			c.works[1].Store(int64(time.Minute))
-			for range 9 { // one is handled, the others fill the mailbox
-				actor.Ask(t.Context(), c.nodes[1].Ref("worker"), Toil{})
-				synctest.Wait()
-			}
-			c.served[1].Store(0)
-		}, heals: func(c *crew) { c.works[1].Store(int64(crewWork)); time.Sleep(time.Minute) }},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			withCrew(t, func(t *testing.T, c *crew) {
-				row.befalls(t, c)
-				slow, failed, served := c.calls()
-				ejected, back := c.changes()
-				t.Logf("of 1,000 calls %d were slow, %d failed; served: %v; ejected %d times, back %d times; at %v", slow, len(failed), served, ejected, back, time.Now())
-				if slow > 2 || len(failed) > 0 {
-					t.Errorf("%d slow, failed: %v", slow, failed)
-				}
-				if want := map[bool]int{true: 1}[row.ejected]; ejected != want {
-					t.Errorf("ejected %d times, want %d", ejected, want)
-				}
-				wasBack := back
-				if row.heals == nil {
-					return
-				}
-				row.heals(c)
-				c.calls()
-				slow, failed, served = c.calls()
-				if ejected, back = c.changes(); slow > 0 || len(failed) > 0 || served[1] < 150 || ejected > 0 || back+wasBack != 1 {
-					t.Errorf("healed: %d slow, failed: %v, served: %v; ejected %d times, back %d times", slow, failed, served, ejected, back)
-				}
-			}, row.opts...)
-		})
-	}
-}
-
-// An instance that is busy for long makes nobody wait behind it while others are idle.
-func TestBusyInstance(t *testing.T) {
-	withCrew(t, func(t *testing.T, c *crew) {
-		c.calls()
-		for i := range 4 {
-			c.works[i].Store(int64(20 * time.Second))
-		}
-		long := actor.Ask(t.Context(), c.client.Service("crew"), Toil{})
-		time.Sleep(100 * time.Millisecond)
-		for i := range 4 {
-			c.works[i].Store(int64(crewWork))
-		}
-		slow, failed, served := c.calls()
-		idle := 0
-		for _, n := range served {
-			if n == 0 {
-				idle++
-			}
-		}
-		if slow > 0 || len(failed) > 0 || idle != 1 {
-			t.Errorf("%d slow, failed: %v, served: %v", slow, failed, served)
-		}
-		if ejected, _ := c.changes(); ejected != 0 {
-			t.Errorf("ejected %d times: its handler was slow, and its node answered", ejected)
-		}
-		if _, err := long.Await(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-// Two instances of four that fail are left out, and no more.
-func TestHalfOfTheInstancesAtMost(t *testing.T) {
-	withCrew(t, func(t *testing.T, c *crew) {
-		for i := range 4 {
-			c.works[i].Store(int64(10 * time.Minute))
-			for range 9 {
-				actor.Ask(t.Context(), c.nodes[i].Ref("worker"), Toil{})
-				synctest.Wait()
-			}
-		}
-		for range 100 {
-			_, err := actor.Call(t.Context(), c.client.Service("crew"), Toil{}, rpc.WithRetry(rpc.Retry{Attempts: 1}))
-			wantErr(t, "all are full", err, rpc.Overloaded, rpc.NotRun)
-		}
-		if ejected, back := c.changes(); ejected != 2 || back != 0 {
-			t.Errorf("ejected %d, back %d", ejected, back)
-		}
-	}, small(8, mailbox.Refuse))
-}
-
-// Whatever comes of what is sent to a service, the picker learns that it is over.
-func TestNothingStaysUnderWay(t *testing.T) {
-	withCrew(t, func(t *testing.T, c *crew) {
-		step := make(chan string, 1000)
-		kind := actor.Define("test.all", func() Renderer { return Renderer{step} }, actor.Answer(Renderer.Render),
-			actor.Handle(func(Renderer, *actor.Context, Deposit) error { return nil }),
-			actor.Produce(func(_ Renderer, _ *actor.Context, m Items) (iter.Seq2[Item, error], error) {
-				return func(yield func(Item, error) bool) {
-					for i := 0; yield(Item{N: i}, nil); i++ {
-					}
-				}, nil
-			}))
-		for i, sys := range append(c.nodes, c.client) {
-			spawn(t, sys, fmt.Sprint("all", i), kind, actor.Expose("all"), small(2, mailbox.Refuse))
-		}
-		synctest.Wait()
-		svc := c.client.Service("all")
-		once := rpc.WithRetry(rpc.Retry{Attempts: 1})
-		under := func(what string, want int) {
-			t.Helper()
-			synctest.Wait()
-			if n, instances := actor.UnderWay(c.client, "all"); n != want || instances != 5 {
-				t.Errorf("%s: %d under way at %d instances, want %d", what, n, instances, want)
-			}
-		}
-		for range 20 {
-			step <- "!"
-			if _, err := actor.Call(t.Context(), svc, Render{}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		under("calls", 0)
-		for i := range 20 {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*200*time.Microsecond)
-			_, err := actor.Call(ctx, svc, Render{}, once)
-			if err == nil {
-				t.Error("nobody answered")
-			}
-			cancel()
-		}
-		under("calls that ended with their contexts", 0)
-		time.Sleep(time.Minute)
-		for i := range 60 {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i+1)*100*time.Microsecond)
-			f := actor.Ask(ctx, svc, Render{}) // some are refused
-			if i%2 == 0 {
-				f.Cancel()
-			}
-			time.Sleep(time.Duration(i%3) * time.Millisecond)
-			cancel()
-		}
-		time.Sleep(time.Minute)
-		under("asks that were cancelled, refused, or ended with their contexts", 0)
-		for range 20 {
-			if err := actor.Tell(t.Context(), svc, Deposit{}); err != nil {
-				t.Error(err)
-			}
-			if err := actor.Tell(t.Context(), svc, Deposit{}, rpc.Acked()); err != nil {
-				t.Error(err)
-			}
-			wantErr(t, "a key", actor.Tell(t.Context(), svc, Deposit{}, rpc.Acked(), rpc.Key("k")), rpc.Invalid, rpc.NotRun)
-			time.Sleep(time.Millisecond)
-		}
-		under("tells", 0)
-		for range 5 {
-			token, err := actor.Submit(t.Context(), svc, Render{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			step <- "!"
-			if _, err := token.Await(t.Context()); err != nil {
-				t.Error(err)
-			}
-		}
-		under("jobs", 0)
-		var ends []func()
-		for range 5 {
-			next, stop := iter.Pull2(actor.Stream(t.Context(), svc, Items{}))
-			if _, err, ok := next(); err != nil || !ok {
-				t.Fatal(err)
-			}
-			ends = append(ends, stop)
-		}
-		under("streams that are open", 5)
-		for _, end := range ends {
-			end()
-		}
-		time.Sleep(time.Minute)
-		under("streams that were left", 0)
-		for _, sys := range c.nodes {
-			sys.Stop(sys.Ref("all0")) // one of them
-		}
-		c.net.Partition("", "s1", "")
-		for range 20 {
-			_ = actor.Tell(t.Context(), svc, Deposit{})
-			step <- "!"
-			_, _ = actor.Call(t.Context(), svc, Render{})
-		}
-		time.Sleep(time.Minute)
-		if n, instances := actor.UnderWay(c.client, "all"); n != 0 || instances != 4 {
-			t.Errorf("after failures: %d under way at %d instances", n, instances)
-		}
-	})
-}
-
-// Items asks for a stream without end.
-type Items struct{ actor.Streams[Item] }
-
-// What did not run at one instance runs at another, whatever it was refused for, but for
-// what all of them would say.
-func TestNotRunGoesElsewhere(t *testing.T) {
-	withCrew(t, func(t *testing.T, c *crew) {
-		old := actor.Define("test.old", func() int { return 0 }, actor.Answer(func(int, *actor.Context, Say) (string, error) { return "old", nil }))
-		sane := actor.Define("test.sane", func() int { return 0 }, actor.Answer(func(int, *actor.Context, Toil) (string, error) { return "new", nil }))
-		spawn(t, c.nodes[0], "v", old, actor.Expose("versions"))
-		spawn(t, c.nodes[1], "v", sane, actor.Expose("versions"))
-		spawn(t, c.client, "v", old, actor.Expose("versions")) // on this node too
-		synctest.Wait()
-		svc := c.client.Service("versions")
-		for range 20 {
-			if v, err := actor.Call(t.Context(), svc, Toil{}); v != "new" || err != nil {
-				t.Errorf("another version refuses it: %q, %v", v, err)
-			}
-			if v, err := actor.Ask(t.Context(), svc, Toil{}).Await(t.Context()); v != "new" || err != nil {
-				t.Errorf("another version refuses it: %q, %v", v, err)
-			}
-		}
-		if ejected, _ := c.changes(); ejected != 0 {
-			t.Errorf("ejected %d times: they are sound", ejected)
-		}
-		_, err := actor.Call(t.Context(), svc, Toil{}, rpc.WithRetry(rpc.Retry{Attempts: 1}), rpc.Affinity("x"))
-		if err != nil {
-			wantErr(t, "one attempt only", err, rpc.Unhandled, rpc.NotRun)
-		}
-		_, err = actor.Call(t.Context(), svc, Toil{Key: strings.Repeat("x", 2<<20)})
-		wantErr(t, "too large everywhere", err, rpc.TooLarge, rpc.NotRun)
-	})
-}
-
-// An actor of a service that calls the service is not called itself.
+// If an actor of a service calls the service, the call goes to another instance. If there is
+// no other instance, the call fails.
 func TestServiceCallsItsOwn(t *testing.T) {
 	withCrew(t, func(t *testing.T, c *crew) {
 		kind := actor.Define("test.peers", func() int { return 0 },
@@ -439,36 +42,8 @@ func TestServiceCallsItsOwn(t *testing.T) {
 	})
 }
 
-// Calls to a service of which all instances are away wait for one, until their deadlines;
-// those to one that never was do not.
-func TestServiceAway(t *testing.T) {
-	withCrew(t, func(t *testing.T, c *crew) {
-		_, err := actor.Call(t.Context(), c.client.Service("nowhere"), Toil{})
-		wantErr(t, "no such service", err, rpc.NotFound, rpc.NotRun)
-		kind := c.kind(0)
-		spawn(t, c.nodes[0], "lone", kind, actor.Expose("lone"))
-		synctest.Wait()
-		svc := c.client.Service("lone")
-		if _, err := actor.Call(t.Context(), svc, Toil{}); err != nil {
-			t.Fatal(err)
-		}
-		c.nodes[0].Stop(c.nodes[0].Ref("lone"))
-		synctest.Wait()
-		time.AfterFunc(5*time.Second, func() { spawn(t, c.nodes[2], "lone", kind, actor.Expose("lone")) })
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_, err = actor.Call(ctx, svc, Toil{})
-		wantErr(t, "until the deadline", err, rpc.Expired, rpc.NotRun)
-		_, err = actor.Call(t.Context(), svc, Toil{}, rpc.WithRetry(rpc.Retry{Attempts: 1}))
-		wantErr(t, "without a second attempt", err, rpc.Unavailable, rpc.NotRun)
-		began := time.Now()
-		if _, err := actor.Call(t.Context(), svc, Toil{}); err != nil || time.Since(began) > 5*time.Second {
-			t.Errorf("%v after %v", err, time.Since(began))
-		}
-	})
-}
-
-// Requests with one key go to one instance, and to one other while that is away.
+// Requests with one affinity key go to one instance, and to one other instance while that one
+// is away.
 func TestAffinity(t *testing.T) {
 	withCrew(t, func(t *testing.T, c *crew) {
 		where := func(key string) string {
@@ -508,7 +83,8 @@ func TestAffinity(t *testing.T) {
 	})
 }
 
-// A node's weight, version and zone are in its record, and instances get by its weight.
+// The weight, version and zone of a node are in its record. Instances get requests according
+// to the weights of their nodes.
 func TestWeightOfANode(t *testing.T) {
 	for _, weight := range []int{-1, registry.MaxWeight + 1} {
 		if _, err := actor.NewSystem(actor.Config{Weight: weight}); err == nil {
@@ -544,7 +120,7 @@ func TestWeightOfANode(t *testing.T) {
 	})
 }
 
-// Each service has the policy that Config.Balance says.
+// Each service has the policy that Config.Balance gives it.
 func TestBalanceByService(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		sys := newSystem(t, actor.Config{Name: "a", Logger: quiet, Balance: map[string]balance.Policy{
@@ -578,6 +154,55 @@ func TestBalanceByService(t *testing.T) {
 		}
 		if n := hits("random", "x"); len(n) < 2 || n["random0"] == 10 && n["random1"] == 10 && n["random2"] == 10 {
 			t.Errorf("at random: %v", n)
+		}
+	})
+}
+
+// Requests to a service go to every instance in turn, and to none that has stopped.
+func TestService(t *testing.T) {
+	eachMemRoad(t, func(t *testing.T, a, b *actor.System) {
+		hits := map[string]int{}
+		kind := actor.Define("test.mailer", func() int { return 0 }, actor.Answer(func(_ int, ctx *actor.Context, m Say) (string, error) {
+			return ctx.Self().String(), nil
+		}))
+		svc := a.Service("mailer")
+		_, err := actor.Call(t.Context(), svc, Say{})
+		wantErr(t, "no instance", err, rpc.NotFound, rpc.NotRun)
+		var refs []actor.Ref
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		for i := range 4 { // at the same time, and each of them must get into the registry
+			all.Go(func() {
+				ref, err := []*actor.System{a, b}[i%2].Spawn(fmt.Sprint("m", i), kind, actor.Expose("mailer"))
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				refs = append(refs, ref)
+			})
+		}
+		all.Wait()
+		spawn(t, a, "plain", kind)
+		ask := func(n int) map[string]int {
+			synctest.Wait()
+			clear(hits)
+			for range n {
+				who, err := actor.Call(t.Context(), svc, Say{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				hits[who]++
+			}
+			return hits
+		}
+		if got := ask(40); len(got) != 4 || got["m0@a"] != 10 || got["m3@b"] != 10 {
+			t.Errorf("hits: %v", got)
+		}
+		a.Stop(a.Ref("m0"))
+		b.Stop(b.Ref("m1"))
+		if got := ask(40); len(got) != 2 || got["m2@a"] != 20 || got["m3@b"] != 20 {
+			t.Errorf("hits after two stopped: %v", got)
 		}
 	})
 }

@@ -26,9 +26,9 @@ type spawn struct {
 }
 
 // Mailbox sets the actor's mailbox: its capacity, and what happens when it is full.
-// Requests that never run, because their callers gave up or their deadlines passed, make
-// room for a message that finds it full, save those that died a moment ago: for 10 µs for
-// each message in it, a second at most, a full mailbox is not looked through again.
+// A message that finds the mailbox full takes the place of requests that will never run,
+// because their callers cancelled or their deadlines passed. A full mailbox is searched for
+// such requests again after 10 µs for each message in it, or after a second if that is less.
 func Mailbox(c mailbox.Config) SpawnOption { return func(s *spawn) { s.box = &c } }
 
 // Expose makes the actor an instance of a service, which System.Service reaches from
@@ -41,10 +41,9 @@ func Expose(service string) SpawnOption {
 	}
 }
 
-// Spawn starts an actor of a kind under a name that no live actor of this system
-// has, else ErrNameTaken; an empty name picks a random one. The actor lives until it
-// is stopped. A stopped actor has its name until its handler has returned: see
-// StopAndWait.
+// Spawn starts an actor of a kind. If a live actor of this system has the name, the error is
+// ErrNameTaken; an empty name stands for a random one. The actor lives until it is stopped. A
+// stopped actor keeps its name until its handler has returned: see StopAndWait.
 func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error) {
 	var o spawn
 	for _, opt := range opts {
@@ -116,11 +115,11 @@ func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error
 	return Ref{to: t}, nil
 }
 
-// hidden begins the names of actors that are the system's own.
+// hidden is the prefix of the names of actors that are internal to the system.
 const hidden = "$"
 
-// spawnHidden starts an actor of the system's own, whose name begins with hidden, or
-// returns the one that has the name.
+// spawnHidden starts an actor that is internal to the system, whose name begins with hidden,
+// or returns the actor that has the name already.
 func (s *System) spawnHidden(name string, kind *Kind) (Ref, error) {
 	if c := s.refs.live(name); c != nil {
 		return Ref{to: c.self}, nil
@@ -133,13 +132,13 @@ func (s *System) spawnHidden(name string, kind *Kind) (Ref, error) {
 	switch {
 	case err != nil:
 		return Ref{}, err
-	case t == nil: // another one was quicker
+	case t == nil: // another goroutine was faster
 		return s.spawnHidden(name, kind)
 	}
 	return Ref{to: t}, nil
 }
 
-// enter makes c the actor of that name, one of the system's own.
+// enter makes c the actor of that name, which is internal to the system.
 func (s *System) enter(name string, c *cell) (*target, error) {
 	c.box.Init(nil)
 	return s.refs.enter(s, name, c)

@@ -17,18 +17,18 @@ import (
 //
 //	for item, err := range actor.Stream(ctx, ref, List{}) { ... }
 //
-// What is promised of all streams: items come in order, none twice and none left out,
-// whatever becomes of links and roads meanwhile; and a stream that does not come to its
-// end gives an error, never silence. A slow reader slows the writer of its own stream
-// and nobody else: what lies between the two is bounded, see MaxStreams.
+// All streams promise this: items come in order, none twice and none left out, whatever
+// happens to links and roads meanwhile. A stream that does not reach its end always ends with
+// an error. A slow reader slows the writer of its own stream and nobody else, because what
+// lies between the two is bounded, see MaxStreams.
 //
-// A stream is cut, with code Unavailable, when the node that produces it stops, or the
-// two have not reached each other for about a minute. Its verdict is HasRun, as that of
-// every error of a stream that was opened: the handler ran, at least in part.
+// A stream is cut, with code Unavailable, when the node that produces it stops, or when the
+// two nodes have not reached each other for about a minute. Its verdict is HasRun, like that
+// of every error of a stream that was opened: the handler ran, at least in part.
 type Streams[T any] struct{}
 
 // Collects declares that a message which embeds it opens a stream of In to the actor,
-// which answers all of it with one R:
+// which answers the whole stream with one R:
 //
 //	type Upload struct{ actor.Collects[Chunk, Summary] }
 //
@@ -59,15 +59,15 @@ type (
 	Conversing[In, Out any] interface{ converses(In, Out) }
 )
 
-// openers recognise the messages that open a stream, whatever its types.
+// openers are the interfaces of the messages that open a stream, whatever its types are.
 var openers = [...]reflect.Type{
 	reflect.TypeFor[interface{ isStreaming() }](),
 	reflect.TypeFor[interface{ isCollecting() }](),
 	reflect.TypeFor[interface{ isConversing() }](),
 }
 
-// streamMisuse returns what is wrong with a handler's message, where the compiler cannot
-// see it.
+// streamMisuse returns what is wrong with a handler's message and cannot be seen by the
+// compiler, or nil.
 func (h *handler) streamMisuse() error {
 	declared := 0
 	for _, t := range openers {
@@ -86,9 +86,9 @@ func (h *handler) streamMisuse() error {
 }
 
 // Produce makes a handler of a method that answers a message with a stream. The method
-// itself runs in the actor's turn and may look at its state; the sequence that it
+// itself runs in the actor's turn and may use the state. The sequence that it
 // returns is iterated once, by a goroutine beside the actor, and must not touch the
-// state: so waiting for a slow reader never holds up the mailbox.
+// state. So a slow reader never holds up the mailbox.
 //
 //	func (s *Shop) List(ctx *actor.Context, m List) (iter.Seq2[Item, error], error) {
 //		items := slices.Clone(s.items)
@@ -101,13 +101,13 @@ func (h *handler) streamMisuse() error {
 //		}, nil
 //	}
 //
-// ctx lasts as long as the stream. When the reader breaks off, its context ends or its
-// node is gone, ctx ends and yield returns false. A sequence that waits for something
-// else than yield must watch ctx. It may use the actor like anybody else, for instance
+// ctx lasts as long as the stream. When the reader stops, its context ends or its
+// node is gone, ctx ends and yield returns false. A sequence that waits for anything
+// other than yield must watch ctx. It may send to the actor like anybody else, for instance
 // with Call(ctx, ctx.Self(), ...), to get more of its state.
 //
-// An error that the sequence yields ends the stream and reaches the reader as an error
-// of a handler would; so does a panic. A shutdown ends the streams of its node.
+// An error that the sequence yields ends the stream, and reaches the reader like an error
+// of a handler; so does a panic. A shutdown ends the streams of its node.
 func Produce[S any, M Streaming[T], T any](fn func(S, *Context, M) (iter.Seq2[T, error], error)) Handler[S] {
 	return opener(func(state S, c *Context, m M, st *stream) (func() error, error) {
 		seq, err := fn(state, c, m)
@@ -118,11 +118,11 @@ func Produce[S any, M Streaming[T], T any](fn func(S, *Context, M) (iter.Seq2[T,
 	})
 }
 
-// Collect makes a handler of a method that takes a stream in and answers it with one
+// Collect makes a handler of a method that receives a stream and answers it with one
 // result. The method itself runs in the actor's turn; the function that it returns runs
-// once, beside the actor, under the terms of Produce. There it ranges over in, which
-// waits for the sender. An error from in says that the sender broke off or was lost, and
-// is the last that comes from it. To return before in has ended is allowed.
+// once, beside the actor, under the same rules as the sequence of Produce. There it ranges over
+// in, which waits for the sender. An error from in says that the sender has cancelled or was
+// lost, and nothing follows it. The function may return before in has ended.
 //
 //	func (s *Store) Upload(ctx *actor.Context, m Upload, in iter.Seq2[Chunk, error]) (func() (Summary, error), error) {
 //		return func() (sum Summary, err error) {
@@ -151,9 +151,9 @@ func Collect[S any, M Collecting[In, R], In, R any](fn func(S, *Context, M, iter
 	})
 }
 
-// Converse makes a handler of a method that takes a stream in and answers it with
-// another one. in and the sequence that it returns are as with Collect and Produce: what
-// is yielded may depend on what came in, or not.
+// Converse makes a handler of a method that receives a stream and answers it with
+// another one. in is as for Collect, and the sequence that it returns as for Produce. What
+// it yields may depend on what it has received, or not.
 func Converse[S any, M Conversing[In, Out], In, Out any](fn func(S, *Context, M, iter.Seq2[In, error]) (iter.Seq2[Out, error], error)) Handler[S] {
 	return opener(func(state S, c *Context, m M, st *stream) (func() error, error) {
 		seq, err := fn(state, c, m, incoming[In](st))
@@ -165,17 +165,17 @@ func Converse[S any, M Conversing[In, Out], In, Out any](fn func(S, *Context, M,
 }
 
 // opener makes the handler of a message that opens a stream. begin runs in the actor's
-// turn, and what it returns beside the actor.
+// turn; the function that it returns runs beside the actor.
 func opener[S, M any](begin func(S, *Context, M, *stream) (func() error, error)) Handler[S] {
 	return Handler[S]{&handler{
 		typ:    reflect.TypeFor[M](),
 		decode: codec.Value[M](),
 		opens:  true,
-		run: func(state any, c *Context, msg any, _ *boxes) {
+		run: func(state any, c *Context, msg any, _ *reusableValues) {
 			st, refusal := c.System().newStream(c)
 			if refusal != nil {
 				c.System().handBack(c.cell.self.addr, item{msg: msg, req: c.req, meta: c.meta}, refusal)
-				c.done = true
+				c.life.answer()
 				return
 			}
 			started := false
@@ -185,7 +185,7 @@ func opener[S, M any](begin func(S, *Context, M, *stream) (func() error, error))
 					st.ran(nil)
 				}
 			}()
-			run, err := begin(state.(S), st.ctx, unboxed[M](msg), st)
+			run, err := begin(state.(S), st.ctx, valueOf[M](msg), st)
 			if err == nil && run == nil {
 				err = errors.New("the handler returned nothing that could be run")
 			}
@@ -196,12 +196,12 @@ func opener[S, M any](begin func(S, *Context, M, *stream) (func() error, error))
 			started = true
 			st.start(run)
 			st.opened(c.req)
-			c.done = true
+			c.life.answer()
 		},
 	}}
 }
 
-// produce iterates a sequence for a stream.
+// produce iterates over a sequence, and puts its items into a stream.
 func produce[T any](st *stream, seq iter.Seq2[T, error]) error {
 	for v, err := range seq {
 		if err == nil {
@@ -214,8 +214,8 @@ func produce[T any](st *stream, seq iter.Seq2[T, error]) error {
 	return nil
 }
 
-// incoming is what comes in on a stream. It is one sequence, however often it is ranged
-// over: a later range goes on where an earlier one ended.
+// incoming is the sequence of the items that a stream receives. A second range over it goes on
+// where the first one ended.
 func incoming[In any](st *stream) iter.Seq2[In, error] {
 	return func(yield func(In, error) bool) {
 		for {
@@ -227,5 +227,5 @@ func incoming[In any](st *stream) iter.Seq2[In, error] {
 	}
 }
 
-// errTold is the fate of a message that opens a stream and was told, not opened.
-var errTold = rpc.Errorf(rpc.Invalid, rpc.NotRun, "a message that opens a stream was sent in another way: use Stream, Open or Talk")
+// errNotOpened is the error of a message that opens a stream, but was sent by another verb.
+var errNotOpened = rpc.Errorf(rpc.Invalid, rpc.NotRun, "a message that opens a stream was sent in another way: use Stream, Open or Talk")

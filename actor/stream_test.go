@@ -7,31 +7,33 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// Item is what streams of these tests carry: its number, and some weight.
+// Item is the item of the streams in these tests: its number, and padding.
 type Item struct {
 	N   int
 	Pad []byte
 }
 
-// List asks for items, from 0 on.
+// List asks for items, which are numbered from 0.
 type List struct {
 	actor.Streams[Item]
-	N     int    // of them; -1 for no end
-	Size  int    // of each one's weight
+	N     int    // how many; -1 for no end
+	Size  int    // the size of the padding of each
 	Fails string // how it ends
 }
 
-// Stall streams what it is asked for, and counts.
+// Stall streams the items that it is asked for, and counts them.
 type Stall struct {
 	made    *atomic.Int64 // items that were yielded
 	running *atomic.Int64 // sequences that have begun and not ended
 }
 
+// newStall returns a Stall and its kind.
 func newStall() (*actor.Kind, *Stall) {
 	s := &Stall{made: new(atomic.Int64), running: new(atomic.Int64)}
 	return actor.Define("test.stall", func() *Stall { return s },
@@ -70,7 +72,7 @@ func (s *Stall) List(ctx *actor.Context, m List) (iter.Seq2[Item, error], error)
 	}, nil
 }
 
-// collect reads a stream that starts at 0 and reports how many items came in order, and
+// collect reads a stream that starts at 0. It returns how many items arrived in order, and
 // the error.
 func collect(t testing.TB, seq iter.Seq2[Item, error]) (n int, err error) {
 	t.Helper()
@@ -98,7 +100,7 @@ func TestStream(t *testing.T) {
 		if got, err := collect(t, actor.Stream(t.Context(), to, List{N: 50, Size: 10_000})); got != 50 || err != nil {
 			t.Errorf("%d large items, %v", got, err)
 		}
-		list := actor.Stream(t.Context(), to, List{N: 10}) // each range opens it anew
+		list := actor.Stream(t.Context(), to, List{N: 10}) // each range opens a new stream
 		for range 2 {
 			if got, err := collect(t, list); got != 10 || err != nil {
 				t.Errorf("%d of 10 items, %v", got, err)
@@ -108,7 +110,7 @@ func TestStream(t *testing.T) {
 		if n := s.running.Load(); n != 0 {
 			t.Errorf("%d producers still run", n)
 		}
-		if n := b.Stats().Actors; n != 1 { // the stall
+		if n := b.Stats().Actors; n != 1 { // the Stall
 			t.Errorf("%d actors are left", n)
 		}
 	})
@@ -145,6 +147,40 @@ func TestStreamErrors(t *testing.T) {
 		synctest.Wait()
 		if n := s.running.Load(); n != 0 {
 			t.Errorf("%d producers still run", n)
+		}
+	})
+}
+
+// A handler can use streams of another actor, but not of its own, since it would wait for
+// itself. A message that opens a stream can have no key, and cannot be sent with Tell.
+func TestStreamInHandler(t *testing.T) {
+	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
+		kind, _ := newStall()
+		ref, other := spawn(t, b, "stall", kind), spawn(t, b, "other", PuppetKind)
+		_, err := actor.Call(t.Context(), ref, run(func(ctx *actor.Context) (string, error) {
+			_, err := collect(t, actor.Stream(ctx, ctx.Self(), List{N: 3}))
+			wantErr(t, "of itself", err, rpc.Invalid, rpc.NotRun)
+			return "", nil
+		}))
+		if err != nil {
+			t.Error(err)
+		}
+		_, err = actor.Call(t.Context(), other, run(func(ctx *actor.Context) (string, error) {
+			n, err := collect(t, actor.Stream(ctx, bind(ref), List{N: 3000}))
+			return fmt.Sprint(n), err
+		}))
+		if err != nil {
+			t.Error(err)
+		}
+		_, err = collect(t, actor.Stream(t.Context(), bind(ref), List{N: 3}, rpc.Key("k")))
+		wantErr(t, "with a key", err, rpc.Invalid, rpc.NotRun)
+		dead := letters(t, b)
+		if err := actor.Tell(t.Context(), bind(ref), List{}); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+		if got := dead(); len(got) != 1 || rpc.CodeOf(got[0].Reason) != rpc.Invalid {
+			t.Errorf("dead letters: %v", got)
 		}
 	})
 }

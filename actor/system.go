@@ -18,7 +18,9 @@ import (
 
 	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/balance"
-	"github.com/tandem-go/tandem/dedup"
+	"github.com/tandem-go/tandem/internal/engine"
+	"github.com/tandem-go/tandem/internal/promise"
+	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
@@ -29,81 +31,83 @@ import (
 const (
 	DefaultCluster   = "tandem"
 	DefaultTimeout   = 30 * time.Second // of a call whose context has no deadline
-	DefaultSendWait  = 5 * time.Second  // of a handler for room in a mailbox
-	DefaultStartWait = 30 * time.Second // of NewSystem for transports and registry; longer than a lease of natskv, for a name that a crashed process holds
-	DefaultLinger    = 5 * time.Second  // of Shutdown for the acks of replies it has given
-	DefaultShutdown  = 30 * time.Second // of Shutdown for everything, if its context has no deadline
+	DefaultSendWait  = 5 * time.Second  // how long a handler waits for room in a mailbox
+	DefaultStartWait = 30 * time.Second // how long NewSystem waits for transports and registry; longer than a lease of natskv, in which a crashed process still holds the name
+	DefaultAckWait   = 5 * time.Second  // how long Shutdown waits for the acks of replies
+	DefaultShutdown  = 30 * time.Second // how long Shutdown takes in all, if its context has no deadline
 )
 
-// Config describes a system. Its zero value, with a Name, is one that talks to no
-// other node.
+// Config describes a system. Its zero value describes one that talks to no other node.
 type Config struct {
-	Name       string                // the node's name, unique in the cluster; empty only without Transports: "local"
+	Name       string                // the node's name, unique in the cluster; default "local", but only without Transports
 	Cluster    string                // default "tandem"
 	Transports []transport.Transport // roads to other nodes; they need a Registry
 	Registry   registry.Registry
 	Roads      rpc.RoadPolicy            // default rpc.DirectFirst
-	Kinds      []*Kind                   // what KindNamed can name
-	Version    string                    // of the program, for others to see in the registry
-	Zone       string                    // where the node runs: a rack, a data centre; likewise
-	Weight     int                       // of its instances of services beside those of other nodes; default 1
+	Kinds      []*Kind                   // the kinds that KindNamed can name
+	Version    string                    // of the program; others see it in the registry
+	Zone       string                    // where the node runs (a rack, a data centre); others see it in the registry
+	Weight     int                       // of the node's instances of services, relative to those of other nodes; default 1
 	Balance    map[string]balance.Policy // how an instance is chosen, by service; default balance.LeastLoaded
 
-	// Setup spawns what the node hosts, and whatever else must be there before it serves.
-	// NewSystem calls it when everything is up: the name is claimed, roads lead to other
-	// nodes; and no request of theirs is answered before it returns. An error ends the
+	// Setup spawns the actors that the node hosts, and prepares whatever else must be there
+	// before it serves. NewSystem calls it when the name is claimed and other nodes can be
+	// reached. No request of another node is answered before it returns. An error ends the
 	// start. nil: there is nothing to set up.
 	Setup func(*System) error
 
 	// CopyLocal is for tests and development: each message and each outcome within the
 	// system is encoded and decoded, as if it had come from another node, so that nothing is
-	// shared by accident. What would fail between nodes fails with the same error: what a
-	// codec cannot carry, a type of package main without a WireName, a message that a
-	// Receiver's kind does not accept. Unexported fields are lost, refs come unbound, and of
-	// an error's cause there is the text. It costs what encoding, decoding and the memory for
-	// both cost, for every message; without it, it costs nothing.
+	// shared by accident. What would fail between nodes fails with the same error: a value
+	// that the codec cannot encode, a type of package main without a WireName, a message that
+	// a Receiver's kind does not accept. Unexported fields are lost, refs arrive unbound, and
+	// errors arrive with the text of their cause only. Every message costs an encoding, a
+	// decoding and the memory for both.
 	//
-	// What never leaves its actor is as it was: what a handler in its turn sends to its own
-	// actor, unless with Context.Detached, and what Pipe brings back.
+	// Messages that never leave their actor are not copied: those that a handler sends to its
+	// own actor, unless under Context.Detached, and those that Pipe delivers.
 	CopyLocal bool
 
 	Logger *slog.Logger  // default slog.Default
-	Store  dedup.Store   // of the records of Durable kinds
+	Store  ledger.Store  // keeps the records of Durable kinds
 	Codec  codec.Codec   // of outgoing messages; default msgpack
-	Codecs []codec.Codec // further ones to understand, beside msgpack, JSON and raw
-	Limits codec.Limits  // of decoding; the length of a body is by default for rpc.Config.MaxBody to bound
+	Codecs []codec.Codec // further codecs to understand, besides msgpack, JSON and raw
+	Limits codec.Limits  // of decoding; by default the length of a body is bounded only by RPC.MaxBody
 
 	Timeout      time.Duration // of a call whose context has no deadline; default 30 s
-	SendWait     time.Duration // of a handler for room in a mailbox; default 5 s
-	StartWait    time.Duration // of NewSystem for transports, registry and store; default 30 s
-	Linger       time.Duration // of Shutdown for acks; default 5 s
-	ShutdownWait time.Duration // of Shutdown for everything, if its context has no deadline; default 30 s
-	Tokens       int           // of jobs, for each principal; default 1,024
-	ResultBytes  int           // of the results of jobs from other nodes; default 256 MiB, of one principal a quarter
-	TokenLife    time.Duration // of a job's result; default 10 min
-	Retry        rpc.Retry     // when a request to another node that did not run is made anew
+	SendWait     time.Duration // how long a handler waits for room in a mailbox; default 5 s
+	StartWait    time.Duration // how long NewSystem waits for transports, registry and store; default 30 s
+	AckWait      time.Duration // how long Shutdown waits for the acks of replies; default 5 s
+	ShutdownWait time.Duration // how long Shutdown takes in all, if its context has no deadline; default 30 s
+	Tokens       int           // how many job tokens a principal may have; default 1,024
+	ResultBytes  int           // bound of the results of jobs from other nodes; default 256 MiB, a quarter of it for one principal
+	TokenLife    time.Duration // how long a job's result is kept; default 10 min
+	Retry        rpc.Retry     // when a request to another node is retried that did not run
 
-	// Principals is who a peer is, with one name on all roads, which is what tokens, keys,
-	// streams and sessions belong to. It is called once for each link. Default:
-	// rpc.PrincipalOf, by which a node whose certificate and NATS user have its name is the
-	// same on both roads.
+	// Principals returns the principal of a peer: one name for all roads, to which tokens, keys,
+	// streams and sessions belong. It is called once for each link. Default: rpc.PrincipalOf,
+	// with which a node is the same principal on both roads if its certificate and its NATS
+	// user have its name.
 	Principals func(road string, peer transport.Peer) string
 
-	// Principal is what peers know this node by, as their Principals has it ("tls:shop"); it
-	// goes into the node's record, and only who proves it is reached as this node. Empty: who
-	// proves to have the node's name, and, on roads that prove no names, everybody.
+	// Principal is this node as its peers' Principals names it ("tls:shop"). It is written into
+	// the node's record in the registry; peers accept a process as this node only if it proves
+	// this principal. Empty: the process has to prove the node's name, and nothing on roads that
+	// cannot prove names.
 	Principal string
 
-	// Access is who of other nodes may do what, see SetAccess. Zero: everybody everything.
+	// Access says which principals of other nodes may do what, see SetAccess. The zero value
+	// allows everybody everything.
 	Access access.Rules
-	// PanicTexts has callers on other nodes get the text of a panic, which may hold data of
-	// others. It is for development; without it they learn that the handler panicked.
+	// PanicTexts sends the text of a panic to callers on other nodes. It is for development,
+	// because the text may contain data of others. Without it they only learn that the handler
+	// panicked.
 	PanicTexts bool
 
-	Tune func(*rpc.Config) // the limits of the remote side, before it starts; nil: defaults
+	RPC rpc.Limits // limits of the traffic with other nodes
 }
 
-// validate fills in defaults and returns everything that is wrong, joined.
+// validate fills in defaults, and returns all errors joined.
 func (c *Config) validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("actor: "+format, args...)) }
@@ -155,7 +159,7 @@ func (c *Config) validate() error {
 		name string
 		v    *time.Duration
 		def  time.Duration
-	}{{"Timeout", &c.Timeout, DefaultTimeout}, {"SendWait", &c.SendWait, DefaultSendWait}, {"Linger", &c.Linger, DefaultLinger}, {"ShutdownWait", &c.ShutdownWait, DefaultShutdown}, {"StartWait", &c.StartWait, DefaultStartWait}, {"TokenLife", &c.TokenLife, DefaultTokenLife}} {
+	}{{"Timeout", &c.Timeout, DefaultTimeout}, {"SendWait", &c.SendWait, DefaultSendWait}, {"AckWait", &c.AckWait, DefaultAckWait}, {"ShutdownWait", &c.ShutdownWait, DefaultShutdown}, {"StartWait", &c.StartWait, DefaultStartWait}, {"TokenLife", &c.TokenLife, DefaultTokenLife}} {
 		if *d.v < 0 {
 			bad("Config.%s is negative: %v", d.name, *d.v)
 		} else if *d.v == 0 {
@@ -187,83 +191,113 @@ func (c *Config) validate() error {
 	return errors.Join(errs...)
 }
 
-// System is one node: the actors that live in a process, and its roads to the other
-// nodes of the cluster. Several may live in one process. All methods may be called
-// concurrently.
+// System is one node: its actors, and its roads to the other nodes of the cluster. A process
+// may have several systems. All methods may be called concurrently.
 type System struct {
 	cfg      Config
 	epoch    string
 	log      *slog.Logger
-	types    typeTable
-	codecs   *codec.Set
-	control  codec.Codec // of what the system's own actors are sent: msgpack
-	kinds    map[string]*Kind
 	refs     refTable
-	node     *rpc.Node
-	started  sync.Once // the node, if nothing needed it from the start
-	members  *members
 	services services
-	workers  workers
-	waiters  rpc.Waiters
-	timers   timers
-	stats    counters
-	events   feed[Event]
-	letters  feed[DeadLetter]
-	changes  lineLimit                   // of links and peers; owned by the goroutine that reports the node's events
-	sums     letterLog                   // of dead letters
-	faults   letterLog                   // of handlers
-	audit    letterLog                   // of refusals
 	access   atomic.Pointer[access.List] // nil: everybody may do everything
-	streams  streamTable
-	jobs     jobTable
+
+	systemTypes
+	systemNode
+	systemWork
+	systemReports
+	systemLife
+	systemLoad
+}
+
+// systemTypes is what a system knows about the types of messages, and how they are encoded.
+type systemTypes struct {
+	types   typeTable
+	codecs  *codec.Set
+	control codec.Codec // for messages to actors that are internal to the system: msgpack
+	kinds   map[string]*Kind
 
 	allKindTypes sync.Map                       // *Kind → *kindTypes
-	kindTypes    [256]atomic.Pointer[kindTypes] // some of them, by where their kinds lie: much quicker
+	kindTypes    [256]atomic.Pointer[kindTypes] // a cache of allKindTypes, indexed by the address of the kind
+}
 
+// systemNode is the way to other nodes.
+type systemNode struct {
+	node    *engine.Node
+	started sync.Once // starts the node of a system without transports when it is first needed
+	members *members
+}
+
+// systemWork is what runs and what waits.
+type systemWork struct {
+	workers   workers
+	waiters   promise.Waiters
+	waitLists waitLists
+	timers    timers
+	streams   streamTable
+	jobs      jobTable
+	loops     loops
+}
+
+// systemReports is what users and operators learn of a system.
+type systemReports struct {
+	stats     counters
+	events    subscribers[Event]
+	letters   subscribers[DeadLetter]
+	changes   lineLimit  // limits the log lines about links and peers; only the goroutine that reports the node's events uses it
+	letterLog summaryLog // logs dead letters
+	faults    summaryLog // logs failures of handlers
+	audit     summaryLog // logs refusals
+}
+
+// systemLife is how far a system has come, and how it ended.
+type systemLife struct {
+	life    life
 	ctx     context.Context // parent of all handlers' contexts
 	cancel  context.CancelCauseFunc
-	lines   lines
-	life    life
-	loops   loops
 	fence   sync.Once
-	quiet   chan struct{} // a token when busy fell to 0 while draining
-	down    chan struct{} // closed when Shutdown is over
-	downErr error         // its result, set before down is closed
-	endErr  error         // see Err, likewise
+	quiet   chan struct{} // gets a token when busy falls to 0 while draining
+	down    chan struct{} // closed when the system has ended
+	downErr error         // the result of Shutdown; set before down is closed
+	endErr  error         // the result of Err; set before down is closed
+}
 
-	_     [64]byte      // a cache line: what is above is read all the time
-	busy  atomic.Int64  // actors with a run loop, which changes all the time
-	waits atomic.Uint64 // the latest number of a wait, see turn; from a random one on
+// systemLoad is what changes with nearly every message. It is a cache line away from what is read
+// with nearly every message.
+type systemLoad struct {
+	_     [64]byte
+	busy  atomic.Int64  // how many run loops, deferred answers, streams and the like a shutdown has to wait for
+	waits atomic.Uint64 // the latest number of a wait, see turn; it starts at random
 	_     [64]byte
 }
 
 // refTable finds targets by address; see ref.go.
 type refTable struct {
 	seed   maphash.Seed
-	recent [64]atomic.Pointer[target] // of live, by hash: spares most messages the lock
+	recent [64]atomic.Pointer[target] // a cache for live, indexed by a hash of the name: most messages need no lock
 
 	mu     sync.RWMutex // guards what follows
 	actors map[string]*target
-	gone   map[*cell]chan struct{} // closed when the actor has left; only for those that are waited for
-	closed bool                    // none may begin any more
-	unseen int                     // of actors: the system's own, and those that are still being made
+	gone   map[*cell]chan struct{} // closed when the actor has ended; only for actors that somebody waits for
+	closed bool                    // no actor may start any more
+	unseen int                     // how many of actors Stats does not count: internal ones, and those that are still being made
 	weak   map[address]weak.Pointer[target]
 }
 
 // NewSystem starts a system. It claims its name in the registry, takes over the records of
-// earlier starts, opens its roads and calls Config.Setup; then other nodes see it, and it
+// earlier starts, opens its roads and calls Config.Setup; after that other nodes see it, and it
 // serves them. An error lists everything that is wrong with cfg, or says what could not be
-// started: nothing is left behind then, and another process that has the name is not
-// disturbed.
+// started. After an error nothing is left behind, and another process that has the name was
+// not disturbed.
 func NewSystem(cfg Config) (*System, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	s := &System{cfg: cfg, epoch: uuid.NewString(), log: cfg.Logger.With("node", cfg.Name), kinds: map[string]*Kind{},
-		refs:  refTable{seed: maphash.MakeSeed(), actors: map[string]*target{}, gone: map[*cell]chan struct{}{}, weak: map[address]weak.Pointer[target]{}},
-		quiet: make(chan struct{}, 1), down: make(chan struct{}), changes: lineLimit{}}
-	if s.life.minds = draining; cfg.CopyLocal {
-		s.life.minds = joining
+	s := &System{cfg: cfg, epoch: uuid.NewString(), log: cfg.Logger.With("node", cfg.Name),
+		refs: refTable{seed: maphash.MakeSeed(), actors: map[string]*target{}, gone: map[*cell]chan struct{}{}, weak: map[address]weak.Pointer[target]{}}}
+	s.kinds, s.changes = map[string]*Kind{}, lineLimit{}
+	s.quiet, s.down = make(chan struct{}, 1), make(chan struct{})
+	if s.life.checksSendsFrom = draining; cfg.CopyLocal {
+		s.life.checksSendsFrom = joining
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.startLogs()
@@ -290,7 +324,7 @@ func NewSystem(cfg Config) (*System, error) {
 		return nil, err
 	}
 	s.node = s.newNode()
-	if _, err := s.spawnHidden(jobDeskName, jobDeskKind); err != nil {
+	if _, err := s.spawnHidden(jobServerName, jobServerKind); err != nil {
 		return nil, err
 	}
 	start := s.join
@@ -303,14 +337,15 @@ func NewSystem(cfg Config) (*System, error) {
 	return s, nil
 }
 
-// codecSet is what a system understands: the three standard ones and the user's own.
+// codecSet returns the codecs that a system understands: the three standard ones and those of
+// the Config.
 func codecSet(cfg Config) (*codec.Set, error) {
 	all := map[uint8]codec.Codec{}
 	for _, c := range []codec.Codec{codec.Msgpack(cfg.Limits), codec.JSON(cfg.Limits), codec.Raw(cfg.Limits), cfg.Codec} {
 		all[c.ID()] = c
 	}
 	var list []codec.Codec
-	for _, own := range cfg.Codecs { // one that is given twice is no clash
+	for _, own := range cfg.Codecs { // the same codec may be given twice
 		if !slices.ContainsFunc(list, func(c codec.Codec) bool { return sameCodec(c, own) }) {
 			list = append(list, own)
 		}
@@ -329,13 +364,13 @@ func codecSet(cfg Config) (*codec.Set, error) {
 	return codec.NewSet(list...)
 }
 
-// Name is the node's name, Epoch the random id of this start of it.
+// Name is the node's name, and Epoch the random id of this start of the node.
 func (s *System) Name() string  { return s.cfg.Name }
 func (s *System) Epoch() string { return s.epoch }
 
-// Stop ends an actor of this system after the message it is handling. What waits in
-// its mailbox is handed back: requests as Unavailable, tells as dead letters. An
-// actor that does not live here is none of its business.
+// Stop ends an actor of this system after the message that it is handling. Requests that wait
+// in its mailbox fail as rpc.Unavailable, and one-way messages become dead letters. For an
+// actor of another node it does nothing.
 func (s *System) Stop(r Ref) {
 	if r.Node() != s.cfg.Name {
 		return
@@ -345,10 +380,10 @@ func (s *System) Stop(r Ref) {
 	}
 }
 
-// StopAndWait is Stop, and returns when the actor has gone: its last handler has
-// returned, it is no instance of a service any more, and its name is free. If ctx ends
-// first the actor goes on stopping, and the error says so. An actor cannot wait for its
-// own end: that is Invalid, and does not stop it.
+// StopAndWait is Stop, and waits until the actor has ended: its last handler has
+// returned, it is no longer an instance of a service, and its name is free. If ctx ends
+// first, the error says so, and the actor still stops. An actor cannot wait for its
+// own end: the error is then rpc.Invalid, and the actor is not stopped.
 func (s *System) StopAndWait(ctx context.Context, r Ref) error {
 	if r.Node() != s.cfg.Name {
 		return nil

@@ -6,63 +6,66 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// Tell sends a one-way message. nil means, on this node, that it is in the actor's
-// mailbox, and for another node that it was handed to a link; with rpc.Acked it is
-// in the mailbox there as well, and stays there but for the policy DropOldest. A message
-// for an actor that does not exist becomes a dead letter, and with rpc.Acked an error. A
-// ctx that has ended before is an error too, and the message is not sent.
+// Tell sends a one-way message. On the same node nil means that it is in the actor's mailbox;
+// to another node nil means that it was handed to a link, and with rpc.Acked that it is in the
+// mailbox there. Only the policy DropOldest can remove it from a mailbox again. A message
+// for an actor that does not exist becomes a dead letter, or an error with rpc.Acked. If ctx
+// has already ended, the message is not sent, and the error says so.
 //
-// A full mailbox blocks until ctx ends (or as its policy says); inside a handler for
-// Config.SendWait at most, and not at all if it is the handler's own. It is full of what
-// may run: see Mailbox.
+// A full mailbox blocks the sender until ctx ends, unless its policy says otherwise. A handler
+// waits for Config.SendWait at most, and not at all if the mailbox is its own. Requests that
+// will never run take up no room: see Mailbox.
 //
-// A message to an actor of the same system is not copied: what its pointers, slices and
-// maps refer to is shared, so neither side may change it afterwards, unless
-// Config.CopyLocal is set, which shows who does.
+// A message to an actor of the same system is not copied. What its pointers, slices and
+// maps refer to is shared, so neither side may change it afterwards. With Config.CopyLocal
+// messages are copied, so that tests show who does.
 func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 	from := handling(ctx)
 	t, err := targetOf(to, from)
 	if err == nil {
-		err = left(ctx)
+		err = contextError(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	if c := t.cell.Load(); c != nil && !keyed(opts) {
-		if c.self.sys.minds() {
-			return c.putMindful(ctx, from, item{msg: m, meta: metaOf(ctx, from, opts)}, opts, false)
+	set := settingsOf(opts)
+	if c := t.cell.Load(); c != nil && !set.IsKeyed() {
+		if c.self.sys.checksSends() {
+			return c.putChecked(ctx, from, item{msg: m, meta: metaOf(ctx, from, set)}, set, false)
 		}
 		if isValue[M]() {
-			return putValue(ctx, from, c, m, nil, metaOf(ctx, from, opts), opts, false)
+			return putValue(ctx, from, c, m, nil, metaOf(ctx, from, set), set, false)
 		}
-		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from, opts)}, isAcked(opts))
+		return c.put(ctx, from, item{msg: m, meta: metaOf(ctx, from, set)}, set.IsAcked())
 	}
-	return tell(ctx, from, t, m, opts)
+	return tell(ctx, from, t, m, set)
 }
 
-// Call sends a message and waits for its reply, until ctx ends, or Config.Timeout if
+// Call sends a message and waits for its reply until ctx ends, or for Config.Timeout if
 // ctx has no deadline. The error says whether the request ran: see rpc.Ran. When ctx
-// ends, the handler's context ends too; if it has ended already, the handler never runs.
+// ends, the handler's context ends too; a handler that has not started by then never runs.
 // A Call from a handler that closes a cycle of waiting actors is refused: see ErrCycle.
 //
 // Within a system neither the message nor the reply is copied, see Tell and Answer, unless
 // Config.CopyLocal is set.
 func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) (R, error) {
+	set := settingsOf(opts)
 	var none R
 	from := handling(ctx)
 	t, err := targetOf(to, from)
 	if err == nil {
-		err = left(ctx)
+		err = contextError(ctx)
 	}
 	if err != nil {
 		return none, err
 	}
 	if t.addr.node == anyNode {
-		return callService[M, R](ctx, from, t, m, opts)
+		return callService[M, R](ctx, from, t, m, set)
 	}
 	c := t.cell.Load()
 	if c != nil {
@@ -77,13 +80,13 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 		if w, err = from.waitFor(t, c); err != nil {
 			return none, err
 		}
-		defer w.over(from.cell)
+		defer w.end(from.cell)
 	}
 	var r R
-	if c != nil && !keyed(opts) {
-		r, err = callLocal[M, R](ctx, from, w, c, m, opts)
+	if c != nil && !set.IsKeyed() {
+		r, err = callLocal[M, R](ctx, from, w, c, m, set)
 	} else {
-		r, err = call[M, R](ctx, from, w, nil, t, m, opts)
+		r, err = call[M, R](ctx, from, w, nil, t, m, set)
 	}
 	if err != nil {
 		w.failed(from, err)
@@ -91,44 +94,45 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 	return r, err
 }
 
-// Ask sends a message and returns the future of its reply; it waits only while a
-// mailbox or a window is full. The request ends when ctx does, or after
+// Ask sends a message and returns the future of its reply. It waits only while a
+// mailbox or a window is full. The request ends when ctx ends, or after
 // Config.Timeout if ctx has no deadline, whether anybody awaits it or not.
 func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) *rpc.Future[R] {
 	var none R
 	from := handling(ctx)
 	t, err := targetOf(to, from)
 	if err == nil {
-		err = left(ctx)
+		err = contextError(ctx)
 	}
 	if err != nil {
 		return failed[R](err)
 	}
+	set := settingsOf(opts)
 	if t.addr.node == anyNode {
-		return askService[M, R](ctx, from, t, m, opts)
+		return askService[M, R](ctx, from, t, m, set)
 	}
 	c := t.cell.Load()
-	if c != nil && !keyed(opts) {
+	if c != nil && !set.IsKeyed() {
 		a := &ask[R]{deadline: t.sys.deadline(ctx)}
 		a.promise.Of(a)
 		a.watch(ctx)
-		if err := put(ctx, from, c, m, a, metaOf(ctx, from, opts), opts, false); err != nil {
+		if err := put(ctx, from, c, m, a, metaOf(ctx, from, set), set, false); err != nil {
 			a.end(none, err)
 		}
-		return a.promise.Future()
+		return future(&a.promise)
 	}
 	if c == nil && t.addr.node == t.sys.cfg.Name {
 		return failed[R](t.sys.noActor(from, t.addr))
 	}
-	return askFar[M, R](ctx, from, nil, t, m, opts)
+	return askFar[M, R](ctx, from, nil, t, m, set)
 }
 
 // askFar is Ask of an actor on another node.
-func askFar[M Question[R], R any](ctx context.Context, from *Context, at *visit, t *target, m M, opts []rpc.Option) *rpc.Future[R] {
+func askFar[M Question[R], R any](ctx context.Context, from *Context, at *serviceCall, t *target, m M, opts *settings) *rpc.Future[R] {
 	p, call, err := send[M, R](ctx, from, at, t, m, opts)
 	if err != nil {
 		if at != nil {
-			at.over(err)
+			at.end(err)
 		}
 		return failed[R](err)
 	}
@@ -140,19 +144,19 @@ func askFar[M Question[R], R any](ctx context.Context, from *Context, at *visit,
 		})
 		p.OnEnd(func() { stop() })
 	}
-	return p.Future()
+	return future(p)
 }
 
-// failed returns a future that has ended with err.
+// future returns p as the public type.
+func future[R any](p *promise.Promise[R]) *rpc.Future[R] { return (*rpc.Future[R])(p) }
+
+// failed returns a future that has failed with err.
 func failed[R any](err error) *rpc.Future[R] {
-	var none R
-	p := rpc.NewPromise[R](nil)
-	p.Resolve(none, err)
-	return p.Future()
+	return future(promise.Failed[R](err))
 }
 
 // callLocal is Call to an actor of this system.
-func callLocal[M Question[R], R any](ctx context.Context, from *Context, w *calling, c *cell, m M, opts []rpc.Option) (R, error) {
+func callLocal[M Question[R], R any](ctx context.Context, from *Context, w *calling, c *cell, m M, opts *settings) (R, error) {
 	a := &ask[R]{}
 	var timeout *time.Timer
 	var expired <-chan time.Time
@@ -175,7 +179,7 @@ func callLocal[M Question[R], R any](ctx context.Context, from *Context, w *call
 	return r, err
 }
 
-// timers spares a timer per call. Since Go 1.23 a stopped timer's channel is empty.
+// timers saves an allocation per call. Since Go 1.23 a stopped timer's channel is empty.
 type timers struct{ pool sync.Pool }
 
 // get returns a stopped timer.
@@ -188,7 +192,7 @@ func (p *timers) get() *time.Timer {
 	return t
 }
 
-// targetOf finds the system to send with: the ref's own, else the handler's.
+// targetOf returns the target of a ref. An unbound ref is bound to the handler's system.
 func targetOf(to Ref, from *Context) (*target, error) {
 	switch {
 	case to.to != nil:
@@ -209,26 +213,26 @@ func (s *System) deadline(ctx context.Context) time.Time {
 	return time.Now().Add(s.cfg.Timeout)
 }
 
-// put is cell.put, save that it minds the system's state, and that a message that is a value
-// comes in a box.
-// must has a one-way message be an error where it would be a dead letter, as if it were Acked.
-func put[M any](ctx context.Context, from *Context, c *cell, m M, req request, meta *meta, opts []rpc.Option, must bool) error {
-	if c.self.sys.minds() {
-		return c.putMindful(ctx, from, item{m, req, meta}, opts, must)
+// put is cell.put, but it checks the system's state, and puts a message that is a value into
+// reusable memory. With must, a one-way message that would become a dead letter is an error
+// instead, as with rpc.Acked.
+func put[M any](ctx context.Context, from *Context, c *cell, m M, req request, meta *meta, opts *settings, must bool) error {
+	if c.self.sys.checksSends() {
+		return c.putChecked(ctx, from, item{m, req, meta}, opts, must)
 	}
 	if isValue[M]() {
 		return putValue(ctx, from, c, m, req, meta, opts, must)
 	}
-	return c.put(ctx, from, item{m, req, meta}, must || isAcked(opts))
+	return c.put(ctx, from, item{m, req, meta}, must || opts.IsAcked())
 }
 
-func putValue[M any](ctx context.Context, from *Context, c *cell, m M, req request, meta *meta, opts []rpc.Option, must bool) error {
+func putValue[M any](ctx context.Context, from *Context, c *cell, m M, req request, meta *meta, opts *settings, must bool) error {
 	wake, ok := c.box.PushWith(func(place *item) {
-		boxIn[M](&place.msg).V = m
+		reusableIn[M](&place.msg).V = m
 		place.req, place.meta = req, meta
 	})
 	if !ok {
-		return c.putFull(ctx, from, item{m, req, meta}, must || isAcked(opts))
+		return c.putFull(ctx, from, item{m, req, meta}, must || opts.IsAcked())
 	}
 	if wake {
 		c.run()
@@ -236,10 +240,11 @@ func putValue[M any](ctx context.Context, from *Context, c *cell, m M, req reque
 	return nil
 }
 
-// put puts a message into the actor's mailbox. A message that is told to an actor
-// which has stopped meanwhile becomes a dead letter.
+// put puts a message into the actor's mailbox. A one-way message to an actor that has
+// stopped becomes a dead letter.
 //
-// acked is Acked of a one-way message: what does not get into the mailbox is an error.
+// acked says that a one-way message has rpc.Acked: then it is an error if the message does
+// not get into the mailbox.
 func (c *cell) put(ctx context.Context, from *Context, it item, acked bool) error {
 	wake, ok := c.box.Push(it)
 	if !ok {
@@ -251,7 +256,7 @@ func (c *cell) put(ctx context.Context, from *Context, it item, acked bool) erro
 	return nil
 }
 
-// putFull is put where the mailbox was found full or closed.
+// putFull is put for a mailbox that was found full or closed.
 func (c *cell) putFull(ctx context.Context, from *Context, it item, acked bool) error {
 	c.sweep()
 	var p mailbox.Put[item]
@@ -276,16 +281,10 @@ func (c *cell) putFull(ctx context.Context, from *Context, it item, acked bool) 
 	return e
 }
 
-// isAcked reports whether opts ask for an acked one-way message.
-func isAcked(opts []rpc.Option) bool { return len(opts) > 0 && rpc.Apply(opts).Acked }
-
-// keyed reports whether opts give the request a name of the caller's own.
-func keyed(opts []rpc.Option) bool { return len(opts) > 0 && rpc.Apply(opts).Key != nil }
-
-// errWaited ends a wait for room.
+// errWaited is the cause when a wait for room has taken too long.
 var errWaited = errors.New("actor: no room in the mailbox")
 
-// wait is put into a full mailbox: bounded even where ctx is not.
+// wait waits for room in a full mailbox. The wait is bounded even if ctx is not.
 func (c *cell) wait(ctx context.Context, from *Context, it item) (mailbox.Put[item], error) {
 	bound, code := c.self.sys.cfg.Timeout, rpc.Expired
 	if from.inTurn() {

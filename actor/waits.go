@@ -5,48 +5,50 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
 
-// ErrCycle is what errors.Is finds in the error of a Call that would wait for ever, because
-// the actor it is to waits for the caller's own, on this node or on another: the handler
-// does not run. It is rpc.Cycle by another name.
+// ErrCycle is the error of a Call that would wait for ever, because its receiver waits for
+// the caller's actor, on this node or on another. The handler does not run. It is another name
+// of rpc.Cycle, for errors.Is.
 //
-// A cycle is one of actors that wait in Call, in their handlers' turns; that somebody awaits
-// what was asked for with Ask is not seen. Within a system all of them are found, up to 64
-// actors. Over several nodes one is found if each of its Calls was made on behalf of the one
-// before it, and it has no more than 16 actors. So two actors on two nodes that Call each
-// other at one moment, each because of another message, wait until their time-out.
+// Only actors that wait in Call, inside their handlers, are part of a cycle that can be found;
+// a handler that awaits the future of an Ask is not seen. Within a system every cycle of up to
+// 64 actors is found. Across nodes a cycle is found if each of its Calls was made on behalf of
+// the one before it, and it has at most 16 actors. So two actors on two nodes that Call each
+// other at the same moment, each because of a different message, wait until their time-outs.
 var ErrCycle error = rpc.Cycle
 
-// turn is that of a handler which makes Calls (until one is given up: what follows is another
-// turn), as others know it: whom it waits for, and who waits for it. A request takes it along,
-// as the head of a line of turns that all wait for its answer.
+// turn is one execution of a handler that makes Calls. It says whom the handler waits for, and
+// who waits for the handler. (After a Call was cancelled, the handler goes on in a new turn.) A
+// request carries its sender's turn, which is the head of a chain of turns that all wait for
+// the request's answer.
 //
-// A wait gets a number when another node is to know of it, and each wait one of its own: so
-// what still goes on because of a request that is over closes no cycle. (Save one: that of a
-// handler which has answered early, goes on, and comes back to its asker by way of a second
-// actor of its node and another node.)
+// A wait gets a number of its own when another node has to know of it. So work that still goes
+// on because of a request that has ended closes no cycle. (There is one exception: a handler
+// that has answered early, goes on, and reaches its caller again through a second actor of its
+// node and another node.)
 type turn struct {
-	up    *turn                // that of the message's sender; nil: it does not wait
-	far   *[]uint64            // of a turn on another node: it and those that it came with, by their numbers; nil: it is here
-	to    atomic.Pointer[cell] // the latest whose reply it waits for; nil: another node's
-	id    atomic.Uint64        // number of its wait; 0 for none yet
-	calls atomic.Int32         // it waits in
+	up    *turn                // the turn of the message's sender; nil: the sender does not wait
+	far   *[]uint64            // for a turn on another node, the numbers of its chain, itself first; nil: it is on this node
+	to    atomic.Pointer[cell] // the actor that it waits for, or waited for last; nil: an actor on another node
+	id    atomic.Uint64        // number of its wait; 0: it has none yet
+	calls atomic.Int32         // how many Calls it waits in
 	depth int32                // turns above it on this node, see under
 }
 
-// calling is what the Calls of a turn carry, and that turn.
+// calling is a turn, and what its Calls carry.
 type calling struct {
 	meta
 	turn
 }
 
-// maxCycle is how many actors of a chain of waiting ones are looked at.
+// maxCycle is how many actors of a chain of waiting actors are looked at.
 const maxCycle = 64
 
-// calling is what Calls from this handler carry.
+// calling returns the current turn of the handler, and what its Calls carry.
 func (c *Context) calling() *calling {
 	r := c.onDemand()
 	r.mu.Lock()
@@ -62,22 +64,23 @@ func (c *Context) calling() *calling {
 	return r.calls
 }
 
-// under puts t, which is new, below the turn that waits for it. A long line is cut to what
-// a request would take along, so that none grows for ever.
+// under puts t, which is new, below the turn that waits for it. A long chain is cut to the
+// numbers that a request would carry, so that no chain grows without bound.
 func (t *turn) under(up *turn, s *System) {
 	if up.depth >= maxCycle {
-		line := up.line(s)
-		up = &turn{far: &line}
+		chain := up.chain(s)
+		up = &turn{far: &chain}
 	}
 	t.up, t.depth = up, up.depth+1
 }
 
-// waits reports whether c's actor waits if a Call is made under c.
+// waits reports whether c's actor waits while a Call is made under c.
 func (c *Context) waits() bool { return c.inTurn() && c.isIn(c.cell) }
 
-// waitFor notes that the handler waits for a reply of t, which is c if it lives here, until
-// over, unless that, or one for which that waits, waits for the handler's actor. Of two that
-// close a cycle at one moment both may find it.
+// waitFor notes that the handler waits for a reply of t until calling.end is called; to is the
+// actor if it lives on this node. It returns rpc.Cycle instead if t waits for the handler's
+// actor, directly or through others. If two Calls close a cycle at the same moment, both may
+// be refused.
 func (c *Context) waitFor(t *target, to *cell) (*calling, error) {
 	w := c.calling()
 	if w.to.Load() != to {
@@ -85,19 +88,19 @@ func (c *Context) waitFor(t *target, to *cell) (*calling, error) {
 	}
 	if w.calls.Add(1) == 1 {
 		c.cell.waits.Store(&w.turn)
-		if c.returned.Load() { // meanwhile: see turnOver
+		if !c.inTurn() { // the handler returned meanwhile, see handlerReturned
 			c.cell.waits.CompareAndSwap(&w.turn, nil)
 		}
 	}
-	if to != nil && to.leadsTo(c.cell, &w.turn) {
-		w.over(c.cell)
+	if to != nil && to.waitsFor(c.cell, &w.turn) {
+		w.end(c.cell)
 		return nil, rpc.Errorf(rpc.Cycle, rpc.NotRun, "%v calls %v, which waits for it", c.cell.self.addr, t.addr)
 	}
 	return w, nil
 }
 
-// over ends a wait of c's. A nil w is none.
-func (w *calling) over(c *cell) {
+// end ends a wait of c. A nil w means that c does not wait.
+func (w *calling) end(c *cell) {
 	if w != nil && w.calls.Add(-1) == 0 {
 		c.waits.CompareAndSwap(&w.turn, nil)
 		if w.id.Load() != 0 {
@@ -106,8 +109,9 @@ func (w *calling) over(c *cell) {
 	}
 }
 
-// failed is called when a Call from c has failed. If its handler may go on, the next one is as
-// from another turn, so that the handler has none of it above its own. A nil w is none.
+// failed is called when a Call from c has failed. If the called handler may still be running,
+// the next Call gets a new turn, so that it is not taken for part of the same wait. A nil w
+// means that c does not wait.
 func (w *calling) failed(c *Context, err error) {
 	if w == nil || rpc.Ran(err) != rpc.Unknown {
 		return
@@ -120,7 +124,7 @@ func (w *calling) failed(c *Context, err error) {
 	}
 }
 
-// above are the numbers that the line of turns has from other nodes.
+// above returns the numbers of the turns in t's chain that are on other nodes.
 func (t *turn) above() []uint64 {
 	for ; t != nil; t = t.up {
 		if t.far != nil {
@@ -130,13 +134,13 @@ func (t *turn) above() []uint64 {
 	return nil
 }
 
-// line is the numbers of t and those above it, as a request takes them along.
-func (t *turn) line(s *System) (ids []uint64) {
+// chain returns the numbers of t and of the turns above it, as a request carries them.
+func (t *turn) chain(s *System) (ids []uint64) {
 	for ; t != nil && len(ids) < transport.MaxWaiting; t = t.up {
 		if t.far != nil {
 			return append(ids, (*t.far)[:min(len(*t.far), transport.MaxWaiting-len(ids))]...)
 		}
-		if t.calls.Load() == 0 { // who has given up waits no longer, nor do those above for what comes of this
+		if t.calls.Load() == 0 { // it has cancelled its Call, so neither it nor those above wait for this request
 			break
 		}
 		ids = append(ids, t.number(s))
@@ -144,7 +148,7 @@ func (t *turn) line(s *System) (ids []uint64) {
 	return ids
 }
 
-// number is that of t's wait.
+// number returns the number of t's wait, which it assigns on first use.
 func (t *turn) number(s *System) uint64 {
 	id := t.id.Load()
 	for id == 0 {
@@ -155,9 +159,9 @@ func (t *turn) number(s *System) uint64 {
 	return id
 }
 
-// leadsTo reports whether c is own, or waits in a wait whose number line has from another
-// node, or waits for an actor of which that holds.
-func (c *cell) leadsTo(own *cell, line *turn) bool {
+// waitsFor reports whether c is own, or waits in a wait whose number chain has from another
+// node, or waits for an actor of which one of these is true.
+func (c *cell) waitsFor(own *cell, chain *turn) bool {
 	for at, n := c, 0; at != nil && n < maxCycle; n++ {
 		if at == own {
 			return true
@@ -166,7 +170,7 @@ func (c *cell) leadsTo(own *cell, line *turn) bool {
 		if t == nil {
 			return false
 		}
-		if id := t.id.Load(); id != 0 && slices.Contains(line.above(), id) {
+		if id := t.id.Load(); id != 0 && slices.Contains(chain.above(), id) {
 			return true
 		}
 		at = t.to.Load()
@@ -174,31 +178,31 @@ func (c *cell) leadsTo(own *cell, line *turn) bool {
 	return false
 }
 
-// inCycle is an error if c waits for the sender of a request from another node.
-func (c *cell) inCycle(in *rpc.Inbound) *rpc.Error {
-	if in.Meta == nil || len(in.Meta.Waiting) == 0 || !c.leadsTo(nil, &turn{far: &in.Meta.Waiting}) {
+// inCycle returns an error if c waits for the sender of a request from another node.
+func (c *cell) inCycle(in *server.Inbound) *rpc.Error {
+	if in.Meta == nil || len(in.Meta.Waiting) == 0 || !c.waitsFor(nil, &turn{far: &in.Meta.Waiting}) {
 		return nil
 	}
 	return rpc.Errorf(rpc.Cycle, rpc.NotRun, "%s calls %v, which waits for it", in.Meta.Sender, c.self.addr)
 }
 
-// metaOfCall is metaOf of a Call in which a handler waits; w is nil if none does.
-func metaOfCall(ctx context.Context, from *Context, w *calling, opts []rpc.Option) *meta {
+// metaOfCall is metaOf for a Call. w is the handler's turn; nil if no handler waits.
+func metaOfCall(ctx context.Context, from *Context, w *calling, opts *settings) *meta {
 	if w == nil {
 		return metaOf(ctx, from, opts)
 	}
 	m := &w.meta
 	if ctx != context.Context(from) {
-		if t := rpc.TraceOf(ctx); t != m.trace { // a span that the handler began
+		if t := rpc.TraceOf(ctx); t != m.trace { // the handler has begun a span
 			m = &meta{sender: m.sender, trace: t, turn: m.turn}
 		}
 	}
 	return m.with(opts)
 }
 
-// isIn reports whether c is the context of a handler in the turn of an actor, which must
-// not wait for itself. The function behind a stream may: it runs beside the actor. So may a
-// goroutine that has outlived the handler of a request.
+// isIn reports whether c belongs to a handler that runs in the turn of actor, and so must not
+// wait for that actor. It is false for the function behind a stream, which runs beside the
+// actor, and for a goroutine that has outlived the handler of a request.
 func (c *Context) isIn(actor *cell) bool {
 	if !c.inTurn() || c.cell != actor {
 		return false

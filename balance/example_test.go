@@ -26,7 +26,7 @@ func ExampleNew() {
 	p := balance.New(balance.LeastLoaded())
 	p.Set(0, []balance.Instance{{Node: "a", Actor: "mailer"}, {Node: "b", Actor: "mailer"}})
 	first, _ := p.Pick(0, balance.Request{})
-	second, _ := p.Pick(0, balance.Request{}) // while the first is under way
+	second, _ := p.Pick(0, balance.Request{}) // while the first one is outstanding
 	fmt.Println(first.To != second.To)
 
 	p.End(first, time.Second, balance.Missed, 0) // it did not get there
@@ -74,4 +74,27 @@ func ExampleByKey() {
 	policy := balance.ByKey(func(message any) string { return message.(order).customer })
 	fmt.Println(len(served(policy, 30, policy.KeyOf(order{customer: "ann"}))), "instance has all of Ann's")
 	// Output: 1 instance has all of Ann's
+}
+
+// This is what a picker knows of its instances.
+func ExamplePicker() {
+	p := balance.New(balance.RoundRobin())
+	p.Start(1) // start with the second one, so that not all systems begin with the first
+	p.Set(0, []balance.Instance{{Node: "a", Actor: "x"}, {Node: "b", Actor: "x"}})
+	ticket, _ := p.Pick(0, balance.Request{})
+	p.Hold(ticket.To) // for example a stream, which is not a request
+	for _, c := range p.All() {
+		fmt.Println(c.Node, c.Outstanding())
+	}
+	p.Release(ticket.To)
+	p.End(ticket, time.Second, balance.Answered, 0)
+	fmt.Println(p.Len(), "instances, to be asked whether they live:", len(p.Asks()))
+	fmt.Println("another one can be tried:", p.Untried([]*balance.Candidate{ticket.To}))
+	fmt.Println("the policy needs the message:", balance.RoundRobin().Keyed())
+	// Output:
+	// a 0
+	// b 2
+	// 2 instances, to be asked whether they live: 0
+	// another one can be tried: true
+	// the policy needs the message: false
 }

@@ -10,49 +10,50 @@ import (
 // Instance is one actor that serves requests for a service.
 type Instance struct {
 	Node, Epoch, Actor string // which one: the same actor of a later start of its node is another instance
-	Weight             int    // how much it can take, beside others; less than 1 means 1
+	Weight             int    // its share of the requests, relative to others; less than 1 means 1
 	Version, Zone      string
-	Signs              Signs // nil: none are seen
-	Data               any   // its user's own
+	Signs              Signs // nil: nothing is known
+	Data               any   // for the caller's own use
 }
 
-// Signs is what can be seen of an instance without asking it. The methods must not block.
+// Signs is what is known about an instance without asking it. The methods must not block.
 type Signs interface {
-	Load() int            // requests known to wait there, whoever sent them; 0 if that is not known
-	Linked() bool         // there is a way to it now
-	Heard() time.Duration // when that last showed life, on the Picker's clock; the largest for what cannot fall silent
+	Load() int            // requests known to wait there, no matter who sent them; 0 if that is not known
+	Linked() bool         // there is a link to its node now
+	Heard() time.Duration // when its node last showed a sign of life, on the Picker's clock; the largest value for what cannot fall silent
 }
 
-// Candidate is an Instance as a Picker sees it. Only its Instance is for others to read.
+// Candidate is an Instance with what a Picker knows about it. Others may read only its
+// Instance.
 type Candidate struct {
 	Instance
 	hash   uint64 // of its name, for ByKey
 	credit int    // for Weighted
 
-	out     int           // requests under way
-	held    int           // other things that occupy it
-	since   time.Duration // when an answer came last, or, if later, when it got something to do
-	service float64       // nanoseconds that a request takes it, smoothed; 0: not known
-	sampled time.Duration // when that was last taken in
-	doubted time.Duration // when it was last asked whether it lives; 0: since it answered last, never
+	out     int           // outstanding requests
+	held    int           // streams and the like, see Hold
+	since   time.Duration // when it last answered or, if that is later, when it got its first request after being idle
+	service float64       // nanoseconds that it takes for a request, smoothed; 0: not known
+	sampled time.Duration // when service was last updated
+	pinged  time.Duration // when a ping of it was last asked for; 0: not since its last answer
 
-	state   state
-	why     Why
-	failing bool          // it would be ejected, but for the limit
-	outAt   time.Duration // when it was ejected
-	backAt  time.Duration // when it was taken back
-	until   time.Duration // when it is looked at again
-	tries   int           // pauses so far, each twice the one before
-	probing bool          // the one request of its probation is under way
-	trial   int           // probations so far
+	state      state
+	why        Why
+	failing    bool // it would be ejected if the limit were not reached
+	ejectedAt  time.Duration
+	readmitted time.Duration // when its last ejection ended
+	until      time.Duration // the end of its pause
+	tries      int           // pauses so far, each twice as long as the one before
+	probing    bool          // the one request of its probation is outstanding
+	trial      int           // probations so far
 }
 
-// state is where a Candidate is between ejections.
+// state says whether a Candidate is ejected.
 type state uint8
 
 const (
 	in        state = iota
-	ejected         // until there is reason to hope
+	ejected         // until its node shows a sign of life
 	probation       // it gets one request
 )
 
@@ -61,9 +62,9 @@ type Why uint8
 
 // The reasons.
 const (
-	Unreachable Why = iota + 1 // a request did not get there, or found nobody
-	Silent                     // neither an answer nor a sign of life came
-	Refusing                   // it refused what it got
+	Unreachable Why = iota + 1 // a request did not reach it, or the actor was not there
+	Silent                     // neither an answer nor any other sign of life came
+	Refusing                   // it refused a request
 )
 
 // String returns the reason in lower case.
@@ -71,40 +72,40 @@ func (w Why) String() string {
 	return [...]string{"?", "unreachable", "silent", "refusing", "?"}[min(w, Refusing+1)]
 }
 
-// Times of ejection, of silence, and of what counts as slow.
+// Times of ejection and of silence, and what counts as slow.
 const (
 	minPause    = 250 * time.Millisecond // after an ejection; then twice as long each time,
 	maxPause    = 10 * time.Second       // up to this
-	forgive     = 30 * time.Second       // back for so long, and its next ejection is like the first
-	doubtAfter  = 100 * time.Millisecond // without an answer, at least, and
-	doubtFactor = 4                      // times as long as usual, until it is asked whether it lives,
-	doubtAgain  = time.Second            // and how often
-	silentAfter = time.Second            // without an answer to that either
-	watchEvery  = 25 * time.Millisecond  // is looked for that
-	slowFactor  = 2.5                    // times as long as usual is slow
-	maxFactor   = 16                     // no instance is taken for slower: it may have had other work
-	halfLife    = 10 * time.Second       // of the memory that one was slow
+	forgive     = 30 * time.Second       // after this time without an ejection, the next one is short again
+	pingAfter   = 100 * time.Millisecond // a ping is asked for after so long without an answer, and
+	pingFactor  = 4                      // after so many times the usual time,
+	pingAgain   = time.Second            // and again after this
+	silentAfter = time.Second            // an unanswered ping ejects after this
+	watchEvery  = 25 * time.Millisecond  // how often silence is looked for
+	slowFactor  = 2.5                    // times the usual time is slow
+	maxFactor   = 16                     // no instance counts as slower than this: it may have had other work
+	halfLife    = 10 * time.Second       // of the knowledge that an instance was slow
 	smoothing   = 4                      // requests that a smoothed value stands for
 )
 
-// Picker chooses instances, and keeps what it learns of each. It is not for concurrent
-// use. Times are on a clock of its user's that never goes back.
+// Picker chooses instances, and records what it learns about each. It is not safe for
+// concurrent use. Times are those of a monotonic clock of the caller's.
 type Picker struct {
 	policy  Policy
 	all     []*Candidate // sorted by node, actor and epoch
-	out     []*Candidate // of them, those ejected or in probation, in the order of their ejection
+	out     []*Candidate // those that are ejected or in probation, in the order of their ejection
 	turn    uint64
-	least   float64       // cost of the heaviest instance when it is idle: no other one is better
-	usual   float64       // nanoseconds that a request takes an instance: the median of all, the lower of two
-	ends    int           // answers since that was taken
+	least   float64       // cost of the instance with the largest weight when it is idle: none is cheaper
+	usual   float64       // nanoseconds that a request usually takes: the (lower) median of all instances
+	ends    int           // answers since usual was computed
 	watched time.Duration // when watch last looked
-	sorted  []float64     // for taking it
+	sorted  []float64     // scratch for that
 
 	asks    []*Candidate
 	changes []Change
 }
 
-// Change says that an instance was ejected, or taken back.
+// Change says that an instance was ejected or readmitted.
 type Change struct {
 	Candidate *Candidate
 	Ejected   bool
@@ -114,8 +115,8 @@ type Change struct {
 // New returns a Picker without instances.
 func New(policy Policy) *Picker { return &Picker{policy: policy} }
 
-// Set says which instances there are. What is known of those that were there before is
-// kept.
+// Set says which instances there are. What is known about those that were there before
+// is kept.
 func (p *Picker) Set(now time.Duration, instances []Instance) {
 	type id struct{ node, epoch, actor string }
 	known := make(map[id]*Candidate, len(p.all))
@@ -140,26 +141,26 @@ func (p *Picker) Set(now time.Duration, instances []Instance) {
 	p.out = slices.DeleteFunc(p.out, func(c *Candidate) bool { return !slices.Contains(p.all, c) })
 	for len(p.out) > p.limit() {
 		longest := p.out[0]
-		p.takeBack(longest, now)
+		p.readmit(longest, now)
 		longest.failing = true
 	}
 	p.median()
 }
 
-// Len is how many instances there are.
+// Len returns the number of instances.
 func (p *Picker) Len() int { return len(p.all) }
 
-// All yields the instances there are.
+// All returns the instances. The slice must not be changed.
 func (p *Picker) All() []*Candidate { return p.all }
 
-// limit is how many may be ejected at once.
+// limit returns how many may be ejected at once.
 func (p *Picker) limit() int { return len(p.all) / 2 }
 
 // Request is what an instance is chosen for.
 type Request struct {
-	Key    string       // what has the same goes to the same instance; "": whichever the policy says
-	Random uint64       // evenly drawn
-	Tried  []*Candidate // are not chosen
+	Key    string       // requests with the same key go to the same instance; "": as the policy says
+	Random uint64       // uniformly distributed
+	Tried  []*Candidate // these are not chosen
 
 	now time.Duration
 }
@@ -173,22 +174,22 @@ func (r *Request) tried(c *Candidate) bool {
 	return false
 }
 
-// Ticket is a request that is under way at an instance. It is given to End once.
+// Ticket is an outstanding request at an instance. It is given to End once.
 type Ticket struct {
 	To    *Candidate
 	Begun time.Duration
-	Probe bool // it decides whether To is taken back
+	Probe bool // it decides whether To is readmitted
 	trial int  // which probation's
-	first bool // it had to wait for a way there, so its time says little
+	first bool // it had to wait for a link, so its time says little
 }
 
-// Start has those that are taken in turn begin at some other one than the first, so that
-// many systems do not all begin there.
+// Start makes round robin begin at a random instance, so that not all systems begin at the
+// same one.
 func (p *Picker) Start(random uint64) { p.turn = random >> 1 }
 
-// Pick chooses an instance, where the request counts as under way until End. Among
-// those that are ejected it chooses only if all others were tried. False: there is none,
-// or all were tried.
+// Pick chooses an instance. The request counts as outstanding there until End. Pick chooses
+// an ejected instance only if all others were tried. It returns false if there is no
+// instance that was not tried.
 func (p *Picker) Pick(now time.Duration, r Request) (Ticket, bool) {
 	r.now = now
 	p.watch(now, r.Random)
@@ -224,12 +225,12 @@ func (p *Picker) eligible(c *Candidate, r *Request) bool {
 	return c.state == in && (len(r.Tried) == 0 || !r.tried(c))
 }
 
-// probe looks after those that are ejected, and returns one that is to get this request:
-// the first for which there is hope, if it has no key that belongs elsewhere.
+// probe checks the ejected instances, and returns the one that gets this request as its
+// probe: the first that may serve again. A request with a key is never a probe.
 func (p *Picker) probe(now time.Duration, r *Request) *Candidate {
 	for _, c := range p.out {
 		if c.state == ejected && now >= c.until {
-			if c.hope() {
+			if c.mayServe() {
 				c.state, c.probing = probation, false
 				c.trial++
 			} else {
@@ -244,30 +245,30 @@ func (p *Picker) probe(now time.Duration, r *Request) *Candidate {
 	return nil
 }
 
-// hope reports whether c may be well again.
-func (c *Candidate) hope() bool {
-	return c.why == Refusing || c.Signs == nil || c.Signs.Linked() && c.Signs.Heard() > c.outAt
+// mayServe reports whether c may serve again.
+func (c *Candidate) mayServe() bool {
+	return c.why == Refusing || c.Signs == nil || c.Signs.Linked() && c.Signs.Heard() > c.ejectedAt
 }
 
-// relent has an instance that fails, and was not ejected for the limit, be chosen as any
-// other one once there is hope: those that are well leave it nothing else to show it by.
+// relent treats an instance that fails, and was not ejected because of the limit, like any
+// other once it may serve again. It gets no probes, so only this can show that it serves.
 func (p *Picker) relent(c *Candidate, now time.Duration, random uint64) {
-	if c.hope() {
-		c.failing, c.backAt = false, now
+	if c.mayServe() {
+		c.failing, c.readmitted = false, now
 		return
 	}
 	p.asks = append(p.asks, c)
 	c.pause(now, random)
 }
 
-// pause has c wait: twice as long as the last time, and not quite as long as all others.
+// pause makes c wait: twice as long as the last time, with jitter.
 func (c *Candidate) pause(now time.Duration, random uint64) {
 	d := min(minPause<<min(c.tries, 10), maxPause)
 	c.tries++
 	c.until = now + d/2 + time.Duration(random>>40)*(d/2)>>24
 }
 
-// load is how much c has to do.
+// load returns how much c has to do.
 func (c *Candidate) load() int {
 	n := c.out
 	if c.Signs != nil {
@@ -276,7 +277,7 @@ func (c *Candidate) load() int {
 	return n + c.held
 }
 
-// cost is when a request would be through at c, in the time that one usually takes.
+// cost returns how long a request at c would take, in multiples of the usual time.
 func (p *Picker) cost(c *Candidate, now time.Duration) float64 {
 	factor := p.slowness(c, now)
 	if c.out > 0 {
@@ -288,7 +289,7 @@ func (p *Picker) cost(c *Candidate, now time.Duration) float64 {
 	return float64(c.load()+1) * factor / float64(c.Weight)
 }
 
-// slowness is how much more time c takes than is usual; 1 if that is not much, or not
+// slowness returns by which factor c is slower than usual; 1 if that is little or not
 // known.
 func (p *Picker) slowness(c *Candidate, now time.Duration) float64 {
 	if c.service <= slowFactor*p.usual || p.usual == 0 {
@@ -301,7 +302,7 @@ func (p *Picker) slowness(c *Candidate, now time.Duration) float64 {
 	return 1
 }
 
-// stalled is slowness by what has not come from c until now.
+// stalled is slowness by the time for which c has not answered.
 func (p *Picker) stalled(c *Candidate, now time.Duration) float64 {
 	quiet := float64(now - c.since)
 	if p.usual > 0 && quiet > slowFactor*p.usual {
@@ -310,8 +311,8 @@ func (p *Picker) stalled(c *Candidate, now time.Duration) float64 {
 	return 1
 }
 
-// watch asks whether the instances live from which nothing has come for too long, and
-// ejects those that do not. It also ends the time in which one that fails is avoided.
+// watch asks for pings of the instances that have not answered for too long, and ejects
+// those that are silent. It also ends the pauses of instances that fail and are not ejected.
 func (p *Picker) watch(now time.Duration, random uint64) {
 	if now-p.watched < watchEvery {
 		return
@@ -322,28 +323,28 @@ func (p *Picker) watch(now time.Duration, random uint64) {
 			p.relent(c, now, random)
 		}
 		if c.out > 0 && c.Signs != nil && c.state == in {
-			p.doubt(c, now, random)
+			p.check(c, now, random)
 		}
 	}
 }
 
-// doubt is watch for one instance.
-func (p *Picker) doubt(c *Candidate, now time.Duration, random uint64) {
+// check is watch for one instance.
+func (p *Picker) check(c *Candidate, now time.Duration, random uint64) {
 	quiet := now - c.since
-	if quiet < doubtAfter || float64(quiet) < doubtFactor*p.usual {
+	if quiet < pingAfter || float64(quiet) < pingFactor*p.usual {
 		return
 	}
 	switch heard := c.Signs.Heard(); {
-	case c.doubted != 0 && heard < c.doubted && now-c.doubted >= silentAfter:
+	case c.pinged != 0 && heard < c.pinged && now-c.pinged >= silentAfter:
 		p.eject(c, now, random, Silent)
-	case c.doubted == 0 || heard >= c.doubted && now-c.doubted >= doubtAgain:
-		c.doubted = now
+	case c.pinged == 0 || heard >= c.pinged && now-c.pinged >= pingAgain:
+		c.pinged = now
 		p.asks = append(p.asks, c)
 	}
 }
 
-// Asks returns the instances of which is to be found out whether there is a way to them
-// and they live, so that Signs can tell. It is nil for most requests.
+// Asks returns the instances that the caller should ping, so that their Signs are known. It
+// is nil for most requests.
 func (p *Picker) Asks() []*Candidate {
 	if len(p.asks) == 0 {
 		return nil
@@ -354,16 +355,17 @@ func (p *Picker) Asks() []*Candidate {
 	return asks
 }
 
-// Changes returns what has changed since it was called last. It is nil for most requests.
+// Changes returns what has changed since its last call. It is nil for most requests.
 func (p *Picker) Changes() []Change {
 	changes := p.changes
 	p.changes = nil
 	return changes
 }
 
-// UnderWay is how many requests, and other things that occupy it, are at an instance.
-func (c *Candidate) UnderWay() int { return c.out + c.held }
+// Outstanding returns how many requests and held things are at an instance, see Picker.Hold.
+func (c *Candidate) Outstanding() int { return c.out + c.held }
 
-// Hold counts something beside requests that occupies an instance, until Release.
+// Hold counts something other than a request, such as a stream, as load of an instance,
+// until Release.
 func (p *Picker) Hold(c *Candidate)    { c.held++ }
 func (p *Picker) Release(c *Candidate) { c.held-- }

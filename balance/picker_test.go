@@ -1,9 +1,6 @@
 package balance
 
 import (
-	"fmt"
-	"math"
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -11,114 +8,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// signs is what a test has seen.
-type signs struct {
-	load   int
-	linked bool
-	heard  time.Duration
-}
-
-func (s *signs) Load() int            { return s.load }
-func (s *signs) Linked() bool         { return s.linked }
-func (s *signs) Heard() time.Duration { return s.heard }
-
-// bench is a Picker under test and its clock.
-type bench struct {
-	*Picker
-	t    testing.TB
-	now  time.Duration
-	seen []*signs
-}
-
-// with returns one with n instances, a0 and so on, that are linked and always heard.
-func with(t testing.TB, policy Policy, n int) *bench {
-	b := &bench{Picker: New(policy), t: t, now: time.Second}
-	for range n {
-		b.seen = append(b.seen, &signs{linked: true, heard: math.MaxInt64})
-	}
-	b.set(n)
-	return b
-}
-
-// set says that there are the first n.
-func (b *bench) set(n int) {
-	var all []Instance
-	for i := range n {
-		all = append(all, Instance{Node: fmt.Sprintf("a%d", i), Epoch: "1", Actor: "x", Data: i, Signs: b.seen[i]})
-	}
-	b.Set(b.now, all)
-}
-
-// pick chooses, and returns the number of the chosen one too, -1 for none.
-func (b *bench) pick(tried ...*Candidate) (Ticket, int) {
-	t, ok := b.Pick(b.now, Request{Random: rand.Uint64(), Tried: tried})
-	if !ok {
-		return t, -1
-	}
-	return t, t.To.Data.(int)
-}
-
-func (b *bench) end(t Ticket, o Outcome) { b.End(t, b.now, o, rand.Uint64()) }
-
-// only makes requests until one is at the given instance, and answers the others.
-func (b *bench) only(at int) Ticket {
-	b.t.Helper()
-	for range 1000 {
-		t, i := b.pick()
-		if i == at {
-			return t
-		}
-		b.end(t, Answered)
-	}
-	b.t.Fatalf("a%d gets nothing", at)
-	return Ticket{}
-}
-
-// where answers n requests at once and returns how many each instance had.
-func (b *bench) where(n int) []int {
-	had := make([]int, len(b.seen))
-	for range n {
-		t, i := b.pick()
-		if i < 0 {
-			b.t.Fatal("no instance")
-		}
-		had[i]++
-		b.end(t, Answered)
-	}
-	return had
-}
-
-// changed checks what has changed since it was called last: +1 is that a1 was ejected for a
-// reason, -1 that it was taken back.
-func (b *bench) changed(want ...string) {
-	b.t.Helper()
-	var got []string
-	for _, c := range b.Changes() {
-		word := "back"
-		if c.Ejected {
-			word = c.Why.String()
-		}
-		got = append(got, fmt.Sprint(c.Candidate.Node, " ", word))
-	}
-	if !slices.Equal(got, want) {
-		b.t.Errorf("changes: %q, want %q", got, want)
-	}
-}
-
-// asked checks of which it wants to know whether they live.
-func (b *bench) asked(want ...string) {
-	b.t.Helper()
-	var got []string
-	for _, c := range b.Asks() {
-		got = append(got, c.Node)
-	}
-	if !slices.Equal(got, want) {
-		b.t.Errorf("asks for %q, want %q", got, want)
-	}
-}
-
-// An instance that refuses is left out at once, gets one request after a pause, which
-// doubles while that is refused too, and is back when one was answered.
+// An instance that refuses a request is ejected at once. After a pause it gets one request, and
+// each time it refuses that, too, the pause doubles. When it has answered one, it is
+// readmitted.
 func TestRefusing(t *testing.T) {
 	b := with(t, LeastLoaded(), 4)
 	b.where(8)
@@ -167,8 +59,8 @@ func TestRefusing(t *testing.T) {
 	}
 }
 
-// One that is out of reach is asked for after each pause, and gets its probe when there is
-// a way to it again.
+// An instance that cannot be reached is asked for after each pause. When there is a link to it
+// again, it gets a probe.
 func TestUnreachable(t *testing.T) {
 	b := with(t, LeastLoaded(), 4)
 	b.seen[2].linked, b.seen[2].heard = false, 0
@@ -192,8 +84,8 @@ func TestUnreachable(t *testing.T) {
 	b.changed("a2 back")
 }
 
-// One from which nothing comes for long is asked whether it lives. If it does not say so it
-// is left out; if it does, its handler is slow.
+// An instance from which nothing has come for long is asked whether it lives. If it does not
+// answer, it is ejected. If it answers, its handler is slow.
 func TestSilentOrSlow(t *testing.T) {
 	for _, silent := range []bool{true, false} {
 		b := with(t, LeastLoaded(), 4)
@@ -222,7 +114,7 @@ func TestSilentOrSlow(t *testing.T) {
 		}
 		if silent {
 			b.changed("a3 silent")
-			b.end(stuck, Answered) // it was only stopped
+			b.end(stuck, Answered) // it was only stopped for a while
 			b.changed("a3 back")
 			continue
 		}
@@ -241,8 +133,8 @@ func TestSilentOrSlow(t *testing.T) {
 	}
 }
 
-// An instance that fails, and is in because as many as may be are out, is called again when
-// it is well, though those that are well could do all the work.
+// Only half of the instances may be ejected. An instance that fails and is not ejected for this
+// reason is called again when it works, although the others could do all the work.
 func TestFailingIsForgiven(t *testing.T) {
 	for _, how := range []Outcome{Refused, Missed} {
 		b := with(t, LeastLoaded(), 3)
@@ -251,7 +143,7 @@ func TestFailingIsForgiven(t *testing.T) {
 		if had := b.where(10); had[1] != 0 {
 			t.Errorf("%v: a1 had %d requests right after it had failed", how, had[1])
 		}
-		if how == Missed { // for as long as no way leads there
+		if how == Missed { // as long as there is no link to them
 			b.seen[0].linked, b.seen[1].linked = false, false
 			for range 600 {
 				b.now += 100 * time.Millisecond
@@ -275,7 +167,7 @@ func TestFailingIsForgiven(t *testing.T) {
 	}
 }
 
-// Half of the instances at most are left out, rounded down; the others go on.
+// At most half of the instances are ejected, rounded down. The others go on.
 func TestHalfAtMost(t *testing.T) {
 	for n := 1; n <= 9; n++ {
 		b := with(t, LeastLoaded(), n)
@@ -300,7 +192,7 @@ func TestHalfAtMost(t *testing.T) {
 	b.end(b.only(0), Refused)
 	b.end(b.only(1), Refused)
 	b.changed("a0 refusing", "a1 refusing")
-	b.set(3) // now they are two of three
+	b.set(3) // now two of three are ejected
 	b.changed("a0 back")
 	if had := b.where(10); had[0] != 0 || had[2] != 10 {
 		t.Errorf("had %v; a0 fails, and is in because as many as may be are out", had)
@@ -309,7 +201,7 @@ func TestHalfAtMost(t *testing.T) {
 	b.changed()
 }
 
-// Pick chooses what was tried not again, and what is ejected only if nothing else is left.
+// Pick never chooses an instance that was tried, and an ejected one only if no other is left.
 func TestTried(t *testing.T) {
 	b := with(t, LeastLoaded(), 3)
 	b.end(b.only(1), Missed)
@@ -332,14 +224,14 @@ func TestTried(t *testing.T) {
 	}
 }
 
-// An instance of a later epoch is another one, and nothing is held against it.
+// An instance of a later epoch is a new one: nothing of its predecessor counts.
 func TestSetKeepsWhatIsKnown(t *testing.T) {
 	b := with(t, RoundRobin(), 4)
 	b.end(b.only(1), Missed)
 	stuck := b.only(2)
 	b.set(4)
-	if had := b.where(30); had[1] != 0 || stuck.To.UnderWay() != 1 {
-		t.Errorf("had %v, %d under way", had, stuck.To.UnderWay())
+	if had := b.where(30); had[1] != 0 || stuck.To.Outstanding() != 1 {
+		t.Errorf("had %v, %d under way", had, stuck.To.Outstanding())
 	}
 	var all []Instance
 	for _, c := range b.All() {
@@ -354,119 +246,9 @@ func TestSetKeepsWhatIsKnown(t *testing.T) {
 	b.changed("a1 unreachable")
 }
 
-func TestPolicies(t *testing.T) {
-	weights := func(b *bench, w ...int) *bench {
-		var all []Instance
-		for i, c := range b.All() {
-			all = append(all, c.Instance)
-			all[i].Weight = w[i]
-		}
-		b.Set(b.now, all)
-		return b
-	}
-	if had := with(t, RoundRobin(), 3).where(30); !slices.Equal(had, []int{10, 10, 10}) {
-		t.Errorf("round robin: %v", had)
-	}
-	if had := weights(with(t, Weighted(), 3), 1, 2, 3).where(60); !slices.Equal(had, []int{10, 20, 30}) {
-		t.Errorf("weighted: %v", had)
-	}
-	if had := weights(with(t, Weighted(), 2), 0, -1).where(60); !slices.Equal(had, []int{30, 30}) {
-		t.Errorf("weights that are none: %v", had)
-	}
-	for i, n := range with(t, Random(), 4).where(4000) {
-		if n < 800 || n > 1200 {
-			t.Errorf("random: %d of 4000 at a%d", n, i)
-		}
-	}
-	if had := with(t, LeastLoaded(), 20).where(4000); slices.Min(had) < 100 || slices.Max(had) > 300 {
-		t.Errorf("least loaded, of many that are idle: %v", had)
-	}
-	b := weights(with(t, LeastLoaded(), 2), 1, 3)
-	had := []int{0, 0}
-	for range 40 {
-		_, i := b.pick()
-		had[i]++
-	}
-	if had[0] != 10 {
-		t.Errorf("least loaded, weighted: %v", had)
-	}
-	b = with(t, LeastLoaded(), 3)
-	b.seen[0].load = 5
-	if had := b.where(30); had[0] != 0 {
-		t.Errorf("5 wait at the first: %v", had)
-	}
-	b.Hold(b.All()[1])
-	if had := b.where(30); had[1] != 0 {
-		t.Errorf("the second is occupied: %v", had)
-	}
-	b.Release(b.All()[1])
-	if had := b.where(30); had[1] != 15 {
-		t.Errorf("the second is free again: %v", had)
-	}
-}
-
-// Of many instances one that is idle is found as long as a few of those looked at are.
-func TestIdleIsFound(t *testing.T) {
-	for _, n := range []int{2, 5, few, 30} {
-		b := with(t, LeastLoaded(), n)
-		for i := range n { // each finds one that has nothing to do
-			ticket, _ := b.pick()
-			if ticket.To.UnderWay() != 1 && (n <= few || i < n/2) {
-				t.Errorf("request %d of %d waits behind another one", i, n)
-			}
-		}
-	}
-}
-
-// When an instance goes only its keys move, and all to somewhere else; weights count.
-func TestByKey(t *testing.T) {
-	policy := ByKey(func(m any) string { return m.(string) })
-	if !policy.Keyed() || policy.KeyOf("x") != "x" || LeastLoaded().KeyOf("x") != "" {
-		t.Error("keys")
-	}
-	b := with(t, policy, 5)
-	home := func(key string, tried ...*Candidate) int {
-		ticket, ok := b.Pick(b.now, Request{Key: key, Random: rand.Uint64(), Tried: tried})
-		if !ok {
-			t.Fatal("no instance")
-		}
-		b.end(ticket, Answered)
-		return ticket.To.Data.(int)
-	}
-	homes, counts := map[string]int{}, make([]int, 5)
-	for i := range 5000 {
-		key := fmt.Sprint("key", i)
-		homes[key] = home(key)
-		counts[homes[key]]++
-	}
-	for i, n := range counts {
-		if n < 850 || n > 1150 {
-			t.Errorf("%d of 5000 keys at a%d", n, i)
-		}
-	}
-	b.end(b.only(3), Refused)
-	moved := make([]int, 5)
-	for key, was := range homes {
-		if is := home(key); was != 3 && is != was || is == 3 {
-			t.Fatalf("%s was at a%d, is at a%d, and a3 was ejected", key, was, is)
-		} else if was == 3 {
-			moved[is]++
-		}
-	}
-	if slices.Min(slices.Delete(moved, 3, 4)) < 150 {
-		t.Errorf("what moved went to %v", moved)
-	}
-	b.now += maxPause
-	for key, was := range homes { // its probe is one of its own
-		if is := home(key); is != was {
-			t.Fatalf("%s was at a%d, is at a%d", key, was, is)
-		}
-	}
-	b.changed("a3 refusing", "a3 back")
-}
-
-// Whatever happens: as many as may be are ejected at most, there is an instance for each
-// request, each is in one list or the other, and what is under way is what was not ended.
+// Whatever happens: at most half of the instances are ejected, there is an instance for each
+// request, each ejected instance is in the list of those, and an instance's load is the number
+// of its requests that have not ended.
 func TestAnything(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		n := rapid.IntRange(1, 12).Draw(r, "instances")
@@ -503,8 +285,8 @@ func TestAnything(t *testing.T) {
 				under[t.To]++
 			}
 			for _, c := range b.All() {
-				if c.UnderWay() != under[c] {
-					r.Fatalf("%s: %d under way, want %d", c.Node, c.UnderWay(), under[c])
+				if c.Outstanding() != under[c] {
+					r.Fatalf("%s: %d under way, want %d", c.Node, c.Outstanding(), under[c])
 				}
 				if (c.state == in) == slices.Contains(b.out, c) {
 					r.Fatalf("%s is in state %d", c.Node, c.state)
@@ -512,42 +294,4 @@ func TestAnything(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestNames(t *testing.T) {
-	for want, got := range map[string]fmt.Stringer{"least loaded": Policy{}, "by key": ByKey(nil), "unreachable": Unreachable, "silent": Silent, "refusing": Refusing, "?": Why(9)} {
-		if got.String() != want {
-			t.Errorf("%q, want %q", got.String(), want)
-		}
-	}
-}
-
-func TestPickAllocatesNothing(t *testing.T) {
-	for _, n := range []int{4, 100} {
-		for _, policy := range []Policy{LeastLoaded(), RoundRobin(), Random(), Weighted()} {
-			b := with(t, policy, n)
-			var tried [4]*Candidate
-			if got := testing.AllocsPerRun(1000, func() {
-				ticket, _ := b.Pick(b.now, Request{Random: rand.Uint64(), Tried: tried[:1]})
-				b.End(ticket, b.now, Answered, 1)
-			}); got > 0 {
-				t.Errorf("%v of %d allocates %v times", policy, n, got)
-			}
-		}
-	}
-}
-
-func BenchmarkPick(b *testing.B) {
-	for _, n := range []int{4, 16, 256} {
-		for _, policy := range []Policy{LeastLoaded(), RoundRobin(), Random(), Weighted()} {
-			b.Run(fmt.Sprintf("%v/%d", policy, n), func(b *testing.B) {
-				p := with(b, policy, n)
-				for b.Loop() {
-					ticket, _ := p.Pick(p.now, Request{Random: rand.Uint64()})
-					p.now += 100
-					p.End(ticket, p.now, Answered, 1)
-				}
-			})
-		}
-	}
 }

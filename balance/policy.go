@@ -19,34 +19,34 @@ const (
 	byKey
 )
 
-// LeastLoaded is the default: the power of two choices. Of two instances drawn at random
-// the one is taken where a request is expected to be through first, by the requests under
-// way there and by how long they take. If neither is idle, up to 8 more are looked at,
-// so that of 8 instances or fewer it is the best of all. Equals get requests in turn.
+// LeastLoaded is the default: the power of two choices. Of two random instances it takes
+// the one where a request is expected to end first, by the requests that are outstanding
+// there and by how long they take. If neither is idle, up to 8 more are compared, so among
+// 8 instances or fewer it finds the best. Equal instances get requests in turn.
 func LeastLoaded() Policy { return Policy{kind: leastLoaded} }
 
 // RoundRobin takes the instances in turn.
 func RoundRobin() Policy { return Policy{kind: roundRobin} }
 
-// Random draws an instance, each as likely as any other.
+// Random takes a random instance, each with the same probability.
 func Random() Policy { return Policy{kind: random} }
 
-// Weighted gives each instance as large a part of the requests as it has of the sum of
-// all weights, evenly spread.
+// Weighted gives each instance a share of the requests that is proportional to its weight,
+// evenly spread over time.
 func Weighted() Policy { return Policy{kind: weighted} }
 
-// ByKey sends what has one key to one instance, as long as that is there and not ejected,
-// in proportion to the weights of instances (rendezvous hashing: when an instance comes or
-// goes, only keys of its own move). key gets each message, and may be called concurrently;
-// a message for which it returns "" goes to the least loaded instance.
+// ByKey sends requests with one key to one instance, as long as it is there and not
+// ejected, in proportion to the weights (rendezvous hashing: when an instance comes or
+// goes, only its keys move). key gets each message, and may be called concurrently; a
+// message for which it returns "" goes to the least loaded instance.
 func ByKey(key func(message any) string) Policy {
 	return Policy{kind: byKey, key: key}
 }
 
-// Keyed reports whether KeyOf needs the message.
+// Keyed reports whether KeyOf looks at the message.
 func (p Policy) Keyed() bool { return p.key != nil }
 
-// KeyOf returns a message's key under ByKey, else "".
+// KeyOf returns the key of a message for ByKey, and "" for other policies.
 func (p Policy) KeyOf(message any) string {
 	if p.key == nil {
 		return ""
@@ -59,7 +59,7 @@ func (p Policy) String() string {
 	return [...]string{"least loaded", "round robin", "random", "weighted", "by key", "?"}[min(p.kind, byKey+1)]
 }
 
-// choose chooses among those that are eligible; nil: there is none.
+// choose chooses among the eligible instances; nil if there is none.
 func (p *Picker) choose(r *Request) *Candidate {
 	switch {
 	case r.Key != "":
@@ -74,7 +74,7 @@ func (p *Picker) choose(r *Request) *Candidate {
 	return p.leastLoaded(r)
 }
 
-const few = 8 // instances that LeastLoaded looks at, all of them if there are no more
+const few = 8 // instances that LeastLoaded compares
 
 // leastLoaded implements LeastLoaded.
 func (p *Picker) leastLoaded(r *Request) *Candidate {
@@ -102,7 +102,7 @@ func (p *Picker) leastLoaded(r *Request) *Candidate {
 	if n == 0 {
 		return nil
 	}
-	i := int(p.turn % uint64(n)) // behind the one that was chosen last, so that equals take turns
+	i := int(p.turn % uint64(n)) // after the one that was chosen last, so that equal ones take turns
 	for looked := 0; looked < n && (looked < few || best < 0) && cost > p.least; looked++ {
 		look(i)
 		if i++; i == n {
@@ -150,8 +150,9 @@ func (p *Picker) random(r *Request) *Candidate {
 	return nil
 }
 
-// weighted implements Weighted: each choice credits all with their weight and costs the
-// chosen one, who has the most credit, the sum of them.
+// weighted implements Weighted (smooth weighted round robin): each choice adds its weight
+// to the credit of every instance, and takes the sum of the weights from the chosen one,
+// which has the most credit.
 func (p *Picker) weighted(r *Request) (best *Candidate) {
 	sum := 0
 	for _, c := range p.all {
@@ -169,8 +170,8 @@ func (p *Picker) weighted(r *Request) (best *Candidate) {
 	return best
 }
 
-// byKey chooses by rendezvous hashing: the instance whose hash together with the key's
-// is the largest, weights considered (Schindelhauer and Schomaker, SPAA '05).
+// byKey implements ByKey by weighted rendezvous hashing: the instance whose hash together
+// with the key's is the largest (Schindelhauer and Schomaker, SPAA '05).
 func (p *Picker) byKey(r *Request) (best *Candidate) {
 	key, most := hash(r.Key), math.Inf(-1)
 	for _, c := range p.all {
@@ -194,7 +195,7 @@ func hash(s string) uint64 {
 	return h
 }
 
-// mix spreads what differs in a few bits over all of them (the finaliser of splitmix64).
+// mix makes each bit of x affect all bits of the result (the finaliser of splitmix64).
 func mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb

@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// A queueing model: clients send requests at random times to instances that serve one
-// after another, each in a random time around its own mean. All is exponential, which is
-// harder than life: nothing can be told from how long a request has been there.
+// model is a queueing model: clients send requests at random times to instances that serve one
+// after another, each in a random time around its own mean. All times are exponential, which is
+// harder than reality: nothing can be learned from how long a request has been running.
 type model struct {
 	clients, instances int
-	load               float64 // of the instances, all together; 1 is all they can
-	slow               float64 // how much slower the first one is; 1 not at all
+	load               float64 // of all instances together; 1 is as much as they can serve
+	slow               float64 // how much slower the first one is; 1: not slower
 }
 
-// arrival is a request under way, or a departure.
+// arrival is a request on its way, or a departure.
 type arrival struct {
 	at       time.Duration
 	client   int
 	begun    time.Duration
-	instance int // -1: it comes
+	instance int // -1: it arrives
 	ticket   Ticket
 }
 
@@ -40,12 +40,12 @@ func (l *timeline) Pop() any {
 
 const meanService = 10 * time.Millisecond
 
-// run returns the times that requests took, sorted. With oracle an instance is chosen by
-// all queues as they are; else each client has a Picker.
+// run returns the times that requests took, sorted. With oracle, an instance is chosen by the
+// present state of all queues; otherwise each client has a Picker.
 func (m model) run(seed uint64, requests int, policy *Policy) []time.Duration {
 	r := rand.New(rand.NewPCG(seed, 1))
 	var instances []Instance
-	free := make([]time.Duration, m.instances) // when what it has will be through
+	free := make([]time.Duration, m.instances) // when all that it has will be served
 	queue := make([]int, m.instances)
 	mean := make([]float64, m.instances)
 	capacity := 0.0
@@ -104,13 +104,13 @@ func (m model) run(seed uint64, requests int, policy *Policy) []time.Duration {
 		d.at = free[i]
 		heap.Push(&line, d)
 	}
-	took = took[requests/10:] // the beginning is not like the rest
+	took = took[requests/10:] // the beginning is different from the rest
 	slices.Sort(took)
 	return took
 }
 
-// The slowest requests are not much slower than with an oracle that knows all queues and
-// has each request join the shortest one.
+// The slowest requests are not much slower than with an oracle that knows all queues and puts
+// each request into the shortest one.
 func TestNearTheOracle(t *testing.T) {
 	const requests = 60_000
 	for _, m := range []model{
@@ -126,7 +126,7 @@ func TestNearTheOracle(t *testing.T) {
 		least, robin := ratio(LeastLoaded()), ratio(RoundRobin())
 		t.Logf("%2d clients, %2d instances, load %.1f, one %2.0f× slower: oracle p99 %5.1f ms; LeastLoaded × %.2f, RoundRobin × %.2f",
 			m.clients, m.instances, m.load, m.slow, float64(p99(oracle))/1e6, least, robin)
-		switch few := m.clients <= 4; { // many know too little of each other, and come near to taking turns
+		switch few := m.clients <= 4; { // many clients know too little about each other, so the result is near that of taking turns
 		case few && least > 1.5:
 			t.Errorf("p99 is %.2f times that of the oracle", least)
 		case least > 1.1*robin:

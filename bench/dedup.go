@@ -10,7 +10,7 @@ import (
 	"github.com/tandem-go/tandem/dedup"
 )
 
-const dedupNote = "dedup cannot be switched off: this is what a request asks of dedup.Table (Admit, Start, Decide, Ack, 64 outstanding), " +
+const dedupNote = "dedup cannot be switched off: this is what a request asks of dedup.Table (Admit, Start, Finish, Ack, 64 outstanding), " +
 	"with its fingerprint and three locks of its session; its share is its CPU time over that of a whole ask. " +
 	"Not in it: the memory that kept replies hold, and the client's window"
 
@@ -93,13 +93,13 @@ func (t *tableOps) request(rec *payload) error {
 	t.mu.Unlock()
 
 	t.mu.Lock()
-	decided := true
+	finished := true
 	if old > 0 {
-		_, decided = t.table.Decide(old)
+		_, finished = t.table.Finish(old)
 	}
 	t.mu.Unlock()
-	if !started || !decided {
-		return fmt.Errorf("request %d: started %t, the one before decided %t", seq, started, decided)
+	if !started || !finished {
+		return fmt.Errorf("request %d: started %t, the one before finished %t", seq, started, finished)
 	}
 	return nil
 }

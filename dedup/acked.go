@@ -6,14 +6,14 @@ import (
 	"slices"
 )
 
-// Errors of what only a broken or hostile client sends.
+// Errors for what only a broken or hostile client sends.
 var (
 	ErrBadMark        = errors.New("dedup: bad ack mark")
 	ErrTooManyGivenUp = errors.New("dedup: too many requests given up one by one above the ack mark")
 )
 
-// Mark is an ack mark: the client needs nothing below Below any more, save the
-// numbers in Except, which come in any order.
+// Mark is an ack mark: the client needs no request below Below any more, except
+// those whose numbers are in Except, in any order.
 type Mark struct {
 	Below  uint64
 	Except []uint64
@@ -33,16 +33,16 @@ func (m Mark) check(window int) ([]uint64, error) {
 	return m.Except, nil
 }
 
-// acked is the set of acked numbers: the union of all marks and of what was
-// given up one by one. It only grows.
+// acked is the set of acked numbers: the union of all marks and of the requests
+// that were cancelled one by one. It only grows.
 //
 // The union of [1,H1) without E1 and [1,H2) without E2 is [1,max(H1,H2)) without
-// what no mark covers, which is at most as much as one mark excepts: so a floor
-// and a list stand for all marks that ever came.
+// the numbers that neither covers. These are at most as many as the exceptions of
+// one mark. So one floor and one list represent all marks that ever came.
 type acked struct {
-	floor  uint64   // the largest Below; every number below it is acked
-	except []uint64 // save these; ascending, all below floor
-	alone  []uint64 // acked although at or above floor; ascending
+	floor  uint64   // the largest Below; every number below it is acked, except those in except
+	except []uint64 // ascending, all below floor
+	alone  []uint64 // acked although they are not below floor; ascending
 }
 
 func (a *acked) has(seq uint64) bool {
@@ -52,7 +52,8 @@ func (a *acked) has(seq uint64) bool {
 	return len(a.alone) > 0 && contains(a.alone, seq)
 }
 
-// add acks one number, which is not acked, unless limit of them stand alone.
+// add acks one number that is not acked yet. The error is ErrTooManyGivenUp if limit
+// numbers stand alone already.
 func (a *acked) add(seq uint64, limit int) error {
 	if seq < a.floor {
 		i, _ := slices.BinarySearch(a.except, seq)
@@ -67,9 +68,9 @@ func (a *acked) add(seq uint64, limit int) error {
 	return nil
 }
 
-// settle acks those numbers under the floor that were excepted until now and are
+// compact acks the numbers below the floor that were exceptions until now and are
 // covered by a mark, and calls covered with each.
-func (a *acked) settle(below uint64, except []uint64, covered func(seq uint64)) {
+func (a *acked) compact(below uint64, except []uint64, covered func(seq uint64)) {
 	if len(a.except) == 0 || below <= a.except[0] {
 		return
 	}
@@ -91,7 +92,7 @@ func (a *acked) settle(below uint64, except []uint64, covered func(seq uint64)) 
 	a.except = kept
 }
 
-// raise lifts the floor to below, with the exceptions of the mark that does it.
+// raise raises the floor to below, with the exceptions of the mark that does it.
 func (a *acked) raise(below uint64, except []uint64) {
 	first, _ := slices.BinarySearch(except, a.floor)
 	for i, seq := range except[first:] {

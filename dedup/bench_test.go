@@ -2,9 +2,10 @@ package dedup
 
 import "testing"
 
-// BenchmarkSequential is one request's whole life in the table: Admit, Start,
-// Decide, Ack; BenchmarkBesideOneSlow the same with one request that never ends,
-// and BenchmarkBesideStragglers with a window full of them but one place.
+// BenchmarkSequential is one request's whole life in the table: Admit, Start, Finish, Ack.
+// BenchmarkBesideOneSlow is the same beside one request that never ends.
+// BenchmarkBesideStragglers is the same beside so many of them that the window has only one
+// place left.
 func BenchmarkSequential(b *testing.B) { benchmarkQuick(b, 0) }
 
 func BenchmarkBesideOneSlow(b *testing.B) { benchmarkQuick(b, 1) }
@@ -24,7 +25,7 @@ func benchmarkQuick(b *testing.B, slow uint64) {
 	for b.Loop() {
 		seq++
 		m := Mark{Below: seq + 1, Except: except}
-		if slow > 1 { // given up singly: a mark with that many exceptions comes rarely
+		if slow > 1 { // acked by GiveUp: a mark with that many exceptions comes rarely
 			m = Mark{}
 		}
 		quick(b, table, seq, m)
@@ -37,18 +38,18 @@ func benchmarkQuick(b *testing.B, slow uint64) {
 	}
 }
 
-// BenchmarkWindow keeps 512 requests under way.
+// BenchmarkWindow keeps 512 requests outstanding.
 func BenchmarkWindow(b *testing.B) {
 	b.ReportAllocs()
-	const under = 512
+	const outstanding = 512
 	table, seq := New[int](0), uint64(0)
 	for b.Loop() {
 		seq++
 		table.Admit(seq, seq)
 		table.Start(seq)
-		if seq > under {
-			table.Decide(seq - under)
-			table.Ack(Mark{Below: seq - under + 1}, nil)
+		if seq > outstanding {
+			table.Finish(seq - outstanding)
+			table.Ack(Mark{Below: seq - outstanding + 1}, nil)
 		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// model is a Table written for obviousness. It forgets nothing: every mark that
-// ever came, and every number that was given up.
+// model does what a Table does, as plainly as possible. It keeps every mark that
+// has come, and every number that was given up.
 type model struct {
 	window  int
 	marks   []modelMark
@@ -35,14 +35,14 @@ func (m *model) acked(seq uint64) bool {
 	})
 }
 
-func (m *model) admit(seq, fingerprint uint64, value int) (Verdict, int) {
+func (m *model) admit(seq, fingerprint uint64, value int) (Decision, int) {
 	r := m.records[seq]
 	switch {
 	case m.acked(seq):
 		return Stale, 0
 	case r != nil && r.fingerprint != fingerprint:
 		return Reused, 0
-	case r != nil && r.state == Decided:
+	case r != nil && r.state == Finished:
 		return Replay, r.value
 	case r != nil:
 		return Attached, r.value
@@ -62,16 +62,16 @@ func (m *model) start(seq uint64) bool {
 	return true
 }
 
-func (m *model) decide(seq uint64) bool {
+func (m *model) finish(seq uint64) bool {
 	r := m.records[seq]
 	switch {
-	case r == nil || r.state == Decided:
+	case r == nil || r.state == Finished:
 		return false
 	case m.acked(seq):
 		delete(m.records, seq)
 		return false
 	}
-	r.state = Decided
+	r.state = Finished
 	return true
 }
 
@@ -83,14 +83,14 @@ func (m *model) lookup(seq uint64) (State, *int) {
 	case r == nil:
 		return Unseen, nil
 	case m.acked(seq):
-		return Acked, &r.value
+		return Orphaned, &r.value
 	}
 	return r.state, &r.value
 }
 
 func (m *model) giveUp(seq uint64) (State, *int, error) {
 	state, value := m.lookup(seq)
-	if state == Acked {
+	if state == Acked || state == Orphaned {
 		return state, value, nil
 	}
 	var floor uint64
@@ -123,7 +123,7 @@ func (m *model) ack(k Mark) (freed []int, err error) {
 	return m.sweep(), nil
 }
 
-// sweep removes what is acked and does not run.
+// sweep removes the records of requests that are acked and do not run.
 func (m *model) sweep() (freed []int) {
 	for seq, r := range m.records {
 		if r.state != Running && m.acked(seq) {
@@ -140,9 +140,9 @@ type pair struct {
 	table   *Table[int]
 	model   *model
 	next    int             // the next value to store
-	ran     map[uint64]bool // numbers that Admit told to run
+	ran     map[uint64]bool // numbers for which Admit returned Run
 	started map[uint64]bool
-	seen    map[uint64]bool // numbers that were ever named
+	seen    map[uint64]bool // numbers with which a method was called
 }
 
 type fataler interface{ Fatalf(string, ...any) }
@@ -155,8 +155,8 @@ func newPair(t fataler, window int) *pair {
 	}
 }
 
-// same compares what a call on seq returned. It formats nothing unless it fails:
-// a fuzzer calls it very often.
+// same compares what a call for seq returned with what it should return. It formats
+// nothing unless they differ, because a fuzzer calls it very often.
 func same[T comparable](p *pair, call string, seq uint64, got, want T) {
 	if got != want {
 		p.t.Fatalf("%s(%d) = %v, want %v", call, seq, got, want)
@@ -181,8 +181,8 @@ func answerOf(state State, v *int, err error) answer {
 func (p *pair) admit(seq, fingerprint uint64) {
 	p.seen[seq] = true
 	p.next++
-	verdict, v := p.table.Admit(seq, fingerprint)
-	if verdict == Run {
+	decision, v := p.table.Admit(seq, fingerprint)
+	if decision == Run {
 		if *v != 0 {
 			p.t.Fatalf("a new record of %d holds %d", seq, *v)
 		}
@@ -193,9 +193,9 @@ func (p *pair) admit(seq, fingerprint uint64) {
 		*v = p.next
 	}
 	want, wantValue := p.model.admit(seq, fingerprint, p.next)
-	same(p, "Admit", seq, verdict, want)
+	same(p, "Admit", seq, decision, want)
 	if (v == nil) != (want >= Stale) || v != nil && *v != wantValue {
-		p.t.Fatalf("Admit(%d): %v with value %v, want %d", seq, verdict, v, wantValue)
+		p.t.Fatalf("Admit(%d): %v with value %v, want %d", seq, decision, v, wantValue)
 	}
 }
 
@@ -208,11 +208,11 @@ func (p *pair) start(seq uint64) {
 	same(p, "Start", seq, got, p.model.start(seq))
 }
 
-func (p *pair) decide(seq uint64) {
-	v, ok := p.table.Decide(seq)
-	same(p, "Decide", seq, ok, p.model.decide(seq))
+func (p *pair) finish(seq uint64) {
+	v, ok := p.table.Finish(seq)
+	same(p, "Finish", seq, ok, p.model.finish(seq))
 	if ok != (v != nil) || ok && *v != p.model.records[seq].value {
-		p.t.Fatalf("Decide(%d) = %v, %v", seq, v, ok)
+		p.t.Fatalf("Finish(%d) = %v, %v", seq, v, ok)
 	}
 }
 
@@ -237,7 +237,7 @@ func (p *pair) ack(m Mark) {
 	}
 }
 
-// check compares all that can be seen of the two.
+// check compares everything that can be seen of the table and of the model.
 func (p *pair) check() {
 	same(p, "Outstanding", 0, p.table.Outstanding(), len(p.model.records))
 	n := 0
@@ -253,7 +253,7 @@ func (p *pair) check() {
 		wantState, wantValue := p.model.lookup(seq)
 		same(p, "Lookup", seq, answerOf(state, v, nil), answerOf(wantState, wantValue, nil))
 	}
-	// Memory is bounded, whatever came.
+	// The memory is bounded, whatever has come.
 	w, a := p.model.window, &p.table.acked
 	if len(a.except) > w || len(a.alone) > 4*w || len(p.table.records.ring) > 2*w || len(p.table.records.side) > w {
 		p.t.Fatalf("window %d: %d exceptions, %d alone, ring of %d, %d beside it",
@@ -264,8 +264,8 @@ func (p *pair) check() {
 	}
 }
 
-// seqOf maps a byte to a number: mostly small ones, that meet each other, and a
-// few that no honest client sends.
+// seqOf maps a byte to a sequence number: mostly to small ones, which repeat often, and to
+// a few that no honest client sends.
 func seqOf(b byte) uint64 {
 	switch {
 	case b < 200:
@@ -276,7 +276,7 @@ func seqOf(b byte) uint64 {
 	return [...]uint64{1 << 32, MaxBelow - 1, MaxBelow, MaxBelow + 1, math.MaxUint64, math.MaxInt64}[b%6]
 }
 
-// run reads operations from data until it ends.
+// run carries out the operations that data encodes, until its end.
 func (p *pair) run(data []byte) {
 	next := func() (b byte) {
 		if len(data) > 0 {
@@ -292,7 +292,7 @@ func (p *pair) run(data []byte) {
 		case 2, 3:
 			p.start(seq)
 		case 4:
-			p.decide(seq)
+			p.finish(seq)
 		case 5:
 			p.giveUp(seq)
 		default:
@@ -316,15 +316,15 @@ func TestAgainstModel(t *testing.T) {
 	})
 }
 
-// TestClientAgainstModel is a client as it should be: it numbers its requests in
-// order and gives up what it must, while the network repeats, delays and
-// reorders its copies and marks.
+// TestClientAgainstModel acts as a correct client: it numbers its requests in order
+// and gives some of them up, while the network repeats, delays and reorders its
+// copies and marks.
 func TestClientAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := newPair(t, rapid.SampledFrom([]int{4, 16, 64}).Draw(t, "window"))
 		var issued uint64            // the last number
-		var sent []uint64            // copies under way; they may arrive many times
-		var marks []Mark             // likewise
+		var sent []uint64            // copies in flight; each may arrive many times
+		var marks []Mark             // marks in flight, likewise
 		outstanding := []uint64(nil) // not acked by the client
 		pick := func(from []uint64) uint64 {
 			return from[rapid.IntRange(0, len(from)-1).Draw(t, "which")]
@@ -350,9 +350,9 @@ func TestClientAgainstModel(t *testing.T) {
 					p.start(pick(sent))
 				}
 			},
-			"decide": func(t *rapid.T) {
+			"finish": func(t *rapid.T) {
 				if len(sent) > 0 {
-					p.decide(pick(sent))
+					p.finish(pick(sent))
 				}
 			},
 			"give up": func(t *rapid.T) {

@@ -10,16 +10,15 @@ type record[V any] struct {
 	seq         uint64 // 0: an empty slot
 	fingerprint uint64
 	state       State
-	givenUp     bool // acked while running: Decide frees it
 	value       V
 }
 
-// store holds the records: recent ones in a ring by seq, without hashing, and
-// the few that are in the way of younger ones in a map beside it. A request that
-// takes long while its session goes on moves there once, and costs the others
-// nothing.
+// store holds the records: recent ones in a ring that is indexed by seq, without
+// hashing, and the few whose slot a younger one needs in a map beside it. A
+// request that takes long while its session goes on moves to the map once, and
+// costs the others nothing.
 type store[V any] struct {
-	ring    []record[V] // a power of two long, or nil; the record of seq is at seq & (len-1)
+	ring    []record[V] // nil, or its length is a power of two; the record of seq is at seq & (len-1)
 	side    map[uint64]*record[V]
 	count   int // records in both
 	maxRing int
@@ -41,8 +40,8 @@ func (s *store[V]) find(seq uint64) *record[V] {
 	return s.side[seq]
 }
 
-// insert returns a new, empty record for seq, which has none. Where two share a
-// slot the younger lies in the ring.
+// insert returns a new, empty record for seq, which has none. Of two records that
+// share a slot, the younger is in the ring.
 func (s *store[V]) insert(seq uint64) *record[V] {
 	if s.ring == nil {
 		s.ring = make([]record[V], min(firstRing, s.maxRing))
@@ -71,7 +70,8 @@ func (s *store[V]) insert(seq uint64) *record[V] {
 	return r
 }
 
-// grow doubles the ring. Records that had a slot each have one each in the new.
+// grow doubles the ring. Records that did not share a slot do not share one in the
+// new ring either.
 func (s *store[V]) grow() {
 	old := s.ring
 	s.ring = make([]record[V], 2*len(old))
@@ -82,7 +82,7 @@ func (s *store[V]) grow() {
 	}
 }
 
-// remove empties r, which keeps nothing of the caller's alive.
+// remove removes r, and keeps no reference to the caller's value.
 func (s *store[V]) remove(r *record[V]) {
 	if s.slot(r.seq) == r {
 		*r = record[V]{}
@@ -92,10 +92,10 @@ func (s *store[V]) remove(r *record[V]) {
 	s.count--
 }
 
-// span is how many places all looks at.
+// span is how many slots and map entries all has to look at.
 func (s *store[V]) span() int { return len(s.ring) + len(s.side) }
 
-// all returns all records. The one that was yielded may be removed meanwhile.
+// all yields all records. The one that was yielded last may be removed meanwhile.
 func (s *store[V]) all() iter.Seq[*record[V]] {
 	return func(yield func(*record[V]) bool) {
 		for i := range s.ring {

@@ -6,10 +6,10 @@ import (
 	"testing"
 )
 
-// TestStragglersAgainstModel is a window full of slow requests but one place, beside a
-// quick lane: 4,095 that take long, first copies of some of them that come when much
-// younger ones are done, marks with up to 4,096 exceptions that come in any order,
-// twice, or never.
+// TestStragglersAgainstModel fills the window with slow requests except for one place,
+// through which quick requests pass: 4,095 requests take long, the first copies of some
+// of them come when much younger ones are done, and marks with up to 4,096 exceptions
+// come in any order, twice, or never.
 func TestStragglersAgainstModel(t *testing.T) {
 	const (
 		stragglers = DefaultWindow - 1
@@ -19,7 +19,7 @@ func TestStragglersAgainstModel(t *testing.T) {
 	for seed := range uint64(2) {
 		rnd := rand.New(rand.NewPCG(seed, 4095))
 		p := newPair(t, DefaultWindow)
-		var slow, late []uint64 // what the client has not acked; and of them what has not come
+		var slow, late []uint64 // those that the client has not acked; and those of them that have not come
 		for _, i := range rnd.Perm(stragglers) {
 			seq := uint64(i + 1)
 			slow = append(slow, seq)
@@ -43,11 +43,11 @@ func TestStragglersAgainstModel(t *testing.T) {
 				p.admit(issued, issued)
 				p.start(issued)
 				p.admit(issued, issued)
-				if rnd.IntN(16) == 0 && len(except) < DefaultWindow { // it takes a round longer
+				if rnd.IntN(16) == 0 && len(except) < DefaultWindow { // it takes one more round
 					except = append(except, issued)
 					continue
 				}
-				p.decide(issued)
+				p.finish(issued)
 				p.admit(issued, issued)
 				if rnd.IntN(2) == 0 {
 					p.giveUp(issued)
@@ -64,7 +64,7 @@ func TestStragglersAgainstModel(t *testing.T) {
 				case 0:
 					p.start(seq)
 				case 1:
-					p.decide(seq)
+					p.finish(seq)
 				case 2:
 					p.admit(seq, seq+1) // another request under its number
 				default:
@@ -79,7 +79,7 @@ func TestStragglersAgainstModel(t *testing.T) {
 			}
 			for range 20 { // some are given up, or answered and acked by the next mark
 				i := rnd.IntN(len(slow))
-				if p.decide(slow[i]); rnd.IntN(2) == 0 {
+				if p.finish(slow[i]); rnd.IntN(2) == 0 {
 					p.giveUp(slow[i])
 				}
 				slow = slices.Delete(slow, i, i+1)
@@ -91,7 +91,7 @@ func TestStragglersAgainstModel(t *testing.T) {
 		p.ack(Mark{Below: issued + 1})
 		p.check()
 		for seq := uint64(1); seq <= issued; seq++ {
-			p.decide(seq)
+			p.finish(seq)
 			p.admit(seq, seq)
 		}
 		if p.check(); p.table.Outstanding() != 0 {

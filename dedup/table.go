@@ -1,28 +1,30 @@
-// Package dedup decides what becomes of a copy of a request, so that a request
-// that is retried, on whatever road, runs at most once and every copy gets the
-// same outcome.
+// Package dedup decides what happens to each copy of a request. A request may be
+// sent several times, over different roads; it runs at most once, and every copy
+// gets the same outcome.
 //
 // A Table holds the records of one session, keyed by the client's sequence
 // number. It follows RIFL (Lee et al., SOSP'15, §4): because numbers are
 // sequential and the client acknowledges what it no longer needs, the table can
-// tell "never seen" from "seen, and forgotten since", and refuses the latter;
-// a bag of ids with a time to live would run it again. Unlike RIFL's, the
-// window counts requests that are outstanding, not the span of their numbers,
-// so that one slow request does not stall a million fast ones.
+// tell a request that it has never seen from one that it has seen and forgotten,
+// and refuses the latter. A set of ids with a time to live would run it again.
+// Unlike RIFL's, the window counts the requests that are outstanding, not the
+// span of their numbers, so that one slow request does not stall a million fast
+// ones.
 //
-//	switch verdict, request := table.Admit(seq, fingerprint); verdict {
-//	case dedup.Run:      // store the request through the pointer, queue it
-//	case dedup.Attached: // the outcome goes to this copy's road as well
+//	switch decision, request := table.Admit(seq, fingerprint); decision {
+//	case dedup.Run:      // store the request through the pointer, and queue it
+//	case dedup.Attached: // send the outcome, once it is there, to this copy's road as well
 //	case dedup.Replay:   // send the outcome again
 //	case dedup.Stale, dedup.Reused, dedup.Full: // refuse
 //	}
 //
-// The promise: of all copies of one number, Admit returns Run for at most one,
-// for as long as the table lives, in whatever order copies, acks and give-ups
-// come. Memory is bounded whatever the client sends.
+// The promise: as long as the table lives, Admit returns Run for at most one of
+// all copies of one number, in whatever order copies, acks and cancellations
+// come. The memory is bounded, whatever the client sends.
 //
-// The limits: the table only decides. Sessions, leases, bytes, deadlines and
-// replies are its caller's; so are records that outlive the process.
+// The limits: the table only decides. Its caller is responsible for sessions,
+// leases, bytes, deadlines and replies. Records that outlive the process are in
+// package ledger.
 package dedup
 
 import (
@@ -34,51 +36,61 @@ import (
 // DefaultWindow is how many outstanding requests a session may have.
 const DefaultWindow = 4096
 
-// MaxBelow is the largest Mark.Below, and one beyond the largest sequence
-// number. No honest client ever comes near it.
+// MaxBelow is the largest valid Mark.Below. The largest sequence number is one
+// less. No honest client ever comes near it.
 const MaxBelow = 1 << 62
 
-// State is where a request is in its life.
+// State is the stage of a request's life:
+//
+//	Unseen ──Admit──► Queued ──Start──► Running ──Finish──► Finished ──Ack, GiveUp──► Acked
+//	   │                │ └───────────── Finish ────────────────┘                       ▲
+//	   │                │                 Running ──Ack, GiveUp──► Orphaned ──Finish────┤
+//	   └─ Ack, GiveUp ──┴───────────────────────────────────────────────────────────────┘
+//
+// There is no other way between two states, and none back. The first five are numbers of the
+// wire protocol.
 type State uint8
 
-// The states, in the order of a request's life.
+// The states.
 const (
-	Unseen  State = iota // no copy came
-	Queued               // recorded, not started
-	Running              // started
-	Decided              // has its outcome, which is kept
-	Acked                // the client needs it no longer: it never runs from here on
+	Unseen   State = iota // no copy of it has come
+	Queued                // recorded, and not started
+	Running               // started
+	Finished              // it has its outcome, which is kept
+	Acked                 // the client does not need it any more: it will never run
+	Orphaned              // likewise, but it was running by then: it has a record until it ends
 )
 
 // String returns the state's name.
 func (s State) String() string {
-	return [...]string{"unseen", "queued", "running", "decided", "acked", "invalid"}[min(s, Acked+1)]
+	return [...]string{"unseen", "queued", "running", "finished", "acked", "orphaned", "invalid"}[min(s, Orphaned+1)]
 }
 
-// Verdict says what to do with a copy that arrived.
-type Verdict uint8
+// Decision says what the caller has to do with a copy that has arrived.
+type Decision uint8
 
-// The verdicts.
+// The decisions.
 const (
-	Run      Verdict = iota // new, and now recorded as Queued: queue it
-	Attached                // queued or running: this copy waits for the outcome too
-	Replay                  // decided: send the outcome
-	Stale                   // acked, or no number of a request: never run
-	Reused                  // the number belongs to a request with another fingerprint
-	Full                    // the window is full; nothing was recorded
+	Run      Decision = iota // it is new, and is now recorded as Queued: queue it
+	Attached                 // it is queued or running: this copy waits for the outcome too
+	Replay                   // it is finished: send the outcome
+	Stale                    // it was acked, or its number is invalid: never run it
+	Reused                   // the number belongs to a request with another fingerprint
+	Full                     // the window is full; nothing was recorded
 )
 
-// String returns the verdict's name.
-func (v Verdict) String() string {
-	return [...]string{"run", "attached", "replay", "stale", "reused", "full", "invalid"}[min(v, Full+1)]
+// String returns the name of the decision.
+func (d Decision) String() string {
+	return [...]string{"run", "attached", "replay", "stale", "reused", "full", "invalid"}[min(d, Full+1)]
 }
 
-// Table is the records of one session. V is what the caller keeps for a request:
-// who waits for it, and its outcome. A Table has no lock, clock, goroutine or
-// I/O: it is not safe for concurrent use, and its caller serialises.
+// Table holds the records of one session. V is what the caller keeps for a
+// request, such as who waits for it, and its outcome. A Table has no lock, clock,
+// goroutine or I/O. It is not safe for concurrent use: its caller serialises the
+// calls.
 //
 // Sequence numbers go from 1 to MaxBelow-1; others count as acked. Every *V that
-// a method returns is valid until the next Admit, Ack, Decide or GiveUp.
+// a method returns is valid until the next Admit, Ack, Finish or GiveUp.
 type Table[V any] struct {
 	window  int
 	records store[V]
@@ -95,14 +107,15 @@ func New[V any](window int) *Table[V] {
 }
 
 // Admit decides on a copy of the request seq. The fingerprint stands for the
-// request's content: two copies of one request have the same. The returned value
-// is the record's, and nil for Stale, Reused and Full; for Run it is zero, and
-// the caller stores its own through it.
+// request's content: two copies of one request have the same fingerprint. The
+// returned pointer leads to the record's value. It is nil for Stale, Reused and
+// Full. For Run the value is zero, and the caller stores its own through the
+// pointer.
 //
 // Full proves nothing about other copies, and records nothing: the number stays
-// unseen. A caller that refuses other than by Full decides the record (rule "one
-// seq, one outcome").
-func (t *Table[V]) Admit(seq, fingerprint uint64) (Verdict, *V) {
+// unseen. A caller that gets Run and then refuses the request must call Finish, so
+// that every copy gets the same refusal.
+func (t *Table[V]) Admit(seq, fingerprint uint64) (Decision, *V) {
 	if !valid(seq) || t.acked.has(seq) {
 		return Stale, nil
 	}
@@ -110,7 +123,7 @@ func (t *Table[V]) Admit(seq, fingerprint uint64) (Verdict, *V) {
 		switch {
 		case r.fingerprint != fingerprint:
 			return Reused, nil
-		case r.state == Decided:
+		case r.state == Finished:
 			return Replay, &r.value
 		}
 		return Attached, &r.value
@@ -123,8 +136,9 @@ func (t *Table[V]) Admit(seq, fingerprint uint64) (Verdict, *V) {
 	return Run, &r.value
 }
 
-// Start marks a queued request as running, right before its handler is called.
-// False means that it must not run: it was acked, given up, decided or started.
+// Start marks a queued request as running. It is called right before the
+// request's handler. False means that the request must not run: it was acked,
+// cancelled, finished or started before.
 func (t *Table[V]) Start(seq uint64) bool {
 	r := t.find(seq)
 	if r == nil || r.state != Queued {
@@ -134,45 +148,45 @@ func (t *Table[V]) Start(seq uint64) bool {
 	return true
 }
 
-// Decide marks a queued or running request as decided and returns its value,
-// through which the caller stores the outcome. Deciding a queued one is refusing
-// it. False, with nil, means that the slot is no longer the request's own and
-// the outcome is nobody's: it was decided before, or given up or acked. Decide
-// must be called for every request that was started: until then a request that
-// was given up keeps its place in the window.
-func (t *Table[V]) Decide(seq uint64) (*V, bool) {
+// Finish marks a queued or running request as finished. It returns a pointer to
+// the record's value, through which the caller stores the outcome. A queued
+// request is finished when it is refused. False, with nil, means that nobody needs
+// the outcome: the request was finished, cancelled or acked before. Finish must be
+// called for every request that was started: until then, one that was cancelled
+// or acked while it ran keeps its place in the window.
+func (t *Table[V]) Finish(seq uint64) (*V, bool) {
 	r := t.find(seq)
 	switch {
-	case r == nil || r.state == Decided:
+	case r == nil || r.state == Finished:
 		return nil, false
-	case r.givenUp:
+	case r.state == Orphaned:
 		t.records.remove(r)
 		return nil, false
 	}
-	r.state = Decided
+	r.state = Finished
 	return &r.value, true
 }
 
-// GiveUp acks one request by itself: an explicit cancel. It returns the state
-// that the request was in and the value it had, if any, and from then on
-//   - an unseen one is acked, so that a late first copy is Stale;
-//   - a queued or decided one is removed, and acked;
-//   - a running one is acked, and keeps its record until Decide: the caller may
-//     cancel it through the value.
+// GiveUp acks a single request, which its client has cancelled. It returns the
+// state that the request was in and the value that it had, if any:
+//   - an unseen request becomes acked, so that a late first copy is Stale;
+//   - a queued or finished request becomes acked, and its record is removed;
+//   - a running request becomes orphaned, and keeps its record until Finish: the
+//     caller may cancel it through the value.
 //
-// The state is Acked for a request that was acked before; the value is then not
-// nil only if it still runs.
+// For a request that was acked before, the state is Acked and the value nil, or the state is
+// Orphaned, if the request still runs.
 //
-// The error is ErrTooManyGivenUp; nothing has changed then.
+// The error is ErrTooManyGivenUp; then nothing has changed.
 func (t *Table[V]) GiveUp(seq uint64) (State, *V, error) {
 	state, value := t.Lookup(seq)
-	if state == Acked {
+	if state == Acked || state == Orphaned {
 		return state, value, nil
 	}
 	if err := t.acked.add(seq, 4*t.window); err != nil {
 		return state, value, err
 	}
-	if state == Queued || state == Decided {
+	if state == Queued || state == Finished {
 		removed := *value
 		value = &removed
 	}
@@ -180,20 +194,21 @@ func (t *Table[V]) GiveUp(seq uint64) (State, *V, error) {
 	return state, value, nil
 }
 
-// Ack acks what the mark covers, in addition to all that was acked before: the
-// acked set is the union of all marks and never shrinks, in whatever order they
-// come. Queued and decided requests among it are removed, and freed, if it is
-// not nil, is called with the value of each, in no particular order; it must not
-// use the table. Running ones keep their record until Decide.
+// Ack acks the requests that the mark covers, in addition to all that were acked
+// before: the set of acked numbers is the union of all marks, in whatever order
+// they come, and never shrinks. The records of queued and finished requests that
+// become acked are removed. If freed is not nil, it is called with the value of
+// each, in no particular order; it must not use the table. Running requests become
+// orphaned, and keep their records until Finish.
 //
-// The error wraps ErrBadMark; nothing has changed then. The mark's slice is
-// neither changed nor kept.
+// The error wraps ErrBadMark; then nothing has changed. Ack neither changes nor
+// keeps the mark's slice.
 func (t *Table[V]) Ack(m Mark, freed func(V)) error {
 	except, err := m.check(t.window)
 	if err != nil {
 		return err
 	}
-	t.acked.settle(m.Below, except, func(seq uint64) { t.release(seq, freed) })
+	t.acked.compact(m.Below, except, func(seq uint64) { t.release(seq, freed) })
 
 	from, to := t.acked.floor, m.Below
 	if to <= from {
@@ -205,7 +220,7 @@ func (t *Table[V]) Ack(m Mark, freed func(V)) error {
 				t.release(seq, freed)
 			}
 		}
-	} else { // a jump costs what the table holds, not what the jump spans
+	} else { // the cost of a large jump depends on what the table holds, not on the numbers it spans
 		for r := range t.records.all() {
 			if from <= r.seq && r.seq < to && !contains(except, r.seq) {
 				t.releaseRecord(r, freed)
@@ -216,8 +231,8 @@ func (t *Table[V]) Ack(m Mark, freed func(V)) error {
 	return nil
 }
 
-// Lookup returns the state of a request and its value. The value is nil for one
-// that is unseen, and for one that is acked unless it still runs.
+// Lookup returns the state of a request and a pointer to its value. The pointer is
+// nil for a request that is unseen or acked.
 func (t *Table[V]) Lookup(seq uint64) (State, *V) {
 	r := t.find(seq)
 	switch {
@@ -225,13 +240,11 @@ func (t *Table[V]) Lookup(seq uint64) (State, *V) {
 		return Acked, nil
 	case r == nil:
 		return Unseen, nil
-	case r.givenUp:
-		return Acked, &r.value
 	}
 	return r.state, &r.value
 }
 
-// All returns the numbers and values of all outstanding requests, in no
+// All yields the numbers and values of all outstanding requests, in no
 // particular order. The table must not be changed meanwhile.
 func (t *Table[V]) All() iter.Seq2[uint64, V] {
 	return func(yield func(uint64, V) bool) {
@@ -243,8 +256,8 @@ func (t *Table[V]) All() iter.Seq2[uint64, V] {
 	}
 }
 
-// Outstanding returns how many requests take a place in the window: those
-// recorded and not acked, and those acked that still run.
+// Outstanding returns how many requests take a place in the window: those that
+// are recorded and not acked, and those that are orphaned.
 func (t *Table[V]) Outstanding() int { return t.records.count }
 
 func (t *Table[V]) find(seq uint64) *record[V] {
@@ -254,16 +267,18 @@ func (t *Table[V]) find(seq uint64) *record[V] {
 	return t.records.find(seq)
 }
 
-// release lets go of the record of seq, if there is one, because seq is acked.
+// release removes the record of seq, which is acked, if there is one.
 func (t *Table[V]) release(seq uint64, freed func(V)) {
 	if r := t.records.find(seq); r != nil {
 		t.releaseRecord(r, freed)
 	}
 }
 
+// releaseRecord removes the record of an acked request, or leaves that to Finish if
+// the request is running.
 func (t *Table[V]) releaseRecord(r *record[V], freed func(V)) {
-	if r.state == Running {
-		r.givenUp = true
+	if r.state == Running || r.state == Orphaned {
+		r.state = Orphaned
 		return
 	}
 	value := r.value
@@ -278,11 +293,11 @@ func valid(seq uint64) bool { return 0 < seq && seq < MaxBelow }
 // Window returns how many outstanding requests the table records at most.
 func (t *Table[V]) Window() int { return t.window }
 
-// Listed returns how many numbers the table lists one by one, of 8 bytes each: those below
-// the ack mark that are still needed, and those above it that are not.
+// Listed returns how many numbers the table lists one by one, at 8 bytes each: those below
+// the ack mark that are not acked, and those above it that are.
 func (t *Table[V]) Listed() int { return len(t.acked.except) + len(t.acked.alone) }
 
-// Trim gives back the memory that the lists do not need any more, and returns Listed.
+// Trim frees the spare capacity of these lists, and returns Listed.
 func (t *Table[V]) Trim() int {
 	t.acked.except, t.acked.alone = slices.Clone(t.acked.except), slices.Clone(t.acked.alone)
 	return t.Listed()

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// play runs a transcript: a call and what it answers on each line. The value of
-// a record is its number with a "v".
+// play runs a transcript: each line is a call and what it returns. The value of
+// a record is "v" and its number.
 func play(t *testing.T, table *Table[string], transcript string) {
 	t.Helper()
 	for line := range strings.Lines(transcript) {
@@ -39,15 +39,15 @@ func playLine(t *testing.T, table *Table[string], call string) string {
 	}
 	switch verb {
 	case "admit", "other": // other: with another fingerprint
-		verdict, v := table.Admit(seq, uint64(verb[0]))
-		if verdict == Run {
+		decision, v := table.Admit(seq, uint64(verb[0]))
+		if decision == Run {
 			*v = fmt.Sprint("v", seq)
 		}
-		return verdict.String() + value(v)
+		return decision.String() + value(v)
 	case "start":
 		return fmt.Sprint(table.Start(seq))
-	case "decide":
-		v, ok := table.Decide(seq)
+	case "finish":
+		v, ok := table.Finish(seq)
 		return fmt.Sprint(ok) + value(v)
 	case "giveup":
 		state, v, err := table.GiveUp(seq)
@@ -90,23 +90,23 @@ func TestTranscripts(t *testing.T) {
 			start 1 = true
 			admit 1 = attached v1
 			start 1 = false`,
-		"decided: replay": `
+		"finished: replay": `
 			admit 1 = run v1
 			start 1 = true
-			decide 1 = true v1
+			finish 1 = true v1
 			admit 1 = replay v1
-			decide 1 = false
+			finish 1 = false
 			start 1 = false
 			admit 1 = replay v1`,
 		"a refusal is an outcome, too": `
 			admit 1 = run v1
-			decide 1 = true v1
+			finish 1 = true v1
 			start 1 = false
 			admit 1 = replay v1`,
 		"acked: stale": `
 			admit 1 = run v1
 			start 1 = true
-			decide 1 = true v1
+			finish 1 = true v1
 			ack 2 = freed v1
 			admit 1 = stale
 			other 1 = stale
@@ -117,7 +117,7 @@ func TestTranscripts(t *testing.T) {
 			other 1 = reused
 			start 1 = true
 			other 1 = reused
-			decide 1 = true v1
+			finish 1 = true v1
 			other 1 = reused
 			admit 1 = replay v1`,
 		"full: nothing recorded": `
@@ -135,7 +135,7 @@ func TestTranscripts(t *testing.T) {
 			admit 4611686018427387904 = stale
 			admit 18446744073709551615 = stale
 			start 0 = false
-			decide 0 = false
+			finish 0 = false
 			giveup 0 = acked
 			admit 4611686018427387903 = run v4611686018427387903
 			ack 4611686018427387904 = freed v4611686018427387903`,
@@ -143,7 +143,7 @@ func TestTranscripts(t *testing.T) {
 			admit 1 = run v1
 			ack 2 = freed v1
 			start 1 = false
-			decide 1 = false`,
+			finish 1 = false`,
 		"an acked running request keeps its place until it is done": `
 			admit 1 = run v1
 			admit 2 = run v2
@@ -152,9 +152,9 @@ func TestTranscripts(t *testing.T) {
 			start 1 = true
 			ack 2 = freed
 			admit 1 = stale
-			lookup 1 = acked v1
+			lookup 1 = orphaned v1
 			admit 5 = full
-			decide 1 = false
+			finish 1 = false
 			lookup 1 = acked
 			admit 5 = run v5`,
 		"giving up an unseen one leaves a tombstone": `
@@ -170,20 +170,20 @@ func TestTranscripts(t *testing.T) {
 			giveup 1 = queued v1
 			start 1 = false
 			admit 1 = stale
-			decide 1 = false`,
+			finish 1 = false`,
 		"giving up a running one": `
 			admit 1 = run v1
 			start 1 = true
 			giveup 1 = running v1
 			admit 1 = stale
-			giveup 1 = acked v1
-			decide 1 = false
+			giveup 1 = orphaned v1
+			finish 1 = false
 			giveup 1 = acked
 			admit 1 = stale`,
-		"giving up a decided one": `
+		"giving up a finished one": `
 			admit 1 = run v1
-			decide 1 = true v1
-			giveup 1 = decided v1
+			finish 1 = true v1
+			giveup 1 = finished v1
 			admit 1 = stale`,
 		"giving up an exception": `
 			ack 9 3,5 = freed
@@ -259,8 +259,8 @@ func quick(t testing.TB, table *Table[int], seq uint64, m Mark) {
 	if !table.Start(seq) {
 		t.Fatalf("Start(%d)", seq)
 	}
-	if _, ok := table.Decide(seq); !ok {
-		t.Fatalf("Decide(%d)", seq)
+	if _, ok := table.Finish(seq); !ok {
+		t.Fatalf("Finish(%d)", seq)
 	}
 	if err := table.Ack(m, nil); err != nil {
 		t.Fatal(err)
@@ -281,7 +281,7 @@ func TestOneSlowBesideAMillionQuick(t *testing.T) {
 	if v, _ := table.Admit(1, 1); v != Attached {
 		t.Errorf("the slow one: %v", v)
 	}
-	if _, ok := table.Decide(1); !ok {
+	if _, ok := table.Finish(1); !ok {
 		t.Error("the slow one lost its slot")
 	}
 }
@@ -320,7 +320,7 @@ func TestHostileJumps(t *testing.T) {
 		t.Fatalf("Admit beyond the window: %v", v)
 	}
 	freed := 0
-	for i := range uint64(DefaultWindow) { // each would take minutes if it cost what it spans
+	for i := range uint64(DefaultWindow) { // each would take minutes if its cost depended on the numbers it spans
 		if err := table.Ack(Mark{Below: (i+1)<<40 + 1}, func(int) { freed++ }); err != nil {
 			t.Fatal(err)
 		}
@@ -367,7 +367,7 @@ func TestAllStops(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	if s := fmt.Sprint(Unseen, Acked, State(99), Run, Full, Verdict(99)); s != "unseen acked invalid run full invalid" {
+	if s := fmt.Sprint(Unseen, Acked, Orphaned, State(99), Run, Full, Decision(99)); s != "unseen acked orphaned invalid run full invalid" {
 		t.Error(s)
 	}
 }

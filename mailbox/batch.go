@@ -2,28 +2,28 @@ package mailbox
 
 import "sync"
 
-// batchSize is how many messages a batch holds: so many that what is done once for
-// each batch costs little, and so few that one message does not hold much storage.
+// batchSize is how many messages a batch holds: enough that the cost of a batch is small
+// for each message, and few enough that one message does not keep much storage alive.
 const batchSize = 64
 
-// Batch is messages that a consumer took from a box, oldest first. It is the
-// consumer's until that gives it back to Take.
+// Batch holds messages that a consumer took from a box, oldest first. It belongs to the
+// consumer until the consumer gives it back to Take.
 type Batch[T any] struct {
 	next     *Batch[T]
-	from, to int  // where in messages the batch is
-	left     bool // they are not to be cleared when they come back
+	from, to int  // the messages are messages[from:to]
+	left     bool // they are not cleared when the batch comes back
 	messages [batchSize]T
 }
 
-// Messages returns the messages, one at least.
+// Messages returns the messages, at least one.
 func (b *Batch[T]) Messages() []T { return b.messages[b.from:b.to] }
 
-// IsLast reports whether Take must look into the box for the next batch.
+// IsLast reports whether this is the last batch of what Take took from the box.
 func (b *Batch[T]) IsLast() bool { return b.next == nil }
 
-// Leave has Take leave the messages in their places when it gets the batch back: for
-// PushWith, which finds them there. The consumer must have cleared all in them that is not
-// to be retained.
+// Leave makes Take leave the messages in their places when it gets the batch back, so that
+// PushWith finds them there. The consumer must have cleared everything in them that must not
+// be retained.
 func (b *Batch[T]) Leave() { b.left = true }
 
 // empty empties a batch that comes back from the consumer.
@@ -34,20 +34,20 @@ func (b *Batch[T]) empty() {
 	b.from, b.to, b.left = 0, 0, false
 }
 
-// place returns where the next message goes; there is room.
-func (b *Batch[T]) place() *T {
+// slot returns the place of the next message. The batch must have room.
+func (b *Batch[T]) slot() *T {
 	b.to++
 	return &b.messages[b.to-1]
 }
 
-// clear empties the batch. It retains nothing then.
+// clear empties the batch, which then retains nothing.
 func (b *Batch[T]) clear() {
 	clear(b.messages[b.from:b.to])
 	b.from, b.to = 0, 0
 }
 
-// spare holds batches that are empty and nobody's. In one program they are all of one
-// type, if they are not a test's.
+// spare holds empty batches without an owner. Outside of tests, all of them are of one type
+// in a program.
 var spare sync.Pool
 
 func newBatch[T any]() *Batch[T] {
@@ -57,17 +57,17 @@ func newBatch[T any]() *Batch[T] {
 	return new(Batch[T])
 }
 
-// free gives up an empty batch.
+// free gives an empty batch back to spare.
 func (b *Batch[T]) free() {
 	b.next = nil
 	spare.Put(b)
 }
 
-// chain is a FIFO made of batches. It does no locking; the box's mutex guards it.
+// chain is a FIFO made of batches. The box's mutex guards it.
 type chain[T any] struct{ first, last *Batch[T] }
 
-// open returns the last batch, which has room. It is short so that it can be inlined.
-func (c *chain[T]) open() *Batch[T] {
+// tail returns the last batch, which has room. It is short so that it can be inlined.
+func (c *chain[T]) tail() *Batch[T] {
 	if c.last == nil || c.last.to == batchSize {
 		c.grow()
 	}
@@ -84,7 +84,7 @@ func (c *chain[T]) grow() {
 	c.last = b
 }
 
-// shift takes out the oldest message; there is one.
+// shift removes the oldest message. There must be one.
 func (c *chain[T]) shift() T {
 	b := c.first
 	v := b.messages[b.from]
@@ -100,7 +100,7 @@ func (c *chain[T]) shift() T {
 	return v
 }
 
-// drain takes out all.
+// drain removes all messages and returns them.
 func (c *chain[T]) drain() (all []T) {
 	for b := c.first; b != nil; {
 		next := b.next

@@ -24,7 +24,7 @@ type blocked struct {
 }
 
 // putAside calls Put on a goroutine of its own and returns when that is either
-// done or waiting in line.
+// done or waiting for room.
 func putAside(b *Box[int], v int) *blocked {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &blocked{v: v, cancel: cancel, done: make(chan struct{})}
@@ -52,7 +52,7 @@ func TestBlockedPuts(t *testing.T) {
 		offer(t, b, 1, 1)
 		second := putAside(b, 2)
 		third := putAside(b, 3)
-		b.Park(4)
+		b.Enqueue(4)
 		fifth := putAside(b, 5)
 		if second.isDone() || b.Len() != 2 {
 			t.Fatalf("a put into a full box did not wait, or Len counts it: %d", b.Len())
@@ -81,7 +81,7 @@ func TestBlockedPutsAtClose(t *testing.T) {
 		b := newBox(Config{Capacity: 1})
 		offer(t, b, 1, 1)
 		second := putAside(b, 2)
-		b.Park(3)
+		b.Enqueue(3)
 		fourth := putAside(b, 4)
 		if rest, _ := b.Close(); !slices.Equal(rest, []int{1, 3}) {
 			t.Errorf("Close = %v", rest)
@@ -141,11 +141,11 @@ func TestGrantBeatsCancel(t *testing.T) {
 			p := putAside(b, 2)
 			b.mu.Lock() // the putter, woken by its ctx, waits for the lock
 			p.cancel()
-			w := b.line.first
-			b.line.remove(w)
+			w := b.waiters.first
+			b.waiters.remove(w)
 			b.waiting.shift()
-			*b.waiting.open().place() = w.v
-			w.settle(nil)
+			*b.waiting.tail().slot() = w.v
+			w.end(nil)
 			b.mu.Unlock()
 			if !p.isDone() || p.err != nil {
 				t.Fatalf("granted, yet: %v", p.err)
@@ -215,17 +215,17 @@ func TestProducersInOrder(t *testing.T) {
 }
 
 // model is a Box written for obviousness: one list of what waits, one of who
-// stands in line.
+// waits for room.
 type model struct {
 	Config
 	waiting []int
-	line    []*blocked // with a nil done: parked
+	queue   []*blocked // with a nil done: backlog
 	busy    bool
 	closed  bool
 }
 
-func (m *model) parked() (n int) {
-	for _, p := range m.line {
+func (m *model) backlog() (n int) {
+	for _, p := range m.queue {
 		if p.done == nil {
 			n++
 		}
@@ -233,7 +233,7 @@ func (m *model) parked() (n int) {
 	return n
 }
 
-// put says what a put of v does, and whether it joins the line.
+// put says what a put of v does, and whether it waits for room.
 func (m *model) put(v int, joins bool) (put Put[int], err error, waits bool) {
 	switch {
 	case m.closed:
@@ -254,12 +254,12 @@ func (m *model) put(v int, joins bool) (put Put[int], err error, waits bool) {
 	return put, ErrFull, false
 }
 
-// letIn lets in who stands in line, as far as there is room, and has it checked.
-func (m *model) letIn(ended func(*blocked, error)) {
-	for len(m.line) > 0 && len(m.waiting) < m.Capacity {
-		ended(m.line[0], nil)
-		m.waiting = append(m.waiting, m.line[0].v)
-		m.line = m.line[1:]
+// admit moves messages that wait for room into the box, and has that checked.
+func (m *model) admit(ended func(*blocked, error)) {
+	for len(m.queue) > 0 && len(m.waiting) < m.Capacity {
+		ended(m.queue[0], nil)
+		m.waiting = append(m.waiting, m.queue[0].v)
+		m.queue = m.queue[1:]
 	}
 }
 
@@ -273,7 +273,7 @@ func checkAgainstModel(t *rapid.T) {
 	c := Config{
 		Capacity: rapid.OneOf(rapid.IntRange(1, 4), rapid.IntRange(batchSize, 2*batchSize+2)).Draw(t, "capacity"),
 		Policy:   Policy(rapid.IntRange(0, 3).Draw(t, "policy")),
-		Parked:   rapid.IntRange(1, 3).Draw(t, "parked"),
+		Backlog:  rapid.IntRange(1, 3).Draw(t, "backlog"),
 	}
 	if rapid.IntRange(0, 9).Draw(t, "unbounded") == 0 {
 		c = Config{Unbounded: true}
@@ -310,13 +310,13 @@ func checkAgainstModel(t *rapid.T) {
 				m.put(v, false)
 			}
 		},
-		"park": func(*rapid.T) {
+		"enqueue": func(*rapid.T) {
 			v++
-			put, err := b.Park(v)
-			wantPut, wantErr, waits := m.put(v, m.parked() < m.Parked)
+			put, err := b.Enqueue(v)
+			wantPut, wantErr, waits := m.put(v, m.backlog() < m.Backlog)
 			same(put, wantPut, err, wantErr)
 			if waits {
-				m.line = append(m.line, &blocked{v: v})
+				m.queue = append(m.queue, &blocked{v: v})
 			}
 		},
 		"many": func(t *rapid.T) { // so that there is more than a batch
@@ -335,20 +335,20 @@ func checkAgainstModel(t *rapid.T) {
 				t.Fatalf("put %d: waits is %v, want %v", v, !waits, waits)
 			}
 			if waits {
-				m.line = append(m.line, p)
+				m.queue = append(m.queue, p)
 				return
 			}
 			same(p.put, wantPut, p.err, wantErr)
 		},
 		"cancel": func(t *rapid.T) {
-			if len(m.line) == 0 {
+			if len(m.queue) == 0 {
 				return
 			}
-			i := rapid.IntRange(0, len(m.line)-1).Draw(t, "who")
-			if p := m.line[i]; p.done != nil {
+			i := rapid.IntRange(0, len(m.queue)-1).Draw(t, "who")
+			if p := m.queue[i]; p.done != nil {
 				p.cancel()
 				ended(p, context.Canceled)
-				m.line = slices.Delete(m.line, i, i+1)
+				m.queue = slices.Delete(m.queue, i, i+1)
 			}
 		},
 		"sweep": func(t *rapid.T) {
@@ -367,15 +367,15 @@ func checkAgainstModel(t *rapid.T) {
 					}
 				}
 				var line []*blocked
-				for _, p := range m.line {
+				for _, p := range m.queue {
 					if p.done == nil && !lives(p.v) {
 						want = append(want, p.v)
 					} else {
 						line = append(line, p)
 					}
 				}
-				m.waiting, m.line = rest, line
-				m.letIn(ended)
+				m.waiting, m.queue = rest, line
+				m.admit(ended)
 			}
 			if !slices.Equal(gone, want) {
 				t.Fatalf("Sweep = %v, want %v", gone, want)
@@ -387,14 +387,14 @@ func checkAgainstModel(t *rapid.T) {
 			}
 			m.busy = len(m.waiting) > 0 && !m.closed
 			m.waiting = nil
-			m.letIn(ended)
+			m.admit(ended)
 		},
 		"close": func(t *rapid.T) {
 			if rapid.IntRange(0, 9).Draw(t, "really") != 0 {
 				return
 			}
 			want := m.waiting
-			for _, p := range m.line {
+			for _, p := range m.queue {
 				if p.done == nil {
 					want = append(want, p.v)
 				}
@@ -402,13 +402,13 @@ func checkAgainstModel(t *rapid.T) {
 			if rest, _ := b.Close(); !slices.Equal(rest, want) {
 				t.Fatalf("Close = %v, want %v", rest, want)
 			}
-			for _, p := range m.line {
+			for _, p := range m.queue {
 				ended(p, ErrClosed)
 			}
-			m.closed, m.waiting, m.line = true, nil, nil
+			m.closed, m.waiting, m.queue = true, nil, nil
 		},
 		"": func(*rapid.T) {
-			if n := len(m.waiting) + m.parked(); b.Len() != n {
+			if n := len(m.waiting) + m.backlog(); b.Len() != n {
 				t.Fatalf("Len = %d, want %d", b.Len(), n)
 			}
 		},

@@ -6,18 +6,18 @@ import (
 	"math"
 )
 
-// DefaultCapacity is how many messages wait in a box whose Config names no number.
+// DefaultCapacity is the capacity of a box whose Config says none.
 const DefaultCapacity = 1024
 
-// DefaultParked is how many messages a box parks whose Config names no number.
-const DefaultParked = 16384
+// DefaultBacklog is the largest backlog of a box whose Config says none.
+const DefaultBacklog = 16384
 
-// Policy says what becomes of a put into a full box.
+// Policy says what a put into a full box does.
 type Policy uint8
 
 // The policies.
 const (
-	Block      Policy = iota // the putter waits in line for room until its ctx ends: the default
+	Block      Policy = iota // the put waits for room until its ctx ends: the default
 	Refuse                   // ErrFull
 	DropNewest               // the message itself is dropped, and handed back
 	DropOldest               // the message that has waited longest is dropped, and handed back
@@ -38,13 +38,13 @@ func (p Policy) String() string {
 	return fmt.Sprintf("policy(%d)", uint8(p))
 }
 
-// Config is what the boxes of one kind of actor have in common. Its zero value
-// is a box of DefaultCapacity that blocks.
+// Config describes the boxes of one kind of actor. Its zero value is a box of
+// DefaultCapacity that blocks.
 type Config struct {
-	Capacity  int    // how many may wait, a batch already taken not counted; 0 means DefaultCapacity
-	Policy    Policy // what happens when that many wait
-	Unbounded bool   // no limit at all; goes with neither Capacity nor Policy
-	Parked    int    // how many Park may leave in line beyond Capacity, under Block; 0 means DefaultParked
+	Capacity  int    // messages that may wait, without those that the consumer has taken; 0 means DefaultCapacity
+	Policy    Policy // what a put does when that many wait
+	Unbounded bool   // no bound; not together with Capacity or Policy
+	Backlog   int    // messages that Enqueue may add beyond Capacity, under Block; 0 means DefaultBacklog
 }
 
 // Validate returns everything that is wrong with c, joined, or nil.
@@ -53,8 +53,8 @@ func (c Config) Validate() error {
 	if c.Capacity < 0 {
 		errs = append(errs, fmt.Errorf("mailbox: negative Capacity %d", c.Capacity))
 	}
-	if c.Parked < 0 {
-		errs = append(errs, fmt.Errorf("mailbox: negative Parked %d", c.Parked))
+	if c.Backlog < 0 {
+		errs = append(errs, fmt.Errorf("mailbox: negative Backlog %d", c.Backlog))
 	}
 	if c.Policy > DropOldest {
 		errs = append(errs, fmt.Errorf("mailbox: unknown Policy %d", uint8(c.Policy)))
@@ -65,10 +65,10 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// defaults is the Config of boxes that were given none. Nothing writes to it.
+// defaults is the Config of boxes without one. Nothing writes to it.
 var defaults Config
 
-// capacity is how many may wait. More than 2³¹ would not fit into any memory.
+// capacity returns how many messages may wait. More than 2³¹ would not fit into memory.
 func (c *Config) capacity() int32 {
 	switch {
 	case c.Unbounded:
@@ -79,9 +79,9 @@ func (c *Config) capacity() int32 {
 	return int32(min(c.Capacity, math.MaxInt32))
 }
 
-func (c *Config) parked() int {
-	if c.Parked == 0 {
-		return DefaultParked
+func (c *Config) backlog() int {
+	if c.Backlog == 0 {
+		return DefaultBacklog
 	}
-	return min(c.Parked, math.MaxInt32)
+	return min(c.Backlog, math.MaxInt32)
 }

@@ -1,7 +1,10 @@
 package mailbox_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tandem-go/tandem/mailbox"
 )
@@ -28,4 +31,76 @@ func Example() {
 	// start a consumer
 	// dropped one
 	// took [two three]
+}
+
+// A full box of policy Block: who can wait does so with Put, who cannot gets an error from
+// Offer, and the reader of a link, which can do neither, adds it to the backlog behind the
+// others.
+func ExampleBox_Put() {
+	cfg := mailbox.Config{Capacity: 1}
+	if err := cfg.Validate(); err != nil {
+		panic(err)
+	}
+	var box mailbox.Box[string]
+	box.Init(&cfg)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	_, err := box.Put(ctx, "one")
+	fmt.Println(err)
+	_, err = box.Put(ctx, "two") // nobody takes anything
+	fmt.Println(errors.Is(err, context.DeadlineExceeded))
+	_, err = box.Offer("three")
+	fmt.Println(errors.Is(err, mailbox.ErrFull), box.Blocks(), box.DropsNewest())
+	_, err = box.Enqueue("four")
+	fmt.Println(err, box.Len())
+
+	rest, busy := box.Close() // what was accepted and nobody took
+	fmt.Println(rest, busy)
+	_, err = box.Offer("five")
+	fmt.Println(errors.Is(err, mailbox.ErrClosed))
+	// Output:
+	// <nil>
+	// true
+	// true true false
+	// <nil> 2
+	// [one four] true
+	// true
+}
+
+// Push and its kin are for the usual case, in which there is room.
+func ExampleBox_Push() {
+	var box mailbox.Box[string]
+	box.Init(&mailbox.Config{Capacity: 4})
+	wake, ok := box.Push("one")
+	fmt.Println(wake, ok)
+	_, n := box.PushAll([]string{"two", "three"}) // as many as there is room for
+	fmt.Println(n)
+	_, ok = box.PushWith(func(place *string) { *place = "four" }) // made in its place
+	fmt.Println(ok)
+	_, ok = box.Push("five")
+	fmt.Println(ok)
+	for batch := box.Take(nil); batch != nil; batch = box.Take(batch) {
+		for i, m := range batch.Messages() {
+			fmt.Print(m, " ")
+			batch.Messages()[i] = ""
+		}
+		fmt.Println(batch.IsLast())
+		batch.Leave() // the places are clear already
+	}
+	// Output:
+	// true true
+	// 2
+	// true
+	// false
+	// one two three four true
+}
+
+// Messages that nobody wants any more make room in a full box.
+func ExampleBox_Sweep() {
+	var box mailbox.Box[string]
+	box.Init(&mailbox.Config{Capacity: 2})
+	box.PushAll([]string{"given up", "wanted"})
+	gone := box.Sweep(0, func(m *string) bool { return *m == "given up" })
+	fmt.Println(gone, box.Len())
+	// Output: [given up] 1
 }

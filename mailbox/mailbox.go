@@ -1,32 +1,31 @@
-// Package mailbox is the queue in front of an actor: many put, one takes, and
-// what waits is bounded, with a name for what happens at the bound.
+// Package mailbox is the bounded queue in front of an actor, with many producers and one
+// consumer. A policy says what happens when it is full.
 //
 //	var box mailbox.Box[Message]
 //	box.Init(&mailbox.Config{Capacity: 100})
 //
 //	put, err := box.Put(ctx, m) // any goroutine
 //	if put.Wake {
-//		go run(&box) // nobody consumes yet: whoever woke the box starts the consumer
+//		go run(&box) // there was no consumer: the put that woke the box starts one
 //	}
 //
 //	for batch := box.Take(nil); batch != nil; batch = box.Take(batch) { // the consumer
 //		for _, m := range batch.Messages() { ... }
 //	}
 //
-// The promise: a message whose put returned nil and reported nothing dropped
-// comes out of Take or Close, or of Sweep if the sweeper said that it is dead, and
-// does so once; one whose put returned an error never does. What comes out is in the
-// order of arrival, which includes the line of those who wait for room: a newcomer
-// never overtakes it.
+// The promise: a message whose put returned nil and reported nothing dropped comes out of
+// Take, Close or Sweep, and comes out once. A message whose put returned an error never
+// comes out. Messages come out in the order of their arrival. Those that wait for room
+// count as arrived: a later message never overtakes them.
 //
-// A Box is one mutex and a chain of batches, all of which the consumer takes at
-// once. It starts no goroutine and reads no clock. An idle box owns no storage,
-// so that millions of idle actors cost little.
+// A Box is one mutex and a list of batches, all of which the consumer takes at once. It
+// starts no goroutine and reads no clock. An idle box owns no storage, so millions of idle
+// actors cost little.
 //
-// The limits: the capacity bounds what waits, not what the consumer took and
-// works on, so up to twice the capacity may be in memory. Putters that block
-// are as many as the callers let be; each holds one message in the line. A message
-// that has become pointless keeps its place until somebody calls Sweep.
+// The limits: the capacity bounds the messages that wait, not those that the consumer has
+// taken and works on, so up to twice the capacity may be in memory. The number of
+// producers that block is not bounded here; each of them holds one message. A message
+// that nobody wants any more keeps its place until somebody calls Sweep.
 package mailbox
 
 import (
@@ -45,21 +44,21 @@ var (
 // Box is a bounded FIFO with many producers and one consumer. It is unusable
 // before Init and must not be copied after it.
 //
-// Push, Put, Offer, Park, Sweep, Close and Len may be called by any number of goroutines
-// at once. Take belongs to the consumer: there is one from the put that reported
+// Push, Put, Offer, Enqueue, Sweep, Close and Len may be called by any number of goroutines
+// at once. Only the consumer may call Take. There is a consumer from the put that reported
 // Wake until the Take that returned nil.
 type Box[T any] struct {
 	config *Config // shared by all boxes of a kind, never written
 
-	mu      sync.Mutex // guards all below
+	mu      sync.Mutex // guards what follows
 	room    int32      // how many more may wait; 0 once closed
-	busy    bool       // a consumer runs, or was asked for
+	busy    bool       // a consumer runs, or a put has asked for one
 	closed  bool
-	waiting chain[T] // what waits
-	line    line[T]  // who waits for room; empty unless there is none
+	waiting chain[T]     // the messages that wait
+	waiters waitQueue[T] // messages that wait for room; empty while there is room
 }
 
-// Put is what a successful put did.
+// Put is the result of a successful put.
 type Put[T any] struct {
 	Wake       bool // the box went from idle to busy: the caller must start a consumer
 	Dropped    T    // what the policy dropped, if HasDropped
@@ -84,22 +83,22 @@ func (b *Box[T]) Push(v T) (wake, ok bool) {
 		wake = !b.busy
 		b.busy = true
 		b.room--
-		*b.waiting.open().place() = v
+		*b.waiting.tail().slot() = v
 	}
 	b.mu.Unlock()
 	return wake, ok
 }
 
-// PushWith is Push for a message that fill makes in its place, which is zero or holds what
-// a consumer left there (Batch.Leave). fill runs under the box's lock, so it must be short
-// and must not use the box.
+// PushWith is Push for a message that fill writes into its place in the box. The place is
+// zero, or holds what a consumer left there (Batch.Leave). fill runs under the box's lock,
+// so it must be short and must not use the box.
 func (b *Box[T]) PushWith(fill func(place *T)) (wake, ok bool) {
 	b.mu.Lock()
 	if ok = b.room > 0; ok {
 		wake = !b.busy
 		b.busy = true
 		b.room--
-		fill(b.waiting.open().place())
+		fill(b.waiting.tail().slot())
 	}
 	b.mu.Unlock()
 	return wake, ok
@@ -115,17 +114,16 @@ func (b *Box[T]) PushAll(vs []T) (wake bool, n int) {
 		b.room -= int32(n)
 	}
 	for _, v := range vs[:n] {
-		*b.waiting.open().place() = v
+		*b.waiting.tail().slot() = v
 	}
 	b.mu.Unlock()
 	return wake, n
 }
 
-// Put puts v into the box. When it is full the policy decides: under Block, Put
-// waits in line until there is room, the box is closed (ErrClosed) or ctx ends;
-// the error then wraps context.Cause(ctx), and v is not in the box. Where room
-// and the end of ctx coincide, v is in and the error nil. A ctx that has ended
-// does not keep v from room that is there.
+// Put puts v into the box. When the box is full, the policy decides. Under Block, Put waits
+// until there is room, the box is closed (ErrClosed), or ctx ends; the error then wraps
+// context.Cause(ctx), and v is not in the box. If room and the end of ctx coincide, v is in
+// the box and the error is nil. While there is room, a ctx that has ended does not matter.
 func (b *Box[T]) Put(ctx context.Context, v T) (Put[T], error) {
 	b.mu.Lock()
 	if b.room > 0 || b.closed || b.config.Policy != Block {
@@ -133,7 +131,7 @@ func (b *Box[T]) Put(ctx context.Context, v T) (Put[T], error) {
 		return b.put(v)
 	}
 	w := &waiter[T]{v: v, done: make(chan struct{})}
-	b.line.push(w)
+	b.waiters.push(w)
 	b.mu.Unlock()
 
 	select {
@@ -148,40 +146,40 @@ func (b *Box[T]) Put(ctx context.Context, v T) (Put[T], error) {
 		return Put[T]{}, w.err
 	default:
 	}
-	b.line.remove(w)
+	b.waiters.remove(w)
 	return Put[T]{}, fmt.Errorf("mailbox: waiting for room: %w", context.Cause(ctx))
 }
 
-// Offer is Put for those who must not wait: under Block a full box is ErrFull.
+// Offer is Put without waiting: under Block, a full box is ErrFull.
 func (b *Box[T]) Offer(v T) (Put[T], error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.put(v)
 }
 
-// Park is Put for those who must not wait but cannot turn the message away
-// either, such as the reader of a link: under Block a message that finds the
-// box full joins the line behind the putters that block, with nobody waiting
-// for it. It counts as accepted. When Config.Parked messages are parked, Park
-// returns ErrFull. Under the other policies it is Offer.
-func (b *Box[T]) Park(v T) (Put[T], error) {
+// Enqueue is Put for callers that must not wait and cannot refuse the message either, such
+// as the reader of a link. Under Block, a message that finds the box full goes to the
+// backlog: it waits for room behind the producers that block, and its caller goes on. It
+// counts as accepted. When the backlog holds Config.Backlog messages, Enqueue returns
+// ErrFull. Under the other policies it is Offer.
+func (b *Box[T]) Enqueue(v T) (Put[T], error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.room == 0 && !b.closed && b.config.Policy == Block && int(b.line.parked) < b.config.parked() {
-		b.line.push(&waiter[T]{v: v})
+	if b.room == 0 && !b.closed && b.config.Policy == Block && int(b.waiters.backlog) < b.config.backlog() {
+		b.waiters.push(&waiter[T]{v: v})
 		return Put[T]{}, nil
 	}
 	return b.put(v)
 }
 
-// put lets v in if there is room, and decides on it otherwise; it never waits.
+// put adds v if there is room, and applies the policy otherwise. It never waits.
 func (b *Box[T]) put(v T) (Put[T], error) {
 	switch {
 	case b.room > 0:
 		wake := !b.busy
 		b.busy = true
 		b.room--
-		*b.waiting.open().place() = v
+		*b.waiting.tail().slot() = v
 		return Put[T]{Wake: wake}, nil
 	case b.closed:
 		return Put[T]{}, ErrClosed
@@ -189,20 +187,20 @@ func (b *Box[T]) put(v T) (Put[T], error) {
 		return Put[T]{Dropped: v, HasDropped: true}, nil
 	case b.config.Policy == DropOldest:
 		oldest := b.waiting.shift()
-		*b.waiting.open().place() = v
+		*b.waiting.tail().slot() = v
 		return Put[T]{Dropped: oldest, HasDropped: true}, nil
 	}
 	return Put[T]{}, ErrFull
 }
 
-// Take takes all that waits, lets in those who stand in line, as far as the freed
-// room goes, and returns the oldest batch of what it took. Given that back as done, it
-// returns the next one. When nothing is left and nothing waits it returns nil and the
-// box is idle: the consumer must end, and the next put asks for a new one. After Close
-// it returns what it took before, then nil.
+// Take takes all messages that wait, admits as many of those that wait for room as fit,
+// and returns the oldest batch of what it took. When that batch is given back as done, Take
+// returns the next one. When nothing is left, Take returns nil and the box is idle: the
+// consumer must end, and the next put asks for a new one. After Close, Take returns what it
+// took before, and then nil.
 //
-// done is what Take returned last, nil at first. The box clears it, unless Leave was
-// called, and has its storage for what comes next, so that a put allocates nothing.
+// done is what Take returned last, and nil at first. The box clears it, unless Leave was
+// called, and uses its storage for the next messages, so that a put does not allocate.
 func (b *Box[T]) Take(done *Batch[T]) *Batch[T] {
 	if done != nil {
 		done.empty()
@@ -215,8 +213,8 @@ func (b *Box[T]) Take(done *Batch[T]) *Batch[T] {
 	defer b.mu.Unlock()
 	capacity := b.config.capacity()
 	if b.closed || b.room == capacity {
-		b.busy = b.closed // a closed box never wakes again
-		b.waiting.drain() // of the batch that it was given before
+		b.busy = b.closed // a closed box never asks for a consumer again
+		b.waiting.drain() // it may hold an empty batch that was given back
 		if done != nil {
 			done.free()
 		}
@@ -225,26 +223,26 @@ func (b *Box[T]) Take(done *Batch[T]) *Batch[T] {
 	taken := b.waiting.first
 	b.waiting = chain[T]{done, done}
 	b.room = capacity
-	b.letIn()
+	b.admit()
 	return taken
 }
 
-// letIn lets in those who stand in line, as far as the room goes.
-func (b *Box[T]) letIn() {
-	for b.line.first != nil && b.room > 0 {
-		w := b.line.first
-		b.line.remove(w)
+// admit moves messages that wait for room into the box, as many as fit.
+func (b *Box[T]) admit() {
+	for b.waiters.first != nil && b.room > 0 {
+		w := b.waiters.first
+		b.waiters.remove(w)
 		b.room--
-		*b.waiting.open().place() = w.v
-		w.settle(nil)
+		*b.waiting.tail().slot() = w.v
+		w.end(nil)
 	}
 }
 
-// Close refuses all further puts with ErrClosed, those that wait in line
-// included, and returns what was accepted and not taken, parked messages
-// included, oldest first. A batch that the consumer holds stays the consumer's.
-// busy reports that there is a consumer, whose next Take returns nil; it is
-// likewise reported by another Close, which returns no rest.
+// Close makes all further puts fail with ErrClosed, including those that wait for room. It
+// returns the messages that were accepted and not taken, the backlog included, oldest
+// first. A batch that the consumer holds stays with the consumer. busy reports whether
+// there is a consumer, whose next Take returns nil. A second Close returns no messages and
+// the same busy.
 func (b *Box[T]) Close() (rest []T, busy bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -254,29 +252,29 @@ func (b *Box[T]) Close() (rest []T, busy bool) {
 	b.closed = true
 	b.room = 0
 	rest = b.waiting.drain()
-	for w := b.line.first; w != nil; w = b.line.first {
-		b.line.remove(w)
+	for w := b.waiters.first; w != nil; w = b.waiters.first {
+		b.waiters.remove(w)
 		if w.done == nil {
 			rest = append(rest, w.v)
 		}
-		w.settle(ErrClosed)
+		w.end(ErrClosed)
 	}
 	return rest, b.busy
 }
 
-// Len returns how many messages are accepted and not taken, parked ones
-// included. A putter that blocks is not counted.
+// Len returns how many messages were accepted and not taken, the backlog included. A
+// message whose producer blocks is not counted.
 func (b *Box[T]) Len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
 		return 0
 	}
-	return int(b.config.capacity()-b.room) + int(b.line.parked)
+	return int(b.config.capacity()-b.room) + int(b.waiters.backlog)
 }
 
-// Blocks reports whether a put into the full box waits for room.
+// Blocks reports whether a put into a full box waits for room.
 func (b *Box[T]) Blocks() bool { return b.config.Policy == Block }
 
-// DropsNewest reports whether a put into the full box drops the message itself.
+// DropsNewest reports whether a put into a full box drops the message that is put.
 func (b *Box[T]) DropsNewest() bool { return b.config.Policy == DropNewest }

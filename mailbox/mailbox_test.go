@@ -47,9 +47,9 @@ func wantTake(t *testing.T, b *Box[int], want ...int) {
 func TestAtTheLimitAndOneBeyond(t *testing.T) {
 	const capacity = 3
 	verbs := map[string]func(*Box[int], int) (Put[int], error){
-		"Offer": (*Box[int]).Offer,
-		"Park":  (*Box[int]).Park,
-		"Put":   func(b *Box[int], v int) (Put[int], error) { return b.Put(t.Context(), v) },
+		"Offer":   (*Box[int]).Offer,
+		"Enqueue": (*Box[int]).Enqueue,
+		"Put":     func(b *Box[int], v int) (Put[int], error) { return b.Put(t.Context(), v) },
 	}
 	for _, tt := range []struct {
 		config Config
@@ -59,10 +59,10 @@ func TestAtTheLimitAndOneBeyond(t *testing.T) {
 		taken  []int
 	}{
 		{Config{}, []string{"Offer"}, Put[int]{}, ErrFull, []int{1, 2, 3}},
-		{Config{Parked: 1}, []string{"Park"}, Put[int]{}, nil, []int{1, 2, 3, 4}},
-		{Config{Policy: Refuse}, []string{"Put", "Offer", "Park"}, Put[int]{}, ErrFull, []int{1, 2, 3}},
-		{Config{Policy: DropNewest}, []string{"Put", "Offer", "Park"}, Put[int]{Dropped: 4, HasDropped: true}, nil, []int{1, 2, 3}},
-		{Config{Policy: DropOldest}, []string{"Put", "Offer", "Park"}, Put[int]{Dropped: 1, HasDropped: true}, nil, []int{2, 3, 4}},
+		{Config{Backlog: 1}, []string{"Enqueue"}, Put[int]{}, nil, []int{1, 2, 3, 4}},
+		{Config{Policy: Refuse}, []string{"Put", "Offer", "Enqueue"}, Put[int]{}, ErrFull, []int{1, 2, 3}},
+		{Config{Policy: DropNewest}, []string{"Put", "Offer", "Enqueue"}, Put[int]{Dropped: 4, HasDropped: true}, nil, []int{1, 2, 3}},
+		{Config{Policy: DropOldest}, []string{"Put", "Offer", "Enqueue"}, Put[int]{Dropped: 1, HasDropped: true}, nil, []int{2, 3, 4}},
 	} {
 		for _, verb := range tt.verbs {
 			t.Run(tt.config.Policy.String()+"/"+verb, func(t *testing.T) {
@@ -124,13 +124,13 @@ func TestDefaults(t *testing.T) {
 	if _, err := b.Offer(0); err != ErrFull {
 		t.Fatalf("one beyond the default capacity: %v", err)
 	}
-	for v := range DefaultParked {
-		if _, err := b.Park(v); err != nil {
-			t.Fatalf("Park %d: %v", v, err)
+	for v := range DefaultBacklog {
+		if _, err := b.Enqueue(v); err != nil {
+			t.Fatalf("Enqueue %d: %v", v, err)
 		}
 	}
-	if _, err := b.Park(0); err != ErrFull {
-		t.Fatalf("one beyond the default parking: %v", err)
+	if _, err := b.Enqueue(0); err != ErrFull {
+		t.Fatalf("one beyond the default backlog: %v", err)
 	}
 }
 
@@ -141,7 +141,7 @@ func TestWakeOncePerBusySpell(t *testing.T) {
 		if !put.Wake {
 			t.Fatal("a put into an idle box does not wake it")
 		}
-		put, _ = b.Park(2)
+		put, _ = b.Enqueue(2)
 		if put.Wake {
 			t.Fatal("a put into a busy box wakes it")
 		}
@@ -155,15 +155,15 @@ func TestWakeOncePerBusySpell(t *testing.T) {
 }
 
 func TestTakeLetsInAsManyAsFit(t *testing.T) {
-	b := newBox(Config{Capacity: 2, Parked: 5})
+	b := newBox(Config{Capacity: 2, Backlog: 5})
 	offer(t, b, 1, 2)
 	for v := 3; v <= 7; v++ {
-		if put, err := b.Park(v); err != nil || put.Wake {
-			t.Fatalf("Park(%d) = %+v, %v", v, put, err)
+		if put, err := b.Enqueue(v); err != nil || put.Wake {
+			t.Fatalf("Enqueue(%d) = %+v, %v", v, put, err)
 		}
 	}
-	if _, err := b.Park(8); err != ErrFull {
-		t.Fatalf("Park beyond the limit: %v", err)
+	if _, err := b.Enqueue(8); err != ErrFull {
+		t.Fatalf("Enqueue beyond the limit: %v", err)
 	}
 	if b.Len() != 7 {
 		t.Fatalf("Len = %d, want 7", b.Len())
@@ -182,7 +182,7 @@ func TestTakeLetsInAsManyAsFit(t *testing.T) {
 func TestClose(t *testing.T) {
 	b := newBox(Config{Capacity: 2})
 	offer(t, b, 1, 2)
-	b.Park(3)
+	b.Enqueue(3)
 	if rest, _ := b.Close(); !slices.Equal(rest, []int{1, 2, 3}) {
 		t.Errorf("Close = %v", rest)
 	}
@@ -196,8 +196,8 @@ func TestClose(t *testing.T) {
 	if _, err := b.Offer(4); err != ErrClosed {
 		t.Errorf("Offer: %v", err)
 	}
-	if _, err := b.Park(4); err != ErrClosed {
-		t.Errorf("Park: %v", err)
+	if _, err := b.Enqueue(4); err != ErrClosed {
+		t.Errorf("Enqueue: %v", err)
 	}
 	if b.Len() != 0 {
 		t.Errorf("Len = %d", b.Len())
@@ -310,7 +310,7 @@ func TestBatchIsCleared(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
-	for _, c := range []Config{{}, {Capacity: 1, Policy: DropOldest, Parked: 1}, {Unbounded: true, Parked: 1}} {
+	for _, c := range []Config{{}, {Capacity: 1, Policy: DropOldest, Backlog: 1}, {Unbounded: true, Backlog: 1}} {
 		if err := c.Validate(); err != nil {
 			t.Errorf("%+v: %v", c, err)
 		}
@@ -320,11 +320,11 @@ func TestValidate(t *testing.T) {
 		want int
 	}{
 		{Config{Capacity: -1}, 1},
-		{Config{Parked: -1}, 1},
+		{Config{Backlog: -1}, 1},
 		{Config{Policy: 9}, 1},
 		{Config{Unbounded: true, Capacity: 1}, 1},
 		{Config{Unbounded: true, Policy: Refuse}, 1},
-		{Config{Capacity: -1, Parked: -1, Policy: 9, Unbounded: true}, 4},
+		{Config{Capacity: -1, Backlog: -1, Policy: 9, Unbounded: true}, 4},
 	} {
 		err := tt.c.Validate()
 		if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != tt.want {

@@ -125,7 +125,7 @@ func TestPushAllBehindTheLine(t *testing.T) {
 		b := newBox(Config{Capacity: 3})
 		b.PushAll(numbers(1, 3))
 		fourth := putAside(b, 4)
-		b.Park(5)
+		b.Enqueue(5)
 		if _, n := b.PushAll(numbers(6, 7)); n != 0 {
 			t.Fatalf("%d passed the line", n)
 		}

@@ -80,20 +80,20 @@ func TestSweepWhileConsumed(t *testing.T) {
 	}
 }
 
-// The room goes to those in line, in order; what is parked and dead goes, and a putter stays.
+// The room goes to those in line, in order; what is backlog and dead goes, and a putter stays.
 func TestSweepLetsInTheLine(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
-		b := newBox(Config{Capacity: 2, Parked: 3})
+		b := newBox(Config{Capacity: 2, Backlog: 3})
 		offer(t, b, 1, 2)
 		third := putAside(b, 3)
 		for v := 4; v <= 5; v++ {
-			if _, err := b.Park(v); err != nil {
+			if _, err := b.Enqueue(v); err != nil {
 				t.Fatal(err)
 			}
 		}
 		sixth := putAside(b, 6)
-		b.Park(7)
-		if _, err := b.Park(8); err != ErrFull {
+		b.Enqueue(7)
+		if _, err := b.Enqueue(8); err != ErrFull {
 			t.Fatal(err)
 		}
 		dead := func(v *int) bool { return *v == 1 || *v == 4 || *v == 6 || *v == 7 }
@@ -135,7 +135,7 @@ func TestSweepBeforeDropOldest(t *testing.T) {
 func TestSweepOfClosedBox(t *testing.T) {
 	b := newBox(Config{Capacity: 1})
 	offer(t, b, 1, 1)
-	b.Park(2)
+	b.Enqueue(2)
 	b.Close()
 	if gone := b.Sweep(0, func(*int) bool { return true }); gone != nil || b.Len() != 0 {
 		t.Errorf("Sweep = %v, Len = %d", gone, b.Len())

@@ -17,16 +17,16 @@ const (
 	DefaultWaiters    = 4096
 )
 
-// MaxLease is the longest that a lease can be made by one Extend.
+// MaxLease is the longest lease, and the longest one that Extend can give.
 const MaxLease = 24 * time.Hour
 
-// Policy says what becomes of an item for which there is no room.
+// Policy says what happens to an item for which there is no room.
 type Policy uint8
 
 // The policies.
 const (
-	Refuse     Policy = iota // it is refused: the default
-	DropOldest               // the one that has been there longest is dropped for it
+	Refuse     Policy = iota // it is refused; this is the default
+	DropOldest               // the oldest item is dropped to make room for it
 )
 
 // String returns the policy's name.
@@ -42,29 +42,30 @@ func (p Policy) String() string {
 
 // Config describes a queue. Its zero value is the documented default.
 type Config struct {
-	Capacity int // items held: ready, delayed or under a lease; default 16,384
+	Capacity int // most items, whether ready, delayed or under a lease; default 16,384
 
-	// Policy is what a push into the full queue does. DropOldest drops of what is ready
-	// and of the lowest priority what is ready longest; if all that is ready has a higher
-	// priority than the push, or nothing is, the push is refused.
+	// Policy says what a push into the full queue does. DropOldest drops an item that is
+	// ready: of those with the lowest priority, the first in order. If no item is ready,
+	// or all have a higher priority than the pushed one, the push is refused.
 	Policy Policy
 
 	Lease    time.Duration // of a delivery, unless it is extended; default 30 s
 	Attempts int           // deliveries of an item before it becomes a dead letter; default 5
 
-	Dead int // dead letters kept; default 1,024
+	Dead int // most dead letters; default 1,024
 
-	// DeadPolicy is what happens when there are that many. Refuse: an item goes on being
-	// delivered, from the end of its priority, so that nothing is lost. DropOldest: the
-	// oldest dead letter goes.
+	// DeadPolicy says what happens to an item when there are that many. Refuse: it is
+	// delivered further times, as the last one of its priority, so that nothing is lost.
+	// DropOldest: it replaces the oldest dead letter.
 	DeadPolicy Policy
 
-	// An id is known while its item is held or a dead letter, and then for Remember
-	// (default 2 min), or until Remembered other ids have ended (default 65,536).
+	// An id is known while its item is in the queue or a dead letter. After that it is
+	// known for Remember (default 2 min), or until the items of Remembered other ids are
+	// done (default 65,536).
 	Remember   time.Duration
 	Remembered int
 
-	Waiters int // consumers in line for items; default 4,096
+	Waiters int // most consumers that wait for items; default 4,096
 }
 
 // Validate returns everything that is wrong with c, joined, or nil.

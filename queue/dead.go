@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// Reason says how the last delivery of a dead letter ended.
+// Reason says how the last delivery of an item ended.
 type Reason uint8
 
 // The reasons.
 const (
-	Lapsed Reason = 1 // its lease ran out
-	Nacked Reason = 2 // it was given back
+	LeaseExpired Reason = 1 // its lease ended
+	Nacked       Reason = 2 // its consumer nacked it
 )
 
 // String returns the reason's name.
 func (r Reason) String() string {
 	switch r {
-	case Lapsed:
+	case LeaseExpired:
 		return "lapsed"
 	case Nacked:
 		return "nacked"
@@ -25,47 +25,48 @@ func (r Reason) String() string {
 	return fmt.Sprintf("reason(%d)", uint8(r))
 }
 
-// Dead is an item that was delivered as often as it may be, and never acked.
+// Dead is a dead letter: an item that was delivered as often as it may be, and never acked.
 type Dead[T any] struct {
 	Token    Token // for Revive and Discard
 	ID       string
 	Attempts int
 	Priority int
 	Reason   Reason
-	Time     time.Time // since when it is dead
+	Time     time.Time // when it became a dead letter
 	Value    T
 }
 
-// grave is where a dead letter lies.
-type grave[T any] struct {
+// deadItem is the entry of a dead letter.
+type deadItem[T any] struct {
 	*entry[T]
 	why Reason
 	at  time.Time
 }
 
-// bury makes a dead letter of an entry, which is in no heap; false if there is no room.
-func (q *Queue[T]) bury(now time.Time, e *entry[T], why Reason) bool {
+// addDead makes an entry, which is in no heap, a dead letter. It returns false if there is
+// no room for it.
+func (q *Queue[T]) addDead(now time.Time, e *entry[T], why Reason) bool {
 	if q.dead.len() >= q.cfg.Dead {
 		if q.cfg.DeadPolicy != DropOldest {
 			return false
 		}
 		q.count.DeadDropped++
-		q.dig(now, q.dead.firstKey())
+		q.endDead(now, q.dead.firstKey())
 	}
 	delete(q.held, e.seq)
-	q.dead.add(e.seq, &grave[T]{e, why, now})
-	q.count.Buried++
+	q.dead.add(e.seq, &deadItem[T]{e, why, now})
+	q.count.DeadLettered++
 	return true
 }
 
-// dig takes a dead letter out; its item is done.
-func (q *Queue[T]) dig(now time.Time, seq uint64) {
+// endDead removes a dead letter; its item is done.
+func (q *Queue[T]) endDead(now time.Time, seq uint64) {
 	g := q.dead.get(seq)
 	q.dead.remove(seq)
 	q.end(now, g.entry)
 }
 
-// DeadLetters returns up to n dead letters, the oldest first. They stay where they are.
+// DeadLetters returns up to n dead letters, the oldest first. They stay in the queue.
 func (q *Queue[T]) DeadLetters(n int) []Dead[T] {
 	var all []Dead[T]
 	for seq, g := range q.dead.all() {
@@ -78,7 +79,7 @@ func (q *Queue[T]) DeadLetters(n int) []Dead[T] {
 	return all
 }
 
-func (q *Queue[T]) grave(t Token) (*grave[T], error) {
+func (q *Queue[T]) deadItem(t Token) (*deadItem[T], error) {
 	switch g := q.dead.get(t.Item); {
 	case t.Queue != q.salt || t.Item == 0 || t.Item > q.seq:
 		return nil, ErrForeign
@@ -89,10 +90,11 @@ func (q *Queue[T]) grave(t Token) (*grave[T], error) {
 	}
 }
 
-// Revive puts a dead letter back at the end of its priority, with all its attempts
-// before it. Errors: ErrDone if it is no dead letter any more, ErrForeign, ErrFull.
+// Revive makes a dead letter an item that can be taken again, the last one of its priority.
+// Its attempts count from 0 again. Errors: ErrDone if it is not a dead letter any more,
+// ErrForeign, ErrFull.
 func (q *Queue[T]) Revive(now time.Time, t Token) error {
-	g, err := q.grave(t)
+	g, err := q.deadItem(t)
 	if err != nil {
 		return err
 	}
@@ -106,11 +108,11 @@ func (q *Queue[T]) Revive(now time.Time, t Token) error {
 	return nil
 }
 
-// Discard ends a dead letter. Errors: ErrDone, ErrForeign.
+// Discard removes a dead letter; its item is done. Errors: ErrDone, ErrForeign.
 func (q *Queue[T]) Discard(now time.Time, t Token) error {
-	if _, err := q.grave(t); err != nil {
+	if _, err := q.deadItem(t); err != nil {
 		return err
 	}
-	q.dig(now, t.Item)
+	q.endDead(now, t.Item)
 	return nil
 }

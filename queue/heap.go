@@ -5,8 +5,7 @@ import (
 	"iter"
 )
 
-// heap is a binary heap whose elements know where they are, so that any can be taken
-// out.
+// heap is a binary heap. Each element knows its index, so that any one can be removed.
 type heap[E any] struct {
 	less  func(a, b E) bool
 	index func(E) *int
@@ -74,7 +73,7 @@ func (h *heap[E]) down(i int) (moved bool) {
 	}
 }
 
-// fifo is a map that remembers in which order its keys came. Its zero value is empty.
+// fifo is a map that remembers in which order its keys were added. Its zero value is empty.
 type fifo[K comparable, V any] struct {
 	order list.List // of *pair[K, V]
 	by    map[K]*list.Element
@@ -87,7 +86,7 @@ type pair[K comparable, V any] struct {
 
 func (f *fifo[K, V]) len() int { return len(f.by) }
 
-// add adds a key that is not in there, at the end.
+// add adds a key that is not there yet, at the end.
 func (f *fifo[K, V]) add(key K, v V) {
 	if f.by == nil {
 		f.by = map[K]*list.Element{}
@@ -112,7 +111,7 @@ func (f *fifo[K, V]) remove(key K) {
 	}
 }
 
-// firstKey and first are of the key that came first; there must be one.
+// firstKey and first return the key that was added first, and its value. There must be one.
 func (f *fifo[K, V]) firstKey() K { return f.order.Front().Value.(*pair[K, V]).key }
 func (f *fifo[K, V]) first() V    { return f.order.Front().Value.(*pair[K, V]).v }
 

@@ -5,30 +5,30 @@ import (
 	"time"
 )
 
-// Pause has nothing taken until Resume. Items are pushed, and come back, as always, and
-// what consumers have they may ack.
+// Pause prevents items from being taken until Resume. Items can still be pushed, consumers
+// can still ack what they have, and items still come back.
 func (q *Queue[T]) Pause() { q.paused = true }
 
 // Resume ends a pause.
 func (q *Queue[T]) Resume() { q.paused = false }
 
-// takeable reports whether there is something that may be taken now.
+// takeable reports whether an item can be taken now.
 func (q *Queue[T]) takeable() bool { return !q.paused && len(q.ready) > 0 }
 
 // Waiting is an item that no consumer has.
 type Waiting[T any] struct {
 	Token    Token // for Cancel
 	ID       string
-	Attempts int // deliveries so far that count
+	Attempts int // deliveries so far that count as attempts
 	Priority int
 	Since    time.Time // when it was first ready, or will be
-	Due      time.Time // when it can be taken; zero if it can be now
+	Due      time.Time // when it can be taken; zero if it can be taken now
 	Value    T
 }
 
-// Waiting returns the first n items that wait, in the order in which they will be taken,
-// and behind them the delayed ones by their time. They stay where they are. It looks at
-// all items.
+// Waiting returns the first n items that no consumer has: those that are ready, in the
+// order in which they will be taken, and after them the delayed ones in the order of their
+// times. They stay in the queue. The cost grows with the number of all items.
 func (q *Queue[T]) Waiting(n int) []Waiting[T] {
 	var all []Waiting[T]
 	for _, l := range q.ready {
@@ -43,7 +43,7 @@ func (q *Queue[T]) Waiting(n int) []Waiting[T] {
 	return all[:min(len(all), max(0, n))]
 }
 
-// list appends those of some entries that no consumer has.
+// list appends those entries of some that no consumer has, in the order of before.
 func (q *Queue[T]) list(all []Waiting[T], some []*entry[T], before func(a, b *entry[T]) bool) []Waiting[T] {
 	some = slices.DeleteFunc(slices.Clone(some), func(e *entry[T]) bool { return e.state == isLeased })
 	slices.SortFunc(some, func(a, b *entry[T]) int {
@@ -62,8 +62,8 @@ func (q *Queue[T]) list(all []Waiting[T], some []*entry[T], before func(a, b *en
 	return all
 }
 
-// Cancel takes out an item that waits; it is done, and its id is remembered as such.
-// Errors: ErrTaken if a consumer has it, ErrDone if it is not in the queue any more or a
+// Cancel removes an item that no consumer has. The item is done, and its id is remembered.
+// Errors: ErrTaken if a consumer has it, ErrDone if it is not in the queue any more or is a
 // dead letter, ErrForeign.
 func (q *Queue[T]) Cancel(now time.Time, t Token) error {
 	e := q.held[t.Item]
@@ -79,8 +79,8 @@ func (q *Queue[T]) Cancel(now time.Time, t Token) error {
 	return nil
 }
 
-// Purge cancels all that waits, and returns how many items that was. What consumers have
-// stays theirs.
+// Purge cancels all items that no consumer has, and returns how many they were. Consumers
+// keep what they have.
 func (q *Queue[T]) Purge(now time.Time) (n int) {
 	for len(q.ready) > 0 {
 		q.cancel(now, q.ready[0].items.first())

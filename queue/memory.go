@@ -2,20 +2,20 @@ package queue
 
 import "time"
 
-// Memory is what counts the memory of an item. Its methods are called by those of the
-// queue, which they must not call.
+// Memory counts the memory of an item. The methods of the queue call its methods, which
+// must not call the queue.
 type Memory interface {
-	Done() // the queue has let go of the item, but keeps its ID in mind: see Config.Remember
-	Gone() // of that too, or of an item without an ID
+	Done() // the queue has removed the item, and still remembers its ID: see Config.Remember
+	Gone() // the queue has forgotten the ID too, or has removed an item without an ID
 }
 
-// past is of an item that is done.
+// past is what the queue remembers of an item that is done.
 type past struct {
 	at     time.Time
 	memory Memory
 }
 
-// drop forgets an entry that is not done here, and its id.
+// drop removes an entry, and its id, without the item being done.
 func (q *Queue[T]) drop(e *entry[T]) {
 	q.remove(e)
 	if e.Memory != nil {
@@ -23,19 +23,19 @@ func (q *Queue[T]) drop(e *entry[T]) {
 	}
 }
 
-// Knows reports whether a push of that id would be a duplicate.
+// Knows reports whether a push with that id would be a duplicate.
 func (q *Queue[T]) Knows(now time.Time, id string) bool {
 	q.forget(now)
 	return id != "" && q.knows(id)
 }
 
-// knows reports whether a push of that id is a duplicate.
+// knows reports whether a push with that id is a duplicate.
 func (q *Queue[T]) knows(id string) bool {
 	_, known := q.known[id]
 	return known || q.ended.has(id)
 }
 
-// end forgets an entry that is done, in no heap any more, and keeps its id in mind.
+// end removes an entry that is done and in no heap any more, and remembers its id.
 func (q *Queue[T]) end(now time.Time, e *entry[T]) {
 	if e.ID == "" {
 		q.drop(e)
@@ -53,7 +53,7 @@ func (q *Queue[T]) end(now time.Time, e *entry[T]) {
 	}
 }
 
-// forget drops the ids that were remembered for long enough.
+// forget forgets the ids that were remembered for long enough.
 func (q *Queue[T]) forget(now time.Time) {
 	for q.ended.len() > 0 && now.Sub(q.ended.first().at) >= q.cfg.Remember {
 		q.forgetFirst()

@@ -1,28 +1,27 @@
-// Package queue is a work queue as a plain structure: items are pushed, taken under a
-// lease, and acked, or come back. It decides and remembers, and does nothing by itself:
-// it has no lock, clock, goroutine or I/O, and takes the time as an argument. Package
-// actor puts it into actors (actor.QueueKind, actor.Offer), where consumers on any node
-// pull from it.
+// Package queue is a work queue as a plain data structure. Items are pushed, and taken under
+// a lease; then they are acked, or come back. A queue does nothing by itself: it has no lock,
+// clock, goroutine or I/O, and takes the time as an argument. Package actor puts it into
+// actors (actor.QueueKind, actor.Offer), where consumers on any node pull from it.
 //
-// The promise: an item that was pushed is held until it is acked. One that was taken and
-// not acked by the end of its lease is taken again, with its attempt number, and becomes
-// a dead letter after Config.Attempts of them. So each item is delivered at least once:
-// twice if a consumer is slower than its lease. A consumer that gives an item back says
-// whether that was a failed attempt (Nack) or none at all (Release).
+// The promise: an item that was pushed stays in the queue until it is acked. If it was taken
+// and is not acked by the end of its lease, it can be taken again, as the next attempt.
+// After Config.Attempts of them it becomes a dead letter. So each item is delivered at least
+// once, and more than once if a consumer is slower than its lease. A consumer that gives an
+// item back says whether its attempt failed (Nack) or does not count (Release).
 //
 //	q := queue.New[string](queue.Config{}, salt)
 //	q.Push(now, queue.Item[string]{Value: "a.go", ID: "build-17"})
 //	for _, d := range q.Take(now, 16) {
-//		err := q.Ack(now, d.Token) // ErrLapsed if now is beyond the lease
+//		err := q.Ack(now, d.Token) // ErrLeaseExpired if the lease has ended
 //	}
 //
-// Order is by priority, the higher first, and within one by the time of the push, or
-// for delayed items by the time they were due. What comes back keeps its place, which
-// is in front of all that was not taken yet.
+// Items with a higher priority are taken first. Items of one priority are taken in the order
+// in which they were pushed, or in which their delays ended. An item that comes back keeps
+// its place, which is before all items that were not taken yet.
 //
-// Limits: a queue lives in memory and its bounds count items, not bytes: who pushes may
-// count those, see Item.Memory. All methods
-// belong to one goroutine at a time. Times must not go backwards.
+// The limits: a queue is in memory. Its bounds count items, not bytes; the caller that
+// pushes can count those, see Item.Memory. A Queue is not safe for concurrent use. Times
+// must not go backwards.
 package queue
 
 import (
@@ -31,68 +30,68 @@ import (
 	"time"
 )
 
-// Errors of a Push, and of what is done to a delivery.
+// Errors of the methods of a Queue.
 var (
-	ErrFull    = errors.New("queue: full")
-	ErrLapsed  = errors.New("queue: the lease of this delivery is over, and its item is still in the queue") // it ran out, or was given back
-	ErrDone    = errors.New("queue: the item is done")                                                       // acked, by this delivery or another, or discarded
-	ErrForeign = errors.New("queue: not a delivery of this queue")                                           // of another one, or of an earlier start of it
-	ErrCrowded = errors.New("queue: too many wait for items")
-	ErrTaken   = errors.New("queue: a consumer has the item") // what waits can be cancelled, and nothing else
+	ErrFull         = errors.New("queue: full")
+	ErrLeaseExpired = errors.New("queue: the lease of this delivery is over, and its item is still in the queue") // the lease ended, or the item was given back
+	ErrDone         = errors.New("queue: the item is done")                                                       // it was acked, by this delivery or another one, cancelled or discarded
+	ErrForeign      = errors.New("queue: not a delivery of this queue")                                           // it is a delivery of another queue, or of an earlier start of this one
+	ErrCrowded      = errors.New("queue: too many wait for items")
+	ErrTaken        = errors.New("queue: a consumer has the item") // only items that no consumer has can be cancelled
 )
 
 // Item is what is pushed.
 type Item[T any] struct {
 	Value    T
-	ID       string        // if not empty, a second push of it is a duplicate: see Config.Remember
-	Priority int           // higher ones are taken first
-	Delay    time.Duration // not to be taken earlier than this after the push
-	Memory   Memory        // told when what the item takes is given back; nil: nobody is
+	ID       string        // if not empty, a second push with it is a duplicate: see Config.Remember
+	Priority int           // items with a higher one are taken first
+	Delay    time.Duration // how long after the push it can be taken
+	Memory   Memory        // may be nil; it learns when the memory of the item is freed
 }
 
-// Token names one delivery for good: no other one, of this or another queue, has it.
+// Token names one delivery for good: no other delivery, of this queue or another, has it.
 type Token struct {
 	Queue uint64 // the salt of New
 	Item  uint64
 	Lease uint64
 }
 
-// Delivery is an item in the hands of a consumer until its lease ends.
+// Delivery is an item that a consumer has until the lease ends.
 type Delivery[T any] struct {
 	Token    Token
-	ID       string // the item's, or one made up
+	ID       string // the item's, or a generated one if it has none
 	Attempt  int    // 1 for the first delivery of the item
 	Priority int
 	Value    T
 	Until    time.Time // when its lease ends
 }
 
-// Pushed says what became of a push.
+// Pushed says what a push did.
 type Pushed[T any] struct {
-	Duplicate  bool // the queue knows the id: nothing was added
-	HasDropped bool // Dropped made room, under DropOldest
+	Duplicate  bool // the id is known: nothing was added
+	HasDropped bool // Dropped was removed to make room, under DropOldest
 	Dropped    T
 }
 
-// Queue is a work queue. New makes one.
+// Queue is a work queue. New makes one. It is not safe for concurrent use.
 type Queue[T any] struct {
 	cfg    Config
 	salt   uint64
-	seq    uint64 // of the item pushed last
-	order  uint64 // the last place given out
-	leases uint64 // the last lease given out
+	seq    uint64 // the largest number of an item
+	order  uint64 // the last place that was assigned
+	leases uint64 // the number of the last lease
 
-	held  map[uint64]*entry[T]
-	ready []*level[T]     // by priority, the highest first; none is empty
-	due   heap[*entry[T]] // delayed and leased ones by their time
-	dead  fifo[uint64, *grave[T]]
-	known map[string]uint64  // ids of what is held or dead
-	ended fifo[string, past] // ids of what is done
-	line  fifo[uint64, *waiter]
-	ends  heap[*waiter] // the same by the end of their wait
-	count Stats
+	held    map[uint64]*entry[T]
+	ready   []*level[T]     // by priority, the highest first; none is empty
+	due     heap[*entry[T]] // delayed and leased entries, by their times
+	dead    fifo[uint64, *deadItem[T]]
+	known   map[string]uint64  // the numbers of the items in held and dead, by their ids
+	ended   fifo[string, past] // items that are done, by their ids
+	waiters fifo[uint64, *waiter]
+	ends    heap[*waiter] // the waiters by the end of their wait
+	count   Stats
 
-	paused bool // nothing is taken
+	paused bool // nothing can be taken
 }
 
 type state uint8
@@ -107,16 +106,16 @@ const (
 type entry[T any] struct {
 	Item[T]
 	seq     uint64
-	order   uint64 // its place within its priority
+	order   uint64 // its place among those of its priority; 0: it has none yet
 	state   state
-	attempt int       // deliveries so far
-	lease   uint64    // its latest one
+	attempt int       // deliveries so far that count as attempts
+	lease   uint64    // the number of its latest lease
 	since   time.Time // when it was first ready, or will be
 	at      time.Time // when it is due, or its lease ends
-	index   int       // in the heap where it is
+	index   int       // in the heap that has it
 }
 
-// sooner says which of two that wait for their time comes first.
+// sooner reports whether a, of two entries that wait for their times, comes before b.
 func sooner[T any](a, b *entry[T]) bool {
 	switch {
 	case !a.at.Equal(b.at):
@@ -124,17 +123,18 @@ func sooner[T any](a, b *entry[T]) bool {
 	case a.order != b.order:
 		return a.order < b.order
 	}
-	return a.seq < b.seq // neither has a place yet
+	return a.seq < b.seq // neither has a place in the order yet
 }
 
-// level is what is ready of one priority.
+// level holds the entries of one priority that are ready.
 type level[T any] struct {
 	priority int
 	items    heap[*entry[T]]
 }
 
-// New makes an empty queue. salt tells its deliveries from those of other queues and of
-// earlier starts of this one: a random number.
+// New makes an empty queue. salt is a random number. It distinguishes the deliveries of this
+// queue from those of other queues, and of earlier starts of this one. The error is that of
+// Config.Validate.
 func New[T any](cfg Config, salt uint64) (*Queue[T], error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -153,7 +153,7 @@ func New[T any](cfg Config, salt uint64) (*Queue[T], error) {
 	}, nil
 }
 
-// Push adds an item, unless its id is known.
+// Push adds an item, unless its id is known. The error is ErrFull.
 func (q *Queue[T]) Push(now time.Time, it Item[T]) (Pushed[T], error) {
 	q.forget(now)
 	if it.ID != "" && q.knows(it.ID) {
@@ -192,14 +192,14 @@ func (q *Queue[T]) add(now time.Time, seq uint64, attempts int, it Item[T]) {
 	q.enqueue(e)
 }
 
-// enqueue gives an entry a place at the end of its priority.
+// enqueue makes an entry ready, as the last one of its priority.
 func (q *Queue[T]) enqueue(e *entry[T]) {
 	q.order++
 	e.order = q.order
 	q.makeReady(e)
 }
 
-// await has an entry wait for its time.
+// await makes an entry wait for the time at.
 func (q *Queue[T]) await(e *entry[T], s state, at time.Time) {
 	e.state, e.at = s, at
 	q.due.push(e)
@@ -210,7 +210,7 @@ func (q *Queue[T]) await(e *entry[T], s state, at time.Time) {
 	}
 }
 
-// unwait takes an entry out of those that wait for their time.
+// unwait removes an entry from those that wait for their times.
 func (q *Queue[T]) unwait(e *entry[T]) {
 	q.due.remove(e.index)
 	if e.state == isLeased {
@@ -220,7 +220,7 @@ func (q *Queue[T]) unwait(e *entry[T]) {
 	}
 }
 
-// remove forgets an entry, which is in no heap any more, and its id.
+// remove removes an entry, which is in no heap any more, and its id.
 func (q *Queue[T]) remove(e *entry[T]) {
 	delete(q.held, e.seq)
 	if e.ID != "" {
@@ -228,32 +228,33 @@ func (q *Queue[T]) remove(e *entry[T]) {
 	}
 }
 
-// Tick does what is due at now: leases end, and delays.
+// Tick does what is due at now: it ends leases and delays.
 func (q *Queue[T]) Tick(now time.Time) {
 	q.forget(now)
 	for q.due.len() > 0 && !now.Before(q.due.first().at) {
 		e := q.due.first()
 		q.unwait(e)
 		if e.state == isLeased {
-			q.count.Lapsed++
-			q.comeBack(now, e, 0, Lapsed)
+			q.count.Expired++
+			q.comeBack(now, e, 0, LeaseExpired)
 		} else {
 			q.mature(e)
 		}
 	}
 }
 
-// mature makes an entry ready whose delay is over.
+// mature makes an entry ready whose delay has ended.
 func (q *Queue[T]) mature(e *entry[T]) {
-	if e.order == 0 { // it was pushed with that delay
+	if e.order == 0 { // the delay is that of its push, so it has no place yet
 		q.enqueue(e)
 	} else {
 		q.makeReady(e)
 	}
 }
 
-// NextDue is when the next thing happens by itself: a lease or a delay ends, the wait of a
-// waiter, or the time for which an id is kept in mind. False: nothing will.
+// NextDue returns when Tick or Serve should be called next: when the next lease, delay or
+// wait of a consumer ends, or when the memory of an id that is remembered can be freed.
+// False means that nothing is due at any time.
 func (q *Queue[T]) NextDue() (at time.Time, ok bool) {
 	if q.due.len() > 0 {
 		at, ok = q.due.first().at, true
@@ -271,7 +272,7 @@ func (q *Queue[T]) NextDue() (at time.Time, ok bool) {
 	return at, ok
 }
 
-// Take leases up to n items that are ready, in their order.
+// Take gives up to n items that are ready, in their order, each under a lease.
 func (q *Queue[T]) Take(now time.Time, n int) []Delivery[T] {
 	q.Tick(now)
 	var all []Delivery[T]
@@ -282,7 +283,7 @@ func (q *Queue[T]) Take(now time.Time, n int) []Delivery[T] {
 	return all
 }
 
-// take leases the first item that is ready, of which there must be one.
+// take gives the first item that is ready, of which there must be one, under a lease.
 func (q *Queue[T]) take(now time.Time) Delivery[T] {
 	e := q.ready[0].items.first()
 	q.unready(e)
@@ -301,7 +302,7 @@ func (q *Queue[T]) delivery(e *entry[T]) Delivery[T] {
 	return Delivery[T]{Token: Token{q.salt, e.seq, e.lease}, ID: q.idOf(e), Attempt: e.attempt, Priority: e.Priority, Value: e.Value, Until: e.at}
 }
 
-// idOf is the item's id, or one that no other item of any queue has.
+// idOf returns the item's id, or a generated one that no other item of any queue has.
 func (q *Queue[T]) idOf(e *entry[T]) string {
 	if e.ID != "" {
 		return e.ID
@@ -309,23 +310,24 @@ func (q *Queue[T]) idOf(e *entry[T]) string {
 	return strconv.FormatUint(q.salt, 36) + "-" + strconv.FormatUint(e.seq, 10)
 }
 
-// leased returns the entry of a delivery whose lease is on.
+// leased returns the entry of a delivery if its lease has not ended.
 func (q *Queue[T]) leased(now time.Time, t Token) (*entry[T], error) {
 	e := q.held[t.Item]
 	switch {
 	case t.Queue != q.salt || t.Item == 0 || t.Item > q.seq || t.Lease > q.leases:
 		return nil, ErrForeign
 	case e == nil && q.dead.has(t.Item):
-		return nil, ErrLapsed
+		return nil, ErrLeaseExpired
 	case e == nil:
 		return nil, ErrDone
 	case e.state != isLeased || e.lease != t.Lease || !now.Before(e.at):
-		return nil, ErrLapsed
+		return nil, ErrLeaseExpired
 	}
 	return e, nil
 }
 
-// Ack ends an item: it was done. Errors: ErrLapsed, ErrDone, ErrForeign.
+// Ack removes the item of a delivery, because it is done. Errors: ErrLeaseExpired, ErrDone,
+// ErrForeign.
 func (q *Queue[T]) Ack(now time.Time, t Token) error {
 	e, err := q.leased(now, t)
 	if err != nil {
@@ -337,8 +339,8 @@ func (q *Queue[T]) Ack(now time.Time, t Token) error {
 	return nil
 }
 
-// Nack gives an item back, to be taken again after the delay, unless that was its last
-// attempt. Errors are those of Ack.
+// Nack gives an item back after a failure. It can be taken again after the delay; after its
+// last attempt it becomes a dead letter. The errors are those of Ack.
 func (q *Queue[T]) Nack(now time.Time, t Token, delay time.Duration) error {
 	e, err := q.leased(now, t)
 	if err != nil {
@@ -350,8 +352,8 @@ func (q *Queue[T]) Nack(now time.Time, t Token, delay time.Duration) error {
 	return nil
 }
 
-// Release gives an item back without a failure, to be taken again after the delay: this
-// delivery is no attempt. Errors are those of Ack.
+// Release gives an item back without a failure: the delivery does not count as an attempt.
+// The item can be taken again after the delay. The errors are those of Ack.
 func (q *Queue[T]) Release(now time.Time, t Token, delay time.Duration) error {
 	e, err := q.leased(now, t)
 	if err != nil {
@@ -368,8 +370,8 @@ func (q *Queue[T]) Release(now time.Time, t Token, delay time.Duration) error {
 	return nil
 }
 
-// Undo takes back a delivery that reached nobody, as if it had not been. Errors are those
-// of Ack.
+// Undo takes back a delivery that reached nobody, as if it had not been made. The errors are
+// those of Ack.
 func (q *Queue[T]) Undo(now time.Time, t Token) error {
 	e, err := q.leased(now, t)
 	if err != nil {
@@ -385,8 +387,8 @@ func (q *Queue[T]) Undo(now time.Time, t Token) error {
 	return nil
 }
 
-// Extend has a lease end d from now, earlier or later than it would. Errors are those
-// of Ack.
+// Extend makes a lease end d after now, whether that is earlier or later than before; at
+// most MaxLease after now. The errors are those of Ack.
 func (q *Queue[T]) Extend(now time.Time, t Token, d time.Duration) error {
 	e, err := q.leased(now, t)
 	if err != nil {
@@ -397,11 +399,11 @@ func (q *Queue[T]) Extend(now time.Time, t Token, d time.Duration) error {
 	return nil
 }
 
-// comeBack is the end of a delivery without an ack.
+// comeBack ends a delivery without an ack.
 func (q *Queue[T]) comeBack(now time.Time, e *entry[T], delay time.Duration, why Reason) {
 	switch {
-	case e.attempt >= q.cfg.Attempts && q.bury(now, e, why):
-	case e.attempt >= q.cfg.Attempts && delay <= 0: // no room for the dead: it must not keep the others from their turn
+	case e.attempt >= q.cfg.Attempts && q.addDead(now, e, why):
+	case e.attempt >= q.cfg.Attempts && delay <= 0: // no room for a dead letter: it must not delay the other items
 		q.enqueue(e)
 	case delay > 0:
 		q.await(e, isDelayed, now.Add(delay))
@@ -410,7 +412,7 @@ func (q *Queue[T]) comeBack(now time.Time, e *entry[T], delay time.Duration, why
 	}
 }
 
-// levelOf returns where the level of a priority is in q.ready, or belongs.
+// levelOf returns the index of a priority's level in q.ready, or where to insert it.
 func (q *Queue[T]) levelOf(priority int) (at int, found bool) {
 	low, high := 0, len(q.ready)
 	for low < high {
@@ -423,7 +425,7 @@ func (q *Queue[T]) levelOf(priority int) (at int, found bool) {
 	return low, low < len(q.ready) && q.ready[low].priority == priority
 }
 
-// makeReady puts an entry that has its place where it can be taken.
+// makeReady makes an entry that has its place in the order ready to be taken.
 func (q *Queue[T]) makeReady(e *entry[T]) {
 	e.state = isReady
 	at, found := q.levelOf(e.Priority)
@@ -440,7 +442,7 @@ func (q *Queue[T]) makeReady(e *entry[T]) {
 	q.count.Depth++
 }
 
-// unready takes an entry out of those that can be taken.
+// unready removes an entry from those that are ready.
 func (q *Queue[T]) unready(e *entry[T]) {
 	at, _ := q.levelOf(e.Priority)
 	l := q.ready[at]
@@ -451,8 +453,8 @@ func (q *Queue[T]) unready(e *entry[T]) {
 	q.count.Depth--
 }
 
-// droppable returns what makes room for an item of that priority: what is ready longest
-// of the lowest priority, if that is not a higher one.
+// droppable returns the entry to drop for an item of that priority: the first in order of
+// the lowest priority, unless that one is higher.
 func (q *Queue[T]) droppable(priority int) *entry[T] {
 	if n := len(q.ready); n > 0 && q.ready[n-1].priority <= priority {
 		return q.ready[n-1].items.first()

@@ -1,253 +1,20 @@
 package queue_test
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/tandem-go/tandem/queue"
+	"pgregory.net/rapid"
 )
 
-var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-
-// model is the queue done the slow way: one list, looked through for everything.
-type model struct {
-	cfg   queue.Config
-	items []*thing // held and dead, in no order
-	done  map[string]time.Time
-	ended []string // keys of done, the oldest first
-	place int
-	seq   uint64
-	lease uint64
-	line  []waiting
-	stats queue.Stats
-}
-
-type thing struct {
-	queue.Item[int]
-	seq, lease uint64
-	place      int // 0: none yet
-	state      string
-	attempt    int
-	since, at  time.Time
-	why        queue.Reason
-	diedAs     int
-}
-
-type waiting struct {
-	id    uint64
-	n     int
-	until time.Time
-}
-
-func (m *model) count(state string) (n int) {
-	for _, x := range m.items {
-		if x.state == state {
-			n++
-		}
-	}
-	return n
-}
-
-// waiting returns what no consumer has, as it is to be listed, and purged.
-func (m *model) waiting() (all []*thing) {
-	for _, x := range m.items {
-		if x.state == "ready" || x.state == "delayed" {
-			all = append(all, x)
-		}
-	}
-	slices.SortFunc(all, func(a, b *thing) int {
-		switch {
-		case a.state != b.state:
-			return cmp.Compare(b.state, a.state) // ready ones first
-		case a.state == "ready":
-			return cmp.Or(b.Priority-a.Priority, a.place-b.place)
-		}
-		return cmp.Or(a.at.Compare(b.at), a.place-b.place, cmp.Compare(a.seq, b.seq))
-	})
-	return all
-}
-
-func (m *model) held() int { return len(m.items) - m.count("dead") }
-
-// best returns the thing in a state that comes before all others, or nil.
-func (m *model) best(state string, before func(a, b *thing) bool) (first *thing) {
-	for _, x := range m.items {
-		if x.state == state && (first == nil || before(x, first)) {
-			first = x
-		}
-	}
-	return first
-}
-
-func (m *model) enqueue(x *thing) {
-	m.place++
-	x.place, x.state = m.place, "ready"
-}
-
-func (m *model) drop(x *thing) {
-	m.items = slices.DeleteFunc(m.items, func(y *thing) bool { return x == y })
-}
-
-func (m *model) forget(now time.Time) {
-	for len(m.ended) > 0 && now.Sub(m.done[m.ended[0]]) >= m.cfg.Remember {
-		delete(m.done, m.ended[0])
-		m.ended = m.ended[1:]
-	}
-}
-
-func (m *model) end(now time.Time, x *thing) {
-	m.drop(x)
-	if x.ID == "" {
-		return
-	}
-	m.done[x.ID] = now
-	m.ended = append(m.ended, x.ID)
-	m.forget(now)
-	if len(m.ended) > m.cfg.Remembered {
-		delete(m.done, m.ended[0])
-		m.ended = m.ended[1:]
-		m.stats.Forgotten++
-	}
-}
-
-func (m *model) push(now time.Time, it queue.Item[int]) (dup bool, dropped int, err error) {
-	m.forget(now)
-	if it.ID != "" {
-		_, ended := m.done[it.ID]
-		if ended || slices.ContainsFunc(m.items, func(x *thing) bool { return x.ID == it.ID }) {
-			m.stats.Duplicates++
-			return true, 0, nil
-		}
-	}
-	if m.held() >= m.cfg.Capacity {
-		old := m.best("ready", func(a, b *thing) bool {
-			return a.Priority < b.Priority || a.Priority == b.Priority && a.place < b.place
-		})
-		if m.cfg.Policy == queue.Refuse || old == nil || old.Priority > it.Priority {
-			m.stats.Refused++
-			return false, 0, queue.ErrFull
-		}
-		m.drop(old)
-		m.stats.Dropped++
-		dropped = old.Value
-	}
-	m.stats.Pushed++
-	m.seq++
-	x := &thing{Item: it, seq: m.seq, since: now}
-	m.items = append(m.items, x)
-	if it.Delay > 0 {
-		x.since = now.Add(it.Delay)
-		x.state, x.at = "delayed", x.since
-	} else {
-		m.enqueue(x)
-	}
-	return false, dropped, nil
-}
-
-// tick does one thing after the other, the earliest first.
-func (m *model) tick(now time.Time) {
-	for {
-		sooner := func(a, b *thing) bool {
-			return a.at.Before(b.at) || a.at.Equal(b.at) && (a.place < b.place || a.place == b.place && a.seq < b.seq)
-		}
-		x := m.best("delayed", sooner)
-		if y := m.best("leased", sooner); x == nil || y != nil && sooner(y, x) {
-			x = y
-		}
-		if x == nil || x.at.After(now) {
-			return
-		}
-		switch {
-		case x.state == "leased":
-			m.stats.Lapsed++
-			m.back(x, now, 0, queue.Lapsed)
-		case x.place == 0:
-			m.enqueue(x)
-		default:
-			x.state = "ready"
-		}
-	}
-}
-
-func (m *model) back(x *thing, now time.Time, delay time.Duration, why queue.Reason) {
-	if x.attempt >= m.cfg.Attempts {
-		if m.count("dead") == m.cfg.Dead && m.cfg.DeadPolicy == queue.DropOldest {
-			m.end(now, m.best("dead", func(a, b *thing) bool { return a.diedAs < b.diedAs }))
-			m.stats.DeadDropped++
-		}
-		if m.count("dead") < m.cfg.Dead {
-			m.stats.Buried++
-			x.state, x.why, x.diedAs = "dead", why, int(m.stats.Buried)
-			return
-		}
-		if delay <= 0 {
-			m.enqueue(x)
-			return
-		}
-	}
-	x.state = "ready"
-	if delay > 0 {
-		x.state, x.at = "delayed", now.Add(delay)
-	}
-}
-
-func (m *model) take(now time.Time) *thing {
-	x := m.best("ready", func(a, b *thing) bool {
-		return a.Priority > b.Priority || a.Priority == b.Priority && a.place < b.place
-	})
-	if x == nil || m.stats.Paused {
-		return nil
-	}
-	m.lease++
-	x.state, x.lease, x.at = "leased", m.lease, now.Add(m.cfg.Lease)
-	x.attempt++
-	m.stats.Deliveries++
-	if x.attempt > 1 {
-		m.stats.Redeliveries++
-	}
-	return x
-}
-
-func (m *model) find(now time.Time, t queue.Token) (*thing, error) {
-	i := slices.IndexFunc(m.items, func(x *thing) bool { return x.seq == t.Item })
-	switch {
-	case t.Queue != salt:
-		return nil, queue.ErrForeign
-	case i < 0:
-		return nil, queue.ErrDone
-	case m.items[i].state != "leased" || m.items[i].lease != t.Lease || !now.Before(m.items[i].at):
-		return nil, queue.ErrLapsed
-	}
-	return m.items[i], nil
-}
-
-func (m *model) snapshot(now time.Time) queue.Stats {
-	s := m.stats
-	s.Depth, s.Delayed, s.InFlight, s.Dead, s.Waiting = m.count("ready"), m.count("delayed"), m.count("leased"), m.count("dead"), len(m.line)
-	if x := m.best("ready", func(a, b *thing) bool { return a.place < b.place }); x != nil {
-		s.Oldest = now.Sub(x.since)
-	}
-	return s
-}
-
-const salt = 77
-
-func describe(d queue.Delivery[int]) string {
-	return fmt.Sprintln(d.Token.Item, d.Token.Lease, d.Attempt, d.Priority, d.Value, d.Until.Sub(start))
-}
-
-func (x *thing) describe() string {
-	return fmt.Sprintln(x.seq, x.lease, x.attempt, x.Priority, x.Value, x.at.Sub(start))
-}
-
-// The queue does what the model does, whatever happens to it.
+// After any operations, the queue and the model are in the same state and have returned the
+// same.
 func TestAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		small := rapid.IntRange(1, 6)
@@ -414,23 +181,23 @@ func TestAgainstModel(t *testing.T) {
 			"wait": func(*rapid.T) {
 				waiters++
 				w := waiting{waiters, rapid.IntRange(1, 4).Draw(t, "n"), now.Add(time.Duration(rapid.IntRange(0, 9).Draw(t, "s")) * time.Second)}
-				if err := q.Wait(w.id, w.n, w.until); (err != nil) != (len(m.line) == cfg.Waiters) || err != nil && !errors.Is(err, queue.ErrCrowded) {
+				if err := q.Wait(w.id, w.n, w.until); (err != nil) != (len(m.waiters) == cfg.Waiters) || err != nil && !errors.Is(err, queue.ErrCrowded) {
 					t.Fatal(err)
 				} else if err == nil {
-					m.line = append(m.line, w)
+					m.waiters = append(m.waiters, w)
 				}
 			},
 			"leave": func(*rapid.T) {
 				id := uint64(rapid.IntRange(0, int(waiters)).Draw(t, "who"))
 				q.Leave(id)
-				m.line = slices.DeleteFunc(m.line, func(w waiting) bool { return w.id == id })
+				m.waiters = slices.DeleteFunc(m.waiters, func(w waiting) bool { return w.id == id })
 			},
 			"serve": func(*rapid.T) {
 				m.tick(now)
 				shares := map[uint64][]*thing{}
-				for dealt := true; dealt; { // one each in turn
+				for dealt := true; dealt; { // one to each in turn
 					dealt = false
-					for _, w := range m.line {
+					for _, w := range m.waiters {
 						if len(shares[w.id]) < w.n {
 							if x := m.take(now); x != nil {
 								shares[w.id], dealt = append(shares[w.id], x), true
@@ -439,18 +206,18 @@ func TestAgainstModel(t *testing.T) {
 					}
 				}
 				for _, s := range q.Serve(now) {
-					i := slices.IndexFunc(m.line, func(w waiting) bool { return w.id == s.Waiter })
-					if i < 0 || len(s.Items) != len(shares[s.Waiter]) || len(s.Items) == 0 && m.line[i].until.After(now) {
+					i := slices.IndexFunc(m.waiters, func(w waiting) bool { return w.id == s.Waiter })
+					if i < 0 || len(s.Items) != len(shares[s.Waiter]) || len(s.Items) == 0 && m.waiters[i].until.After(now) {
 						t.Fatalf("waiter %d gets %d, want %d", s.Waiter, len(s.Items), len(shares[s.Waiter]))
 					}
 					for i, d := range s.Items {
 						got(d, shares[s.Waiter][i])
 					}
 					delete(shares, s.Waiter)
-					m.line = slices.Delete(m.line, i, i+1)
+					m.waiters = slices.Delete(m.waiters, i, i+1)
 				}
-				if len(shares) > 0 || slices.ContainsFunc(m.line, func(w waiting) bool { return !w.until.After(now) }) {
-					t.Fatalf("some were not served: %v, %v", shares, m.line)
+				if len(shares) > 0 || slices.ContainsFunc(m.waiters, func(w waiting) bool { return !w.until.After(now) }) {
+					t.Fatalf("some were not served: %v, %v", shares, m.waiters)
 				}
 			},
 			"time passes": func(*rapid.T) { now = now.Add(time.Duration(rapid.IntRange(1, 5).Draw(t, "s")) * time.Second) },
@@ -461,7 +228,7 @@ func TestAgainstModel(t *testing.T) {
 				}
 				credit := 0
 				next := time.Unix(math.MaxInt32, 0)
-				for _, w := range m.line {
+				for _, w := range m.waiters {
 					credit += w.n
 					next = earlier(next, w.until)
 				}
@@ -491,9 +258,115 @@ func TestAgainstModel(t *testing.T) {
 	})
 }
 
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
+func TestConfig(t *testing.T) {
+	if _, err := queue.New[int](queue.Config{}, 1); err != nil {
+		t.Error(err)
 	}
-	return a
+	for want, c := range map[string]queue.Config{
+		"Capacity": {Capacity: -1}, "Lease": {Lease: -1}, "Attempts": {Attempts: -1}, "Dead": {Dead: -1}, "Remember": {Remember: -1},
+		"Remembered": {Remembered: -1}, "Waiters": {Waiters: -1}, "Policy": {Policy: 2}, "DeadPolicy": {DeadPolicy: 2}, "at most": {Lease: queue.MaxLease + 1},
+	} {
+		if q, err := queue.New[int](c, 1); q != nil || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	if got := fmt.Sprint(queue.Refuse, queue.DropOldest, queue.Policy(9), queue.LeaseExpired, queue.Nacked, queue.Reason(9)); got != "refuse drop-oldest policy(9) lapsed nacked reason(9)" {
+		t.Error(got)
+	}
+}
+
+// Items from an external store keep the numbers and attempts that they have there. Expire
+// returns them when their leases end.
+func TestRestore(t *testing.T) {
+	q, _ := queue.New[string](queue.Config{Lease: time.Second}, 1)
+	if !q.Restore(start, 40, 2, queue.Item[string]{Value: "x"}) || q.Restore(start, 40, 2, queue.Item[string]{Value: "x"}) {
+		t.Fatal("restored twice, or not at all")
+	}
+	q.Restore(start, 41, 0, queue.Item[string]{Value: "later", Delay: time.Second})
+	ds := q.Take(start, 9)
+	if len(ds) != 1 || ds[0].Token.Item != 40 || ds[0].Attempt != 3 {
+		t.Fatalf("%+v", ds)
+	}
+	now := start.Add(time.Second)
+	gone := q.Expire(now)
+	if len(gone) != 1 || gone[0].Token != ds[0].Token {
+		t.Fatalf("lapsed: %+v", gone)
+	}
+	if err := q.Ack(now, ds[0].Token); !errors.Is(err, queue.ErrDone) {
+		t.Error(err)
+	}
+	if ds := q.Take(now, 9); len(ds) != 1 || ds[0].Value != "later" {
+		t.Errorf("%+v", ds)
+	}
+	if !q.Restore(now, 40, 3, queue.Item[string]{Value: "x"}) {
+		t.Error("not restored after it was gone")
+	}
+	d := q.Take(now, 1)[0]
+	if err := q.Surrender(now, d.Token); err != nil || !errors.Is(q.Surrender(now, d.Token), queue.ErrDone) {
+		t.Error("surrendered twice, or not at all")
+	}
+	q.Restore(now, 42, 0, queue.Item[string]{Value: "y"})
+	if got := q.Withdraw(); len(got) != 1 || got[0] != 42 || q.Stats(now).Depth != 0 || len(q.Withdraw()) != 0 {
+		t.Errorf("withdrawn: %v", got)
+	}
+}
+
+// Waiters are served in turn, and none gets all items while others wait.
+func TestFair(t *testing.T) {
+	q, _ := queue.New[int](queue.Config{}, 1)
+	for id := range uint64(3) {
+		if err := q.Wait(id, 16, start.Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range 8 {
+		q.Push(start, queue.Item[int]{Value: n})
+	}
+	got := ""
+	for _, s := range q.Serve(start) {
+		for _, d := range s.Items {
+			got += fmt.Sprint(d.Value)
+		}
+		got += " "
+	}
+	if got != "036 147 25 " {
+		t.Errorf("dealt %q", got)
+	}
+}
+
+// A queue takes as many items as it has room for, and each id once.
+func TestPush(t *testing.T) {
+	q, err := queue.New[int](queue.Config{Capacity: 3}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 3 {
+		if p, err := q.Push(start, queue.Item[int]{ID: fmt.Sprint(n), Value: n}); err != nil || p.Duplicate || p.HasDropped {
+			t.Fatalf("item %d: %+v, %v", n, p, err)
+		}
+	}
+	if p, err := q.Push(start, queue.Item[int]{ID: "1", Value: 9}); err != nil || !p.Duplicate {
+		t.Errorf("an id again: %+v, %v", p, err)
+	}
+	if _, err := q.Push(start, queue.Item[int]{ID: "3", Value: 3}); err != queue.ErrFull {
+		t.Errorf("one item more than there is room for: %v", err)
+	}
+	if s := q.Stats(start); s.Depth != 3 || s.Refused != 1 || s.Duplicates != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func BenchmarkPushTakeAck(b *testing.B) {
+	q, _ := queue.New[int](queue.Config{}, 1)
+	for n := range 1000 {
+		q.Push(start, queue.Item[int]{Value: n})
+	}
+	for b.Loop() {
+		q.Push(start, queue.Item[int]{Value: 1})
+		for _, d := range q.Take(start, 1) {
+			if err := q.Ack(start, d.Token); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
 }

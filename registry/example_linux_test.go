@@ -7,8 +7,8 @@ import (
 	"github.com/tandem-go/tandem/registry"
 )
 
-// A process that runs is not dead; one whose number now belongs to a process that was
-// started at another time is.
+// A process that runs is not dead. It is dead if its number now belongs to a process that was
+// started at another time.
 func ExampleProof_Dead() {
 	own := registry.Self()
 	holder := *own
@@ -18,4 +18,13 @@ func ExampleProof_Dead() {
 	// Output:
 	// false
 	// true
+}
+
+// Only a process of the same machine can judge.
+func ExampleProof_Same() {
+	own := registry.Self()
+	elsewhere := *own
+	elsewhere.Boot = "another start of the machine"
+	fmt.Println(own.Same(own), elsewhere.Same(own))
+	// Output: true false
 }

@@ -1,17 +1,17 @@
 package registry
 
-// A Proof lets a starter show that the process which holds its name is dead, instead of
-// waiting until its lease has run out. It can be shown only from within the same run of
-// the same kernel and the same namespace, where process numbers mean the same. What
-// cannot be shown is not assumed: a holder may always be alive.
+// With a Proof, a process that starts can find out that the process which holds its name is
+// dead, instead of waiting until the lease has expired. That works only within one run of
+// one kernel and one namespace, where process ids mean the same. If death is not proven,
+// the holder counts as alive.
 //
-// Two systems of one process have one proof, so neither can show that the other has
-// ended without giving its name up.
+// Two systems of one process have the same proof, so neither can prove that the other has
+// ended without giving up its name.
 
-// Process is what can be seen of a process.
+// Process is what is visible of a process.
 type Process struct {
-	Seen    bool   // false: nothing is known of it, not even whether it exists
-	Exists  bool   // and has not ended: one that nobody has waited for yet is not there any more
+	Seen    bool   // false: nothing is known, not even whether it exists
+	Exists  bool   // it exists and has not ended; a zombie does not count as existing
 	Started uint64 // as in Proof; 0 if unknown
 }
 
@@ -30,5 +30,5 @@ func (p *Proof) Dead(own *Proof, seen Process) bool {
 	case !seen.Exists:
 		return true
 	}
-	return p.Started != 0 && seen.Started != 0 && p.Started != seen.Started // the number belongs to another one by now
+	return p.Started != 0 && seen.Started != 0 && p.Started != seen.Started // the id belongs to another process now
 }

@@ -22,7 +22,7 @@ func TestSelf(t *testing.T) {
 	}
 }
 
-// A killed process is dead at once, also while its parent has not waited for it.
+// A killed process is dead at once, even if its parent has not waited for it yet.
 func TestLook(t *testing.T) {
 	cmd := exec.Command("sleep", "60")
 	if err := cmd.Start(); err != nil {

@@ -1,12 +1,12 @@
-// Package registry says who is where: which node of a cluster runs under which
-// epoch, at which addresses, and which services it exposes.
+// Package registry says which nodes of a cluster run, under which epochs, at which addresses,
+// and which services they expose.
 //
-// [Registry] is the interface; registry/static serves a fixed list, and
-// registry/natskv keeps the records in a JetStream key-value bucket, with leases
-// and a cache that goes on answering while NATS is away.
+// [Registry] is the interface. Package registry/static serves a fixed list, and package
+// registry/natskv keeps the records in a JetStream key-value bucket, with leases and a cache
+// that still answers while NATS is away.
 //
-// A node's name is claimed: while one epoch holds a live lease on it, another one
-// gets ErrTaken. The package imports the standard library alone.
+// A node claims its name: while one epoch holds a lease on it, any other gets ErrTaken. The
+// package imports only the standard library.
 package registry
 
 import (
@@ -23,18 +23,18 @@ type Node struct {
 	Epoch    string              `json:"epoch"`              // random id of this start of the node
 	Addrs    map[string]string   `json:"addrs,omitempty"`    // road name → address on that road
 	Services map[string][]string `json:"services,omitempty"` // service → names of the actors exposed under it
-	Version  string              `json:"version,omitempty"`  // of what the node runs, as its operator calls it
+	Version  string              `json:"version,omitempty"`  // of the program that the node runs
 	Zone     string              `json:"zone,omitempty"`     // where it runs: a rack, a data centre
-	Weight   int                 `json:"weight,omitempty"`   // share of a service's requests beside others; 0 is the default weight, 1
-	Proof    *Proof              `json:"proof,omitempty"`    // by which its death can be shown; nil if nothing can show it
+	Weight   int                 `json:"weight,omitempty"`   // share of a service's requests, relative to others; 0 means the default, 1
+	Proof    *Proof              `json:"proof,omitempty"`    // proves later that the node's process is dead; nil if nothing can
 
-	// Principal is who a peer has to be on a road to be this node, as package rpc maps
-	// it; empty: none is said, and the default of package rpc holds.
+	// Principal is the principal that a peer must have to be this node, as package rpc
+	// maps principals; empty: the default of package rpc.
 	Principal string `json:"principal,omitempty"`
 }
 
-// Proof names the process that runs a node, so that another process of the same
-// machine can show that it is dead. It says nothing to anybody on another machine.
+// Proof names the process that runs a node, so that another process of the same machine can
+// find out that it is dead. It is of no use on another machine.
 type Proof struct {
 	Boot      string `json:"boot"`    // this run of the operating system's kernel
 	Namespace string `json:"ns"`      // within which PID is counted
@@ -57,26 +57,30 @@ func (n Node) Clone() Node {
 	return n
 }
 
-// Registry is a cluster's list of nodes. Methods may be called concurrently. Those
-// that only read answer from a cache where the implementation has one; all wrap
-// the package's sentinels in their errors.
+// Registry is a cluster's list of nodes. Its methods may be called concurrently. Methods
+// that only read answer from a cache if the implementation has one. All errors wrap the
+// package's sentinels.
 type Registry interface {
 	// Register claims n.Name for n.Epoch, or replaces the record that this epoch
 	// registered before. ErrTaken: another epoch holds a live lease on the name; the
 	// error is a *TakenError then.
 	Register(ctx context.Context, n Node) error
 
+	// Update replaces the record of n.Epoch, as Register does, but never claims the name.
+	// ErrLost: that epoch does not hold it (any more).
+	Update(ctx context.Context, n Node) error
+
 	// Renew extends the lease of what epoch registered as name. ErrLost: the claim
 	// is gone, because the lease ran out or someone evicted it; Register again.
 	Renew(ctx context.Context, name, epoch string) error
 
-	// Deregister gives the claim up. It is nil if epoch does not hold it (any more).
-	// last is what the node leaves behind for others to read (see Departed), at most
-	// MaxLast bytes, else ErrTooLarge; it may be empty.
+	// Deregister gives up the claim. It returns nil if epoch does not hold it (any more).
+	// last is the node's last word, which others can read (see Departed): at most MaxLast
+	// bytes, else ErrTooLarge. It may be empty.
 	Deregister(ctx context.Context, name, epoch string, last []byte) error
 
 	// Evict removes the claim of an epoch that is known to be dead, without waiting
-	// for its lease to end. It is nil if epoch does not hold it (any more), so a
+	// for its lease to end. It returns nil if epoch does not hold it (any more), so a
 	// successor's claim is never evicted by mistake.
 	Evict(ctx context.Context, name, epoch string) error
 
@@ -89,19 +93,19 @@ type Registry interface {
 	// the name by now.
 	Departed(ctx context.Context, name string) (Departure, error)
 
-	// Refresh reads the record of name anew from where it is kept, past the cache, and
-	// serves what it finds from then on. It is nil where there is no cache.
+	// Refresh reads the record of name from where it is kept, updates the cache with it,
+	// and serves that from then on. It does nothing and returns nil if there is no cache.
 	Refresh(ctx context.Context, name string) error
 
 	// Nodes returns all live records, sorted by name.
 	Nodes(ctx context.Context) ([]Node, error)
 
-	// Watch reports changes until ctx ends, and then closes the channel. First come
-	// the records that exist, as Joined. A reader that falls behind loses
-	// intermediate states of a node, never its latest one.
+	// Watch reports changes until ctx ends, and then closes the channel. It first reports
+	// the records that exist, as Joined. A reader that falls behind loses intermediate
+	// states of a node, but never its latest one.
 	Watch(ctx context.Context) (<-chan Event, error)
 
-	// Lease is how long a claim lives without Renew; zero means for ever.
+	// Lease returns how long a claim lives without Renew; zero means for ever.
 	Lease() time.Duration
 }
 
@@ -127,15 +131,15 @@ type Event struct {
 	Node   Node
 }
 
-// Memory is how long a registry remembers, at least, that a node has departed.
+// Memory is the least time for which a registry remembers that a node has departed.
 const Memory = 10 * time.Minute
 
 // Departure is how an epoch of a node ended.
 type Departure struct {
-	Epoch  string    // empty if nobody who knew it is left to ask
+	Epoch  string    // empty if it is not known any more
 	Change Change    // Left or Expired
-	At     time.Time // by the registry's clock
-	Last   []byte    // what Deregister was given
+	At     time.Time // on the registry's clock
+	Last   []byte    // the last word that Deregister was given
 }
 
 // Sentinels that errors of every registry wrap.
@@ -147,15 +151,15 @@ var (
 	ErrTaken       = errors.New("registry: name is taken by another epoch")
 	ErrLost        = errors.New("registry: claim is gone")
 	ErrUnavailable = errors.New("registry: not reachable")
-	ErrClosed      = errors.New("registry: its connection is closed for good") // ErrUnavailable too
+	ErrClosed      = errors.New("registry: its connection is closed for good") // it wraps ErrUnavailable too
 	ErrDenied      = errors.New("registry: not allowed")
 	ErrReadOnly    = errors.New("registry: the list is fixed")
 )
 
-// TakenError is an ErrTaken that says who holds the name.
+// TakenError is an ErrTaken with the record of the holder of the name.
 type TakenError struct {
 	Holder  Node
-	Renewed time.Time // when the holder last wrote its record, by the registry's clock; zero where claims have no lease
+	Renewed time.Time // when the holder last wrote its record, by the registry's clock; zero if claims have no lease
 }
 
 // Error names the holder's epoch.

@@ -14,14 +14,14 @@ const (
 	MaxName   = 128       // bytes of a node's name or epoch, of a version, a zone, and a text of a Proof
 	MaxWeight = 1_000_000 // of a node
 	MaxWho    = 512       // bytes of a principal
-	MaxRecord = 64 << 10  // bytes that a record has where it is kept, encoded
-	MaxLast   = 256 << 10 // bytes that a node may leave behind, see Registry.Deregister
+	MaxRecord = 64 << 10  // bytes of an encoded record
+	MaxLast   = 256 << 10 // bytes of a last word, see Registry.Deregister
 )
 
-// Valid returns nil if n can be registered, else an error that wraps ErrInvalid. Its
-// name and its epoch are 1 to MaxName bytes of letters, digits, '-' and '_', and so a
-// single token of a NATS subject and a key of a bucket. Version, Zone and the texts of
-// Proof are up to MaxName bytes of text, Principal up to MaxWho, the weight is 0 to
+// Valid returns nil if n can be registered, else an error that wraps ErrInvalid. Name and
+// Epoch must have 1 to MaxName bytes of letters, digits, '-' and '_', so that they can be a
+// token of a NATS subject and a key of a bucket. Version, Zone and the texts of Proof may
+// have up to MaxName bytes of text, Principal up to MaxWho, and Weight may be 0 to
 // MaxWeight.
 func (n Node) Valid() error {
 	if err := valid("node name", n.Name); err != nil {
@@ -54,7 +54,7 @@ func (n Node) Valid() error {
 	return text("namespace", n.Proof.Namespace)
 }
 
-// text checks what is read by people and compared as a whole.
+// text checks a value that is shown to people and compared as a whole.
 func text(what, s string) error { return textUpTo(MaxName, what, s) }
 
 func textUpTo(most int, what, s string) error {

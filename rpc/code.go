@@ -2,14 +2,14 @@ package rpc
 
 import "fmt"
 
-// Code says what went wrong. The set is closed: applications define their own
-// error codes with [NewError], and those arrive under Failed.
+// Code says what went wrong. The set is closed: applications define errors of their own
+// with [NewError], and these arrive with the code Failed.
 //
-// A Code is itself an error, so that errors.Is(err, rpc.Overloaded) works.
-// A code does not say whether the request ran: ask [Ran].
+// A Code is itself an error, so that errors.Is(err, rpc.Overloaded) works. A code does not
+// say whether the request ran; [Ran] does.
 type Code uint16
 
-// The codes. Numbers are wire format and never change.
+// The codes. Their numbers are part of the wire format and never change.
 const (
 	Failed         Code = 1  // the handler returned an error
 	Panicked       Code = 2  // the handler panicked
@@ -18,20 +18,20 @@ const (
 	Undecodable    Code = 5  // the body could not be encoded or decoded
 	WrongReply     Code = 6  // the reply is of another type than the caller expects
 	TooLarge       Code = 7  // over a size limit
-	Overloaded     Code = 8  // a queue, a table or a budget is full
+	Overloaded     Code = 8  // a queue, a table or a share of the memory is full
 	Unavailable    Code = 9  // the node cannot be reached, or it or the actor is stopping
 	Denied         Code = 10 // the principal may not do this
-	Canceled       Code = 11 // the caller gave up
+	Canceled       Code = 11 // the caller cancelled
 	Expired        Code = 12 // the deadline passed
-	Stale          Code = 13 // a copy of a request that its client had given up
-	IDReused       Code = 14 // the number, or the key, of another request; the verdict is about that one
-	SessionLost    Code = 15 // the server does not know the session (any more)
-	OutcomeUnknown Code = 16 // it may have run, and nobody can tell any more
-	ReplyDropped   Code = 17 // it ran, and its reply was too large to send or to keep, or did not come before its node left
-	Invalid        Code = 18 // the call makes no sense as it was made
+	Stale          Code = 13 // it is a copy of a request that its client has given up or has an answer to
+	IDReused       Code = 14 // another request has the same number or key; the verdict is about that other request
+	SessionLost    Code = 15 // the server does not know the session, or no longer
+	OutcomeUnknown Code = 16 // it may have run, and nobody can tell
+	ReplyDropped   Code = 17 // it ran, but its reply was too large to send or to keep, or its node left before the reply was sent
+	Invalid        Code = 18 // the call was made in a way that makes no sense
 	Internal       Code = 19 // a bug in Tandem
-	Leaving        Code = 20 // the node shuts down and takes nothing new; always NotRun
-	Cycle          Code = 21 // the actor waits for whoever makes the request; always NotRun
+	Leaving        Code = 20 // the node shuts down and accepts nothing new; the verdict is always NotRun
+	Cycle          Code = 21 // the actor waits for the actor that makes the request; the verdict is always NotRun
 	lastCode            = Cycle
 )
 
@@ -46,7 +46,7 @@ func (c Code) String() string {
 	return codeNames[c]
 }
 
-// Error makes a Code usable as a target of errors.Is.
+// Error makes a Code an error, for errors.Is.
 func (c Code) Error() string { return "rpc: " + c.String() }
 
 // Verdict is the answer to "did it run?".
@@ -54,7 +54,7 @@ type Verdict uint8
 
 // The three answers.
 const (
-	Unknown Verdict = 0 // it may have run, may be running, or may run yet
+	Unknown Verdict = 0 // it may have run, may be running, or may still run
 	NotRun  Verdict = 1 // it provably did not run and never will
 	HasRun  Verdict = 2 // the handler ran, at least in part
 )

@@ -1,14 +1,18 @@
 package rpc
 
-import "sync"
+import (
+	"sync"
 
-// All returns a future of all results, in the order of fs. As soon as one of them fails
-// it fails with that one's error, and cancels the others.
+	"github.com/tandem-go/tandem/internal/promise"
+)
+
+// All returns a future of all results, in the order of fs. As soon as one of fs fails,
+// that future fails with the same error, and the others are cancelled.
 func All[R any](fs ...*Future[R]) *Future[[]R] {
 	values := make([]R, len(fs))
 	left := len(fs)
 	var mu sync.Mutex // guards values and left
-	return combine(fs, func(p *Promise[[]R], i int, v R, err error) bool {
+	return combine(fs, func(p *promise.Promise[[]R], i int, v R, err error) bool {
 		if err != nil {
 			return p.Resolve(nil, err)
 		}
@@ -18,15 +22,15 @@ func All[R any](fs ...*Future[R]) *Future[[]R] {
 		last := left == 0
 		mu.Unlock()
 		return last && p.Resolve(values, nil)
-	}, func(p *Promise[[]R]) { p.Resolve(values, nil) })
+	}, func(p *promise.Promise[[]R]) { p.Resolve(values, nil) })
 }
 
-// Any returns a future of the first result that is not an error, and cancels the
-// others once it is there. It fails with the last error once all have failed.
+// Any returns a future of the first result that is not an error, and cancels the others
+// once that is there. If all fail, it fails with the last error.
 func Any[R any](fs ...*Future[R]) *Future[R] {
 	left := len(fs)
 	var mu sync.Mutex // guards left
-	return combine(fs, func(p *Promise[R], _ int, v R, err error) bool {
+	return combine(fs, func(p *promise.Promise[R], _ int, v R, err error) bool {
 		mu.Lock()
 		left--
 		last := left == 0
@@ -37,20 +41,21 @@ func Any[R any](fs ...*Future[R]) *Future[R] {
 
 // Race returns a future of the first result, an error or not, and cancels the others.
 func Race[R any](fs ...*Future[R]) *Future[R] {
-	return combine(fs, func(p *Promise[R], _ int, v R, err error) bool { return p.Resolve(v, err) }, ofNone[R]("Race"))
+	return combine(fs, func(p *promise.Promise[R], _ int, v R, err error) bool { return p.Resolve(v, err) }, ofNone[R]("Race"))
 }
 
-func ofNone[R any](what string) func(*Promise[R]) {
-	return func(p *Promise[R]) {
+func ofNone[R any](what string) func(*promise.Promise[R]) {
+	return func(p *promise.Promise[R]) {
 		var none R
 		p.Resolve(none, Errorf(Invalid, NotRun, "%s of no futures", what))
 	}
 }
 
-// combine calls take with each result as it comes, until it reports that it has decided
-// the promise; then it cancels what is left. Cancelling the combined future cancels all.
-func combine[R, S any](fs []*Future[R], take func(p *Promise[S], i int, v R, err error) bool, none func(*Promise[S])) *Future[S] {
-	p := NewPromise[S](nil)
+// combine calls take with each result as it comes, until take reports that it has decided
+// the promise; then combine cancels what is left. To cancel the combined future cancels
+// all.
+func combine[R, S any](fs []*Future[R], take func(p *promise.Promise[S], i int, v R, err error) bool, none func(*promise.Promise[S])) *Future[S] {
+	p := new(promise.Promise[S])
 	if len(fs) == 0 {
 		none(p)
 	}
@@ -58,17 +63,17 @@ func combine[R, S any](fs []*Future[R], take func(p *Promise[S], i int, v R, err
 	for i, f := range fs {
 		f.Then(func(v R, err error) {
 			if take(p, i, v, err) {
-				group[R](fs).GiveUp(Canceled, "")
+				group[R](fs).Cancel()
 			}
 		})
 	}
-	return p.Future()
+	return (*Future[S])(p)
 }
 
-// group gives several futures up.
+// group is several futures that are cancelled together.
 type group[R any] []*Future[R]
 
-func (g group[R]) GiveUp(Code, string) {
+func (g group[R]) Cancel() {
 	for _, f := range g {
 		f.Cancel()
 	}

@@ -8,33 +8,34 @@ import (
 	"time"
 )
 
-// Error is what every failed request ends with. Its Verdict is set by the hop that
-// knows, never derived from the code: when a handler gets Overloaded from another
-// actor and returns it, that handler ran, and the Overloaded is its cause.
+// Error is what a request that fails ends with. The Verdict is set by the node or link that
+// knows whether the request ran, and is never derived from the code: when a handler gets
+// Overloaded from another actor and returns it, that handler ran, and the Overloaded is the
+// cause of its error.
 //
-// An Error is immutable once it was handed out.
+// An Error is not changed once it was handed out, so it may be used concurrently.
 type Error struct {
 	Code       Code
 	Verdict    Verdict
 	Message    string        // for people
-	User       string        // the application's own code, see NewError
-	Node       string        // the node that said so; empty if this system inferred it
-	RetryAfter time.Duration // the server asks not to be tried earlier; 0 for no wish
+	User       string        // the name of the application's own error, see NewError; empty for others
+	Node       string        // the node that said so; empty if this system concluded it
+	RetryAfter time.Duration // the server asks for no attempt before that time has passed; 0: it does not ask
 
 	cause error
 }
 
-// NewError defines an error of the application's own, to be returned from handlers,
-// bare or wrapped. user names it across the cluster: on the caller's side errors.Is
-// matches any error that carries the same name.
+// NewError defines an error of the application's own, which handlers return as it is or
+// wrapped. user is its name in the whole cluster: on the caller's side errors.Is matches any
+// error that has the same name.
 //
 //	var ErrFunds = rpc.NewError("bank.insufficient_funds", "insufficient funds")
 func NewError(user, message string) *Error {
 	return &Error{Code: Failed, Verdict: HasRun, User: user, Message: message}
 }
 
-// Errorf returns an error of a code with a verdict. A %w in format becomes its cause:
-// where that has the same verdict, its text does not say it a second time.
+// Errorf returns an error with a code and a verdict. What %w in format stands for becomes
+// its cause. If the cause has the same verdict, the text of the error says it only once.
 func Errorf(code Code, verdict Verdict, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
 	e := &Error{Code: code, Verdict: verdict, Message: err.Error(), cause: errors.Unwrap(err)}
@@ -44,7 +45,7 @@ func Errorf(code Code, verdict Verdict, format string, args ...any) *Error {
 	return e
 }
 
-// without is the text of errors without the given verdicts.
+// without returns text without the verdicts that the texts of errors end with.
 func without(text string, verdicts ...Verdict) string {
 	for _, v := range verdicts {
 		text = strings.ReplaceAll(text, " ["+v.String()+"]", "")
@@ -52,8 +53,8 @@ func without(text string, verdicts ...Verdict) string {
 	return text
 }
 
-// Error says what happened, who said so, and whether the request ran. For an
-// application's error it is the application's message alone.
+// Error says what happened, which node said so, and whether the request ran. For an error of
+// the application's own it is only the message.
 func (e *Error) Error() string {
 	if e.User != "" {
 		return e.Message
@@ -68,11 +69,11 @@ func (e *Error) Error() string {
 	return s + " [" + e.Verdict.String() + "]"
 }
 
-// Unwrap returns the cause on this node, if any; a cause on another node is text.
+// Unwrap returns the cause, or nil. Between nodes a cause travels as text only.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Is matches a Code, an application's error of the same name, and, for Canceled and
-// Expired, the errors of package context.
+// Is matches the error's Code, an error of the application's own with the same name, and, if
+// the code is Canceled or Expired, the error of package context that says the same.
 func (e *Error) Is(target error) bool {
 	switch t := target.(type) {
 	case Code:
@@ -83,8 +84,9 @@ func (e *Error) Is(target error) bool {
 	return target == context.DeadlineExceeded && e.Code == Expired || target == context.Canceled && e.Code == Canceled
 }
 
-// CodeOf returns err's code: that of the outermost *Error in its chain, Expired or
-// Canceled for an error of package context, Failed for any other error, and 0 for nil.
+// CodeOf returns the code of the outermost *Error in the chain of err. Without one it
+// returns Expired or Canceled for an error of package context, Failed for any other error,
+// and 0 for nil.
 func CodeOf(err error) Code {
 	var e *Error
 	var c Code
@@ -103,9 +105,9 @@ func CodeOf(err error) Code {
 	return Failed
 }
 
-// Ran says whether the request that ended with err ran: HasRun if err is nil, the
-// verdict of the outermost *Error in its chain, else Unknown; a bare error of
-// package context is Unknown.
+// Ran says whether the request that ended with err ran. It returns HasRun if err is nil,
+// else the verdict of the outermost *Error in the chain of err. Without one it returns
+// Unknown.
 func Ran(err error) Verdict {
 	var e *Error
 	switch {
@@ -117,27 +119,8 @@ func Ran(err error) Verdict {
 	return Unknown
 }
 
-// HandlerError is what a request ends with whose handler returned err: it ran,
-// whatever err says of requests that the handler made itself. The name of an
-// application's error in err's chain is kept.
-func HandlerError(err error) *Error {
-	return &Error{Code: Failed, Verdict: HasRun, Message: err.Error(), User: userCode(err), cause: err}
-}
-
-func userCode(err error) string {
-	for {
-		var e *Error
-		if !errors.As(err, &e) {
-			return ""
-		}
-		if e.User != "" {
-			return e.User
-		}
-		err = e.cause
-	}
-}
-
-// FromContext turns the end of a context into an Error.
+// FromContext returns the Error of a request that ended because ctx did. Its cause is that
+// of ctx.
 func FromContext(ctx context.Context, verdict Verdict) *Error {
 	cause := context.Cause(ctx)
 	code := Canceled

@@ -31,9 +31,6 @@ func TestCodeOfAndRan(t *testing.T) {
 		{"joined", errors.Join(io.EOF, overloaded), Overloaded, NotRun},
 		{"an application's", errFunds, Failed, HasRun},
 		{"the outermost counts", Errorf(Expired, Unknown, "late: %w", overloaded), Expired, Unknown},
-		{"a handler that returns another's Overloaded", HandlerError(overloaded), Failed, HasRun},
-		{"a handler that wraps it", HandlerError(fmt.Errorf("asking b: %w", overloaded)), Failed, HasRun},
-		{"a handler that returns its context's error", HandlerError(context.Canceled), Failed, HasRun},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if got := CodeOf(row.err); got != row.code {
@@ -58,8 +55,6 @@ func TestErrorIs(t *testing.T) {
 		{"its code", overloaded, Overloaded, true},
 		{"another code", overloaded, Denied, false},
 		{"its code through wrapping", fmt.Errorf("x: %w", overloaded), Overloaded, true},
-		{"the cause's code through a handler", HandlerError(fmt.Errorf("x: %w", overloaded)), Overloaded, true},
-		{"the cause itself through a handler", HandlerError(fmt.Errorf("x: %w", overloaded)), overloaded, true},
 		{"an application's by name", twin, errFunds, true},
 		{"an application's by another name", NewError("bank.closed", "insufficient funds"), errFunds, false},
 		{"no name matches no name", Errorf(Failed, HasRun, "a"), Errorf(Failed, HasRun, "a"), false},
@@ -73,34 +68,6 @@ func TestErrorIs(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			if got := errors.Is(row.err, row.target); got != row.want {
 				t.Errorf("errors.Is(%v, %v) = %v", row.err, row.target, got)
-			}
-		})
-	}
-}
-
-// The name of an application's error survives whatever it is wrapped in, a verdict
-// of another request included.
-func TestHandlerErrorKeepsTheUsersCode(t *testing.T) {
-	for _, row := range []struct {
-		name string
-		err  error
-		want string
-	}{
-		{"bare", errFunds, errFunds.User},
-		{"wrapped", fmt.Errorf("withdraw: %w", errFunds), errFunds.User},
-		{"through a nested handler", HandlerError(fmt.Errorf("b: %w", HandlerError(fmt.Errorf("c: %w", errFunds)))), errFunds.User},
-		{"below an error of the framework", Errorf(Failed, HasRun, "x: %w", errFunds), errFunds.User},
-		{"joined behind another", errors.Join(io.EOF, errFunds), errFunds.User},
-		{"none", io.EOF, ""},
-		{"none below the framework's", Errorf(Denied, NotRun, "no"), ""},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			err := HandlerError(row.err)
-			if err.User != row.want || err.Code != Failed || err.Verdict != HasRun {
-				t.Errorf("user %q, code %v, %v", err.User, err.Code, err.Verdict)
-			}
-			if errors.Is(err, errFunds) != (row.want != "") {
-				t.Errorf("errors.Is(%v, errFunds) is %v", err, row.want == "")
 			}
 		})
 	}

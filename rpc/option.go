@@ -3,79 +3,71 @@ package rpc
 import (
 	"time"
 
+	"github.com/tandem-go/tandem/internal/sendopt"
 	"github.com/tandem-go/tandem/rpc/codec"
-	"github.com/tandem-go/tandem/transport"
 )
 
-// Options are the settings of a single send. Their zero value is the default.
-type Options struct {
-	Acked      bool
-	Retry      *Retry // nil: the system's
-	Idempotent bool
-	Hedge      time.Duration
-	Key        *string // nil: none
-	Affinity   string  // empty: none
-	LinkWait   time.Duration
-	Codec      codec.Codec // nil: the system's
-	Headers    []transport.Header
-}
+// Option changes the settings of one send. It is a small value: options may be kept, and
+// given to any number of sends. If two options change the same setting, the later one
+// counts, except that headers add up. The zero Option changes
+// nothing.
+type Option sendopt.Option[Retry]
 
-// Option changes the settings of one send.
-type Option func(*Options)
+type change = sendopt.Change[Retry]
 
-// Acked makes Tell wait until the message is in the actor's mailbox: nil then means
-// that it is, and an error says whether it may be.
-func Acked() Option { return func(o *Options) { o.Acked = true } }
+func option(c change) Option { return Option(sendopt.New(c)) }
 
-// WithRetry sets when this request is made anew; Retry{Attempts: 1} is never.
-func WithRetry(r Retry) Option { return func(o *Options) { o.Retry = &r } }
+// Acked makes Tell wait until the message is in the actor's mailbox: nil then means that
+// it is, and an error says whether it may be.
+func Acked() Option { return option(change{Which: sendopt.Acked}) }
 
-// Idempotent says that the request may run twice: it is then made anew also where
-// nobody can say whether it ran.
-func Idempotent() Option { return func(o *Options) { o.Idempotent = true } }
+// WithRetry sets when this request is retried; Retry{Attempts: 1} is never.
+func WithRetry(r Retry) Option { return option(change{Which: sendopt.Retry, Retry: &r}) }
+
+// Idempotent says that the request may run twice: it is then retried also where nobody
+// can say whether it ran.
+func Idempotent() Option { return option(change{Which: sendopt.Idempotent}) }
 
 // Hedge sends a second copy of the request over another road, if there is one, when
-// no answer has come after that time. It is safe for any request: the server runs it
-// once. A hedged request may lose its place among its sender's others.
-func Hedge(after time.Duration) Option { return func(o *Options) { o.Hedge = after } }
+// no answer has come after that time. It is safe for any request: the server runs the
+// request once. A hedged request may lose its place among its sender's others.
+func Hedge(after time.Duration) Option { return option(change{Which: sendopt.Hedge, Time: after}) }
 
-// Key gives the request a name of the caller's own, of 1 to 255 bytes, that outlives
-// this process: all requests with that key, to that actor, from that principal, are one
-// execution and get one outcome, whoever sends them, for rpc.Config.KeyLife after it is
-// done; if the actor's kind is durable, also after the server was started anew. Another
-// message under the key does not run and is refused as IDReused: equal ones are equal
-// bodies of one codec, also where they hold maps. The verdict of that error is about the
-// request that has the key: HasRun once it is done, else Unknown, never NotRun. A one-way message can have a key with
-// Acked, but not to an actor of a durable kind, which keeps no record of those.
+// Key gives the request a name of the caller's own, of 1 to 255 bytes, that outlives this
+// process. All requests with one key, to one actor, from one principal are one execution
+// and get one outcome, no matter who sends them, for Limits.KeyLife after it is done. If the
+// kind of the actor is durable, that holds after the server was started again, too.
+//
+// Another message under the same key does not run and is refused as IDReused. Messages are
+// the same if their bodies, in one codec, are equal, also where they hold maps. The
+// verdict of that error is about the request that has the key: HasRun once it is done,
+// else Unknown, never NotRun.
+//
+// A one-way message can have a key only together with Acked, and not if its actor is of a
+// durable kind, which keeps no record of one-way messages.
 //
 // An attempt that was refused did not run, and leaves the key free for another one: the
-// NotRun of one caller says nothing of others' attempts.
-func Key(key string) Option { return func(o *Options) { o.Key = &key } }
+// NotRun of one caller says nothing about the attempts of others.
+func Key(key string) Option { return option(change{Which: sendopt.Key, Text: key}) }
 
 // Affinity has all requests to a service that are sent with one key go to the same
-// instance, whatever the service's policy, as long as that is there and serves. It is a
-// preference, not a promise: while the instance is left out they go to another one, which
-// is the same for all of them. To one actor it says nothing.
-func Affinity(key string) Option { return func(o *Options) { o.Affinity = key } }
+// instance, whatever the service's policy, as long as that instance is there and serves.
+// It is a preference, not a promise: while the instance is left out they go to another
+// one, which is the same for all of them. For a request to one actor it changes nothing.
+func Affinity(key string) Option { return option(change{Which: sendopt.Affinity, Text: key}) }
 
 // LinkWait bounds how long the request waits for a link to the node before it ends as
-// Unavailable, not run. The default is no bound but its deadline; for a service the next
-// instance is turned to after a quarter of a second.
-func LinkWait(most time.Duration) Option { return func(o *Options) { o.LinkWait = most } }
+// Unavailable, not run. By default only its deadline bounds that; a request to a service
+// turns to the next instance after a quarter of a second.
+func LinkWait(most time.Duration) Option {
+	return option(change{Which: sendopt.LinkWait, Time: most})
+}
 
-// WithCodec sends this message in another codec than the system's own; the reply
-// comes in the same.
-func WithCodec(c codec.Codec) Option { return func(o *Options) { o.Codec = c } }
+// WithCodec sends this message in another codec than the system's own; the reply comes in
+// the same codec.
+func WithCodec(c codec.Codec) Option { return option(change{Which: sendopt.Codec, Codec: c}) }
 
 // WithHeader sends a header beside the message. It may be given several times.
 func WithHeader(key, value string) Option {
-	return func(o *Options) { o.Headers = append(o.Headers, transport.Header{Key: key, Value: value}) }
-}
-
-// Apply returns the settings that opts amount to.
-func Apply(opts []Option) (o Options) {
-	for _, opt := range opts {
-		opt(&o)
-	}
-	return o
+	return option(change{Which: sendopt.Header, Text: key, Value: value})
 }

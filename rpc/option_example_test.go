@@ -48,7 +48,7 @@ func ExampleAffinity() {
 	// Output: ann has always been at one host
 }
 
-// A request that cannot be on its way within a second is not to be sent at all.
+// A request that cannot be sent within a second is not sent at all.
 func ExampleLinkWait() {
 	ctx, sys := context.Background(), guests()
 	defer sys.Shutdown(ctx)

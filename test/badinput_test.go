@@ -26,7 +26,7 @@ import (
 
 func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
-// TestConfigListsEverything gives a config in which nothing makes sense.
+// TestConfigListsEverything checks that all errors of a Config are reported together.
 func TestConfigListsEverything(t *testing.T) {
 	_, err := actor.NewSystem(actor.Config{
 		Name:       "no spaces please",
@@ -35,21 +35,21 @@ func TestConfigListsEverything(t *testing.T) {
 		Kinds:      []*actor.Kind{nil, actor.KindNamed("x")},
 		Roads:      77,
 		Timeout:    -1,
-		Linger:     -1,
+		AckWait:    -1,
 	})
 	if err == nil {
 		t.Fatal("it was taken")
 	}
 	for _, want := range []string{"Config.Name", "Config.Cluster", "Transports[0] is nil", `two roads named "tcp"`, "without Config.Registry",
-		"Kinds[0] is nil", "KindNamed", "Config.Roads", "Config.Timeout", "Config.Linger"} {
+		"Kinds[0] is nil", "KindNamed", "Config.Roads", "Config.Timeout", "Config.AckWait"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no word about %s in:\n%v", want, err)
 		}
 	}
 }
 
-// TestCannotStart checks that what keeps a system from starting is named, and that
-// nothing is left behind that would keep the next one from it.
+// TestCannotStart checks that an error names what prevents a system from starting, and that
+// nothing is left behind that would prevent the next one.
 func TestCannotStart(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -116,8 +116,8 @@ func TestCannotStart(t *testing.T) {
 	}
 }
 
-// TestOtherWireVersion dials a node that speaks a version this one does not know,
-// and is dialled by one.
+// TestOtherWireVersion dials a node that speaks a version this one does not know, and lets such
+// a node dial.
 func TestOtherWireVersion(t *testing.T) {
 	future, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -163,9 +163,8 @@ func TestOtherWireVersion(t *testing.T) {
 	}
 }
 
-// TestHostileBytes sends garbage, half frames and half greetings to a node's TCP
-// port, and broken envelopes over an established link, while another node works with
-// it undisturbed.
+// TestHostileBytes sends garbage, half frames and half greetings to a node's TCP port, and
+// broken envelopes over an established link. Meanwhile another node works with it undisturbed.
 func TestHostileBytes(t *testing.T) {
 	tr := newTruth()
 	w := newWorld(t, direct, counterKind(tr))

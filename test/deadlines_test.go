@@ -13,7 +13,7 @@ import (
 
 type patient struct{}
 
-// Wait is a question that is answered at once.
+// Wait is a message that is answered at once.
 type Wait struct{ actor.Returns[int] }
 
 // Farewell is a one-way message.
@@ -22,7 +22,7 @@ type Farewell struct{}
 func (*patient) wait(*actor.Context, Wait) (int, error) { return 7, nil }
 func (*patient) note(*actor.Context, Farewell) error    { return nil }
 
-// Deadlines near the end of time are as good as none, on every road and within a node.
+// A deadline near the end of time works like no deadline, on every road and within a node.
 func TestDeadlinesNearTheEndOfTime(t *testing.T) {
 	kind := actor.Define("test.patient", func() *patient { return new(patient) }, actor.Answer((*patient).wait), actor.Handle((*patient).note))
 	for name, r := range map[string]roads{"direct": direct, "bus": bus} {

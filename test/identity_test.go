@@ -1,8 +1,6 @@
 package test
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"log/slog"
 	"testing"
@@ -14,13 +12,14 @@ import (
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/certs"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/natsbus"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
-// forger answers, and tells, whatever is asked on a link of its own that it is another node.
+// forger is a peer that answers every request on its own link as if it were another node.
 type forger struct {
 	link  transport.Link
 	heard chan struct{} // a token for each pong
@@ -43,8 +42,8 @@ func (*forger) Drained()     {}
 func (*forger) Disturbed()   {}
 func (*forger) Closed(error) {}
 
-// slander says that the sessions of the node are lost, and that it leaves. It returns when
-// that was heard.
+// slander says that the sessions of the node are lost, and that it leaves. It returns when the
+// other side has received this.
 func (f *forger) slander() {
 	for seq := range uint64(30) {
 		f.link.Send(&transport.Envelope{Verb: transport.VerbReply, Seq: seq, Code: uint16(rpc.SessionLost)})
@@ -55,13 +54,12 @@ func (f *forger) slander() {
 	<-f.heard
 }
 
-// One with a certificate, or a NATS user, of its own says that it is bank, with bank's
-// epoch: it dials shop before bank is linked (over TCP), while it is, and after it has gone, and
-// it answers where bank should. It never gets what is meant for bank, nor ends it.
+// A peer with its own certificate, or its own NATS user, claims to be bank, with bank's epoch.
+// It dials shop before bank is linked (over TCP), while it is, and after it has left, and it
+// answers where bank should. It never gets a message that is meant for bank, and ends none of
+// bank's requests.
 func TestNobodySpeaksForANodeOverRealRoads(t *testing.T) {
-	ca := issue(t, "test authority", nil)
-	pool := x509.NewCertPool()
-	pool.AddCert(ca.Leaf)
+	ca := certs.New(t)
 	srv, err := embedded.Start(embedded.Config{Configure: func(o *server.Options) {
 		for user, node := range map[string]string{"shop": "shop", "bank": "bank", "mallory": "*"} { // who hears bank's subject can answer in its name
 			o.Users = append(o.Users, &server.User{Username: user, Password: user, Permissions: &server.Permissions{
@@ -76,8 +74,7 @@ func TestNobodySpeaksForANodeOverRealRoads(t *testing.T) {
 	t.Cleanup(srv.Shutdown)
 	over := map[string]func(who string) transport.Transport{
 		tcp.Road: func(who string) transport.Transport {
-			return tcp.New(tcp.Config{Listen: "127.0.0.1:0", TLS: &tls.Config{Certificates: []tls.Certificate{issue(t, who, &ca)},
-				ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, RootCAs: pool}})
+			return tcp.New(tcp.Config{Listen: "127.0.0.1:0", TLS: ca.Mutual(t, who)})
 		},
 		natsbus.Road: func(who string) transport.Transport {
 			nc, err := natsbus.Connect(t.Context(), srv.URL(), nats.UserInfo(who, who), nats.CustomInboxPrefix("_private_"+who))

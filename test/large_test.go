@@ -12,7 +12,7 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// The messages of an actor that takes and gives as many bytes as one likes.
+// The messages of an actor that receives and sends as many bytes as one likes.
 type (
 	Blob struct{ Data []byte }
 	Put  struct { // returns how many bytes it has
@@ -37,8 +37,7 @@ func (b *blobs) Get(_ *actor.Context, m Get) (Blob, error) {
 	return Blob{filled(m.N)}, nil
 }
 
-// stripes are what blobs consist of, one after the other. The race detector looks at each
-// as a whole.
+// stripes are the parts that a blob consists of. The race detector looks at each as a whole.
 var stripes = func() (all [256][]byte) {
 	for i := range all {
 		all[i] = bytes.Repeat([]byte{byte(i)}, 1<<10)
@@ -63,14 +62,14 @@ func intact(b []byte) error {
 	return nil
 }
 
-// patience is how long large messages may take where everything is slow.
+// patience is how long large messages may take if everything is slow.
 const patience = 3 * time.Minute
 
 // blobHead is what msgpack puts around the data of a Blob and a Put.
 const blobHead = 1 + 5 + 5
 
-// TestLargest: on each road a request and a reply of the largest size go through, and
-// one byte more is an error that says whether the handler ran.
+// TestLargest checks that on each road a request and a reply of the largest size arrive, and
+// that one byte more is an error that says whether the handler ran.
 func TestLargest(t *testing.T) {
 	for name, r := range map[string]roads{"TCP": direct, "NATS": bus} {
 		t.Run(name, func(t *testing.T) {
@@ -101,7 +100,8 @@ func TestLargest(t *testing.T) {
 	}
 }
 
-// TestLargeAcrossCuts: large requests run once while their link is cut again and again.
+// TestLargeAcrossCuts checks that large requests run once while their link is cut again and
+// again.
 func TestLargeAcrossCuts(t *testing.T) {
 	for name, r := range map[string]roads{"TCP": direct, "TCP and NATS": direct | bus} {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,5 @@
-// Package test holds what concerns the repository as a whole. This file keeps its
-// layout: who may import whom, how long things may get, and that the README shows
-// programs that compile.
+// Package test holds what concerns the repository as a whole. This file checks its layout: who
+// may import whom, and how long files may get.
 package test
 
 import (
@@ -15,7 +14,6 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -33,7 +31,7 @@ type node struct {
 	Standard bool
 }
 
-// graph is packages by import path. It holds whatever the module's packages reach.
+// graph is packages by import path. It has everything that the module's packages reach.
 type graph map[string]node
 
 // mayImport is what packages with a fixed place in the graph may import, beside the
@@ -45,18 +43,33 @@ var mayImport = map[string][]string{
 	"balance":   {},
 	"queue":     {},
 	"dedup":     {},
+	"ledger":    {},
 	"registry":  {},
-	"transport": {},
-	"rpc/codec": {"github.com/vmihailenco/msgpack/v5"},
-	"rpc":       {"dedup", "transport", "rpc/codec"},
-	"actor":     {"access", "balance", "rpc", "rpc/codec", "dedup", "mailbox", "queue", "registry", "transport", "github.com/google/uuid"},
+	"transport": {longCopy},
+	"rpc/codec": {longCopy, "github.com/vmihailenco/msgpack/v5"},
+	"rpc":       {"transport", "rpc/codec", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey"},
+	"actor":     {"access", "balance", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "transport", "github.com/google/uuid"},
 
-	"internal/natswait": {"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
-	"internal/jserror":  {"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	longCopy:                  {},
+	queueStore:                {"queue", "rpc"},
+	"internal/engine/retry":   {"rpc", "transport"},
+	"internal/engine/wire":    {"rpc", "transport"},
+	"internal/engine/host":    {"rpc"},
+	"internal/engine/account": {"internal/engine/host", "rpc"},
+	"internal/engine/journal": {"internal/engine/account", "internal/engine/host", "ledger", "rpc", "transport"},
+	"internal/engine/client":  {"internal/engine/host", "internal/engine/retry", "internal/engine/wire", "internal/promise", "dedup", "rpc", "transport"},
+	"internal/engine/server":  {"internal/engine/account", "internal/engine/host", "internal/engine/journal", "internal/engine/wire", "dedup", "ledger", "rpc", "transport"},
+	"internal/engine":         {"internal/engine/account", "internal/engine/client", "internal/engine/host", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "ledger", "rpc", "transport"},
+	"internal/jobtoken":       {},
+	"internal/promise":        {},
+	"internal/sendopt":        {"rpc/codec", "transport"},
+	"internal/tracekey":       {},
+	"internal/natswait":       {"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"internal/jserror":        {"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 
-	"dedup/jetstream": {"dedup", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
-	"dedup/storetest": {"dedup"},
-	"queue/jetstream": {"actor", "queue", "rpc", "rpc/codec", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"ledger/jetstream": {"ledger", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"ledger/storetest": {"ledger"},
+	"queue/jetstream":  {"queue", queueStore, "rpc", "rpc/codec", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 }
 
 // mayImportBelow says which of the module's packages those below a folder may import:
@@ -64,23 +77,30 @@ var mayImport = map[string][]string{
 var mayImportBelow = map[string]string{
 	"transport/": "transport",
 	"registry/":  "registry",
-	"dedup/":     "dedup",
+	"ledger/":    "ledger",
 	"mailbox/":   "mailbox",
 }
 
-// natsWait is what all that is opened on NATS may import: it waits for NATS, for them alone.
+// longCopy is for packages that may copy many bytes. It imports nothing of the module.
+const longCopy = "internal/longcopy"
+
+// queueStore is the interface between an actor that is a queue and a store of its items.
+const queueStore = "internal/queuestore"
+
+// natsWait may be imported by every package that opens something on NATS. It waits for NATS.
 const natsWait = "internal/natswait"
 
-// proofs is what all that keeps something in JetStream may import: what its errors prove.
+// proofs may be imported by every package that keeps something in JetStream. It says what
+// JetStream's errors prove.
 const proofs = "internal/jserror"
 
-// bubbles is what a conformance suite may import of test, wherever it is.
+// bubbles may be imported by every conformance suite, although it is below test.
 const bubbles = "test/bubble"
 
 // mayReachServer are the folders whose packages may carry a NATS server.
 var mayReachServer = []string{"transport/natsbus/embedded", "examples", "test"}
 
-// vague are names that say nothing of what a package is for.
+// vague are names that do not say what a package is for.
 var vague = []string{"util", "utils", "common", "types", "helper", "helpers", "misc", "base"}
 
 // violations returns what in g breaks the rules, sorted.
@@ -223,9 +243,14 @@ func TestViolationsAreFound(t *testing.T) {
 		g := graph{"fmt": {Standard: true}, "testing": {Standard: true}, msgpack: {}, uuid: {}, nats: {},
 			natsServer + "/server": {}, "example.org/sly": {Imports: []string{natsServer + "/server"}}}
 		for name, imports := range map[string][]string{
-			"balance": {"fmt"}, "mailbox": {"fmt"}, "queue": {"fmt"}, "dedup": {"fmt"}, "registry": {"fmt"}, "transport": {"fmt"},
-			"rpc/codec": {msgpack}, "rpc": {"rpc/codec", "dedup", "transport"},
-			"actor":                      {"balance", "rpc", "rpc/codec", "dedup", "mailbox", "queue", "registry", "transport", uuid},
+			"balance": {"fmt"}, "mailbox": {"fmt"}, "queue": {"fmt"}, "dedup": {"fmt"}, "ledger": {"fmt"}, "registry": {"fmt"}, "transport": {"fmt"},
+			"rpc/codec": {msgpack}, "rpc": {"rpc/codec", "transport", "internal/promise"}, "internal/engine": {"internal/engine/client", "internal/engine/server", "internal/engine/journal", "rpc", "ledger", "transport"},
+			"internal/engine/retry": {"rpc", "transport"}, "internal/engine/wire": {"rpc", "transport"}, "internal/engine/host": {"rpc"},
+			"internal/engine/account": {"internal/engine/host", "rpc"}, "internal/engine/journal": {"internal/engine/account", "ledger", "rpc"},
+			"internal/engine/client": {"internal/engine/wire", "internal/engine/retry", "internal/engine/host", "internal/promise", "rpc", "transport"},
+			"internal/engine/server": {"internal/engine/wire", "internal/engine/journal", "internal/engine/account", "dedup", "ledger", "rpc", "transport"},
+			"internal/jobtoken":      {}, "internal/promise": {"fmt"}, "internal/sendopt": {"rpc/codec", "transport"}, "internal/tracekey": {},
+			"actor":                      {"balance", "internal/engine", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "transport", uuid},
 			"transport/tcp":              {"transport"},
 			"transport/natsbus":          {"transport", natsWait, nats},
 			natsWait:                     {nats},
@@ -234,9 +259,10 @@ func TestViolationsAreFound(t *testing.T) {
 			bubbles:                      {"testing"},
 			"registry/natskv":            {"registry", "registry/internal/feed"},
 			"registry/internal/feed":     {"registry"},
-			"dedup/jetstream":            {"dedup", natsWait, nats},
-			"dedup/storetest":            {"testing", "dedup"},
-			"queue/jetstream":            {"actor", "queue", "rpc", "rpc/codec", nats},
+			"ledger/jetstream":           {"ledger", natsWait, nats},
+			"ledger/storetest":           {"testing", "ledger"},
+			"queue/jetstream":            {"queue", queueStore, "rpc", "rpc/codec", nats},
+			queueStore:                   {"queue", "rpc"},
 			"examples/quickstart":        {"actor", "transport/tcp", "transport/natsbus/embedded"},
 			"test/chaos":                 {"testing", "actor", "transport/natsbus/embedded", "transport/transporttest"},
 		} {
@@ -260,10 +286,32 @@ func TestViolationsAreFound(t *testing.T) {
 		{"queue", module + "/mailbox", "queue imports mailbox"},
 		{"queue", module + "/actor", "queue imports actor"},
 		{"actor", module + "/queue/jetstream", "actor imports queue/jetstream"},
+		{"queue/jetstream", module + "/actor", "queue/jetstream imports actor"},
+		{queueStore, module + "/actor", queueStore + " imports actor"},
+		{"queue", module + "/" + queueStore, "queue imports " + queueStore},
 		{"queue/jetstream", module + "/transport", "queue/jetstream imports transport"},
 		{"transport", uuid, "transport imports " + uuid},
 		{"registry", module + "/registry/internal/feed", "registry imports registry/internal/feed"},
 		{"rpc", module + "/mailbox", "rpc imports mailbox"},
+		{"rpc", module + "/internal/engine", "rpc imports internal/engine"},
+		{"rpc", module + "/dedup", "rpc imports dedup"},
+		{"internal/engine/retry", module + "/internal/engine", "internal/engine/retry imports internal/engine"},
+		{"internal/engine/retry", module + "/internal/engine/wire", "internal/engine/retry imports internal/engine/wire"},
+		{"internal/engine/wire", module + "/internal/engine", "internal/engine/wire imports internal/engine"},
+		{"internal/engine/wire", module + "/internal/engine/retry", "internal/engine/wire imports internal/engine/retry"},
+		{"internal/engine", module + "/rpc/codec", "internal/engine imports rpc/codec"},
+		{"internal/engine", module + "/dedup", "internal/engine imports dedup"},
+		{"internal/engine/client", module + "/internal/engine/server", "internal/engine/client imports internal/engine/server"},
+		{"internal/engine/server", module + "/internal/engine/client", "internal/engine/server imports internal/engine/client"},
+		{"internal/engine/server", module + "/internal/engine", "internal/engine/server imports internal/engine"},
+		{"internal/engine/client", module + "/internal/engine/journal", "internal/engine/client imports internal/engine/journal"},
+		{"internal/engine/journal", module + "/internal/engine/server", "internal/engine/journal imports internal/engine/server"},
+		{"internal/engine/account", module + "/internal/engine/journal", "internal/engine/account imports internal/engine/journal"},
+		{"internal/engine/host", module + "/internal/engine/account", "internal/engine/host imports internal/engine/account"},
+		{"internal/jobtoken", module + "/rpc", "internal/jobtoken imports rpc"},
+		{"internal/promise", module + "/rpc", "internal/promise imports rpc"},
+		{"internal/sendopt", module + "/rpc", "internal/sendopt imports rpc"},
+		{"internal/tracekey", module + "/transport", "internal/tracekey imports transport"},
 		{"rpc", module + "/actor", "rpc imports actor"},
 		{"rpc", module + "/transport/tcp", "rpc imports transport/tcp"},
 		{"rpc/codec", module + "/transport", "rpc/codec imports transport"},
@@ -272,10 +320,13 @@ func TestViolationsAreFound(t *testing.T) {
 		{"transport/memnet", module + "/" + bubbles, "transport/memnet imports test/bubble"},
 		{"transport/tcp", module + "/rpc", "transport/tcp imports rpc, which is not below transport"},
 		{"registry/natskv", module + "/transport", "registry/natskv imports transport, which is not below registry"},
-		{"dedup/jetstream", module + "/transport", "dedup/jetstream imports transport"},
-		{"dedup/jetstream", module + "/dedup/storetest", "dedup/jetstream imports dedup/storetest, a suite for tests"},
-		{"dedup/storetest", nats, "dedup/storetest imports " + nats},
-		{"rpc", module + "/dedup/jetstream", "rpc imports dedup/jetstream"},
+		{"dedup", module + "/ledger", "dedup imports ledger"},
+		{"ledger", module + "/dedup", "ledger imports dedup"},
+		{"actor", module + "/dedup", "actor imports dedup"},
+		{"ledger/jetstream", module + "/transport", "ledger/jetstream imports transport"},
+		{"ledger/jetstream", module + "/ledger/storetest", "ledger/jetstream imports ledger/storetest, a suite for tests"},
+		{"ledger/storetest", nats, "ledger/storetest imports " + nats},
+		{"rpc", module + "/ledger/jetstream", "rpc imports ledger/jetstream"},
 		{"transport/natsbus", natsServer + "/server", "transport/natsbus carries a NATS server: "},
 		{"transport/tcp", "example.org/sly", "transport/tcp carries a NATS server: "},
 		{"cmd/tandem", module + "/transport/natsbus/embedded", "cmd/tandem carries a NATS server: "},
@@ -306,7 +357,6 @@ func TestViolationsAreFound(t *testing.T) {
 const (
 	maxLines        = 500
 	maxArchitecture = 150
-	firstProgram    = 30 // the README's stands before this line
 )
 
 func TestFileLengths(t *testing.T) {
@@ -331,102 +381,6 @@ func TestFileLengths(t *testing.T) {
 	if n := len(lines(t, "ARCHITECTURE.md")); n > maxArchitecture {
 		t.Errorf("ARCHITECTURE.md has %d lines, limit %d", n, maxArchitecture)
 	}
-}
-
-// Each test that docs/security.md names is there, in the package that it names.
-func TestSecurityNamesTests(t *testing.T) {
-	named := regexp.MustCompile("`(Test\\w+|[a-z]+(?:/[a-z]+)*)`")
-	packages, tests := []string(nil), 0
-	for _, line := range lines(t, "docs/security.md") {
-		cells := strings.Split(line, "|")
-		if len(cells) != 5 || !strings.Contains(cells[3], "`Test") {
-			continue
-		}
-		fresh := true // a package begins a new list of them
-		for _, m := range named.FindAllStringSubmatch(cells[3], -1) {
-			if !strings.HasPrefix(m[1], "Test") {
-				if fresh {
-					packages = nil
-				}
-				packages, fresh = append(packages, m[1]), false
-				continue
-			}
-			fresh = true
-			for _, pkg := range packages {
-				files, err := filepath.Glob(filepath.Join("..", pkg, "*_test.go"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				tests++
-				if !slices.ContainsFunc(files, func(f string) bool {
-					b, err := os.ReadFile(f)
-					return err == nil && bytes.Contains(b, []byte("func "+m[1]+"("))
-				}) {
-					t.Errorf("docs/security.md names %s: %s, which is not there", pkg, m[1])
-				}
-			}
-		}
-	}
-	if tests < 20 {
-		t.Errorf("only %d tests found in the table", tests)
-	}
-}
-
-// TestREADME checks that every Go block of the README stands word for word in a file
-// of test/readme, which compiles and runs, and that the first is a whole program.
-func TestREADME(t *testing.T) {
-	var sources []string
-	files, _ := filepath.Glob("readme/*.go")
-	for _, f := range files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sources = append(sources, string(b))
-	}
-	program, err := os.ReadFile("readme/main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	blocks := goBlocks(lines(t, "README.md"))
-	if len(blocks) == 0 {
-		t.Fatal("no Go in the README")
-	}
-	if blocks[0].line >= firstProgram || blocks[0].text != string(program) {
-		t.Errorf("the README's first Go block is at line %d, want one before line %d that is test/readme/main.go:\n%s",
-			blocks[0].line, firstProgram, blocks[0].text)
-	}
-	for _, b := range blocks {
-		if !slices.ContainsFunc(sources, func(s string) bool { return strings.Contains(s, b.text) }) {
-			t.Errorf("README.md:%d: this stands in no file of test/readme:\n%s", b.line, b.text)
-		}
-	}
-	out, err := exec.Command("go", "run", "./readme").CombinedOutput()
-	if err != nil || string(out) != "the balance is 5\n" {
-		t.Errorf("the first program prints %q, %v", out, err)
-	}
-}
-
-type block struct {
-	line int // of its first line, from 1
-	text string
-}
-
-// goBlocks returns the fenced Go code of a Markdown file.
-func goBlocks(lines []string) (blocks []block) {
-	in := false
-	for i, l := range lines {
-		switch {
-		case !in && l == "```go":
-			in = true
-			blocks = append(blocks, block{line: i + 2})
-		case in && l == "```":
-			in = false
-		case in:
-			blocks[len(blocks)-1].text += l + "\n"
-		}
-	}
-	return blocks
 }
 
 // lines returns the lines of a file of the repository.

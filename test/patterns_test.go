@@ -38,7 +38,7 @@ type (
 	Item struct{ N int }
 )
 
-// all is that actor. What it learns of cancels is for the test.
+// all is that actor. It passes on to the test what it learns of cancels.
 type all struct {
 	n        int
 	began    chan struct{} // a token for each Block that began
@@ -93,8 +93,8 @@ func (a *all) Echo(ctx *actor.Context, m Echo, in iter.Seq2[int, error]) (iter.S
 	return in, nil
 }
 
-// pattern is one of them, tried with an actor, and a queue, that are wherever the column
-// says. In its middle it calls mid, which may take a road away.
+// pattern is one pattern. It is tried with an actor and a queue that are where the column says.
+// In the middle it calls mid, which may take a road away.
 type pattern struct {
 	name string
 	try  func(t *testing.T, p place)
@@ -318,8 +318,8 @@ var patterns = []pattern{
 	}},
 }
 
-// TestPatterns tries every pattern within a node, over TCP and over NATS, and while each
-// of the two roads is lost: nothing is lost or done twice without an error that says so.
+// TestPatterns tries every pattern within a node, over TCP and over NATS, and while each of the
+// two roads is lost. Nothing is lost or done twice without an error that says so.
 func TestPatterns(t *testing.T) {
 	for _, column := range []struct {
 		name  string

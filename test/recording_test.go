@@ -15,8 +15,8 @@ import (
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
-// TestRecordedConnectionRunsNothing sends the bytes that a client sent to a server once
-// more, as tools do that mirror traffic: all at once, at the pace of a client, and a part.
+// TestRecordedConnectionRunsNothing sends the bytes that a client has sent to a server again,
+// as tools that mirror traffic do: all at once, at the pace of a client, and a part of them.
 func TestRecordedConnectionRunsNothing(t *testing.T) {
 	tr := newTruth()
 	kind := counterKind(tr)

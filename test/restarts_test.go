@@ -24,9 +24,9 @@ import (
 
 var restartCount = flag.Int("restarts", 4, "graceful restarts for each set of roads and registry")
 
-// Nodes are restarted gracefully under load, on real sockets and a real NATS server: no
-// call to a service of two instances fails, and none to an actor on one node is lost or
-// unknown.
+// Nodes are restarted gracefully under load, on real sockets and a real NATS server. No call to
+// a service of two instances fails, and no call to an actor on one node is lost or has an
+// unknown outcome.
 func TestGracefulRestarts(t *testing.T) {
 	for _, r := range []roads{direct, bus, direct | bus} {
 		for _, kv := range []bool{false, true} {
@@ -35,7 +35,7 @@ func TestGracefulRestarts(t *testing.T) {
 	}
 }
 
-// fleet starts the nodes of such a test, each with a connection of its own.
+// fleet starts the nodes of such a test, each of which has its own connection.
 type fleet struct {
 	t    *testing.T
 	nats *embedded.Server

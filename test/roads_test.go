@@ -51,7 +51,7 @@ func counterKind(tr *truth) *actor.Kind {
 		actor.Answer((*counter).Op), actor.Handle((*counter).Note))
 }
 
-// check holds a caller's verdict against what ran.
+// check compares the verdict that a caller got with what ran.
 func (tr *truth) check(t *testing.T, id, reply uint64, err error) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
@@ -68,8 +68,8 @@ func (tr *truth) check(t *testing.T, id, reply uint64, err error) {
 	}
 }
 
-// TestCutsUnderLoad cuts the TCP link again and again under load. The bus takes
-// over each time, so every request must be answered, and none may run twice.
+// TestCutsUnderLoad cuts the TCP link again and again under load. Each time the bus takes over,
+// so every request must be answered, and none may run twice.
 func TestCutsUnderLoad(t *testing.T) {
 	const callers, cuts, minimum = 32, 20, 2_000
 	tr := newTruth()
@@ -116,8 +116,8 @@ func TestCutsUnderLoad(t *testing.T) {
 	}
 }
 
-// TestTellOrderAcrossRoads checks that one sender's one-way messages arrive in order
-// and none twice, while the road changes under them.
+// TestTellOrderAcrossRoads checks that one sender's one-way messages arrive in order, and none
+// of them twice, while the road changes.
 func TestTellOrderAcrossRoads(t *testing.T) {
 	const senders, cuts = 4, 10
 	tr := newTruth()
@@ -162,8 +162,8 @@ func TestTellOrderAcrossRoads(t *testing.T) {
 	}
 	stop.Store(true)
 	owned.Wait()
-	// A gap shows when a later note comes: one more on the road that now holds, and a
-	// call behind it.
+	// A gap is noticed when a later note arrives: so one more note and then a call are sent on
+	// the present road.
 	if err := actor.Tell(t.Context(), ref, Note{senders, 0}); err != nil {
 		t.Fatal(err)
 	}
@@ -189,8 +189,7 @@ func TestTellOrderAcrossRoads(t *testing.T) {
 	}
 }
 
-// TestBusAway stops the NATS server under a client that has no other road, and
-// starts it again.
+// TestBusAway stops the NATS server of a client that has no other road, and starts it again.
 func TestBusAway(t *testing.T) {
 	tr := newTruth()
 	w := newWorld(t, bus, counterKind(tr))
@@ -220,8 +219,8 @@ func TestBusAway(t *testing.T) {
 	})
 }
 
-// TestBusAwayBesideTCP stops the NATS server under systems that also have TCP: no
-// call may notice.
+// TestBusAwayBesideTCP stops the NATS server of systems that also have TCP. No call may be
+// affected.
 func TestBusAwayBesideTCP(t *testing.T) {
 	tr := newTruth()
 	w := newWorld(t, direct|bus, counterKind(tr))
@@ -244,8 +243,8 @@ func TestBusAwayBesideTCP(t *testing.T) {
 	}
 }
 
-// TestTCPAway has no bus beside TCP: while the link is down, callers wait, or get an error
-// at once that says the request did not run, as they wish; and the link comes back by itself.
+// TestTCPAway has only TCP. While the link is down, callers wait or get an error at once that
+// says the request did not run, as they have chosen. The link is opened again by itself.
 func TestTCPAway(t *testing.T) {
 	tr := newTruth()
 	w := newWorld(t, direct, counterKind(tr))

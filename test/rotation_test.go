@@ -1,11 +1,6 @@
 package test
 
 import (
-	"bytes"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -13,56 +8,30 @@ import (
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/registry/static"
+	"github.com/tandem-go/tandem/test/certs"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
-// keyring is the files of one node.
-type keyring struct{ tcp.Files }
-
-func newKeyring(t *testing.T) keyring {
-	dir := t.TempDir()
-	return keyring{tcp.Files{Certificate: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key"), Authorities: filepath.Join(dir, "ca")}}
-}
-
-func (k keyring) write(t *testing.T, path, kind string, ders ...[]byte) {
-	t.Helper()
-	var b bytes.Buffer
-	for _, der := range ders {
-		pem.Encode(&b, &pem.Block{Type: kind, Bytes: der})
-	}
-	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (k keyring) own(t *testing.T, c tls.Certificate) {
-	t.Helper()
-	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	k.write(t, k.Certificate, "CERTIFICATE", c.Certificate...)
-	k.write(t, k.Key, "PRIVATE KEY", key)
-}
-
-// All certificates of two nodes and the authority behind them are replaced while one calls
-// the other all the time. Every link of before is over in the end, and no call fails.
+// All certificates of two nodes and their authority are replaced while one node calls the other
+// all the time. In the end every link that was made with the old ones is closed, and no call
+// has failed.
 func TestCertificatesChangeUnderLoad(t *testing.T) {
-	old, next := issue(t, "old authority", nil), issue(t, "next authority", nil)
+	old, next := certs.New(t), certs.New(t)
 	reg := static.New()
-	var keys []keyring
+	var files []tcp.Files
 	var roads []*tcp.Transport
 	open := func(name string) *actor.System {
-		k := newKeyring(t)
-		k.own(t, issue(t, name, &old))
-		k.write(t, k.Authorities, "CERTIFICATE", old.Certificate[0])
-		creds, err := tcp.Load(k.Files)
+		dir := t.TempDir()
+		f := tcp.Files{Certificate: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key"), Authorities: filepath.Join(dir, "ca")}
+		certs.Write(t, f.Certificate, f.Key, old.Issue(t, name, name))
+		certs.WriteAuthorities(t, f.Authorities, old)
+		creds, err := tcp.Load(f)
 		if err != nil {
 			t.Fatal(err)
 		}
 		road := tcp.New(tcp.Config{Listen: "127.0.0.1:0", Credentials: creds})
-		keys, roads = append(keys, k), append(roads, road)
+		files, roads = append(files, f), append(roads, road)
 		return start(t, actor.Config{Name: name, Registry: reg, Transports: []transport.Transport{road}})
 	}
 	client, server := open("client"), open("server")
@@ -103,10 +72,10 @@ func TestCertificatesChangeUnderLoad(t *testing.T) {
 		}
 		return n
 	}
-	step := func(change func(i int, k keyring)) {
+	step := func(change func(i int, f tcp.Files)) {
 		t.Helper()
-		for i, k := range keys {
-			change(i, k)
+		for i, f := range files {
+			change(i, f)
 			if err := roads[i].Recheck(); err != nil {
 				t.Fatal(err)
 			}
@@ -115,14 +84,15 @@ func TestCertificatesChangeUnderLoad(t *testing.T) {
 	}
 	moreCalls()
 	before := accepted()
-	step(func(_ int, k keyring) {
-		k.write(t, k.Authorities, "CERTIFICATE", old.Certificate[0], next.Certificate[0])
+	step(func(_ int, f tcp.Files) { certs.WriteAuthorities(t, f.Authorities, old, next) })
+	step(func(i int, f tcp.Files) {
+		name := []string{"client", "server"}[i]
+		certs.Write(t, f.Certificate, f.Key, next.Issue(t, name, name))
 	})
-	step(func(i int, k keyring) { k.own(t, issue(t, []string{"client", "server"}[i], &next)) })
 	if n := accepted(); n != before {
 		t.Errorf("%d new links although the former ones were good", n-before)
 	}
-	step(func(_ int, k keyring) { k.write(t, k.Authorities, "CERTIFICATE", next.Certificate[0]) })
+	step(func(_ int, f tcp.Files) { certs.WriteAuthorities(t, f.Authorities, next) })
 	if n := accepted(); n == before {
 		t.Error("the links of the former authority are still there")
 	}

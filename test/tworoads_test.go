@@ -1,14 +1,6 @@
 package test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"math/big"
-	"net"
 	"testing"
 	"time"
 
@@ -18,6 +10,7 @@ import (
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/certs"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/natsbus"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
@@ -25,40 +18,11 @@ import (
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
-// issue makes a certificate for 127.0.0.1, signed by parent or by itself.
-func issue(t *testing.T, name string, parent *tls.Certificate) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), BasicConstraintsValid: true, IsCA: parent == nil,
-		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	signer, signerKey := c, any(key)
-	if parent != nil {
-		signer, signerKey = parent.Leaf, parent.PrivateKey
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, signer, &key.PublicKey, signerKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
-}
-
-// With mutual TLS on TCP and users on NATS, both by the node's name, nothing more is to be
-// set: the session is good on both roads, and what is under way when one is lost is
-// answered on the other.
+// With mutual TLS on TCP and users on NATS, both with the node's name, nothing else needs to be
+// configured: the session is valid on both roads, and requests that are outstanding when one
+// road is lost are answered on the other.
 func TestTwoRoadsWithCertificatesAndUsers(t *testing.T) {
-	ca := issue(t, "test authority", nil)
-	pool := x509.NewCertPool()
-	pool.AddCert(ca.Leaf)
+	ca := certs.New(t)
 	srv, err := embedded.Start(embedded.Config{Configure: func(o *server.Options) {
 		for _, name := range []string{"client", "server"} {
 			may := permissions.Node{Cluster: "tandem", Name: name, Principal: name}.Bus()
@@ -86,8 +50,7 @@ func TestTwoRoadsWithCertificatesAndUsers(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(nc.Close)
-		direct := tcp.New(tcp.Config{Listen: listen, Advertise: advertise, TLS: &tls.Config{Certificates: []tls.Certificate{issue(t, name, &ca)},
-			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, RootCAs: pool}})
+		direct := tcp.New(tcp.Config{Listen: listen, Advertise: advertise, TLS: ca.Mutual(t, name)})
 		return start(t, actor.Config{Name: name, Registry: reg, Transports: []transport.Transport{direct, natsbus.New(nc, natsbus.Config{})}}), direct
 	}
 	b, listening := open("server", "127.0.0.1:0", p.addr())

@@ -1,5 +1,5 @@
-// Package test proves what Tandem promises from outside: whole systems, real sockets,
-// a real NATS server, and faults between them.
+// Package test checks what Tandem promises from outside: with whole systems, real sockets, a
+// real NATS server, and faults between them.
 package test
 
 import (
@@ -102,7 +102,7 @@ func (w *world) onBus() transport.Transport {
 	return natsbus.New(nc, natsbus.Config{})
 }
 
-// proxy passes on TCP bytes until it is told to cut.
+// proxy forwards TCP bytes until it is told to cut.
 type proxy struct {
 	listener net.Listener
 	owned    sync.WaitGroup
@@ -172,7 +172,7 @@ func (p *proxy) pass(dst, src *net.TCPConn) {
 	p.mu.Unlock()
 }
 
-// cut resets all connections and returns how many links that were.
+// cut resets all connections and returns how many there were.
 func (p *proxy) cut() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -184,7 +184,7 @@ func (p *proxy) cut() int {
 	return n
 }
 
-// close cuts and refuses what comes, until open.
+// close resets all connections, and refuses new ones until open.
 func (p *proxy) close() {
 	p.mu.Lock()
 	p.refuse = true

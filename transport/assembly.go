@@ -7,78 +7,80 @@ import (
 	"strings"
 	"time"
 	"unsafe"
+
+	"github.com/tandem-go/tandem/internal/longcopy"
 )
 
-// Assembly is the receiving end of large messages: it puts their chunks together. It is
-// a pure structure, for a link's reader.
+// Assembly is the receiving end of large messages: it puts their chunks together. It has no
+// lock, clock or I/O, and belongs to a link's reader.
 type Assembly struct {
 	largest int  // bytes of one message
-	lossy   bool // chunks may be lost, doubled or overtaken on the way
+	lossy   bool // chunks may be lost, duplicated or reordered
 
 	holder Holder // nil: nobody counts
 	met    bool   // it was asked for
 	open   map[uint64]*assembly
 	newest uint64        // the latest message to have begun
 	bytes  int           // of the open ones, as announced
-	unsaid int           // bytes that have come, and the sender was not told
+	unsaid int           // bytes that have come and were not acknowledged
 	looked time.Duration // the holder's clock when the open ones were looked at
 }
 
-// Holder is a Receiver that counts what its peer has the link hold: large messages of which
-// not all has come, and answers that it does not read. Its methods may be called concurrently,
-// and under locks of the link. When the link ends, it frees what is left by itself.
+// Holder is a Receiver that counts the memory that its peer makes the link hold: incomplete
+// large messages, and answers that the peer does not read. Its methods may be called
+// concurrently, and under locks of the link. When the link ends, the Holder frees the rest by
+// itself.
 type Holder interface {
-	// Hold counts n bytes, or reports that there is no room for them. Then a message of which
-	// a part has come is received at once, Cut, if its header is there, and what else comes of
-	// it is dropped; and Outbox.Append refuses an answer.
+	// Hold counts n bytes, or reports that there is no room for them. In that case an
+	// incomplete message whose header is there is received at once, as Cut, and the rest of
+	// it is dropped; an answer is refused by Outbox.Append.
 	Hold(n int) bool
 	// Force counts n bytes for which there may be no room.
 	Force(n int)
 	// Free ends the counting of n bytes.
 	Free(n int)
-	// Part is called when a part of a message has come; so many have begun before it and are
-	// not over. It returns a clock that goes on by steps of a few seconds.
+	// Part is called when a part of a message has come, with the number of incomplete
+	// messages that began before it. It returns a clock with a resolution of a few seconds.
 	Part(open int) time.Duration
 }
 
-// PartPatience is for how long nothing more of a message may come of which a part has.
+// PartPatience is how long an incomplete message may receive nothing.
 const PartPatience = 2 * time.Minute
 
-// assembly is one message of which not all has come.
+// assembly is one incomplete message.
 type assembly struct {
-	total int             // 0: none of it has come
+	total int             // 0: nothing of it has come
 	have  int             // bytes that have come
 	parts []string        // them, but for the latest
 	part  strings.Builder // the latest; its memory need not be zeroed first
 	room  int             // bytes of part that are free
 	held  int             // bytes of all parts, as far as they are counted
 	cut   bool            // there was no room: they were dropped
-	at    time.Duration   // the holder's clock when the last of them came
-	asked bool            // for what is missing, and nothing has come since
-	said  int             // how much of it the sender was told to have come
+	at    time.Duration   // the holder's clock when the last bytes came
+	asked bool            // the missing chunks were requested, and nothing has come since
+	said  int             // how much of it was acknowledged
 }
 
-// answerEvery is how many bytes may come on a link before a sender is told.
+// answerEvery is how many bytes may come on a link before they are acknowledged.
 const answerEvery = 32 << 10
 
-// The first part of a message has room for firstPart bytes, and each further one for as many as
-// have come, up to maxPart: so what is held is at most twice what has really come, whatever was
-// announced. Nothing moves until all is there, and then a part at a time: the runtime cannot
-// interrupt a copy, and stands still if it has to wait for one of many megabytes.
+// The first part of a message has room for firstPart bytes, and each further part for as many
+// bytes as have come, up to maxPart. So at most twice the bytes that have come are held,
+// whatever size was announced. Nothing is copied until everything has come.
 const (
 	firstPart = 64 << 10
 	maxPart   = 1 << 20
 )
 
-// NewAssembly returns an Assembly of messages of at most largest encoded bytes. On a
-// lossy road chunks may be missing, or come twice.
+// NewAssembly returns an Assembly for messages of at most largest encoded bytes. lossy says
+// that chunks may be lost or duplicated.
 func NewAssembly(largest int, lossy bool) *Assembly {
 	return &Assembly{largest: largest, lossy: lossy, open: make(map[uint64]*assembly)}
 }
 
-// Receive handles e, which is about a large message: a chunk, or an answer to one; what is to be said about that goes to out. It reports whether e has become a
-// message that is to be received: one that has come whole, or one that is Cut. An error ends the link: it wraps
-// ErrProtocol or ErrVersion, or is one of Append's.
+// Receive handles e, which is a chunk of a large message or an answer to chunks. Answers go to
+// out. It reports whether e has become a message to be received: a complete one, or one that
+// is Cut. An error ends the link: it wraps ErrProtocol or ErrVersion, or is one of Append's.
 func (a *Assembly) Receive(e *Envelope, out *Outbox) (whole bool, err error) {
 	if e.Verb == VerbChunked {
 		if e.Code == codeAgain && !a.lossy {
@@ -110,11 +112,11 @@ func (a *Assembly) Receive(e *Envelope, out *Outbox) (whole bool, err error) {
 	return true, nil
 }
 
-// maxHead is how many bytes a header and its options have at most.
+// maxHead is the largest size of a header with its options.
 const maxHead = headerSize + math.MaxUint16
 
-// head is the header of an envelope that begins with b, and its options, or nil if not all
-// of them are there.
+// head returns the header and the options of an envelope that begins with b; nil if b does
+// not have all of them.
 func head(b []byte) []byte {
 	if len(b) < headerSize {
 		return nil
@@ -125,9 +127,9 @@ func head(b []byte) []byte {
 	return nil
 }
 
-// add takes in a chunk. message is the whole one, if that was the last; if there is no room
-// for the chunk, e becomes Cut and message is the header, once. answer, if it has a verb, is
-// for the sender.
+// add adds a chunk. message is the whole message, if the chunk was the last one. If there is
+// no room for the chunk, e becomes Cut and message is the header, once. answer, if it has a
+// verb, is for the sender.
 func (a *Assembly) add(e *Envelope) (message []byte, answer Envelope, err error) {
 	total, from, gone := e.Mark.Below, e.TypeID, e.Code == codeAbandoned
 	switch {
@@ -146,7 +148,7 @@ func (a *Assembly) add(e *Envelope) (message []byte, answer Envelope, err error)
 	switch {
 	case err != nil:
 		return nil, Envelope{}, err
-	case m == nil || gone: // over already, or now
+	case m == nil || gone: // the message has ended before, or ends now
 		if m != nil {
 			a.end(e.Seq, m)
 		}
@@ -189,20 +191,37 @@ func (a *Assembly) add(e *Envelope) (message []byte, answer Envelope, err error)
 	return message, answer, nil
 }
 
-// whole returns what has come, of which nothing else knows from then on.
+// whole returns the bytes that have come, which belong to the caller from then on.
 func (m *assembly) whole() []byte {
-	if len(m.parts) > 0 {
-		last := m.part.String()
-		m.part = strings.Builder{}
-		m.part.Grow(m.total)
-		for _, p := range append(m.parts, last) {
-			m.part.WriteString(p)
-		}
+	last := m.part.String()
+	if len(m.parts) == 0 {
+		return unsafe.Slice(unsafe.StringData(last), len(last))
 	}
-	return unsafe.Slice(unsafe.StringData(m.part.String()), m.part.Len())
+	all := longcopy.Make(m.total)
+	for _, p := range append(m.parts, last) {
+		all = longcopy.Append(all, p)
+	}
+	return all
 }
 
-// beginning returns the first bytes that have come, as many as a header may have, and then b.
+// maxOther is the largest message of another verb than those that carry bodies of the user's:
+// an ack lists at most twice a window. One that is larger is dropped when its first part has come.
+const maxOther = maxHead + LargeBody
+
+// mayBeLong reports whether the verb of m, whose first part has come, carries a body of the user's.
+func (m *assembly) mayBeLong() bool {
+	first := m.part.String()
+	if len(m.parts) > 0 {
+		first = m.parts[0]
+	}
+	switch Verb(first[1]) {
+	case VerbRequest, VerbReply, VerbTell:
+		return true
+	}
+	return false
+}
+
+// beginning returns the first bytes that have come, at most maxHead, followed by b.
 func (m *assembly) beginning(b []byte) []byte {
 	var first []byte
 	for _, p := range append(m.parts, m.part.String()) {
@@ -211,8 +230,8 @@ func (m *assembly) beginning(b []byte) []byte {
 	return append(first, b...)
 }
 
-// stalled returns an error if nothing more of an open message has come for too long. It looks
-// each time that the clock has gone on.
+// stalled returns an error if an incomplete message has received nothing for too long. It
+// checks whenever the clock has advanced.
 func (a *Assembly) stalled() error {
 	if a.holder == nil {
 		return nil
@@ -232,7 +251,7 @@ func (a *Assembly) stalled() error {
 	return nil
 }
 
-// find returns what there is of a message, nil if it came whole or was abandoned.
+// find returns an incomplete message; nil if it has been completed or was abandoned.
 func (a *Assembly) find(number uint64, total int) (*assembly, error) {
 	m := a.open[number]
 	switch {
@@ -241,7 +260,7 @@ func (a *Assembly) find(number uint64, total int) (*assembly, error) {
 	case m == nil && (number <= a.newest || !a.lossy && number > a.newest+1):
 		return nil, fmt.Errorf("%w: chunk of large message %d, the latest is %d", ErrProtocol, number, a.newest)
 	case m == nil:
-		// What a bus has lost the beginning of is open, too.
+		// A message whose beginning a bus has lost is incomplete, too.
 		if number-a.newest > uint64(maxUnfinished-len(a.open)) {
 			return nil, fmt.Errorf("%w: more than %d unfinished messages", ErrProtocol, maxUnfinished)
 		}
@@ -281,8 +300,8 @@ func (a *Assembly) free(n int) {
 	}
 }
 
-// keep takes in what has come next of m. If there is no room for it, it returns the header of
-// m, if that is there.
+// keep adds the next bytes of m. If there is no room for them, it returns the header of m, if
+// that has come.
 func (a *Assembly) keep(m *assembly, b []byte) (header []byte) {
 	m.have += len(b)
 	if m.cut {
@@ -291,8 +310,11 @@ func (a *Assembly) keep(m *assembly, b []byte) (header []byte) {
 	for len(b) > 0 {
 		if m.room == 0 {
 			n := min(max(m.held, firstPart), maxPart, m.total-m.held)
-			if !a.hold(n) {
-				header = head(m.beginning(b))
+			senseless := m.held > 0 && m.total > maxOther && !m.mayBeLong()
+			if senseless || !a.hold(n) {
+				if !senseless {
+					header = head(m.beginning(b))
+				}
 				a.free(m.held)
 				m.parts, m.part, m.held, m.cut = nil, strings.Builder{}, 0, true
 				return header

@@ -24,7 +24,7 @@ func abandon(number, total uint64) *transport.Envelope {
 	return e
 }
 
-// TestHostileChunks: what no honest peer sends ends the link, with a typed error.
+// TestHostileChunks checks that chunks which no honest peer sends end the link with a typed error.
 func TestHostileChunks(t *testing.T) {
 	const largest = 1 << 20
 	many := func(n uint64, total uint64) (all []*transport.Envelope) {
@@ -43,7 +43,7 @@ func TestHostileChunks(t *testing.T) {
 	for _, c := range []struct {
 		name          string
 		send          []*transport.Envelope
-		direct, lossy bool // it is an error there
+		direct, lossy bool // where it is an error
 	}{
 		{"honest", all(chunk(1, 100, 0, 60), chunk(2, 50, 0, 40), chunk(1, 100, 60, 39)), false, false},
 		{"unfinished", all(chunk(1, largest, 0, 10)), false, false},
@@ -96,7 +96,7 @@ func TestHostileChunks(t *testing.T) {
 	}
 }
 
-// TestHostileAnswers: a peer cannot have more than was sent to it.
+// TestHostileAnswers checks that a peer cannot claim to have more than was sent to it.
 func TestHostileAnswers(t *testing.T) {
 	for have, want := range map[uint64]bool{0: false, 32 << 10: false, 64 << 10: false, 64<<10 + 1: true, 1 << 63: true} {
 		h := newHalf(1<<20, true)
@@ -112,7 +112,8 @@ func TestHostileAnswers(t *testing.T) {
 	}
 }
 
-// TestAnnouncedSize: a size that was announced costs no memory, bytes that came do.
+// TestAnnouncedSize checks that memory is taken for bytes that have come, and not for the size that
+// was announced.
 func TestAnnouncedSize(t *testing.T) {
 	const largest = 512 << 20
 	in, back := transport.NewAssembly(largest, false), transport.NewOutbox(transport.MaxFrame)
@@ -128,8 +129,8 @@ func TestAnnouncedSize(t *testing.T) {
 	}
 }
 
-// FuzzAssembly has a peer say what it likes. The errors are typed, nothing is received
-// but what was sent, and memory is bounded by what really came.
+// FuzzAssembly lets a peer send anything. The errors are typed, nothing is received that was not
+// sent, and memory is bounded by what has come.
 func FuzzAssembly(f *testing.F) {
 	f.Add(false, []byte{0, 1, 40, 0, 20, 0, 1, 40, 20, 20})
 	f.Add(true, []byte{0, 1, 40, 0, 20, 0, 3, 9, 0, 5, 0, 1, 40, 30, 10, 0, 1, 40, 20, 20, 1, 3, 9, 0, 0, 2, 1, 1, 0, 0})

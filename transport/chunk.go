@@ -7,57 +7,58 @@ import (
 	"time"
 )
 
-// A message of more than a chunk goes out in chunks, so that small ones behind it need
-// not wait for all of it. This file decides which chunk is next and who must wait; it
-// has no lock, clock or I/O. assembly.go puts the chunks together again.
+// A message that is larger than a chunk is sent in chunks, so that small messages behind it
+// need not wait for all of it. This file decides which chunk is next and which messages must
+// wait; it has no lock, clock or I/O. assembly.go puts the chunks together again.
 
-// chunkSize is the most of a large message that one frame carries.
+// chunkSize is how many bytes of a large message one frame carries at most.
 const chunkSize = 32 << 10
 
-// Bounds of what a peer has to put together at once, which its Assembly enforces.
+// Bounds of what a peer must assemble at a time. Its Assembly enforces them.
 const (
 	maxUnfinished    = 64 // messages
 	unfinishedFactor = 2  // times the largest message, in bytes
-	repliesFactor    = 4  // times the largest message: bytes of large replies that wait
-	requestsFactor   = 16 // the same of large requests; the layer above has closer bounds
-	codeAbandoned    = 1  // of a chunk: no more of this message comes
-	codeAgain        = 1  // of an answer: chunks are missing, go on from here
+	repliesFactor    = 4  // times the largest message: bytes of large replies that may wait
+	requestsFactor   = 16 // the same for large requests; the layer above has lower bounds
+	codeAbandoned    = 1  // in a chunk: the rest of this message will not come
+	codeAgain        = 1  // in an answer: chunks are missing, send again from here
 	laneBit          = 1 << 63
 )
 
-// name is what copies of one message have in common.
+// name identifies a message; copies of one message have the same name.
 type name struct {
 	verb  Verb
 	seq   uint64
 	grant Grant
 }
 
-// held is a message in the lane: a large one, or a small one that must not overtake it.
+// held is a message in the lane: a large one, or a small one that must not overtake a large
+// one.
 type held struct {
 	place uint64 // what Append returned
 	name
 	target string
 	fence  bool
-	frame  []byte // of a small one: all of it, with its length
+	frame  []byte // of a small one: the whole message, preceded by its length
 	head   []byte // of a large one: the envelope without its body
-	body   []byte // of a large one, the sender's own memory
+	body   []byte // of a large one; this is the sender's memory
 
 	// Of a large one.
-	number    uint64 // on this link, from 1; 0: not begun
-	sent      int    // bytes sent, counted again from where some were lost
-	top       int    // the most that sent ever was
-	acked     int    // bytes that the peer says it has
-	abandoned bool   // given up; the peer is told until it says that it knows
-	told      bool   // since sent was last set back
+	number      uint64 // on this link, from 1; 0: not begun
+	sent        int    // bytes sent; set back to where some were lost
+	top         int    // the largest value that sent had
+	acked       int    // bytes that the peer says it has
+	abandoned   bool   // cancelled; the peer hears of it until it confirms
+	abandonSent bool   // the peer has heard of it since sent was last set back
 }
 
 func (h *held) isLarge() bool { return h.frame == nil }
 func (h *held) size() int     { return len(h.head) + len(h.body) }
 
-// rest is what can be sent of h now.
+// rest returns how many bytes of h can be sent now.
 func (h *held) rest() int {
 	if h.abandoned {
-		if h.told {
+		if h.abandonSent {
 			return 0
 		}
 		return 1
@@ -65,16 +66,16 @@ func (h *held) rest() int {
 	return h.size() - h.sent
 }
 
-// lane holds the large messages of a link until the peer has them, and the small ones
-// that must wait for one: those to the same actor, and one-way messages behind another
-// one-way message, since those carry numbers that must come in order. A fence waits for
-// all that was there before it.
+// lane holds the large messages of a link until the peer has them, and the small messages
+// that must wait for them: those to the same actor, and one-way messages behind a large
+// one-way message, because their numbers must arrive in order. A fence waits for everything
+// before it.
 type lane struct {
-	largest int // bytes of one message that both ends take
+	largest int // bytes of the largest message that both ends accept
 
 	list    []*held // in the order in which they were queued
-	active  []*held // large ones that wait for nobody; each in turn gives a chunk
-	waiting int     // of active, those that are not begun; they are the last
+	active  []*held // large messages that need not wait; they send chunks in turn
+	waiting int     // of active, those that have not begun; they are at the end
 	turn    int
 	targets map[string]int // of list
 	large   map[name]*held // of list, those that are not given up
@@ -108,8 +109,8 @@ func (l *lane) holds(e *Envelope) bool {
 	return e.Verb.bounded() && l.targets[e.Target] > 0
 }
 
-// copyOf returns the large message that e asks for, if it is on its way: e is another
-// copy of it, or a question about it.
+// copyOf returns the large message of which e is another copy, or about which e asks, if that
+// message is in the lane.
 func (l *lane) copyOf(e *Envelope) *held {
 	switch e.Verb {
 	case VerbProbe:
@@ -139,7 +140,7 @@ func (l *lane) room(verb Verb, n int) error {
 	return nil
 }
 
-// add queues h, which holds or is large, and returns its place.
+// add queues h, which is large or must wait for a large message, and returns its position.
 func (l *lane) add(h *held) uint64 {
 	l.next++
 	h.place = laneBit | l.next
@@ -174,8 +175,8 @@ func (l *lane) count(h *held, d int) {
 	}
 }
 
-// pick returns the large message that may send now, nil for none. Those begun take
-// turns; the next one begins when the peer has room for it.
+// pick returns the large message that may send a chunk now, or nil. Messages that have begun
+// take turns. The next one begins when the peer has room for it.
 func (l *lane) pick() *held {
 	if l.flight >= l.pace.window {
 		return nil
@@ -212,7 +213,7 @@ type piece struct {
 // frameBytes is how much of the stream the piece takes.
 func (c piece) frameBytes() int { return frameSize + headerSize + c.to - c.from }
 
-// take takes the next chunk of at most size bytes, if there is one.
+// take removes and returns the next chunk of at most size bytes, if there is one.
 func (l *lane) take(size int, now time.Time) (c piece, ok bool) {
 	h := l.pick()
 	if h == nil {
@@ -229,7 +230,7 @@ func (l *lane) take(size int, now time.Time) (c piece, ok bool) {
 	c = piece{number: h.number, from: h.sent, to: h.sent + min(size, h.size()-h.sent), total: h.size(),
 		head: h.head, body: h.body, abandoned: h.abandoned}
 	if h.abandoned {
-		c.to, h.told = c.from, true
+		c.to, h.abandonSent = c.from, true
 		return c, true
 	}
 	l.flight += c.to - c.from
@@ -238,7 +239,7 @@ func (l *lane) take(size int, now time.Time) (c piece, ok bool) {
 	return c, true
 }
 
-// append appends the frame of the piece to dst. It needs no lock: what a held message
+// append appends the frame of the piece to dst. It needs no lock, because what a held message
 // refers to does not change.
 func (c piece) append(dst []byte) []byte {
 	n := c.frameBytes() - frameSize
@@ -258,8 +259,8 @@ func (c piece) append(dst []byte) []byte {
 	return dst
 }
 
-// ack takes in how much the peer has of a message, and appends to small what was held
-// behind it if that was all. An error wraps ErrProtocol.
+// ack records how much of a message the peer has. If that is all of it, it appends the
+// messages that waited for it to small. An error wraps ErrProtocol.
 func (l *lane) ack(number, have uint64, again bool, now time.Time, small []byte) ([]byte, error) {
 	if number == 0 || number > l.numbers {
 		return small, fmt.Errorf("%w: answer about large message %d of %d", ErrProtocol, number, l.numbers)
@@ -292,22 +293,23 @@ func (l *lane) ack(number, have uint64, again bool, now time.Time, small []byte)
 	return small, nil
 }
 
-// rewind has what was not acked of h sent again.
+// rewind makes what was not acked of h be sent again.
 func (l *lane) rewind(h *held) {
 	l.flight -= h.sent - h.acked
 	l.pace.lost()
-	h.sent, h.told = h.acked, false
+	h.sent, h.abandonSent = h.acked, false
 }
 
-// rewindAll does so for all messages.
+// rewindAll is rewind for all messages.
 func (l *lane) rewindAll() {
 	for _, h := range l.active[:len(l.active)-l.waiting] {
 		l.rewind(h)
 	}
 }
 
-// cancel gives up the large request of that number: one that was not begun is taken
-// out, of another one no more is sent. It appends to small what need not wait any more.
+// cancel removes the large request of that number from what is to be sent. If it has not begun, it is removed;
+// otherwise no more of it is sent. The messages that need not wait any more are appended to
+// small.
 func (l *lane) cancel(seq uint64, grant Grant, small []byte) []byte {
 	h := l.large[name{VerbRequest, seq, grant}]
 	switch {
@@ -322,7 +324,7 @@ func (l *lane) cancel(seq uint64, grant Grant, small []byte) []byte {
 	return small
 }
 
-// remove takes h out, and appends to small what need not wait any more, in order.
+// remove removes h, and appends the messages that need not wait any more to small, in order.
 func (l *lane) remove(h *held, small []byte) []byte {
 	if h.number > 0 {
 		l.flight -= h.sent - h.acked
@@ -366,13 +368,13 @@ func (l *lane) remove(h *held, small []byte) []byte {
 	return small
 }
 
-// untouched reports whether no byte of the message at that place was ever sent.
+// untouched reports whether no byte of the message at that position was ever sent.
 func (l *lane) untouched(place uint64) bool {
 	i, found := slices.BinarySearchFunc(l.list, place, func(h *held, place uint64) int { return cmp.Compare(h.place, place) })
 	return found && l.list[i].number == 0
 }
 
-// drop forgets the memory of what is held; the places stay.
+// drop releases the memory of the held messages. Their positions stay.
 func (l *lane) drop() {
 	for _, h := range l.list {
 		h.head, h.body = nil, nil

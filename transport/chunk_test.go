@@ -11,8 +11,8 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// half is one direction of a link without a network: what is taken from out goes to in,
-// and what in answers goes back at once.
+// half is one direction of a link without a network: what is taken from out goes to in, and the
+// answers of in go back at once.
 type half struct {
 	out, back *transport.Outbox
 	in, acks  *transport.Assembly
@@ -29,7 +29,7 @@ func newHalfOf(frame, largest int, lossy bool) *half {
 	return h
 }
 
-// cut returns the envelopes in frames.
+// cut returns the envelopes that frames contain.
 func cut(frames []byte) (envelopes [][]byte) {
 	for len(frames) > 0 {
 		n := 4 + binary.BigEndian.Uint32(frames)
@@ -64,8 +64,8 @@ func (h *half) answered(b []byte) error {
 	return err
 }
 
-// step carries once what there is, through pass, which may lose, double and reorder.
-// It reports whether there was anything.
+// step carries what is there, once, through pass, which may lose, duplicate and reorder it. It
+// reports whether there was anything.
 func (h *half) step(t *testing.T, pass func([][]byte) [][]byte) bool {
 	t.Helper()
 	frames, _, _ := h.out.Take(nil)
@@ -85,9 +85,9 @@ func (h *half) step(t *testing.T, pass func([][]byte) [][]byte) bool {
 
 func faithful(b [][]byte) [][]byte { return b }
 
-// TestLargeModel sends messages at random and holds what arrives to the promises of
-// Link.Send: each arrives once and whole, none is overtaken by a request or tell to its
-// target, no tell by a tell, and nothing by a fence or an open.
+// TestLargeModel sends messages at random, and checks the promises of Link.Send: each message arrives
+// once and whole; no request or tell overtakes a message to its target; no tell overtakes a tell; a
+// fence or an open overtakes nothing.
 func TestLargeModel(t *testing.T) {
 	for seed := range uint64(100) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -101,7 +101,7 @@ func model(t *testing.T, r *rand.Rand, lossy bool) {
 	const largest, count = 1 << 20, 60
 	h := newHalf(largest, lossy)
 	pass := faithful
-	if lossy { // what is not in chunks has other means
+	if lossy { // messages that are not in chunks are resent by other means
 		pass = func(b [][]byte) (kept [][]byte) {
 			for i, e := range b {
 				chunk := transport.Verb(e[1]) >= transport.VerbChunk
@@ -185,7 +185,7 @@ func model(t *testing.T, r *rand.Rand, lossy bool) {
 	}
 }
 
-// TestSmallPassLarge: what is behind a large message waits for a chunk of it.
+// TestSmallPassLarge checks that a small message waits for only one chunk of a large one.
 func TestSmallPassLarge(t *testing.T) {
 	h := newHalf(transport.DefaultMaxMessage, false)
 	big := &transport.Envelope{Verb: transport.VerbRequest, Target: "big", Seq: 1, Body: make([]byte, 8<<20)}
@@ -206,7 +206,7 @@ func TestSmallPassLarge(t *testing.T) {
 	}
 }
 
-// TestLargeTakesTurns: a short large message does not wait for a long one.
+// TestLargeTakesTurns checks that a short large message does not wait for a long one.
 func TestLargeTakesTurns(t *testing.T) {
 	h := newHalf(8<<20, false)
 	for seq, size := range []int{6 << 20, 5 << 20, 100 << 10} {
@@ -219,8 +219,8 @@ func TestLargeTakesTurns(t *testing.T) {
 	}
 }
 
-// TestManyLarge: more than may be unfinished at once, in frames much smaller than what
-// may be left unanswered.
+// TestManyLarge sends more messages than may be unfinished at once, in frames much smaller than what
+// the receiver may leave unanswered.
 func TestManyLarge(t *testing.T) {
 	for _, frame := range []int{2 << 10, 20 << 10, transport.MaxFrame} {
 		h := newHalfOf(frame, transport.DefaultMaxMessage, false)
@@ -236,8 +236,8 @@ func TestManyLarge(t *testing.T) {
 	}
 }
 
-// TestLargeCancelled: of a request that was given up no more is sent, and the receiver
-// forgets what it has of it.
+// TestLargeCancelled checks that nothing more of a cancelled request is sent, and that the receiver
+// drops what it has of it.
 func TestLargeCancelled(t *testing.T) {
 	for _, begun := range []bool{false, true} {
 		for _, lossy := range []bool{false, true} {
@@ -251,7 +251,7 @@ func TestLargeCancelled(t *testing.T) {
 				t.Errorf("begun %v, handed %v", begun, !begun)
 			}
 			h.out.Append(&transport.Envelope{Verb: transport.VerbCancel, Seq: 1})
-			if begun && lossy { // the word is lost
+			if begun && lossy { // the message about that is lost
 				h.out.Take(nil)
 				h.out.Resend()
 			}
@@ -269,7 +269,7 @@ func TestLargeCancelled(t *testing.T) {
 			if !h.out.Empty() || len(h.got) == 0 || h.got[len(h.got)-1].Seq != 2 && h.got[0].Seq != 2 {
 				t.Errorf("begun %v: got %+v, empty %v", begun, h.got, h.out.Empty())
 			}
-			// There is room for as much as before.
+			// There is as much room as before.
 			for seq := uint64(3); seq < 5; seq++ {
 				h.out.Append(&transport.Envelope{Verb: transport.VerbRequest, Target: "x", Seq: seq, Body: make([]byte, 1<<20-100)})
 			}
@@ -282,7 +282,8 @@ func TestLargeCancelled(t *testing.T) {
 	}
 }
 
-// TestLargeCopies: copies of what is on its way, and questions about it, are not sent.
+// TestLargeCopies checks that copies of a message that is being sent, and probes about it, are not
+// sent.
 func TestLargeCopies(t *testing.T) {
 	h := newHalf(1<<20, true)
 	grant := transport.Grant{1}
@@ -292,7 +293,7 @@ func TestLargeCopies(t *testing.T) {
 		h.out.Append(request)
 		h.out.Append(reply)
 		h.out.Append(&transport.Envelope{Verb: transport.VerbProbe, Seq: 1, Grant: grant})
-		h.out.Append(&transport.Envelope{Verb: transport.VerbReply, Seq: 1, Code: 7}) // what a server has kept of it
+		h.out.Append(&transport.Envelope{Verb: transport.VerbReply, Seq: 1, Code: 7}) // the reply that a server has kept
 		h.step(t, faithful)
 	}
 	for h.step(t, faithful) {
@@ -307,7 +308,7 @@ func TestLargeCopies(t *testing.T) {
 	}
 }
 
-// TestLargeRoom: what is queued is bounded, by what it is.
+// TestLargeRoom checks that the bytes in the queue are bounded, by the kinds of messages.
 func TestLargeRoom(t *testing.T) {
 	const largest = 8 << 20
 	h := newHalf(largest, false)
@@ -353,7 +354,7 @@ func TestLargeRoom(t *testing.T) {
 	}
 }
 
-// TestLargeWithoutPeer: to a peer that takes no chunks a frame is the limit.
+// TestLargeWithoutPeer checks that for a peer that accepts no chunks a frame is the limit.
 func TestLargeWithoutPeer(t *testing.T) {
 	out := transport.NewOutbox(transport.MaxFrame)
 	out.SendLarge(0)
@@ -367,7 +368,7 @@ func TestLargeWithoutPeer(t *testing.T) {
 	}
 }
 
-// A closed queue goes on with what it has; a discarded one holds nothing.
+// A closed queue still sends what it has; a discarded one holds nothing.
 func TestLargeClosed(t *testing.T) {
 	h := newHalf(1<<20, false)
 	for seq := range uint64(3) {
@@ -375,7 +376,7 @@ func TestLargeClosed(t *testing.T) {
 	}
 	h.step(t, faithful)
 	h.out.Close()
-	h.back.Close() // and what it still has to answer gets through
+	h.back.Close() // its answers are still sent
 	for h.step(t, faithful) {
 	}
 	if len(h.got) != 3 || !h.out.Empty() {

@@ -11,8 +11,8 @@ import (
 	"unsafe"
 )
 
-// Version is the wire version this package speaks; MinVersion is the oldest one
-// it still understands.
+// Version is the wire version that this package speaks, and MinVersion is the oldest one
+// that it understands.
 const (
 	Version    = 1
 	MinVersion = 1
@@ -21,24 +21,24 @@ const (
 // Verb says what an envelope is for.
 type Verb uint8
 
-// The verbs. Numbers are wire format and never change.
+// The verbs. The numbers belong to the wire format and never change.
 const (
-	VerbOpen    Verb = 1  // client: open a session, or join the one of Grant; the Seq-th open
-	VerbOpened  Verb = 2  // server: the session's Grant, Mark.Below its window; or Code, why not. Seq is the open's
-	VerbRequest Verb = 3  // client: run this once under (grant, Seq)
-	VerbReply   Verb = 4  // server: the outcome of Seq
-	VerbTell    Verb = 5  // client: one-way message, the Seq-th of its session
-	VerbAck     Verb = 6  // client: Mark, with the whole set of exceptions in Body
-	VerbCancel  Verb = 7  // client: Seq is given up
-	VerbProbe   Verb = 8  // client: what became of Seq?
-	VerbStatus  Verb = 9  // server: answer to a probe; Code is a Status
-	VerbPing    Verb = 10 // either: heartbeat, Seq is an opaque stamp
-	VerbPong    Verb = 11 // either: answer to a ping with the same Seq
-	VerbResync  Verb = 12 // either: copies may have been lost on the way, send yours again
-	VerbBye     Verb = 13 // either: this node takes no new requests; with a Body, its last word on the session of Grant
-	VerbChunk   Verb = 14 // either: part of a large message; it ends at the link, see Assembly
-	VerbChunked Verb = 15 // either: answer to a chunk; the same
-	VerbTells   Verb = 16 // client: one-way messages from the Seq-th on; it ends at the link, see Assembly.Deliver
+	VerbOpen    Verb = 1  // client: open a session, or join the session Grant; Seq counts the opens
+	VerbOpened  Verb = 2  // server: Grant is the session, Mark.Below its window; or Code says why there is none. Seq is that of the open
+	VerbRequest Verb = 3  // client: run this once under (Grant, Seq)
+	VerbReply   Verb = 4  // server: the outcome of request Seq
+	VerbTell    Verb = 5  // client: a one-way message, with the number Seq in its session
+	VerbAck     Verb = 6  // client: an ack mark; Body has all of its exceptions
+	VerbCancel  Verb = 7  // client: request Seq is cancelled
+	VerbProbe   Verb = 8  // client: what became of request Seq?
+	VerbStatus  Verb = 9  // server: the answer to a probe; Code is a Status
+	VerbPing    Verb = 10 // either: heartbeat; the receiver does not interpret Seq
+	VerbPong    Verb = 11 // either: the answer to a ping, with the same Seq
+	VerbResync  Verb = 12 // either: messages may have been lost, send yours again
+	VerbBye     Verb = 13 // either: this node accepts no new requests; with a Body, its last word on the session Grant
+	VerbChunk   Verb = 14 // either: a part of a large message; the link handles it, see Assembly
+	VerbChunked Verb = 15 // either: the answer to a chunk; the link handles it too
+	VerbTells   Verb = 16 // client: several one-way messages, the first with the number Seq; the link splits it, see Assembly.Deliver
 	lastVerb         = VerbTells
 )
 
@@ -52,26 +52,26 @@ func (v Verb) String() string {
 	return verbNames[v]
 }
 
-// bounded reports whether the verb counts against the soft limit of a send queue.
-// What a peer has already been admitted for (replies) and what keeps a link alive
-// must not queue behind new work.
+// bounded reports whether the soft limit of a send queue applies to the verb. Replies, for
+// whose requests the peer was admitted, and messages that keep a link alive must not wait
+// behind new work.
 func (v Verb) bounded() bool { return v == VerbRequest || v == VerbTell }
 
 // Flags of an envelope.
 type Flags uint8
 
 const (
-	FlagAcked   Flags = 1 << 0 // request: the outcome is "accepted into the mailbox", not the handler's
+	FlagAcked   Flags = 1 << 0 // request: the outcome is "accepted into the mailbox", not that of the handler
 	FlagResend  Flags = 1 << 1 // request: an earlier copy was sent
-	FlagNotRun  Flags = 1 << 2 // reply: provably not run
-	FlagRan     Flags = 1 << 3 // reply: the handler ran (neither flag: unknown)
-	FlagReceipt Flags = 1 << 4 // request: no message; the outcome comes when all before it has left the mailbox
-	FlagRecover Flags = 1 << 5 // request: sent to an earlier start of the server; what became of it?
-	FlagDurable Flags = 1 << 6 // opened: a later start of this server can be asked so
+	FlagNotRun  Flags = 1 << 2 // reply: the request provably did not run
+	FlagRan     Flags = 1 << 3 // reply: the handler ran (with neither flag, that is unknown)
+	FlagReceipt Flags = 1 << 4 // request: it has no message; the outcome comes when all messages before it have left the mailbox
+	FlagRecover Flags = 1 << 5 // request: it was sent to an earlier start of the server; what became of it?
+	FlagDurable Flags = 1 << 6 // opened: later starts of this server answer requests with FlagRecover
 	knownFlags        = FlagAcked | FlagResend | FlagNotRun | FlagRan | FlagReceipt | FlagRecover | FlagDurable
 )
 
-// Size of the fixed header, and the tags of the options behind it.
+// The size of the fixed header, in bytes, and the tags of the options behind it.
 const (
 	headerSize    = 32
 	tagSize       = 3
@@ -90,17 +90,17 @@ const (
 	tagAfter      = 13
 	tagAge        = 14
 	tagWaiting    = 15
-	tagCritical   = 0x80 // an option with this bit must be understood or the envelope is refused
+	tagCritical   = 0x80 // if an option with this bit is unknown, the envelope is refused
 )
 
 // Grant is the name of a session: 128 random bits that its server minted.
 type Grant [16]byte
 
 // Trace is a W3C trace context (https://www.w3.org/TR/trace-context, §3.2):
-// 16 bytes trace id, 8 bytes parent id, 1 byte flags. The zero value is "none".
+// 16 bytes trace id, 8 bytes parent id, 1 byte flags. The zero value means "none".
 type Trace [25]byte
 
-// IsZero reports whether t is none. It is quicker than a comparison.
+// IsZero reports whether t is the zero value. It is faster than a comparison.
 func (t *Trace) IsZero() bool {
 	ne := binary.NativeEndian
 	return ne.Uint64(t[0:])|ne.Uint64(t[8:])|ne.Uint64(t[16:])|uint64(t[24]) == 0
@@ -109,49 +109,48 @@ func (t *Trace) IsZero() bool {
 // Header is an optional key with a value that travels beside a message.
 type Header struct{ Key, Value string }
 
-// Mark is an ack mark: the client needs nothing below Below any more, save the
+// Mark is an ack mark: the client needs nothing below Below any more, except the
 // numbers in Except (RIFL, SOSP'15, §4: acknowledgement of results).
 type Mark struct {
 	Below  uint64
 	Except []uint64
 }
 
-// Envelope is one message on the wire. Which fields mean something depends on
-// Verb; SPEC.md has the table.
+// Envelope is one message on the wire. Which fields are used depends on the Verb; SPEC.md
+// has a table of them.
 type Envelope struct {
 	Verb       Verb
 	Flags      Flags
-	Codec      uint8         // body codec's id
+	Codec      uint8         // id of the body's codec
 	Code       uint16        // reply: error code, 0 for none; status: a Status
 	Seq        uint64        // number of the request or tell in its session
 	Mark       Mark          // ack mark
-	TypeID     uint64        // id of the body's type, see TypeID
-	Grant      Grant         // session; zero where the link implies it
-	Target     string        // actor's name on the receiving node
-	Sender     string        // actor's address, empty for none
-	Timeout    time.Duration // time that remained when it was sent; 0 for none
-	Sent       time.Time     // sender's clock when it was sent; zero for none
+	TypeID     uint64        // id of the body's type, see the function TypeID
+	Grant      Grant         // the session; zero where the link implies it
+	Target     string        // name of an actor on the receiving node
+	Sender     string        // address of an actor, empty for none
+	Timeout    time.Duration // the time that was left when it was sent; 0 for no limit
+	Sent       time.Time     // the sender's clock when it was sent; zero for none
 	Trace      Trace
 	Headers    []Header
-	Key        string        // request: the caller's own name for it, beyond this session; empty for none
-	After      uint64        // request: one-way messages up to that number do not run after it
-	Age        time.Duration // request, with FlagRecover: since it was made; 0 for unknown
-	Waiting    []uint64      // request: numbers of the waits that end with it, the sender's own first; empty if the sender goes on
+	Key        string        // request: the caller's own name for it, also outside of this session; empty for none
+	After      uint64        // request: one-way messages up to this number must not run after it
+	Age        time.Duration // request with FlagRecover: time since it was made; 0 for unknown
+	Waiting    []uint64      // request: numbers of the waits that end with it, that of the sender first; empty if the sender does not wait
 	Message    string        // reply: error text
 	UserCode   string        // reply: error code that the application defined
-	RetryAfter time.Duration // reply: do not try again earlier; 0 for none
+	RetryAfter time.Duration // reply: how long not to try again; 0 for none
 	Body       []byte
 
-	// Fence has Send put the envelope behind all that was sent before it, large messages
-	// included. It is no part of the wire.
+	// Fence makes Send put the envelope behind everything that was sent before it, large
+	// messages included. It is not sent.
 	Fence bool
 
-	// Cut says that the Body did not come, because there was no room for it (Holder). It is no
-	// part of the wire.
+	// Cut says that the Body was dropped, because there was no room for it (see Holder). It is
+	// not sent.
 	Cut bool
 
-	// Owned says that the memory of a received Body is the Receiver's own. It is no part
-	// of the wire.
+	// Owned says that the memory of a received Body belongs to the Receiver. It is not sent.
 	Owned bool
 }
 
@@ -174,9 +173,8 @@ func CloneHeaders(h []Header) []Header {
 	return c
 }
 
-// TypeID returns the 64-bit id of a registered type name: FNV-1a. Zero means
-// "no type" and is never returned for a name that any program registers (two names
-// with one id are refused at registration).
+// TypeID returns the 64-bit id of a type's name, its FNV-1a hash. In an envelope, zero means
+// "no type". Two names with the same id cannot both be registered.
 func TypeID(name string) uint64 {
 	h := uint64(14695981039346656037)
 	for i := range len(name) {
@@ -186,8 +184,8 @@ func TypeID(name string) uint64 {
 	return h
 }
 
-// Append appends the encoded envelope to dst. It returns an error wrapping
-// ErrTooLarge, and dst unchanged, if a part of the envelope is over its limit.
+// Append appends the encoded envelope to dst. If a part of the envelope exceeds its limit,
+// it returns dst unchanged and an error that wraps ErrTooLarge.
 func (e *Envelope) Append(dst []byte) ([]byte, error) {
 	if len(e.Target) > MaxTarget || len(e.Sender) > 2*MaxTarget || len(e.UserCode) > MaxTarget || len(e.Key) > MaxTarget ||
 		len(e.Headers) > MaxHeaders || len(e.Mark.Except) > MaxInlineExcept || len(e.Waiting) > MaxWaiting {
@@ -258,10 +256,10 @@ func appendTag(dst []byte, tag byte, n int) []byte {
 	return append(dst, tag, byte(n>>8), byte(n))
 }
 
-// Parse fills e from b, which must hold exactly one encoded envelope. Body and the
-// strings refer to b, so they are good until b changes. Options with
-// an unknown tag are skipped unless they are marked critical. An error wraps
-// ErrProtocol or, for another wire version, ErrVersion.
+// Parse decodes b, which must hold exactly one encoded envelope, into e. Body and the strings
+// refer to b, so they are valid until b changes. Options with an unknown tag are skipped
+// unless they are critical. An error wraps ErrProtocol or, for another wire version,
+// ErrVersion.
 func (e *Envelope) Parse(b []byte) error {
 	*e = Envelope{Headers: e.Headers[:0], Mark: Mark{Except: e.Mark.Except[:0]}, Waiting: e.Waiting[:0]}
 	if len(b) < headerSize {
@@ -352,7 +350,8 @@ func (e *Envelope) parseOptions(b []byte) error {
 	return nil
 }
 
-// AppendSeqs appends the 8-byte numbers that b consists of; a rest is ignored.
+// AppendSeqs appends the numbers that are encoded in b, with 8 bytes each. It ignores a rest
+// of less than 8 bytes.
 func AppendSeqs(dst []uint64, b []byte) []uint64 {
 	for ; len(b) >= 8; b = b[8:] {
 		dst = append(dst, binary.BigEndian.Uint64(b))
@@ -360,7 +359,7 @@ func AppendSeqs(dst []uint64, b []byte) []uint64 {
 	return dst
 }
 
-// AppendSeqBytes appends numbers as 8 bytes each: the inverse of AppendSeqs.
+// AppendSeqBytes appends the encoding of seqs, with 8 bytes each. AppendSeqs decodes it.
 func AppendSeqBytes(dst []byte, seqs []uint64) []byte {
 	for _, s := range seqs {
 		dst = binary.BigEndian.AppendUint64(dst, s)
@@ -368,8 +367,8 @@ func AppendSeqBytes(dst []byte, seqs []uint64) []byte {
 	return dst
 }
 
-// text views v as a string without copying: whoever keeps it longer than the bytes
-// behind it stay clones it.
+// text returns v as a string without copying it. A caller that keeps the string beyond the
+// next change of v must clone it.
 func text(v []byte) string { return unsafe.String(unsafe.SliceData(v), len(v)) }
 
 func duration(v []byte) (time.Duration, bool) {

@@ -9,8 +9,8 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// FuzzEnvelope: Parse never panics, its errors are typed, and what it takes can be
-// sent on and arrives as the same.
+// FuzzEnvelope checks that Parse never panics, that its errors are typed, and that what it accepts is
+// the same after it was sent again.
 func FuzzEnvelope(f *testing.F) {
 	for _, e := range goldenEnvelopes {
 		b, err := e.Append(nil)
@@ -43,7 +43,7 @@ func FuzzEnvelope(f *testing.F) {
 	})
 }
 
-// FuzzHello does the same for all that is said in a greeting.
+// FuzzHello does the same for all messages of a greeting.
 func FuzzHello(f *testing.F) {
 	for _, h := range goldenHellos {
 		f.Add(h.Append(nil))
@@ -84,7 +84,7 @@ func FuzzHello(f *testing.F) {
 	})
 }
 
-// within is a Receiver that holds each one-way message to the frame it came in.
+// within is a Receiver that compares each one-way message with the frame in which it came.
 type within struct {
 	t     *testing.T
 	frame []byte
@@ -113,8 +113,8 @@ func (w *within) Drained()     {}
 func (w *within) Disturbed()   {}
 func (w *within) Closed(error) {}
 
-// FuzzTells takes any bytes for a frame of one-way messages. What comes of it lies in it,
-// and the errors are typed.
+// FuzzTells parses any bytes as a frame of one-way messages. The messages are within the frame, and
+// the errors are typed.
 func FuzzTells(f *testing.F) {
 	for _, e := range goldenEnvelopes {
 		b, err := e.Append(nil)

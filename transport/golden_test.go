@@ -20,7 +20,7 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/*.golden anew; a change of an existing file breaks the wire")
 
-// goldenHellos, goldenWelcomes and goldenEnvelopes are what testdata shows.
+// goldenHellos, goldenWelcomes and goldenEnvelopes are the contents of testdata.
 var (
 	goldenHellos = map[string]transport.Hello{
 		"hello": {MinVersion: 1, MaxVersion: 1, Cluster: "prod", Node: "a", Epoch: "e1", WantNode: "b", WantEpoch: "e2"},
@@ -85,7 +85,7 @@ var (
 	}
 )
 
-// TestGolden holds encoder and parser to the files in testdata.
+// TestGolden compares encoder and parser with the files in testdata.
 func TestGolden(t *testing.T) {
 	for name, want := range goldenHellos {
 		b := golden(t, name, want.Append(nil), want)
@@ -125,7 +125,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// A line of waits that is too long is neither sent nor taken, nor one that is cut.
+// A list of waits that is too long is neither sent nor accepted, and neither is one that is cut.
 func TestWaitingLimits(t *testing.T) {
 	e := transport.Envelope{Verb: transport.VerbRequest, Seq: 1, Target: "alice"}
 	bare, err := e.Append(nil)
@@ -160,7 +160,7 @@ func prove(token string, dials bool) transport.Proof {
 	return transport.Prove(token, dials, goldenHellos["hello-nonce"].Append(nil), goldenWelcomes["welcome-nonce"].Append(nil))
 }
 
-// A proof is good for one side of one greeting between those who know one token.
+// A proof is valid for one side of one greeting, between nodes that know the same token.
 func TestProof(t *testing.T) {
 	hello, welcome := []byte("hello"), []byte("welcome")
 	good := transport.Prove("secret", true, hello, welcome)
@@ -185,8 +185,8 @@ func TestProof(t *testing.T) {
 	}
 }
 
-// golden compares b with the file of that name, or writes it, and returns what the
-// file holds. A file is hexadecimal; what follows '#' is for people.
+// golden compares b with the file of that name, or writes the file, and returns the file's content. A
+// file is hexadecimal; what follows '#' is a comment.
 func golden(t *testing.T, name string, b []byte, what any) []byte {
 	t.Helper()
 	path := filepath.Join("testdata", name+".golden")
@@ -227,7 +227,7 @@ func golden(t *testing.T, name string, b []byte, what any) []byte {
 	return want
 }
 
-// same reports whether two envelopes mean the same: nil and empty do.
+// same reports whether two envelopes are the same. A nil slice and an empty one count as the same.
 func same(a, b transport.Envelope) bool {
 	if !a.Sent.Equal(b.Sent) || !bytes.Equal(a.Body, b.Body) ||
 		len(a.Headers) != len(b.Headers) || len(a.Mark.Except) != len(b.Mark.Except) || !slices.Equal(a.Waiting, b.Waiting) {

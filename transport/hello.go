@@ -5,17 +5,17 @@ import (
 	"fmt"
 )
 
-// magic opens every greeting, so that a peer which speaks something else is
-// recognised by its first four bytes.
+// magic is the beginning of every greeting, so that a peer with another protocol is recognised
+// by its first four bytes.
 const magic = "TNDM"
 
-// Hello is what the dialling side of a link says first.
+// Hello is the first message of the dialling side of a link.
 type Hello struct {
 	MinVersion, MaxVersion uint8
 	Cluster, Node, Epoch   string // who is dialling
 	WantNode, WantEpoch    string // who should answer; an empty epoch accepts any
-	Largest                uint64 // bytes of the largest message that it takes in chunks; 0: it takes no chunks
-	Nonce                  Nonce  // of this greeting alone, where the road has both sides prove that they take part in it
+	Largest                uint64 // bytes of the largest message that it accepts in chunks; 0: it accepts no chunks
+	Nonce                  Nonce  // used for this greeting only, on roads where both sides prove that they take part in it
 }
 
 // Welcome is the answer to a Hello.
@@ -24,14 +24,14 @@ type Welcome struct {
 	Version     uint8  // the wire version to speak
 	Node, Epoch string // who answers
 	Reason      string // for people, where Status is not StatusOK
-	Largest     uint64 // as in Hello
-	Nonce       Nonce  // as in Hello, of the answering side
+	Largest     uint64 // as in Hello, for the answering side
+	Nonce       Nonce  // as in Hello, for the answering side
 }
 
-// Status is a Welcome's verdict.
+// Status says whether a Welcome accepts the link, or why it does not.
 type Status uint8
 
-// The statuses. Numbers are wire format and never change.
+// The statuses. The numbers belong to the wire format and never change.
 const (
 	StatusOK       Status = 0
 	StatusVersion  Status = 1 // no common wire version
@@ -44,7 +44,7 @@ const (
 
 var statusErrors = [...]error{nil, ErrVersion, ErrCluster, ErrIdentity, ErrDenied, ErrBusy, ErrProtocol}
 
-// Err returns nil for StatusOK, else an error that wraps the matching sentinel.
+// Err returns nil for StatusOK, and otherwise an error that wraps the sentinel of the status.
 func (w Welcome) Err() error {
 	if w.Status == StatusOK {
 		return nil
@@ -59,14 +59,14 @@ func (w Welcome) Err() error {
 	return fmt.Errorf("%w: %s says: %s", statusErrors[w.Status], who, w.Reason)
 }
 
-// Greet is the hello of local to the peer at to.
+// Greet returns the hello of local to the peer at to.
 func Greet(local Local, to Endpoint) Hello {
 	return Hello{MinVersion: MinVersion, MaxVersion: Version, Cluster: local.Cluster, Node: local.Node, Epoch: local.Epoch,
 		WantNode: to.Node, WantEpoch: to.Epoch, Largest: uint64(local.Largest())}
 }
 
-// Answer decides what local says to h. Authentication is the road's own affair and
-// comes before.
+// Answer returns the answer of local to h. Before that, the road authenticates the peer in its
+// own way.
 func Answer(local Local, h Hello) Welcome {
 	w := Welcome{Node: local.Node, Epoch: local.Epoch, Version: min(Version, h.MaxVersion), Largest: uint64(local.Largest())}
 	refuse := func(s Status, format string, args ...any) Welcome {
@@ -98,8 +98,8 @@ func (h Hello) Append(dst []byte) []byte {
 	return appendRest(dst, h.Largest, h.Nonce)
 }
 
-// ParseHello reads what Append wrote. Bytes after the known fields are skipped, so
-// that later versions can add to a greeting. Errors wrap ErrProtocol.
+// ParseHello decodes a hello. It skips bytes behind the known fields, so that later versions
+// can add fields. Errors wrap ErrProtocol.
 func ParseHello(b []byte) (h Hello, err error) {
 	if len(b) < len(magic)+2 || string(b[:len(magic)]) != magic {
 		return h, fmt.Errorf("%w: not a greeting", ErrProtocol)
@@ -116,7 +116,7 @@ func (w Welcome) Append(dst []byte) []byte {
 	return appendRest(appendTexts(dst, w.Node, w.Epoch, w.Reason), w.Largest, w.Nonce)
 }
 
-// ParseWelcome reads what Append wrote. Errors wrap ErrProtocol.
+// ParseWelcome decodes a welcome, as ParseHello does a hello. Errors wrap ErrProtocol.
 func ParseWelcome(b []byte) (w Welcome, err error) {
 	if len(b) < len(magic)+2 || string(b[:len(magic)]) != magic {
 		return w, fmt.Errorf("%w: not a welcome", ErrProtocol)
@@ -135,7 +135,7 @@ func appendTexts(dst []byte, texts ...string) []byte {
 	return dst
 }
 
-// parseTexts returns what stands behind the texts.
+// parseTexts decodes texts, and returns the bytes behind them.
 func parseTexts(b []byte, into ...*string) (rest []byte, err error) {
 	for _, p := range into {
 		if len(b) < 2 {
@@ -150,7 +150,8 @@ func parseTexts(b []byte, into ...*string) (rest []byte, err error) {
 	return b, nil
 }
 
-// appendRest appends what may be absent, each only with what is before it.
+// appendRest appends the fields that may be absent. A field is present if it or a later one is
+// not zero.
 func appendRest(dst []byte, largest uint64, nonce Nonce) []byte {
 	if largest != 0 || nonce != (Nonce{}) {
 		dst = binary.BigEndian.AppendUint64(dst, largest)

@@ -47,7 +47,7 @@ func parts(t *testing.T, number uint64, size, each int) (all []*transport.Envelo
 	return all
 }
 
-// What is held is a few times what has come at most, and nothing once the message is whole,
+// At most a few times the bytes that have come are held, and nothing once the message is complete,
 // abandoned or dropped.
 func TestHeldParts(t *testing.T) {
 	const size = 20 << 20
@@ -82,8 +82,45 @@ func TestHeldParts(t *testing.T) {
 	}
 }
 
-// A message that there is no room for is received without its body, once, when that is
-// found out; its sender goes on and is answered. The next one is received as ever.
+// A large message without a body of the user is dropped when its first part has come, if it is larger
+// than any valid one.
+func TestLongMessagesOfOtherVerbs(t *testing.T) {
+	const longest = 32 + 1<<16 - 1 + transport.LargeBody
+	for _, row := range []struct {
+		verb   transport.Verb
+		size   int // encoded
+		kept   bool
+		atMost int // is held
+	}{
+		{transport.VerbAck, longest, true, 2 * longest},
+		{transport.VerbAck, longest + 1, false, 64 << 10},
+		{transport.VerbAck, 20 << 20, false, 64 << 10},
+		{transport.VerbBye, 20 << 20, false, 64 << 10},
+		{transport.VerbTell, 20 << 20, true, 40 << 20},
+		{transport.VerbReply, 20 << 20, true, 40 << 20},
+	} {
+		p, out := &purse{limit: 1 << 40}, transport.NewOutbox(transport.MaxFrame)
+		a := transport.NewAssembly(64<<20, false)
+		b, err := (&transport.Envelope{Verb: row.verb, Seq: 1, Body: make([]byte, row.size-32)}).Append(nil)
+		if err != nil || len(b) != row.size {
+			t.Fatal(len(b), err)
+		}
+		most := 0
+		for at := 0; at < len(b); at += 32 << 10 {
+			chunk := &transport.Envelope{Verb: transport.VerbChunk, Seq: 1, Mark: transport.Mark{Below: uint64(len(b))}, TypeID: uint64(at), Body: b[at:min(at+32<<10, len(b))]}
+			if err := a.Deliver(chunk, out, p); err != nil {
+				t.Fatal(err)
+			}
+			most = max(most, p.held)
+		}
+		if received := len(p.got) == 1 && !p.got[0].Cut; received != row.kept || len(p.got) > 1 || most > row.atMost || p.held != 0 {
+			t.Errorf("a %v of %d bytes: received %d, held %d at most and %d at the end", row.verb, row.size, len(p.got), most, p.held)
+		}
+	}
+}
+
+// A message for which there is no room is received without its body, once, as soon as that is known.
+// Its sender goes on, and gets answers. The next message is received as usual.
 func TestPartsWithoutRoom(t *testing.T) {
 	for _, row := range []struct{ limit, each, got int }{
 		{0, 32 << 10, 1}, {64<<10 - 1, 32 << 10, 1}, {1 << 20, 32 << 10, 1}, {0, 1, 0}, {100, 7, 0},
@@ -91,7 +128,7 @@ func TestPartsWithoutRoom(t *testing.T) {
 		p, out := &purse{limit: row.limit}, transport.NewOutbox(transport.MaxFrame)
 		a := transport.NewAssembly(64<<20, false)
 		all := parts(t, 1, 3<<20, 32<<10)
-		if row.each < 1000 { // the header comes bit by bit, and is not there
+		if row.each < 1000 { // the header comes in pieces, and is not complete
 			all = append(parts(t, 1, 3<<20, row.each)[:10], restFrom(t, 3<<20, 10*row.each)...)
 		}
 		for i, e := range all {
@@ -132,7 +169,7 @@ func restFrom(t *testing.T, size, from int) (rest []*transport.Envelope) {
 	return rest
 }
 
-// A message of which nothing more comes ends the link, when others go on.
+// If nothing more of a message comes while others go on, the link ends.
 func TestPartsStandStill(t *testing.T) {
 	p, out := &purse{limit: 1 << 40, clock: time.Second}, transport.NewOutbox(transport.MaxFrame)
 	a := transport.NewAssembly(64<<20, true)
@@ -151,8 +188,8 @@ func TestPartsStandStill(t *testing.T) {
 	}
 }
 
-// Answers to a peer that does not read count, and when there is no room for them the link
-// ends, but not before queueMust of them wait; what is taken and written is free again.
+// Answers to a peer that does not read count. If there is no room for them the link ends, but not
+// before queueMust bytes of them wait. What was taken and written is freed.
 func TestHeldAnswers(t *testing.T) {
 	p, out := &purse{limit: 1 << 20}, transport.NewOutbox(transport.MaxFrame)
 	a := transport.NewAssembly(64<<20, false)
@@ -185,7 +222,7 @@ func TestHeldAnswers(t *testing.T) {
 		t.Errorf("%d bytes are counted when all is written", p.held)
 	}
 	request := transport.Envelope{Verb: transport.VerbRequest, Seq: 1, Target: "t", Body: make([]byte, 60_000)}
-	for range 30 { // its own affair
+	for range 30 { // requests do not count
 		if _, err := out.Append(&request); err != nil {
 			t.Fatal(err)
 		}

@@ -10,18 +10,17 @@ import (
 	"time"
 )
 
-// frameSize is the size of the length that stands before every envelope in a
-// link's byte stream: 4 bytes, big endian, not counting itself.
+// frameSize is the size of the length that precedes every envelope in a link's byte stream: 4
+// bytes, big endian, not counting itself.
 const frameSize = 4
 
-// Outbox is the send queue of a link: senders append frames, one writer takes all
-// that is ready at once. So a busy link makes one write of many messages, and an
-// idle one sends a message as soon as it comes. All methods may be called
-// concurrently, Take by one writer only.
+// Outbox is the send queue of a link. Senders append frames, and one writer takes all that
+// are ready. So a busy link sends many messages in one write, and an idle link sends a
+// message at once. All methods may be called concurrently, but Take only by one writer.
 type Outbox struct {
 	maxFrame int
-	large    int           // bytes of a body from which on its message goes in chunks
-	packs    bool          // one-way messages in a row share a frame
+	large    int           // bytes of a body above which its message travels in chunks
+	packs    bool          // consecutive one-way messages share a frame
 	wake     chan struct{} // holds a token while there may be something to take
 	chunked  atomic.Bool   // a chunk was sent since Silence found nothing to wait for
 
@@ -32,12 +31,12 @@ type Outbox struct {
 	heard  time.Time  // when that was; zero: not yet
 	buf    []byte     // frames not yet taken
 	tells  tells      // the last of them, if that is of one-way messages
-	base   uint64     // place in the stream of buf's first byte
+	base   uint64     // position in the stream of buf's first byte
 	failed bool       // Append returned ErrFull since the last Take
 	used   time.Time  // when a Take last needed much of a large buffer; zero: never
 	closed bool
 
-	holder  Holder // counts what waits for a peer that does not read; nil: nobody does
+	holder  Holder // counts what waits for a peer that does not read; nil: nothing is counted
 	counted int    // bytes of buf, as far as they are counted
 	writing int    // of what was taken last, likewise
 	replies int    // of large replies
@@ -48,26 +47,28 @@ func NewOutbox(maxFrame int) *Outbox {
 	return &Outbox{maxFrame: maxFrame, large: math.MaxInt, wake: make(chan struct{}, 1)}
 }
 
-// SendLarge has the queue take messages of up to largest encoded bytes, in chunks. It
-// is called before anything else, if the peer has said that it takes such messages.
+// SendLarge makes the queue accept messages of up to largest encoded bytes, which it sends in
+// chunks. If the peer has said that it accepts such messages, it is called before anything
+// else.
 func (o *Outbox) SendLarge(largest int) {
 	if largest > 0 {
 		o.large, o.lane = min(LargeBody, o.maxFrame/2), newLane(largest)
 	}
 }
 
-// PackTells has small one-way messages in a row share a frame. It is called before
+// PackTells makes consecutive small one-way messages share a frame. It is called before
 // anything else.
 func (o *Outbox) PackTells() { o.packs = true }
 
-// hardFactor times MaxSendQueue is where a queue of replies to a peer that does not
-// read ends: Append returns ErrStalled, and the link should be closed.
+// hardFactor times MaxSendQueue bounds the replies that wait for a peer that does not read.
+// Beyond that Append returns ErrStalled, and the link should be closed.
 const hardFactor = 16
 
-// Answers count as what the peer has this end hold when more than queueFree bytes wait,
-// by steps; large replies always do. Up to queueMust bytes wait in any case, so that a peer
-// that fills its share otherwise, and reads, gets its answers. What a node wants of its peer
-// is its own affair.
+// Answers that the peer does not read count as memory that it makes this end hold: in steps,
+// once more than queueFree bytes wait; large replies always count. Up to queueMust bytes may
+// wait even if there is no room, so that a peer which has filled its share in another way, and
+// reads, gets its answers. Requests and tells do not count, because it is this end that wants
+// to send them.
 const (
 	queueFree = 64 << 10
 	queueStep = 256 << 10
@@ -82,21 +83,20 @@ func (o *Outbox) free(n int) {
 	}
 }
 
-// heldBy has h count from now on.
+// heldBy sets the Holder that counts from now on.
 func (o *Outbox) heldBy(h Holder) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.holder, o.counted, o.writing, o.replies = h, 0, 0, 0
 }
 
-// Append queues e and returns its place in the stream. Requests and tells get
-// ErrFull while MaxSendQueue bytes or more are waiting; the other verbs, which
-// answer what was already admitted, go on to 16 times that and then get
-// ErrStalled, or earlier if there is no room for them (Holder). Other errors: ErrClosed,
-// ErrTooLarge.
+// Append queues e and returns its position in the stream. Requests and tells get ErrFull
+// while MaxSendQueue bytes or more are waiting. The other verbs, which answer what was
+// already admitted, are accepted up to 16 times that, and then get ErrStalled; they get it
+// earlier if the Holder has no room. Other errors: ErrClosed, ErrTooLarge.
 //
-// The body of a large message is not copied, and must not change any more. Such a
-// message can get ErrFull for want of room whatever its verb.
+// The body of a large message is not copied, and must not change any more. A large message
+// of any verb can get ErrFull if there is no room for it.
 func (o *Outbox) Append(e *Envelope) (at uint64, err error) {
 	o.mu.Lock()
 	at, first, err := o.append(e)
@@ -121,7 +121,7 @@ func (o *Outbox) append(e *Envelope) (at uint64, first bool, err error) {
 		}
 	}
 	switch n := len(o.buf); {
-	case o.closed && e.Verb != VerbChunked: // the peer may still wait for that
+	case o.closed && e.Verb != VerbChunked: // a VerbChunked is sent even then, since the peer may wait for it
 		return 0, false, ErrClosed
 	case n >= MaxSendQueue && e.Verb.bounded():
 		o.failed = true
@@ -150,7 +150,7 @@ func (o *Outbox) append(e *Envelope) (at uint64, first bool, err error) {
 		if buf, err := o.tells.begin(e, o.buf); err == nil && len(buf)-start-frameSize <= o.maxFrame {
 			o.buf = buf
 			return o.base + uint64(start), start == 0, nil
-		} // else it may fit without what a frame of several needs
+		} // otherwise it may fit into a frame of its own
 	}
 	buf, err := o.appendFrame(o.buf, e)
 	if err != nil {
@@ -228,7 +228,7 @@ func (o *Outbox) appendBehind(e *Envelope) (at uint64, first, done bool, err err
 	return at, l.ready(), true, nil
 }
 
-// laneChanged takes note that something left the lane. o.mu is held.
+// laneChanged updates the queue after a message has left the lane. o.mu is held.
 func (o *Outbox) laneChanged() {
 	o.busy = len(o.lane.list) > 0
 	if left := o.lane.bulk[VerbReply]; left < o.replies {
@@ -243,7 +243,7 @@ func (o *Outbox) laneChanged() {
 	}
 }
 
-// acked takes in what the peer has of a large message.
+// acked records how much of a large message the peer has.
 func (o *Outbox) acked(number, have uint64, again bool) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -259,17 +259,17 @@ func (o *Outbox) acked(number, have uint64, again bool) error {
 // Wake returns the channel that holds a token while there may be something to take.
 func (o *Outbox) Wake() <-chan struct{} { return o.wake }
 
-// A queue whose buffers went nearly unused for calm gives them back, if they hold more
-// than keepSpare bytes.
+// If the buffers of a queue hold more than keepSpare bytes, and almost nothing of that was used
+// for calm, the queue frees them.
 const (
 	calm      = time.Second
 	keepSpare = 64 << 10
 )
 
-// Take swaps out everything queued and leaves spare, emptied, in its place; a chunk of
-// a large message, if there is one to be sent, stands behind the rest. at is
-// the stream place of the first byte of frames; drained reports that a sender was
-// refused with ErrFull since the last Take and should be told that there is room.
+// Take returns everything that is queued, and leaves spare, emptied, in its place. If a chunk
+// of a large message can be sent, it comes last. at is the position in the stream of the
+// first byte of frames. drained reports that a sender got ErrFull since the last Take and
+// should be told that there is room.
 func (o *Outbox) Take(spare []byte) (frames []byte, at uint64, drained bool) {
 	o.mu.Lock()
 	frames, at, drained = o.buf, o.base, o.failed
@@ -277,7 +277,7 @@ func (o *Outbox) Take(spare []byte) (frames []byte, at uint64, drained bool) {
 		if now := time.Now(); len(frames) >= cap(spare)/8 || o.used.IsZero() {
 			o.used = now
 		} else if now.Sub(o.used) > calm {
-			spare = nil // a burst must not keep its memory for good; a busy link may
+			spare = nil // a burst must not hold memory for good, but a busy link may
 		}
 	}
 	o.buf, o.failed, o.tells = spare[:0], false, tells{}
@@ -306,8 +306,8 @@ func (o *Outbox) Take(spare []byte) (frames []byte, at uint64, drained bool) {
 	return frames, at, drained
 }
 
-// Handed reports whether what Append placed at at may have been handed to the network;
-// before is the place in the stream before which bytes may have been.
+// Handed reports whether the envelope at position at may have been handed to the network, if
+// the bytes up to position before may have been.
 func (o *Outbox) Handed(at, before uint64) bool {
 	if at&laneBit == 0 {
 		return at < before
@@ -317,8 +317,8 @@ func (o *Outbox) Handed(at, before uint64) bool {
 	return !o.lane.untouched(at)
 }
 
-// Silence says how long the peer has said nothing new about the large messages that are
-// on their way to it; waiting is false if there are none.
+// Silence returns for how long the peer has acknowledged nothing of the large messages that
+// are in flight to it; waiting is false if there are none.
 func (o *Outbox) Silence() (silence time.Duration, waiting bool) {
 	if !o.chunked.Load() { // without the lock and the clock, since it is called often
 		return 0, false
@@ -337,11 +337,11 @@ func (o *Outbox) Silence() (silence time.Duration, waiting bool) {
 	return now.Sub(o.heard), true
 }
 
-// ResendAfter is how long a road that may lose chunks waits for news of them until it
+// ResendAfter is how long a road that may lose chunks waits for an acknowledgement before it
 // calls Resend.
 const ResendAfter = time.Second
 
-// Resend has all chunks sent again of which the peer has said nothing.
+// Resend makes all chunks that the peer has not acknowledged be sent again.
 func (o *Outbox) Resend() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -352,7 +352,7 @@ func (o *Outbox) Resend() {
 	}
 }
 
-// Empty reports whether nothing is left to send, and the peer has all large messages.
+// Empty reports whether nothing is left to send and the peer has all large messages.
 func (o *Outbox) Empty() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -366,7 +366,7 @@ func (o *Outbox) Close() {
 	o.mu.Unlock()
 }
 
-// Discard is Close for a link that ends at once: large messages are not sent any more.
+// Discard is Close for a link that ends at once: large messages are no longer sent.
 func (o *Outbox) Discard() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

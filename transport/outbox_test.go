@@ -56,7 +56,7 @@ func TestOutboxPlacesAndLimits(t *testing.T) {
 	}
 }
 
-// Replies that nobody takes end at 16 times the soft limit.
+// Replies that the peer does not read are accepted up to 16 times the soft limit.
 func TestOutboxStalls(t *testing.T) {
 	out := transport.NewOutbox(transport.MaxFrame)
 	reply := &transport.Envelope{Verb: transport.VerbReply, Body: make([]byte, 1<<20-100)}
@@ -90,8 +90,8 @@ func TestOutboxLimitBehindLarge(t *testing.T) {
 	}
 }
 
-// A queue gives a burst's memory back once it has had little to do for a while, and not
-// while there are more bursts.
+// A queue frees the memory of a burst once it was nearly unused for a while, but not while there are
+// more bursts.
 func TestOutboxLetsBurstsGo(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		out := transport.NewOutbox(transport.MaxFrame)

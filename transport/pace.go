@@ -2,15 +2,15 @@ package transport
 
 import "time"
 
-// pace decides how many bytes of large messages may be under way, that is, sent and not
-// acknowledged: enough to keep the road busy, and not many more, since small messages
-// queue behind them. On a fast road that is little, across an ocean much. It follows
-// BBR (Cardwell et al., ACM Queue 14.5, 2016): twice what the road delivers in the
-// shortest time from a chunk to its answer. It has no lock and no clock.
+// pace decides how many bytes of large messages may be in flight, that is, sent and not
+// acknowledged: enough to keep the road busy, and not many more, because small messages
+// queue behind them. That is little on a fast road and much across an ocean. It follows BBR
+// (Cardwell et al., ACM Queue 14.5, 2016): twice the bytes that the road delivers in the
+// shortest round-trip time. It has no lock and no clock.
 type pace struct {
 	window int
 
-	shortest time.Duration // from a chunk to its answer, since nothing was under way; 0: unknown
+	shortest time.Duration // shortest round-trip time since nothing was in flight; 0: unknown
 	taken    bool          // a sample is being taken
 	since    time.Time     // its beginning
 	until    uint64        // it ends when so many bytes have been delivered
@@ -19,8 +19,8 @@ type pace struct {
 	delivered uint64 // bytes acknowledged in all
 }
 
-// Bounds of the window. The lower is what the receiver may leave unanswered, and as much
-// again to keep the road busy meanwhile.
+// Bounds of the window. The lower one is twice what the receiver may leave unanswered, so
+// that the road stays busy meanwhile.
 const (
 	minWindow = 2 * answerEvery
 	maxWindow = 8 << 20
@@ -28,8 +28,8 @@ const (
 
 func newPace() pace { return pace{window: minWindow} }
 
-// sent notes that a chunk was sent and flight bytes are under way with it; first says
-// that nothing else is.
+// sent records that a chunk was sent, with which flight bytes are in flight; first says that
+// nothing else is.
 func (p *pace) sent(now time.Time, flight int, first bool) {
 	if first {
 		p.shortest = 0
@@ -39,7 +39,7 @@ func (p *pace) sent(now time.Time, flight int, first bool) {
 	}
 }
 
-// acked notes that the receiver has n bytes more.
+// acked records that the receiver has n more bytes.
 func (p *pace) acked(now time.Time, n int) {
 	p.delivered += uint64(n)
 	if !p.taken || p.delivered < p.until {
@@ -54,5 +54,5 @@ func (p *pace) acked(now time.Time, n int) {
 	p.window = min(max(int(2*inShortest), minWindow), 2*p.window, maxWindow)
 }
 
-// lost notes that what is under way is sent again: how long that takes says nothing.
+// lost records that what is in flight is sent again: its round-trip time says nothing.
 func (p *pace) lost() { p.taken = false }

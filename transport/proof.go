@@ -10,24 +10,24 @@ import (
 // Nonce is a random number that is used in one greeting and never again.
 type Nonce [16]byte
 
-// NewNonce returns a fresh one.
+// NewNonce returns a new random number.
 func NewNonce() (n Nonce) {
 	rand.Read(n[:]) // it never fails
 	return n
 }
 
-// Proof is what each side of a greeting says after the Welcome, first the one that
-// dials: that it takes part in this very greeting, and that it knows the token, if there is
-// one. Without it whoever has recorded a link's bytes could send them again, and be served.
+// Proof is the last message of each side of a greeting, after the Welcome; the dialling side
+// sends its proof first. It proves that the side takes part in this very greeting and, if
+// there is a token, knows it. Without it, recorded bytes of a link could be replayed.
 type Proof struct {
 	Status Status
-	Reason string   // for people, where Status is not StatusOK
+	Reason string   // for people, if Status is not StatusOK
 	Sum    [32]byte // see Prove
 }
 
-// Prove returns the proof of one side, dials says which. hello and welcome are the bytes
-// that were exchanged, each with a nonce of its sender's. The token may be empty: then
-// the proof shows that its sender has read the other side's nonce, and nothing else.
+// Prove returns the proof of the side that dials says. hello and welcome are the bytes that
+// were exchanged, each with a nonce of its sender. If the token is empty, the proof shows
+// only that its sender has read the other side's nonce.
 func Prove(token string, dials bool, hello, welcome []byte) Proof {
 	side := "answers"
 	if dials {
@@ -62,7 +62,7 @@ func (p Proof) Append(dst []byte) []byte {
 	return append(appendTexts(append(append(dst, magic...), byte(p.Status)), p.Reason), p.Sum[:]...)
 }
 
-// ParseProof reads what Append wrote. Errors wrap ErrProtocol.
+// ParseProof decodes a proof. Errors wrap ErrProtocol.
 func ParseProof(b []byte) (p Proof, err error) {
 	if len(b) < len(magic)+1 || string(b[:len(magic)]) != magic {
 		return p, fmt.Errorf("%w: not a proof", ErrProtocol)

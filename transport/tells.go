@@ -5,16 +5,16 @@ import (
 	"fmt"
 )
 
-// One-way messages in a row, to one actor and of one type, share a frame and its header:
-// they are small, and come faster than anything else. This is a matter of the links'
-// alone; whoever sends and receives sees single ones.
+// Consecutive one-way messages to one actor and of one type share a frame and its header,
+// because they are small and come faster than anything else. Only links know of this; their
+// users see single messages.
 
 const (
 	maxTells      = 64      // one-way messages of a frame
 	maxTellsFrame = 8 << 10 // bytes of it, so that it still fits where frames are gathered
 )
 
-// tells is the frame of one-way messages that stands last in a send queue.
+// tells is the frame of one-way messages at the end of a send queue.
 type tells struct {
 	start, end int    // where in the queue's buffer; end is 0 for none
 	count      int    // of them
@@ -26,14 +26,15 @@ type tells struct {
 	grant      Grant
 }
 
-// isPlain reports whether e is a small one-way message without anything that few have.
+// isPlain reports whether e is a small one-way message without rare options.
 func (e *Envelope) isPlain() bool {
 	return e.Verb == VerbTell && e.Flags == 0 && e.Code == 0 && e.Mark.Below == 0 && len(e.Mark.Except) == 0 &&
 		e.Timeout == 0 && e.Sent.IsZero() && e.Trace.IsZero() && len(e.Headers) == 0 && e.Key == "" && e.After == 0 &&
 		e.Message == "" && e.UserCode == "" && e.RetryAfter == 0 && e.Age == 0 && len(e.Waiting) == 0 && !e.Fence && len(e.Body) <= maxTellsFrame/2
 }
 
-// takes reports whether e may join the frame, in a buffer of n bytes; a frame may have most.
+// takes reports whether e may join the frame, which ends at n bytes of the buffer; a frame has
+// at most most bytes.
 func (t *tells) takes(e *Envelope, n, most int) bool {
 	return t.end == n && n > 0 && t.next == e.Seq && t.count < maxTells &&
 		n-t.start-frameSize+binary.MaxVarintLen16+len(e.Body) <= min(most, maxTellsFrame) &&
@@ -69,9 +70,10 @@ func (t *tells) begin(e *Envelope, buf []byte) (_ []byte, err error) {
 	return t.add(e, buf), nil
 }
 
-// Deliver gives to what came in e: e itself, the large message that it completes or, without its body, that there is no room for, or the
-// one-way messages of which it has several. What is to be said to the sender of a large
-// message goes to out. An error ends the link, as those of Receive do.
+// Deliver passes to to what came in e: e itself, or each of the one-way messages in it, or the
+// large message that it completes. A large message for which there is no room is passed on
+// without its body. Answers to the sender of a large message go to out. An error ends the
+// link, as errors of Receive do.
 func (a *Assembly) Deliver(e *Envelope, out *Outbox, to Receiver) error {
 	if !a.met {
 		a.met = true
@@ -92,7 +94,7 @@ func (a *Assembly) Deliver(e *Envelope, out *Outbox, to Receiver) error {
 	return nil
 }
 
-// split gives to each one-way message that e has.
+// split passes each one-way message of e to to.
 func (e *Envelope) split(to Receiver) error {
 	rest := e.Body
 	e.Verb = VerbTell

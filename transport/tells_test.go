@@ -1,12 +1,9 @@
 package transport_test
 
 import (
-	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -21,7 +18,7 @@ const (
 	mostTellsBytes = 8 << 10
 )
 
-// kept is a Receiver that keeps all it gets.
+// kept is a Receiver that keeps everything that it gets.
 type kept struct{ got []transport.Envelope }
 
 func (k *kept) Receive(e *transport.Envelope) { k.got = append(k.got, e.Clone()) }
@@ -70,7 +67,7 @@ func deliver(t *testing.T, frames []byte, k *kept) string {
 	return strings.Join(shape, " ")
 }
 
-// wantShape appends es and holds the frames to a transcript, and what arrives to es.
+// wantShape appends es, and compares the frames with a transcript, and what arrives with es.
 func wantShape(t *testing.T, out *transport.Outbox, want string, es ...transport.Envelope) []byte {
 	t.Helper()
 	for i := range es {
@@ -87,7 +84,7 @@ func wantShape(t *testing.T, out *transport.Outbox, want string, es ...transport
 	return frames
 }
 
-// wantSame holds what arrived to what was sent. A fence stays behind on the way.
+// wantSame compares what has arrived with what was sent. A fence is not sent.
 func wantSame(t *testing.T, got, sent []transport.Envelope) {
 	t.Helper()
 	if len(got) != len(sent) {
@@ -105,7 +102,7 @@ func wantSame(t *testing.T, got, sent []transport.Envelope) {
 func TestTellsShareFrames(t *testing.T) {
 	const (
 		together = "tells:3"
-		apart    = "tells:1 tells:1 tells:1" // each could have others beside it
+		apart    = "tells:1 tells:1 tells:1" // each is in a frame that could have more messages
 		plain    = "tells:1 tell tells:1"
 	)
 	for _, c := range []struct {
@@ -150,7 +147,7 @@ func TestTellsShareFrames(t *testing.T) {
 			es := row(3)
 			c.change(&es[1])
 			wantShape(t, packing(transport.MaxFrame), c.want, es...)
-			if c.want == apart { // what has changed for good is a row again
+			if c.want == apart { // if the change is permanent, the next messages are a row again
 				es := row(3)
 				c.change(&es[1])
 				c.change(&es[2])
@@ -160,8 +157,8 @@ func TestTellsShareFrames(t *testing.T) {
 	}
 }
 
-// What stands between two messages still does when they arrive, though their numbers are
-// consecutive: other verbs have numbers of their own.
+// What was sent between two messages arrives between them, although their numbers are consecutive:
+// other verbs have their own numbers.
 func TestTellsAroundOthers(t *testing.T) {
 	for verb := transport.VerbOpen; verb < transport.VerbChunk; verb++ {
 		if verb == transport.VerbTell {
@@ -215,12 +212,12 @@ func TestTellsOfAFrame(t *testing.T) {
 	} {
 		wantShape(t, packing(transport.MaxFrame), want, row(n)...)
 	}
-	last := row(2) // the numbers of a row may go round
+	last := row(2) // the numbers of a row may wrap around
 	last[0].Seq, last[1].Seq = math.MaxUint64, 0
 	wantShape(t, packing(transport.MaxFrame), "tells:2", last...)
 }
 
-// What was taken is not added to, whatever has come into the same memory since.
+// Nothing is added to a frame that was taken, whatever the same memory contains since then.
 func TestTellsBehindTake(t *testing.T) {
 	out := packing(transport.MaxFrame)
 	es := row(4)
@@ -229,7 +226,7 @@ func TestTellsBehindTake(t *testing.T) {
 	size := len(first)
 	out.Append(&es[1])
 	second, _, _ := out.Take(first)
-	// The queue has the memory of the first frame again, and in it one of the same size.
+	// The queue uses the memory of the first frame again, for a frame of the same size.
 	out.Append(&transport.Envelope{Verb: transport.VerbPing, Body: make([]byte, size-4-32)})
 	out.Append(&es[2])
 	out.Append(&es[3])
@@ -277,7 +274,7 @@ func TestTellsBesideRefused(t *testing.T) {
 	}
 }
 
-// A frame of several has 8 KiB at most; one byte more begins another.
+// A frame of several messages has at most 8 KiB; one more byte begins another.
 func TestTellsFrameBytes(t *testing.T) {
 	const header = 32
 	bodies := func(sizes ...int) []transport.Envelope {
@@ -289,7 +286,7 @@ func TestTellsFrameBytes(t *testing.T) {
 	}
 	const first = mostTellsBytes / 2
 	rest := mostTellsBytes - header - (2 + first) - 2
-	// The room for the length is reckoned as three bytes, though two do.
+	// Three bytes are reserved for the length, although two are sufficient.
 	wantShape(t, packing(transport.MaxFrame), "tells:2", bodies(first, rest-1)...)
 	wantShape(t, packing(transport.MaxFrame), "tells:1 tells:1", bodies(first, rest+1)...)
 	for _, size := range []int{127, 128, 200, 1000, first} {
@@ -310,8 +307,8 @@ func TestTellsFrameBytes(t *testing.T) {
 	}
 }
 
-// Where frames are small, what fits a frame alone still goes, and a frame of several is
-// not larger than others.
+// If frames are small, a message that fits a frame alone is still sent, and a frame of several
+// messages is not larger than others.
 func TestTellsInSmallFrames(t *testing.T) {
 	const header, room = 32, 100
 	for _, c := range []struct {
@@ -335,7 +332,7 @@ func TestTellsInSmallFrames(t *testing.T) {
 			t.Errorf("target %q, body of %d: %v, want ErrTooLarge", c.target, c.body, err)
 		}
 		small := transport.Envelope{Verb: transport.VerbTell, Target: c.target, Seq: e.Seq, Body: []byte("b")}
-		wantShape(t, out, "tells:1", small) // nothing is left of what came before
+		wantShape(t, out, "tells:1", small) // nothing of the messages before is left
 	}
 	out := packing(header + room)
 	es := make([]transport.Envelope, 100)
@@ -359,8 +356,8 @@ func TestTellsInSmallFrames(t *testing.T) {
 	}
 }
 
-// TestTellsPlaces: each message has a place of its own within its frame, which tells by
-// what was written whether any byte of the message was.
+// TestTellsPlaces checks that each message has its own position within its frame. From what was written
+// it follows whether any byte of the message was.
 func TestTellsPlaces(t *testing.T) {
 	out := packing(transport.MaxFrame)
 	var end uint64
@@ -386,261 +383,9 @@ func TestTellsPlaces(t *testing.T) {
 			if out.Handed(at, at) || !out.Handed(at, at+1) {
 				t.Errorf("message %d is handed before its first byte, or not with it", i)
 			}
-			// Behind its length stands the body, which for the first of a frame comes after the header.
+			// The body follows the length; for the first message of a frame it follows the header.
 			if b := frames[at-(end-uint64(len(frames))):]; i%mostTells > 0 && (b[0] != 1 || b[1] != byte(i)) {
 				t.Errorf("message %d is not at its place", i)
-			}
-		}
-	}
-}
-
-// packed is a half that packs, and what has come of it.
-type packed struct {
-	*half
-	kept
-	spare                    []byte // what was taken last, for the next Take
-	frames, shared, messages int    // frames of one-way messages, those of several, the messages in them
-}
-
-// carry carries once what there is, both ways. It reports whether there was anything.
-func (p *packed) carry(t *testing.T) bool {
-	t.Helper()
-	taken, _, _ := p.out.Take(p.spare)
-	for _, b := range cut(taken) {
-		var e transport.Envelope
-		if err := e.Parse(b); err != nil {
-			t.Fatal(err)
-		}
-		before, verb := len(p.kept.got), e.Verb
-		if err := p.in.Deliver(&e, p.back, &p.kept); err != nil {
-			t.Fatal(err)
-		}
-		if n := len(p.kept.got) - before; verb == transport.VerbTells {
-			p.frames++
-			p.messages += n
-			p.shared += min(n-1, 1)
-		}
-	}
-	for i := range taken {
-		taken[i] = 0xff // whoever still looks at it sees that
-	}
-	p.spare = taken
-	answers, _, _ := p.back.Take(nil)
-	for _, b := range cut(answers) {
-		if err := p.answered(b); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return len(taken)+len(answers) > 0
-}
-
-// TestTellsArrive appends at random and takes at random: what is delivered is what was
-// appended, in that order. Every other seed has large messages too, which others pass;
-// of one-way messages none passes another.
-func TestTellsArrive(t *testing.T) {
-	var all packed
-	for seed := range uint64(200) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			p := arrive(t, rand.New(rand.NewPCG(seed, 2)), seed%2 == 1, seed%3 > 0)
-			all.frames, all.shared, all.messages = all.frames+p.frames, all.shared+p.shared, all.messages+p.messages
-		})
-	}
-	if all.shared < all.frames/2 || all.messages < 3*all.frames {
-		t.Errorf("%d messages in %d frames, of which %d are shared: too few", all.messages, all.frames, all.shared)
-	}
-}
-
-func arrive(t *testing.T, r *rand.Rand, large, small bool) *packed {
-	maxFrame := 8 << 10 // and what is more than half of it is large
-	if small {
-		maxFrame = 300 + r.IntN(1000)
-	}
-	p := &packed{half: newHalfOf(maxFrame, 1<<20, false)}
-	if !large {
-		p.out = transport.NewOutbox(maxFrame)
-	}
-	p.out.PackTells()
-	var sent []transport.Envelope
-	e := transport.Envelope{Verb: transport.VerbTell, Seq: 1 << 40, Target: "alice"}
-	for range 200 {
-		next := randomNext(r, &e)
-		switch _, err := p.out.Append(&next); {
-		case err == nil:
-			sent = append(sent, next)
-		case !small || !errors.Is(err, transport.ErrTooLarge):
-			t.Fatal(err)
-		}
-		if r.IntN(20) == 0 {
-			p.carry(t)
-		}
-	}
-	for p.carry(t) {
-	}
-	got := p.kept.got
-	if large {
-		tells := func(es []transport.Envelope) []transport.Envelope {
-			return slices.DeleteFunc(slices.Clone(es), func(e transport.Envelope) bool { return e.Verb != transport.VerbTell })
-		}
-		wantSame(t, tells(got), tells(sent))
-		for _, es := range [][]transport.Envelope{got, sent} {
-			slices.SortStableFunc(es, func(a, b transport.Envelope) int { return cmp.Compare(a.Seq, b.Seq) })
-		}
-	}
-	wantSame(t, got, sent)
-	return p
-}
-
-// randomNext changes e, mostly to the next message of its row, and returns what is to be
-// sent of it: now and then something that is not of the row.
-func randomNext(r *rand.Rand, e *transport.Envelope) transport.Envelope {
-	pick := func(names ...string) string { return names[r.IntN(len(names))] }
-	e.Seq++
-	switch r.IntN(60) {
-	case 0:
-		e.Seq += uint64(r.IntN(3))
-	case 1:
-		e.Target = pick("", "a", "alice", "bob", strings.Repeat("x", transport.MaxTarget))
-	case 2:
-		e.Sender = pick("", "b", "alice", "carol@b", strings.Repeat("y", 2*transport.MaxTarget))
-	case 3:
-		e.TypeID = uint64(r.IntN(3))
-	case 4:
-		e.Codec = uint8(r.IntN(3))
-	case 5:
-		e.Grant[r.IntN(16)] = byte(r.IntN(2))
-	}
-	next := *e
-	next.Body = make([]byte, r.IntN(8))
-	switch r.IntN(60) {
-	case 0, 1:
-		next.Body = make([]byte, r.IntN(300))
-	case 2:
-		next.Body = make([]byte, r.IntN(5<<10))
-	}
-	for i := range next.Body {
-		next.Body[i] = byte(r.Uint32())
-	}
-	switch r.IntN(60) {
-	case 0:
-		next.Headers = []transport.Header{{Key: "k", Value: "v"}}
-	case 1:
-		next.Trace[r.IntN(25)] = 1
-	case 2:
-		next.Flags = transport.FlagResend
-	case 3:
-		next.Timeout = time.Second
-	case 4:
-		next.Sent = time.Unix(1_700_000_000, 5)
-	case 5:
-		next.Mark = transport.Mark{Below: 3, Except: []uint64{1}}
-	case 6:
-		next.Key, next.After = "k", 3
-	case 7:
-		next.Verb, next.Target = transport.VerbRequest, pick("alice", "bob")
-	case 8:
-		next.Verb = transport.VerbReply
-	case 9:
-		next = transport.Envelope{Verb: transport.VerbPing}
-	}
-	if next.Verb != transport.VerbTell { // it has numbers of its own
-		next.Seq = r.Uint64() | 1<<63
-		e.Seq--
-	}
-	return next
-}
-
-// TestHostileTells: what no honest peer sends ends the link with a typed error. What
-// stands before it in the frame is received.
-func TestHostileTells(t *testing.T) {
-	varint := func(n uint64) []byte { return binary.AppendUvarint(nil, n) }
-	for _, c := range []struct {
-		name  string
-		body  []byte
-		count int // of messages that are received
-		bad   bool
-	}{
-		{"one without a body", []byte{0}, 1, false},
-		{"two", []byte{1, 'a', 2, 'b', 'c'}, 2, false},
-		{"as many as there may be", make([]byte, mostTells), mostTells, false},
-		{"none", nil, 0, true},
-		{"one more", make([]byte, mostTells+1), mostTells, true},
-		{"many more", make([]byte, 100_000), mostTells, true},
-		{"length beyond the body", []byte{2, 'a'}, 0, true},
-		{"length beyond the body later", []byte{1, 'a', 3, 'b', 'c'}, 1, true},
-		{"length without a body", []byte{1}, 0, true},
-		{"huge length", append(varint(math.MaxUint64), 'a'), 0, true},
-		{"negative length", append(varint(1<<63), 'a'), 0, true},
-		{"length that is one too large for what it takes itself", append(varint(128), make([]byte, 127)...), 0, true},
-		{"cut length", []byte{1, 'a', 0x80}, 1, true},
-		{"length of eleven bytes", append([]byte{0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0}, 'a'), 0, true},
-		{"length of more than 64 bits", append([]byte{0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 2}, 'a'), 0, true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			e := row(1)[0]
-			e.Verb, e.Body = transport.VerbTells, c.body
-			b, err := e.Append(nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var got transport.Envelope
-			if err := got.Parse(b); err != nil {
-				t.Fatal(err)
-			}
-			var k kept
-			err = newHalf(1<<20, false).in.Deliver(&got, transport.NewOutbox(transport.MaxFrame), &k)
-			if (err != nil) != c.bad || err != nil && !errors.Is(err, transport.ErrProtocol) || len(k.got) != c.count {
-				t.Errorf("%d messages and %v; want %d, an error: %v", len(k.got), err, c.count, c.bad)
-			}
-			for i, got := range k.got {
-				if want := e.Seq + uint64(i); got.Verb != transport.VerbTell || got.Seq != want || got.Target != e.Target || got.Sender != e.Sender {
-					t.Errorf("message %d: %+v", i, got)
-				}
-			}
-		})
-	}
-}
-
-// A frame that is cut in its middle is refused wherever that is, save between messages.
-func TestCutTells(t *testing.T) {
-	es := row(10)
-	for i := range es {
-		es[i].Body = make([]byte, 20*i) // some lengths of one byte, some of two
-	}
-	frames := wantShape(t, packing(transport.MaxFrame), "tells:10", es...)
-	whole := cut(frames)[0]
-	var e transport.Envelope
-	e.Parse(whole)
-	good := make(map[int]int) // where it may be cut: how many come
-	at := len(whole) - len(e.Body)
-	for i := range es {
-		at += len(binary.AppendUvarint(nil, uint64(len(es[i].Body)))) + len(es[i].Body)
-		good[at] = i + 1
-	}
-	for n := range len(whole) + 1 {
-		var e transport.Envelope
-		var k kept
-		err := e.Parse(whole[:n])
-		if err == nil {
-			err = newHalf(1<<20, false).in.Deliver(&e, transport.NewOutbox(transport.MaxFrame), &k)
-		}
-		count, ok := good[n]
-		if ok != (err == nil) || err != nil && !errors.Is(err, transport.ErrProtocol) || ok && len(k.got) != count {
-			t.Errorf("cut at %d of %d: %d messages, %v", n, len(whole), len(k.got), err)
-		}
-	}
-}
-
-// A large message is a single one.
-func TestTellsInChunks(t *testing.T) {
-	for verb, bad := range map[transport.Verb]bool{transport.VerbTell: false, transport.VerbTells: true} {
-		b, _ := (&transport.Envelope{Verb: verb, Body: []byte{1, 'a'}}).Append(nil)
-		for _, lossy := range []bool{false, true} {
-			e := chunk(1, uint64(len(b)), 0, 0)
-			e.Body = b
-			var k kept
-			err := newHalf(1<<20, lossy).in.Deliver(e, transport.NewOutbox(transport.MaxFrame), &k)
-			if bad != errors.Is(err, transport.ErrProtocol) || !bad && err != nil || bad != (len(k.got) == 0) {
-				t.Errorf("%v in chunks: %d messages, %v", verb, len(k.got), err)
 			}
 		}
 	}

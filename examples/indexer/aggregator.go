@@ -2,8 +2,8 @@ package main
 
 import "github.com/tandem-go/tandem/actor"
 
-// Result brings a file's index. The reply acknowledges it: true if it was counted,
-// false if the file had been counted before.
+// Result contains the index of a file. The reply acknowledges it: true if the file was counted,
+// false if it had been counted before.
 type Result struct {
 	actor.Returns[bool]
 	Worker string // the node that made it
@@ -12,7 +12,7 @@ type Result struct {
 
 func (Result) WireName() string { return "indexer.Result" }
 
-// Progress asks how far the job is.
+// Progress asks for the progress of the job.
 type Progress struct{ actor.Returns[Status] }
 
 // Status is the answer.
@@ -22,7 +22,7 @@ type Status struct {
 	Identifiers int64
 	Failed      int
 	Duplicates  int // results of files that had been counted before
-	Workers     int // that have sent results
+	Workers     int // workers that have sent results
 }
 
 // Top asks for the N most used identifiers so far.
@@ -31,13 +31,13 @@ type Top struct {
 	N int
 }
 
-// Snapshot asks for all there is. It is for this process alone: a whole index is
-// far larger than a message to another node may be.
+// Snapshot asks for the whole index. It can only be sent within this process, because a whole
+// index is far larger than a message to another node may be.
 type Snapshot struct{ actor.Returns[*Index] }
 
-// Aggregator is the actor that adds up the files' indexes. It counts each file once,
-// however often its result comes: workers may send again whenever they are in doubt,
-// and a file may be handed out twice.
+// Aggregator is the actor that adds up the indexes of the files. It counts each file once, however
+// often its result comes. So workers may send a result again if the outcome is unknown, and a file
+// may be handed out twice.
 type Aggregator struct {
 	index      *Index
 	counted    map[string]bool
@@ -71,7 +71,7 @@ func (a *Aggregator) Progress(ctx *actor.Context, m Progress) (Status, error) {
 
 func (a *Aggregator) Top(ctx *actor.Context, m Top) ([]Count, error) { return a.index.Top(m.N), nil }
 
-// Snapshot answers with a copy: the caller reads it while this actor goes on.
+// Snapshot answers with a copy, because this actor goes on while the caller reads it.
 func (a *Aggregator) Snapshot(ctx *actor.Context, m Snapshot) (*Index, error) {
 	return a.index.Clone(), nil
 }

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// indexAlone does the whole job in this process, file by file: what -check compares
-// with.
+// indexAlone does the whole job in this process, file by file. The flag -check compares with that.
 func indexAlone(folder *os.Root, files []string) *Index {
 	x := newIndex()
 	for _, name := range files {

@@ -12,7 +12,7 @@ import (
 // the goroutine that leads the job.
 type crew struct {
 	workers []*exec.Cmd
-	running int       // not yet received from exited
+	running int       // workers whose end was not yet received from exited
 	exited  chan exit // one for each worker, when it has ended
 	cancel  context.CancelFunc
 }
@@ -52,13 +52,13 @@ func startCrew(o options, errs io.Writer) (*crew, error) {
 	return c, nil
 }
 
-// kill kills one worker, which gets no chance to say good-bye.
+// kill kills one worker with kill -9, so that it cannot do anything any more.
 func (c *crew) kill() (pid int, err error) {
 	w := c.workers[0]
 	return w.Process.Pid, w.Process.Kill()
 }
 
-// dismiss ends the workers that still run, and waits for them.
+// dismiss ends the workers that are still running, and waits for them.
 func (c *crew) dismiss() {
 	c.cancel()
 	for ; c.running > 0; c.running-- { // WaitDelay bounds this

@@ -14,21 +14,21 @@ const (
 	filesName = "files"
 	batchSize = 16                     // files per pull: milliseconds of work, so that no worker ends late
 	leaseTime = 3 * time.Second        // to index a batch; then others get its files
-	askAgain  = 200 * time.Millisecond // when all files are with other workers
+	askAgain  = 200 * time.Millisecond // pause if other workers have all files
 )
 
-// File is what the queue holds.
+// File is an item of the queue.
 type File struct {
 	Path    string
-	Results actor.Ref // who takes its Result
+	Results actor.Ref // the actor to which its Result is sent
 }
 
-// A type of package main needs a name to travel to another node.
+// A type of package main needs a name to be sent to another node.
 func (File) WireName() string { return "indexer.File" }
 
-// filesKind describes the queue of n files. A worker acks a file when its result is in;
-// those of one that has died come back when their leases end. There is no last attempt,
-// for the job is over when every file was counted.
+// filesKind describes the queue of n files. A worker acks a file when its result was counted. The
+// files of a worker that has died come back when their leases end. The number of attempts is not
+// limited, because the job is done only when every file was counted.
 func filesKind(n int) *actor.Kind {
 	return actor.QueueKind[File]("indexer.files", queue.Config{Capacity: n, Lease: leaseTime, Attempts: math.MaxInt})
 }

@@ -14,10 +14,10 @@ import (
 	"slices"
 )
 
-// This file is the job itself: what a file's index is, and how indexes add up. It
-// knows nothing of actors, so that -check can do the same without any.
+// This file is the job itself: how the index of a file is made, and how indexes are added up. It
+// does not use actors, so that -check can do the same without any.
 
-// FileIndex is what there is to know of one file.
+// FileIndex is the index of one file.
 type FileIndex struct {
 	Path    string // below the folder, with slashes
 	Bytes   int64
@@ -25,26 +25,25 @@ type FileIndex struct {
 	Failure Failure        // empty for none
 }
 
-// Failure says why a file was not indexed, or not as a whole.
+// Failure says why a file was not indexed, or only in part.
 type Failure string
 
 const (
 	Unreadable  Failure = "unreadable"
-	TooLarge    Failure = "too large"    // counted as a file and no more
-	SyntaxError Failure = "syntax error" // what the parser made of it is counted
+	TooLarge    Failure = "too large"    // only the file itself is counted
+	SyntaxError Failure = "syntax error" // what the parser could read is counted
 )
 
-// Limits of one file. The latter two keep its index small enough for a message; they
-// hold without messages too, or the two would differ.
+// Limits of one file. The last two keep its index small enough for a message. They apply without
+// messages as well, so that -check finds the same.
 const (
 	maxFileBytes = 64 << 20
 	maxNames     = 20_000
 	maxNameBytes = 512 << 10
 )
 
-// goFiles returns the paths of all Go files below the folder. What could not be
-// looked into is listed as well: it fails to be read where it is indexed, and so is
-// counted as a file that could not be.
+// goFiles returns the paths of all Go files below the folder. A folder that cannot be read is
+// listed as well; a worker then fails to read it, and so it counts as unreadable.
 func goFiles(folder *os.Root) ([]string, error) {
 	var files []string
 	err := fs.WalkDir(folder.FS(), ".", func(name string, d fs.DirEntry, err error) error {
@@ -61,8 +60,8 @@ func goFiles(folder *os.Root) ([]string, error) {
 	return files, err
 }
 
-// indexFile indexes one file. A path or a link that leads out of the folder is
-// unreadable: whoever hands out the paths cannot have a worker read other files.
+// indexFile indexes one file. A path or a link that leads out of the folder is unreadable, so that
+// nobody can make a worker read other files.
 func indexFile(folder *os.Root, name string) FileIndex {
 	f := FileIndex{Path: name}
 	source, err := read(folder, name)
@@ -105,7 +104,7 @@ func read(folder *os.Root, name string) ([]byte, error) {
 func namesIn(file *ast.File) map[string]int {
 	names, bytes := map[string]int{}, 0
 	ast.Inspect(file, func(n ast.Node) bool {
-		if id, ok := n.(*ast.Ident); ok && id.Name != "" && id.Name != "_" { // the parser's stand-ins too
+		if id, ok := n.(*ast.Ident); ok && id.Name != "" && id.Name != "_" { // the parser inserts "_" for what is missing
 			if names[id.Name]++; names[id.Name] == 1 {
 				bytes += len(id.Name)
 			}
@@ -157,9 +156,9 @@ type Count struct {
 	N    int
 }
 
-// Top returns the n most used identifiers, the most used first; equals by name. It
-// keeps n candidates while it looks at each name once, because it is asked while
-// the job runs, and most names are rare.
+// Top returns the n most used identifiers, the most used first, and those with equal counts by
+// name. It looks at each name once and keeps n candidates, because it is called while the job
+// runs, and most names are rare.
 func (x *Index) Top(n int) []Count {
 	before := func(a, b Count) int { return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Name, b.Name)) }
 	var top []Count
@@ -183,8 +182,7 @@ func (x *Index) FailedBy() map[Failure]int {
 	return by
 }
 
-// Diff returns what differs between x and want, one line each, and nil if nothing
-// does.
+// Diff returns the differences between x and want, one line for each, and nil if there are none.
 func (x *Index) Diff(want *Index) []string {
 	var lines []string
 	differs := func(what string, got, want any) {

@@ -25,9 +25,9 @@ type job struct {
 	show       display
 }
 
-// lead runs a whole job: it starts what the job needs, follows it, and prints its
-// result. Everything it started has ended when it returns. Unless errs is an
-// *os.File it must allow concurrent writes: workers write to it too.
+// lead runs a whole job: it starts what the job needs, follows it, and prints its result. When it
+// returns, everything that it has started has ended. Unless errs is an *os.File, it must allow
+// concurrent writes, because workers write to it too.
 func lead(ctx context.Context, o options, folder *os.Root, out, errs io.Writer) (err error) {
 	files, err := goFiles(folder)
 	if err != nil {
@@ -77,15 +77,15 @@ func lead(ctx context.Context, o options, folder *os.Root, out, errs io.Writer) 
 	if err != nil {
 		return err
 	}
-	j.farewell(ctx)
+	j.awaitWorkers(ctx)
 	if o.check {
 		return check(out, folder, files, index)
 	}
 	return nil
 }
 
-// spawn starts the two actors. The aggregator's name is random, so that a straggler
-// from an earlier job of this name cannot send its results here.
+// spawn starts the two actors. The aggregator's name is random, so that a worker of an earlier job
+// with the same name cannot send its results here.
 func (j *job) spawn(ctx context.Context, files []string) (err error) {
 	if j.aggregator, err = j.Spawn("", aggregatorKind); err != nil {
 		return err
@@ -161,10 +161,10 @@ func (j *job) report(ctx context.Context, out io.Writer, took time.Duration) (*I
 	return index, nil
 }
 
-// farewell waits until the workers have asked once more and found that no files are
-// left, so that they end by themselves, wherever they run. One that was killed stays
-// a member until its lease ends.
-func (j *job) farewell(ctx context.Context) {
+// awaitWorkers waits until the workers have asked once more and found that no files are left, so
+// that they end by themselves, wherever they run. A worker that was killed stays a member until
+// its lease ends.
+func (j *job) awaitWorkers(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, nodeLease+time.Second)
 	defer cancel()
 	for !j.alone() {

@@ -5,21 +5,21 @@
 //	go run ./examples/indexer -kill -check     # kill -9 a worker on the way; the result is the same
 //	go run ./examples/indexer -top 30 ~/src
 //
-// The main process hosts two actors. The queue (files.go) hands out files to workers
-// that pull; the aggregator (aggregator.go) takes the index of each file and answers
-// queries while the job runs. Workers (worker.go) are processes that use both. The
-// files of one that is killed go to others when its leases end, and as each file is
-// counted once, nothing is lost and nothing is counted twice.
+// The main process hosts two actors. The queue (files.go) hands out files to workers that pull.
+// The aggregator (aggregator.go) gets the index of each file, and answers queries while the job
+// runs. Workers (worker.go) are processes that use both. If a worker is killed, other workers get
+// its files when their leases end. Each file is counted once, so nothing is lost and nothing is
+// counted twice.
 //
-// The main process starts workers itself, and a NATS server inside it. Given a NATS
-// server that other machines reach, they can join in, for as long as the job runs:
+// The main process starts workers itself, and has a NATS server inside. With a NATS server that
+// other machines can reach, workers there can join while the job runs:
 //
 //	indexer -nats nats://bus.example:4222 -name nightly ~/src
 //	indexer -nats nats://bus.example:4222 -name nightly -worker -folder /mnt/src   # elsewhere
 //
-// A worker is told paths below the folder and reads the files itself: it needs the
-// same folder, though not in the same place. The job is over when every file has been
-// counted; what could not be read or parsed is counted too, by kind.
+// A worker gets paths below the folder and reads the files itself. So it needs the same folder,
+// but not in the same place. The job is done when every file was counted. Files that could not be
+// read or parsed are counted too, by kind.
 //
 // Exit codes: 0 done, 1 failed, 2 wrong usage or folder, 130 interrupted.
 package main
@@ -60,7 +60,7 @@ type options struct {
 	leash   bool
 }
 
-// usageError is the user's to mend: a wrong flag or folder.
+// usageError is a mistake of the user: a wrong flag or folder.
 type usageError struct{ error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
@@ -99,11 +99,11 @@ func start(ctx context.Context, o options, in io.Reader, out, errs io.Writer) er
 		return lead(ctx, o, folder, out, errs)
 	}
 	if o.leash {
-		signal.Ignore(os.Interrupt) // Ctrl-C reaches the parent too, which knows what to do
+		signal.Ignore(os.Interrupt) // Ctrl-C reaches the parent too, which ends this process
 		ctx = leashed(ctx, in)
 	}
 	err = work(ctx, o, folder, errs)
-	if ctx.Err() != nil && o.leash { // its parent has ended or is about to, and says why
+	if ctx.Err() != nil && o.leash { // the parent has ended or is about to, and reports the reason
 		return nil
 	}
 	return err
@@ -112,7 +112,7 @@ func start(ctx context.Context, o options, in io.Reader, out, errs io.Writer) er
 func parse(args []string, help io.Writer) (options, error) {
 	var o options
 	fs := flag.NewFlagSet("indexer", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // errors are told by run, in one line
+	fs.SetOutput(io.Discard) // run prints errors, in one line
 	fs.IntVar(&o.workers, "workers", runtime.GOMAXPROCS(0), "worker processes to start; 0 to start them by hand")
 	fs.IntVar(&o.top, "top", 20, "how many identifiers to print")
 	fs.BoolVar(&o.check, "check", false, "compare with a run in a single process; exit code 1 if they differ")
@@ -162,7 +162,7 @@ func toolchain() (string, error) {
 	if err != nil {
 		return "", usagef("no folder given, and go env GOROOT says: %w", err)
 	}
-	// Some distributions keep the sources elsewhere and link to them.
+	// Some distributions have the sources in another place, with a link to them.
 	src, err := filepath.EvalSymlinks(filepath.Join(strings.TrimSpace(string(root)), "src"))
 	if err != nil {
 		return "", usagef("no folder given, and no Go sources: %w", err)

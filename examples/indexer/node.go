@@ -19,12 +19,12 @@ import (
 )
 
 const (
-	mainNode   = "main"          // the node of the queue and the aggregator
-	nodeLease  = 3 * time.Second // how long a killed process stays a member
-	joinTime   = 10 * time.Second
-	leaveTime  = 3 * time.Second
-	callTime   = 5 * time.Second
-	lingerTime = time.Second
+	mainNode  = "main"          // the node of the queue and the aggregator
+	nodeLease = 3 * time.Second // how long a killed process stays a member
+	joinTime  = 10 * time.Second
+	leaveTime = 3 * time.Second
+	callTime  = 5 * time.Second
+	ackWait   = time.Second
 )
 
 // node is a process's place in the job's cluster.
@@ -34,8 +34,8 @@ type node struct {
 	bus      *nats.Conn
 }
 
-// join makes this process a node of a job. The job's name is the cluster's, so jobs
-// of other names may share the NATS server.
+// join makes this process a node of a job. The job's name is that of the cluster, so jobs with
+// other names may share the NATS server.
 func join(url, job, name string, direct tcp.Config, logs io.Writer) (_ *node, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), joinTime)
 	defer cancel()
@@ -59,19 +59,19 @@ func join(url, job, name string, direct tcp.Config, logs io.Writer) (_ *node, er
 	n.System, err = actor.NewSystem(actor.Config{
 		Name:    name,
 		Cluster: job,
-		// Two roads. The direct one is for processes of this machine, as it does
-		// without certificates; from other machines all goes over the bus, and the
-		// NATS server decides who may join.
+		// There are two roads. The direct one is for processes on this machine, because it
+		// has no certificates. Other machines use the bus, and the NATS server decides who
+		// may join.
 		Transports: []transport.Transport{tcp.New(direct), natsbus.New(n.bus, natsbus.Config{})},
 		Registry:   n.registry,
 		Logger:     log,
 		Timeout:    callTime,
-		Linger:     lingerTime,
+		AckWait:    ackWait,
 	})
 	return n, err
 }
 
-// leave takes the node out of the cluster and closes all that join opened.
+// leave removes the node from the cluster, and closes everything that join has opened.
 func (n *node) leave() error {
 	var err error
 	if n.System != nil {

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/term"
 )
 
-// display shows how the job goes on.
+// display shows the progress of the job.
 type display interface {
 	update(s Status, top func() []Count)
 	note(text string)
@@ -52,7 +52,7 @@ func (b *bar) note(text string) {
 
 func (b *bar) close() { _ = b.bar.Clear() }
 
-// lines are for logs: one a second.
+// lines is the display for logs: one line a second.
 type lines struct {
 	w     io.Writer
 	total int
@@ -75,7 +75,7 @@ func (l *lines) update(s Status, top func() []Count) {
 func (l *lines) note(text string) { fmt.Fprintln(l.w, text) }
 func (l *lines) close()           {}
 
-// printIndex prints what was found, and printRun how.
+// printIndex prints what was found, and printRun how the job ran.
 func printIndex(w io.Writer, x *Index, top int) {
 	for i, c := range x.Top(top) {
 		fmt.Fprintf(w, "%4d  %-24s %12s\n", i+1, c.Name, grouped(c.N))
@@ -94,7 +94,7 @@ func printRun(w io.Writer, s Status, again uint64, took time.Duration) {
 	fmt.Fprintf(w, "%d files handed out again, %d results that came twice\n", again, s.Duplicates)
 }
 
-// grouped writes a number with commas between the thousands.
+// grouped returns a number with commas between groups of three digits.
 func grouped[N int | int64](n N) string {
 	s := strconv.FormatInt(int64(n), 10)
 	for i := len(s) - 3; i > 0; i -= 3 {

@@ -14,22 +14,22 @@ import (
 )
 
 const (
-	patience = 10 * time.Second       // with a main node that does not answer
-	retry    = 200 * time.Millisecond // after which to try again
+	patience = 10 * time.Second       // how long to wait for a main node that does not answer
+	retry    = 200 * time.Millisecond // pause between two attempts
 )
 
-// work is what a worker process does: it pulls files from the queue, indexes them, and
-// sends each one's result, until there are no more. It is an ordinary goroutine and no
-// actor, since nobody sends it anything; the verbs are the same.
+// work is the work of a worker process. It pulls files from the queue, indexes them, and sends the
+// result of each, until no files are left. It is an ordinary goroutine and not an actor, since
+// nobody sends it messages; the verbs are the same.
 //
-// It reads the files itself, so the folder has to be on its own machine.
+// It reads the files itself, so the folder must be on its own machine.
 func work(ctx context.Context, o options, folder *os.Root, logs io.Writer) error {
-	n, err := join(o.nats, o.job, workerName(), tcp.Config{}, logs) // dials, and is not dialled
+	n, err := join(o.nats, o.job, workerName(), tcp.Config{}, logs) // it dials, and nobody dials it
 	if err != nil {
 		return err
 	}
 	err = index(ctx, n.System, folder)
-	// After a failed job the leaving may fail too, and says nothing new.
+	// After a failed job, leaving may fail too, and its error says nothing new.
 	if left := n.leave(); err == nil {
 		err = left
 	}
@@ -46,13 +46,13 @@ func index(ctx context.Context, sys *actor.System, folder *os.Root) error {
 			return fmt.Errorf("no files: %w", err)
 		}
 		for _, d := range batch {
-			results := sys.Bind(d.Message.Results) // a ref from a message knows no system
+			results := sys.Bind(d.Message.Results) // a ref from a message is not bound to a system
 			result := Result{Worker: sys.Name(), File: indexFile(folder, d.Message.Path)}
 			if _, err := insist(ctx, func() (bool, error) { return actor.Call(ctx, results, result) }); err != nil {
 				return fmt.Errorf("no aggregator: %w", err)
 			}
 		}
-		_ = actor.AckAll(ctx, batch) // a file whose ack fails is counted already, and comes again for nothing
+		_ = actor.AckAll(ctx, batch) // if an ack fails, the file comes again, but it is counted already
 		if len(batch) == 0 {
 			if over, err := empty(ctx, files); over || err != nil {
 				return err
@@ -61,10 +61,9 @@ func index(ctx context.Context, sys *actor.System, folder *os.Root) error {
 	}
 }
 
-// insist repeats a request until it is answered or patience has run out. rpc.Ran
-// would say of each error whether the request ran, and one would repeat only those
-// that did not. These may be repeated all the same: a result is counted once per
-// file, and the lease of files that nobody got runs out.
+// insist repeats a request until it is answered, or patience has passed. In general one should
+// repeat only requests that did not run, which rpc.Ran reports. These requests can be repeated in
+// any case, because a file is counted once, and the leases of files that nobody got end.
 func insist[R any](ctx context.Context, request func() (R, error)) (R, error) {
 	giveUp := time.Now().Add(patience)
 	for {
@@ -75,7 +74,7 @@ func insist[R any](ctx context.Context, request func() (R, error)) (R, error) {
 	}
 }
 
-// pause waits; false if ctx ended.
+// pause waits. It returns false if ctx ended.
 func pause(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():
@@ -85,7 +84,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// workerName names a worker's node: unique in the cluster, as a process is.
+// workerName returns the name of a worker's node. It is unique in the cluster, because each
+// process has another one.
 func workerName() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -103,12 +103,12 @@ func workerName() string {
 
 var errLeash = errors.New("the process that started this one has ended")
 
-// leashed returns a context that ends when standard input does. A worker's input is
-// a pipe whose other end its parent holds, and which the operating system closes
-// even if the parent is killed: so no worker outlives it.
+// leashed returns a context that ends when standard input does. A worker's input is a pipe whose
+// other end its parent has. The operating system closes it even if the parent is killed, so no
+// worker outlives the parent.
 func leashed(ctx context.Context, input io.Reader) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx)
-	go func() { // ends with the process at the latest: a read cannot be called off
+	go func() { // it may run until the process ends, because a read cannot be cancelled
 		_, _ = io.Copy(io.Discard, input)
 		cancel(errLeash)
 	}()

@@ -35,19 +35,19 @@ type Receipt struct {
 func (Transfer) WireName() string { return "ledger.Transfer" }
 func (Receipt) WireName() string  { return "ledger.Receipt" }
 
-// ErrFunds is the answer where there is not enough money. It changes nothing in the
-// books, so it has no record either: a copy that comes after a crash runs anew.
+// ErrFunds is the answer if there is not enough money. Such a transfer changes nothing in the
+// books, so it has no record either: a copy that comes after a crash runs again.
 var ErrFunds = rpc.NewError("ledger.funds", "not enough money")
 
-// Ledger is the actor that keeps the books. All that counts is in the database.
+// Ledger is the actor that keeps the books. Everything that must not be lost is in the database.
 type Ledger struct {
 	bankOptions
 	books   *sql.DB
 	commits int // since the start
 }
 
-// Transfer checks for funds, moves the money, and enters the record of its own
-// completion, all in one transaction. Either all of it is there after a crash or none.
+// Transfer checks the balance, moves the money, and enters the record of its own completion, all
+// in one transaction. After a crash either all of it is there or nothing.
 func (l *Ledger) Transfer(ctx *actor.Context, m Transfer) (Receipt, error) {
 	tx, err := l.books.BeginTx(ctx, nil)
 	if err != nil {
@@ -99,24 +99,24 @@ func ledgerKind(books *sql.DB, o bankOptions) *actor.Kind {
 	return kind.With(actor.Transactional(completions{books}))
 }
 
-// bankOptions are what a bank process is told.
+// bankOptions are the options of a bank process.
 type bankOptions struct {
 	file      string // the database
 	listen    string // address on TCP
 	nats      string // URL
 	start     int    // 1 for the first start, and so on
-	die       string // "before" or "after" a commit, as by kill -9; empty: not
-	dieAt     int    // of which commit since the start
+	die       string // the process kills itself "before" or "after" a commit; empty: it does not
+	dieAt     int    // which commit since the start that is
 	forgetful bool   // enter no records; for tests
 }
 
-// args are the options as the command line of a bank process.
+// args returns the options as the command line of a bank process.
 func (o bankOptions) args() []string {
 	return []string{"-bank", "-file", o.file, "-listen", o.listen, "-nats", o.nats, "-start", fmt.Sprint(o.start),
 		"-die", o.die, "-die-at", fmt.Sprint(o.dieAt), fmt.Sprintf("-forgetful=%t", o.forgetful)}
 }
 
-// dieIf kills this process if it is to die at that moment.
+// dieIf kills this process if the options say so for that moment.
 func (o bankOptions) dieIf(when string, commit int) {
 	if o.die == when && o.dieAt == commit {
 		self, _ := os.FindProcess(os.Getpid())
@@ -125,8 +125,8 @@ func (o bankOptions) dieIf(when string, commit int) {
 	}
 }
 
-// runBank is a bank process. It says on out when it is ready, and ends when in does,
-// as it does when its parent has ended.
+// runBank is a bank process. It writes to out when it is ready, and ends when in ends, which
+// happens at the latest when its parent has ended.
 func runBank(ctx context.Context, o bankOptions, in io.Reader, out io.Writer) error {
 	books, err := openBooks(ctx, o.file)
 	if err != nil {
@@ -146,8 +146,8 @@ func runBank(ctx context.Context, o bankOptions, in io.Reader, out io.Writer) er
 	return bank.Shutdown(ctx)
 }
 
-// join starts a node that is reached over TCP and over NATS. The bank comes back under
-// its old addresses after a crash, so a fixed list of nodes will do.
+// join starts a node that can be reached over TCP and over NATS. After a crash the bank has its
+// former addresses again, so a static list of nodes is sufficient.
 func join(name, listen, url string, nodes *static.Registry, kinds ...*actor.Kind) (*actor.System, error) {
 	nc, err := natsbus.Connect(context.Background(), url)
 	if err != nil {

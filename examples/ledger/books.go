@@ -20,8 +20,8 @@ CREATE TABLE IF NOT EXISTS accounts (name TEXT PRIMARY KEY, balance INTEGER NOT 
 CREATE TABLE IF NOT EXISTS transfers (number INTEGER, source TEXT, target TEXT, amount INTEGER);
 CREATE TABLE IF NOT EXISTS completions (id TEXT PRIMARY KEY, record BLOB);`
 
-// openBooks opens the database in file, and makes it if there is none. Transactions
-// lock it when they begin, so none has to be made anew because another one came first.
+// openBooks opens the database in file, and creates it if there is none. Transactions lock it when
+// they begin, so none has to be retried because another one came first.
 func openBooks(ctx context.Context, file string) (*sql.DB, error) {
 	settings := url.Values{"_txlock": {"immediate"}, "_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)"}}
 	db, err := sql.Open("sqlite", "file:"+file+"?"+settings.Encode())
@@ -41,7 +41,7 @@ func openBooks(ctx context.Context, file string) (*sql.DB, error) {
 
 func account(i int) string { return fmt.Sprintf("account-%d", i) }
 
-// audit is what the books say in the end.
+// audit is the content of the books in the end.
 type audit struct {
 	times map[int]int // how often each transfer is in them
 	sum   int64       // of all balances

@@ -13,8 +13,8 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// patient is when the desk makes a transfer anew: while the bank is away. Tandem does it
-// by itself, and only where that cannot move money twice.
+// patient makes Tandem retry transfers while the bank is away, and only where that cannot move
+// money twice.
 var patient = rpc.Retry{Attempts: 1000, MaxPause: 200 * time.Millisecond, Burst: 100_000}
 
 // outcome is what the desk knows of a transfer.
@@ -23,19 +23,19 @@ type outcome int
 const (
 	unasked  outcome = iota
 	paid             // there is a receipt
-	declined         // for want of funds
-	unknown          // nobody can say
+	declined         // the account did not have enough money
+	unknown          // nobody knows whether it was made
 )
 
 // desk sends transfers to the bank, from several goroutines.
 type desk struct {
 	system *actor.System
 	bank   actor.Ref
-	start  atomic.Int64 // of the bank, the latest
+	start  atomic.Int64 // the number of the bank's latest start
 
-	outcomes []outcome    // by number; each its goroutine's own until all are done
-	done     atomic.Int64 // transfers
-	replayed atomic.Int64 // receipts that a dead start of the bank had made out
+	outcomes []outcome    // by number; each belongs to one goroutine until all are done
+	done     atomic.Int64 // how many transfers have an outcome
+	replayed atomic.Int64 // how many receipts are from an earlier start of the bank
 }
 
 const tellers = 64
@@ -56,12 +56,12 @@ func (d *desk) work(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// transfer sends one transfer. Odd ones have a key.
+// transfer sends one transfer. Those with odd numbers have a key.
 //
-// For a plain one the bank is asked after a crash what became of it, and Tandem makes it
-// anew if nothing did. For one with a key that question has no final answer, since
-// others may send it too; but made anew under its key it does not run twice, so it may
-// be wherever the outcome is unknown, and the desk says so.
+// After a crash, Tandem asks the bank what became of a transfer without a key, and retries it if
+// it did not run. For a transfer with a key there is no final answer to that question, since
+// others may send it too. But under its key it does not run twice, so it can be retried whenever
+// the outcome is unknown, and the desk does that.
 func (d *desk) transfer(ctx context.Context, number int) (outcome, error) {
 	from := rand.IntN(accounts)
 	m := Transfer{Number: number, From: account(from), To: account((from + 1 + rand.IntN(accounts-1)) % accounts), Amount: 1 + rand.Int64N(50)}

@@ -1,16 +1,15 @@
-// Ledger is a bank whose money is in an SQL database, and whose transfers are neither
-// lost nor made twice though its process is killed again and again.
+// Ledger is a bank whose money is in an SQL database. Its process is killed again and again, and
+// no transfer is lost or made twice.
 //
-// The actor that keeps the books (bank.go) puts a record of each request that it
-// completes into the transaction that moves the money (completions.go): so even where
-// the bank dies between the commit and the reply, its next start finds the reply. What
-// was not committed is voided, so that it can be made anew without a doubt.
+// The actor that keeps the books (bank.go) writes a record of each request that it completes in
+// the transaction that moves the money (completions.go). So if the bank dies between the commit
+// and the reply, its next start finds the reply. A request that was not committed is voided: it
+// can never be committed any more, so it is safe to retry.
 //
-// The program starts the bank as a process of its own (process.go), sends it transfers
-// over TCP and NATS (desk.go), kills it with kill -9 several times in the middle, and
-// then audits the books (books.go). Every other time the bank kills itself, right after a
-// commit. The program fails unless each transfer is in the books as often as its sender
-// was told: once or not at all.
+// The program starts the bank in another process (process.go), sends it transfers over TCP and
+// NATS (desk.go), kills it with kill -9 several times in the middle, and then audits the books
+// (books.go). Every other time the bank kills itself, right after a commit. The program fails
+// unless each transfer is in the books as often as its sender was told: once, or not at all.
 //
 //	go run -C examples/ledger .
 //
@@ -40,7 +39,7 @@ func main() {
 	var o bankOptions
 	transfers := flag.Int("transfers", 2000, "how many to make")
 	kills := flag.Int("kills", 5, "how often to kill the bank meanwhile")
-	bank := flag.Bool("bank", false, "be the bank; the program starts it itself, and the flags below are its")
+	bank := flag.Bool("bank", false, "be the bank; the program starts it itself, with the flags below")
 	flag.StringVar(&o.file, "file", "", "the database")
 	flag.StringVar(&o.listen, "listen", "", "the TCP `address`")
 	flag.StringVar(&o.nats, "nats", "", "`URL` of the NATS server")
@@ -127,7 +126,7 @@ func run(ctx context.Context, out io.Writer, transfers, kills int) (err error) {
 	begun := time.Now()
 	worked := make(chan error, 1)
 	go func() { worked <- b.work(ctx) }()
-	share := transfers / (kills + 1) // of each start of the bank
+	share := transfers / (kills + 1) // for each start of the bank
 	for i := range kills {
 		if err := b.lose(ctx, out, int64((i+1)*share)); err != nil {
 			return err
@@ -150,8 +149,8 @@ func run(ctx context.Context, out io.Writer, transfers, kills int) (err error) {
 	return b.report(ctx, out, kills/2)
 }
 
-// lose waits until the bank has killed itself if it is to do so, else until that many
-// transfers are done, and kills it.
+// lose waits until the bank has killed itself, if it has been told to. Otherwise it waits until
+// that many transfers are done, and kills the bank.
 func (b *branch) lose(ctx context.Context, out io.Writer, done int64) error {
 	if b.die != "" {
 		b.died()
@@ -179,8 +178,8 @@ func (d *desk) reach(ctx context.Context, done int64) error {
 	return nil
 }
 
-// report prints what was asked for and what is in the books. It fails if they do not
-// agree, or if fewer replies were replayed than were lost for certain.
+// report prints which transfers were requested and what is in the books. It fails if these do not
+// agree, or if fewer replies were replayed than were certainly lost.
 func (b *branch) report(ctx context.Context, out io.Writer, lost int) error {
 	books, err := openBooks(ctx, b.file)
 	if err != nil {
@@ -213,7 +212,7 @@ func (b *branch) report(ctx context.Context, out io.Writer, lost int) error {
 		wrong = append(wrong, fmt.Errorf("%d replies were replayed, %d lost", n, lost))
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "asked\tpaid\tdeclined\tunknown\treplayed after a restart\tmade anew\tin the books\tmoney expected\tmoney found\t")
+	fmt.Fprintln(w, "asked\tpaid\tdeclined\tunknown\treplayed after a restart\tretried\tin the books\tmoney expected\tmoney found\t")
 	fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", len(b.outcomes), count[paid], count[declined], count[unknown],
 		b.replayed.Load(), b.system.Stats().RPC.Retries, len(found.times), money, found.sum)
 	w.Flush()

@@ -11,15 +11,15 @@ import (
 	"os/exec"
 )
 
-// process is the bank, in a process of its own.
+// process is the process of the bank.
 type process struct {
 	bankOptions
 	cmd *exec.Cmd // nil while there is none
 	in  io.Closer // the process ends when it is closed
 }
 
-// launch starts the bank for the next time, and returns when it is ready. When ctx ends
-// it is killed.
+// launch starts the bank the next time, and returns when it is ready. When ctx ends, the bank is
+// killed.
 func (p *process) launch(ctx context.Context) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -44,7 +44,7 @@ func (p *process) launch(ctx context.Context) error {
 	return nil
 }
 
-// kill is kill -9: the bank gets no chance to say good-bye.
+// kill kills the bank with kill -9, so that it cannot do anything any more.
 func (p *process) kill() error {
 	if p.cmd == nil {
 		return nil
@@ -60,7 +60,7 @@ func (p *process) died() {
 	p.cmd = nil
 }
 
-// end has the bank shut down.
+// end makes the bank shut down.
 func (p *process) end() error {
 	_ = p.in.Close()
 	err := p.cmd.Wait()
@@ -68,7 +68,7 @@ func (p *process) end() error {
 	return err
 }
 
-// freeAddress is one that the bank can listen on at each of its starts.
+// freeAddress returns an address on which the bank can listen at each of its starts.
 func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -1,7 +1,6 @@
-// Livefeed streams prices from a market to three consumers on another node, over TCP and,
-// when the TCP link is cut in the middle, over NATS. One consumer is slow: it gets every
-// price as well, and holds up nobody. The market keeps for each consumer no more than
-// its credit allows.
+// Livefeed streams prices from a market to three consumers on another node, over TCP and, after the
+// TCP link is cut in the middle, over NATS. One consumer is slow: it also gets every price, and does
+// not delay the others. The market never makes more prices for a consumer than its credit allows.
 //
 //	go run ./examples/livefeed
 package main
@@ -35,8 +34,8 @@ func main() {
 
 const (
 	fastWants = 200_000 // prices that each fast consumer reads
-	slowWants = 20_000  // and the slow one,
-	slowEvery = 50      // which pauses after so many
+	slowWants = 20_000  // prices that the slow consumer reads
+	slowEvery = 50      // prices after which the slow consumer pauses
 	slowPause = 10 * time.Millisecond
 	maxAhead  = 4_096 // prices that may lie between the market and a consumer
 )
@@ -86,7 +85,7 @@ func run(out io.Writer) error {
 		{name: "fast two", wants: fastWants},
 		{name: "slow", wants: slowWants, slow: true},
 	}
-	made := map[string]*atomic.Int64{} // both nodes are in one process: so each consumer can see how far ahead the market is
+	made := map[string]*atomic.Int64{} // both nodes are in one process, so each consumer can see how far ahead the market is
 	for _, c := range consumers {
 		made[c.name] = &c.made
 	}
@@ -114,7 +113,7 @@ func run(out io.Writer) error {
 	return report(out, consumers)
 }
 
-// consumer is one reader of the feed, and what it found.
+// consumer is one reader of the feed, with its results.
 type consumer struct {
 	name     string
 	wants    int64
@@ -122,12 +121,12 @@ type consumer struct {
 	made     atomic.Int64 // prices that the market made for it
 	received atomic.Int64
 	gaps     int
-	ahead    int64 // the most prices that lay between the market and it
+	ahead    int64 // the most prices that the market was ahead of it
 	took     time.Duration
 	err      error
 }
 
-// read takes in as many prices as the consumer wants, and leaves.
+// read reads as many prices as the consumer wants, and ends the stream.
 func (c *consumer) read(ctx context.Context, market actor.Ref) {
 	began := time.Now()
 	for p, err := range actor.Stream(ctx, market, Watch{Consumer: c.name}) {
@@ -144,13 +143,13 @@ func (c *consumer) read(ctx context.Context, market actor.Ref) {
 			time.Sleep(slowPause)
 		}
 		if n == c.wants {
-			break // this ends the market's side, too
+			break // this ends the stream on the market's side, too
 		}
 	}
 	c.took = time.Since(began)
 }
 
-// report prints what the consumers found, and returns what of it is not as promised.
+// report prints the results of the consumers. The error says what is not as promised.
 func report(out io.Writer, consumers []*consumer) error {
 	var errs []error
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)

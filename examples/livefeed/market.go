@@ -19,7 +19,7 @@ type Price struct {
 	Cents int64
 }
 
-// Types of package main need names to travel.
+// Types of package main need names to be sent.
 func (Watch) WireName() string { return "livefeed.watch" }
 func (Price) WireName() string { return "livefeed.price" }
 
@@ -29,14 +29,14 @@ type Market struct {
 	made    map[string]*atomic.Int64 // by consumer; shared, and never changed
 }
 
-// MarketKind makes markets that count what they make for each consumer.
+// MarketKind makes markets that count the prices that they make for each consumer.
 func MarketKind(made map[string]*atomic.Int64) *actor.Kind {
 	return actor.Define("livefeed.market", func() *Market { return &Market{opening: 10_000, made: made} },
 		actor.Produce((*Market).Watch))
 }
 
-// Watch runs in the actor's turn and may look at its state. The sequence that it returns
-// runs beside the actor, one for each consumer, as fast as that one reads.
+// Watch runs in the actor's turn, so it may read the actor's state. The sequence that it returns
+// runs concurrently with the actor, one for each consumer, as fast as that consumer reads.
 func (m *Market) Watch(_ *actor.Context, w Watch) (iter.Seq2[Price, error], error) {
 	price, made := m.opening, m.made[w.Consumer]
 	return func(yield func(Price, error) bool) {

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// wire stands between two nodes, passes on bytes both ways, and can be cut.
+// wire is a proxy between two nodes, whose connections can be cut.
 type wire struct {
 	listener net.Listener
 	owned    sync.WaitGroup
@@ -63,7 +63,7 @@ func (w *wire) Cut() int {
 	defer w.mu.Unlock()
 	n := len(w.conns) / 2
 	for _, c := range w.conns {
-		c.SetLinger(0) // a reset, not a farewell
+		c.SetLinger(0) // Close then resets the connection
 		c.Close()
 	}
 	w.conns = nil

@@ -7,8 +7,8 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// Greet is a one-way message, Deposit one that is answered with the new balance.
-// Types of package main need a name of their own to travel between programs.
+// Greet is a one-way message. Deposit is a request, answered with the new balance. Types of package
+// main need a name to be sent between programs.
 type (
 	Greet   struct{ Text string }
 	Deposit struct {
@@ -21,11 +21,11 @@ type (
 func (Greet) WireName() string   { return "quickstart.Greet" }
 func (Deposit) WireName() string { return "quickstart.Deposit" }
 
-// ErrAmount is an error of the application's own; errors.Is knows it on every node.
+// ErrAmount is an error of the application. errors.Is recognises it on every node.
 var ErrAmount = rpc.NewError("quickstart.amount", "a deposit must be positive")
 
-// Account is the state of an actor. Only the actor's own messages touch it, one at a
-// time, so it needs no lock.
+// Account is the state of an actor. Only the actor's handlers use it, one at a time, so it needs no
+// lock.
 type Account struct{ balance int64 }
 
 func (a *Account) Greet(ctx *actor.Context, m Greet) error { return nil }
@@ -38,12 +38,12 @@ func (a *Account) Deposit(ctx *actor.Context, m Deposit) (int64, error) {
 	return a.balance, nil
 }
 
-// AccountKind says how to make an account, and what it handles.
+// AccountKind says how to make an account, and which messages it handles.
 var AccountKind = actor.Define("quickstart.account", func() *Account { return new(Account) },
 	actor.Handle((*Account).Greet),
 	actor.Answer((*Account).Deposit))
 
-// Vault is an account that keeps a ledger of what ran, to be checked afterwards.
+// Vault is an account that records in a ledger which deposits ran, to be checked afterwards.
 type Vault struct {
 	Account
 	ledger *Ledger
@@ -54,13 +54,12 @@ func (v *Vault) Deposit(ctx *actor.Context, m Deposit) (int64, error) {
 	return v.Account.Deposit(ctx, m)
 }
 
-// VaultKind is a kind of vaults that share a ledger.
+// VaultKind returns a kind of vaults that share a ledger.
 func VaultKind(l *Ledger) *actor.Kind {
 	return actor.Define("quickstart.vault", func() *Vault { return &Vault{ledger: l} }, actor.Answer((*Vault).Deposit))
 }
 
-// Ledger counts how often each deposit ran. It stands outside the actors, so it has
-// a lock.
+// Ledger counts how often each deposit ran. Several actors use it, so it has a lock.
 type Ledger struct {
 	mu      sync.Mutex // guards what follows
 	runs    map[int]int
@@ -68,7 +67,7 @@ type Ledger struct {
 	count   int
 }
 
-// Enter notes that a deposit runs.
+// Enter records that a deposit runs.
 func (l *Ledger) Enter(m Deposit) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,14 +76,14 @@ func (l *Ledger) Enter(m Deposit) {
 	l.count++
 }
 
-// Count is how many deposits have run.
+// Count returns how many deposits have run.
 func (l *Ledger) Count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.count
 }
 
-// Sum returns the balance, how many deposits ran, and how many did not run once.
+// Sum returns the balance, how many deposits ran, and how many did not run exactly once.
 func (l *Ledger) Sum() (balance int64, executed, wrong int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

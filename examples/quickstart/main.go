@@ -1,8 +1,8 @@
-// Quickstart runs two Tandem systems in one process, joined by TCP and by a NATS
-// server that it starts itself. It shows the three basic patterns, and then the
-// promise: it sends 10,000 deposits that must not run twice, and cuts the TCP link
-// when the handlers have run and their replies are still on the way. The requests go
-// on over NATS, where the bank answers from its table instead of running them again.
+// Quickstart runs two Tandem systems in one process, connected by TCP and by a NATS server that it
+// starts itself. It shows the three basic patterns, and then the promise: it sends 10,000 deposits
+// that must not run twice, and cuts the TCP link when handlers have run and their replies are still
+// in flight. The requests are sent again over NATS, where the bank answers from its records instead
+// of running them again.
 //
 //	go run ./examples/quickstart
 package main
@@ -37,21 +37,21 @@ func run(out io.Writer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 
-	// A NATS server inside this process; anywhere else you name the URL of your own.
+	// A NATS server inside this process. In your program, use the URL of your own server.
 	nats, err := embedded.Start(embedded.Config{})
 	if err != nil {
 		return err
 	}
 	defer nats.Shutdown()
 
-	// Between the two nodes stands a relay that can hold back replies and cut the link.
+	// Between the two nodes is a relay that can hold back replies and cut the link.
 	relay, err := newRelay()
 	if err != nil {
 		return err
 	}
 	defer relay.Close()
 
-	// The nodes find each other in a registry; natskv keeps it in NATS, this one in memory.
+	// The nodes find each other in a registry. This one is in memory; natskv has one in NATS.
 	nodes := static.New()
 	join := func(name string, direct *tcp.Transport) (*actor.System, error) {
 		nc, err := natsbus.Connect(ctx, nats.URL())
@@ -100,7 +100,7 @@ func patterns(ctx context.Context, out io.Writer, bank, shop *actor.System) erro
 	}
 	fmt.Fprintln(out, "Call:  a deposit of 40, the balance is", balance)
 
-	first := actor.Ask(ctx, alice, Deposit{ID: 2, Amount: 1}) // futures: both are under way
+	first := actor.Ask(ctx, alice, Deposit{ID: 2, Amount: 1}) // futures: both are outstanding
 	second := actor.Ask(ctx, alice, Deposit{ID: 3, Amount: 1})
 	both, err := rpc.All(first, second).Await(ctx)
 	if err != nil {
@@ -117,10 +117,10 @@ func patterns(ctx context.Context, out io.Writer, bank, shop *actor.System) erro
 
 const (
 	total     = 10_000 // deposits
-	holdAfter = 3_000  // of them have run when replies are held back
+	holdAfter = 3_000  // deposits that have run when replies are held back
 )
 
-// deposits sends a window's worth of deposits at a time and cuts the link between.
+// deposits keeps a whole window of deposits outstanding, and cuts the link in the middle.
 func deposits(ctx context.Context, out io.Writer, bank, shop *actor.System, relay *relay) error {
 	ledger := &Ledger{runs: map[int]int{}}
 	vault, err := bank.Spawn("vault", VaultKind(ledger))
@@ -131,8 +131,8 @@ func deposits(ctx context.Context, out io.Writer, bank, shop *actor.System, rela
 	start := time.Now()
 	fmt.Fprintf(out, "Sending %d deposits over TCP ...\n", total)
 
-	// Hold back the replies after a while; cut the link once the window is full of
-	// requests that have run and whose callers do not know it.
+	// Hold back the replies after a while. Cut the link once the window is full of requests
+	// that have run, and whose callers do not know that.
 	hold := func() bool { return ledger.Count() >= holdAfter }
 	allRan := func() bool {
 		now := shop.Stats().RPC

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// relay stands between two nodes: it passes on bytes both ways, can hold back those
-// of the server, and can cut all connections as a crashing router would.
+// relay is a proxy between two nodes. It can hold back the bytes that the server sends, and cut all
+// connections as a crashing router would.
 type relay struct {
 	listener net.Listener
 	owned    sync.WaitGroup
 
 	mu     sync.Mutex // guards what follows
 	target string
-	gate   chan struct{} // closed: the server's bytes pass
+	gate   chan struct{} // when it is closed, the server's bytes pass
 	conns  []*net.TCPConn
 }
 
@@ -31,10 +31,10 @@ func newRelay() (*relay, error) {
 	return r, nil
 }
 
-// Addr is where clients dial.
+// Addr returns the address for clients.
 func (r *relay) Addr() string { return r.listener.Addr().String() }
 
-// Forward says where their connections go.
+// Forward sets the address to which connections are forwarded.
 func (r *relay) Forward(target string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -96,7 +96,7 @@ func (r *relay) cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range r.conns {
-		c.SetLinger(0) // a reset, not a farewell
+		c.SetLinger(0) // Close then resets the connection
 		c.Close()
 	}
 	r.conns = nil

@@ -1,18 +1,18 @@
-// Thumbnails has a long job done by token: one process submits it and leaves, and another
-// one, which has only the token's text, watches its progress and fetches the result.
+// Thumbnails shows a long job with a token: one process submits the job and ends, and another
+// process, which has only the token's text, watches the progress and fetches the result.
 //
 //	go run ./examples/thumbnails
 //
 // The main process runs a NATS server, and starts the others. The studio (studio.go)
 // makes contact sheets, and keeps its jobs in NATS. The customer submits a sheet of many
 // photos, prints the token and ends. The messenger (messenger.go) redeems the token, shows
-// a bar while the studio works, and writes the PNG. Half-way its TCP link is cut for
-// good; the token's Await goes on over NATS. Then the studio is killed with kill -9 and
-// started anew: another messenger gets the same picture for the same token. In the end
-// a second job is cancelled half-way.
+// a bar while the studio works, and writes the PNG. Half-way its TCP link is cut for good, and the
+// token's Await goes on over NATS. Then the studio is killed with kill -9 and restarted: another
+// messenger gets the same picture for the same token. In the end a second job is cancelled
+// half-way.
 //
-// The program fails unless the picture is complete, twice, and the cancelled job says
-// that it was.
+// The program fails unless both messengers get the complete picture, and the second job ends as
+// cancelled.
 package main
 
 import (
@@ -38,7 +38,7 @@ import (
 
 const photos = 160
 
-// options are the command line. All but out are for the processes that the main one starts.
+// options are the command line. All except out are for the processes that the main one starts.
 type options struct {
 	role, nats, studio, token, out string
 	cut                            bool
@@ -67,7 +67,7 @@ func main() {
 	}
 }
 
-// run has the others do their part.
+// run starts the other processes, one after the other.
 func run(ctx context.Context, o options, out io.Writer) error {
 	server, err := embedded.Start(embedded.Config{})
 	if err != nil {
@@ -91,7 +91,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	kill()
-	fmt.Fprintln(out, "The studio was killed with kill -9, and is started anew.")
+	fmt.Fprintln(out, "The studio was killed with kill -9, and is started again.")
 	if kill, err = startStudio(ctx, &o); err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func startStudio(ctx context.Context, o *options) (kill func(), err error) {
 		return nil, err
 	}
 	kill = func() {
-		_ = cmd.Process.Kill() // kill -9, as far as the studio is concerned
+		_ = cmd.Process.Kill() // for the studio this is kill -9
 		_ = cmd.Wait()
 	}
 	address, err := bufio.NewReader(said).ReadString('\n')
@@ -156,7 +156,7 @@ func customer(ctx context.Context, o options, out io.Writer) error {
 	return err
 }
 
-// fetch has a messenger fetch the picture, and looks at it.
+// fetch makes a messenger fetch the picture, and checks it.
 func fetch(ctx context.Context, o options, out io.Writer) ([]byte, error) {
 	_ = os.Remove(o.out) // there may be none yet
 	cmd := process(ctx, "messenger", o)

@@ -14,8 +14,7 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// messenger fetches what a token stands for. It knows nothing of the link that is cut
-// meanwhile.
+// messenger fetches the result of a token. It does not notice that the link is cut meanwhile.
 func messenger(ctx context.Context, o options, out io.Writer) error {
 	wire, err := newWire(o.studio)
 	if err != nil {
@@ -37,7 +36,7 @@ func messenger(ctx context.Context, o options, out io.Writer) error {
 	cut := make(chan error, 1)
 	go func() { cut <- cutHalfway(ctx, o, token, wire, out) }()
 
-	picture, err := token.Await(ctx) // the studio says when
+	picture, err := token.Await(ctx) // it returns when the job has ended
 	if err = errors.Join(err, <-cut); err != nil {
 		return err
 	}
@@ -48,7 +47,7 @@ func messenger(ctx context.Context, o options, out io.Writer) error {
 	return os.WriteFile(o.out, picture.PNG, 0o644)
 }
 
-// cutHalfway cuts the TCP link when half of the work is done, if it is to.
+// cutHalfway cuts the TCP link when half of the work is done, if the options say so.
 func cutHalfway(ctx context.Context, o options, token rpc.Token[Picture], wire *wire, out io.Writer) error {
 	if !o.cut {
 		return nil
@@ -63,7 +62,7 @@ func cutHalfway(ctx context.Context, o options, token rpc.Token[Picture], wire *
 	return nil
 }
 
-// until waits until a job has done so much.
+// until waits until so much of a job is done.
 func until(ctx context.Context, token rpc.Token[Picture], done int64) error {
 	for {
 		st, err := token.Poll(ctx)
@@ -79,7 +78,7 @@ func until(ctx context.Context, token rpc.Token[Picture], done int64) error {
 	}
 }
 
-// watch shows on the terminal how far the studio is.
+// watch shows the progress of the job on the terminal.
 func watch(ctx context.Context, token rpc.Token[Picture]) {
 	bar := progressbar.NewOptions(photos, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionClearOnFinish())
 	tick := time.NewTicker(100 * time.Millisecond)

@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/actor"
-	store "github.com/tandem-go/tandem/dedup/jetstream"
+	store "github.com/tandem-go/tandem/ledger/jetstream"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/transport"
@@ -30,12 +30,12 @@ type Sheet struct {
 // Picture is a finished sheet.
 type Picture struct{ PNG []byte }
 
-// Types of package main need a name to travel to another node.
+// Types of package main need a name to be sent to another node.
 func (Sheet) WireName() string   { return "thumbnails.Sheet" }
 func (Picture) WireName() string { return "thumbnails.Picture" }
 
 const (
-	photoSize = 480 // pixels of a side
+	photoSize = 480 // length of a side in pixels
 	thumbSize = 40
 	columns   = 16
 )
@@ -43,12 +43,12 @@ const (
 // Studio makes contact sheets. It needs no state.
 type Studio struct{}
 
-// StudioKind is what the studio's node hosts. Its jobs, and their results, outlive the
-// node.
+// StudioKind is the kind of the actor on the studio's node. Its jobs and their results outlive the
+// process.
 var StudioKind = actor.Define("thumbnails.studio", func() Studio { return Studio{} },
 	actor.Answer(Studio.Sheet)).With(actor.Durable())
 
-// Sheet takes long, and says how far it is. Its context ends when the job is cancelled.
+// Sheet takes long, and reports its progress. Its context ends when the job is cancelled.
 func (Studio) Sheet(ctx *actor.Context, m Sheet) (Picture, error) {
 	rows := (m.Photos + columns - 1) / columns
 	sheet := image.NewRGBA(image.Rect(0, 0, columns*thumbSize, rows*thumbSize))
@@ -64,7 +64,7 @@ func (Studio) Sheet(ctx *actor.Context, m Sheet) (Picture, error) {
 	return Picture{PNG: out.Bytes()}, err
 }
 
-// studio is the studio's process: it says where it is, and works until it is killed.
+// studio is the process of the studio: it prints its address, and works until it is killed.
 func studio(ctx context.Context, o options, out io.Writer) error {
 	nc, err := natsbus.Connect(ctx, o.nats)
 	if err != nil {
@@ -124,7 +124,7 @@ func photo(n int) *image.RGBA {
 	return p
 }
 
-// shrink draws a photo's thumbnail, each pixel the mean of those it stands for.
+// shrink draws the thumbnail of a photo. Each pixel is the mean of those that it stands for.
 func shrink(sheet *image.RGBA, at image.Point, p *image.RGBA) {
 	const side = photoSize / thumbSize
 	for ty := range thumbSize {

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// wire passes on bytes between this process and a server, until it is cut.
+// wire is a proxy between this process and a server, until it is cut.
 type wire struct {
 	listener net.Listener
 
@@ -54,7 +54,7 @@ func (w *wire) join(c net.Conn, server string) {
 	go func() { _, _ = io.Copy(c, s); c.Close() }()
 }
 
-// Cut ends every connection and takes no more. It returns how many there were.
+// Cut ends every connection and accepts no more. It returns how many there were.
 func (w *wire) Cut() int {
 	w.listener.Close()
 	w.mu.Lock()

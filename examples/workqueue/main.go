@@ -1,14 +1,14 @@
-// Workqueue hands out jobs to worker processes, two of which are killed with kill -9 in
-// the middle of their work: no job is lost.
+// Workqueue hands out jobs to worker processes. Two of them are killed with kill -9 in the middle
+// of their work, and no job is lost.
 //
 //	go run ./examples/workqueue
 //
 // The main process hosts a queue and a tally (tally.go). The workers (worker.go) pull
-// jobs from the queue, 16 at a time, tell the tally what came out, and ack. What a dead
-// worker has pulled comes back when its leases end, and goes to another. A worker is
-// killed between the result of a job and its ack: so that job is done twice, for the
-// queue promises at least once. A few jobs cannot be done at all: after three attempts
-// they are dead letters.
+// jobs from the queue, 16 at a time, report the results to the tally, and ack. The jobs that a
+// dead worker has pulled come back when their leases end, and other workers get them. Each worker
+// is killed between the result of a job and its ack. So that job is done twice: the queue promises
+// that each job is done at least once. A few jobs cannot be done at all; after three attempts they
+// become dead letters.
 //
 // The program fails unless each job was done or is a dead letter.
 package main
@@ -33,7 +33,7 @@ import (
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
-// Job is what the queue holds. It is to be hashed so many times.
+// Job is an item of the queue: the Number has to be hashed, Rounds times.
 type Job struct {
 	Number int
 	Rounds int
@@ -77,7 +77,7 @@ func run(ctx context.Context, out io.Writer, jobs int) (err error) {
 	}
 	sys, err := actor.NewSystem(actor.Config{Name: "desk", Registry: static.New(),
 		Transports: []transport.Transport{tcp.New(tcp.Config{Listen: address})},
-		Linger:     100 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)}) // the dead confirm nothing, as expected
+		AckWait:    100 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)}) // dead workers confirm nothing
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func run(ctx context.Context, out io.Writer, jobs int) (err error) {
 	return report(ctx, out, q, sum, jobs, broken)
 }
 
-// emptied waits until the queue has nothing to hand out any more, nor waits for acks.
+// emptied waits until the queue has no items any more, and none of them waits for an ack.
 func emptied(ctx context.Context, q actor.Ref) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -136,8 +136,8 @@ func emptied(ctx context.Context, q actor.Ref) error {
 	}
 }
 
-// report prints what became of the jobs. It fails if one was lost, or if nothing was
-// there to be lost.
+// report prints what happened to the jobs. It fails if one was lost, or if too little happened for
+// a job to be lost.
 func report(ctx context.Context, out io.Writer, q actor.Ref, sum Totals, jobs, broken int) error {
 	s, err := actor.QueueStats[Job](ctx, q)
 	if err != nil {
@@ -161,8 +161,8 @@ func report(ctx context.Context, out io.Writer, q actor.Ref, sum Totals, jobs, b
 	case err != nil:
 	case lost != 0 || len(dead) != broken:
 		err = fmt.Errorf("%d jobs were lost; %d dead letters, want %d", lost, len(dead), broken)
-	case sum.Killed != kills || sum.Twice < kills || s.Lapsed < kills:
-		err = fmt.Errorf("%d workers were killed, %d leases ended, %d jobs were done twice: this shows nothing", sum.Killed, s.Lapsed, sum.Twice)
+	case sum.Killed != kills || sum.Twice < kills || s.Expired < kills:
+		err = fmt.Errorf("%d workers were killed, %d leases ended, %d jobs were done twice: this shows nothing", sum.Killed, s.Expired, sum.Twice)
 	default:
 		fmt.Fprintln(out, "\nEvery job was done at least once, or is a dead letter.")
 	}

@@ -2,9 +2,9 @@ package main
 
 import "github.com/tandem-go/tandem/actor"
 
-// Done says what came out of a job.
+// Done reports the result of a job.
 type Done struct {
-	actor.Returns[bool] // whether it was the first time
+	actor.Returns[bool] // whether it is the first result of that job
 	Number              int
 	Result              string
 	Worker              string
@@ -19,12 +19,12 @@ type Totals struct{ Done, Twice, Killed int }
 
 func (Done) WireName() string { return "workqueue.Done" }
 
-// Tally counts results. It also sees to it that workers die at a bad moment: after it has
-// counted a result, before the worker knows.
+// Tally counts results. It also kills workers at a bad moment: after it has counted a result, and
+// before the worker knows that.
 type Tally struct {
 	results map[int]string
 	twice   int
-	doomed  []int // how many results are in when the next worker is to die
+	doomed  []int // the numbers of results at which the next workers are killed
 	killed  map[string]bool
 	kill    func(worker string) error
 }

@@ -21,7 +21,7 @@ import (
 // work is a worker process. It ends when in does.
 func work(ctx context.Context, name, desk string, in io.Reader) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
-	go func() { // until this process ends
+	go func() { // it runs until this process ends
 		_, _ = io.Copy(io.Discard, in)
 		cancel()
 	}()
@@ -49,10 +49,11 @@ func work(ctx context.Context, name, desk string, in io.Reader) (err error) {
 	}
 }
 
-// do does one job: first the result, then the ack. Between the two it may be killed.
+// do does one job, and reports the result before it acks the job. Between the two the worker may
+// be killed.
 func do(ctx context.Context, tally actor.Ref, worker string, d actor.Delivery[Job], left int) error {
 	if d.Message.Broken {
-		return settled(d.Nack(ctx, 0))
+		return ignoreExpired(d.Nack(ctx, 0))
 	}
 	sum := sha256.Sum256(fmt.Append(nil, d.Message.Number))
 	for range d.Message.Rounds {
@@ -61,12 +62,13 @@ func do(ctx context.Context, tally actor.Ref, worker string, d actor.Delivery[Jo
 	if _, err := actor.Call(ctx, tally, Done{Number: d.Message.Number, Result: hex.EncodeToString(sum[:]), Worker: worker, Left: left}); err != nil {
 		return err
 	}
-	return settled(d.Ack(ctx))
+	return ignoreExpired(d.Ack(ctx))
 }
 
-// settled forgives that a lease was over: then the job is another worker's now, or done.
-func settled(err error) error {
-	if errors.Is(err, actor.ErrLapsed) || errors.Is(err, actor.ErrDone) {
+// ignoreExpired ignores the errors of a lease that has ended: then another worker gets the job, or
+// it is done.
+func ignoreExpired(err error) error {
+	if errors.Is(err, actor.ErrLeaseExpired) || errors.Is(err, actor.ErrDone) {
 		return nil
 	}
 	return err
@@ -83,7 +85,7 @@ type crew struct {
 
 type process struct {
 	cmd   *exec.Cmd
-	leash io.Closer // it ends when this is closed
+	leash io.Closer // the process ends when it is closed
 }
 
 // start starts the workers. When ctx ends they are killed.
@@ -110,7 +112,7 @@ func (c *crew) start(ctx context.Context) error {
 	return nil
 }
 
-// kill is kill -9: the worker gets no chance to say good-bye.
+// kill kills a worker with kill -9, so that it cannot do anything any more.
 func (c *crew) kill(worker string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,7 +120,7 @@ func (c *crew) kill(worker string) error {
 	return c.all[worker].cmd.Process.Kill()
 }
 
-// dismiss ends the workers that still run.
+// dismiss ends the workers that are still running.
 func (c *crew) dismiss() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

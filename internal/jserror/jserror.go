@@ -1,5 +1,5 @@
-// Package jserror says what an error of JetStream proves. Whoever keeps something in
-// JetStream asks it, so that there is one table of those errors and not one a package:
+// Package jserror says what an error of JetStream proves. All packages that keep something in
+// JetStream use it, so there is one table of these errors:
 //
 //	var attempts jserror.Attempts
 //	for {
@@ -8,7 +8,7 @@
 //		case f.Proof == jserror.Done: ... // it is stored
 //		case f.Again:                ... // pause, and publish it again, under the same id
 //		case f.Proof == jserror.NotDone: ... // it is not stored, and never will be
-//		default:                     ... // nobody can say
+//		default:                     ... // unknown
 //		}
 //	}
 //
@@ -24,7 +24,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Proof is what is known of a change, a publish or a delete, after an answer to it.
+// Proof is what an answer proves about a change, that is, a publish or a delete.
 type Proof uint8
 
 // The proofs.
@@ -43,14 +43,14 @@ type Cause uint8
 // The causes.
 const (
 	Other    Cause = iota // of no kind that matters
-	Away                  // NATS, JetStream or the stream's leader is not there just now
-	Busy                  // the server has too much to do just now
-	Full                  // the stream has as much as it may
-	TooLarge              // the message is larger than the stream or the server takes
+	Away                  // NATS, JetStream or the stream's leader is not available now
+	Busy                  // the server is overloaded
+	Full                  // the stream is full
+	TooLarge              // the message is larger than the stream or the server accepts
 	Missing               // there is no such message
 	Gone                  // there is no such stream or consumer
 	Conflict              // an expectation in the message's headers does not hold
-	Refused               // the server will not do it, however often it is asked
+	Refused               // the server refuses it, however often it is asked
 )
 
 // Finding is what an error proves.
@@ -61,8 +61,8 @@ type Finding struct {
 }
 
 // codes are the error codes of the API and what they prove of a publish or a delete.
-// What a server answers before it proposes a change to the others is NotDone; what it
-// may answer with a change under way is Unknown.
+// An answer that a server gives before it proposes a change to the others is NotDone; an
+// answer that it may give afterwards is Unknown.
 var codes = map[jetstream.ErrorCode]Finding{
 	10158: {Unknown, true, Busy},      // the id is being stored by an earlier publish, which may still fail
 	10071: {NotDone, false, Conflict}, // wrong last sequence
@@ -70,7 +70,7 @@ var codes = map[jetstream.ErrorCode]Finding{
 	10070: {NotDone, false, Conflict}, // wrong last message id
 	10060: {NotDone, false, Conflict}, // another stream was expected
 	10063: {NotDone, false, Conflict}, // another sequence was expected
-	10163: {NotDone, true, Busy},      // an expectation cannot be judged while another publish of the subject is under way
+	10163: {NotDone, true, Busy},      // an expectation cannot be judged while another publish of the subject is in flight
 	10167: {NotDone, true, Busy},      // too many requests wait at the stream
 	10054: {NotDone, false, TooLarge}, // beyond the stream's largest message
 	10097: {NotDone, false, TooLarge}, // beyond 64 KiB of headers
@@ -101,10 +101,9 @@ var codes = map[jetstream.ErrorCode]Finding{
 	10077: {Unknown, true, Other},     // the store failed; see reasons
 }
 
-// reasons are what two codes say in their text only: for a failed store, why every
-// replica refuses the message, and for a failed delete that there was nothing to delete.
-// JetStream has one code for these and for faults that may have left the change half
-// made, so the server's constants are the only way to tell them apart.
+// reasons are texts of two codes: for a failed store, why every replica refuses the message,
+// and for a failed delete, that there was nothing to delete. JetStream uses the same code for
+// faults after which the change may have been made, so only the text tells them apart.
 var reasons = map[jetstream.ErrorCode]map[string]Finding{
 	10077: {
 		"maximum messages exceeded":             {NotDone, false, Full},
@@ -119,7 +118,7 @@ var reasons = map[jetstream.ErrorCode]map[string]Finding{
 	},
 }
 
-// clients are the errors of nats.go. Those that it gives before it sends are NotDone.
+// clients are errors of nats.go. Those that it returns before it sends are NotDone.
 var clients = []struct {
 	err error
 	Finding
@@ -161,17 +160,17 @@ func Of(err error) Finding {
 	return Finding{Again: true}
 }
 
-// Attempts puts together what the answers to several attempts at one change prove, which
-// must be safe to make more than once. It belongs to one goroutine.
-type Attempts struct{ doubt bool }
+// Attempts combines what the answers to several attempts at one change prove. The change must
+// be safe to make more than once. Attempts belongs to one goroutine.
+type Attempts struct{ unknown bool }
 
-// Add takes in the answer to one more attempt. That the last one was not made proves
-// nothing while an earlier one may have been: then the proof is Unknown.
+// Add adds the answer to one more attempt. If this attempt was not made, but an earlier one
+// may have been, the proof is Unknown.
 func (a *Attempts) Add(err error) Finding {
 	f := Of(err)
-	if f.Proof == NotDone && a.doubt {
+	if f.Proof == NotDone && a.unknown {
 		f.Proof = Unknown
 	}
-	a.doubt = a.doubt || f.Proof == Unknown
+	a.unknown = a.unknown || f.Proof == Unknown
 	return f
 }

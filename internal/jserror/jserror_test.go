@@ -11,7 +11,7 @@ import (
 	"github.com/tandem-go/tandem/internal/jserror"
 )
 
-// The table itself is held against a server by the tests of package dedup/jetstream.
+// The table itself is held against a server by the tests of package ledger/jetstream.
 
 // That a later attempt was not made says nothing of an earlier one that may have been.
 func TestAttempts(t *testing.T) {

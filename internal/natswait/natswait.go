@@ -1,7 +1,7 @@
-// Package natswait waits for NATS on behalf of what is being opened: a registry, a
-// store, a queue, a road. Programs and servers start in any order, so a server that is
-// not there yet, a JetStream without a leader or a cluster that is too small for a
-// replicated stream is waited for, and only told to the user when it lasts.
+// Package natswait waits for NATS when something on it is opened: a registry, a store, a queue
+// or a road. Programs and servers start in any order. So it waits for a server that is not
+// there yet, for a leader of JetStream, or for enough servers for a replicated stream, and
+// tells the user only if that takes long.
 //
 //	err := natswait.For{What: "the registry shop", Logger: log}.Until(ctx, nc, func(ctx context.Context) error {
 //		_, err := js.KeyValue(ctx, "shop_nodes")
@@ -21,14 +21,14 @@ import (
 
 // Defaults.
 const (
-	DefaultWait = 30 * time.Second // where neither ctx nor For sets a limit
-	DefaultTry  = 2 * time.Second  // of one attempt: what was asked of a server that has just died is never answered
+	DefaultWait = 30 * time.Second // if neither ctx nor For sets a limit
+	DefaultTry  = 2 * time.Second  // of one attempt: a server that has just died never answers
 
 	firstPause = 50 * time.Millisecond // between two attempts, doubled each time
 	lastPause  = time.Second           // and this is the longest
 )
 
-// For says what is waited for, and how long.
+// For says what to wait for, and how long.
 type For struct {
 	What   string        // what is being opened, with an article: "the registry shop"
 	Wait   time.Duration // limit where ctx has no deadline; default DefaultWait
@@ -58,14 +58,14 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Stop marks an error of try that no waiting mends. Until returns err itself.
+// Stop marks an error of try that waiting does not cure. Until returns err itself.
 func Stop(err error) error { return stop{err} }
 
 type stop struct{ error }
 
-// Until calls try until it returns nil, and pauses in between, longer each time. It
-// returns an *Error when ctx has ended (or, if ctx has no deadline, after f.Wait), or
-// at once when waiting does not mend what is wrong; see Explain.
+// Until calls try until it returns nil, with pauses that grow. It returns an *Error when ctx
+// has ended (or, if ctx has no deadline, after f.Wait), or at once if waiting does not cure
+// the error; see Explain.
 func (f For) Until(ctx context.Context, nc *nats.Conn, try func(ctx context.Context) error) error {
 	if f.Logger == nil {
 		f.Logger = slog.Default()
@@ -81,7 +81,7 @@ func (f For) Until(ctx context.Context, nc *nats.Conn, try func(ctx context.Cont
 		ctx, cancel = context.WithTimeout(ctx, f.Wait)
 		defer cancel()
 	}
-	began, told := time.Now(), ""
+	began, logged := time.Now(), ""
 	var why Reason // of the last attempt that had all its time
 	var cause error
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
@@ -91,19 +91,19 @@ func (f For) Until(ctx context.Context, nc *nats.Conn, try func(ctx context.Cont
 			return s.error
 		}
 		if err == nil {
-			if told != "" {
+			if logged != "" {
 				f.Logger.Info("NATS: what was missing is there", "for", f.What, "after", time.Since(began).Round(time.Millisecond))
 			}
 			return nil
 		}
-		if cause == nil || ctx.Err() == nil { // else it was cut short, and says less than the one before
+		if cause == nil || ctx.Err() == nil { // else it was interrupted, and its error says less than the one before
 			why, cause = Explain(nc, before, err), err
 		}
 		if ctx.Err() != nil || !why.Again {
 			return &Error{f.What, why, time.Since(began), cause}
 		}
-		if why.Why != told {
-			told = why.Why
+		if why.Why != logged {
+			logged = why.Why
 			f.Logger.Warn("waiting for NATS: "+why.Why, "for", f.What, "err", err)
 		}
 		select {

@@ -10,11 +10,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Reason is what an error from NATS means to who wants to open something.
+// Reason is what an error of NATS means to a user who wants to open something.
 type Reason struct {
 	Why    string // what is missing or wrong
 	Do     string // what the operator can do about it; may be empty
-	Again  bool   // it may pass by itself
+	Again  bool   // waiting may cure it
 	Denied bool   // the user's permissions do not allow it
 }
 
@@ -26,9 +26,9 @@ const (
 	codeResources    = 10023 // out of memory or storage
 )
 
-// Explain says what err, from a request over nc, means. before is the connection's last
-// error before the request was made: the server tells of a request that it does not
-// allow beside the request, which then goes unanswered.
+// Explain says what err, from a request over nc, means. before is the connection's last error
+// before the request was made: if the server does not allow a request, it does not answer it,
+// but reports an error of the connection.
 func Explain(nc *nats.Conn, before, err error) Reason {
 	if nc != nil {
 		if now := nc.LastError(); now != before && errors.Is(now, nats.ErrPermissionViolation) && !isAnswer(err) {
@@ -86,7 +86,7 @@ func answer(e *jetstream.APIError) Reason {
 		return Reason{Why: "JetStream has no leader yet", Do: "see that a majority of its servers is up", Again: true}
 	case jetstream.JSErrCodeStreamNotFound: // of what was just created: a server may hear of it later
 		return Reason{Why: "JetStream does not know the stream yet", Do: "see whether it was deleted", Again: true}
-	case jetstream.JSErrCodeStreamNameInUse: // two who start at once make it, and it is not to be seen yet
+	case jetstream.JSErrCodeStreamNameInUse: // two processes make it at once, and it is not visible yet
 		return Reason{Why: "another one is making the stream", Do: "see whether a stream of that name is there for something else", Again: true}
 	case codeNoPeers:
 		return Reason{Why: "JetStream has too few servers for the replicas that are wanted", Do: "start more of them, or ask for fewer replicas", Again: true}

@@ -10,23 +10,24 @@ import (
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/internal/jserror"
+	"github.com/tandem-go/tandem/internal/queuestore"
 	"github.com/tandem-go/tandem/queue"
 )
 
-// NATS takes an ack from whomever it comes, confirms one of an item that is done, and may
-// forget a delivery when a leader changes. So its acks prove nothing, and none is sent.
-// What ends an item is the deletion of its message: a change that goes through the
-// stream's log, like a push, and of which exactly one can succeed.
+// NATS accepts an ack from anybody, confirms acks of items that are done, and may forget a
+// delivery when a leader changes. So an ack to NATS proves nothing, and this package sends
+// none. It ends an item by deleting its message: that is a change that goes through the
+// stream's log, like a push, and exactly one deletion can succeed.
 
 var (
 	errClosed       = errors.New("queue/jetstream: closed")
 	errNotConfirmed = errors.New("queue/jetstream: NATS has not confirmed it")
 )
 
-// remove takes an item out of the stream. nil: this call has, and no other ever will.
-// queue.ErrDone: it was not there any more. errNotConfirmed: nobody can say.
+// remove deletes a message from a stream. It returns nil if this call has deleted it, so no
+// other call ever will; queue.ErrDone if the message was not there any more; and
+// errNotConfirmed if the result is unknown.
 func (q *Queue) remove(ctx context.Context, stream string, seq uint64) error {
 	var attempts jserror.Attempts
 	for first := true; ; first = false {
@@ -39,7 +40,7 @@ func (q *Queue) remove(ctx context.Context, stream string, seq uint64) error {
 		case first && f.Proof == jserror.NotDone && f.Cause == jserror.Missing:
 			return queue.ErrDone
 		case f.Cause == jserror.Gone:
-			return actor.ErrGone
+			return queuestore.ErrGone
 		case !f.Again || f.Cause == jserror.Missing: // an earlier attempt has removed it, or another's ack
 			return errNotConfirmed
 		}
@@ -49,7 +50,8 @@ func (q *Queue) remove(ctx context.Context, stream string, seq uint64) error {
 	}
 }
 
-// deleteMsg deletes a message. It is that of nats.go, which does not give the error's code.
+// deleteMsg deletes a message as DeleteMsg of nats.go does, which does not return the code of
+// the server's error.
 func (q *Queue) deleteMsg(ctx context.Context, stream string, seq uint64) error {
 	reply, err := q.js.Conn().RequestWithContext(ctx, q.api+"STREAM.MSG.DELETE."+stream, fmt.Appendf(nil, `{"seq":%d,"no_erase":true}`, seq))
 	if err != nil {
@@ -70,7 +72,7 @@ func (q *Queue) deleteMsg(ctx context.Context, stream string, seq uint64) error 
 	return nil
 }
 
-// ack ends an item that the front holds.
+// ack ends an item that the actor holds.
 func (q *Queue) ack(ctx context.Context, h holding) error {
 	err := q.remove(ctx, q.prefix, h.seq)
 	if err == nil && h.free > 0 {
@@ -79,69 +81,66 @@ func (q *Queue) ack(ctx context.Context, h holding) error {
 	return err
 }
 
-// settle acks or extends. The answer to an ack waits until NATS has confirmed it.
-func (f *front[T]) settle(ctx *actor.Context, m actor.Dequeue[T]) (actor.Dequeued[T], error) {
-	r, err := f.offer.Answer(ctx, m)
-	if err != nil {
-		return r, err
-	}
+// finish carries out the acks of a consumer, and completes the answers to its acks and
+// extensions. An ack is answered when NATS has confirmed it.
+func (b *backend) finish(o queuestore.Order, r queuestore.Reply) queuestore.Rest {
 	failed := map[int]bool{}
-	doubtful := false
+	unclear := false
 	for _, x := range r.Failed {
 		failed[x.Index] = true
-		doubtful = doubtful || x == actor.FailureOf(x.Index, queue.ErrDone)
+		unclear = unclear || x.Cause() == queue.ErrDone
 	}
 	var acks []holding
 	var indexes []int // of their tokens
-	for i, t := range m.Tokens {
-		if failed[i] || m.Op == actor.OpNack || m.Op == actor.OpRelease {
+	for i, t := range o.Tokens {
+		if failed[i] || o.Op == queuestore.Nack || o.Op == queuestore.Release {
 			continue
 		}
-		item := f.offer.Token(t).Item
-		h := f.held[item]
-		if m.Op == actor.OpAck {
-			delete(f.held, item)
+		item := b.local.Token(t).Item
+		h := b.held[item]
+		if o.Op == queuestore.Ack {
+			delete(b.held, item)
 		}
 		switch {
 		case h.lost():
-			r.Failed = append(r.Failed, actor.FailureOf(i, queue.ErrDone))
-			doubtful = true
-		case m.Op == actor.OpAck:
+			r.Failed = append(r.Failed, queuestore.FailureOf(i, queue.ErrDone))
+			unclear = true
+		case o.Op == queuestore.Ack:
 			acks, indexes = append(acks, h), append(indexes, i)
 		}
 	}
-	if len(acks) == 0 && !doubtful {
-		return r, nil
+	if len(acks) == 0 && !unclear {
+		return nil
 	}
-	return f.later(ctx, func(ctx context.Context, reply *actor.Dequeued[T]) error {
+	return func(ctx context.Context, reply *queuestore.Reply) error {
 		for _, x := range r.Failed {
-			if x == actor.FailureOf(x.Index, queue.ErrDone) && f.q.has(ctx, f.offer.Token(m.Tokens[x.Index]).Item) {
-				x = actor.FailureOf(x.Index, queue.ErrLapsed)
+			if x.Cause() == queue.ErrDone && b.q.has(ctx, b.local.Token(o.Tokens[x.Index]).Item) {
+				x = queuestore.FailureOf(x.Index, queue.ErrLeaseExpired)
 			}
 			reply.Failed = append(reply.Failed, x)
 		}
-		for n, err := range each(acks, func(h holding) error { return f.q.ack(ctx, h) }) {
+		for n, err := range each(acks, func(h holding) error { return b.q.ack(ctx, h) }) {
 			if err != nil {
-				reply.Failed = append(reply.Failed, actor.FailureOf(indexes[n], err))
+				reply.Failed = append(reply.Failed, queuestore.FailureOf(indexes[n], err))
 			}
 		}
 		return nil
-	})
+	}
 }
 
-// has reports whether an item is still in the stream; true if nobody can say.
+// has reports whether an item is still in the stream. If that is unknown it returns true.
 func (q *Queue) has(ctx context.Context, seq uint64) bool {
 	_, err := q.items.GetMsg(ctx, seq)
 	return !errors.Is(err, natsjs.ErrMsgNotFound)
 }
 
 const (
-	maxAcks   = 64              // on their way at once, of one request or round
-	tryFor    = 2 * time.Second // one request to NATS, which is made again
+	maxAcks   = 64              // most outstanding requests to NATS of one call of each
+	tryFor    = 2 * time.Second // bounds one request to NATS, which is then sent again
 	pauseTime = 100 * time.Millisecond
 )
 
-// pause waits before a request is made again; false: ctx ended.
+// pause waits before a request is sent again. It returns false if ctx ended.
 func pause(ctx context.Context) bool {
 	select {
 	case <-ctx.Done():
@@ -151,8 +150,8 @@ func pause(ctx context.Context) bool {
 	}
 }
 
-// each does something with all of hs, several at a time, and returns the errors by their
-// indexes.
+// each calls do with each of hs, several at a time, and returns the errors in the order of
+// hs.
 func each(hs []holding, do func(holding) error) []error {
 	errs := make([]error, len(hs))
 	var all sync.WaitGroup

@@ -45,7 +45,7 @@ func startCluster(t testing.TB) *cluster {
 func planCluster(t testing.TB) *cluster {
 	t.Helper()
 	c := &cluster{t: t}
-	var held [6]net.Listener // all at once, or one port may be given twice
+	var held [6]net.Listener // all at the same time, or the system may give a port twice
 	port := func(i int) int { return held[i].Addr().(*net.TCPAddr).Port }
 	var routes []string
 	for i := range held {
@@ -85,7 +85,7 @@ func (c *cluster) stop(i int) {
 	}
 }
 
-// connect connects to whichever server is there.
+// connect connects to any of the servers that are there.
 func (c *cluster) connect() natsjs.JetStream {
 	c.t.Helper()
 	nc, err := nats.Connect(strings.Join(c.urls, ","), nats.ReconnectBufSize(-1), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond),
@@ -126,9 +126,9 @@ func replicated(t testing.TB, js natsjs.JetStream, cfg queue.Config) *jetstream.
 	return q
 }
 
-func front(t testing.TB, sys *actor.System, q *jetstream.Queue) actor.Ref {
+func serveQueue(t testing.TB, sys *actor.System, q *jetstream.Queue) actor.Ref {
 	t.Helper()
-	ref, err := sys.Spawn("jobs", jetstream.Kind[Work]("test.jobs", q))
+	ref, err := sys.Spawn("jobs", actor.StoredQueueKind[Work]("test.jobs", q))
 	ok(t, err)
 	return ref
 }
@@ -145,15 +145,16 @@ func stored(t testing.TB, js natsjs.JetStream) int {
 	return 0
 }
 
-// A push that cannot be confirmed, because the stream's leader has lost the others, is not
-// said to be refused while the leader still tries, and is there once at the end.
+// A push cannot be confirmed, because the stream's leader has lost the other servers. While
+// the leader still tries, the push does not count as refused. In the end the item is stored
+// once.
 func TestPushWhileStreamHasNoMajority(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
 	js := c.connect()
 	replicated(t, js, queue.Config{})
 	at := c.leader(js, "tandem_queue_jobs")
-	q := front(t, system(t), replicated(t, c.connectTo(at), queue.Config{}))
+	q := serveQueue(t, system(t), replicated(t, c.connectTo(at), queue.Config{}))
 	for i := range c.servers {
 		if i != at {
 			c.stop(i)

@@ -9,18 +9,18 @@ import (
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/internal/jserror"
+	"github.com/tandem-go/tandem/internal/queuestore"
 	"github.com/tandem-go/tandem/queue"
 )
 
-// deadQueue is the first part of a dead letter's token. Dead letters are named by their
-// numbers in their stream, for good.
+// deadQueue is the first part of a dead letter's token. The second one is its sequence number
+// in the stream of dead letters, which names it for good.
 const deadQueue = 0
 
-// bury moves an item to the dead letters; if that does not work, it goes on being
-// delivered.
-func (q *Queue) bury(h holding) {
+// addDead moves an item to the dead letters. If that fails, the item goes back to NATS, which
+// delivers it again.
+func (q *Queue) addDead(h holding) {
 	ctx, cancel := context.WithDeadline(q.ctx, h.until)
 	defer cancel()
 	m := nats.NewMsg(q.deadSubject())
@@ -38,14 +38,14 @@ func (q *Queue) bury(h holding) {
 		h.nak()
 		return
 	}
-	if errors.Is(q.ack(ctx, h), queue.ErrDone) && !ack.Duplicate { // somebody has acked it meanwhile
+	if errors.Is(q.ack(ctx, h), queue.ErrDone) && !ack.Duplicate { // a consumer has acked it meanwhile
 		_ = q.remove(ctx, q.prefix+"_dead", ack.Sequence)
 	}
 }
 
 // listDead returns the first dead letters.
-func listDead[T any](ctx context.Context, q *Queue, n int) (all []actor.Handout[T], err error) {
-	n = min(max(1, n), actor.MaxPull)
+func (q *Queue) listDead(ctx context.Context, n int) (all []queuestore.Item, err error) {
+	n = min(max(1, n), queuestore.MaxItems)
 	bytes := 0
 	for seq := uint64(1); len(all) < n && bytes < maxList; seq++ {
 		m, err := q.dead.GetMsg(ctx, seq, natsjs.WithGetMsgSubject(q.deadSubject()))
@@ -57,22 +57,20 @@ func listDead[T any](ctx context.Context, q *Queue, n int) (all []actor.Handout[
 		}
 		seq = m.Sequence
 		bytes += len(m.Data)
-		h := actor.Handout[T]{Token: [3]uint64{deadQueue, seq}, ID: m.Header.Get(headerID), Age: time.Since(m.Time)}
-		h.Attempt, _ = strconv.Atoi(m.Header.Get(headerAttempts))
-		h.Priority, _ = strconv.Atoi(m.Header.Get(headerPriority))
+		it := q.item(m.Header, m.Data)
+		it.Token, it.Age = [3]uint64{deadQueue, seq}, time.Since(m.Time)
+		it.Attempts, _ = strconv.Atoi(m.Header.Get(headerAttempts))
 		reason, _ := strconv.Atoi(m.Header.Get(headerReason))
-		h.Reason = queue.Reason(reason)
-		_ = q.cfg.Codec.Decode(m.Data, &h.Message) // one that cannot be is listed all the same
-		all = append(all, h)
+		it.Reason = queue.Reason(reason)
+		all = append(all, it)
 	}
 	return all, nil
 }
 
-// maxList is how many bytes of dead letters are listed at once, and some more.
+// maxList is about how many bytes of items are listed at once. The last one may exceed it.
 const maxList = 200 << 10
 
-// endDead takes a dead letter out, and puts it back into the queue if it is to be
-// revived.
+// endDead removes a dead letter. If revive is true, it first adds it to the queue again.
 func (q *Queue) endDead(ctx context.Context, token [3]uint64, revive bool) error {
 	if token[0] != deadQueue || token[2] != 0 {
 		return queue.ErrForeign
@@ -98,19 +96,19 @@ func (q *Queue) endDead(ctx context.Context, token [3]uint64, revive bool) error
 	return q.remove(ctx, q.prefix+"_dead", token[1])
 }
 
-// stats are the front's own, and what is in the streams.
-func (f *front[T]) stats(ctx *actor.Context) (actor.Dequeued[T], error) {
-	s := f.offer.Stats()
-	return f.later(ctx, func(ctx context.Context, reply *actor.Dequeued[T]) error {
-		items, err := f.q.items.Info(ctx)
+// stats combines the statistics of the actor's queue with those of the streams.
+func (b *backend) stats() queuestore.Rest {
+	s := b.local.Stats()
+	return func(ctx context.Context, reply *queuestore.Reply) error {
+		items, err := b.q.items.Info(ctx)
 		if err != nil {
 			return err
 		}
-		dead, err := f.q.dead.Info(ctx)
+		dead, err := b.q.dead.Info(ctx)
 		if err != nil {
 			return err
 		}
-		consumer, err := f.q.consumers[1].Info(ctx)
+		consumer, err := b.q.consumers[1].Info(ctx)
 		if err != nil {
 			return err
 		}
@@ -122,5 +120,5 @@ func (f *front[T]) stats(ctx *actor.Context) (actor.Dequeued[T], error) {
 		}
 		reply.Stats = &s
 		return nil
-	})
+	}
 }

@@ -29,10 +29,10 @@ var (
 	faultSeed = flag.Uint64("faultseed", 0, "the seed of its faults; 0 for any")
 )
 
-// serveEnv makes the test's own program a NATS server, to be stopped or killed.
+// serveEnv, if set, makes the test's own program a NATS server that can be stopped or killed.
 const serveEnv = "TANDEM_TEST_SERVE"
 
-// member is what of embedded.Config such a server has.
+// member is the part of embedded.Config that such a server gets.
 type member struct {
 	Name, StoreDir string
 	Port           int
@@ -54,7 +54,7 @@ func serve(config string) {
 	os.Exit(0)
 }
 
-// process is a NATS server of its own.
+// process is a NATS server in a process of its own.
 type process struct {
 	cmd   *exec.Cmd
 	stdin io.Closer
@@ -80,12 +80,12 @@ func (p *process) stop() { p.stdin.Close(); _ = p.cmd.Wait() }
 
 // ledger is what the clients of a queue have seen, by the numbers of the items.
 type ledger struct {
-	mu     sync.Mutex
-	pushed map[int]error
-	ids    map[int]map[string]bool // of the deliveries
-	acked  map[string]int          // by id: acks that returned nil
-	doubt  map[string]int          // acks of unknown outcome
-	lately []string                // how the last acks that did not work ended
+	mu      sync.Mutex
+	pushed  map[int]error
+	ids     map[int]map[string]bool // of the deliveries
+	acked   map[string]int          // by id: acks that returned nil
+	unknown map[string]int          // acks of unknown outcome
+	lately  []string                // how the last acks that failed ended
 }
 
 func (l *ledger) note(do func()) {
@@ -94,7 +94,7 @@ func (l *ledger) note(do func()) {
 	do()
 }
 
-// push pushes items until ctx ends, about as many as the consumers can do.
+// push pushes items until ctx ends, about as fast as the consumers ack them.
 func (l *ledger) push(ctx context.Context, q actor.Ref, next func() int) {
 	for ctx.Err() == nil {
 		n := next()
@@ -106,7 +106,7 @@ func (l *ledger) push(ctx context.Context, q actor.Ref, next func() int) {
 	}
 }
 
-// consume pulls until ctx ends; some of what it gets it loses, or gives back.
+// consume pulls and acks until ctx ends. It loses some items, and gives some back.
 func (l *ledger) consume(ctx context.Context, q actor.Ref, rnd *rand.Rand) {
 	for ctx.Err() == nil {
 		try, stop := context.WithTimeout(ctx, 6*time.Second)
@@ -135,10 +135,10 @@ func (l *ledger) consume(ctx context.Context, q actor.Ref, rnd *rand.Rand) {
 					case err == nil:
 						l.acked[d.ID]++
 					case rpc.Ran(err) == rpc.Unknown:
-						l.doubt[d.ID]++
+						l.unknown[d.ID]++
 					}
 					if err != nil {
-						l.lately = append(l.lately[max(0, len(l.lately)-9):], fmt.Sprint(d.Message.N, " attempt ", d.Attempt, " before ", l.acked[d.ID], "/", l.doubt[d.ID], ": ", err))
+						l.lately = append(l.lately[max(0, len(l.lately)-9):], fmt.Sprint(d.Message.N, " attempt ", d.Attempt, " before ", l.acked[d.ID], "/", l.unknown[d.ID], ": ", err))
 					}
 				})
 			}
@@ -147,7 +147,7 @@ func (l *ledger) consume(ctx context.Context, q actor.Ref, rnd *rand.Rand) {
 	}
 }
 
-// judge holds what was seen against the promise, when nothing is left in the queue.
+// judge checks the promise once no item is left in the queue.
 func (l *ledger) judge(t *testing.T) {
 	t.Helper()
 	l.mu.Lock()
@@ -163,7 +163,7 @@ func (l *ledger) judge(t *testing.T) {
 			stored++
 			ended := false
 			for id := range ids {
-				ended = ended || l.acked[id]+l.doubt[id] > 0
+				ended = ended || l.acked[id]+l.unknown[id] > 0
 			}
 			if !ended {
 				t.Errorf("item %d was lost: delivered %v", n, len(ids) > 0)
@@ -184,7 +184,7 @@ func (l *ledger) judge(t *testing.T) {
 			t.Errorf("%d acks of item %s returned nil", n, id)
 		}
 	}
-	for _, n := range l.doubt {
+	for _, n := range l.unknown {
 		doubt += n
 	}
 	t.Logf("pushed: %d, refused %d, unknown %d; acked: %d, unknown %d", stored, refused, unknown, acked, doubt)
@@ -194,8 +194,8 @@ func (l *ledger) judge(t *testing.T) {
 }
 
 // NATS servers are stopped and killed, one at a time, and leaders of the stream and its
-// consumers step down, while three actors stand in front of one queue. No item is lost,
-// none stored twice by one Push, none acked twice, and what did not run is not there.
+// consumers step down, while three actors serve one queue. No item is lost, none is stored
+// twice by one Push, none is acked twice, and no item of a push that did not run is there.
 func TestClusterFaults(t *testing.T) {
 	t.Parallel()
 	seed := *faultSeed
@@ -213,7 +213,7 @@ func TestClusterFaults(t *testing.T) {
 	cfg := queue.Config{Lease: 2 * time.Second, Attempts: 1000}
 	replicated(t, js, cfg)
 
-	l := &ledger{pushed: map[int]error{}, ids: map[int]map[string]bool{}, acked: map[string]int{}, doubt: map[string]int{}}
+	l := &ledger{pushed: map[int]error{}, ids: map[int]map[string]bool{}, acked: map[string]int{}, unknown: map[string]int{}}
 	var last int
 	next := func() (n int) { l.note(func() { last++; n = last }); return n }
 	pushCtx, stopPush := context.WithCancel(t.Context())
@@ -222,7 +222,7 @@ func TestClusterFaults(t *testing.T) {
 	defer stopPull()
 	var pushers, pullers sync.WaitGroup
 	for range 3 {
-		q := front(t, system(t), replicated(t, c.connect(), cfg))
+		q := serveQueue(t, system(t), replicated(t, c.connect(), cfg))
 		for range 2 {
 			pushers.Go(func() { l.push(pushCtx, q, next) })
 			r := rand.New(rand.NewPCG(rnd.Uint64(), 1))
@@ -263,7 +263,7 @@ func TestClusterFaults(t *testing.T) {
 	l.judge(t)
 }
 
-// connectOnceUp connects to a cluster that has only just been started.
+// connectOnceUp connects to a cluster that has just been started.
 func (c *cluster) connectOnceUp() natsjs.JetStream {
 	c.t.Helper()
 	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
@@ -278,7 +278,7 @@ func (c *cluster) connectOnceUp() natsjs.JetStream {
 	}
 }
 
-// describe says where the items are.
+// describe returns a text that says where the items are.
 func (c *cluster) describe(js natsjs.JetStream) string {
 	s, err := js.Stream(c.t.Context(), "tandem_queue_jobs")
 	if err != nil {

@@ -5,29 +5,28 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/internal/jserror"
-	"github.com/tandem-go/tandem/queue"
-	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/internal/queuestore"
 )
 
 const (
-	maxFetch  = 256             // items asked for at once
-	fetchWait = 5 * time.Second // how long one request for a first item waits at NATS at most
+	maxFetch  = 256             // items requested at once
+	fetchWait = 5 * time.Second // how long a request for the first item may wait at NATS
 )
 
-// fetch asks for items if there are consumers in line: at first for those that are there,
-// by their priorities, and if there are none for the first that comes.
-func (f *front[T]) fetch(ctx *actor.Context) {
-	n := min(f.offer.Credit(), maxFetch)
-	if n == 0 || f.round || f.waiting == [levels]bool{true, true, true} { // what comes will be noticed
+// fetch requests items if consumers wait for some. At first it requests those that NATS has
+// already, by priority; if there are none, await requests the next one that comes.
+func (b *backend) fetch() {
+	n := min(b.local.Credit(), maxFetch)
+	if n == 0 || b.round || b.waiting == [levels]bool{true, true, true} { // the outstanding requests get what comes
 		return
 	}
-	q, self := f.q, ctx.Self()
-	f.round = q.run(func() { // no step waits for long
-		got := fetched{mine: true, round: true}
+	q := b.q
+	b.round = q.run(func() { // none of these requests waits for long
+		got := fetched{round: true}
 		for level := range q.consumers {
 			if n > len(got.msgs) {
 				began := time.Now()
@@ -36,17 +35,16 @@ func (f *front[T]) fetch(ctx *actor.Context) {
 			}
 		}
 		got.wait = len(got.msgs) == 0
-		got.deliver(self)
+		got.deliver(b)
 	})
 }
 
-// fetched is what a request for items has brought.
+// fetched is the result of a request for items.
 type fetched struct {
-	mine  bool // not from elsewhere
 	msgs  []holding
-	round bool // it ends the round
-	wait  bool // there was nothing: the first is to be waited for
-	level int  // if not round: it is of the wait at this level
+	round bool // it is the result of a round, which ends with it
+	wait  bool // NATS had no items: the first one has to be awaited
+	level int  // if not round, the level that was awaited
 }
 
 func (g *fetched) add(q *Queue, batch natsjs.MessageBatch, err error, until time.Time) {
@@ -87,9 +85,9 @@ func (g *fetched) add(q *Queue, batch natsjs.MessageBatch, err error, until time
 	}
 }
 
-// deliver gives the front what has come, or back to NATS.
-func (g *fetched) deliver(self actor.Ref) {
-	if tellSelf(self, *g) == nil {
+// deliver gives the items to the actor, or back to NATS if the actor cannot take them.
+func (g *fetched) deliver(f *backend) {
+	if f.inTurn(func(f *backend) { f.fetched(*g) }) == nil {
 		return
 	}
 	for _, h := range g.msgs {
@@ -97,82 +95,82 @@ func (g *fetched) deliver(self actor.Ref) {
 	}
 }
 
-func (f *front[T]) fetched(ctx *actor.Context, g fetched) error {
-	switch {
-	case !g.mine:
-		return nil
-	case g.round:
-		f.round = false
-	default:
-		f.waiting[g.level] = false
+func (b *backend) fetched(g fetched) {
+	if g.round {
+		b.round = false
+	} else {
+		b.waiting[g.level] = false
 	}
-	if err := f.q.Err(); err != nil {
-		for _, item := range f.offer.Withdraw() {
-			delete(f.held, item)
+	if err := b.q.Err(); err != nil {
+		for _, item := range b.local.Withdraw() {
+			delete(b.held, item)
 		}
-		f.offer.Dismiss(ctx, rpc.Failed, err)
-		return nil
+		b.local.Dismiss(err)
+		return
 	}
 	var early []holding
 	for _, h := range g.msgs {
 		if time.Now().Before(h.due) {
 			early = append(early, h)
 		} else {
-			f.take(h)
+			b.take(h)
 		}
 	}
 	if len(early) > 0 {
-		f.q.run(func() { f.q.putBack(early) })
+		b.q.run(func() { b.q.putBack(early) })
 	}
-	f.offer.Serve(ctx)
-	f.keepOn(ctx)
-	if g.wait && f.offer.Credit() > 0 {
-		f.await(ctx)
-		return nil
+	b.local.Serve()
+	b.keepOn()
+	if g.wait && b.local.Credit() > 0 {
+		b.await()
+		return
 	}
-	f.fetch(ctx)
-	return nil
+	b.fetch()
 }
 
-// await asks for the first item of each level.
-func (f *front[T]) await(ctx *actor.Context) {
-	self := ctx.Self()
-	for level, c := range f.q.consumers {
-		if f.waiting[level] {
+// await requests the next item of each level, and waits for it.
+func (b *backend) await() {
+	for level, c := range b.q.consumers {
+		if b.waiting[level] {
 			continue
 		}
-		q := f.q
-		f.waiting[level] = q.run(func() {
+		q := b.q
+		b.waiting[level] = q.run(func() {
 			lease := q.cfg.Queue.Lease
-			wait, cancel := context.WithTimeout(q.ctx, min(fetchWait, lease/3)) // so that most of the lease is left then
+			wait, cancel := context.WithTimeout(q.ctx, min(fetchWait, lease/3)) // so that most of the lease is left when it ends
 			defer cancel()
 			began := time.Now()
-			got := fetched{mine: true, level: level}
+			got := fetched{level: level}
 			batch, err := c.Fetch(1, natsjs.FetchContext(wait))
 			got.add(q, batch, err, began.Add(lease))
 			if len(got.msgs) == 0 && time.Since(began) < min(pauseTime, lease/10) { // NATS is away
 				time.Sleep(pauseTime)
 			}
-			got.deliver(self)
+			got.deliver(b)
 		})
 	}
 }
 
-// take offers a message that has come from NATS.
-func (f *front[T]) take(h holding) {
-	if old, ok := f.held[h.seq]; ok { // NATS has not heard that it is held
+// take adds an item that has come from NATS to the actor's queue.
+func (b *backend) take(h holding) {
+	if old, ok := b.held[h.seq]; ok { // NATS does not know that it is held here
 		old.msg, old.until = h.msg, h.until
-		f.held[h.seq] = old
+		b.held[h.seq] = old
 		return
 	}
-	header := h.msg.Headers()
-	var v T
-	if err := f.q.cfg.Codec.Decode(h.msg.Data(), &v); err != nil {
-		f.q.cfg.Logger.Error("an item of the queue cannot be decoded: it becomes a dead letter", "queue", f.q.prefix, "seq", h.seq, "err", err)
-		f.q.run(func() { f.q.bury(h) })
-		return
+	b.held[h.seq] = h
+	it := b.q.item(h.msg.Headers(), h.msg.Data())
+	it.Attempts = h.attempt - 1
+	if err := b.local.Restore(h.seq, it); err != nil {
+		delete(b.held, h.seq)
+		b.q.cfg.Logger.Error("an item of the queue cannot be decoded: it becomes a dead letter", "queue", b.q.prefix, "seq", h.seq, "err", err)
+		b.q.run(func() { b.q.addDead(h) })
 	}
-	f.held[h.seq] = h
-	priority, _ := strconv.Atoi(header.Get(headerPriority))
-	f.offer.Restore(h.seq, h.attempt-1, queue.Item[T]{Value: v, ID: header.Get(headerID), Priority: priority})
+}
+
+// item returns the item in a message of one of the queue's streams.
+func (q *Queue) item(header nats.Header, body []byte) queuestore.Item {
+	it := queuestore.Item{ID: header.Get(headerID), Decode: func(into any) error { return q.cfg.Codec.Decode(body, into) }}
+	it.Priority, _ = strconv.Atoi(header.Get(headerPriority))
+	return it
 }

@@ -10,12 +10,12 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 )
 
-// NATS counts each delivery of an item to an actor. Some are no attempts: of an item that
-// was not due yet, and of one that nobody pulled. How many an item has had of these is
-// kept in a stream of its own, one number an item, which is read only for what NATS
-// delivers a second time.
+// NATS counts each delivery of an item to an actor. Two kinds of them do not count as
+// attempts: the item was not due yet, or no consumer pulled it. The number of these "free"
+// deliveries is kept in another stream, one message for an item. That stream is read only
+// for items that NATS delivers a second time.
 
-// putBack has NATS deliver items again, of which no consumer has seen this delivery.
+// putBack makes NATS deliver items again. No consumer got them in this delivery.
 func (q *Queue) putBack(hs []holding) {
 	each(hs, func(h holding) error {
 		if h.lost() {
@@ -25,7 +25,7 @@ func (q *Queue) putBack(hs []holding) {
 		defer cancel()
 		err := q.mark(ctx, h)
 		if !h.lost() {
-			_ = h.msg.NakWithDelay(max(0, time.Until(h.due))) // if that is lost, it comes when the lease has ended there
+			_ = h.msg.NakWithDelay(max(0, time.Until(h.due))) // if it is lost, NATS delivers the item after its lease there
 		}
 		return err
 	})
@@ -35,8 +35,8 @@ func (q *Queue) freeSubject(seq uint64) string {
 	return q.prefix + "_free." + strconv.FormatUint(seq, 10)
 }
 
-// mark notes one more delivery of an item that is no attempt. If it fails, the item has an
-// attempt too many.
+// mark records one more free delivery of an item. If that fails, the item has one attempt too
+// many.
 func (q *Queue) mark(ctx context.Context, h holding) error {
 	for {
 		step, cancel := context.WithTimeout(ctx, tryFor)
@@ -48,7 +48,7 @@ func (q *Queue) mark(ctx context.Context, h holding) error {
 	}
 }
 
-// freeOf returns how many deliveries of an item were no attempts.
+// freeOf returns how many free deliveries an item has had.
 func (q *Queue) freeOf(ctx context.Context, seq uint64) (n int, err error) {
 	for {
 		step, cancel := context.WithTimeout(ctx, tryFor)
@@ -65,14 +65,14 @@ func (q *Queue) freeOf(ctx context.Context, seq uint64) (n int, err error) {
 	}
 }
 
-// unmark forgets what mark noted of an item that is done.
+// unmark deletes what mark has recorded of an item that is done.
 func (q *Queue) unmark(seq uint64) {
 	ctx, cancel := context.WithTimeout(q.ctx, tryFor)
 	defer cancel()
-	_ = q.free.Purge(ctx, natsjs.WithPurgeSubject(q.freeSubject(seq))) // else the bound of the stream ends it
+	_ = q.free.Purge(ctx, natsjs.WithPurgeSubject(q.freeSubject(seq))) // if it fails, the limit of the stream removes the message some day
 }
 
-// dueAt is until when an item is delayed, or zero.
+// dueAt returns when the delay of an item ends, or zero if it has none.
 func dueAt(header nats.Header) time.Time {
 	if ms, err := strconv.ParseInt(header.Get(headerAt), 10, 64); err == nil {
 		return time.UnixMilli(ms)

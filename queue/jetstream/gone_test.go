@@ -25,7 +25,7 @@ import (
 	"github.com/tandem-go/tandem/transport/natsbus/permissions"
 )
 
-// log is what was logged.
+// log collects what is logged.
 type log struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -49,7 +49,7 @@ func (l *log) lines(text string) (n int) {
 	return n
 }
 
-// watched is a queue whose changes and log lines are kept.
+// watched is a queue with its changes of State and its log.
 type watched struct {
 	*jetstream.Queue
 	ref     actor.Ref
@@ -65,7 +65,7 @@ func watch(t testing.TB, js natsjs.JetStream) *watched {
 		Queue: queue.Config{Lease: 5 * time.Second}, Changed: func(s jetstream.State) { w.changes <- s }})
 	ok(t, err)
 	t.Cleanup(w.Close)
-	w.ref = front(t, system(t), w.Queue)
+	w.ref = serveQueue(t, system(t), w.Queue)
 	return w
 }
 
@@ -82,16 +82,16 @@ func (w *watched) becomes(t testing.TB, want jetstream.State, within time.Durati
 	}
 }
 
-// When the stream with the items is gone, by deletion or with NATS's store, that is said
-// within seconds: once in the log, to who waits in a pull, and to all who come; nothing of
-// it ran. The queue goes on once that is accepted.
+// The stream of the items is deleted, or NATS loses its store. Within seconds that is logged
+// once, and reported to every pull that waits and to every later request, none of which ran.
+// Once the loss is accepted, the queue works again.
 func TestItemsGone(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string]func(t *testing.T, s *embedded.Server, cfg embedded.Config, js natsjs.JetStream){
 		"deleted": func(t *testing.T, _ *embedded.Server, _ embedded.Config, js natsjs.JetStream) {
 			ok(t, js.DeleteStream(t.Context(), "tandem_queue_jobs"))
 		},
-		"made anew by another": func(t *testing.T, _ *embedded.Server, _ embedded.Config, js natsjs.JetStream) {
+		"recreated by another": func(t *testing.T, _ *embedded.Server, _ embedded.Config, js natsjs.JetStream) {
 			ok(t, js.DeleteStream(t.Context(), "tandem_queue_jobs"))
 			q, err := jetstream.Open(t.Context(), js, jetstream.Config{Name: "jobs"})
 			ok(t, err)
@@ -139,7 +139,7 @@ func TestItemsGone(t *testing.T) {
 			if !errors.As(w.Err(), &what) || what.Queue != "tandem_queue_jobs" {
 				t.Errorf("%+v", w.Err())
 			}
-			time.Sleep(3 * time.Second) // several looks
+			time.Sleep(3 * time.Second) // several checks
 			if n := w.log.lines("the items of the queue are gone"); n != 1 {
 				t.Errorf("logged %d times", n)
 			}
@@ -151,9 +151,9 @@ func TestItemsGone(t *testing.T) {
 	}
 }
 
-// What can be made anew without a loss of items is: the consumers, which know who has
-// what, and the streams of a queue that never had an item.
-func TestMadeAnew(t *testing.T) {
+// What can be recreated without a loss of items is recreated: the consumers, and the streams
+// of a queue that has never had an item.
+func TestRecreated(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string]func(t *testing.T, js natsjs.JetStream, w *watched){
 		"consumers": func(t *testing.T, js natsjs.JetStream, w *watched) {
@@ -176,9 +176,9 @@ func TestMadeAnew(t *testing.T) {
 			js := connect(t, start(t, embedded.Config{}))
 			w := watch(t, js)
 			lose(t, js, w)
-			for began := time.Now(); w.log.lines("made anew") == 0; time.Sleep(10 * time.Millisecond) {
+			for began := time.Now(); w.log.lines("recreated") == 0; time.Sleep(10 * time.Millisecond) {
 				if time.Since(began) > 20*time.Second {
-					t.Fatal("nothing is made anew")
+					t.Fatal("nothing is recreated")
 				}
 			}
 			if name == "a queue that was never used" {
@@ -187,15 +187,15 @@ func TestMadeAnew(t *testing.T) {
 			ok(t, pull(t, w.ref, []string{"1:1"})[0].Ack(t.Context()))
 			must(actor.QueueStats[Work](t.Context(), w.ref))
 			ok(t, w.Err())
-			if n := w.log.lines("made anew"); n != 1 {
+			if n := w.log.lines("recreated"); n != 1 {
 				t.Errorf("logged %d times", n)
 			}
 		})
 	}
 }
 
-// NATS being away, and its return, are one change and one log line each, however long it
-// takes.
+// When NATS goes away, and when it comes back, that is one change and one log line each,
+// however long it takes.
 func TestAway(t *testing.T) {
 	t.Parallel()
 	cfg := embedded.Config{StoreDir: t.TempDir()}
@@ -205,7 +205,7 @@ func TestAway(t *testing.T) {
 	cfg.Port = s.Port()
 	s.Shutdown()
 	w.becomes(t, jetstream.Away, 20*time.Second)
-	time.Sleep(5 * time.Second) // several looks
+	time.Sleep(5 * time.Second) // several checks
 	start(t, cfg)
 	w.becomes(t, jetstream.Opened, 20*time.Second)
 	if a, b := w.log.lines("does not answer"), w.log.lines("answers for the queue again"); a != 1 || b != 1 {
@@ -214,14 +214,14 @@ func TestAway(t *testing.T) {
 	ok(t, pull(t, w.ref, []string{"1:1"})[0].Ack(t.Context()))
 }
 
-// Open waits for NATS to come, and says what is missing if it does not.
+// Open waits for NATS, and says what is missing if it does not come.
 func TestOpenWaits(t *testing.T) {
 	t.Parallel()
 	s := start(t, embedded.Config{})
 	js := connect(t, s)
 	cfg := embedded.Config{Port: s.Port()}
 	s.Shutdown()
-	for began := time.Now(); js.Conn().IsConnected(); time.Sleep(time.Millisecond) { // else it is JetStream that is missing at first
+	for began := time.Now(); js.Conn().IsConnected(); time.Sleep(time.Millisecond) { // otherwise JetStream would be what is missing at first
 		if time.Since(began) > 20*time.Second {
 			t.Fatal("the connection does not break")
 		}
@@ -275,8 +275,8 @@ func TestOpenWaits(t *testing.T) {
 	missing(open(js, time.Minute, nil), "ermissions", 20*time.Second, began)
 }
 
-// The permissions that package permissions lists are enough, and no more than is needed:
-// each was used in the end.
+// The permissions that package permissions lists are sufficient, and each of them is needed:
+// in the end all were used.
 func TestPermissions(t *testing.T) {
 	may := permissions.Node{Cluster: "tandem"}.Queue("jobs")
 	s := start(t, embedded.Config{Configure: func(o *server.Options) {
@@ -303,7 +303,7 @@ func TestPermissions(t *testing.T) {
 	defer cancel()
 	push(t, q, 1)
 	d := pull(t, q, []string{"1:1"})[0]
-	time.Sleep(700 * time.Millisecond) // so that NATS is told that it is held
+	time.Sleep(700 * time.Millisecond) // so that NATS is told that the item is held
 	ok(t, d.Extend(ctx, 5*time.Second))
 	ok(t, d.Ack(ctx))
 	push(t, q, 2, actor.Delay(500*time.Millisecond))
@@ -321,7 +321,7 @@ func TestPermissions(t *testing.T) {
 	if n := violations.lines(""); n > 0 {
 		t.Errorf("%d violations: %s", n, violations.b.String())
 	}
-	again, err := jetstream.Open(ctx, js, jetstream.Config{Name: "jobs"}) // which finds it
+	again, err := jetstream.Open(ctx, js, jetstream.Config{Name: "jobs"}) // now the streams are there already
 	ok(t, err)
 	again.Close()
 	ok(t, nc.Flush())

@@ -45,9 +45,9 @@ func (c gated) Write(b []byte) (int, error) {
 
 const lease = time.Second
 
-// heldTwice has two fronts of a queue, the first of which NATS cannot hear any more, and
-// an item that NATS has therefore given to the second as well. The consumer at the first
-// has its own lease for long.
+// heldTwice makes two actors that serve one queue. The messages of the first do not reach
+// NATS any more, so NATS has given an item of it to the second as well. The consumer of the
+// first has extended its lease, so it still has the item.
 func heldTwice(t *testing.T, meanwhile func(first actor.Delivery[Work])) (g *gate, first, second actor.Delivery[Work], at actor.Ref) {
 	s, g := start(t, embedded.Config{}), new(gate)
 	nc, err := s.Connect(nats.SetCustomDialer(g))
@@ -65,8 +65,8 @@ func heldTwice(t *testing.T, meanwhile func(first actor.Delivery[Work])) (g *gat
 	return g, first, pull(t, b, []string{"1:2"}, actor.Wait(20*time.Second))[0], b
 }
 
-// NATS gives an item to another front when it has not heard of the first for a lease. One Ack at most may say that it worked, however long the
-// consumer's own lease is.
+// When NATS has not heard from an actor for a lease, it gives the item to another actor. At
+// most one Ack may succeed, however long the lease of the consumer is.
 func TestOneAckCounts(t *testing.T) {
 	for name, c := range map[string]struct {
 		ack  func(t *testing.T, g *gate, first, second actor.Delivery[Work]) (error, error)
@@ -81,14 +81,14 @@ func TestOneAckCounts(t *testing.T) {
 			g.Unlock()
 			err := first.Ack(t.Context())
 			return err, second.Ack(t.Context())
-		}, actor.ErrLapsed},
+		}, actor.ErrLeaseExpired},
 		"when NATS has long heard of the first again": {func(t *testing.T, g *gate, first, second actor.Delivery[Work]) (error, error) {
 			g.Unlock()
 			ok(t, second.Extend(t.Context(), time.Minute))
-			time.Sleep(lease) // in which either says that it has the item
+			time.Sleep(lease) // meanwhile both tell NATS that they have the item
 			err := first.Ack(t.Context())
 			return err, second.Ack(t.Context())
-		}, actor.ErrLapsed},
+		}, actor.ErrLeaseExpired},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -106,7 +106,7 @@ func TestOneAckCounts(t *testing.T) {
 	}
 }
 
-// An Ack that NATS has not confirmed in time may count or not: it never says that it ran.
+// An Ack that NATS has not confirmed in time may count or not, so it never returns nil.
 func TestAckThatIsNotConfirmedInTime(t *testing.T) {
 	s, g := start(t, embedded.Config{}), new(gate)
 	nc, err := s.Connect(nats.SetCustomDialer(g))
@@ -140,13 +140,13 @@ func TestAckThatIsNotConfirmedInTime(t *testing.T) {
 	all.Wait()
 }
 
-// An ack that reaches NATS when another has the item by now is the one that counts, if it
-// is the first: then the other's is refused.
+// An ack reaches NATS when another consumer has the item by then. If it is the first ack, it
+// counts, and that of the other consumer is refused.
 func TestFirstAckCounts(t *testing.T) {
 	acked := make(chan error)
 	g, _, second, _ := heldTwice(t, func(first actor.Delivery[Work]) {
 		go func() {
-			time.Sleep(lease / 2) // so that the ack goes on beyond the time that the first surely has
+			time.Sleep(lease / 2) // so that the ack is still outstanding when NATS may give the item to another
 			acked <- first.Ack(t.Context())
 		}()
 	})

@@ -1,52 +1,56 @@
-// Package jetstream is a queue kept in NATS: the API of actor.Push and actor.Pull over a
+// Package jetstream keeps a queue in NATS: actor.Push and actor.Pull then work with a
 // JetStream work queue.
 //
 //	jobs, err := jetstream.Open(ctx, js, jetstream.Config{Name: "jobs"})
 //	if err != nil { ... }
 //	defer jobs.Close()
-//	ref, err := sys.Spawn("jobs", jetstream.Kind[Job]("jobs", jobs))
+//	ref, err := sys.Spawn("jobs", actor.StoredQueueKind[Job]("jobs", jobs))
 //
-// The promise is that of package queue, and that it outlives every process: what Push
-// has returned nil for is in the stream, once, and of the Acks of an item one at most
-// returns nil. The actor in front may be stopped and spawned anew, here or on another
-// node, and NATS may be restarted; whatever was not acked is delivered again, within a
-// lease. Several actors, on several nodes, may stand in front of one queue. Servers of a
-// cluster may stop, be killed and change their leaders: with Replicas 3 and a majority
-// that lives, nothing of this depends on them.
+// The promise is that of package queue, and that the queue outlives every process. An item
+// for which Push has returned nil is in the stream, once. At most one Ack of an item returns
+// nil. The actor that serves the queue may be stopped and spawned again, here or on another
+// node, and NATS may be restarted; what was not acked is delivered again within a lease.
+// Several actors, on several nodes, may serve one queue. With Replicas 3, servers of a NATS
+// cluster may stop, be killed and change their leaders, as long as a majority lives.
 //
-// An Ack is the deletion of the item's message, a change that goes through the stream's
-// log and of which exactly one can succeed. NATS may forget a delivery when it changes a
-// leader, and then two consumers have an item at a time: the first Ack counts, and the
-// other is ErrDone. An effect that must not happen twice is made idempotent by
-// Delivery.ID, which is the same for each delivery of an item. An Ack whose answer is lost
-// may be of unknown outcome, and so may a Push: neither says NotRun then. NotRun is said
-// of what provably is not stored.
+// An Ack deletes the item's message. That is a change that goes through the stream's log,
+// and exactly one deletion can succeed. NATS may forget a delivery when a leader changes;
+// then two consumers may have an item at the same time. The first Ack counts, and the other
+// one is ErrDone. If an effect must not happen twice, make it idempotent by Delivery.ID,
+// which is the same for each delivery of an item. If the answer to an Ack or a Push is lost,
+// its outcome may be unknown; its error does not have the verdict NotRun then. That verdict
+// says that provably nothing was stored.
 //
-// Beyond package queue's, the limits: deliveries end with the actor that made them. An
-// attempt is counted when an item goes to an actor, and given back if no consumer got it,
-// unless the actor died first. NATS may forget attempts together with a delivery, so an
-// item may be delivered more often than Config.Attempts. What a server that was killed
-// remembers is NATS's affair: Replicas 3 are for that. Priorities are three: below 0, 0,
-// and above. A delay given to Push is kept by the actors, in time of their own clocks.
-// Ids are known for Config.Queue.Remember after the push, however many; those of items
-// that are done are forgotten when all servers that keep the stream have been restarted.
-// An item may have max_payload of NATS less 256 bytes, with its headers; a larger one is
-// refused as rpc.TooLarge. The policy of the queue is Refuse. actor.QueueStats counts as
-// Depth all that is not under a lease of the actor that is asked, and the rest since that
-// actor was spawned. actor.PauseQueue pauses all actors in front of the queue; what they
-// have fetched they may still hand out. actor.PurgeQueue and Cancel spare only what
-// consumers of the actor that is asked have: those of others find their Ack to be ErrDone.
-// How safe a push is depends on the server, as in dedup/jetstream.
+// The limits, beyond those of package queue:
+//   - Deliveries end with the actor that made them.
+//   - An attempt counts when an item goes to an actor. If no consumer got the item it does not
+//     count after all, unless the actor died before. NATS may forget attempts together with a
+//     delivery, so an item may be delivered more often than Config.Attempts.
+//   - What a killed server still has after its restart depends on NATS; use Replicas 3.
+//   - There are three priorities: below 0, 0, and above 0.
+//   - The actors keep the delay that was given to Push, by their own clocks.
+//   - Ids are known for Config.Queue.Remember after the push, however many there are. Those of
+//     items that are done are forgotten once all servers that keep the stream were restarted.
+//   - An item with its headers may have 256 bytes less than the max_payload of NATS. A larger
+//     one is refused as rpc.TooLarge.
+//   - The policy of the queue is Refuse.
+//   - In actor.QueueStats, Depth counts all items that are not under a lease of the actor that
+//     is asked. The counters begin when that actor is spawned.
+//   - actor.PauseQueue pauses all actors that serve the queue. They may still hand out what
+//     they have fetched.
+//   - actor.PurgeQueue and WaitingItem.Cancel spare only what consumers of the actor that is
+//     asked have. The Acks of other actors' consumers return ErrDone.
+//   - How safe a push is depends on the server, as in package ledger/jetstream.
 //
-// Every 2 s a queue looks whether all is there that it is kept in. Consumers, dead letters
-// and counts of attempts that were deleted are made anew, and that is logged. If the
-// stream of the items is gone, or NATS came back with an empty store, the items are: then
-// everything is refused with actor.ErrGone, NotRun, until an operator accepts that with
-// Accept, or opens the queue anew. Each change of State is one log line and one call of
+// Every 2 s a queue checks that its streams and consumers exist. If consumers, dead letters
+// or counts of attempts were deleted, it recreates them, and logs that. If the stream of the
+// items is gone, or NATS came back with an empty store, then so are the items. From then on
+// everything is refused with actor.ErrGone and the verdict NotRun, until an operator calls
+// Accept or opens the queue again. Each change of State gives one log line and one call of
 // Config.Changed.
 //
-// What the NATS user of the process must be allowed package transport/natsbus/permissions
-// says: Node.Queue. Who reaches the queue through its actor needs none of it.
+// Package transport/natsbus/permissions says what the NATS user of the process must be
+// allowed: see Node.Queue. Processes that reach the queue through its actor need none of it.
 package jetstream
 
 import (
@@ -68,20 +72,20 @@ import (
 
 // Config describes a queue. Only the Name is required.
 type Config struct {
-	Name      string        // of the queue in its cluster; not one that ends in "_dead" or "_free"
+	Name      string        // of the queue in its cluster; it must not end in "_dead" or "_free"
 	Cluster   string        // prefix of the names in NATS; default "tandem"
-	Replicas  int           // of the streams, if they have to be made; default 1
-	Codec     codec.Codec   // of items in the stream; default msgpack
-	StartWait time.Duration // of Open for NATS, JetStream and its leaders; default 30 s
-	Logger    *slog.Logger  // default slog.Default
-	Queue     queue.Config  // its Remembered is not used, and its Policy is Refuse
+	Replicas  int           // number of replicas of the streams; default 1
+	Codec     codec.Codec   // encodes items in the stream; default msgpack
+	StartWait time.Duration // how long Open waits for NATS, JetStream and its leaders; default 30 s
+	Logger    *slog.Logger  // default slog.Default()
+	Queue     queue.Config  // Remembered is not used, and Policy must be Refuse
 
-	// Changed, if set, is called when the queue's State has changed, by one goroutine at
-	// a time. It must not wait.
+	// Changed, if not nil, is called when the queue's State has changed, by one
+	// goroutine at a time. It must not block.
 	Changed func(State)
 }
 
-// DefaultStartWait is that of Config.
+// DefaultStartWait is the default of Config.StartWait.
 const DefaultStartWait = 30 * time.Second
 
 // levels of priority, the highest first.
@@ -105,25 +109,25 @@ type Queue struct {
 	js     natsjs.JetStream
 	api    string // prefix of JetStream's API
 	cfg    Config
-	prefix string // of its subjects; their streams' names are much the same
+	prefix string // of its subjects and of the names of its streams
 	handles
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
-	running sync.WaitGroup // what goes on off the actors' turns
+	running sync.WaitGroup // the goroutines of run
 
-	poke     chan struct{} // has the watch look
-	pushed   atomic.Bool   // something was pushed here since it was opened
+	poke     chan struct{} // makes the watch check soon
+	pushed   atomic.Bool   // something was pushed here since the queue was opened
 	gone     atomic.Pointer[GoneError]
-	watching sync.Mutex            // held while the watch looks, and by Accept
-	remade   atomic.Pointer[watch] // what the watch is to go on with, after Accept
+	watching sync.Mutex            // held during a check of the watch, and by Accept
+	remade   atomic.Pointer[watch] // after Accept, the state from which the watch goes on
 
 	mu     sync.Mutex // guards what follows
 	closed bool
 }
 
-// Close ends what fronts of the queue do with NATS, and waits for it. Stop them before:
-// they get nothing any more.
+// Close ends what the actors that serve the queue are doing with NATS, and waits until it has
+// ended. Stop these actors before: after Close they cannot reach the queue.
 func (q *Queue) Close() {
 	q.mu.Lock()
 	q.closed = true
@@ -132,7 +136,7 @@ func (q *Queue) Close() {
 	q.running.Wait()
 }
 
-// run runs do in a goroutine that Close waits for; false: the queue is closed.
+// run runs do in a goroutine for which Close waits. It returns false if the queue is closed.
 func (q *Queue) run(do func()) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -144,10 +148,10 @@ func (q *Queue) run(do func()) bool {
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
-// Open finds the streams of a queue, "<cluster>_queue_<name>" and the same with "_dead" and
-// "_free", and makes or updates them and their consumers. While NATS is away, or JetStream
-// has no leader yet, it waits within Config.StartWait, and says so in the log; then the
-// error is an *OpenError. ctx is for Open only.
+// Open creates or updates the streams of a queue, "<cluster>_queue_<name>" and the same name
+// with "_dead" and "_free", and their consumers. While NATS is away, or JetStream has no leader
+// yet, it waits, and says so in the log. If that takes longer than Config.StartWait, the error
+// is an *OpenError. ctx bounds Open only, not the queue.
 func Open(ctx context.Context, js natsjs.JetStream, cfg Config) (*Queue, error) {
 	if cfg.Cluster == "" {
 		cfg.Cluster = "tandem"
@@ -191,7 +195,7 @@ func Open(ctx context.Context, js natsjs.JetStream, cfg Config) (*Queue, error) 
 	return q, nil
 }
 
-// apiPrefix is where JetStream's API is, with a dot at its end.
+// apiPrefix is the prefix of the subjects of JetStream's API, with a dot at its end.
 func apiPrefix(o natsjs.JetStreamOptions) string {
 	switch {
 	case o.Domain != "":

@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 	if config, ok := os.LookupEnv(serveEnv); ok {
 		serve(config)
 	}
-	// Most tests wait for NATS, so that more of them than there are processors run beside
-	// each other; -parallel says otherwise.
+	// Most tests wait for NATS, so more of them run at the same time than there are
+	// processors, unless -parallel is given.
 	_ = flag.Set("test.parallel", strconv.Itoa(max(6, runtime.GOMAXPROCS(0))))
 	goleak.VerifyTestMain(m)
 }
@@ -86,14 +86,14 @@ func spawn(t testing.TB, sys *actor.System, js natsjs.JetStream, cfg queue.Confi
 		t.Fatal(err)
 	}
 	t.Cleanup(q.Close)
-	ref, err := sys.Spawn("jobs", jetstream.Kind[Work]("test.jobs", q))
+	ref, err := sys.Spawn("jobs", actor.StoredQueueKind[Work]("test.jobs", q))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return ref
 }
 
-// ok ends the test unless err is nil, or the one error given.
+// ok ends the test unless err is nil, or wraps the error that is given.
 func ok(t testing.TB, err error, want ...error) {
 	t.Helper()
 	if len(want) == 0 && err != nil || len(want) == 1 && !errors.Is(err, want[0]) {
@@ -106,7 +106,7 @@ func textKind(t testing.TB, js natsjs.JetStream, cfg queue.Config) *actor.Kind {
 	q, err := jetstream.Open(t.Context(), js, jetstream.Config{Name: "texts", Queue: cfg, Logger: slog.New(slog.DiscardHandler)})
 	ok(t, err)
 	t.Cleanup(q.Close)
-	return jetstream.Kind[Text]("test.texts", q)
+	return actor.StoredQueueKind[Text]("test.texts", q)
 }
 
 func push(t testing.TB, q actor.Ref, n int, opts ...actor.PushOption) {
@@ -128,8 +128,8 @@ func pull(t testing.TB, q actor.Ref, want []string, opts ...actor.PullOption) []
 	return ds
 }
 
-// pending waits until NATS has told the consumers of what is pushed, which it does later
-// than it confirms the push: so many of high, normal and low priority.
+// pending waits until the consumers at NATS have the given numbers of items of high, normal
+// and low priority. They learn of items later than NATS confirms the push.
 func pending(t testing.TB, js natsjs.JetStream, want ...uint64) {
 	t.Helper()
 	for i, name := range []string{"high", "normal", "low"} {
@@ -178,7 +178,7 @@ func TestQueue(t *testing.T) {
 	}
 	pull(t, q, nil, actor.Wait(0))
 
-	go func() { // one that comes while a pull waits
+	go func() { // an item that comes while a pull waits
 		time.Sleep(100 * time.Millisecond)
 		_ = actor.Push(ctx, q, Work{6})
 	}()
@@ -205,7 +205,7 @@ func TestMisuse(t *testing.T) {
 	push(t, q, 2)
 	d = pull(t, q, []string{"2:1"})[0]
 	again := pull(t, q, []string{"2:2"})[0] // a second later
-	all("a lapsed one", d, actor.ErrLapsed)
+	all("a lapsed one", d, actor.ErrLeaseExpired)
 	ok(t, again.Extend(ctx, 5*time.Second))
 	pull(t, q, nil, actor.Wait(2*time.Second))
 	ok(t, again.Ack(ctx))
@@ -232,7 +232,7 @@ func TestDeadLetters(t *testing.T) {
 			if seen[d.Message.N]++; d.Attempt != seen[d.Message.N] {
 				t.Fatalf("%+v is delivery %d", d, seen[d.Message.N])
 			}
-			if d.Message.N == 2 { // the other lapses
+			if d.Message.N == 2 { // the lease of the other one ends
 				ok(t, d.Nack(ctx, 0))
 			}
 		}
@@ -240,10 +240,10 @@ func TestDeadLetters(t *testing.T) {
 	dead := waitDead(t, q, 2)
 	slices.SortFunc(dead, func(a, b actor.DeadItem[Work]) int { return a.Message.N - b.Message.N })
 	one, two := dead[0], dead[1]
-	if one.ID != "one" || one.Attempts != 2 || one.Reason != queue.Lapsed || one.Priority != 3 || two.Reason != queue.Nacked || two.Attempts != 2 {
+	if one.ID != "one" || one.Attempts != 2 || one.Reason != queue.LeaseExpired || one.Priority != 3 || two.Reason != queue.Nacked || two.Attempts != 2 {
 		t.Errorf("%+v", dead)
 	}
-	// There is room for two: a third goes on being delivered.
+	// There is room for two dead letters, so a third item is delivered further times.
 	push(t, q, 3)
 	for attempt := 1; attempt <= 4; attempt++ {
 		d := pull(t, q, []string{fmt.Sprint("3:", attempt)})[0]
@@ -256,7 +256,7 @@ func TestDeadLetters(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// There is room for the third now, and it may have gone there before it comes again.
+	// Now there is room for the third one, which may have become a dead letter by now.
 	for revived := false; !revived || len(must(actor.DeadItems[Work](ctx, q))) == 0; {
 		for _, d := range must(actor.Pull[Work](ctx, q, actor.Wait(100*time.Millisecond))) {
 			if d.Message.N == 3 {
@@ -281,7 +281,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// waitDead lists the dead letters once there are so many.
+// waitDead waits until there are so many dead letters, and lists them.
 func waitDead(t *testing.T, q actor.Ref, n int) []actor.DeadItem[Work] {
 	t.Helper()
 	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
@@ -312,9 +312,9 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// Consumers work while the actor in front is stopped and spawned on another node, and
-// while the server is restarted: nothing that was pushed is lost, and what was acked does
-// not come again.
+// Consumers work while the actor that serves the queue is stopped and spawned on another node,
+// and while the server is restarted. Nothing that was pushed is lost, and what was acked is
+// not delivered again.
 func TestRestarts(t *testing.T) {
 	t.Parallel()
 	cfg := embedded.Config{StoreDir: t.TempDir(), SyncAlways: true}
@@ -330,7 +330,7 @@ func TestRestarts(t *testing.T) {
 	const jobs = 300
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	done, acked := map[int]int{}, map[int]bool{} // acked: false if that is of unknown outcome, for the answer was lost
+	done, acked := map[int]int{}, map[int]bool{} // acked: false if the outcome is unknown, because the answer was lost
 	progress := make(chan int, jobs*10)
 	var all sync.WaitGroup
 	all.Go(func() {

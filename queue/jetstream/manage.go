@@ -3,29 +3,29 @@ package jetstream
 import (
 	"context"
 	"errors"
-	"strconv"
 	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/internal/queuestore"
 	"github.com/tandem-go/tandem/queue"
 )
 
-// waitingToken is the last part of a token of an item that waits: {deadQueue, number, this}.
+// waitingToken is the last part of the token of an item that no consumer has: such tokens are
+// {deadQueue, sequence number, waitingToken}.
 const waitingToken = 1
 
-// pausedFor is how long a pause lasts at NATS, which wants an end of it.
+// pausedFor is how long NATS pauses; it requires an end of the pause.
 const pausedFor = 100 * 365 * 24 * time.Hour
 
-// pause has NATS deliver nothing of the queue to any actor, or ends that. What waits here
-// for consumers goes back.
-func (f *front[T]) pause(ctx *actor.Context, on bool) (actor.Dequeued[T], error) {
+// pause makes NATS deliver no items of the queue to any actor, or ends that. Items that wait
+// here for consumers go back.
+func (b *backend) pause(on bool) queuestore.Rest {
 	if on {
-		f.putBack()
+		b.putBack()
 	}
-	q, self := f.q, ctx.Self()
-	return f.later(ctx, func(ctx context.Context, _ *actor.Dequeued[T]) error {
+	q := b.q
+	return func(ctx context.Context, _ *queuestore.Reply) error {
 		for _, name := range levelNames {
 			var err error
 			if on {
@@ -38,28 +38,28 @@ func (f *front[T]) pause(ctx *actor.Context, on bool) (actor.Dequeued[T], error)
 			}
 		}
 		if !on {
-			_ = tellSelf(self, keep{mine: true})
+			_ = b.inTurn((*backend).keepUp)
 		}
 		return nil
-	})
+	}
 }
 
 // taken returns the numbers of the items that consumers of this actor have.
-func (f *front[T]) taken() map[uint64]bool {
+func (b *backend) taken() map[uint64]bool {
 	all := map[uint64]bool{}
-	for seq := range f.held {
-		if f.offer.Leased(seq) {
+	for seq := range b.held {
+		if b.local.Leased(seq) {
 			all[seq] = true
 		}
 	}
 	return all
 }
 
-// evict takes an item out of what waits here for consumers.
-func (f *front[T]) evict(seq uint64) error {
-	err := f.offer.Evict(seq)
+// evict removes an item from those that wait here for consumers.
+func (b *backend) evict(seq uint64) error {
+	err := b.local.Evict(seq)
 	if err == nil {
-		delete(f.held, seq)
+		delete(b.held, seq)
 	}
 	if errors.Is(err, queue.ErrDone) {
 		return nil // it is not here
@@ -67,40 +67,40 @@ func (f *front[T]) evict(seq uint64) error {
 	return err
 }
 
-// cancel ends items that wait.
-func (f *front[T]) cancel(ctx *actor.Context, tokens [][3]uint64) (actor.Dequeued[T], error) {
+// cancel ends items that no consumer has.
+func (b *backend) cancel(tokens [][3]uint64) queuestore.Rest {
 	errs := make([]error, len(tokens))
 	for i, t := range tokens {
 		if t[0] != deadQueue || t[2] != waitingToken {
 			errs[i] = queue.ErrForeign
 		} else {
-			errs[i] = f.evict(t[1])
+			errs[i] = b.evict(t[1])
 		}
 	}
-	return f.later(ctx, func(ctx context.Context, reply *actor.Dequeued[T]) error {
+	return func(ctx context.Context, reply *queuestore.Reply) error {
 		for i, t := range tokens {
 			if errs[i] == nil {
-				errs[i] = f.q.remove(ctx, f.q.prefix, t[1])
+				errs[i] = b.q.remove(ctx, b.q.prefix, t[1])
 			}
 			if errs[i] != nil {
-				reply.Failed = append(reply.Failed, actor.FailureOf(i, errs[i]))
+				reply.Failed = append(reply.Failed, queuestore.FailureOf(i, errs[i]))
 			}
 		}
 		return nil
-	})
+	}
 }
 
-// purge ends all items but those that consumers of this actor have.
-func (f *front[T]) purge(ctx *actor.Context) (actor.Dequeued[T], error) {
-	taken := f.taken()
-	for seq := range f.held {
-		_ = f.evict(seq)
+// purge ends all items except those that consumers of this actor have.
+func (b *backend) purge() queuestore.Rest {
+	taken := b.taken()
+	for seq := range b.held {
+		_ = b.evict(seq)
 	}
-	return f.later(ctx, func(ctx context.Context, reply *actor.Dequeued[T]) error {
+	return func(ctx context.Context, reply *queuestore.Reply) error {
 		for more := true; more; {
 			var some []holding
 			more = false
-			err := f.q.walk(ctx, f.q.prefix+".*", func(m *natsjs.RawStreamMsg) bool {
+			err := b.q.walk(ctx, b.q.prefix+".*", func(m *natsjs.RawStreamMsg) bool {
 				if !taken[m.Sequence] {
 					taken[m.Sequence] = true
 					some = append(some, holding{seq: m.Sequence})
@@ -111,7 +111,7 @@ func (f *front[T]) purge(ctx *actor.Context) (actor.Dequeued[T], error) {
 			if err != nil {
 				return err
 			}
-			for _, err := range each(some, func(h holding) error { return f.q.remove(ctx, f.q.prefix, h.seq) }) {
+			for _, err := range each(some, func(h holding) error { return b.q.remove(ctx, b.q.prefix, h.seq) }) {
 				switch {
 				case err == nil:
 					reply.Count++
@@ -121,11 +121,11 @@ func (f *front[T]) purge(ctx *actor.Context) (actor.Dequeued[T], error) {
 			}
 		}
 		return nil
-	})
+	}
 }
 
-// walk goes through the messages of a subject in the stream of the items, by their
-// numbers, until each returns false.
+// walk calls each with the messages of a subject in the stream of the items, by their sequence
+// numbers, until it returns false.
 func (q *Queue) walk(ctx context.Context, subject string, each func(*natsjs.RawStreamMsg) bool) error {
 	for seq := uint64(1); ; {
 		m, err := q.items.GetMsg(ctx, seq, natsjs.WithGetMsgSubject(subject))
@@ -141,30 +141,29 @@ func (q *Queue) walk(ctx context.Context, subject string, each func(*natsjs.RawS
 	}
 }
 
-// list answers with what no consumer of this actor has: by priority and number, and the
-// delayed ones behind.
-func (f *front[T]) list(ctx *actor.Context, n int) (actor.Dequeued[T], error) {
-	taken := f.taken()
-	n = min(max(1, n), actor.MaxPull)
-	return f.later(ctx, func(ctx context.Context, reply *actor.Dequeued[T]) error {
-		var delayed []actor.Handout[T]
+// list answers with the first items that no consumer of this actor has: those that are due, by
+// priority and sequence number, and after them the delayed ones.
+func (b *backend) list(n int) queuestore.Rest {
+	taken := b.taken()
+	n = min(max(1, n), queuestore.MaxItems)
+	return func(ctx context.Context, reply *queuestore.Reply) error {
+		var delayed []queuestore.Item
 		bytes := 0
 		for level := range levelNames {
-			err := f.q.walk(ctx, f.q.subject(level), func(m *natsjs.RawStreamMsg) bool {
+			err := b.q.walk(ctx, b.q.subject(level), func(m *natsjs.RawStreamMsg) bool {
 				if taken[m.Sequence] {
 					return true
 				}
 				bytes += len(m.Data)
-				h := actor.Handout[T]{Token: [3]uint64{deadQueue, m.Sequence, waitingToken}, ID: m.Header.Get(headerID), Age: time.Since(m.Time)}
-				h.Priority, _ = strconv.Atoi(m.Header.Get(headerPriority))
-				_ = f.q.cfg.Codec.Decode(m.Data, &h.Message) // one that cannot be is listed all the same
+				it := b.q.item(m.Header, m.Data)
+				it.Token, it.Age = [3]uint64{deadQueue, m.Sequence, waitingToken}, time.Since(m.Time)
 				if early := time.Until(dueAt(m.Header)); early > 0 {
-					h.Age = -early
-					delayed = append(delayed, h)
+					it.Age = -early
+					delayed = append(delayed, it)
 				} else {
-					reply.Items = append(reply.Items, h)
+					reply.Items = append(reply.Items, it)
 				}
-				return len(reply.Items) < n && len(delayed) <= actor.MaxPull && bytes < maxList
+				return len(reply.Items) < n && len(delayed) <= queuestore.MaxItems && bytes < maxList
 			})
 			if err != nil {
 				return err
@@ -173,5 +172,5 @@ func (f *front[T]) list(ctx *actor.Context, n int) (actor.Dequeued[T], error) {
 		reply.Items = append(reply.Items, delayed...)
 		reply.Items = reply.Items[:min(n, len(reply.Items))]
 		return nil
-	})
+	}
 }

@@ -12,24 +12,25 @@ import (
 	"github.com/tandem-go/tandem/queue"
 )
 
-// OpenError says why Open gave up: what is missing, and what to do about it.
+// OpenError is the error of Open when NATS or JetStream is not available in time. It says what
+// is missing, and what to do about it.
 type OpenError struct {
 	Queue   string // its prefix in NATS
 	Missing string
 	Do      string
-	Err     error // the last attempt's
+	Err     error // of the last attempt
 }
 
-// Error says all of it.
+// Error returns a text with all of this.
 func (e *OpenError) Error() string {
 	return fmt.Sprintf("queue/jetstream: opening %s: missing: %s; %s (%v)", e.Queue, e.Missing, e.Do, e.Err)
 }
 
-// Unwrap returns the last attempt's error.
+// Unwrap returns the error of the last attempt.
 func (e *OpenError) Unwrap() error { return e.Err }
 
-// ensure makes or updates the streams and consumers, and waits for JetStream within
-// Config.StartWait.
+// ensure creates or updates the streams and consumers, and waits up to Config.StartWait for
+// JetStream.
 func (q *Queue) ensure(ctx context.Context) (h handles, err error) {
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.StartWait)
 	defer cancel()
@@ -49,9 +50,9 @@ type handles struct {
 	consumers         [levels]natsjs.Consumer
 }
 
-// make makes or updates the streams and consumers, once. The stream of the items is a work
-// queue to NATS, too, though no consumer acks: a server that was killed may have an item
-// again that was deleted, and in a work queue NATS sees by its consumers that it is done.
+// make creates or updates the streams and consumers, once. The stream of the items has the
+// policy WorkQueue, although no consumer acks. After a server was killed, it may have an item
+// again that was deleted; under this policy NATS sees by the consumers that the item is done.
 func (q *Queue) make(ctx context.Context) (h handles, err error) {
 	c := q.cfg.Queue
 	h.items, err = q.stream(ctx, natsjs.StreamConfig{
@@ -90,9 +91,9 @@ func (q *Queue) make(ctx context.Context) (h handles, err error) {
 	return h, nil
 }
 
-// stream makes or updates a stream. One that is made anew goes on with numbers that no
-// earlier one of that name has had, so that what is done about an item of before, however
-// late, is about nothing.
+// stream creates or updates a stream. A stream that is created begins with a sequence number
+// that no earlier stream of that name has had. So a late operation on an item of an earlier
+// stream finds nothing.
 func (q *Queue) stream(ctx context.Context, cfg natsjs.StreamConfig) (s natsjs.Stream, err error) {
 	for range 2 {
 		s, err = q.js.Stream(ctx, cfg.Name)
@@ -105,7 +106,7 @@ func (q *Queue) stream(ctx context.Context, cfg natsjs.StreamConfig) (s natsjs.S
 		}
 		cfg.FirstSeq = uint64(time.Now().UnixMicro())
 		s, err = q.js.CreateStream(ctx, cfg)
-		if !errors.Is(err, natsjs.ErrStreamNameAlreadyInUse) { // else another made it meanwhile
+		if !errors.Is(err, natsjs.ErrStreamNameAlreadyInUse) { // otherwise another process has created it meanwhile
 			return s, err
 		}
 	}

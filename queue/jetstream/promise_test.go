@@ -13,8 +13,8 @@ import (
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
-// NATS may forget that an item is delivered, when a leader changes or its consumer is
-// made anew, and deliver it to another. One Ack counts all the same, whichever is first.
+// When a leader changes or a consumer at NATS is recreated, NATS may forget that an item was
+// delivered, and deliver it to another actor. Nevertheless only the first Ack counts.
 func TestOneAckCountsWhenDeliveriesAreForgotten(t *testing.T) {
 	for _, order := range []string{"first acks first", "second acks first"} {
 		t.Run(order, func(t *testing.T) {
@@ -47,8 +47,8 @@ func TestOneAckCountsWhenDeliveriesAreForgotten(t *testing.T) {
 	}
 }
 
-// An item that NATS does not take is refused at once, and did not run; one that it takes
-// can be a dead letter, too.
+// An item that is too large for NATS is refused at once, and did not run. An item that is not
+// can become a dead letter too.
 func TestPushTooLarge(t *testing.T) {
 	s := start(t, embedded.Config{MaxPayload: 4096})
 	q, err := system(t).Spawn("texts", textKind(t, connect(t, s), queue.Config{Attempts: 1, Lease: 5 * time.Second}))
@@ -97,13 +97,13 @@ func TestPushTooLarge(t *testing.T) {
 	}
 }
 
-// deadReserve is the package's.
+// deadReserve is the constant of the package.
 const deadReserve = 256
 
 type Text struct{ S string }
 
-// An item that was delayed has its attempts counted from when it was due, whether or not
-// an actor had it before.
+// The attempts of a delayed item count from when it is due, whether or not an actor had it
+// before.
 func TestDelayedAttempts(t *testing.T) {
 	t.Parallel()
 	q := spawn(t, system(t), connect(t, start(t, embedded.Config{})), queue.Config{Attempts: 3})
@@ -127,8 +127,8 @@ func TestDelayedAttempts(t *testing.T) {
 	}
 }
 
-// Giving an item back is no attempt, however many consumers do it, and wherever the item
-// goes from there.
+// A delivery that is released does not count as an attempt, however many consumers do it, and
+// whichever actor the item goes to then.
 func TestReleaseIsNoAttempt(t *testing.T) {
 	t.Parallel()
 	s := start(t, embedded.Config{})
@@ -145,7 +145,7 @@ func TestReleaseIsNoAttempt(t *testing.T) {
 	ok(t, d.Release(t.Context(), 0), actor.ErrDone)
 }
 
-// Who pushes can learn that the queue knew the id.
+// A push can report that the queue knew the id.
 func TestPushSaysDuplicate(t *testing.T) {
 	q := spawn(t, system(t), connect(t, start(t, embedded.Config{})), queue.Config{})
 	var known bool
@@ -161,7 +161,7 @@ func TestPushSaysDuplicate(t *testing.T) {
 	}
 }
 
-// Listing, cancelling, purging and pausing are for what no consumer has.
+// Listing, cancelling, purging and pausing are about items that no consumer has.
 func TestManage(t *testing.T) {
 	t.Parallel()
 	js := connect(t, start(t, embedded.Config{}))

@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/internal/jserror"
+	"github.com/tandem-go/tandem/internal/queuestore"
 	"github.com/tandem-go/tandem/queue"
 	"github.com/tandem-go/tandem/rpc"
 )
@@ -20,58 +20,46 @@ import (
 const (
 	headerID       = "Tandem-Id"
 	headerPriority = "Tandem-Priority"
-	headerAt       = "Tandem-At"       // not to be delivered earlier, in ms since 1970
+	headerAt       = "Tandem-At"       // when the delay ends, in ms since 1970
 	headerAttempts = "Tandem-Attempts" // of a dead letter
 	headerReason   = "Tandem-Reason"
 )
 
-// deadReserve is what of the server's largest message is left for the headers that an
-// item has as a dead letter, or as one that was revived.
+// deadReserve is how many bytes of the server's largest message are reserved for the headers
+// that an item gets as a dead letter, or when it is revived.
 const deadReserve = 256
 
-// push puts an item into the stream, and answers when it is there.
-func (f *front[T]) push(ctx *actor.Context, m actor.Enqueue[T]) (none actor.Enqueued, _ error) {
-	answer := actor.Defer[actor.Enqueued](ctx)
-	if err := f.q.Err(); err != nil {
-		return none, answer.Refuse(rpc.Failed, err)
-	}
-	body, err := f.q.cfg.Codec.Append(nil, m.Item)
+// Push implements [queuestore.Backend]: it publishes an item to the stream.
+func (b *backend) Push(it queue.Item[any]) (rest func(context.Context) (bool, error), err error) {
+	body, err := b.q.cfg.Codec.Append(nil, it.Value)
 	if err != nil {
-		return none, answer.Refuse(rpc.Undecodable, err)
+		return nil, &queuestore.Refusal{Code: rpc.Undecodable, Why: err}
 	}
-	msg, id := f.q.message(m.ID, m.Priority, m.Delay, body)
-	if size, most := msg.Size()-len(msg.Subject), f.q.js.Conn().MaxPayload()-deadReserve; int64(size) > most && f.q.js.Conn().IsConnected() {
-		return none, answer.Refuse(rpc.TooLarge, fmt.Errorf("an item of %d bytes with its headers, and the queue takes %d: NATS has max_payload %d", size, most, most+deadReserve))
+	msg, id := b.q.message(it.ID, it.Priority, it.Delay, body)
+	if size, most := msg.Size()-len(msg.Subject), b.q.js.Conn().MaxPayload()-deadReserve; int64(size) > most && b.q.js.Conn().IsConnected() {
+		return nil, &queuestore.Refusal{Code: rpc.TooLarge, Why: fmt.Errorf("an item of %d bytes with its headers, and the queue takes %d: NATS has max_payload %d", size, most, most+deadReserve)}
 	}
 	select {
-	case f.pushing <- struct{}{}:
+	case b.pushing <- struct{}{}:
 	default:
-		return none, answer.Refuse(rpc.Overloaded, queue.ErrCrowded)
+		return nil, &queuestore.Refusal{Code: rpc.Overloaded, Why: queue.ErrCrowded}
 	}
-	if !f.q.run(func() {
-		defer func() { <-f.pushing }()
-		ctx, cancel := f.q.until(ctx)
-		defer cancel()
-		ctx, stop := inTime(ctx)
-		defer stop()
-		ack, found, err := f.q.publish(ctx, msg)
+	return func(ctx context.Context) (bool, error) {
+		defer func() { <-b.pushing }()
+		ack, found, err := b.q.publish(ctx, msg)
 		switch found.Proof {
 		case jserror.Done:
-			f.q.pushed.Store(true)
-			_ = answer.Answer(actor.Enqueued{Duplicate: ack.Duplicate && id == m.ID})
+			b.q.pushed.Store(true)
+			return ack.Duplicate && id == it.ID, nil
 		case jserror.NotDone:
-			_ = refuse(answer, found.Cause, err)
-		default:
-			_ = answer.Fail(errNotConfirmed)
+			return false, refusal(found.Cause, err)
 		}
-	}) {
-		return none, answer.Refuse(rpc.Unavailable, errClosed)
-	}
-	return none, nil
+		return false, errNotConfirmed
+	}, nil
 }
 
-// message makes the message of an item, under its id or one made up, so that a publish
-// may be made again.
+// message returns the message of an item and its id. If the item has none, it gets a generated
+// one, so that the message can be published again.
 func (q *Queue) message(id string, priority int, delay time.Duration, body []byte) (*nats.Msg, string) {
 	msg := nats.NewMsg(q.subject(levelOf(priority)))
 	msg.Data = body
@@ -89,23 +77,23 @@ func (q *Queue) message(id string, priority int, delay time.Duration, body []byt
 	return msg, id
 }
 
-// refuse answers a push whose item provably is not stored.
-func refuse(answer *actor.Deferred[actor.Enqueued], why jserror.Cause, err error) error {
+// refusal returns the error of a push whose item provably is not stored.
+func refusal(why jserror.Cause, err error) error {
 	switch why {
 	case jserror.Full:
-		return answer.Refuse(rpc.Overloaded, queue.ErrFull)
+		return &queuestore.Refusal{Code: rpc.Overloaded, Why: queue.ErrFull}
 	case jserror.TooLarge:
-		return answer.Refuse(rpc.TooLarge, err)
+		return &queuestore.Refusal{Code: rpc.TooLarge, Why: err}
 	case jserror.Busy:
-		return answer.Refuse(rpc.Overloaded, err)
+		return &queuestore.Refusal{Code: rpc.Overloaded, Why: err}
 	case jserror.Away, jserror.Gone:
-		return answer.Refuse(rpc.Unavailable, err)
+		return &queuestore.Refusal{Code: rpc.Unavailable, Why: err}
 	}
-	return answer.Refuse(rpc.Failed, err)
+	return &queuestore.Refusal{Code: rpc.Failed, Why: err}
 }
 
-// inTime ends a little before ctx's deadline, so that what is known then still reaches
-// the caller.
+// inTime returns a context that ends a little before the deadline of ctx, so that the result
+// still reaches the caller.
 func inTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	at, ok := ctx.Deadline()
 	if !ok {
@@ -114,8 +102,8 @@ func inTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, at.Add(-min(time.Until(at)/10, 500*time.Millisecond)))
 }
 
-// publish stores a message, which has an id, and tries until it knows that it is stored
-// or will not be. It does not try again once the stream may have forgotten the id of the
+// publish stores a message that has an id. It tries until it knows that the message is stored,
+// or never will be. It does not try again once the stream may have forgotten the id of the
 // first attempt.
 func (q *Queue) publish(ctx context.Context, m *nats.Msg) (ack *natsjs.PubAck, f jserror.Finding, err error) {
 	var attempts jserror.Attempts

@@ -17,12 +17,12 @@ import (
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
-// Consumers on another node, one of which loses all that it pulls until it is gone.
+// Consumers are on other nodes. One of them loses all items that it pulls, and then ends.
 func TestOtherNode(t *testing.T) {
 	t.Parallel()
 	reg := static.New()
 	node := func(name string) *actor.System {
-		sys, err := actor.NewSystem(actor.Config{Name: name, Registry: reg, Logger: slog.New(slog.DiscardHandler), Linger: time.Millisecond,
+		sys, err := actor.NewSystem(actor.Config{Name: name, Registry: reg, Logger: slog.New(slog.DiscardHandler), AckWait: time.Millisecond,
 			Transports: []transport.Transport{tcp.New(tcp.Config{Listen: "127.0.0.1:0"})}})
 		ok(t, err)
 		t.Cleanup(func() { _ = sys.Shutdown(context.Background()) })
@@ -79,8 +79,8 @@ func TestOtherNode(t *testing.T) {
 	}
 }
 
-// BenchmarkPull is the throughput of pulling and acking from a queue in NATS, by
-// the size of the batches, by 16 consumers. "ratio" is to batches of one.
+// BenchmarkPull measures how many items per second 16 consumers pull and ack from a queue in
+// NATS, by the size of the batches. "ratio" compares with batches of one.
 func BenchmarkPull(b *testing.B) {
 	sys := system(b)
 	q := spawn(b, sys, connect(b, start(b, embedded.Config{})), queue.Config{Capacity: 1 << 20})
@@ -132,5 +132,18 @@ func BenchmarkPull(b *testing.B) {
 			b.ReportMetric(perSecond, "items/s")
 			b.ReportMetric(perSecond/single, "ratio")
 		})
+	}
+}
+
+// Config.CopyLocal copies what applications send, but not what a queue sends to its own actor.
+func TestCopyLocal(t *testing.T) {
+	t.Parallel()
+	sys, err := actor.NewSystem(actor.Config{Logger: slog.New(slog.DiscardHandler), CopyLocal: true})
+	ok(t, err)
+	t.Cleanup(func() { _ = sys.Shutdown(context.Background()) })
+	q := spawn(t, sys, connect(t, start(t, embedded.Config{})), queue.Config{})
+	for n := range 3 {
+		push(t, q, n)
+		ok(t, pull(t, q, []string{fmt.Sprint(n, ":1")}, actor.Wait(10*time.Second))[0].Ack(t.Context()))
 	}
 }

@@ -7,29 +7,29 @@ import (
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/internal/jserror"
+	"github.com/tandem-go/tandem/internal/queuestore"
 )
 
-// State is how what a queue is kept in is.
+// State is the state of a queue in NATS.
 type State uint8
 
 // The states.
 const (
-	Opened State = iota // all is there
-	Away                // NATS does not answer for it
+	Opened State = iota // its streams are available
+	Away                // NATS does not answer
 	Gone                // the items are gone, see GoneError
 )
 
 // String returns the state's name.
 func (s State) String() string { return [...]string{"opened", "away", "gone"}[min(s, Gone)] }
 
-// GoneError says that the stream of the items has been deleted while the queue was open,
-// or that NATS came back with an empty store. It is actor.ErrGone to errors.Is, and all
-// that is asked of the queue gets it, and did not run, until Accept or the next Open.
+// GoneError says that the stream of the items was deleted while the queue was open, or that
+// NATS came back with an empty store. It wraps actor.ErrGone. All requests to the queue fail
+// with it, and do not run, until Accept or the next Open.
 type GoneError struct {
 	Queue string // its prefix in NATS
-	Items uint64 // that were there when it was last looked at
+	Items uint64 // how many items there were at the last successful check
 }
 
 // Error says what is gone.
@@ -38,45 +38,46 @@ func (e *GoneError) Error() string {
 }
 
 // Unwrap returns actor.ErrGone.
-func (e *GoneError) Unwrap() error { return actor.ErrGone }
+func (e *GoneError) Unwrap() error { return queuestore.ErrGone }
 
-// lookEvery is how often a queue looks whether all it is kept in is there; a sign that
-// something is not has it look at once, but lookAgain after the last look.
+// lookEvery is how often a queue checks its streams and consumers. If there is a sign that one
+// is missing, it checks at once, but at the earliest lookAgain after the last check.
 const (
 	lookEvery = 2 * time.Second
 	lookAgain = 250 * time.Millisecond
 )
 
-// sight is what one look has shown.
-type sight struct {
-	err     error // of the stream of the items
+// observation is the result of one check.
+type observation struct {
+	err     error // of the request for the stream of the items
 	created time.Time
 	items   uint64
-	used    bool   // something was pushed once
-	lost    string // other things that are not there
-	missing bool
+	used    bool   // something was pushed at some time
+	lost    string // names what else is missing
+	missing bool   // lost is not empty
 }
 
-// watch is what earlier looks have shown.
+// watch is the result of the checks so far.
 type watch struct {
 	state     State
 	created   time.Time
-	used      bool // something was pushed once
+	used      bool // something was pushed at some time
 	items     uint64
-	fails     int // looks in a row that showed nothing
-	misses    int // and those that showed that the stream is not there
+	fails     int // checks in a row that got no answer
+	misses    int // checks in a row that found that the stream does not exist
 	lastError string
 }
 
-// verdict is what follows from a look.
-type verdict struct {
+// decision is what follows from a check.
+type decision struct {
 	state  State
-	remake bool // what is missing can be made anew without a loss of items
+	remake bool // what is missing can be recreated without a loss of items
 }
 
-// judge takes in a look. It takes two in a row to believe that something is not there.
-func (w *watch) judge(s sight) verdict {
-	v := verdict{state: w.state}
+// judge applies the result of a check. Only after two in a row does it believe that something
+// does not exist.
+func (w *watch) judge(s observation) decision {
+	v := decision{state: w.state}
 	switch {
 	case w.state == Gone:
 		return v
@@ -110,7 +111,7 @@ func (w *watch) judge(s sight) verdict {
 	return v
 }
 
-// suspect has the queue look soon.
+// suspect makes the queue check soon.
 func (q *Queue) suspect() {
 	select {
 	case q.poke <- struct{}{}:
@@ -118,7 +119,7 @@ func (q *Queue) suspect() {
 	}
 }
 
-// watch looks until Close.
+// watch checks again and again until Close.
 func (q *Queue) watch(w watch) {
 	for {
 		select {
@@ -141,7 +142,7 @@ func (q *Queue) watch(w watch) {
 	}
 }
 
-// look looks once, and does what follows.
+// look checks once, and does what follows from it.
 func (q *Queue) look(w *watch) {
 	ctx, cancel := context.WithTimeout(q.ctx, tryFor)
 	defer cancel()
@@ -156,15 +157,15 @@ func (q *Queue) look(w *watch) {
 		h, err := q.make(ctx)
 		switch {
 		case err == nil && s.err != nil:
-			q.cfg.Logger.Warn("the streams of the queue were gone, and nothing with them: they are made anew", "queue", q.prefix)
+			q.cfg.Logger.Warn("the streams of the queue were gone, and nothing was lost: they are recreated", "queue", q.prefix)
 			if info := h.items.CachedInfo(); info != nil {
 				w.created, w.misses = info.Created, 0
 			}
 		case err == nil:
-			q.cfg.Logger.Error("parts of the queue were gone, and are made anew", "queue", q.prefix, "gone", s.lost)
+			q.cfg.Logger.Error("parts of the queue were gone, and are recreated", "queue", q.prefix, "gone", s.lost)
 		case w.lastError != err.Error():
 			w.lastError = err.Error()
-			q.cfg.Logger.Error("parts of the queue are gone, and cannot be made anew", "queue", q.prefix, "gone", s.lost, "err", err)
+			q.cfg.Logger.Error("parts of the queue are gone, and cannot be recreated", "queue", q.prefix, "gone", s.lost, "err", err)
 		}
 	}
 	if v.state == before {
@@ -174,7 +175,7 @@ func (q *Queue) look(w *watch) {
 	case Gone:
 		err := &GoneError{Queue: q.prefix, Items: w.items}
 		q.gone.Store(err)
-		q.cfg.Logger.Error("the items of the queue are gone: it refuses everything until Accept, or until it is opened anew", "queue", q.prefix, "items", w.items)
+		q.cfg.Logger.Error("the items of the queue are gone: it refuses everything until Accept, or until it is opened again", "queue", q.prefix, "items", w.items)
 	case Away:
 		q.cfg.Logger.Warn("NATS does not answer for the queue", "queue", q.prefix, "err", s.err)
 	case Opened:
@@ -185,8 +186,8 @@ func (q *Queue) look(w *watch) {
 	}
 }
 
-// see looks at everything.
-func (q *Queue) see(ctx context.Context) (s sight) {
+// see requests the state of all streams and consumers.
+func (q *Queue) see(ctx context.Context) (s observation) {
 	info, err := q.items.Info(ctx)
 	if err != nil {
 		s.err = err
@@ -216,8 +217,9 @@ func (q *Queue) Err() error {
 	return nil
 }
 
-// Accept takes it that items are gone, see GoneError: what is missing is made anew, and
-// the queue goes on. It does nothing if none are.
+// Accept accepts that the items are gone, see GoneError: it recreates what is missing, and the
+// queue serves requests again. If no items are gone it does nothing. It may wait for NATS as
+// Open does, and returns the same errors.
 func (q *Queue) Accept(ctx context.Context) error {
 	if q.Err() == nil {
 		return nil
@@ -238,7 +240,7 @@ func (q *Queue) Accept(ctx context.Context) error {
 	return nil
 }
 
-// watchOf is what is known of what has just been opened.
+// watchOf returns the watch of streams that have just been opened.
 func (q *Queue) watchOf(h handles) *watch {
 	info := h.items.CachedInfo()
 	return &watch{created: info.Created, used: used(info), items: info.State.Msgs}

@@ -8,30 +8,30 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 )
 
-// What follows from what is seen: one look that shows nothing is believed in no case, and
-// items are never made anew over others that are gone.
+// judge says what follows from the checks. It never believes a single check that fails, and
+// never recreates the stream if items are gone.
 func TestJudge(t *testing.T) {
 	created := time.Unix(1000, 0)
-	fine := sight{created: created, items: 3, used: true}
-	gone := sight{err: natsjs.ErrStreamNotFound}
-	away := sight{err: context.DeadlineExceeded}
-	other := sight{created: created.Add(time.Hour)}
+	fine := observation{created: created, items: 3, used: true}
+	gone := observation{err: natsjs.ErrStreamNotFound}
+	away := observation{err: context.DeadlineExceeded}
+	other := observation{created: created.Add(time.Hour)}
 	part := fine
 	part.missing = true
 	for name, c := range map[string]struct {
 		used bool
-		see  []sight
-		want []verdict
+		see  []observation
+		want []decision
 	}{
-		"fine":                          {true, []sight{fine, fine}, []verdict{{}, {}}},
-		"one look at nothing":           {true, []sight{away, fine, gone, fine}, []verdict{{}, {}, {}, {}}},
-		"away, and back":                {true, []sight{away, away, away, fine}, []verdict{{}, {state: Away}, {state: Away}, {}}},
-		"gone, for good":                {true, []sight{gone, gone, other}, []verdict{{}, {state: Gone}, {state: Gone}}},
-		"away does not count as gone":   {true, []sight{gone, away, gone, fine}, []verdict{{}, {}, {}, {}}},
-		"made anew by another":          {true, []sight{other}, []verdict{{state: Gone}}},
-		"never used, and gone":          {false, []sight{gone, gone}, []verdict{{}, {remake: true}}},
-		"never used, made anew already": {false, []sight{other, other}, []verdict{{}, {}}},
-		"a part is gone":                {true, []sight{part, fine}, []verdict{{remake: true}, {}}},
+		"fine":                          {true, []observation{fine, fine}, []decision{{}, {}}},
+		"one check without an answer":   {true, []observation{away, fine, gone, fine}, []decision{{}, {}, {}, {}}},
+		"away, and back":                {true, []observation{away, away, away, fine}, []decision{{}, {state: Away}, {state: Away}, {}}},
+		"gone, for good":                {true, []observation{gone, gone, other}, []decision{{}, {state: Gone}, {state: Gone}}},
+		"away does not count as gone":   {true, []observation{gone, away, gone, fine}, []decision{{}, {}, {}, {}}},
+		"recreated by another":          {true, []observation{other}, []decision{{state: Gone}}},
+		"never used, and gone":          {false, []observation{gone, gone}, []decision{{}, {remake: true}}},
+		"never used, recreated already": {false, []observation{other, other}, []decision{{}, {}}},
+		"a part is gone":                {true, []observation{part, fine}, []decision{{remake: true}, {}}},
 	} {
 		w := watch{created: created, used: c.used}
 		for i, s := range c.see {

@@ -16,27 +16,27 @@ import (
 	"github.com/tandem-go/tandem/registry"
 )
 
-// When a server dies or a cluster has no leader, what was asked is never answered.
+// When a server dies, or a cluster has no leader, a request is never answered.
 const requestTimeout = 5 * time.Second // bounds a read or a write
 
-// errConflict is a write that came too late: the record has another revision.
+// errConflict is the error of a write that came too late: the record has another revision.
 var errConflict = errors.New("natskv: record has changed")
 
-// bucket is the key-value bucket, as far as a registry needs it. Its errors are
-// errConflict or wrap a sentinel of package registry, save for those of open, and for a
-// record that this package cannot work with. Methods may be called concurrently.
+// bucket is the key-value bucket, as far as a registry needs it. Its errors are errConflict or
+// wrap a sentinel of package registry, except for those of open, and those for a record that
+// this package cannot read. Methods may be called concurrently.
 type bucket struct {
 	js       jetstream.JetStream
 	name     string
-	subject  string // what keys are published under, with a dot at its end
+	subject  string // prefix of the subjects of keys, with a dot at its end
 	lease    time.Duration
 	replicas int
-	api      string                              // what requests to JetStream are sent under, with a dot at its end
+	api      string                              // prefix of the subjects of JetStream's API, with a dot at its end
 	kv       *atomic.Pointer[jetstream.KeyValue] // set by open
 }
 
-// record is what the bucket holds under a node's name: the node's record, or the
-// marker that a former record left; its zero value is nothing.
+// record is what the bucket holds under a node's name: the node's record, or the marker in the
+// place of a former one. The zero value means that there is neither.
 type record struct {
 	exists   bool
 	node     registry.Node
@@ -44,7 +44,7 @@ type record struct {
 	rev      uint64    // of the marker, if there is one
 	at       time.Time // when it was written
 	departed *registry.Departure
-	broken   error // it cannot be read, and nothing else than rev and at is known
+	broken   error // why the record cannot be read; then only rev and at are known
 }
 
 func newBucket(js jetstream.JetStream, cfg Config) bucket {
@@ -57,7 +57,7 @@ func newBucket(js jetstream.JetStream, cfg Config) bucket {
 	}
 	b.subject = "$KV." + b.name + "."
 	b.api = "$JS.API."
-	switch o := js.Options(); { // through an API prefix, publishing goes there as well
+	switch o := js.Options(); { // with an API prefix, messages are published under it as well
 	case o.Domain != "":
 		b.api = "$JS." + o.Domain + ".API."
 		b.subject = b.api + b.subject
@@ -68,7 +68,7 @@ func newBucket(js jetstream.JetStream, cfg Config) bucket {
 	return b
 }
 
-// open finds the bucket, or creates it. It waits for nothing; see natswait.
+// open finds the bucket, or creates it. It does not wait for NATS; package natswait does.
 func (b bucket) open(ctx context.Context) (jetstream.KeyValue, error) {
 	kv, err := b.js.KeyValue(ctx, b.name)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
@@ -78,7 +78,7 @@ func (b bucket) open(ctx context.Context) (jetstream.KeyValue, error) {
 			LimitMarkerTTL: max(markerTTL, b.lease),
 			Replicas:       b.replicas,
 		})
-		if errors.Is(err, jetstream.ErrBucketExists) { // another node was faster, with other settings
+		if errors.Is(err, jetstream.ErrBucketExists) { // another node has created it meanwhile, with other settings
 			kv, err = b.js.KeyValue(ctx, b.name)
 		}
 	}
@@ -96,7 +96,7 @@ func (b bucket) open(ctx context.Context) (jetstream.KeyValue, error) {
 	return kv, nil
 }
 
-// get reads what is under a node's name.
+// get reads what the bucket holds under a node's name.
 func (b bucket) get(ctx context.Context, name string) (record, error) {
 	m, err := b.last(ctx, name)
 	switch {
@@ -113,16 +113,16 @@ func (b bucket) get(ctx context.Context, name string) (record, error) {
 	return record{exists: true, node: n, value: m.data, rev: m.rev, at: m.at}, nil
 }
 
-// put stores value under key for one lease, if the key's last revision is rev. Zero
-// means that there must be neither a record nor a marker. It returns the new revision.
+// put stores value under key for one lease, if the key's last revision is rev. If rev is zero,
+// there must be neither a record nor a marker. It returns the new revision.
 func (b bucket) put(ctx context.Context, key string, value []byte, rev uint64) (uint64, error) {
 	// KeyValue.Update would drop the TTL, and the record would never expire.
 	return b.publish(ctx, &nats.Msg{Subject: b.subject + key, Data: value}, b.lease, jetstream.WithExpectLastSequencePerSubject(rev))
 }
 
-// delete removes the record of revision rev and returns the revision of the marker
-// in its place, which tells of the departure. Unlike KeyValue.Delete's, this marker
-// does not stay for ever.
+// delete removes the record with the revision rev. It returns the revision of the marker that
+// replaces it and describes the departure. Unlike that of KeyValue.Delete, this marker does not
+// stay for ever.
 func (b bucket) delete(ctx context.Context, key string, rev uint64, d registry.Departure) (uint64, error) {
 	m := markerOf(b.subject+key, d)
 	m.Header.Set("KV-Operation", "DEL")
@@ -153,8 +153,8 @@ func wrongRevision(err error) bool {
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) // the latter from replicated buckets
 }
 
-// fault says in the sentinels of package registry why NATS did not do what it was
-// asked. before is the connection's last error before it was asked.
+// fault returns err, with which a request to NATS has failed, wrapped in the sentinel of package
+// registry that fits. before is the connection's last error before the request.
 func (b bucket) fault(before, err error) error {
 	why := natswait.Explain(b.js.Conn(), before, err)
 	var api *jetstream.APIError
@@ -169,7 +169,7 @@ func (b bucket) fault(before, err error) error {
 	return fmt.Errorf("%w: %s: %w", registry.ErrUnavailable, why.Why, err)
 }
 
-// decode reads the record that the bucket holds under key.
+// decode decodes the record that the bucket holds under key.
 func decode(key string, value []byte) (registry.Node, error) {
 	var n registry.Node
 	if len(value) > registry.MaxRecord {

@@ -9,16 +9,16 @@ import (
 	"github.com/tandem-go/tandem/registry"
 )
 
-// claim is what this client wrote for a node last, or is about to.
+// claim is the record of a node that this client wrote last, or is about to write.
 type claim struct {
 	node  registry.Node
 	value []byte
 	rev   uint64 // guarded by Registry.mu
 }
 
-// Renew extends the lease of what this client registered for epoch as name. It writes that
-// anew, never what it finds in the bucket: a record that somebody else has changed becomes the
-// owner's own again, and the log says so.
+// Renew extends the lease of the record that this client has registered for epoch as name. It
+// writes its own record again, and not what it finds in the bucket. So if somebody else has
+// changed the record, Renew restores it, and the log says so.
 func (r *Registry) Renew(ctx context.Context, name, epoch string) error {
 	lost := fmt.Errorf("natskv: renew %q: %w", name, registry.ErrLost)
 	if (registry.Node{Name: name, Epoch: epoch}).Valid() != nil {
@@ -34,14 +34,14 @@ func (r *Registry) Renew(ctx context.Context, name, epoch string) error {
 	err := r.write(ctx, c, rev) // the usual case: one round trip
 	if errors.Is(err, errConflict) {
 		err = r.retry(ctx, name, func(last record) error {
-			c, _ := r.claimed(name, epoch) // it may have changed as well
+			c, _ := r.claimed(name, epoch) // it may have changed meanwhile
 			if c == nil || last.broken == nil && (!last.exists || last.node.Epoch != epoch) {
 				r.forget(name, epoch)
 				return registry.ErrLost
 			}
 			err := r.write(ctx, c, last.rev)
 			if err == nil && !bytes.Equal(last.value, c.value) {
-				r.log.Warn("somebody else had changed this node's record; it is written anew", "node", name)
+				r.log.Warn("somebody else had changed this node's record; it is written again", "node", name)
 			}
 			return err
 		})
@@ -52,8 +52,8 @@ func (r *Registry) Renew(ctx context.Context, name, epoch string) error {
 	return nil
 }
 
-// claimed is what this client registered for an epoch of a node, nil for nothing, and the
-// revision that it got.
+// claimed returns the record that this client has registered for an epoch of a node, nil for none,
+// and its revision.
 func (r *Registry) claimed(name, epoch string) (*claim, uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -63,8 +63,8 @@ func (r *Registry) claimed(name, epoch string) (*claim, uint64) {
 	return nil, 0
 }
 
-// claim writes what is to be this client's record of a node from now on. It counts as such
-// before it is written, so that a Renew meanwhile does not write the former one over it.
+// claim writes this client's new record of a node. The record counts as the client's own before it
+// is written, so that a Renew at the same time does not write the former one over it.
 func (r *Registry) claim(ctx context.Context, c *claim, rev uint64) error {
 	name := c.node.Name
 	r.mu.Lock()
@@ -84,8 +84,8 @@ func (r *Registry) claim(ctx context.Context, c *claim, rev uint64) error {
 	return err
 }
 
-// write stores a claim over the record of revision rev, for a fresh lease. Zero means that
-// there must be none.
+// write replaces the record with the revision rev by a claim, with a new lease. If rev is zero,
+// there must be no record.
 func (r *Registry) write(ctx context.Context, c *claim, rev uint64) error {
 	if err := r.reachable(); err != nil {
 		return err
@@ -101,7 +101,7 @@ func (r *Registry) write(ctx context.Context, c *claim, rev uint64) error {
 	return nil
 }
 
-// forget drops what this client remembers of a claim that is gone.
+// forget removes a claim that is gone.
 func (r *Registry) forget(name, epoch string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

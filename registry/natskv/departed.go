@@ -12,23 +12,23 @@ import (
 	"github.com/tandem-go/tandem/registry"
 )
 
-// A departure lies in the bucket as the marker that takes the place of the node's
-// record. Who registers the name anew moves it aside first, to the key "left.<name>",
-// which no node's record can have.
+// The bucket holds a departure as the marker that replaces the node's record. Before somebody
+// registers the name again, the marker is moved to the key "left.<name>", which cannot be the key
+// of a node's record.
 const (
 	aside       = "left."
 	epochHeader = "Tandem-Epoch"
-	atHeader    = "Tandem-Departed" // when, if it was moved aside
-	howHeader   = "Tandem-Change"   // how, if it was moved aside
+	atHeader    = "Tandem-Departed" // the time of the departure, if it was moved
+	howHeader   = "Tandem-Change"   // the kind of departure, if it was moved
 )
 
-// isMarker reports whether a message says that there is no record any more.
+// isMarker reports whether a message is a marker, which says that there is no record any more.
 func isMarker(h nats.Header) bool {
 	return h.Get("KV-Operation") != "" || h.Get(jetstream.MarkerReasonHeader) != ""
 }
 
-// markerOf returns the message that tells of a departure. Its reason keeps the server
-// from leaving a marker of its own when this one has served its time.
+// markerOf returns the message that describes a departure. It has a reason, so that the server does
+// not leave another marker when this one expires.
 func markerOf(subject string, d registry.Departure) *nats.Msg {
 	m := nats.NewMsg(subject)
 	m.Data = d.Last
@@ -37,7 +37,7 @@ func markerOf(subject string, d registry.Departure) *nats.Msg {
 	return m
 }
 
-// departureOf reads a marker, ours or one that the server left for an expired record.
+// departureOf decodes a marker, of this package or one that the server left for an expired record.
 func departureOf(m *message) registry.Departure {
 	d := registry.Departure{Epoch: m.header.Get(epochHeader), Change: registry.Expired, At: m.at, Last: m.data}
 	if m.header.Get("KV-Operation") == "DEL" || m.header.Get(howHeader) == registry.Left.String() {
@@ -49,8 +49,8 @@ func departureOf(m *message) registry.Departure {
 	return d
 }
 
-// setAside keeps a departure readable when another record takes the marker's place,
-// without its last word if that fitted only just.
+// setAside moves a departure, so that it is still readable when another record replaces the marker.
+// If the message would become too large, the last word is left out.
 func (b bucket) setAside(ctx context.Context, name string, d registry.Departure) error {
 	left := markerTTL - time.Since(d.At)
 	if left < time.Second {
@@ -60,18 +60,17 @@ func (b bucket) setAside(ctx context.Context, name string, d registry.Departure)
 	m.Header.Set(atHeader, d.At.Format(time.RFC3339Nano))
 	m.Header.Set(howHeader, d.Change.String())
 	_, err := b.publish(ctx, m, min(left, markerTTL).Truncate(time.Second))
-	if errors.Is(err, registry.ErrTooLarge) { // it filled a message, and now says more
+	if errors.Is(err, registry.ErrTooLarge) { // the last word filled the marker, and the moved message has more headers
 		m.Data = nil
 		_, err = b.publish(ctx, m, min(left, markerTTL).Truncate(time.Second))
 	}
 	return err
 }
 
-const maxPast = 4096 // epochs that are kept
+const maxPast = 4096 // the most epochs that are kept
 
-// past keeps the epochs of nodes that this client saw depart, which the server's own
-// markers do not name. It is bounded by age
-// and number.
+// past keeps the epochs of nodes whose departure this client has seen, because the server's own
+// markers do not name them. It is bounded by age and number.
 type past map[string]registry.Departure
 
 func (p past) add(n registry.Node, how registry.Change, now time.Time) {
@@ -84,14 +83,13 @@ func (p past) add(n registry.Node, how registry.Change, now time.Time) {
 		if len(p) < maxPast {
 			break
 		}
-		delete(p, name) // any: what the server's markers say is known all the same
+		delete(p, name) // any one: what the server's markers say is still known
 	}
 	p[n.Name] = registry.Departure{Epoch: n.Epoch, Change: how, At: now}
 }
 
-// Departed says how the latest former holder of name ended. What NATS keeps tells it;
-// the epoch of a node whose lease ran out is known to those clients only that had
-// seen its record.
+// Departed says how the latest former holder of name ended, as far as NATS remembers it. If its
+// lease has expired, only clients that had seen its record know its epoch.
 func (r *Registry) Departed(ctx context.Context, name string) (registry.Departure, error) {
 	d, ok, err := r.departed(ctx, name)
 	if err == nil && !ok {
@@ -129,7 +127,7 @@ func (r *Registry) departed(ctx context.Context, name string) (d registry.Depart
 	return d, ok && time.Since(d.At) <= markerTTL, nil
 }
 
-// lastEpoch returns the epoch of name that this client saw depart last; empty if none.
+// lastEpoch returns the epoch of name whose departure this client saw last; empty if there is none.
 func (r *Registry) lastEpoch(name string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	firstBackoff = 50 * time.Millisecond // after a watch could not be opened, doubled each time
-	lastBackoff  = 2 * time.Second       // and this is the longest
+	firstBackoff = 50 * time.Millisecond // after a failure to open a watch; it doubles each time
+	lastBackoff  = 2 * time.Second       // the longest one
 	openTimeout  = 4 * time.Second       // bounds opening a watch
 )
 
@@ -25,25 +25,25 @@ var (
 	errStalled     = errors.New("natskv: watch has stalled")
 )
 
-// follow keeps the view fed from the bucket until ctx ends. It is the one goroutine
-// that watches. After every reconnect it reads all records anew, rather than trust
-// that a watch across the gap has seen all: markers do not stay for ever, and the
-// consumer behind the watch may have died with its server. complete is closed when all
-// records are known for the first time; failed gets the error if that will never be.
+// follow updates the view from the bucket until ctx ends. It is the only goroutine that watches.
+// After every reconnect it reads all records again, because the watch may have missed something
+// meanwhile: markers do not stay for ever, and the consumer behind the watch may have died with
+// its server. complete is closed when all records are known for the first time; failed gets the
+// error if that can never happen.
 func (r *Registry) follow(ctx context.Context, complete chan<- struct{}, failed chan<- error) {
 	defer close(r.followed)
 	conn := r.js.Conn()
 	status := conn.StatusChanged()
 	defer conn.RemoveStatusListener(status)
 
-	wait, told := firstBackoff, ""
+	wait, logged := firstBackoff, ""
 	for {
 		before := conn.LastError()
 		err := r.session(ctx, status, func() {
-			if told != "" {
+			if logged != "" {
 				r.log.Info("the registry's watch is back")
 			}
-			wait, told = firstBackoff, ""
+			wait, logged = firstBackoff, ""
 			if complete != nil {
 				close(complete)
 				complete = nil
@@ -60,7 +60,7 @@ func (r *Registry) follow(ctx context.Context, complete chan<- struct{}, failed 
 		}
 		if errors.Is(err, errReconnected) {
 			r.noted(fmt.Errorf("%w: %w", registry.ErrUnavailable, err))
-			r.log.Info("reading the registry anew after a reconnect")
+			r.log.Info("reading the registry again after a reconnect")
 			continue
 		}
 		fault := fmt.Errorf("%w: %w", registry.ErrUnavailable, err)
@@ -73,9 +73,9 @@ func (r *Registry) follow(ctx context.Context, complete chan<- struct{}, failed 
 			<-ctx.Done()
 			return
 		}
-		if why := natswait.Explain(conn, before, err).Why; errors.Is(err, errStalled) || why != told {
-			r.log.Warn("the registry's watch broke off, and is opened anew", "err", fault)
-			told = why
+		if why := natswait.Explain(conn, before, err).Why; errors.Is(err, errStalled) || why != logged {
+			r.log.Warn("the registry's watch broke off, and is opened again", "err", fault)
+			logged = why
 		}
 		select {
 		case <-ctx.Done():
@@ -86,8 +86,8 @@ func (r *Registry) follow(ctx context.Context, complete chan<- struct{}, failed 
 	}
 }
 
-// session opens one watch, feeds the view from it, and returns why it is over.
-// complete is called when all records have been read.
+// session opens one watch, updates the view from it, and returns why the watch has ended. It calls
+// complete when all records have been read.
 func (r *Registry) session(ctx context.Context, status <-chan nats.Status, complete func()) error {
 	conn := r.js.Conn()
 	reconnects := conn.Stats().Reconnects
@@ -102,7 +102,7 @@ func (r *Registry) session(ctx context.Context, status <-chan nats.Status, compl
 
 	stalled, endProbe := r.probe(ctx)
 	defer endProbe()
-	grace := time.NewTimer(time.Hour) // set below, when something is doubtful
+	grace := time.NewTimer(time.Hour) // reset below, when a record has a grace period
 	defer grace.Stop()
 	whole := false
 	for {
@@ -117,7 +117,7 @@ func (r *Registry) session(ctx context.Context, status <-chan nats.Status, compl
 			return errStalled
 		case now := <-grace.C:
 			if whole && conn.IsConnected() && same() { // while NATS is away nothing expires
-				r.apply(func(v *view) []registry.Event { return v.due(now) })
+				r.apply(func(v *view) []registry.Event { return v.expire(now) })
 			}
 		case e, ok := <-w.Updates():
 			switch {
@@ -141,22 +141,22 @@ func (r *Registry) session(ctx context.Context, status <-chan nats.Status, compl
 	}
 }
 
-// open finds the bucket, or makes it anew if it is gone, and watches it. end stops
-// the watch and waits for it.
+// open finds the bucket, or recreates it if it is gone, and watches it. end stops the watch and
+// waits for it.
 func (r *Registry) open(ctx context.Context) (w jetstream.KeyWatcher, end func(), err error) {
 	life, cancel := context.WithCancel(ctx)
-	late := time.AfterFunc(openTimeout, cancel) // Watch knows no time-out of its own
+	late := time.AfterFunc(openTimeout, cancel) // Watch itself has no timeout
 	kv, err := r.bucket.open(life)
 	if err == nil {
-		w, err = kv.Watch(life, "*") // names only, not what was set aside
+		w, err = kv.Watch(life, "*") // only names, and not the departures that were moved
 	}
 	if err != nil {
 		cancel()
 		return nil, nil, fmt.Errorf("opening bucket %s: %w", r.bucket.name, err)
 	}
 	end = func() {
-		// Not w.Stop: it would wait for a server that has just died to delete its
-		// consumer, for 5 s. The end of life makes nats.go do the same behind us.
+		// w.Stop is not called, because it would wait 5 s for a server that has just died to
+		// delete the consumer. When life ends, nats.go deletes it in the background.
 		cancel()
 		for range w.Updates() { // unblocks the watcher's callback; closed when that is done
 		}
@@ -168,7 +168,7 @@ func (r *Registry) open(ctx context.Context) (w jetstream.KeyWatcher, end func()
 	return w, end, nil
 }
 
-// take passes one entry of the watch on to the view.
+// take passes one entry of the watch to the view.
 func (r *Registry) take(e jetstream.KeyValueEntry) {
 	name, rev := e.Key(), e.Revision()
 	switch e.Operation() {
@@ -185,7 +185,7 @@ func (r *Registry) take(e jetstream.KeyValueEntry) {
 		r.apply(func(v *view) []registry.Event {
 			before := v.refused
 			c := r.claims[name]
-			events := v.told(n, rev, c != nil && c.node.Epoch == n.Epoch)
+			events := v.watched(n, rev, c != nil && c.node.Epoch == n.Epoch)
 			refused = v.refused > before
 			return events
 		})
@@ -200,7 +200,7 @@ func (r *Registry) take(e jetstream.KeyValueEntry) {
 	}
 }
 
-// grace returns until when a record that expires now is served; zero if it is not.
+// grace returns until when a record that expires now is still served; zero if it is not.
 func (r *Registry) grace(now time.Time) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -214,8 +214,8 @@ var errFull = fmt.Errorf("%w: the records of other nodes fill natskv.Config.MaxR
 
 const leftOutPause = time.Minute
 
-// leftOut says in the log that a record is not served, for all of a minute in one line. It is
-// the follower's alone.
+// leftOut logs that a record is not served. There is one line for all such records of a minute.
+// Only the goroutine of follow calls it.
 func (r *Registry) leftOut(name string, why error) {
 	r.unsaid++
 	if now := time.Now(); r.said.IsZero() || now.Sub(r.said) >= leftOutPause {

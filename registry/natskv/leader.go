@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// message is the last message under a key, as the stream's leader has it.
+// message is the last message under a key that the stream's leader has.
 type message struct {
 	header nats.Header
 	data   []byte
@@ -17,10 +17,9 @@ type message struct {
 	at     time.Time
 }
 
-// last reads the last message under key from the leader of the bucket's stream; nil if
-// there is none. KeyValue.Get is answered by any replica, which may not have seen yet
-// what this or another client has just written: nothing that a claim rests on may be
-// read from it.
+// last reads the last message under key from the leader of the bucket's stream; nil if there is
+// none. Claims are decided by this and not by KeyValue.Get, because any replica may answer the
+// latter, even one that has not yet got what this or another client has just written.
 func (b bucket) last(ctx context.Context, key string) (*message, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

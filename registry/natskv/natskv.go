@@ -4,34 +4,33 @@
 //	if err != nil { ... }
 //	defer reg.Close()
 //
-// A node's record lies under its name in the bucket "<cluster>_nodes". A claim is a
-// create, so that one epoch wins; it lives for its lease, which is the record's TTL
-// and starts anew with every Renew; it changes hands by compare-and-set on the
-// record's revision only.
+// The record of a node is in the bucket "<cluster>_nodes", under the node's name. A claim is
+// made by a create, so only one epoch wins. It lives for its lease, which is the record's
+// TTL and restarts with every Renew. It changes its owner only by a compare-and-set on the
+// record's revision.
 //
-// A process that ends without Deregister, as by kill -9, leaves its claim behind until its
-// lease has run out, 15 s unless Config says otherwise. Until then Register of that name
-// is [registry.ErrTaken]; package actor takes the name over at once where it can show that
-// the holder is dead, and else waits. A shorter Config.Lease is found out sooner, and
-// forgives a node fewer seconds of trouble.
+// A process that ends without Deregister, for example by kill -9, leaves its claim behind
+// until the lease has expired: 15 s, unless Config says otherwise. Until then Register of
+// that name returns [registry.ErrTaken]. Package actor takes over the name at once if it can
+// prove that the holder is dead, and waits otherwise. With a shorter Config.Lease a death
+// is noticed sooner, but a node survives fewer seconds of trouble.
 //
-// What a claim rests on is read from the leader of the bucket's stream. A node that has
-// left or expired is remembered for [registry.Memory], with its last word.
+// Claims are decided by what the leader of the bucket's stream has. The registry remembers
+// for [registry.Memory] that a node has left or expired, with its last word.
 //
-// Reads come from a cache that one watch of the bucket feeds. The cache goes on
-// serving while NATS is away, and it is slow to believe that nodes have died of
-// NATS' own trouble: see [Registry.Watch]. Every 2 s it is compared with what the leader
-// has, so a watch that has fallen silent is opened anew within seconds.
+// Reads are answered from a cache, which one watch of the bucket keeps up to date. The cache
+// still answers while NATS is away, and it does not take trouble of NATS for the death of
+// nodes: see [Registry.Watch]. Every 2 s it is compared with the leader, so a watch that has
+// fallen silent is opened again within seconds.
 //
 // The permissions that the connection's user needs are in docs/nats-permissions.md.
 //
-// A record has at most registry.MaxRecord bytes, and no more are kept in memory than Config
-// allows; what is beyond is not served, and the log says so. Who owns a record writes its own
-// with every Renew, whatever somebody else has put there.
+// The limits: a record has at most registry.MaxRecord bytes, and Config bounds how many are
+// kept in memory. Records beyond that are not served, and the log says so. The owner of a
+// record writes its own record with every Renew, even if somebody else has changed it.
 //
-// Every renewal reaches every node, so with N nodes and the default lease each node
-// reads N messages in 5 s, if it renews three times a lease. That is meant for
-// hundreds of nodes.
+// Every renewal reaches every node. With N nodes, the default lease and three renewals a
+// lease, each node reads N messages in 5 s. That is meant for hundreds of nodes.
 package natskv
 
 import (
@@ -55,32 +54,33 @@ import (
 // DefaultLease is how long a claim lives without Renew, unless Config says otherwise.
 const DefaultLease = 15 * time.Second
 
-// markerTTL is how long the bucket remembers that a key was deleted or has expired, and
-// what was left behind: for those who ask, and for a watcher that lost touch with its
-// server without noticing.
+// markerTTL is how long the bucket remembers that a key was deleted or has expired, and the
+// last word: for Departed, and for a watcher that lost contact with its server without
+// noticing.
 const markerTTL = registry.Memory
 
-// How much of what the bucket holds is kept in memory, unless Config says otherwise.
+// The most that is kept in memory of what the bucket holds, unless Config says otherwise.
 const (
 	DefaultMaxRecords = 4096
-	DefaultMaxBytes   = 16 << 20 // of records, as they are in memory, about
+	DefaultMaxBytes   = 16 << 20 // about how many bytes the records take in memory
 )
 
-// DefaultStartWait is how long New waits for JetStream where its ctx has no deadline.
+// DefaultStartWait is how long New waits for JetStream if its ctx has no deadline.
 const DefaultStartWait = natswait.DefaultWait
 
-// Config says which cluster's nodes to keep, and how. Its zero value is the default.
+// Config describes a Registry. Its zero value is the default.
 type Config struct {
 	Cluster  string        // prefix of the bucket's name; default "tandem"
 	Lease    time.Duration // default DefaultLease, at least 1 s, rounded up to whole seconds
-	Replicas int           // of the bucket, if it has to be created; default 1
+	Replicas int           // number of replicas of the bucket, if New has to create it; default 1
 	Logger   *slog.Logger  // default slog.Default()
 
 	// MaxRecords and MaxBytes bound the records of other nodes that are kept in memory and
-	// served; default 4,096 and 16 MiB. Beyond that a node is not seen until others have left.
+	// served; default 4,096 and 16 MiB. Beyond that, a new node is not served until others have
+	// left.
 	MaxRecords, MaxBytes int
 
-	StartWait time.Duration // of New for JetStream, where its ctx has no deadline; default DefaultStartWait
+	StartWait time.Duration // how long New waits for JetStream if its ctx has no deadline; default DefaultStartWait
 }
 
 // Registry is a client of one cluster's bucket. Its methods may be called
@@ -92,30 +92,30 @@ type Registry struct {
 	bucket bucket
 	feed   *feed.Feed // the records that are served
 
-	stop     context.CancelFunc // ends the follower
-	followed chan struct{}      // closed when the follower has ended
+	stop     context.CancelFunc // ends the goroutine of follow
+	followed chan struct{}      // closed when that has ended
 
-	said   time.Time // when the log last said that records are not served; the follower's own
-	unsaid int       // records since then; likewise
+	said   time.Time // when it was last logged that records are not served; owned by that goroutine
+	unsaid int       // how many records since then; likewise
 
-	mu      sync.Mutex // guards all below; feed changes under it
+	mu      sync.Mutex // guards what follows; feed changes under it
 	view    view
 	claims  map[string]*claim // what this client registered, by name
-	past    past              // what this client saw depart
+	past    past              // departures that this client has seen
 	trouble time.Time         // when NATS was last found to be away; zero if never
 }
 
 var _ registry.Registry = (*Registry)(nil)
 
-// New returns a client of the cluster's bucket, which it creates if there is none,
-// once it knows all records in it. ctx bounds New alone.
+// New returns a client of the cluster's bucket once it knows all records in it. If there is
+// no bucket, it creates one. ctx bounds only New.
 //
 // Programs and servers may start in any order: while NATS is away, or JetStream does not
-// serve yet, New waits until ctx ends, or for Config.StartWait where ctx has no deadline,
-// and logs what is missing whenever that changes. The error then wraps
-// registry.ErrUnavailable and says what is missing and what to do. What does not pass by
-// itself ends it at once: registry.ErrDenied if the user's permissions do not suffice,
-// registry.ErrClosed if the connection is closed.
+// serve yet, New waits until ctx ends, or for Config.StartWait if ctx has no deadline, and logs
+// what is missing whenever that changes. The error then wraps registry.ErrUnavailable, and says
+// what is missing and what to do. If waiting cannot help, New returns at once: the error wraps
+// registry.ErrDenied if the user lacks a permission, and registry.ErrClosed if the connection is
+// closed.
 func New(ctx context.Context, js jetstream.JetStream, cfg Config) (*Registry, error) {
 	if cfg.Cluster == "" {
 		cfg.Cluster = "tandem"
@@ -129,7 +129,7 @@ func New(ctx context.Context, js jetstream.JetStream, cfg Config) (*Registry, er
 	if cfg.Lease < time.Second {
 		return nil, fmt.Errorf("natskv: a lease of %v: want 1 s or more", cfg.Lease)
 	}
-	cfg.Lease = (cfg.Lease + time.Second - 1).Truncate(time.Second) // the server cuts fractions off
+	cfg.Lease = (cfg.Lease + time.Second - 1).Truncate(time.Second) // the server ignores fractions of a second
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
@@ -179,11 +179,11 @@ func New(ctx context.Context, js jetstream.JetStream, cfg Config) (*Registry, er
 	return nil, fmt.Errorf("natskv: reading bucket %s: %w", r.bucket.name, err)
 }
 
-// unopened says in the sentinels of package registry why the bucket was not opened.
+// unopened wraps the error of opening the bucket in the sentinel of package registry that fits.
 func (r *Registry) unopened(err error) error {
 	e := (*natswait.Error)(nil)
 	switch {
-	case !errors.As(err, &e): // the bucket is there, and unfit
+	case !errors.As(err, &e): // the bucket is there, and cannot be used
 		return err
 	case e.Denied:
 		return fmt.Errorf("natskv: %w: %w", registry.ErrDenied, err)
@@ -193,9 +193,9 @@ func (r *Registry) unopened(err error) error {
 	return fmt.Errorf("natskv: %w: %w", registry.ErrUnavailable, err)
 }
 
-// Close ends all watches and stops following the bucket; it waits for both. Claims
-// stay until their leases end; Deregister gives them up. It is idempotent. The
-// methods of a closed Registry may be called; its cache no longer changes.
+// Close ends all watches and stops following the bucket, and waits for both. Claims stay
+// until their leases end; Deregister gives them up. It is idempotent. The methods of a
+// closed Registry may be called, but its cache no longer changes.
 func (r *Registry) Close() {
 	r.stop()
 	<-r.followed
@@ -203,26 +203,52 @@ func (r *Registry) Close() {
 }
 
 // Register claims n.Name for n.Epoch, or replaces the record that this epoch
-// registered before. If it fails with ErrUnavailable the claim may have been made
-// all the same: it ends with its lease, and the same epoch may register again.
+// registered before. If it fails with ErrUnavailable, the claim may have been made. Such a
+// claim ends with its lease, and the same epoch may register again.
 func (r *Registry) Register(ctx context.Context, n registry.Node) error {
+	if err := r.replace(ctx, n, func(last record) error {
+		if last.exists && last.node.Epoch != n.Epoch {
+			return &registry.TakenError{Holder: last.node, Renewed: last.at}
+		}
+		return nil
+	}); err != nil {
+		return fmt.Errorf("natskv: register %q: %w", n.Name, err)
+	}
+	return nil
+}
+
+// Update replaces the record of an epoch that holds the name. It claims nothing.
+func (r *Registry) Update(ctx context.Context, n registry.Node) error {
+	if err := r.replace(ctx, n, func(last record) error {
+		if !last.exists || last.node.Epoch != n.Epoch {
+			return registry.ErrLost
+		}
+		return nil
+	}); err != nil {
+		return fmt.Errorf("natskv: update %q: %w", n.Name, err)
+	}
+	return nil
+}
+
+// replace writes n in the place of the last record of its name, if may allows that.
+func (r *Registry) replace(ctx context.Context, n registry.Node, may func(last record) error) error {
 	if err := n.Valid(); err != nil {
 		return err
 	}
 	n = n.Clone() // the caller keeps the maps
 	value, err := json.Marshal(n)
 	if err != nil {
-		return fmt.Errorf("natskv: register %q: %w", n.Name, err)
+		return err
 	}
 	if len(value) > registry.MaxRecord {
-		return fmt.Errorf("natskv: register %q: %w: a record of %d bytes, at most %d are allowed", n.Name, registry.ErrTooLarge, len(value), registry.MaxRecord)
+		return fmt.Errorf("%w: a record of %d bytes, at most %d are allowed", registry.ErrTooLarge, len(value), registry.MaxRecord)
 	}
-	err = r.retry(ctx, n.Name, func(last record) error {
+	return r.retry(ctx, n.Name, func(last record) error {
 		if last.broken != nil {
 			return last.broken
 		}
-		if last.exists && last.node.Epoch != n.Epoch {
-			return &registry.TakenError{Holder: last.node, Renewed: last.at}
+		if err := may(last); err != nil {
+			return err
 		}
 		if last.departed != nil {
 			d := *last.departed
@@ -235,14 +261,10 @@ func (r *Registry) Register(ctx context.Context, n registry.Node) error {
 		}
 		return r.claim(ctx, &claim{node: n, value: value}, last.rev)
 	})
-	if err != nil {
-		return fmt.Errorf("natskv: register %q: %w", n.Name, err)
-	}
-	return nil
 }
 
-// Deregister gives the claim up. What the node leaves behind lies in its place; if that is
-// more than the NATS servers take, it is left out, and the error is ErrTooLarge.
+// Deregister gives up the claim. The last word replaces the record. If it is larger than the
+// NATS servers accept, it is left out, and the error is ErrTooLarge.
 func (r *Registry) Deregister(ctx context.Context, name, epoch string, last []byte) error {
 	if len(last) > registry.MaxLast {
 		return fmt.Errorf("natskv: deregister %q: %w: it leaves %d bytes behind, %d are allowed", name, registry.ErrTooLarge, len(last), registry.MaxLast)
@@ -271,13 +293,13 @@ func (r *Registry) release(ctx context.Context, name, epoch string, what []byte)
 		}
 		if !last.exists || last.node.Epoch != epoch {
 			r.forget(name, epoch)
-			r.apply(func(v *view) []registry.Event { return v.settle(name, epoch) })
+			r.apply(func(v *view) []registry.Event { return v.release(name, epoch) })
 			return nil
 		}
 		d := registry.Departure{Epoch: epoch, Change: registry.Left, Last: what}
 		rev, err := r.bucket.delete(ctx, name, last.rev, d)
 		var unsaid error
-		if errors.Is(err, registry.ErrTooLarge) { // it leaves all the same
+		if errors.Is(err, registry.ErrTooLarge) { // it leaves nevertheless
 			d.Last, unsaid = nil, err
 			rev, err = r.bucket.delete(ctx, name, last.rev, d)
 		}
@@ -290,9 +312,8 @@ func (r *Registry) release(ctx context.Context, name, epoch string, what []byte)
 	})
 }
 
-// Lookup returns the record of a node from the cache, or from NATS if the cache has
-// none. The error wraps registry.ErrUnavailable if NATS would have to be asked and
-// is away.
+// Lookup returns the record of a node from the cache, or from NATS if the cache has none.
+// The error wraps registry.ErrUnavailable if NATS must be asked and is away.
 func (r *Registry) Lookup(ctx context.Context, name string) (registry.Node, error) {
 	if n, ok := r.feed.Lookup(name); ok {
 		return n, nil
@@ -313,8 +334,8 @@ func (r *Registry) Lookup(ctx context.Context, name string) (registry.Node, erro
 	return last.node, nil
 }
 
-// Refresh reads the record of name from the leader of the bucket's stream, past the
-// cache, and serves what it finds.
+// Refresh reads the record of name from the leader of the bucket's stream, and not from the cache,
+// and serves what it finds.
 func (r *Registry) Refresh(ctx context.Context, name string) error {
 	if (registry.Node{Name: name, Epoch: "e"}).Valid() != nil {
 		return nil
@@ -326,7 +347,7 @@ func (r *Registry) Refresh(ctx context.Context, name string) error {
 	switch {
 	case last.exists:
 		r.apply(func(v *view) []registry.Event { return v.read(last.node, last.rev) })
-	case last.departed != nil && last.departed.Change == registry.Left: // an expiry is for the watch to judge
+	case last.departed != nil && last.departed.Change == registry.Left: // the watch decides about a record that has expired
 		r.apply(func(v *view) []registry.Event { return v.removed(name, last.rev) })
 	}
 	return nil
@@ -339,11 +360,11 @@ func (r *Registry) Nodes(ctx context.Context) ([]registry.Node, error) {
 
 // Watch reports changes until ctx ends or the Registry is closed.
 //
-// What is told of NATS' own trouble is told with care. While NATS is away nothing
-// expires. For one lease after it was away, a record that has expired is served for
-// one more lease, so that a node that merely could not renew has time to register
-// again; only then is it told as Expired. Left is always believed. A key purged by
-// hand looks as if it had expired.
+// A failure of NATS does not count as the death of nodes. While NATS is away, nothing expires.
+// For one lease after it was away, a record that has expired is served for one more lease,
+// so that a node that could not renew has time to register again; only then is it reported
+// as Expired. Left is reported at once. A key that was purged by hand looks as if it had
+// expired.
 func (r *Registry) Watch(ctx context.Context) (<-chan registry.Event, error) {
 	events, ok := r.feed.Watch(ctx)
 	if !ok {
@@ -352,11 +373,11 @@ func (r *Registry) Watch(ctx context.Context) (<-chan registry.Event, error) {
 	return events, nil
 }
 
-// Lease is how long a claim lives without Renew.
+// Lease returns how long a claim lives without Renew.
 func (r *Registry) Lease() time.Duration { return r.cfg.Lease }
 
-// retry calls try with the last record of name, and again with a newer one for as
-// long as try meets with a conflict: somebody else has written meanwhile.
+// retry calls try with the last record of name, and again with a newer one as long as try
+// reports a conflict because somebody else has written meanwhile.
 func (r *Registry) retry(ctx context.Context, name string, try func(last record) error) error {
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		last, err := r.get(ctx, name)
@@ -383,7 +404,7 @@ func (r *Registry) get(ctx context.Context, name string) (record, error) {
 	return last, r.noted(err)
 }
 
-// apply lets change alter the view and serves what comes of it.
+// apply calls change, which changes the view, and serves the result.
 func (r *Registry) apply(change func(*view) []registry.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -397,8 +418,8 @@ func (r *Registry) apply(change func(*view) []registry.Event) {
 	}
 }
 
-// reachable says at once if NATS is known to be away, so that nothing waits in a
-// reconnect buffer to be sent later.
+// reachable returns an error if NATS is known to be away, so that nothing waits in a reconnect
+// buffer and is sent later.
 func (r *Registry) reachable() error {
 	if s := r.js.Conn().Status(); s != nats.CONNECTED {
 		err := fmt.Errorf("%w: connection is %v", registry.ErrUnavailable, s)
@@ -410,7 +431,7 @@ func (r *Registry) reachable() error {
 	return nil
 }
 
-// noted remembers that NATS was found to be away, and passes err on.
+// noted records that NATS is away if err says so, and returns err.
 func (r *Registry) noted(err error) error {
 	if errors.Is(err, registry.ErrUnavailable) && !errors.Is(err, context.Canceled) {
 		r.mu.Lock()

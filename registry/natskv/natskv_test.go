@@ -23,8 +23,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Most tests wait for NATS, so that more of them than there are processors run beside
-	// each other; -parallel says otherwise.
+	// Most tests wait for NATS, so more of them run at the same time than there are
+	// processors, unless -parallel is given.
 	_ = flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0))))
 	goleak.VerifyTestMain(m)
 }
@@ -154,7 +154,7 @@ func TestEverythingInTheBucketExpires(t *testing.T) {
 	}
 }
 
-// What others wrote into the bucket by hand harms nobody.
+// What others write into the bucket by hand does no harm.
 func TestStrangeRecords(t *testing.T) {
 	js := connect(t, start(t, embedded.Config{}))
 	ctx := within(t, 20*time.Second)

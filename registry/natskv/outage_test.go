@@ -23,8 +23,8 @@ type outage struct {
 	srv      *embedded.Server
 	a, b     *natskv.Registry
 	events   <-chan registry.Event // of b
-	lost     chan struct{}         // a token for each connection that broke
-	restored chan struct{}         // and for each that came back
+	lost     chan struct{}         // gets a token for each connection that breaks
+	restored chan struct{}         // gets a token for each that comes back
 }
 
 func newOutage(t *testing.T, lease time.Duration) *outage {
@@ -90,7 +90,7 @@ func (o *outage) expect(change registry.Change, n registry.Node) {
 	}
 }
 
-// served checks that b serves want and that it told its watcher nothing.
+// served checks that b serves want, and that its watcher got no event.
 func (o *outage) served(want registry.Node) {
 	o.Helper()
 	if got, err := o.b.Lookup(o.ctx, want.Name); err != nil || !got.Equal(want) {
@@ -103,7 +103,7 @@ func (o *outage) served(want registry.Node) {
 	}
 }
 
-// NATS away: the cache serves, nothing expires, and what needs NATS says so at once.
+// While NATS is away, the cache answers, nothing expires, and what needs NATS fails at once.
 func TestAway(t *testing.T) {
 	t.Parallel()
 	o := newOutage(t, time.Second)
@@ -126,7 +126,7 @@ func TestAway(t *testing.T) {
 	if d := time.Since(began); d > 2*time.Second {
 		t.Errorf("it took %v to say that NATS is away", d)
 	}
-	// What is tested here is that time passes and nothing happens.
+	// The test is that time passes and nothing happens.
 	<-time.After(2500 * time.Millisecond)
 	o.served(n)
 	if nodes, err := o.b.Nodes(o.ctx); err != nil || len(nodes) != 1 {
@@ -134,8 +134,8 @@ func TestAway(t *testing.T) {
 	}
 }
 
-// The server comes back with its store, within the lease: everything goes on, and
-// what changes afterwards is seen.
+// The server comes back with its store, within the lease. Everything works again, and later changes
+// are seen.
 func TestRestart(t *testing.T) {
 	o := newOutage(t, 30*time.Second)
 	n, m := registrytest.Node("n", "e1", "x"), registrytest.Node("m", "e1", "x")
@@ -161,8 +161,8 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// All leases end while the server is down. A node that lives registers again and
-// nobody hears that it was gone; one that does not is told as expired a lease later.
+// All leases end while the server is down. A node that lives registers again, and no watcher gets an
+// event about it. A dead one is reported as expired a lease later.
 func TestMassExpiryIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	const lease = 2 * time.Second
@@ -173,7 +173,7 @@ func TestMassExpiryIsNotBelieved(t *testing.T) {
 		o.expect(registry.Joined, n)
 	}
 	o.stop()
-	<-time.After(lease + 500*time.Millisecond) // the leases' end is what is waited for
+	<-time.After(lease + 500*time.Millisecond) // until the leases have ended
 	o.restart()
 	back := time.Now()
 
@@ -223,8 +223,8 @@ func TestMassExpiryIsNotBelieved(t *testing.T) {
 	o.served(after)
 }
 
-// The server comes back without its store: the bucket is made anew, nodes register
-// again, and what they write has lower revisions than before.
+// The server comes back without its store. The bucket is recreated, nodes register again, and their
+// records have lower revisions than before.
 func TestStoreIsLost(t *testing.T) {
 	const lease = 3 * time.Second
 	o := newOutage(t, lease)
@@ -239,7 +239,7 @@ func TestStoreIsLost(t *testing.T) {
 	o.cfg.StoreDir = t.TempDir()
 	o.restart()
 	changed := registrytest.Node("n", "e1", "y")
-	for { // until one of the clients has made the bucket anew; there is no event for it
+	for { // until one of the clients has recreated the bucket, for which there is no event
 		err := o.a.Register(o.ctx, changed)
 		if err == nil {
 			break
@@ -251,7 +251,7 @@ func TestStoreIsLost(t *testing.T) {
 	}
 	o.expect(registry.Updated, changed)
 	o.served(gone)
-	if err := o.b.Evict(o.ctx, "gone", "e1"); err != nil { // somebody knows
+	if err := o.b.Evict(o.ctx, "gone", "e1"); err != nil { // somebody knows that it is dead
 		t.Fatal(err)
 	}
 	o.expect(registry.Left, gone)

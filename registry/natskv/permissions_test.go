@@ -27,7 +27,7 @@ var (
 	subscribes = needs.Subscribe
 )
 
-// confined starts a server with a user "u" who may do what is listed and nothing else.
+// confined starts a server with a user "u" that may do what is listed and nothing else.
 func confined(t *testing.T, publish, subscribe []string) *embedded.Server {
 	t.Helper()
 	return start(t, embedded.Config{MaxPayload: 64 << 10, Configure: func(o *server.Options) {
@@ -89,8 +89,7 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// Each permission on the list is needed, and a missing one is said to be what it is: the
-// error names the subject.
+// Each permission on the list is needed. If one is missing, the error names the subject.
 func TestMissingPermission(t *testing.T) {
 	t.Parallel()
 	try := func(t *testing.T, s *embedded.Server) error {
@@ -124,7 +123,7 @@ func TestMissingPermission(t *testing.T) {
 	})
 }
 
-// A record that NATS does not take is too large, not out of reach.
+// If a record is too large for NATS, the error is ErrTooLarge and not ErrUnavailable.
 func TestRecordTooLarge(t *testing.T) {
 	s := confined(t, publishes, subscribes)
 	ctx := within(t, 30*time.Second)
@@ -136,7 +135,7 @@ func TestRecordTooLarge(t *testing.T) {
 	if err := r.Register(ctx, n); !errors.Is(err, registry.ErrTooLarge) || errors.Is(err, registry.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
-	// A node leaves all the same when nobody takes its last word.
+	// A node whose last word is too large leaves nevertheless.
 	if err := r.Register(ctx, registrytest.Node("m", "e1", "x")); err != nil {
 		t.Fatal(err)
 	}
@@ -148,15 +147,15 @@ func TestRecordTooLarge(t *testing.T) {
 	}
 }
 
-// A last word that only just fits into a message does not keep the name from its next
-// holder.
+// A last word that just fits into a message does not prevent the next holder from registering the
+// name.
 func TestLastWordThatJustFits(t *testing.T) {
 	t.Parallel()
 	s := start(t, embedded.Config{MaxPayload: 8 << 10})
 	ctx := within(t, time.Minute)
 	r := open(t, connect(t, s), natskv.Config{})
 	fitted := false
-	for size := 7 << 10; !fitted; size++ { // until one is too large: the one before just fitted
+	for size := 7 << 10; !fitted; size++ { // until one is too large, so that the one before just fits
 		epoch := fmt.Sprint("e", size)
 		if err := r.Register(ctx, registrytest.Node("n", epoch, "x")); err != nil {
 			t.Fatalf("after a last word of %d bytes: %v", size-1, err)
@@ -168,7 +167,7 @@ func TestLastWordThatJustFits(t *testing.T) {
 	}
 }
 
-// A connection that its owner has closed is gone for good, and that is said.
+// If the owner of a connection has closed it, that is final, and the error says so.
 func TestClosedConnection(t *testing.T) {
 	js := connect(t, start(t, embedded.Config{}))
 	log := new(recorder)

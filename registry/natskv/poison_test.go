@@ -40,7 +40,7 @@ func newPoisoned(t *testing.T, cfg natskv.Config) *poisoned {
 	return p
 }
 
-// put writes what is to be under a node's name.
+// put writes value under a node's name.
 func (p *poisoned) put(name string, value []byte) {
 	p.Helper()
 	if _, err := p.kv.Put(p.Context(), name, value); err != nil {
@@ -57,7 +57,7 @@ func (p *poisoned) record(n registry.Node) []byte {
 	return value
 }
 
-// served waits until b serves a record of that address.
+// served waits until b serves a record with that address.
 func (p *poisoned) served(name, addr string) {
 	p.Helper()
 	events, err := p.b.Watch(within(p.T, 10*time.Second))
@@ -72,8 +72,8 @@ func (p *poisoned) served(name, addr string) {
 	p.Fatalf("%s is not served at %s", name, addr)
 }
 
-// A forged record is the owner's own again when the owner renews its lease, whatever was
-// written over it: another address, or what nobody can read.
+// When the owner renews its lease, it restores a forged record, whether that had another address or
+// could not be read at all.
 func TestRenewWritesTheOwnersRecord(t *testing.T) {
 	t.Parallel()
 	p := newPoisoned(t, natskv.Config{})
@@ -101,8 +101,8 @@ func TestRenewWritesTheOwnersRecord(t *testing.T) {
 	}
 }
 
-// A record of MaxRecord bytes is registered and served; a larger one is refused, and served by
-// nobody if somebody writes it all the same, with one line in the log.
+// A record of MaxRecord bytes is registered and served. A larger one is refused. If somebody writes
+// it by hand, it is not served, and there is one line in the log.
 func TestRecordsAreBounded(t *testing.T) {
 	t.Parallel()
 	p := newPoisoned(t, natskv.Config{})
@@ -134,8 +134,8 @@ func TestRecordsAreBounded(t *testing.T) {
 	}
 }
 
-// No more records, and of no more bytes, are served than Config allows, with one line in the
-// log; what is served goes on being so, changes included, and who leaves makes room.
+// At most as many records and bytes are served as Config allows, and one line in the log says so.
+// Records that are served stay so, with their changes, and a node that leaves makes room.
 func TestHeldRecordsAreBounded(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]natskv.Config{"records": {MaxRecords: 5}, "bytes": {MaxBytes: 5*(12<<10) + 6<<10}} {

@@ -8,31 +8,31 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// A watch may fall silent without an error, and even go on with its heartbeats, when the
-// server that feeds it has lost touch with the rest. So it has to prove that it lives:
-// what the stream's leader has must come through it.
+// A watch may deliver nothing any more without an error, and even with heartbeats, if its server
+// has lost the connection to the others. So it is checked that the watch delivers what the
+// stream's leader has.
 const (
-	probeEvery = 2 * time.Second // between two questions to the leader
-	probeWait  = 2 * time.Second // for the watch to tell what the leader had
+	probeEvery = 2 * time.Second // between two requests to the leader
+	probeWait  = 2 * time.Second // how long the watch may take to deliver what the leader had
 )
 
-// probe compares the watch with the stream's leader until end is called, which waits for
-// it. stalled is closed when the watch does not tell what the leader has.
+// probe compares the watch with the stream's leader until end is called, which waits for it.
+// stalled is closed if the watch does not deliver what the leader has.
 func (r *Registry) probe(ctx context.Context) (stalled <-chan struct{}, end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	found, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		for pause(ctx, probeEvery) {
-			told := r.toldTo()
+			watched := r.watchedTo()
 			last, err := r.bucket.last(ctx, "*")
 			api := (*jetstream.APIError)(nil)
 			switch {
 			case errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamNotFound:
-			case err != nil || last == nil: // no leader to ask, or nothing to tell
+			case err != nil || last == nil: // no leader answers, or the bucket is empty
 				continue
-			case last.rev < told: // it is not the bucket that is watched
-			case r.toldTo() >= last.rev || !pause(ctx, probeWait) || r.toldTo() >= last.rev:
+			case last.rev < watched: // this is not the bucket that is watched
+			case r.watchedTo() >= last.rev || !pause(ctx, probeWait) || r.watchedTo() >= last.rev:
 				continue
 			}
 			if ctx.Err() == nil {
@@ -56,8 +56,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// toldTo returns the highest revision that the watch has told.
-func (r *Registry) toldTo() uint64 {
+// watchedTo returns the highest revision that the watch has delivered.
+func (r *Registry) watchedTo() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.view.streamed

@@ -18,7 +18,7 @@ import (
 func cluster(t *testing.T) (servers []*embedded.Server) {
 	t.Helper()
 	ports, routes := make([]int, 3), make([]string, 3)
-	held := make([]net.Listener, 3) // all at once, or one port may be given twice
+	held := make([]net.Listener, 3) // all at the same time, or the system may give a port twice
 	for i := range held {
 		var err error
 		if held[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
@@ -55,8 +55,8 @@ func TestConformanceReplicated(t *testing.T) {
 	})
 }
 
-// What a claim rests on is read from the leader of the bucket's stream, wherever the client
-// is connected: a replica may not know yet that a name is free, or held.
+// Claims are decided by what the leader of the bucket's stream has, whichever server the client is
+// connected to. A replica may not know yet that a name is free, or held.
 func TestClaimsReadFromLeader(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -104,7 +104,7 @@ func TestClaimsReadFromLeader(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for reads := 0; reads < len(regs)+1; { // those, and that of the first claim
+	for reads := 0; reads < len(regs)+1; { // their reads, and that of the first claim
 		m, err := reports.NextMsgWithContext(ctx)
 		if err != nil {
 			t.Fatalf("%d reads were answered by anybody: %v", reads, err)

@@ -25,7 +25,7 @@ func next(t *testing.T, events <-chan registry.Event, d time.Duration) registry.
 	}
 }
 
-// A watch that has fallen silent, heartbeats and all, is found out within seconds.
+// A watch that delivers nothing any more, although its heartbeats go on, is noticed within seconds.
 func TestSilentWatch(t *testing.T) {
 	t.Parallel()
 	s := start(t, embedded.Config{})
@@ -46,7 +46,7 @@ func TestSilentWatch(t *testing.T) {
 	}
 }
 
-// A bucket that was deleted and made anew under an open registry is watched again, too.
+// A bucket that was deleted and recreated under an open registry is watched again.
 func TestBucketIsReplaced(t *testing.T) {
 	t.Parallel()
 	s := start(t, embedded.Config{})
@@ -67,7 +67,7 @@ func TestBucketIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := registrytest.Node("m", "e1", "x")
-	for { // until one of the clients has made the bucket anew; there is no event for it
+	for { // until one of the clients has recreated the bucket, for which there is no event
 		if err = a.Register(ctx, m); err == nil {
 			break
 		}
@@ -81,7 +81,7 @@ func TestBucketIsReplaced(t *testing.T) {
 	}
 }
 
-// Refresh serves at once what no watch has told: here there is none any more.
+// Refresh serves at once what no watch has delivered. Here all watches are silent.
 func TestRefresh(t *testing.T) {
 	s := start(t, embedded.Config{})
 	ctx := within(t, time.Minute)

@@ -74,7 +74,7 @@ func (r *recorder) await(t *testing.T, text string) {
 	}
 }
 
-// A registry may be opened before NATS is there. It says once what it waits for.
+// A registry may be opened before NATS is there. It logs once what it waits for.
 func TestOpenedBeforeNATS(t *testing.T) {
 	s := start(t, embedded.Config{})
 	cfg := embedded.Config{Port: s.Port()}
@@ -108,7 +108,7 @@ func TestOpenedBeforeNATS(t *testing.T) {
 	log.await(t, "what was missing is there")
 }
 
-// When the wait is over the error says what is missing, for how long, and what to do.
+// When the wait ends in vain, the error says what is missing, for how long, and what to do.
 func TestStartWait(t *testing.T) {
 	t.Parallel()
 	s := start(t, embedded.Config{Configure: func(o *server.Options) { o.JetStream = false }})

@@ -6,35 +6,35 @@ import (
 	"github.com/tandem-go/tandem/registry"
 )
 
-// view decides what to make of what the bucket's stream says. It is fed by the one
-// watch of the bucket and, ahead of that, by this client's own writes; revisions put
-// the two in order. It has no lock, no clock and does no I/O.
+// view decides which records are served. Its inputs are the one watch of the bucket and,
+// before the watch has them, this client's own writes; revisions order the two. It has no
+// lock, no clock and does no I/O.
 //
-// A record that vanished while NATS was in trouble is doubtful: it is served until
-// its grace ends, or until its node writes again.
+// A record that vanished while NATS was in trouble has a grace period: it is served until that
+// ends, or until its node writes again.
 type view struct {
 	keys     map[string]*entry
-	streamed uint64 // highest revision that the watch has told
+	streamed uint64 // highest revision that the watch has delivered
 
 	mostServed, mostBytes int
-	served, bytes         int    // records that are served, and what they take
-	refused               uint64 // how often there was no room for one
+	served, bytes         int    // records that are served, and their bytes
+	refused               uint64 // how many found no room
 }
 
-// entry is what is known of one key.
+// entry is the state of one key.
 type entry struct {
 	node     registry.Node
 	rev      uint64
-	served   bool      // false: only rev counts, until the watch has caught up with it
-	doubtful time.Time // not zero: the record is gone from the bucket, and served until then
-	listed   bool      // told by the snapshot that is being read, or written since it began
+	served   bool      // false: only rev is valid, until the watch has caught up with it
+	graceEnd time.Time // not zero: the record is gone from the bucket, and served until then
+	listed   bool      // delivered by the snapshot that is being read, or written since it began
 }
 
 func newView(records, bytes int) view {
 	return view{keys: make(map[string]*entry), mostServed: records, mostBytes: bytes}
 }
 
-// sizeOf is what a record takes in memory, about.
+// sizeOf returns about how many bytes a record takes in memory.
 func sizeOf(n registry.Node) int {
 	const each = 128 // entry of a map, or of a list
 	size := 4*each + len(n.Name) + len(n.Epoch) + len(n.Version) + len(n.Zone) + len(n.Principal)
@@ -50,7 +50,8 @@ func sizeOf(n registry.Node) int {
 	return size
 }
 
-// room reports whether a record finds room in place of what its node had, and counts it.
+// room reports whether there is room for a record that replaces its node's former one, and counts
+// the record.
 func (v *view) room(n registry.Node, old entry) bool {
 	served, bytes := v.served+1, v.bytes+sizeOf(n)
 	if old.served {
@@ -64,23 +65,23 @@ func (v *view) room(n registry.Node, old entry) bool {
 	return true
 }
 
-// lose ends the counting of an entry.
-func (v *view) lose(e *entry) {
+// uncount ends the counting of an entry.
+func (v *view) uncount(e *entry) {
 	if e != nil && e.served {
 		v.served--
 		v.bytes -= sizeOf(e.node)
 	}
 }
 
-// wrote takes in a record that this client wrote.
+// wrote adds a record that this client has written.
 func (v *view) wrote(n registry.Node, rev uint64) []registry.Event {
 	if rev <= v.streamed {
-		return nil // told already, and what followed it too
+		return nil // the watch has delivered it, and perhaps what followed
 	}
 	return v.put(n, rev, true)
 }
 
-// read takes in a record that this client has looked up.
+// read adds a record that this client has looked up.
 func (v *view) read(n registry.Node, rev uint64) []registry.Event {
 	if rev <= v.streamed {
 		return nil
@@ -88,7 +89,7 @@ func (v *view) read(n registry.Node, rev uint64) []registry.Event {
 	return v.put(n, rev, false)
 }
 
-// removed takes in that this client removed a record; the marker has revision rev.
+// removed is called after this client has removed a record; the marker has the revision rev.
 func (v *view) removed(name string, rev uint64) []registry.Event {
 	e := v.keys[name]
 	if rev <= v.streamed || e != nil && rev < e.rev {
@@ -99,14 +100,14 @@ func (v *view) removed(name string, rev uint64) []registry.Event {
 	return events
 }
 
-// told takes in a record from the watch; own says that it is this client's own.
-func (v *view) told(n registry.Node, rev uint64, own bool) []registry.Event {
+// watched adds a record from the watch; own says that it is this client's own.
+func (v *view) watched(n registry.Node, rev uint64, own bool) []registry.Event {
 	v.streamed = rev
 	return v.put(n, rev, own)
 }
 
-// marker takes in a marker from the watch. An expiry is believed only if grace is
-// zero; otherwise the record is served until then.
+// marker handles a marker from the watch. If grace is not zero, a record that has expired is
+// served until then.
 func (v *view) marker(name string, rev uint64, how registry.Change, grace time.Time) []registry.Event {
 	v.streamed = rev
 	e := v.keys[name]
@@ -114,28 +115,28 @@ func (v *view) marker(name string, rev uint64, how registry.Change, grace time.T
 		return nil
 	}
 	if how == registry.Expired && e.served && !grace.IsZero() {
-		e.rev, e.listed, e.doubtful = rev, true, grace
+		e.rev, e.listed, e.graceEnd = rev, true, grace
 		return nil
 	}
 	return v.drop(name, how)
 }
 
-// put serves a record. For one of this client's own there is always room; what finds none is
-// left out, and what its node had before is served on.
+// put serves a record. A record of this client's own always finds room. If another finds
+// none, its node's former record is still served.
 func (v *view) put(n registry.Node, rev uint64, own bool) []registry.Event {
 	old := entry{}
 	if e := v.keys[n.Name]; e != nil {
 		old = *e
 	}
 	if rev < old.rev {
-		return nil // older than what this client wrote itself
+		return nil // older than this client's own write
 	}
 	if own {
-		v.lose(v.keys[n.Name])
+		v.uncount(v.keys[n.Name])
 		v.served, v.bytes = v.served+1, v.bytes+sizeOf(n)
 	} else if !v.room(n, old) {
 		if e := v.keys[n.Name]; e != nil {
-			e.rev, e.listed, e.doubtful = rev, true, time.Time{}
+			e.rev, e.listed, e.graceEnd = rev, true, time.Time{}
 		}
 		return nil
 	}
@@ -152,15 +153,15 @@ func (v *view) put(n registry.Node, rev uint64, own bool) []registry.Event {
 func (v *view) drop(name string, how registry.Change) []registry.Event {
 	e := v.keys[name]
 	delete(v.keys, name)
-	v.lose(e)
+	v.uncount(e)
 	if e == nil || !e.served {
 		return nil
 	}
 	return []registry.Event{{Change: how, Node: e.node}}
 }
 
-// beginSnapshot says that the watch starts over with the last state of each key.
-// Its revisions need not follow on those before: the bucket may have been made anew.
+// beginSnapshot says that the watch starts again with the last state of each key. Its
+// revisions may be lower than before, because the bucket may have been recreated.
 func (v *view) beginSnapshot() {
 	v.streamed = 0
 	for name, e := range v.keys {
@@ -171,42 +172,42 @@ func (v *view) beginSnapshot() {
 	}
 }
 
-// endSnapshot says that the watch has told all keys. A record that it did not tell
-// is gone for an unknown time; it is served until grace.
+// endSnapshot says that the watch has delivered all keys. A record that it did not deliver
+// has been gone for an unknown time; it is served until grace.
 func (v *view) endSnapshot(grace time.Time) {
 	for _, e := range v.keys {
 		if e.served && !e.listed {
-			e.doubtful = grace
+			e.graceEnd = grace
 		}
 	}
 }
 
-// settle says that epoch does not hold name any more, for certain.
-func (v *view) settle(name, epoch string) []registry.Event {
+// release records that epoch certainly does not hold name any more.
+func (v *view) release(name, epoch string) []registry.Event {
 	e := v.keys[name]
-	if e == nil || e.doubtful.IsZero() || e.node.Epoch != epoch {
+	if e == nil || e.graceEnd.IsZero() || e.node.Epoch != epoch {
 		return nil
 	}
 	return v.drop(name, registry.Left)
 }
 
-// due ends the grace of doubtful records whose time has come.
-func (v *view) due(now time.Time) []registry.Event {
+// expire drops the records whose grace period has ended.
+func (v *view) expire(now time.Time) []registry.Event {
 	var events []registry.Event
 	for name, e := range v.keys {
-		if !e.doubtful.IsZero() && !now.Before(e.doubtful) {
+		if !e.graceEnd.IsZero() && !now.Before(e.graceEnd) {
 			events = append(events, v.drop(name, registry.Expired)...)
 		}
 	}
 	return events
 }
 
-// next returns when due has something to do next; zero if nothing is doubtful.
+// next returns when expire has something to do next; zero if no record has a grace period.
 func (v *view) next() time.Time {
 	var first time.Time
 	for _, e := range v.keys {
-		if !e.doubtful.IsZero() && (first.IsZero() || e.doubtful.Before(first)) {
-			first = e.doubtful
+		if !e.graceEnd.IsZero() && (first.IsZero() || e.graceEnd.Before(first)) {
+			first = e.graceEnd
 		}
 	}
 	return first

@@ -10,8 +10,8 @@ import (
 	"github.com/tandem-go/tandem/registry"
 )
 
-// TestView runs transcripts: what the view is fed, and the events that must come of
-// it. Times are seconds.
+// TestView runs transcripts: the inputs of the view, and the events that must follow from them. Times
+// are in seconds.
 func TestView(t *testing.T) {
 	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
 	node := func(name, epoch, addr string) registry.Node {
@@ -22,7 +22,7 @@ func TestView(t *testing.T) {
 		want string
 	}
 	told := func(name, epoch, addr string, rev uint64, want string) step {
-		return step{func(v *view) []registry.Event { return v.told(node(name, epoch, addr), rev, false) }, want}
+		return step{func(v *view) []registry.Event { return v.watched(node(name, epoch, addr), rev, false) }, want}
 	}
 	wrote := func(name, epoch, addr string, rev uint64, want string) step {
 		return step{func(v *view) []registry.Event { return v.wrote(node(name, epoch, addr), rev) }, want}
@@ -41,10 +41,10 @@ func TestView(t *testing.T) {
 		return step{func(v *view) []registry.Event { return v.marker(name, rev, registry.Expired, until) }, want}
 	}
 	settle := func(name, epoch, want string) step {
-		return step{func(v *view) []registry.Event { return v.settle(name, epoch) }, want}
+		return step{func(v *view) []registry.Event { return v.release(name, epoch) }, want}
 	}
 	due := func(now int, want string) step {
-		return step{func(v *view) []registry.Event { return v.due(at(now)) }, want}
+		return step{func(v *view) []registry.Event { return v.expire(at(now)) }, want}
 	}
 	begin := step{func(v *view) []registry.Event { v.beginSnapshot(); return nil }, ""}
 	end := func(grace int) step {
@@ -105,7 +105,7 @@ func TestView(t *testing.T) {
 			told("b", "1", "x", 11, "joined b/1@x"),
 			told("c", "1", "x", 12, "joined c/1@x"),
 			told("d", "1", "x", 13, "joined d/1@x"),
-			begin, // of a bucket that was made anew: its revisions start over
+			begin, // of a bucket that was recreated: its revisions begin again
 			told("a", "1", "x", 1, ""),
 			told("b", "2", "x", 2, "joined b/2@x"),
 			left("c", 3, "left c/1@x"),
@@ -155,16 +155,16 @@ func TestView(t *testing.T) {
 func TestViewNext(t *testing.T) {
 	v := newView(DefaultMaxRecords, DefaultMaxBytes)
 	if !v.next().IsZero() {
-		t.Error("nothing is doubtful")
+		t.Error("no record has a grace period")
 	}
 	for i, name := range []string{"a", "b"} {
-		v.told(registry.Node{Name: name, Epoch: "1"}, uint64(i+1), false)
+		v.watched(registry.Node{Name: name, Epoch: "1"}, uint64(i+1), false)
 		v.marker(name, uint64(i+3), registry.Expired, time.Unix(int64(20-i), 0))
 	}
 	if got := v.next(); !got.Equal(time.Unix(19, 0)) {
 		t.Error(got)
 	}
-	if events := v.due(time.Unix(20, 0)); len(events) != 2 || len(v.keys) != 0 || !v.next().IsZero() {
+	if events := v.expire(time.Unix(20, 0)); len(events) != 2 || len(v.keys) != 0 || !v.next().IsZero() {
 		t.Errorf("events %v, keys %v", events, v.keys)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/tandem-go/tandem/registry"
 )
 
-// ended checks how r says that the latest former holder of name ended.
+// ended checks what r says about how the latest former holder of name ended.
 func (p *pair) ended(r registry.Registry, name string, want registry.Departure) {
 	p.Helper()
 	got, err := r.Departed(p.ctx, name)
@@ -47,7 +47,7 @@ func (p *pair) lastWord() {
 	p.ok(p.a.Register(p.ctx, Node("n", "e1", "x")))
 	largest := bytes.Repeat([]byte{0, 0xff}, registry.MaxLast/2)
 	p.is(p.a.Deregister(p.ctx, "n", "e1", append(largest, 1)), registry.ErrTooLarge)
-	p.served(p.a, Node("n", "e1", "x")) // it can say it again, shorter
+	p.served(p.a, Node("n", "e1", "x")) // it can deregister again with a shorter last word
 	p.ok(p.a.Deregister(p.ctx, "n", "e0", []byte("not mine to say")))
 	p.ok(p.a.Deregister(p.ctx, "n", "e1", largest))
 	want := registry.Departure{Epoch: "e1", Change: registry.Left, Last: largest}

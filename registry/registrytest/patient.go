@@ -8,9 +8,9 @@ import (
 	"github.com/tandem-go/tandem/registry"
 )
 
-// patient is a registry that is asked again while it cannot be reached, until ctx ends:
-// on a busy machine a cluster of servers may be without a leader for some seconds. Each
-// call may be made again, also when the first one was carried out after all.
+// patient wraps a registry. While the registry is unavailable, it repeats each call until ctx ends,
+// because on a busy machine a cluster of servers may have no leader for some seconds. Each call
+// may be repeated, even if the first one was carried out.
 type patient struct{ registry.Registry }
 
 func again(ctx context.Context, f func() error) error {
@@ -28,6 +28,10 @@ func again(ctx context.Context, f func() error) error {
 
 func (r patient) Register(ctx context.Context, n registry.Node) error {
 	return again(ctx, func() error { return r.Registry.Register(ctx, n) })
+}
+
+func (r patient) Update(ctx context.Context, n registry.Node) error {
+	return again(ctx, func() error { return r.Registry.Update(ctx, n) })
 }
 
 func (r patient) Renew(ctx context.Context, name, epoch string) error {

@@ -1,5 +1,5 @@
-// Package registrytest is the suite that every registry must pass. It states in
-// code what [registry.Registry] promises in words.
+// Package registrytest is the suite that every registry must pass. It checks what the documentation
+// of [registry.Registry] promises.
 package registrytest
 
 import (
@@ -12,19 +12,19 @@ import (
 	"github.com/tandem-go/tandem/registry"
 )
 
-// Config says what to test.
+// Config describes the registry that is tested.
 type Config struct {
-	// New returns two clients of one fresh, empty registry, and cleans up after
-	// itself with t.Cleanup. They may be the same. Where claims have a lease, it is
-	// what the suite wants: long, save where it waits for some to run out.
+	// New returns two clients of a new, empty registry, and cleans up with t.Cleanup. They
+	// may be the same client. If claims have a lease, it must be the given one, which is long
+	// except where the suite waits for leases to expire.
 	New func(t *testing.T, lease time.Duration) (a, b registry.Registry)
 }
 
 // patience is how long the suite waits for something that must happen, beyond any lease.
 const patience = 20 * time.Second
 
-// Leases that the suite wants: the long one does not run out in a test, however slow the
-// machine.
+// The leases that the suite uses. The long one does not expire in a test, however slow the machine
+// is.
 const (
 	longLease  = 5 * time.Minute
 	shortLease = 2 * time.Second
@@ -40,6 +40,7 @@ func Run(t *testing.T, cfg Config) {
 		{"clash", (*pair).clash},
 		{"invalid names", (*pair).invalid},
 		{"same epoch registers again", (*pair).again},
+		{"update", (*pair).update},
 		{"renew", (*pair).renew},
 		{"evict", (*pair).evict},
 		{"an old epoch's end does not hurt its successor", (*pair).successor},
@@ -92,7 +93,7 @@ type pair struct {
 func (p *pair) claim() {
 	n := Node("n", "e1", "x")
 	p.ok(p.a.Register(p.ctx, n))
-	for _, r := range []registry.Registry{p.a, p.b} { // by its writer and by others, at once
+	for _, r := range []registry.Registry{p.a, p.b} { // by its writer and by others, at the same time
 		got, err := r.Lookup(p.ctx, "n")
 		if p.ok(err); !got.Equal(n) {
 			p.Errorf("got %+v, want %+v", got, n)
@@ -122,14 +123,30 @@ func (p *pair) again() {
 	p.ok(p.a.Register(p.ctx, Node("n", "e1", "x")))
 	p.ok(p.a.Register(p.ctx, Node("n", "e1", "y")))
 	p.served(p.a, Node("n", "e1", "y"))
-	p.ok(p.b.Register(p.ctx, Node("n", "e1", "z"))) // from wherever
+	p.ok(p.b.Register(p.ctx, Node("n", "e1", "z"))) // from any client
 	p.served(p.b, Node("n", "e1", "z"))
 	p.ok(p.a.Renew(p.ctx, "n", "e1"))
 	p.ok(p.a.Register(p.ctx, Node("n", "e1", "w")))
-	p.ok(p.a.Renew(p.ctx, "n", "e1")) // with what the renewer registered
+	p.ok(p.a.Renew(p.ctx, "n", "e1")) // with the record that this client registered
 	if got := p.await(p.b, "n", func(n registry.Node) bool { return n.Addrs["tcp"] == "w" }); got.Epoch != "e1" {
 		p.Errorf("got %+v", got)
 	}
+}
+
+func (p *pair) update() {
+	p.is(p.a.Update(p.ctx, Node("n", "e1", "x")), registry.ErrLost) // it claims nothing
+	if n, err := p.a.Lookup(p.ctx, "n"); !errors.Is(err, registry.ErrNotFound) {
+		p.Errorf("after an update of nothing: %+v, %v", n, err)
+	}
+	p.ok(p.a.Register(p.ctx, Node("n", "e1", "x")))
+	p.ok(p.a.Update(p.ctx, Node("n", "e1", "y")))
+	p.ok(p.a.Renew(p.ctx, "n", "e1"))
+	p.served(p.b, Node("n", "e1", "y"))
+	p.ok(p.b.Evict(p.ctx, "n", "e1"))
+	p.is(p.a.Update(p.ctx, Node("n", "e1", "z")), registry.ErrLost)
+	p.ok(p.b.Register(p.ctx, Node("n", "e2", "y"))) // a successor's claim stays as it is
+	p.is(p.a.Update(p.ctx, Node("n", "e1", "z")), registry.ErrLost)
+	p.served(p.b, Node("n", "e2", "y"))
 }
 
 func (p *pair) renew() {
@@ -149,7 +166,7 @@ func (p *pair) evict() {
 	p.absent(p.b, "n")
 	p.is(p.a.Renew(p.ctx, "n", "e1"), registry.ErrLost)
 	p.ok(p.b.Evict(p.ctx, "n", "e1"))
-	p.ok(p.a.Register(p.ctx, Node("n", "e1", "x"))) // it was alive after all
+	p.ok(p.a.Register(p.ctx, Node("n", "e1", "x"))) // it was alive nevertheless
 	p.served(p.a, Node("n", "e1", "x"))
 }
 
@@ -238,7 +255,7 @@ func (p *pair) served(r registry.Registry, want registry.Node) {
 	}
 }
 
-// absent checks that r, which removed the record, does not serve it, and knows that it was there.
+// absent checks that r, which removed the record, does not serve it, and knows that it existed.
 func (p *pair) absent(r registry.Registry, name string) {
 	p.Helper()
 	got, err := r.Lookup(p.ctx, name)
@@ -247,7 +264,7 @@ func (p *pair) absent(r registry.Registry, name string) {
 	}
 }
 
-// await returns the first record of name that r tells its watchers of and that fits.
+// await returns the first record of name that r reports to its watchers and that fits.
 func (p *pair) await(r registry.Registry, name string, fits func(registry.Node) bool) registry.Node {
 	p.Helper()
 	w := p.open(r)

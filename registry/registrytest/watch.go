@@ -44,7 +44,7 @@ func (p *pair) watch() {
 	w.expect(registry.Joined, Node("n", "e1", "x"))
 	p.ok(p.a.Register(p.ctx, Node("n", "e1", "y")))
 	w.expect(registry.Updated, Node("n", "e1", "y"))
-	p.ok(p.a.Renew(p.ctx, "n", "e1")) // changes nothing, and so is not told
+	p.ok(p.a.Renew(p.ctx, "n", "e1")) // changes nothing, so there is no event
 	p.ok(p.a.Register(p.ctx, Node("n", "e1", "y")))
 	p.ok(p.a.Deregister(p.ctx, "n", "e1", nil))
 	w.expect(registry.Left, Node("n", "e1", "y"))
@@ -53,7 +53,7 @@ func (p *pair) watch() {
 	p.ok(p.b.Evict(p.ctx, "n", "e2"))
 	w.expect(registry.Left, Node("n", "e2", "z"))
 
-	second := p.open(p.b) // starts from what exists, and each watch has its own place
+	second := p.open(p.b) // begins with what exists; each watch has its own position
 	second.expect(registry.Joined, Node("old", "e1", "x"))
 	p.ok(p.a.Deregister(p.ctx, "old", "e1", nil))
 	w.expect(registry.Left, Node("old", "e1", "x"))
@@ -75,11 +75,11 @@ func (p *pair) watchEnds() {
 			}
 		}
 	}
-	p.ok(p.a.Renew(p.ctx, "n", "e1")) // the registry goes on
+	p.ok(p.a.Renew(p.ctx, "n", "e1")) // the registry still works
 }
 
-// slow checks that a watcher who does not read holds nobody up and ends on the
-// latest states.
+// slow checks that a watcher which does not read delays nobody, and in the end gets the latest
+// states.
 func (p *pair) slow() {
 	const changes = 300
 	w := p.open(p.b)

@@ -9,7 +9,7 @@ import (
 	"github.com/tandem-go/tandem/registry/static"
 )
 
-// A node that has left is away, and what it left behind can be read.
+// A node that has left is away, and its last word can be read.
 func ExampleRegistry_Departed() {
 	ctx, reg := context.Background(), static.New()
 	if err := reg.Register(ctx, registry.Node{Name: "till", Epoch: "e1", Version: "v1.4", Zone: "east"}); err != nil {
@@ -30,7 +30,7 @@ func ExampleRegistry_Departed() {
 	// e1 left: all that was sold is booked (<nil>)
 }
 
-// Who holds a name is said by the error.
+// If a name is taken, the error says who holds it.
 func ExampleRegistry_Register() {
 	ctx, reg := context.Background(), static.New(registry.Node{Name: "till", Epoch: "e1"})
 	err := reg.Register(ctx, registry.Node{Name: "till", Epoch: "e2"})
@@ -39,4 +39,26 @@ func ExampleRegistry_Register() {
 		fmt.Println("held by", taken.Holder.Epoch)
 	}
 	// Output: held by e1
+}
+
+// A watch first reports the nodes that exist.
+func ExampleRegistry_Watch() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	reg := static.New(registry.Node{Name: "till", Epoch: "e1"})
+	events, err := reg.Watch(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	e := <-events
+	fmt.Println(e.Node.Name, e.Change)
+	if err := reg.Register(ctx, registry.Node{Name: "desk", Epoch: "e1"}); err != nil {
+		fmt.Println(err)
+	}
+	e = <-events
+	fmt.Println(e.Node.Name, e.Change)
+	// Output:
+	// till joined
+	// desk joined
 }

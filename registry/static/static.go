@@ -1,14 +1,13 @@
-// Package static is a registry without a service behind it: a list of nodes given
-// by hand, and what systems of this process register, kept in memory for ever.
+// Package static is a registry in memory, without a service behind it: a fixed list of nodes,
+// and the nodes that systems of this process register.
 //
 //	reg := static.New(
 //		registry.Node{Name: "b", Addrs: map[string]string{"tcp": "10.0.0.2:7420"}},
 //		registry.Node{Name: "c", Addrs: map[string]string{"tcp": "10.0.0.3:7420"}})
 //
-// Several systems of one process may share one Registry and so find each other,
-// which makes it the registry for tests. Between processes nothing is exchanged:
-// each is given its own list, the epochs of the others are unknown (empty), and a
-// name that two processes use is noticed by nobody.
+// Several systems of one process may share one Registry and find each other through it, as
+// tests do. Processes exchange nothing: each has its own list, in which the epochs of the
+// others are unknown (empty), and nobody notices a name that two processes use.
 package static
 
 import (
@@ -28,7 +27,7 @@ import (
 type Registry struct {
 	feed *feed.Feed // the records that are served
 
-	mu     sync.Mutex                    // guards all below; feed changes under it
+	mu     sync.Mutex                    // guards what follows; feed changes under it
 	listed map[string]registry.Node      // given to New without an epoch
 	held   map[string]string             // name → epoch that holds it
 	past   map[string]registry.Departure // name → its latest end, for registry.Memory
@@ -36,10 +35,9 @@ type Registry struct {
 
 var _ registry.Registry = (*Registry)(nil)
 
-// New returns a registry of the given nodes; of two with one name the later counts.
-// A node without an epoch is listed: it is served until some epoch registers its
-// name, and again once that one has given the name up. A node with an epoch is
-// taken as registered.
+// New returns a registry of the given nodes. If two have one name, the later one counts. A
+// node without an epoch is listed: it is served unless an epoch holds its name. A node with
+// an epoch counts as registered.
 func New(nodes ...registry.Node) *Registry {
 	r := &Registry{
 		feed:   feed.New(),
@@ -79,13 +77,30 @@ func (r *Registry) Register(ctx context.Context, n registry.Node) error {
 	return nil
 }
 
+// Update replaces the record of an epoch that holds the name. It claims nothing.
+func (r *Registry) Update(ctx context.Context, n registry.Node) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := n.Valid(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if epoch, ok := r.held[n.Name]; !ok || epoch != n.Epoch {
+		return fmt.Errorf("static: update %q: %w", n.Name, registry.ErrLost)
+	}
+	r.feed.Put(n)
+	return nil
+}
+
 // holder returns the record under a name that is held. r.mu is held.
 func (r *Registry) holder(name string) registry.Node {
 	n, _ := r.feed.Lookup(name)
 	return n
 }
 
-// Renew only says whether the claim is still there: it never runs out.
+// Renew only says whether the claim is still there. A claim never expires.
 func (r *Registry) Renew(ctx context.Context, name, epoch string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -98,8 +113,8 @@ func (r *Registry) Renew(ctx context.Context, name, epoch string) error {
 	return nil
 }
 
-// Deregister gives the claim up. A watcher sees the node leave, or, if its name is
-// a listed one, join again without an epoch.
+// Deregister gives up the claim. A watcher sees the node leave or, if its name is listed,
+// join again without an epoch.
 func (r *Registry) Deregister(ctx context.Context, name, epoch string, last []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -124,7 +139,7 @@ func (r *Registry) Deregister(ctx context.Context, name, epoch string, last []by
 	return nil
 }
 
-// Evict removes the claim of an epoch that is known to be dead; what is listed stays.
+// Evict removes the claim of an epoch that is known to be dead. A listed node stays.
 func (r *Registry) Evict(ctx context.Context, name, epoch string) error {
 	return r.Deregister(ctx, name, epoch, nil)
 }
@@ -152,7 +167,7 @@ func (r *Registry) Departed(ctx context.Context, name string) (registry.Departur
 	return d, nil
 }
 
-// Refresh has nothing to do: there is no cache.
+// Refresh does nothing: there is no cache.
 func (r *Registry) Refresh(ctx context.Context, name string) error { return ctx.Err() }
 
 func forgotten(d registry.Departure, now time.Time) bool { return now.Sub(d.At) > registry.Memory }
@@ -168,5 +183,5 @@ func (r *Registry) Watch(ctx context.Context) (<-chan registry.Event, error) {
 	return events, nil
 }
 
-// Lease is zero: a claim lives as long as the process.
+// Lease returns zero: a claim lives as long as the process.
 func (r *Registry) Lease() time.Duration { return 0 }

@@ -95,7 +95,7 @@ func TestEndedContext(t *testing.T) {
 	}
 }
 
-// A departure is remembered for registry.Memory, and the name is unknown again then.
+// A departure is remembered for registry.Memory. After that, the name is unknown again.
 func TestMemory(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		ctx, r := t.Context(), static.New(registrytest.Node("b", "e1", "x"), registrytest.Node("l", "", "x"))

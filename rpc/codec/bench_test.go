@@ -30,8 +30,8 @@ func BenchmarkScan(b *testing.B) {
 	var s shape
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		s.reset()
-		if err := scan(body, lim, false, &s); err != nil {
+		s = shape{}
+		if _, err := scan(body, 0, lim, &s); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -42,6 +42,13 @@ func BenchmarkScan(b *testing.B) {
 // struct, without any check of limits.
 func benchValues() map[string]any {
 	return map[string]any{
+		"float": 0.5, "string": "alice", "bytes": make([]byte, 64), "notice": struct{ Data []byte }{make([]byte, 64)},
+		"scalars": struct {
+			ID     int64
+			Amount int
+			Ok     bool
+			Rate   float64
+		}{1 << 40, 7, true, 0.5},
 		"int": 300, "struct": newBenchMessage(), "pointer": new(benchMessage), "slice": []int64{1, 2, 3, 4, 5, 6, 7, 8},
 		"empty": struct{ cReturns }{}, "text": cTexts{A: cText{"name@node"}, E: "e"},
 		"list": []cBase{{1, "a"}, {2, "b"}, {3, "c"}, {4, "d"}},

@@ -16,6 +16,35 @@
 // json.Unmarshaler, encoding.BinaryUnmarshaler and the like) answers for its own
 // allocations, and a target that already holds interface values may be given
 // allocations that its type does not show. Decode into fresh values.
+//
+// # How msgpack works, and what its parts are worth
+//
+// A type is compiled into one tree of nodes (node.go), which one encoder (encode.go) and one
+// decoder (decode.go) walk. What is not compiled is left to github.com/vmihailenco/msgpack
+// (library.go). Which types can be carried, and how much memory their values take, is found
+// out by walker.go and kept in a plan (plan.go). Tests compare the compiled form with the
+// library on types and values made at random (TestRandomTypesAgree).
+//
+// Each part has to be worth its lines. "Without it" is the library in place of the compiled
+// form, and reflection in place of maps by their Go type; "there and back" is an Append and
+// a Decode, and the last column says how many more of them a second are made per 100 lines:
+//
+//	part                       lines  value            there and back  without it  ops/s per 100 lines
+//	the compiled form          1,500  5 mixed fields           140 ns      700 ns         0.4 million
+//	maps of strings (maps.go)     60  struct with map          290 ns      590 ns         2.9 million
+//	interfaces (generic.go)      100  map[string]any           220 ns      475 ns         2.4 million
+//	plan.safe: short bodies        5  5 mixed fields           140 ns      250 ns          63 million
+//	  are not scanned
+//	plans.recent: a cache         20  5 mixed fields           140 ns      170 ns           6 million
+//	fieldNode.bare: scalars in    10  5 mixed fields           140 ns      160 ns           9 million
+//	  structs take fewer calls
+//	fieldNode.lead: the head of    4  5 mixed fields           140 ns      141 ns           1 million
+//	  a map and its first key
+//	plan.bare: scalars alone       8  int                       15 ns       29 ns         400 million
+//	  need no encoder or decoder
+//
+// Without the compiled form a request over TCP takes 1.2 times the CPU with 64 callers, and a
+// one-way message 2 times (bench: tcp-ask-64, tcp-tell-1).
 package codec
 
 import (
@@ -53,8 +82,9 @@ type Codec interface {
 	Name() string
 
 	// Append appends the encoding of v to dst and returns the longer slice, which
-	// may share dst's array. It must not keep v, whose memory is used again. It refuses with ErrLimit what a Decode under the same
-	// limits would refuse for its size, depth or number of elements.
+	// may share dst's array. It must not keep v, whose memory is used again. It refuses
+	// with ErrLimit what a Decode under the same limits would refuse for its size, its
+	// depth, its number of elements, or the memory that it takes.
 	// If err is not nil, the result is dst as it was given.
 	Append(dst []byte, v any) ([]byte, error)
 
@@ -109,6 +139,7 @@ func (l Limits) withDefaults() Limits {
 		l.Bytes = defaultBytes
 	}
 	l.Elements = min(l.Elements, maxCount)
+	l.Body = min(l.Body, math.MaxInt/2)
 	return l
 }
 
@@ -140,15 +171,6 @@ func NewSet(codecs ...Codec) (*Set, error) {
 	return s, nil
 }
 
-// Standard returns the set of the three codecs of this package, all under l.
-func Standard(l Limits) *Set {
-	s := new(Set)
-	for _, c := range []Codec{Msgpack(l), JSON(l), Raw(l)} {
-		s.byID[c.ID()] = c
-	}
-	return s
-}
-
 // ByID returns the codec of that id, or an error that wraps ErrUnsupported.
 func (s *Set) ByID(id uint8) (Codec, error) {
 	if c := s.byID[id]; c != nil {
@@ -167,9 +189,14 @@ func guard(kind error, fn func() error) (err error) {
 	return nil
 }
 
-// recovered is to be deferred: it makes a panic an error that wraps kind.
+// recovered is to be deferred: it makes a panic an error, which wraps kind unless it is a
+// failure.
 func recovered(err *error, kind error) {
-	if p := recover(); p != nil {
+	switch p := recover().(type) {
+	case nil:
+	case failure:
+		*err = p.err
+	default:
 		*err = &Panic{kind, p}
 	}
 }

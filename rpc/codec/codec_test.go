@@ -334,7 +334,11 @@ func TestUnsupported(t *testing.T) {
 }
 
 func TestSet(t *testing.T) {
-	s := codec.Standard(codec.Limits{})
+	l := codec.Limits{}
+	s, err := codec.NewSet(codec.Msgpack(l), codec.JSON(l), codec.Raw(l))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for id, name := range map[uint8]string{1: "msgpack", 2: "json", 3: "raw"} {
 		if c, err := s.ByID(id); err != nil || c.Name() != name || c.ID() != id {
 			t.Errorf("ByID(%d): %v, %v", id, c, err)

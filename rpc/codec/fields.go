@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"reflect"
 	"strings"
-	"unsafe"
 )
 
 // A layout is what the encoding of a struct type holds, by the rules of the library.
@@ -18,10 +17,10 @@ type layout struct {
 
 // A field lies at off in the struct that hops lead to, through embedded pointers.
 type field struct {
-	name      string
-	typ       reflect.Type
 	off       uintptr
 	hops      []hop
+	name      string
+	typ       reflect.Type
 	omitEmpty bool
 	sealed    bool   // embedded, and of a name that is not exported
 	embedded  bool   // its fields are to be among those of the struct it is embedded in
@@ -35,25 +34,25 @@ type hop struct {
 }
 
 // at returns the address of f in the struct at p, or nil if an embedded pointer is nil.
-func (f *field) at(p unsafe.Pointer) unsafe.Pointer {
+func (f *field) at(p addr) addr {
 	for _, h := range f.hops {
-		if p = *(*unsafe.Pointer)(unsafe.Add(p, h.off)); p == nil {
+		if p = *at[addr](add(p, h.off)); p == nil {
 			return nil
 		}
 	}
-	return unsafe.Add(p, f.off)
+	return add(p, f.off)
 }
 
 // makeAt is like at, but makes the embedded structs that are missing.
-func (f *field) makeAt(p unsafe.Pointer) unsafe.Pointer {
+func (f *field) makeAt(p addr) addr {
 	for _, h := range f.hops {
-		next := (*unsafe.Pointer)(unsafe.Add(p, h.off))
+		next := at[addr](add(p, h.off))
 		if *next == nil {
-			*next = reflect.New(h.elem).UnsafePointer()
+			*next = addrIn(reflect.New(h.elem))
 		}
 		p = *next
 	}
-	return unsafe.Add(p, f.off)
+	return add(p, f.off)
 }
 
 // within returns f as a field of the struct that embeds its own struct at off, or by a

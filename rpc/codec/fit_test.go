@@ -153,3 +153,18 @@ func TestTimesArriveInUTC(t *testing.T) {
 		}
 	}
 }
+
+// TestBitsOfNaNsArrive also where a conversion between the sizes of floats would change them.
+func TestBitsOfNaNsArrive(t *testing.T) {
+	c := codec.Msgpack(codec.Limits{})
+	sent := struct {
+		A float32
+		B float64
+	}{math.Float32frombits(0x7f800001), math.Float64frombits(0x7ff0000000000001)}
+	body, err := c.Append(nil, sent)
+	got := sent
+	got.A, got.B = 0, 0
+	if err = errors.Join(err, c.Decode(body, &got)); err != nil || math.Float32bits(got.A) != 0x7f800001 || math.Float64bits(got.B) != 0x7ff0000000000001 {
+		t.Errorf("%#x, %#x, %v", math.Float32bits(got.A), math.Float64bits(got.B), err)
+	}
+}

@@ -89,10 +89,10 @@ func FuzzMsgpackScan(f *testing.F) {
 	lim := Limits{}.withDefaults()
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var s, again shape
-		err := scan(body, lim, false, &s)
+		err := scanWhole(body, lim, &s)
 		if err == nil {
 			// Exactly one value: neither a byte less nor one more will do.
-			if scan(body[:len(body)-1], lim, false, &again) == nil {
+			if scanWhole(body[:len(body)-1], lim, &again) == nil {
 				t.Fatalf("%x: accepted with and without its last byte", body)
 			}
 			r := bytes.NewReader(body)

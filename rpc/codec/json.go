@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"reflect"
 	"sync"
+
+	"github.com/tandem-go/tandem/internal/longcopy"
 )
 
 // JSON returns the codec of id 2: encoding/json, without the escaping of HTML. Unknown
@@ -40,7 +42,7 @@ type jsonEncoder struct {
 type jsonSink struct{ b []byte }
 
 func (s *jsonSink) Write(p []byte) (int, error) {
-	s.b = append(s.b, p...)
+	s.b = longcopy.Append(s.b, p)
 	return len(p), nil
 }
 

@@ -77,6 +77,8 @@ func TestHostileMsgpack(t *testing.T) {
 		{"time for a map", "\xd6\xff\xdf\xff\xff\xff\xff", func() any { return new(map[string]string) }, codec.ErrMalformed},
 		{"fixext for a map", "\x81\xa1M\xd6\xff\xdf\xff\xff\xff", func() any { return new(withTime) }, codec.ErrMalformed},
 		{"empty ext before a map", "\x92\xc7\x00\x01\x80", func() any { return new([]map[string]int) }, codec.ErrMalformed},
+		{"extensions", "\xdd\x00\x3f\xff\xff" + rep("\xd4\x01\x00", 0x3fffff), func() any { return new(any) }, codec.ErrLimit},
+		{"extensions in an unknown field", "\x81\xa1?\xdd\x00\x3f\xff\xff" + rep("\xd4\x01\x00", 0x3fffff), func() any { return new(small) }, codec.ErrLimit},
 		{"large string beside an unknown field", "\x82\xa4Name\xdb\x00\x70\x00\x00" + rep("s", 0x700000) + "\xa1?\x01", func() any { return new(small) }, nil},
 		{"int for a non-empty interface", "\x81\xa1A\x01", func() any { return new(struct{ A interface{ Foo() } }) }, codec.ErrUnsupported},
 	} {

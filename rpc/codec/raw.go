@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding"
 	"fmt"
+
+	"github.com/tandem-go/tandem/internal/longcopy"
 )
 
 // Raw returns the codec of id 3: the body is the value's bytes. It carries []byte and
@@ -23,7 +25,7 @@ func (c rawCodec) Append(dst []byte, v any) ([]byte, error) {
 		if err := c.lim.checkBody(len(v)); err != nil {
 			return dst, err
 		}
-		return append(dst, v...), nil
+		return longcopy.Append(dst, v), nil
 	case encoding.BinaryAppender:
 		if err := guard(ErrUnsupported, func() (err error) { out, err = v.AppendBinary(dst); return }); err != nil {
 			return dst, err
@@ -36,7 +38,7 @@ func (c rawCodec) Append(dst []byte, v any) ([]byte, error) {
 		if err := guard(ErrUnsupported, func() (err error) { b, err = v.MarshalBinary(); return }); err != nil {
 			return dst, err
 		}
-		out = append(dst, b...)
+		out = longcopy.Append(dst, b)
 	default:
 		return dst, fmt.Errorf("%w: raw bytes of a %T", ErrUnsupported, v)
 	}
@@ -55,10 +57,7 @@ func (c rawCodec) Decode(body []byte, v any) error {
 	}
 	switch v := v.(type) {
 	case *[]byte:
-		if *v == nil {
-			*v = make([]byte, 0, len(body))
-		}
-		*v = append((*v)[:0], body...)
+		*v = longcopy.Into(*v, body)
 		return nil
 	case encoding.BinaryUnmarshaler:
 		// A copy, so that a type which keeps its argument does no harm.

@@ -67,6 +67,11 @@ func TestTypesThatWouldNotArriveAreRefused(t *testing.T) {
 			}
 		}
 	}
+	for _, v := range []any{new(onlyOut), new(onlyIn), new(otherwise), new(level)} {
+		if err := codec.Msgpack(codec.Limits{}).Decode([]byte("\x80"), v); !errors.Is(err, codec.ErrUnsupported) {
+			t.Errorf("a %T is decoded: %v", v, err)
+		}
+	}
 	for _, v := range []any{&leaves{}, noFields{}, omitsAll{}, holds[any]{}, holds[error]{}, holds[time.Time]{}, holds[struct{}]{}} {
 		for _, c := range []codec.Codec{codec.Msgpack(codec.Limits{}), codec.JSON(codec.Limits{})} {
 			if err := c.(interface{ Check(reflect.Type) error }).Check(reflect.TypeOf(v)); err != nil {

@@ -7,165 +7,157 @@ import (
 
 // A shape is what a scan learns of a body, without allocating for its content.
 type shape struct {
-	items   int   // values in arrays
-	pairs   int   // entries of maps
-	maps    int   // maps that have entries
-	size    int   // bytes of the body
-	payload int   // bytes of strings and binaries
-	exts    []ext // msgpack extensions, in the order of the body
+	items   int // values in arrays
+	pairs   int // entries of maps
+	maps    int // maps that have entries
+	size    int // bytes of the body
+	payload int // bytes of strings and binaries
 }
 
-// An ext is where the payload of a msgpack extension lies in a body.
-type ext struct{ start, end int }
+// values returns how many values containers hold.
+func (s *shape) values() int { return s.items + 2*s.pairs }
 
-func (s *shape) reset() { *s = shape{exts: s.exts[:0]} }
+// A head is what the first byte of a msgpack value says.
+type head struct {
+	class class
+	width uint8 // how many bytes of length follow, which replace n
+	n     uint8 // bytes of a payload, or values of a container
+}
 
-// Classes of msgpack's first bytes between 0xc0 and 0xdf. A fixed one holds how many
-// bytes follow it.
+type class uint8
+
 const (
-	classBytes   = 0x10 // the low bits say how many bytes of length follow
-	classExt     = 0x20
-	classFixExt  = 0x30 // the low bits are the binary logarithm of the payload's length
-	classArray   = 0x40
-	classMap     = 0x50
-	classInvalid = 0x60
-	classMask    = 0xf0
+	invalid   class = iota
+	scalar          // nil, a bool, or a number whose bytes are n
+	payload         // a string or a binary
+	extension       // its type comes before its payload
+	array
+	mapping
 )
 
-// classes is read only.
-var classes = [32]uint8{
-	0, classInvalid, 0, 0, // nil, -, false, true
-	classBytes | 1, classBytes | 2, classBytes | 4, // bin
-	classExt | 1, classExt | 2, classExt | 4, // ext
-	4, 8, // float
-	1, 2, 4, 8, // uint
-	1, 2, 4, 8, // int
-	classFixExt, classFixExt | 1, classFixExt | 2, classFixExt | 3, classFixExt | 4, // fixext
-	classBytes | 1, classBytes | 2, classBytes | 4, // str
-	classArray | 2, classArray | 4,
-	classMap | 2, classMap | 4,
+func headOf(c byte) head {
+	switch {
+	case c < 0x80 || c >= 0xe0:
+		return head{class: scalar}
+	case c < 0x90:
+		return head{class: mapping, n: c & 0x0f}
+	case c < 0xa0:
+		return head{class: array, n: c & 0x0f}
+	case c < 0xc0:
+		return head{class: payload, n: c & 0x1f}
+	}
+	return heads[c-0xc0]
 }
 
-// scan walks over one msgpack value without recursion and fills s, which the caller has
-// reset. It returns nil if and only if b is exactly one well-formed value within the
-// limits: so every length that a decoder will read is at most what is left of b.
-//
-// If prefix is set, b may end early: only what was seen is checked.
-func scan(b []byte, lim Limits, prefix bool, s *shape) error {
-	var (
-		small    [defaultDepth]int32 // values still due in the containers around this one
-		stack    = small[:]
-		depth    int
-		left     int32 = 1 // values still due in this container
-		elements int
-		i        int
-	)
-	if lim.Depth > len(stack) {
-		stack = make([]int32, lim.Depth)
+// headAt reads the head at b[i]. It returns the length that it states, and the index behind
+// it and behind the type of an extension. It is not ok if b ends before.
+func headAt(b []byte, i int) (c class, n, next int, ok bool) {
+	if i >= len(b) {
+		return 0, 0, 0, false
 	}
-	stack = stack[:lim.Depth]
+	h := headOf(b[i])
+	n, next = int(h.n), i+1
+	if h.width > 0 {
+		if n, ok = length(b[next:], int(h.width)); !ok {
+			return 0, 0, 0, false
+		}
+		next += int(h.width)
+	}
+	if h.class == extension {
+		next++
+	}
+	return h.class, n, next, true
+}
+
+// heads is read only.
+var heads = [32]head{
+	{scalar, 0, 0}, {}, {scalar, 0, 0}, {scalar, 0, 0}, // nil, -, false, true
+	{payload, 1, 0}, {payload, 2, 0}, {payload, 4, 0}, // bin
+	{extension, 1, 0}, {extension, 2, 0}, {extension, 4, 0},
+	{scalar, 0, 4}, {scalar, 0, 8}, // float
+	{scalar, 0, 1}, {scalar, 0, 2}, {scalar, 0, 4}, {scalar, 0, 8}, // uint
+	{scalar, 0, 1}, {scalar, 0, 2}, {scalar, 0, 4}, {scalar, 0, 8}, // int
+	{extension, 0, 1}, {extension, 0, 2}, {extension, 0, 4}, {extension, 0, 8}, {extension, 0, 16},
+	{payload, 1, 0}, {payload, 2, 0}, {payload, 4, 0}, // str
+	{array, 2, 0}, {array, 4, 0}, {mapping, 2, 0}, {mapping, 4, 0},
+}
+
+// scan walks over the msgpack value that begins at index i, without recursion, and adds to s
+// what it holds. It returns the index behind the value if that is well-formed and within the
+// depth and the elements of lim: so every length in it is at most what is left of b.
+func scan(b []byte, i int, lim Limits, s *shape) (next int, err error) {
+	return scanPart(b, i, lim, false, s)
+}
+
+// scanWhole is scan for a b that is to be one value, and no more.
+func scanWhole(b []byte, lim Limits, s *shape) error {
+	next, err := scan(b, 0, lim, s)
+	if err == nil && next != len(b) {
+		return fmt.Errorf("%w: %d bytes after the value", ErrMalformed, len(b)-next)
+	}
 	s.size = len(b)
+	return err
+}
+
+// scanPart is scan. If prefix is set, b may end early: only what was seen is checked.
+func scanPart(b []byte, i int, lim Limits, prefix bool, s *shape) (next int, err error) {
+	var (
+		small    [defaultDepth]int // values still due in the containers around this one
+		stack    = small[:0]
+		left     = 1 // values still due in this container
+		elements int
+	)
 	for {
 		for left == 0 {
-			if depth == 0 {
-				if i != len(b) {
-					return fmt.Errorf("%w: %d bytes after the value", ErrMalformed, len(b)-i)
-				}
-				return nil
+			if len(stack) == 0 {
+				return i, nil
 			}
-			depth--
-			left = stack[depth]
+			left = stack[len(stack)-1]
+			stack = stack[:len(stack)-1]
 		}
 		left--
-		if i >= len(b) {
-			return truncated(i)
+		class, n, at, ok := headAt(b, i)
+		if !ok {
+			return 0, truncated(i)
 		}
-		c := b[i]
-		i++
-
-		var n int // values in a container
-		class := uint8(0)
-		switch {
-		case c < 0x80 || c >= 0xe0: // small integers
-			continue
-		case c < 0x90:
-			n, class = int(c&0x0f), classMap
-		case c < 0xa0:
-			n, class = int(c&0x0f), classArray
-		case c < 0xc0:
-			n := int(c & 0x1f)
-			if n > len(b)-i {
-				return truncated(i)
-			}
-			s.payload += n
-			i += n
-			continue
-		default:
-			class = classes[c-0xc0]
-			width := int(class &^ classMask)
-			class &= classMask
-			if class == 0 {
-				i += width
-				if i > len(b) {
-					return truncated(len(b))
-				}
-				continue
-			}
-			if class == classInvalid {
-				return fmt.Errorf("%w: byte %#x at %d", ErrMalformed, c, i-1)
-			}
-			if class == classFixExt {
-				n, class = 1<<width, classExt
-			} else {
-				var ok bool
-				if n, ok = length(b[i:], width); !ok {
-					return truncated(i)
-				}
-				i += width
-			}
-			if class <= classExt {
-				if class == classExt {
-					// One byte of type. An empty payload is refused: see reader.
-					if n == 0 {
-						return fmt.Errorf("%w: empty extension at %d", ErrMalformed, i)
-					}
-					i++
-				}
-				if n > len(b)-i {
-					return truncated(min(i, len(b)))
-				}
-				if class == classExt {
-					s.exts = append(s.exts, ext{i, i + n})
-				}
-				s.payload += n
-				i += n
-				continue
-			}
-		}
-
 		values := n
-		if class == classMap {
+		switch class {
+		case invalid:
+			return 0, fmt.Errorf("%w: byte %#x at %d", ErrMalformed, b[i], i)
+		case extension:
+			if n == 0 {
+				return 0, fmt.Errorf("%w: empty extension at %d", ErrMalformed, i) // see reader
+			}
+			fallthrough
+		case payload:
+			s.payload += n
+			fallthrough
+		case scalar:
+			if n > len(b)-at {
+				return 0, truncated(min(at, len(b)))
+			}
+			i = at + n
+			continue
+		case mapping:
 			values *= 2
-		}
-		if (values < n || values > len(b)-i) && !prefix {
-			return truncated(i)
-		}
-		if values < n || values > lim.Elements-elements {
-			return fmt.Errorf("%w: more than %d elements", ErrLimit, lim.Elements)
-		}
-		if depth >= len(stack) {
-			return fmt.Errorf("%w: deeper than %d", ErrLimit, lim.Depth)
-		}
-		elements += values
-		if class == classMap {
 			s.pairs += n
 			s.maps += min(n, 1)
-		} else {
+		case array:
 			s.items += n
 		}
-		stack[depth] = left
-		depth++
-		left = int32(values)
+		i = at
+		if (values < n || values > len(b)-i) && !prefix {
+			return 0, truncated(i)
+		}
+		if values < n || values > lim.Elements-elements {
+			return 0, fmt.Errorf("%w: more than %d elements", ErrLimit, lim.Elements)
+		}
+		if len(stack) >= lim.Depth {
+			return 0, fmt.Errorf("%w: deeper than %d", ErrLimit, lim.Depth)
+		}
+		elements += values
+		stack = append(stack, left)
+		left = values
 	}
 }
 

@@ -8,12 +8,12 @@ import (
 	"testing/synctest"
 )
 
-// Test is synctest.Test, except that under the race detector the program has one
-// processor as long as a bubble runs. All timers of a bubble share one context of the
-// detector, and goroutines that fire two of them at once on two processors destroy
-// it (golang/go#78156): the detector then crashes, or hangs, over sound code. It finds
-// races by the order that synchronisation gives and needs no second processor for it.
-// Tests that run bubbles in parallel share the one.
+// Test is synctest.Test, except that under the race detector the program has only one
+// processor while a bubble runs. All timers of a bubble share one context of the detector,
+// and goroutines that fire two timers at the same time on two processors destroy that
+// context (golang/go#78156). The detector then crashes or hangs, although the code is
+// correct. It finds races by the order of synchronisation, for which one processor is
+// sufficient. Tests that run bubbles in parallel share that processor.
 func Test(t *testing.T, f func(*testing.T)) {
 	t.Helper()
 	if raceDetector {

@@ -1,6 +1,6 @@
-// Package comeback proves that a node whose process has crashed gets its name back: at
-// once where the crash can be shown, else when its lease has run out, and never from a
-// process that lives. The processes are real, and so is the NATS server.
+// Package comeback checks that a node whose process has crashed gets its name back: at once if
+// the crash can be proved, otherwise when its lease has run out, and never from a process that
+// lives. The processes are real, and so is the NATS server.
 package comeback
 
 import (
@@ -41,8 +41,8 @@ func TestMain(m *testing.M) {
 		hold(url)
 		return
 	}
-	// Most tests wait for a lease, so that more of them than there are processors run beside
-	// each other; -parallel says otherwise.
+	// Most tests wait for a lease, so more of them run in parallel than there are processors,
+	// unless -parallel says otherwise.
 	_ = flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0))))
 	os.Exit(m.Run())
 }
@@ -183,7 +183,7 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// A process that stands still is not dead: its name is not taken from it.
+// A process that is stopped is not dead: its name is not taken from it.
 func TestStopped(t *testing.T) {
 	t.Parallel()
 	n := startNATS(t, natskv.DefaultLease)
@@ -203,8 +203,8 @@ func TestStopped(t *testing.T) {
 	}
 }
 
-// A second start beside a live one ends with an error when the live one has shown that it
-// lives, and does it no harm.
+// If a node is started a second time while the first process lives, the second start ends with
+// an error when the first one has answered. The first one is not affected.
 func TestAlive(t *testing.T) {
 	t.Parallel()
 	n := startNATS(t, 3*time.Second)
@@ -221,7 +221,7 @@ func TestAlive(t *testing.T) {
 	}
 }
 
-// record is a claim whose node says nothing any more.
+// record is a claim of a node that does not answer any more.
 func (n *nats) record(change func(*registry.Node)) {
 	n.Helper()
 	r := registry.Node{Name: "n", Epoch: "e1", Addrs: map[string]string{tcp.Road: "tandem.test:7420"}}
@@ -233,14 +233,14 @@ func (n *nats) record(change func(*registry.Node)) {
 	}
 }
 
-// elsewhere makes the holder's a process of this machine in another container.
+// elsewhere makes the holder's record one of a process on this machine, in another container.
 func elsewhere(r *registry.Node) {
 	p := *registry.Self()
 	p.Namespace = "pid:[1]"
 	r.Proof = &p
 }
 
-// Where nothing can be shown the node waits by itself until the lease has run out.
+// If nothing can be proved, the node waits until the lease has run out.
 func TestLeaseRunsOut(t *testing.T) {
 	t.Parallel()
 	n := startNATS(t, 2*time.Second)
@@ -258,7 +258,7 @@ func TestLeaseRunsOut(t *testing.T) {
 	}
 }
 
-// named is a road whose address is a name, which leads to this process.
+// named is a road whose address has a host name that leads to this process.
 type named struct {
 	transport.Transport
 	name, at string
@@ -277,7 +277,7 @@ func (r *named) Dial(ctx context.Context, to transport.Endpoint, open func(trans
 	return r.Transport.Dial(ctx, to, open)
 }
 
-// A container that was started anew answers at the address of the one that crashed.
+// A container that was restarted answers at the address of the one that crashed.
 func TestAddressAnswersAnew(t *testing.T) {
 	n := startNATS(t, natskv.DefaultLease)
 	n.record(elsewhere)
@@ -290,8 +290,8 @@ func TestAddressAnswersAnew(t *testing.T) {
 	}
 }
 
-// What looks like it and proves nothing: an address on another machine, a loopback
-// address of another container, an address where nobody answers.
+// These look similar and prove nothing: an address on another machine, a loopback address of
+// another container, and an address at which nobody answers.
 func TestAddressProvesNothing(t *testing.T) {
 	for what, c := range map[string]struct {
 		change func(*registry.Node)

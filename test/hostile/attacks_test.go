@@ -13,8 +13,8 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// attack is what mallory does. That the victim refuses something, or ends a link for it, is
-// no error.
+// attack is something that mallory does. It is no error if the victim refuses it, or closes a
+// link for it.
 type attack struct {
 	name  string
 	kind  kind // of the victim
@@ -66,10 +66,10 @@ func attackOf(name string) (attack, bool) {
 	return attacks[i], true
 }
 
-// stay is how long an attacker waits at the end, with what it has got.
+// stay is how long an attacker waits at the end, while it keeps what it has got.
 const stay = 500 * time.Millisecond
 
-// patience bounds an attack.
+// patience is how long an attack may take.
 const patience = 30 * time.Second
 
 // waitingBodies sends 18,000 requests of 60 kB to an actor that is busy.
@@ -100,29 +100,40 @@ func hugeAcks(m *mallory) error {
 	})
 }
 
-// firstChunks sends the first bytes of two of the largest messages on each of 60 links.
-func firstChunks(m *mallory) error {
+// begins returns the first bytes of a request, as many as b has.
+func (l *line) begins(b []byte) ([]byte, error) {
+	e, err := l.envelope(transport.VerbRequest, "echo", Echo{})
+	if err != nil {
+		return nil, err
+	}
+	header, err := e.Append(nil)
+	copy(b, header)
+	return b, err
+}
+
+// unfinished sends the first bytes of two requests on each of some links.
+func unfinished(m *mallory, links, sent, whole int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return flood(ctx, m, 60, 2, func(l *line) error {
-		l.seq++
-		return l.pieces(l.seq, make([]byte, 100), transport.DefaultMaxMessage)
+	return floodOf(ctx, m, links, 2, func(l *line, n int) error {
+		b, err := l.begins(make([]byte, sent))
+		if err != nil {
+			return err
+		}
+		return l.pieces(uint64(n+1), b, whole)
 	})
 }
+
+// firstChunks sends the first bytes of two of the largest messages on each of 60 links.
+func firstChunks(m *mallory) error { return unfinished(m, 60, 100, transport.DefaultMaxMessage) }
 
 // halfMessages sends half of two of the largest messages on each of 20 links.
 func halfMessages(m *mallory) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
 	whole := transport.DefaultMaxMessage / m.Share
-	half := make([]byte, whole/2)
-	return flood(ctx, m, 20, 2, func(l *line) error {
-		l.seq++
-		return l.pieces(l.seq, half, whole)
-	})
+	return unfinished(m, 20, whole/2, whole)
 }
 
-// submit is what the node's own job desk is sent.
+// submit is a message to the actor of a node that takes jobs.
 type submit struct {
 	Target string
 	TypeID uint64
@@ -177,8 +188,8 @@ func manyLinks(m *mallory) error {
 	return nil
 }
 
-// flood has links of mallory's, each with a session, send something that many times, and
-// stay for a while.
+// flood makes links of mallory's, each with a session, send something the given number of
+// times, and then waits.
 func flood(ctx context.Context, m *mallory, links, times int, send func(l *line) error) error {
 	return floodOf(ctx, m, links, times, func(l *line, _ int) error { return send(l) })
 }

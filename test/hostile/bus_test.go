@@ -21,13 +21,13 @@ import (
 	"github.com/tandem-go/tandem/transport/natsbus/permissions"
 )
 
-// inbox is a user's own.
+// inbox is the prefix of a user's own inboxes.
 func inbox(user string) string { return "_INBOX_" + user }
 
-// server runs the NATS server until the process ends, and returns its URL. Each node's user has the
-// permissions that are printed for it. There is one more that mallory has got at, which may
-// use JetStream for subjects of its own, and hears what is said to nodes: whoever makes
-// streams for an application can do as much.
+// server runs the NATS server until the process ends, and returns its URL. Each node's user has
+// the permissions that are printed for it. There is one more user, which mallory has got: it
+// may use JetStream for its own subjects, and receives what is sent to nodes. Whoever makes
+// streams for an application may do as much.
 func (r role) server() (string, error) {
 	srv, err := embedded.Start(embedded.Config{StoreDir: r.Dir + "/nats", Configure: func(o *server.Options) {
 		user := func(name string, may permissions.Set) {
@@ -55,7 +55,7 @@ func (r role) user(ctx context.Context, name string) (*nats.Conn, error) {
 	return natsbus.Connect(ctx, r.Bus, nats.UserInfo(name, name), nats.CustomInboxPrefix(inbox(name)))
 }
 
-// jets is JetStream for a part of the node.
+// jets returns JetStream for a part of the node.
 func (r role) jets(part string) (natsjs.JetStream, error) {
 	nc, err := r.user(context.Background(), r.Name+"-"+part)
 	if err != nil {
@@ -81,7 +81,7 @@ func (r role) onBus(ctx context.Context, user string, cfg natsbus.Config) (*nats
 	return natsbus.New(nc, cfg), reg, nil
 }
 
-// start starts the road of a node that is in the registry as it should be.
+// start starts the road of a node that is correctly registered.
 func (m *mallory) start(ctx context.Context) (transport.Transport, error) {
 	m.once.Do(func() {
 		var reg registry.Registry
@@ -89,7 +89,7 @@ func (m *mallory) start(ctx context.Context) (transport.Transport, error) {
 			return
 		}
 		local := transport.Local{Cluster: "tandem", Node: m.Name, Epoch: "e-" + m.Name, Logger: slog.New(slog.DiscardHandler)}
-		addr, err := m.road.Start(ctx, local, func(transport.Link) transport.Receiver { return &ear{newLine()} })
+		addr, err := m.road.Start(ctx, local, func(transport.Link) transport.Receiver { return &ear{m.newLine()} })
 		if err == nil {
 			err = reg.Register(ctx, registry.Node{Name: local.Node, Epoch: local.Epoch, Addrs: map[string]string{natsbus.Road: addr}})
 		}
@@ -98,13 +98,13 @@ func (m *mallory) start(ctx context.Context) (transport.Transport, error) {
 	return m.road, m.err
 }
 
-// dialBus opens a link over the bus. The node is always that of the name which the user has.
+// dialBus opens a link over the bus. The node always has the name of its user.
 func (m *mallory) dialBus(ctx context.Context, _ string) (*line, error) {
 	road, err := m.start(ctx)
 	if err != nil {
 		return nil, err
 	}
-	l := newLine()
+	l := m.newLine()
 	l.link, err = road.Dial(ctx, transport.Endpoint{Node: victimName}, func(link transport.Link) transport.Receiver {
 		l.link = link
 		return &ear{l}
@@ -141,7 +141,7 @@ func (r *ear) Drained() {
 	}
 }
 
-// busLinks opens 4,200 links over the bus, and keeps what it gets.
+// busLinks opens 4,200 links over the bus, and keeps those that are accepted.
 func busLinks(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -157,8 +157,8 @@ func busLinks(m *mallory) error {
 	return nil
 }
 
-// busMarks sends marks over the bus for three seconds, as many as it can: small ones that make
-// little sense, and those with as many exceptions as there may be.
+// busMarks sends as many marks as it can over the bus for three seconds: small ones that make
+// no sense, and some with as many exceptions as are allowed.
 func busMarks(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
@@ -175,7 +175,7 @@ func busMarks(m *mallory) error {
 	})
 }
 
-// ackFrames are two bodies of acks with that many exceptions, which have none in common.
+// ackFrames returns two bodies of acks with that many exceptions, which have none in common.
 func ackFrames(n int) [2][]byte {
 	var all [2][]byte
 	for i := range uint64(n) {
@@ -186,8 +186,8 @@ func ackFrames(n int) [2][]byte {
 	return all
 }
 
-// forgedByJetStream has JetStream publish, on the subject by which the honest node speaks to
-// the victim, what it has heard the honest node say, and what it has made of it.
+// forgedByJetStream makes JetStream publish what it has recorded of the honest node's messages,
+// and changed copies of it, on the subject on which the honest node sends to the victim.
 func forgedByJetStream(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -203,7 +203,7 @@ func forgedByJetStream(m *mallory) error {
 	if err != nil {
 		return err
 	}
-	e, err := newLine().envelope(transport.VerbRequest, "echo", Echo{N: 7})
+	e, err := m.newLine().envelope(transport.VerbRequest, "echo", Echo{N: 7})
 	if err != nil {
 		return err
 	}
@@ -261,12 +261,12 @@ func forgedByJetStream(m *mallory) error {
 	return nil
 }
 
-// refusedLinks says whether there were more links than there may be.
+// refusedLinks checks that there were more links than are allowed, and that these were refused.
 func refusedLinks(before, after Inner) error {
 	return atLeast("links refused", 1, after.Bus.Refused-before.Bus.Refused)
 }
 
-// forgeries says whether what was made up has reached the victim.
+// forgeries checks that forged messages have reached the victim.
 func forgeries(before, after Inner) error {
 	b, a := before.Bus, after.Bus
 	if forged := a.Forged - b.Forged; forged < 50 || a.Malformed == b.Malformed || a.Replayed == b.Replayed {

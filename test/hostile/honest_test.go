@@ -20,14 +20,14 @@ import (
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
-// honest is who uses the victim as it should be used.
+// honest is a node that uses the victim correctly.
 type honest struct {
 	sys    *actor.System
 	echo   func(ctx context.Context, n int) (int, error) // by way of the victim
 	dialer *mallory                                      // as the attacker dials, and with good intent
 }
 
-// honest starts a node that calls the victim as it should.
+// honest starts a node that uses the victim correctly.
 func (r role) honest(t *testing.T) (*honest, error) {
 	cfg := actor.Config{Name: r.Name, Logger: slog.New(slog.DiscardHandler)}
 	if r.Kind == onBus {
@@ -69,7 +69,7 @@ func (r role) honest(t *testing.T) (*honest, error) {
 	return h, nil
 }
 
-// figures are what became of honest work.
+// figures are the results of the honest node's work.
 type figures struct {
 	calls, dials []time.Duration // how long each took, sorted
 	echoes       int             // calls that the victim should have run
@@ -78,8 +78,8 @@ type figures struct {
 
 func (f figures) first() error { return errors.Join(f.errs[:min(len(f.errs), 1)]...) }
 
-// work calls the victim, one call after the other with a short pause, opens a link to it now
-// and then, has it do a job, and uses its queue, until ctx ends.
+// work calls the victim, with a short pause after each call. Now and then it opens a link to
+// it, submits a job, and uses its queue. It does so until ctx ends.
 func (h *honest) work(ctx context.Context) (f figures) {
 	var mu sync.Mutex // guards f
 	note := func(err error, change func()) {
@@ -152,7 +152,7 @@ func (h *honest) work(ctx context.Context) (f figures) {
 	return f
 }
 
-// inside asks the victim what it has counted, and has it give back the memory that it can.
+// inside asks the victim for its counters, and makes it free the memory that it can.
 func (h *honest) inside(t *testing.T) Inner {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -164,7 +164,7 @@ func (h *honest) inside(t *testing.T) Inner {
 	return got
 }
 
-// judge does what an attack's own question is, once its attacker has gone.
+// judge does an attack's own check after the attacker has ended.
 func (h *honest) judge(t *testing.T, a attack) {
 	t.Helper()
 	if a.then == nil {

@@ -24,7 +24,7 @@ var (
 // fewShare is the share by default.
 const fewShare = 16
 
-// What is required of the victim, and for its honest client.
+// Limits for the victim, and for what its honest client experiences.
 const (
 	account     = 256 << 20 // bytes that peers may have the victim hold
 	memoryLimit = 400<<20 - idle
@@ -59,13 +59,13 @@ func TestAttacks(t *testing.T) {
 	out.Flush()
 }
 
-// bench is what the runs have in common.
+// bench is what all runs have in common.
 type bench struct {
 	share int
 	calm  map[kind]figures // what it is like without an attack
 }
 
-// world is what there is in a run beside the attacker.
+// world is the processes of a run, except for the attacker.
 type world struct {
 	dir    string
 	bus    string // the NATS server's URL
@@ -73,7 +73,7 @@ type world struct {
 	honest *honest
 }
 
-// start starts the victim, and who is honest. peer is the address of a hostile server.
+// start starts the victim and the honest node. peer is the address of a hostile server.
 func (b bench) start(t *testing.T, k kind, dir, peer string) *world {
 	t.Helper()
 	w := &world{dir: dir}
@@ -108,7 +108,7 @@ func (b bench) quiet(t *testing.T, k kind) figures {
 	return b.calm[k]
 }
 
-// calmFor is how long a victim is measured that nobody attacks.
+// calmFor is how long a victim is measured without an attack.
 const calmFor = time.Second
 
 func (b bench) run(t *testing.T, a attack) string {
@@ -187,7 +187,7 @@ func (b bench) run(t *testing.T, a attack) string {
 		float64(p99)/float64(max(quantile(calm.calls, 0.99), 1)), ms(after.Paused), len(beside.dials), ms(quantile(beside.dials, 0.5)), ms(quantile(beside.dials, 0.99)), time.Since(began).Seconds())
 }
 
-// profileOf is the file for the profile of a run's victim.
+// profileOf returns the file for the profile of a run's victim.
 func profileOf(t *testing.T) string {
 	if *profiles == "" {
 		return ""
@@ -195,7 +195,7 @@ func profileOf(t *testing.T) string {
 	return filepath.Join(*profiles, strings.NewReplacer("/", "_", ":", "", " ", "_").Replace(t.Name())+".pprof")
 }
 
-// quantile is of sorted times.
+// quantile returns a quantile of sorted times.
 func quantile(sorted []time.Duration, q float64) time.Duration {
 	if len(sorted) == 0 {
 		return 0

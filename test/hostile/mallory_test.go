@@ -18,8 +18,8 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// mallory is an attacker: a valid certificate, or NATS user, and a client of its own that
-// sends what it likes.
+// mallory is an attacker. It has a valid certificate, or NATS user, and a client of its own
+// that sends anything.
 type mallory struct {
 	role
 	from     net.IP       // where its connections come from, if not from anywhere
@@ -30,7 +30,8 @@ type mallory struct {
 	err  error
 }
 
-// line is one of mallory's links, greeted. Its methods are for one goroutine.
+// line is one of mallory's links, on which the greeting is done. Its methods are for one
+// goroutine.
 type line struct {
 	conn   net.Conn       // on TCP
 	link   transport.Link // on a bus
@@ -38,6 +39,7 @@ type line struct {
 	codec  codec.Codec
 	seq    uint64
 	buf    []byte
+	piece  int           // bytes of a large message that go at once
 	opened chan struct{} // gets a token with each answer to an open
 	ponged chan struct{} // with each to a ping
 	reply  chan struct{} // and with each reply
@@ -48,12 +50,12 @@ type line struct {
 	writing sync.Mutex // guards conn's writes
 }
 
-func newLine() *line {
+func (m *mallory) newLine() *line {
 	signal := func() chan struct{} { return make(chan struct{}, 1) }
-	return &line{codec: codec.Msgpack(codec.Limits{}), opened: signal(), ponged: signal(), reply: signal(), room: signal(), gone: make(chan struct{})}
+	return &line{piece: (512 << 10) / max(m.Share, 1), codec: codec.Msgpack(codec.Limits{}), opened: signal(), ponged: signal(), reply: signal(), room: signal(), gone: make(chan struct{})}
 }
 
-// dial opens a link to the victim, as a node of that name.
+// dial opens a link to the victim as a node of the given name.
 func (m *mallory) dial(ctx context.Context, node string) (*line, error) {
 	if m.Kind == onBus {
 		return m.dialBus(ctx, node)
@@ -62,7 +64,7 @@ func (m *mallory) dial(ctx context.Context, node string) (*line, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := newLine()
+	l := m.newLine()
 	l.conn = conn
 	if err := l.greet(node, m.token()); err != nil {
 		_ = conn.Close()
@@ -72,7 +74,7 @@ func (m *mallory) dial(ctx context.Context, node string) (*line, error) {
 	return l, nil
 }
 
-// connect opens a connection, on which nothing has been said.
+// connect opens a connection on which nothing has been sent yet.
 func (m *mallory) connect(ctx context.Context) (net.Conn, error) {
 	plain := &net.Dialer{}
 	if m.from != nil {
@@ -143,7 +145,7 @@ func (l *line) write(frame []byte) error {
 	return err
 }
 
-// read takes in what the victim says, and answers pings, so that the link lives.
+// read receives what the victim sends, and answers pings, so that the link is not closed.
 func (l *line) read() {
 	defer close(l.gone)
 	for !l.deaf.Load() {
@@ -218,11 +220,10 @@ func (l *line) close() {
 
 var errEnough = errors.New("enough")
 
-// pieces sends what there is of a large message of so many bytes.
+// pieces sends a part of a large message of the given size.
 func (l *line) pieces(number uint64, b []byte, total int) error {
-	const piece = 512 << 10
-	for from := 0; from < len(b); from += piece {
-		e := transport.Envelope{Verb: transport.VerbChunk, Seq: number, Mark: transport.Mark{Below: uint64(total)}, TypeID: uint64(from), Body: b[from:min(from+piece, len(b))]}
+	for from := 0; from < len(b); from += l.piece {
+		e := transport.Envelope{Verb: transport.VerbChunk, Seq: number, Mark: transport.Mark{Below: uint64(total)}, TypeID: uint64(from), Body: b[from:min(from+l.piece, len(b))]}
 		frame, err := e.Append(nil)
 		if err == nil {
 			err = l.write(frame)
@@ -243,7 +244,7 @@ func (m *mallory) session(ctx context.Context, node string) (*line, error) {
 	return l, l.ask(ctx, &transport.Envelope{Verb: transport.VerbOpen, Seq: 1}, l.opened)
 }
 
-// arrived waits until the victim has received all that was sent.
+// arrived waits until the victim has received everything that was sent.
 func (l *line) arrived(ctx context.Context) error {
 	return l.ask(ctx, &transport.Envelope{Verb: transport.VerbPing, Seq: 7}, l.ponged)
 }
@@ -266,7 +267,7 @@ func await(ctx context.Context, l *line, answered <-chan struct{}) error {
 	}
 }
 
-// message sends v to an actor, without waiting for anything.
+// message sends v to an actor, and does not wait for an answer.
 func (l *line) message(verb transport.Verb, to string, v interface{ WireName() string }) error {
 	e, err := l.envelope(verb, to, v)
 	if err != nil {
@@ -287,7 +288,7 @@ func appendFrame(dst, envelope []byte) []byte {
 
 func appendSeq(dst []byte, seq uint64) []byte { return binary.BigEndian.AppendUint64(dst, seq) }
 
-// each runs do n times at once.
+// each runs do n times, all at the same time.
 func each(n int, do func(i int)) {
 	var wg sync.WaitGroup
 	for i := range n {

@@ -4,19 +4,12 @@ package hostile
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,14 +18,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
+	"github.com/tandem-go/tandem/test/certs"
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
 const roleEnv = "TANDEM_HOSTILE_ROLE"
 
-// role is what a process of a run is told.
+// role tells a process of a run what it has to do.
 type role struct {
 	Name    string // of its node, and in its certificate; "bus" for the NATS server
 	Kind    kind   // of the victim
@@ -63,7 +56,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// play does what the role is for, until standard input ends.
+// play does what the role is for until standard input ends.
 func (r role) play() error {
 	if r.Attack != "" {
 		return r.attack()
@@ -91,11 +84,11 @@ func (r role) play() error {
 	}
 	fmt.Println("ready " + addr)
 	_, err = io.Copy(io.Discard, os.Stdin)
-	return err // what it has is for nobody
+	return err // what is read does not matter
 }
 
-// attack attacks the victim, with the lowest priority, so that what others feel of it is what
-// the victim does, and not that the processors are busy.
+// attack attacks the victim with the lowest priority. So the victim's work delays others, and
+// not the fact that the processors are busy.
 func (r role) attack() error {
 	a, ok := attackOf(r.Attack)
 	if !ok {
@@ -120,8 +113,8 @@ func (r role) attack() error {
 	return nil
 }
 
-// yield gives all of the process's threads the lowest priority. Threads that come later have
-// it from those that start them.
+// yield gives all threads of the process the lowest priority. Later threads inherit it from
+// those that start them.
 func yield() error {
 	for seen := map[int]bool{}; ; {
 		tasks, err := os.ReadDir("/proc/self/task")
@@ -147,7 +140,7 @@ func yield() error {
 
 const secret = "a secret that all nodes share, long and random"
 
-// tcp is the road of a node.
+// tcp returns the configuration of a node's TCP road.
 func (r role) tcp() (tcp.Config, error) {
 	if r.Kind == byToken {
 		return tcp.Config{Token: secret}, nil
@@ -156,7 +149,7 @@ func (r role) tcp() (tcp.Config, error) {
 	return tcp.Config{TLS: cfg}, err
 }
 
-// tls is mutual TLS under the run's authority.
+// tls returns mutual TLS under the run's authority.
 func (r role) tls() (*tls.Config, error) {
 	pair, err := tls.LoadX509KeyPair(filepath.Join(r.Dir, r.Name+".pem"), filepath.Join(r.Dir, r.Name+".key"))
 	if err != nil {
@@ -174,32 +167,10 @@ func (r role) tls() (*tls.Config, error) {
 // certify writes an authority's certificate into dir, and one for each name.
 func certify(t *testing.T, dir string, names ...string) {
 	t.Helper()
-	var ca *x509.Certificate
-	var caKey *ecdsa.PrivateKey
-	for i, name := range append([]string{"ca"}, names...) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := &x509.Certificate{SerialNumber: big.NewInt(int64(i + 1)), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), BasicConstraintsValid: true, IsCA: ca == nil,
-			KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
-		if ca == nil {
-			ca, caKey = c, key
-		}
-		der, err := x509.CreateCertificate(rand.Reader, c, ca, &key.PublicKey, caKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		secret, err := x509.MarshalECPrivateKey(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for file, block := range map[string]*pem.Block{name + ".pem": {Type: "CERTIFICATE", Bytes: der}, name + ".key": {Type: "EC PRIVATE KEY", Bytes: secret}} {
-			if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
+	ca := certs.New(t)
+	certs.WriteAuthorities(t, filepath.Join(dir, "ca.pem"), ca)
+	for _, name := range names {
+		certs.Write(t, filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key"), ca.Issue(t, name, name))
 	}
 }
 
@@ -264,7 +235,8 @@ func (c *child) lastWords() string {
 	return string(b[max(0, len(b)-4000):])
 }
 
-// memory is the most that it had in memory so far, and what it has now, in bytes.
+// memory returns the most memory that the process has had so far, and what it has now, in
+// bytes.
 func (c *child) memory(t *testing.T) (peak, now int64) {
 	t.Helper()
 	peak, now, err := memoryOf(strconv.Itoa(c.cmd.Process.Pid))

@@ -16,10 +16,10 @@ import (
 // This file is mallory as a server: a node with a valid certificate of its own, which the
 // victim calls.
 
-// servingFor is how long a hostile server does what it does.
+// servingFor is how long a hostile server attacks.
 const servingFor = time.Second
 
-// listen opens the server's port. The victim is started once it knows that.
+// listen opens the server's port. The victim is started when its address is known.
 func (m *mallory) listen() error {
 	cfg, err := m.tls()
 	if err == nil {
@@ -28,10 +28,11 @@ func (m *mallory) listen() error {
 	return err
 }
 
-// served is called when a victim comes. It has said hello, and nothing has been answered.
+// served is called when a victim has connected. The victim has sent its hello, and got no
+// answer yet.
 type served func(l *line, hello []byte) error
 
-// serve answers whoever comes, until the time is over.
+// serve answers every victim that connects, until the time is over.
 func (m *mallory) serve(do served) error {
 	var over atomic.Bool
 	var first net.Conn
@@ -48,7 +49,7 @@ func (m *mallory) serve(do served) error {
 			}
 			go func() {
 				defer conn.Close()
-				l := newLine()
+				l := m.newLine()
 				l.conn = conn
 				if hello, err := readFrame(conn); err == nil {
 					_ = do(l, hello) // that the victim goes away is what it comes to
@@ -66,7 +67,7 @@ func (m *mallory) serve(do served) error {
 	return m.listener.Close()
 }
 
-// wasAsked says whether the victim has called the hostile server meanwhile.
+// wasAsked checks that the victim has called the hostile server.
 func wasAsked(before, after Inner) error {
 	if n := after.Asked - before.Asked; n < 20 {
 		return fmt.Errorf("the victim has called the hostile server %d times", n)
@@ -74,12 +75,12 @@ func wasAsked(before, after Inner) error {
 	return nil
 }
 
-// answer is a welcome as it should be.
+// answer is a correct welcome.
 func answer() transport.Welcome {
 	return transport.Welcome{Version: transport.Version, Node: "mallory", Epoch: "e", Largest: transport.DefaultMaxMessage, Nonce: transport.NewNonce()}
 }
 
-// admit does what a server should when a client comes.
+// admit does what a correct server does when a client connects.
 func (l *line) admit(hello []byte) error {
 	welcome := answer().Append(nil)
 	if err := l.write(welcome); err != nil {
@@ -91,7 +92,7 @@ func (l *line) admit(hello []byte) error {
 	return l.write(transport.Prove("", false, hello, welcome).Append(nil))
 }
 
-// forgedWelcomes answers each greeting with another welcome, or proof, that is wrong.
+// forgedWelcomes answers each greeting with another wrong welcome or proof.
 func forgedWelcomes(m *mallory) error {
 	var turn atomic.Int64
 	return m.serve(func(l *line, hello []byte) error {
@@ -135,7 +136,7 @@ func forgedWelcomes(m *mallory) error {
 	})
 }
 
-// session admits a client, opens its session, and has do answer its requests.
+// session admits a client, opens its session, and lets do answer its requests.
 func (l *line) serveSession(hello []byte, do func(e *transport.Envelope) error) error {
 	if err := l.admit(hello); err != nil {
 		return err
@@ -165,8 +166,8 @@ func (l *line) serveSession(hello []byte, do func(e *transport.Envelope) error) 
 	}
 }
 
-// wrongReplies answers what was not asked, answers twice and otherwise than asked, and says of
-// sessions and requests what is not true.
+// wrongReplies answers requests that were not sent, answers twice and differently, and says
+// wrong things about sessions and requests.
 func wrongReplies(m *mallory) error {
 	return m.serve(func(l *line, hello []byte) error {
 		return l.serveSession(hello, func(e *transport.Envelope) error {
@@ -214,8 +215,8 @@ func endlessReplies(m *mallory) error {
 	})
 }
 
-// serverMarks sends acks, marks, cancels, probes, and requests of a session that was never
-// opened, and answers about chunks that never were.
+// serverMarks sends acks, marks, cancels, probes and requests of a session that was never
+// opened, and answers about chunks that were never sent.
 func serverMarks(m *mallory) error {
 	frames := ackFrames(8192)
 	return m.serve(func(l *line, hello []byte) error {

@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/internal/queuestore"
 	"github.com/tandem-go/tandem/rpc/codec"
 	"github.com/tandem-go/tandem/transport"
 )
 
-// What an attack should have reached, by what the victim has counted.
+// These check by the victim's counters that an attack had the effect that it should have.
 
 func atLeast(what string, want, got uint64) error {
 	if got < want {
@@ -48,8 +49,8 @@ func deadLetters(before, after Inner) error {
 	return atLeast("dead letters", 100, after.Stats.DeadLetters-before.Stats.DeadLetters)
 }
 
-// askedJobs submits 5,000 jobs to an actor that is busy, more than a principal may have
-// tokens, and then as many that have a result.
+// askedJobs submits 5,000 jobs to a busy actor, more than the tokens that a principal may have,
+// and then as many that have a result.
 func askedJobs(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -81,7 +82,7 @@ func opensOnOneLink(m *mallory) error {
 	})
 }
 
-// sessionsLeft opens 16,384 sessions, four on a link, and leaves them.
+// sessionsLeft opens 16,384 sessions, four on each link, and leaves them.
 func sessionsLeft(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -101,8 +102,8 @@ func sessionsLeft(m *mallory) error {
 	return nil
 }
 
-// probes asks 100,000 times what became of a request, whose reply is kept and large, and of
-// some that nobody has made, and does not read the answers.
+// probes asks 100,000 times what became of a request whose reply is kept and large, and of
+// requests that were never made, and does not read the answers.
 func probes(m *mallory) error {
 	var calls atomic.Int64
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -135,7 +136,16 @@ func unreadReplies(m *mallory) error {
 	})
 }
 
-// pulls stands in a queue's line 4,096 times, for as long as can be, and goes away.
+// pullMail is what Pull sends for a Mail.
+type pullMail struct {
+	Op   queuestore.Op
+	Max  int
+	Wait time.Duration
+}
+
+func (pullMail) WireName() string { return "tandem.Dequeue[hostile.mail]" }
+
+// pulls waits in a queue 4,096 times, each time for as long as is allowed, and goes away.
 func pulls(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -149,7 +159,7 @@ func pulls(m *mallory) error {
 		}
 		each(len(lines), func(i int) {
 			for n := 0; n < 2048/m.Share; n++ {
-				if lines[i].message(transport.VerbRequest, "mails", actor.Dequeue[Mail]{Op: actor.OpPull, Max: actor.MaxPull, Wait: time.Hour}) != nil {
+				if lines[i].message(transport.VerbRequest, "mails", pullMail{Op: queuestore.Pull, Max: actor.MaxPull, Wait: time.Hour}) != nil {
 					return
 				}
 			}
@@ -203,7 +213,7 @@ func newNames(m *mallory) error {
 	return first
 }
 
-// silentSockets holds connections from two addresses that say nothing, as many as it gets.
+// silentSockets keeps as many silent connections from two addresses as it gets.
 func silentSockets(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

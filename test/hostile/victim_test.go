@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
-	"github.com/tandem-go/tandem/dedup/jetstream"
+	"github.com/tandem-go/tandem/ledger/jetstream"
 	"github.com/tandem-go/tandem/queue"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/registry/static"
@@ -28,7 +28,7 @@ import (
 
 const victimName = "shop"
 
-// kind is how a victim is set up.
+// kind is a way to set up a victim.
 type kind string
 
 const (
@@ -41,7 +41,7 @@ const (
 
 func (k kind) usesBus() bool { return k == onBus || k == withStore }
 
-// What the victim's actors are sent.
+// The messages to the victim's actors.
 type (
 	Echo struct {
 		actor.Returns[int]
@@ -103,7 +103,7 @@ type victim struct {
 func (r role) victim() (*actor.System, string, error) {
 	v := &victim{role: r}
 	cfg := actor.Config{Name: r.Name, Setup: v.setup, Tokens: max(1024/r.Share, 256),
-		Tune:   func(c *rpc.Config) { c.MemoryBytes, c.MaxSessions = account/int64(r.Share), 16384/r.Share },
+		RPC:    rpc.Limits{MemoryBytes: account / int64(r.Share), MaxSessions: 16384 / r.Share},
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	if r.Kind == withStore {
 		js, err := r.jets("records")
@@ -142,7 +142,7 @@ func (r role) victim() (*actor.System, string, error) {
 	return sys, road.Addr().String(), nil
 }
 
-// setup spawns what is attacked, and what the honest client calls.
+// setup spawns the actors that are attacked, and those that the honest client calls.
 func (v *victim) setup(sys *actor.System) error {
 	v.sys = sys
 	of := func() target { return target{} }
@@ -182,7 +182,7 @@ func (v *victim) setup(sys *actor.System) error {
 	return nil
 }
 
-// ask calls the hostile server all the time. What comes of it does not matter.
+// ask calls the hostile server all the time. The results do not matter.
 func (v *victim) ask() {
 	for to := v.sys.Ref("any@mallory"); ; time.Sleep(5 * time.Millisecond) {
 		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
@@ -192,7 +192,7 @@ func (v *victim) ask() {
 	}
 }
 
-// echo is what honest clients call: a durable actor if there is a store.
+// echo is the actor that honest clients call. It is durable if there is a store.
 func (v *victim) echo() *actor.Kind {
 	k := actor.Define("hostile.echo", func() target { return target{} }, actor.Answer(func(_ target, _ *actor.Context, m Echo) (int, error) {
 		v.echoed.Add(1)
@@ -216,8 +216,8 @@ func (v *victim) inside() (Inner, error) {
 	return in, err
 }
 
-// longestPause is the longest stop of the process's goroutines, from when they are asked to until they
-// go on, about.
+// longestPause returns about how long the longest stop of the process's goroutines was, from
+// when they were asked to stop until they ran again.
 func longestPause() (longest time.Duration) {
 	sample := []metrics.Sample{{Name: "/sched/pauses/total/gc:seconds"}}
 	metrics.Read(sample)
@@ -230,7 +230,7 @@ func longestPause() (longest time.Duration) {
 	return longest
 }
 
-// nap takes long enough that everything else waits.
+// nap takes long, so that everything else waits.
 func nap(ctx *actor.Context) error {
 	select {
 	case <-time.After(time.Minute):

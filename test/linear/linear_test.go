@@ -53,7 +53,7 @@ func (c *caller) run() {
 	}
 }
 
-// register draws one of the first registers on which little is dubious.
+// register draws one of the first registers that have only a few dubious operations.
 func (w *world) register(r *rand.Rand) string {
 	var open []string
 	for _, k := range w.keys {
@@ -126,7 +126,7 @@ func (c *caller) finish(l *life, ctx context.Context, key string, m Op, opts []r
 	return err
 }
 
-// last reads every register that was used from every node once all is calm.
+// last reads every register that was used, from every node, after the faults are over.
 func (w *world) last() {
 	for i, n := range w.nodes {
 		c := &caller{w: w, no: w.plan.callers + i, seen: map[string]uint64{}}
@@ -147,7 +147,7 @@ func (w *world) last() {
 	}
 }
 
-// outcome is what a run came to.
+// outcome is the result of a run.
 type outcome struct {
 	plan  plan
 	ops   []porcupine.Operation
@@ -183,7 +183,7 @@ func run(t *testing.T, seed uint64, c *cheat) (o outcome) {
 	return o
 }
 
-// again is how to run a seed again.
+// again returns the command that runs a seed again.
 func again(seed uint64) string {
 	return fmt.Sprintf("go test ./test/linear -run Linearizable -linear.seed %d -linear.tries 100 -artifacts", seed)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// planted are broken promises, each in another place. The check must find every one.
+// planted are ways to break a promise, each in another place. The check must find every one.
 var planted = []struct {
 	name  string
 	cheat func() *cheat
@@ -153,8 +153,8 @@ func TestPlanted(t *testing.T) {
 	}
 }
 
-// TestVerdicts holds what each verdict means for a history, on one small history: a
-// write of 1, whose end is the case's, and a later read.
+// TestVerdicts checks what each verdict means for a history, with one small history: a write of
+// 1, which ends as the case says, and a later read.
 func TestVerdicts(t *testing.T) {
 	notRun, hasRun, unknown := rpc.Errorf(rpc.Expired, rpc.NotRun, "it did not"), rpc.NewError("e", "it did"), rpc.Errorf(rpc.Expired, rpc.Unknown, "who knows")
 	for _, c := range []struct {

@@ -68,7 +68,7 @@ func (d *disk) load(key string) uint64 {
 	return d.values[key]
 }
 
-// store writes, unless the process that wants to is dead.
+// store writes, unless the process that wants to write is dead.
 func (d *disk) store(key string, value uint64, by *life) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -83,8 +83,8 @@ func (d *disk) isDead(l *life) bool {
 	return l.dead
 }
 
-// register is the actor. It reads and writes in two steps: if two of its handlers ran
-// at once, it would show.
+// register is the actor. It reads and writes in two steps, so the history would be wrong if two
+// of its handlers ran at the same time.
 type register struct {
 	disk  *disk
 	key   string
@@ -122,7 +122,7 @@ func kindOf(d *disk, key string, l *life, c *cheat) *actor.Kind {
 	return actor.Define("linear.register", func() *register { return &register{d, key, l, c} }, actor.Answer((*register).do))
 }
 
-// input and output are an operation as porcupine sees it.
+// input and output are an operation in the form that porcupine takes.
 type input struct {
 	key string
 	op  Op
@@ -145,7 +145,7 @@ type history struct {
 	tally   tally
 }
 
-// tally is what a run amounted to.
+// tally counts what happened in a run.
 type tally struct{ ops, ok, notRun, hasRun, unknown int }
 
 const never = int64(1) << 62
@@ -193,15 +193,15 @@ func (h *history) used(key string) bool {
 	return slices.ContainsFunc(h.ops, func(o porcupine.Operation) bool { return o.Input.(input).key == key })
 }
 
-// dubious counts the operations on a register that may or may not have taken effect,
-// on which the cost of a check depends.
+// dubious counts the operations on a register that may or may not have taken effect. The cost
+// of a check depends on them.
 func (h *history) dubious(key string) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.pending[key]
 }
 
-// model is a register of its own for each key.
+// model describes to porcupine what registers do: one for each key.
 var model = porcupine.Model{
 	Partition: func(all []porcupine.Operation) (parts [][]porcupine.Operation) {
 		at := map[string]int{}

@@ -66,7 +66,7 @@ func newPlan(r *rand.Rand) plan {
 	return p
 }
 
-// cheat is a deliberate break of a promise, to prove that the check finds it.
+// cheat breaks a promise on purpose, to show that the check finds it.
 type cheat struct {
 	register func(m Op, found, after uint64, r Result) (uint64, Result)              // what a register does instead
 	wire     func(e *transport.Envelope, send func(*transport.Envelope)) (stop bool) // meddles with what nodes send
@@ -100,7 +100,7 @@ type node struct {
 	past []*life
 }
 
-// life is one start of a node.
+// life is a node from one start to its end.
 type life struct {
 	sys   *actor.System
 	gates []*gate
@@ -114,8 +114,8 @@ func (w *world) rng(what string) *rand.Rand {
 	return rand.New(rand.NewPCG(w.seed, h.Sum64()))
 }
 
-// registers is how many there are; active are in use at any time, until too many
-// operations on one of them are dubious.
+// registers is how many registers there are. Of these, active are in use at the same time,
+// until too many operations on one of them are dubious.
 const registers, active, dubious = 24, 3, 4
 
 func newWorld(seed uint64, c *cheat) *world {
@@ -142,12 +142,10 @@ func (w *world) bad(format string, args ...any) {
 	}
 }
 
-// start starts a node anew, under a new epoch.
+// start starts a node with a new epoch.
 func (w *world) start(n *node) {
 	l := &life{}
-	cfg := actor.Config{Name: n.name, Registry: w.reg, Logger: quiet, Linger: time.Second, Retry: w.plan.retry, Tune: func(c *rpc.Config) {
-		c.SessionLease, c.Window, c.Keep = w.plan.lease, w.plan.window, w.plan.keep
-	}}
+	cfg := actor.Config{Name: n.name, Registry: w.reg, Logger: quiet, AckWait: time.Second, Retry: w.plan.retry, RPC: rpc.Limits{SessionLease: w.plan.lease, Window: w.plan.window, Keep: w.plan.keep}}
 	for _, road := range w.plan.roads {
 		g := &gate{Transport: w.net.Transport(road, road == "direct"), cheat: w.cheat}
 		l.gates = append(l.gates, g)
@@ -175,7 +173,7 @@ func (n *node) live() *life {
 	return n.now
 }
 
-// kill ends a node as a killed process ends, and has another start follow.
+// kill ends a node like a killed process, and starts it again.
 func (w *world) kill(r *rand.Rand, n *node) {
 	silent, away := chance(r, 0.5), pick(r, 0, span(r, 0, time.Second))
 	n.mu.Lock()
@@ -201,7 +199,7 @@ func (w *world) kill(r *rand.Rand, n *node) {
 	})
 }
 
-// inject lets faults loose until the plan's time is over.
+// inject causes faults until the plan's time is over.
 func (w *world) inject() {
 	r := w.rng("faults")
 	for len(w.plan.faults) > 0 {
@@ -251,7 +249,7 @@ func (w *world) fault(r *rand.Rand, name string) {
 	}
 }
 
-// spell sets what befalls the messages from one node to another, for a while.
+// spell sets the faults of messages from one node to another for a while.
 func (w *world) spell(r *rand.Rand, a, b *node, f memnet.Faults, long time.Duration) {
 	road := pick(r, w.plan.roads...)
 	w.net.SetFaults(road, a.name, b.name, f)
@@ -280,7 +278,7 @@ func (w *world) calm() {
 	w.net.SetFaults("", "", "", memnet.Faults{})
 }
 
-// shutdown ends all systems, the dead ones among them.
+// shutdown ends all systems, also those that were killed.
 func (w *world) shutdown() {
 	var all sync.WaitGroup
 	for _, n := range w.nodes {
@@ -297,7 +295,7 @@ func (w *world) shutdown() {
 	all.Wait()
 }
 
-// gate is the road of one start of a node. Once it is shut nothing passes any more.
+// gate is the road of one start of a node. When it is shut, nothing passes any more.
 type gate struct {
 	transport.Transport
 	cheat *cheat
@@ -333,8 +331,8 @@ func (g *gate) isShut() bool {
 	return g.shut
 }
 
-// close shuts the gate: silently, or with a last word on every link, as the operating
-// system has for a killed process.
+// close shuts the gate. It does so silently, or it closes every link as the operating system
+// does for a killed process.
 func (g *gate) close(lastWord bool) {
 	g.mu.Lock()
 	g.shut = true

@@ -1,5 +1,5 @@
 // Package mutants breaks Tandem's promises in its own code, one at a time, and requires
-// that the tests notice. Its tests are all there is to it.
+// that the tests notice. It consists of tests only.
 //
 //	go test ./test/mutants                                         only whether all of them apply
 //	go test ./test/mutants -v -mutants.share 1                     all, with a table of what caught which
@@ -17,13 +17,13 @@
 //	-a line that goes
 //	+a line that comes
 //
-// There may be several "caught by" lines: a package, and a pattern for all of a test's
-// name. The tests of each must fail on their own. A hunk is found by its lines that stay
-// and go, not by their numbers: they must stand, in this order and to the last blank,
-// exactly once in the non-test Go files of the folder that the last "---" line names. So
-// code may move without a mutation following it; where it changes, the mutation fails
-// until it is written anew.
+// There may be several "caught by" lines, each with a package and a pattern for the whole
+// name of a test. The tests of each line must fail on their own. A hunk is found by its
+// lines that stay and go, not by line numbers: they must occur, in this order and to the
+// last blank, exactly once in the non-test Go files of the folder that the last "---" line
+// names. So code may move within its folder without a change of the mutation. If the code
+// changes, the mutation fails until it is adapted.
 //
 // A mutation that does not apply, does not compile, or survives fails the run. Nothing
-// is written into the repository: mutated files come in by the go command's -overlay.
+// is written into the repository: the go command gets mutated files by -overlay.
 package mutants

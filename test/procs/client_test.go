@@ -146,7 +146,7 @@ func (c *caller) tell(ctx context.Context, id uint64, to who, name string, safel
 	c.journal.put(e)
 }
 
-// told writes down what the caller learned.
+// told records what the caller learned.
 func (c *caller) told(id uint64, to who, aux uint64, err error) {
 	e := record{sort: told, who: to, life: c.role.Life, op: id, verdict: rpc.Ran(err), code: rpc.CodeOf(err), aux: aux}
 	switch {

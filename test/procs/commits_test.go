@@ -50,7 +50,7 @@ func (c commits) commit(id string, op uint64, outcome []byte) error {
 	}
 }
 
-// Completed and Void make commits a dedup.Completions.
+// Completed and Void make commits a ledger.Completions.
 func (c commits) Completed(_ context.Context, id string) (outcome []byte, found bool, err error) {
 	b, err := os.ReadFile(c.file(id))
 	switch {

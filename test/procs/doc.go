@@ -1,38 +1,38 @@
-// Package procs is a fault suite with real processes, on real sockets. Its tests are all
-// there is to it.
+// Package procs is a fault suite with real processes and real sockets. It consists of tests
+// only.
 //
-// A run has a NATS cluster of three nodes, two servers and a client, each a process of
-// its own: the test binary, executed again in a role. The test itself is the referee. It
-// kills them (SIGKILL), stops them (SIGSTOP), holds or resets their connections in a
-// proxy, and meanwhile the client's callers go on asking.
+// A run has a NATS cluster of three nodes, two servers and a client, each in its own
+// process: the test binary, executed again in a role. The test itself is the referee. It
+// kills the processes (SIGKILL), stops them (SIGSTOP), and holds or resets their connections
+// in a proxy, while the client's callers keep sending requests.
 //
-// Ground truth is an operation id in every message. A handler's effect is one record
-// with that id, appended to a file by one write, which a kill cannot undo or tear. A
-// caller likewise writes down what it is about to ask, and what it was told. The referee
-// reads along and judges in the end, over all nodes, starts and sessions: no operation
-// ran twice, none was lost without an error, what was said not to have run never did,
-// what was said to have run did, every reply is to the question that was asked, and
-// one-way messages kept their order. An injection counts only if the server under fault
-// answers again within 15 s, and soon enough on average.
+// The ground truth is an operation id in every message. The effect of a handler is one
+// record with that id, appended to a file by one write, which a kill cannot undo or tear. A
+// caller also records what it is about to request, and what result it got. The referee reads
+// these files, and in the end judges over all nodes, starts and sessions: no operation ran
+// twice, none was lost without an error, no request ran that was reported not to have run,
+// every request ran that was reported to have run, every reply belongs to its request, and
+// one-way messages kept their order. An injection counts only if the server answers again
+// within 15 s, and soon enough on average.
 //
-// In some runs the servers keep records beyond their death: in a store of Tandem's, or in
-// the transaction of the effect, which is then the truth. In some a server is not killed
-// but stopped and replaced, and wakes up beside its successor.
+// In some runs the servers' records outlive their processes: in a store of Tandem, or in the
+// transaction of the effect, which is then the ground truth. In some runs a server is not
+// killed but stopped and replaced, and later goes on beside its successor.
 //
-// Patterns have processes of their own: two hosts, with a queue in memory, fronts of one in
-// NATS on three nodes, streams and durable jobs, and two users of all that. A host or a
-// user is killed, or NATS changes the leaders of the queue in it; an arbiter judges. What a
-// queue in NATS has taken is acked by exactly one, what was in memory may be gone with its
-// node and with nothing else; attempts differ, unless NATS elected a leader meanwhile; a
-// reader hears of a cut within 5 s, and a producer whose reader was killed ends within
-// 90 s; no goroutine or memory stays; a job runs once, and its token stands for the same
+// Patterns have their own processes: two hosts with a queue in memory, actors for a queue in
+// NATS on three nodes, streams and durable jobs; and two users of all that. A host or a user
+// is killed, or NATS changes the leaders of the queue, and an arbiter judges. An item that a
+// queue in NATS has accepted is acked by exactly one consumer. An item in memory may be lost
+// only with its node. The attempt numbers of an item differ, unless NATS elected a leader
+// meanwhile. A reader learns of a cut within 5 s, and a producer whose reader was killed ends
+// within 90 s. No goroutine or memory leaks. A job runs once, and its token has the same
 // result after the restart.
 //
-// The life of a service has suites of its own (service_*_test.go): five processes and three
-// NATS servers started in random orders and paces, which must come up by themselves;
-// instances restarted one after the other under load, with no error at all; one of four
-// instances that is killed, frozen, cut off from TCP, slow, or refuses; a killed node that
-// must serve under its name again.
+// The life of a service has its own suites (service_*_test.go): five processes and three
+// NATS servers are started in random orders and at random times, and must become ready by
+// themselves; instances are restarted one after the other under load, without any error; one
+// of four instances is killed, frozen, cut off from TCP, slow, or refuses; a killed node must
+// serve under its name again.
 //
 //	go test ./test/procs                                    4 injections of most faults
 //	go test ./test/procs -run Faults -procs.injections 1000 -timeout 0 -v

@@ -48,15 +48,15 @@ type tally struct {
 	oneWay                  int // sent or accepted
 	unanswered              int // requests of clients that were killed before they were due
 
-	// Of requests that were under way when their server was killed.
+	// These count requests that were outstanding when their server was killed.
 	aloft    [answers]int // what their callers were told
 	aloftRan int          // those of whom nobody knows, and that ran
 
 	twice, lost, wrong, crossed, disorder int // violations
 }
 
-// judge holds what callers were told against what ran. It reads records as they come,
-// and decides in the end: what was said not to have run must not run later either.
+// judge compares what callers were told with what ran. It reads records as they come, and
+// decides at the end, because a request that is said not to have run must not run later either.
 type judge struct {
 	slack  time.Duration          // how late a caller may learn of its deadline
 	ops    map[uint32][]operation // by life and caller, then by number
@@ -89,7 +89,7 @@ func newJudge(slack time.Duration, mortal bool) *judge {
 	return &judge{slack: slack, mortal: mortal, ops: map[uint32][]operation{}, killed: map[uint16]time.Time{}, at: map[who]uint64{}, order: map[stream]uint32{}}
 }
 
-// markNow begins the count of fresh anew.
+// markNow restarts the count of fresh.
 func (j *judge) markNow() {
 	j.mark++
 	j.marked, j.fresh = time.Now().UnixNano(), 0

@@ -105,7 +105,7 @@ func (r role) host(end <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
-	for name, k := range map[string]*actor.Kind{"chores": chores, "feeds": feeds, "line": line, "jobs": store.Kind[Item]("procs.jobs", jobs)} {
+	for name, k := range map[string]*actor.Kind{"chores": chores, "feeds": feeds, "line": line, "jobs": actor.StoredQueueKind[Item]("procs.jobs", jobs)} {
 		if _, err := sys.Spawn(name, k); err != nil {
 			return err
 		}

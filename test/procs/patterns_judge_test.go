@@ -148,9 +148,10 @@ func (a *arbiter) died(l life, at int64) {
 	}
 }
 
-// mayForget reports whether NATS may have forgotten a delivery of the item: a new leader
-// of its consumer knows what the old one has told it, and the old one does not wait for
-// that. The item may then come again as the same attempt, and beside its ack.
+// mayForget reports whether NATS may have forgotten a delivery of the item. A new leader of the
+// item's consumer knows only what the old one has sent it, and the old one does not wait until
+// it has arrived. So the item may be delivered again as the same attempt, and also after its
+// ack.
 func (a *arbiter) mayForget(e *element) bool {
 	return e.queue == inNATS && slices.ContainsFunc(a.elections, func(at int64) bool {
 		return e.push.begun <= at && at <= e.last+int64(stepLimit)
@@ -362,7 +363,7 @@ func (a *arbiter) judgeFlow(op uint64, f *flow) {
 		over = a.kills[reader]
 	}
 	if f.endless && a.kills[f.at] != 0 && r.ended != 0 {
-		// A host that is killed once more while it is asked starts anew.
+		// A host that is killed again while it is asked is restarted.
 		last := a.kills[f.at]
 		for _, at := range a.hostEnds {
 			if at < r.ended {

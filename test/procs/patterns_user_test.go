@@ -92,7 +92,7 @@ func (u *user) end(s sort, w who, op, aux uint64, err error) {
 }
 
 func settledElsewhere(err error) bool {
-	return errors.Is(err, actor.ErrLapsed) || errors.Is(err, actor.ErrDone) || errors.Is(err, actor.ErrForeign)
+	return errors.Is(err, actor.ErrLeaseExpired) || errors.Is(err, actor.ErrDone) || errors.Is(err, actor.ErrForeign)
 }
 
 // pause waits until the next; false if there is none.

@@ -20,7 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/actor"
-	store "github.com/tandem-go/tandem/dedup/jetstream"
+	store "github.com/tandem-go/tandem/ledger/jetstream"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
@@ -194,7 +194,7 @@ func (r role) system(kinds []*actor.Kind) (sys *actor.System, nc *nats.Conn, add
 		Kinds:      kinds,
 		Tokens:     1 << 20,
 		Logger:     slog.New(slog.DiscardHandler),
-		Tune:       func(c *rpc.Config) { c.Heartbeat, c.SessionLease = heartbeat, lease },
+		RPC:        rpc.Limits{Heartbeat: heartbeat, SessionLease: lease},
 	}
 	if r.Records == inStore && kinds != nil {
 		js, err := jetstream.New(nc)

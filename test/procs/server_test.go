@@ -12,8 +12,8 @@ import (
 // crew is the service of both servers' quick actors.
 const crew = "crew"
 
-// cast is the actors of a server. The slow ones have requests waiting in their
-// mailboxes and under way whenever a fault comes.
+// cast is the actors of a server. The slow ones have waiting and running requests whenever a
+// fault comes.
 var cast = []string{"quick", "slow0", "slow1", "slow2", "slow3"}
 
 // Op is a request. Its ID is the ground truth.

@@ -67,8 +67,8 @@ func TestOneSickInstanceOfFour(t *testing.T) {
 	runs.Wait()
 }
 
-// sick returns what became of the calls that were under way when the instance fell ill, and
-// of those that began later.
+// sick returns the results of the calls that were outstanding when the instance began to fail,
+// and of those that began later.
 func sick(dir string, a ailment) (before, after sum, err error) {
 	w, err := newTown(dir, *seed)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/actor"
-	store "github.com/tandem-go/tandem/dedup/jetstream"
+	store "github.com/tandem-go/tandem/ledger/jetstream"
 	"github.com/tandem-go/tandem/mailbox"
 	queues "github.com/tandem-go/tandem/queue/jetstream"
 	"github.com/tandem-go/tandem/registry/natskv"
@@ -252,7 +252,7 @@ func (r role) join(end <-chan struct{}) error {
 		if _, err := sys.Spawn(actorName, kind, actor.Expose(crew)); err != nil {
 			return err
 		}
-		_, err := sys.Spawn("jobs", queues.Kind[Ask]("procs.jobs", jobs))
+		_, err := sys.Spawn("jobs", actor.StoredQueueKind[Ask]("procs.jobs", jobs))
 		return err
 	}
 	sys, err := actor.NewSystem(cfg)

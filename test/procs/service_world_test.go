@@ -124,7 +124,7 @@ func (t *town) more(n int, within time.Duration) error {
 	return t.await(within, fmt.Sprintf("there were not %d further calls", n), func() bool { return t.ledger.done >= enough })
 }
 
-// end ends the client, which waits for what is under way, then everybody else.
+// end ends the client, which waits for outstanding calls, and then all others.
 func (t *town) end(client string) error {
 	errs := []error{t.procs[client].end()}
 	delete(t.procs, client)

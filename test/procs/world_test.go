@@ -155,7 +155,7 @@ func (w *world) server(name string, who who) role {
 	return w.node("server", name, who, nodes(w.fault.servers, 1, 2, 0))
 }
 
-// startA starts the server under fault, for the first time or anew.
+// startA starts the server that suffers the faults, for the first time or again.
 func (w *world) startA() (err error) {
 	r := w.server(nodeA, serverA)
 	r.Life = w.lives(w.a)

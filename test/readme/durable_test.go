@@ -10,7 +10,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/actor"
-	"github.com/tandem-go/tandem/dedup/jetstream"
+	"github.com/tandem-go/tandem/ledger/jetstream"
 	"github.com/tandem-go/tandem/registry/natskv"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
@@ -45,12 +45,12 @@ func durable(ctx context.Context, name string, nc *nats.Conn) (*actor.System, er
 		Transports: []transport.Transport{natsbus.New(nc, natsbus.Config{})},
 		Registry:   nodes,
 		Kinds:      []*actor.Kind{TillKind},
-		Store:      jetstream.New(js, jetstream.Config{}), // dedup/jetstream
+		Store:      jetstream.New(js, jetstream.Config{}), // ledger/jetstream
 	})
 }
 
 // pay pays once, however often it is called with one order: here, again after the
-// process was started anew, or in another one.
+// process was restarted, or in another one.
 func pay(ctx context.Context, till actor.Ref, order string, amount int64) (int64, error) {
 	return actor.Call(ctx, till, Pay{Amount: amount}, rpc.Key(order))
 }

@@ -46,7 +46,7 @@ type Note struct {
 	Key    string
 }
 
-// Ping asks for a sign of life.
+// Ping is a request that only shows that the node lives.
 type Ping struct {
 	actor.Returns[int]
 	N int
@@ -99,7 +99,7 @@ func (w *worker) recorded(ctx *actor.Context, id uint64) {
 	}
 }
 
-// nested makes a call from within a handler. What comes of it is its own operation's.
+// nested makes a call from within a handler. The call is an operation of its own.
 func (w *worker) nested(ctx *actor.Context, m Op, id uint64) {
 	var within context.Context = ctx
 	if m.Within > 0 {
@@ -134,7 +134,7 @@ func (w *worker) ping(_ *actor.Context, m Ping) (int, error) { return m.N, nil }
 // address is that of a handler's actor, and its node's epoch.
 func address(ctx *actor.Context) string { return ctx.Self().String() + "/" + ctx.System().Epoch() }
 
-// count has the truth know that a handler begins.
+// count notes in the truth that a handler begins.
 func (w *worker) count(ctx *actor.Context, r *turn, p place) *turn {
 	if r.on = address(ctx); w.cheat != nil {
 		for range w.cheat(r.id) - 1 {
@@ -145,7 +145,7 @@ func (w *worker) count(ctx *actor.Context, r *turn, p place) *turn {
 	return w.truth.handled(r, p)
 }
 
-// work takes its time.
+// work takes the time that a request says.
 func work(ctx *actor.Context, d time.Duration, heed bool) {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -168,7 +168,7 @@ var cast = []struct {
 	{"relay", mailbox.Config{}},
 	{"slow0", mailbox.Config{}},
 	{"slow1", mailbox.Config{}},
-	{"small", mailbox.Config{Capacity: 2, Parked: 4}},
+	{"small", mailbox.Config{Capacity: 2, Backlog: 4}},
 	{"picky", mailbox.Config{Capacity: 2, Policy: mailbox.Refuse}},
 	{"fresh", mailbox.Config{Capacity: 3, Policy: mailbox.DropOldest}},
 	{"stale", mailbox.Config{Capacity: 3, Policy: mailbox.DropNewest}},

@@ -10,8 +10,8 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// caller is a goroutine of the application: it lives on one node, and goes on with the
-// node's next start when that has ended.
+// caller is a goroutine of the application. It lives on one node, and continues on the node's
+// next start when one has ended.
 type caller struct {
 	w    *world
 	r    *rand.Rand
@@ -123,7 +123,7 @@ func (c *caller) request(name string) Op {
 	return m
 }
 
-// within draws a context for an operation, and when it ends at the latest.
+// within draws a context for an operation, and returns when the operation ends at the latest.
 func (c *caller) within(cancels bool) (context.Context, context.CancelFunc, time.Duration) {
 	ctx, cancel := context.Background(), context.CancelFunc(func() {})
 	due := 30 * time.Second
@@ -176,7 +176,7 @@ func (c *caller) options(o *op) (opts []rpc.Option) {
 	return opts
 }
 
-// ref is what to send to: an actor, or the service.
+// ref returns the receiver of a request: an actor, or the service.
 func (c *caller) ref(to string) actor.Ref {
 	if to == crew {
 		return c.life.sys.Service(crew)
@@ -231,7 +231,7 @@ func (c *caller) tell(to string, safely bool) {
 	c.end(o, Done{}, err)
 }
 
-// end is where the caller learns what became of an operation.
+// end notes what the caller learns of an operation's end.
 func (c *caller) end(o *op, reply Done, err error) {
 	if c.w.cheat.late != nil {
 		c.w.cheat.late(o)

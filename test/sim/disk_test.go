@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tandem-go/tandem/dedup"
+	"github.com/tandem-go/tandem/ledger"
 )
 
 // disk is where a node keeps the records of its durable requests. It outlives the
@@ -16,18 +16,18 @@ import (
 type disk struct {
 	random func() float64 // for what takes its time
 	slow   time.Duration  // a write takes, at most
-	keeps  func(dedup.Change) bool
+	keeps  func(ledger.Change) bool
 	fences bool
 
 	mu    sync.Mutex // guards what follows
-	kept  []dedup.Change
+	kept  []ledger.Change
 	owner *drive
 	begun map[string]*drive // by request: which owner of the records has stored its beginning last
 	fault string            // of the moment
 }
 
-// drive is one start's access to a disk. Unplugged, it does nothing any more: to its
-// process either every write is an error, or none comes back.
+// drive is the access of one start of a node to a disk. When it is unplugged it does nothing
+// any more: its process gets an error for every write, or no answer.
 type drive struct {
 	*disk
 	unplugged bool // guarded by disk.mu
@@ -36,7 +36,7 @@ type drive struct {
 
 var errDisk = errors.New("the disk has failed")
 
-func (d *drive) Take(_ context.Context, _, _ string, load func(dedup.Change)) (dedup.Log, error) {
+func (d *drive) Take(_ context.Context, _, _ string, load func(ledger.Change)) (ledger.Log, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.owner = d
@@ -46,9 +46,9 @@ func (d *drive) Take(_ context.Context, _, _ string, load func(dedup.Change)) (d
 	return d, nil
 }
 
-// Append writes before its pause or after it: so another start may take over between
-// the write and the word of it.
-func (d *drive) Append(ctx context.Context, changes []dedup.Change) error {
+// Append writes before its pause or after it, so another start may take over between the write
+// and the answer to it.
+func (d *drive) Append(ctx context.Context, changes []ledger.Change) error {
 	d.mu.Lock()
 	fault := d.fault
 	d.mu.Unlock()
@@ -66,7 +66,7 @@ func (d *drive) Append(ctx context.Context, changes []dedup.Change) error {
 	return rest(ctx, pause-min(before, pause))
 }
 
-func (d *drive) store(ctx context.Context, changes []dedup.Change, fault string) error {
+func (d *drive) store(ctx context.Context, changes []ledger.Change, fault string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
@@ -78,13 +78,13 @@ func (d *drive) store(ctx context.Context, changes []dedup.Change, fault string)
 	case d.unplugged, fault == "store fails":
 		return errDisk
 	case d.owner != d && d.fences:
-		return dedup.ErrFenced
+		return ledger.ErrFenced
 	}
 	for _, c := range changes {
 		if d.keeps == nil || d.keeps(c) {
 			d.kept = append(d.kept, c)
 		}
-		if c.Op == dedup.Begun && d.owner == d {
+		if c.Op == ledger.Begun && d.owner == d {
 			d.begun[c.ID.String()] = d
 		}
 	}
@@ -94,11 +94,11 @@ func (d *drive) store(ctx context.Context, changes []dedup.Change, fault string)
 	return nil
 }
 
-func (d *drive) Rewrite(_ context.Context, changes iter.Seq[dedup.Change]) error {
+func (d *drive) Rewrite(_ context.Context, changes iter.Seq[ledger.Change]) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.unplugged || d.owner != d {
-		return dedup.ErrFenced
+		return ledger.ErrFenced
 	}
 	d.kept = slices.Collect(changes)
 	return nil
@@ -106,7 +106,7 @@ func (d *drive) Rewrite(_ context.Context, changes iter.Seq[dedup.Change]) error
 
 func (d *drive) Close() error { return nil }
 
-// unplug has nothing more of this start arrive.
+// unplug makes the disk ignore this start from now on.
 func (d *drive) unplug() {
 	if d == nil {
 		return
@@ -123,7 +123,7 @@ func (d *drive) hasBegun(request string) bool {
 	return d.begun[request] == d
 }
 
-// breaks gives a disk a fault, or takes it back if it is still that one.
+// breaks sets a fault of a disk, or removes it if it is still the same.
 func (d *disk) breaks(fault string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -138,11 +138,11 @@ func (d *disk) mended(fault string) {
 	}
 }
 
-// ledger is what the changes on a disk amount to.
-func (d *disk) ledger() *dedup.Ledger {
+// ledger returns the ledger that the changes on a disk result in.
+func (d *disk) ledger() *ledger.Ledger {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	l := dedup.NewLedger()
+	l := ledger.New()
 	for _, c := range d.kept {
 		l.Apply(c)
 	}

@@ -1,15 +1,13 @@
-// Package sim is a seeded simulation of whole systems under faults. Its tests are all
-// there is to it.
+// Package sim is a seeded simulation of whole systems under faults. It consists of tests only.
 //
-// Everything of a run is drawn from its seed: how many nodes on which roads, who asks
-// whom for what and when, what survives a crash, and which faults befall them. Nodes are
-// real actor.Systems on roads in memory (transport/memnet), in a bubble of
-// testing/synctest, so that minutes pass in milliseconds and no goroutine may be left
-// behind.
+// Everything in a run is drawn from its seed: how many nodes there are on which roads, who
+// requests what from whom and when, what survives a crash, and which faults happen. Nodes are
+// real actor.Systems on roads in memory (transport/memnet), in a bubble of testing/synctest.
+// So minutes pass in milliseconds, and no goroutine may be left behind.
 //
-// Ground truth is the id that every operation carries. It is counted when a handler
-// begins, outside of all systems, over all nodes, their starts and their sessions; what
-// each caller was told is held against it.
+// The ground truth is the id that every operation carries. It is counted when a handler
+// begins, outside of all systems, over all nodes, their starts and their sessions. The results
+// that callers got are compared with it.
 //
 //	go test ./test/sim                                   a hundred seeds
 //	go test ./test/sim -run Seeds -sim.seeds 20000 -timeout 0 many
@@ -20,25 +18,24 @@
 //	go test ./test/sim -run HostilePeers -sim.siege 17 -v   one, with its transcript
 //	go test ./test/sim -run Replay -sim.replay 100 -v    how far seeds replay
 //
-// A run of the first kind has many faults at once, and what is asked of it must hold under
-// all of them. A term (TestServices) is the life of one service under load: its nodes are
-// restarted, join and leave, and its instances fall ill, one after the other, so that it can
-// be asked for what is promised of each: that a restart, a join or a leave fails no call;
-// that one sick instance among well ones holds up few calls of each caller, and fails none
-// once it has shown; that no more than half of the instances are left out; that one that is
-// well again is called again.
+// A run of the first kind has many faults at the same time, and its checks must hold under all
+// of them. A term (TestServices) is the life of one service under load: its nodes are
+// restarted, join and leave, and its instances fail, one after the other. So the promise about
+// each event can be checked: a restart, a join or a leave fails no call; one failing instance
+// delays few calls of each caller, and fails none once the failure is known; at most half of
+// the instances are ejected; an instance that works again is called again.
 //
-// A siege (TestHostilePeers) has two honest nodes, whose clients do all that clients can,
-// and around them peers that have certificates of their own and speak the wire by
-// themselves. Those say that they are themselves, each other or the victim, know all that
-// honest nodes send each other but the tokens of deliveries, and send what makes sense
-// in random order. No honest operation may fail, be crossed or run twice for it, nothing
-// of one principal's may be seen or ended by another one, and at the end nothing is held.
+// A siege (TestHostilePeers) has two honest nodes, whose clients do everything that clients can
+// do, and hostile peers, which have their own certificates and send anything in the wire's
+// format. These pretend to be themselves, each other or the victim. They know everything that
+// honest nodes send each other, except for the tokens of deliveries, and send plausible messages
+// in random order. Because of that no honest operation may fail, get another one's result or run
+// twice, no principal may see or end anything of another one, and in the end no memory is held.
 //
-// What a seed draws is the same in every run: nodes, faults, callers, what they ask for,
-// and the pauses before new attempts. What is not: which of two goroutines that are ready
-// at the same moment goes first, which shifts what follows. Run twice, about 85 % of the
-// operations begin and end at the same moment and in the same way, and four seeds in ten
-// are the same throughout; with -cpu 1 it is 96 %, and six in ten. So a failure
-// that needs luck may need -sim.tries to come back; most come back at once.
+// What a seed draws is the same in every run: nodes, faults, callers, their requests, and the
+// pauses before further attempts. It does not determine which of two goroutines that are ready at
+// the same moment goes first, and that changes what follows. In two runs of one seed about 85 %
+// of the operations begin and end at the same moment and in the same way, and four seeds in ten
+// are the same throughout; with -cpu 1 it is 96 %, and six in ten. So a failure that depends on
+// the order may need -sim.tries to occur again; most occur again at once.
 package sim

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tandem-go/tandem/internal/engine"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
@@ -24,7 +25,7 @@ var faultNames = []string{
 	"kill", "power off", "zombie", "usurp", "deploy", "leave", // ends of nodes
 }
 
-// inject lets faults loose until the plan's time is over.
+// inject causes faults until the plan's time is over.
 func (w *world) inject() {
 	r := w.rng("faults")
 	end := w.truth.start.Add(w.plan.Length)
@@ -94,7 +95,7 @@ func (w *world) fault(r *rand.Rand, name string) {
 	}
 }
 
-// weather draws what a spell of a kind is like.
+// weather draws the faults of a road for a while.
 func (w *world) weather(r *rand.Rand, name string) memnet.Faults {
 	p := pick(r, 0.05, 0.3, 0.8)
 	switch name {
@@ -112,7 +113,7 @@ func (w *world) weather(r *rand.Rand, name string) memnet.Faults {
 	return memnet.Faults{Kill: p / 10, MaxDelay: 5 * time.Millisecond}
 }
 
-// spell sets what befalls the messages between two nodes, for a while.
+// spell sets the faults of messages between two nodes for a while.
 func (w *world) spell(a, b *node, road string, f memnet.Faults, long time.Duration) {
 	w.net.SetFaults(road, a.name, b.name, f)
 	w.after(long, func() { w.net.SetFaults(road, a.name, b.name, w.plan.Base[road]) })
@@ -126,9 +127,8 @@ func (w *world) after(d time.Duration, fn func()) {
 	})
 }
 
-// stop has a node stand still for longer than its peers can be silent. When it goes on,
-// what its clients have sent lies unread at its door; until that is read no session may
-// end.
+// stop suspends a node for longer than its peers may be silent. When it goes on, the messages
+// of its clients are there and unread. Until they are read, no session may end.
 func (w *world) stop(n *node, long time.Duration) {
 	beat := cmp.Or(w.plan.Heartbeat, rpc.DefaultHeartbeat)
 	long = min(long, time.Until(w.truth.start.Add(w.plan.Length)))
@@ -147,14 +147,14 @@ func (w *world) stop(n *node, long time.Duration) {
 		time.Sleep(time.Nanosecond)
 		w.net.Heal("", n.name, "")
 		time.Sleep(2 * beat)
-		stood := slices.ContainsFunc(l.gates, func(g *gate) bool { return g.stoodFor() >= rpc.DeadAfter*beat })
+		stood := slices.ContainsFunc(l.gates, func(g *gate) bool { return g.stoodFor() >= engine.DeadAfter*beat })
 		if after := l.sys.Stats().RPC.SessionsExpired; stood && after != before {
 			w.truth.bad("%s ended %d sessions right after it had stood still for %v", n.name, after-before, long)
 		}
 	})
 }
 
-// flap has the registry forget a node that lives, for a while.
+// flap makes the registry forget a live node for a while.
 func (w *world) flap(n *node, long time.Duration) {
 	l := n.live()
 	record, err := w.reg.Lookup(context.Background(), n.name)
@@ -169,7 +169,7 @@ func (w *world) flap(n *node, long time.Duration) {
 	})
 }
 
-// endNode ends a start of a node and has another follow.
+// endNode ends a start of a node and starts the node again.
 func (w *world) endNode(r *rand.Rand, n *node, how string) {
 	away := pick(r, 0, span(r, 0, time.Second), span(r, 0, time.Second), span(r, time.Second, 20*time.Second))
 	known := chance(r, 0.3) // the registry is told at once
@@ -214,7 +214,7 @@ func (w *world) endNode(r *rand.Rand, n *node, how string) {
 	})
 }
 
-// calm ends all faults and sees to it that every node is up.
+// calm ends all faults and makes sure that every node is up.
 func (w *world) calm() {
 	w.net.Heal("", "", "")
 	w.net.SetFaults("", "", "", memnet.Faults{})

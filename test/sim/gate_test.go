@@ -9,8 +9,8 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// gate is the road of one start of a node. Once it is shut nothing passes any more: the
-// process behind it has died, although in truth it runs on and sees only silence.
+// gate is the road of one start of a node. When it is shut, nothing passes any more, as if the
+// process behind it had died; in truth it goes on and sees only silence.
 type gate struct {
 	transport.Transport
 	tamper func(e *transport.Envelope, send sender) (uint64, error) // of a mutation; nil: none
@@ -46,16 +46,16 @@ func (g *gate) through(open func(transport.Link) transport.Receiver) func(transp
 	}
 }
 
-// stall has the links' readers wait.
+// stall makes the readers of the links wait.
 func (g *gate) stall(d time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.until = time.Now().Add(d)
 }
 
-// stop has the links' readers wait, and the goroutine that sends heartbeats and ends
-// sessions: as far as those can see, the process stands still. That goroutine is the
-// first to go on, before what has come meanwhile is read.
+// stop makes the readers of the links wait, and the goroutine that sends heartbeats and ends
+// sessions: for these the process stands still. That goroutine goes on first, before the
+// messages that have arrived meanwhile are read.
 func (g *gate) stop(d time.Duration) {
 	g.stall(d + time.Millisecond)
 	g.mu.Lock()
@@ -63,7 +63,7 @@ func (g *gate) stop(d time.Duration) {
 	g.beats, g.stood = time.Now().Add(d), 0
 }
 
-// stands reports whether a stop is not over.
+// stands reports whether the process is stopped.
 func (g *gate) stands() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -102,8 +102,8 @@ func (g *gate) isShut() bool {
 	return g.shut
 }
 
-// close shuts the gate: silently as in a power failure, or with a last word on every
-// link, as the operating system has for a killed process.
+// close shuts the gate. It does so silently, as in a power failure, or it closes every link as
+// the operating system does for a killed process.
 func (g *gate) close(lastWord bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// siegeMutations take a protection away, or have the books be wrong. The judge must find
-// every one of them.
+// siegeMutations remove a protection, or make the books wrong. The judge must find every one of
+// them.
 var siegeMutations = []struct {
 	name  string
 	cheat siegeCheat
@@ -75,7 +75,7 @@ var siegeMutations = []struct {
 	{"the number of a run is another one's", siegeCheat{books: "the number of a run is another one's"}, "got the answer"},
 }
 
-// answer is a reply with a result that was overheard.
+// answer returns a reply with a result that was overheard.
 func (k *knowledge) answer() transport.Envelope {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -87,8 +87,8 @@ func (k *knowledge) answer() transport.Envelope {
 	return transport.Envelope{}
 }
 
-// TestHostileMutations proves that the judge of TestHostilePeers can fail, and that a seed
-// that has failed fails again.
+// TestHostileMutations shows that the judge of TestHostilePeers can fail, and that a seed that
+// has failed fails again.
 func TestHostileMutations(t *testing.T) {
 	const patience, again = 60, 2 // seeds; runs of the one that has failed
 	for _, m := range oneIn(*planted, siegeMutations) {

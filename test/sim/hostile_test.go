@@ -41,8 +41,8 @@ type siegePlan struct {
 	Faults   map[string]memnet.Faults
 	Policies map[string]rpc.RoadPolicy
 
-	// Impostors says that who claims a node's name hears what goes there over the bus, as
-	// no bus with permissions lets it.
+	// Impostors says that a peer that claims a node's name receives what is sent to that node
+	// over the bus. No bus with permissions allows this.
 	Impostors bool
 }
 
@@ -75,7 +75,7 @@ type siege struct {
 	tamper func(*earLink, *transport.Envelope) (uint64, error)
 }
 
-// siegeCheat breaks a protection, or the books, on purpose.
+// siegeCheat breaks a protection, or makes the books wrong, on purpose.
 type siegeCheat struct {
 	config func(*actor.Config)
 	books  string
@@ -88,7 +88,8 @@ func (w *siege) rng(what string) *rand.Rand {
 	return rand.New(rand.NewPCG(w.seed, h.Sum64()))
 }
 
-// rules are who may do what: the honest all; others not with the vault and the line.
+// rules say who may do what: honest nodes everything, the others nothing with the vault and the
+// line.
 var siegeRules = access.Rules{
 	List: []access.Rule{
 		{Effect: access.Allow, Principals: []string{rpc.NodePrincipal("ann"), rpc.NodePrincipal("shop")}},
@@ -99,14 +100,12 @@ var siegeRules = access.Rules{
 
 // start starts an honest node.
 func (w *siege) start(name string) error {
-	cfg := actor.Config{Name: name, Registry: w.reg, Logger: quiet, Roads: w.plan.Policies[name], Linger: time.Second, TokenLife: 30 * time.Second,
+	cfg := actor.Config{Name: name, Registry: w.reg, Logger: quiet, Roads: w.plan.Policies[name], AckWait: time.Second, TokenLife: 30 * time.Second,
 		Access: siegeRules, Setup: w.books.spawn,
-		Tune: func(c *rpc.Config) {
-			c.SessionLease, c.KeyLife, c.MemoryBytes = w.plan.Lease, w.plan.KeyLife, 32<<20
-			r := w.rng("pauses of " + name)
-			var mu sync.Mutex
-			c.Random = func() float64 { mu.Lock(); defer mu.Unlock(); return r.Float64() }
-		}}
+		RPC: rpc.Limits{SessionLease: w.plan.Lease, KeyLife: w.plan.KeyLife, MemoryBytes: 32 << 20}}
+	r := w.rng("pauses of " + name)
+	var mu sync.Mutex
+	cfg.RPC.Random = func() float64 { mu.Lock(); defer mu.Unlock(); return r.Float64() }
 	for _, road := range w.plan.Roads {
 		prefix := map[string]string{"direct": "tls:", "bus": "nats:"}[road]
 		cfg.Transports = append(cfg.Transports, &ear{w.net.TransportAs(road, road == "direct", prefix+name), w})
@@ -132,14 +131,14 @@ func (w *siege) start(name string) error {
 	return nil
 }
 
-// ended reports whether the honest nodes are through.
+// ended reports whether the honest nodes are done.
 func (w *siege) ended() bool {
 	w.books.mu.Lock()
 	defer w.books.mu.Unlock()
 	return w.books.over
 }
 
-// siegeResult is what a run came to.
+// siegeResult is the result of a run.
 type siegeResult struct {
 	plan   siegePlan
 	wrong  []string
@@ -206,7 +205,8 @@ func besiege(t *testing.T, seed uint64, c siegeCheat) (res siegeResult) {
 		for _, h := range peers {
 			_ = h.tr.Close()
 		}
-		// Leases end, keys and tokens are forgotten, streams whose clients are gone are cut.
+		// Meanwhile leases end, keys and tokens are forgotten, and streams without a client are
+		// ended.
 		time.Sleep(3*time.Minute + 2*w.plan.Lease + 2*w.plan.KeyLife)
 		for name, sys := range w.honest {
 			st := sys.Stats().RPC
@@ -228,9 +228,9 @@ func besiege(t *testing.T, seed uint64, c siegeCheat) (res siegeResult) {
 	return res
 }
 
-// TestHostilePeers runs whole nodes beside peers that have certificates of their own and
-// know the whole protocol. What is promised to honest clients holds for each of them, and nothing of a principal is
-// seen or ended by another one.
+// TestHostilePeers runs whole nodes beside peers that have their own certificates and know the
+// whole protocol. All promises to honest clients are kept, and no principal sees or ends
+// anything of another one.
 func TestHostilePeers(t *testing.T) {
 	first, count := *from, *sieges
 	if *oneSiege != 0 {

@@ -11,7 +11,7 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// Job is submitted. Its ID is the ground truth.
+// Job is a message that is submitted. Its ID is the ground truth.
 type Job struct {
 	actor.Returns[Made]
 	ID    uint64
@@ -74,7 +74,7 @@ type jobRun struct {
 	over         bool
 }
 
-// ticket is a job's token, and what was said of it so far.
+// ticket is the token of a job, and what was said about the job so far.
 type ticket struct {
 	id       uint64
 	text     string
@@ -127,7 +127,7 @@ func (p plan) tokenLife() time.Duration {
 	return p.Patterns.TokenLife
 }
 
-// nodeOf is the node of an address with an epoch.
+// nodeOf returns the node of an address with an epoch.
 func nodeOf(on string) string {
 	for i := range on {
 		if on[i] == '@' {
@@ -137,7 +137,7 @@ func nodeOf(on string) string {
 	return on
 }
 
-// verdict checks what an error says of whether the job ran.
+// verdict checks what an error says about whether the job ran.
 func (t *jobsTruth) verdict(w *world, what string, id uint64, keyed bool, err error) {
 	w.typed(what, err)
 	t.mu.Lock()
@@ -154,7 +154,7 @@ func (t *jobsTruth) verdict(w *world, what string, id uint64, keyed bool, err er
 	}
 }
 
-// job submits one, and has others look after it.
+// job submits a job, and starts others that follow it.
 func (u *user) job() {
 	to := u.target()
 	m := Job{ID: u.id(), Steps: u.r.IntN(4), Step: span(u.r, 0, pick(u.r, 20*time.Millisecond, time.Second)), Heed: chance(u.r, 0.5),
@@ -207,7 +207,7 @@ func (u *user) submit(to *node, m Job) (*ticket, bool) {
 	return &ticket{id: m.ID, text: token.String(), to: to, keyed: m.Keyed}, err == nil
 }
 
-// watch has somebody follow a job, on this node or another one.
+// watch starts a goroutine that follows a job, on this node or another one.
 func (u *user) watch(t *ticket) {
 	v := &user{w: u.w, r: u.w.rng(fmt.Sprintf("watcher %d %d", u.no, u.id())), home: u.home}
 	if chance(u.r, 0.3) {
@@ -238,7 +238,7 @@ func (u *user) watch(t *ticket) {
 	})
 }
 
-// rankOf orders the states of a job: it never goes back.
+// rankOf orders the states of a job, which never go back.
 func rankOf(s rpc.JobState) int {
 	switch {
 	case s == rpc.JobUnknown:
@@ -288,7 +288,7 @@ func (u *user) poll(t *ticket, ask func(context.Context) (rpc.JobStatus, error))
 	u.w.jobs.mu.Unlock()
 }
 
-// twoOfOneName reports whether two processes of one name may be reached at once.
+// twoOfOneName reports whether two processes with one name may be reachable at the same time.
 func (p plan) twoOfOneName() bool {
 	for _, f := range p.Faults {
 		if f == "usurp" || f == "leave" || f == "flap" || f == "deploy" {

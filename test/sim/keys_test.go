@@ -8,9 +8,9 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// Keys are of the run, not of a caller: whoever draws one draws the same message. Each
-// is in use for a while, so that attempts of several callers meet, and is used a last
-// few times later.
+// Keys belong to the run, not to a caller: every caller that draws a key draws the same
+// message. Each key is used for a while, so that attempts of several callers meet, and a few
+// more times later.
 const (
 	keysAtOnce = 3
 	keyTerm    = 4 * time.Second

@@ -12,13 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tandem-go/tandem/dedup"
+	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
 
-// mutations break a promise on purpose, each in another place. The checks must find
-// every one of them.
+// mutations break a promise on purpose, each in another place. The checks must find each of
+// them.
 var mutations = []struct {
 	name  string
 	cheat func() cheat
@@ -139,11 +139,11 @@ var mutations = []struct {
 	}), "of a durable actor"},
 
 	{"a durable actor's store is empty after a restart", func() cheat {
-		return cheat{keeps: func(c dedup.Change) bool { return c.ID.Seq != 0 || c.Op == dedup.Opened }}
+		return cheat{keeps: func(c ledger.Change) bool { return c.ID.Seq != 0 || c.Op == ledger.Opened }}
 	}, "of a durable actor"},
 
 	{"a store loses what began", func() cheat {
-		return cheat{keeps: func(c dedup.Change) bool { return c.Op != dedup.Begun && c.Op != dedup.Done }}
+		return cheat{keeps: func(c ledger.Change) bool { return c.Op != ledger.Begun && c.Op != ledger.Done }}
 	}, "told that it never would"},
 
 	{"a store lets a dead start go on", func() cheat { return cheat{unfenced: true} }, "its beginning is not in the store"},
@@ -235,7 +235,7 @@ func clone(e *transport.Envelope) *transport.Envelope {
 	return &c
 }
 
-// oneIn returns one in n of all, the first among them.
+// oneIn reports true for one call in n, the first among them.
 func oneIn[T any](n int, all []T) (some []T) {
 	for i := 0; i < len(all); i += max(n, 1) {
 		some = append(some, all[i])
@@ -243,7 +243,7 @@ func oneIn[T any](n int, all []T) (some []T) {
 	return some
 }
 
-// TestMutations proves that the checks can fail.
+// TestMutations shows that the checks can fail.
 func TestMutations(t *testing.T) {
 	const patience = 100 // seeds
 	for _, m := range oneIn(*planted, mutations) {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// patternMutations break what is promised of jobs, queues and streams, or lie about it.
-// The checks must find every one of them.
+// patternMutations break a promise about jobs, queues and streams, or report something wrong.
+// The checks must find each of them.
 var patternMutations = []struct{ name, found string }{
 	{"a job runs twice", "and it has run on"},
 	{"a second answer is accepted", "was answered twice"},
@@ -51,7 +51,7 @@ var patternMutations = []struct{ name, found string }{
 	{"a tally is another one", "was answered with"},
 }
 
-// TestPatternMutations proves that the checks can fail.
+// TestPatternMutations shows that the checks can fail.
 func TestPatternMutations(t *testing.T) {
 	const most = 60 // seeds
 	for _, m := range oneIn(*planted, patternMutations) {

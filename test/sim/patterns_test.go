@@ -52,7 +52,7 @@ func (w *world) spawnPatterns(sys *actor.System, d *drive) error {
 	if d != nil && w.plan.clerkDurable(sys.Name()) {
 		clerks = w.clerkKind(clerkKind).With(actor.Durable())
 	}
-	for name, kind := range map[string]*actor.Kind{"clerk": clerks, "line": w.lineKind(), "tap": w.tapKind()} {
+	for name, kind := range map[string]*actor.Kind{"clerk": clerks, "line": w.lineKind(sys), "tap": w.tapKind()} {
 		if _, err := sys.Spawn(name, kind); err != nil {
 			return err
 		}
@@ -112,7 +112,7 @@ func (w *world) cheats(what string) bool { return w.cheat.pattern == what }
 // patience is how long after the last fault nothing may still wait.
 const patience = 5 * time.Minute
 
-// open is a context without a deadline for something that must end by itself. stop
+// open returns a context without a deadline, for something that must end by itself. stop
 // reports whether it did.
 func (u *user) open() (ctx context.Context, stop func() bool) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -141,7 +141,7 @@ func (u *user) open() (ctx context.Context, stop func() bool) {
 	}
 }
 
-// brief is a context with a deadline, and when that is.
+// brief returns a context with a deadline, and the deadline.
 func (u *user) brief(from, to time.Duration) (context.Context, context.CancelFunc, time.Duration) {
 	d := span(u.r, from, to)
 	ctx, cancel := context.WithTimeout(context.Background(), d)

@@ -10,7 +10,7 @@ import (
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
-// plan is what a run is made of.
+// plan is everything that the seed draws for a run.
 type plan struct {
 	Nodes, Callers, Ops int
 	Roads               []string
@@ -100,7 +100,7 @@ func newPlan(r *rand.Rand) plan {
 	return p
 }
 
-// stores draws who keeps records beyond the process.
+// stores draws which nodes keep records that outlive the process.
 func (p *plan) stores(r *rand.Rand) {
 	if chance(r, 0.5) {
 		return
@@ -114,7 +114,7 @@ func (p *plan) stores(r *rand.Rand) {
 	}
 }
 
-// durable reports whether the actor of that name on that node is.
+// durable reports whether the actor with that name on that node is durable.
 func (p plan) durable(actor, node string) bool {
 	return p.Durable[actor] && p.Stores[node[1]-'0']
 }
@@ -126,8 +126,8 @@ func (p plan) sound() bool {
 
 func (p plan) policy(node string) rpc.RoadPolicy { return p.Policies[node[1]-'0'] }
 
-// inOrder reports whether nothing in the plan loses or overtakes a single message, and
-// none that was refused is made anew.
+// inOrder reports whether nothing in the plan loses single messages or lets one overtake
+// another, and nothing that was refused is retried.
 func (p plan) inOrder() bool {
 	has := func(names ...string) bool {
 		return slices.ContainsFunc(names, func(f string) bool { return slices.Contains(p.Faults, f) })
@@ -137,8 +137,8 @@ func (p plan) inOrder() bool {
 	return p.Retry.Attempts == 1 && (!slices.Contains(p.Roads, "bus") || lossless)
 }
 
-// mixed reports whether one-way messages keep their order among requests as well: what
-// is read late from a link that has ended may come after requests that were sent again.
+// mixed reports whether one-way messages keep their order also among requests. Messages that
+// are read late from a link that has ended may arrive after requests that were sent again.
 func (p plan) mixed() bool {
 	return !slices.ContainsFunc(p.Faults, func(f string) bool {
 		return slices.Contains([]string{"kill links", "reset", "no responders", "hold", "hold one way", "suspend", "stop", "stall", "delay", "usurp", "leave"}, f)

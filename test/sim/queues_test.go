@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/internal/queuestore"
+	"github.com/tandem-go/tandem/queue"
 	"github.com/tandem-go/tandem/rpc"
 )
 
@@ -19,71 +21,56 @@ type Parcel struct {
 	Delayed bool
 }
 
-// line is an actor that is a queue.
+// line observes an actor that is a queue.
 type line struct {
-	w *world
-	o *actor.Offer[Parcel]
+	w  *world
+	on string // its address, and its node's epoch
 }
 
-func (w *world) lineKind() *actor.Kind {
-	return actor.Define("sim.line", func() *line { return &line{w, actor.NewOffer[Parcel](w.plan.Patterns.Queue)} },
-		actor.Answer((*line).enqueue), actor.Answer((*line).dequeue), actor.Answer((*line).oversee))
+func (w *world) lineKind(sys *actor.System) *actor.Kind {
+	l := &line{w, sys.Ref("line").String() + "/" + sys.Epoch()}
+	return actor.StoredQueueKind[Parcel]("sim.line", &watched{cfg: w.plan.Patterns.Queue, push: l.push, done: l.bounded})
 }
 
-func (l *line) enqueue(ctx *actor.Context, m actor.Enqueue[Parcel]) (actor.Enqueued, error) {
-	on, before := address(ctx), l.o.Stats().Pushed
-	m.Item.On, m.Item.Delayed = on, m.Delay > 0
-	m.Item.Place = l.w.queues.place()
+func (l *line) push(q queuestore.Queue, it queue.Item[any]) (duplicate bool, err error) {
+	on, before, item := l.on, q.Stats().Pushed, it.Value.(Parcel)
+	item.On, item.Delayed = on, it.Delay > 0
+	item.Place = l.w.queues.place()
+	it.Value = item
 	l.w.queues.mu.Lock() // an item is known to the truth before any consumer has it
-	p := &parcel{Parcel: m.Item, priority: m.Priority, at: l.w.truth.now()}
-	known := l.w.queues.entered(on, m.Item.ID)
+	p := &parcel{Parcel: item, priority: it.Priority, at: l.w.truth.now()}
+	known := l.w.queues.entered(on, item.ID)
 	if known == nil {
 		l.w.queues.enter(on, p)
 	}
 	l.w.queues.mu.Unlock()
-	id := []actor.PushOption{actor.PushID(m.ID), actor.Priority(m.Priority), actor.Delay(m.Delay)}
 	if l.w.cheats("an id is forgotten") {
-		id = id[1:]
+		it.ID = ""
 	}
-	err := l.o.Push(ctx, m.Item, id...)
-	entered := l.o.Stats().Pushed != before
+	_, err = q.Push(it)
+	entered := q.Stats().Pushed != before
 	switch {
 	case entered && known != nil:
-		l.w.truth.bad("parcel %x entered %s twice", m.Item.ID, on)
+		l.w.truth.bad("parcel %x entered %s twice", item.ID, on)
 	case !entered && known == nil:
-		l.w.queues.forget(on, m.Item.ID)
+		l.w.queues.forget(on, item.ID)
 	}
-	l.bounded(on)
-	if err != nil {
-		_ = actor.Defer[actor.Enqueued](ctx).Refuse(rpc.Overloaded, err)
-	}
-	return actor.Enqueued{Duplicate: !entered}, nil
-}
-
-func (l *line) dequeue(ctx *actor.Context, m actor.Dequeue[Parcel]) (actor.Dequeued[Parcel], error) {
-	d, err := l.o.Answer(ctx, m)
-	l.bounded(address(ctx))
-	return d, err
-}
-
-func (l *line) oversee(ctx *actor.Context, m actor.Oversee[Parcel]) (actor.Dequeued[Parcel], error) {
-	d, err := l.o.Oversee(ctx, m)
-	l.bounded(address(ctx))
-	return d, err
+	l.bounded(q.Stats())
+	return !entered, err
 }
 
 // bounded checks that a queue holds no more than it may.
-func (l *line) bounded(on string) {
-	s, most := l.o.Stats(), l.w.plan.Patterns.Queue.Capacity
+func (l *line) bounded(s queue.Stats) {
+	most := l.w.plan.Patterns.Queue.Capacity
 	if l.w.cheats("a queue is too full") {
 		most = 1
 	}
 	if s.Depth+s.Delayed+s.InFlight > most {
-		l.w.truth.bad("%s holds %d items, and may hold %d", on, s.Depth+s.Delayed+s.InFlight, most)
+		l.w.truth.bad("%s holds %d items, and may hold %d", l.on, s.Depth+s.Delayed+s.InFlight, most)
 	}
 }
 
-// parcel is what is known of one that has entered a queue.
+// parcel is what is known of a Parcel that has entered a queue.
 type parcel struct {
 	Parcel
 	priority int
@@ -93,8 +80,8 @@ type parcel struct {
 	dead     bool
 }
 
-// given is one delivery of a parcel, as its consumer saw it. Of the end of its lease two
-// bounds are known.
+// given is one delivery of a parcel, as its consumer saw it. The end of its lease is known to
+// be between two times.
 type given struct {
 	attempt      int
 	asked, got   time.Duration // the pull
@@ -138,7 +125,7 @@ func (t *queuesTruth) forget(on string, id uint64) {
 	delete(t.in[on], id)
 }
 
-// push fills a queue, sometimes with the same parcel twice.
+// push fills a queue, and sometimes pushes the same parcel twice.
 func (u *user) push() {
 	to := u.target()
 	for range 1 + u.r.IntN(5) {
@@ -181,7 +168,7 @@ func (u *user) pushOne(to *node, id uint64, once bool, opts []actor.PushOption) 
 	}
 }
 
-// consume takes parcels, and does this and that with them.
+// consume pulls parcels, and acks, rejects, extends or forgets them.
 func (u *user) consume() {
 	to := u.target()
 	batch := u.pull(to, 1+u.r.IntN(5), span(u.r, 0, 4*time.Second))
@@ -229,7 +216,8 @@ func (u *user) pull(to *node, n int, wait time.Duration) []delivery {
 	return all
 }
 
-// inOrder checks that what was never given out before comes by priority and push.
+// inOrder checks that parcels that were never delivered before come in the order of priority
+// and push.
 func (u *user) inOrder(all []delivery) {
 	var last *delivery
 	for i, d := range all {
@@ -243,7 +231,7 @@ func (u *user) inOrder(all []delivery) {
 	}
 }
 
-// got takes note of a delivery, and checks that it may be.
+// got notes a delivery, and checks that it is allowed.
 func (u *user) got(d delivery) *given {
 	if u.w.cheats("an attempt is not counted") {
 		d.Attempt = 1
@@ -291,7 +279,7 @@ func (u *user) settle(what string, do func(context.Context) error) (begun time.D
 
 func (u *user) ack(d delivery, g *given) {
 	begun, err := u.settle(fmt.Sprintf("ack of %x", d.Message.ID), d.Ack)
-	if u.w.cheats("a late ack is called good") && errors.Is(err, actor.ErrLapsed) {
+	if u.w.cheats("a late ack is called good") && errors.Is(err, actor.ErrLeaseExpired) {
 		err = nil
 	}
 	t := &u.w.queues
@@ -335,7 +323,7 @@ func (u *user) extend(d delivery, g *given) {
 	}
 }
 
-// drain empties the queues once everything is over.
+// drain empties the queues when everything is over.
 func (w *world) drain() {
 	if !w.plan.Patterns.Queues {
 		return
@@ -370,12 +358,12 @@ func (w *world) drain() {
 		if err != nil {
 			w.truth.bad("the dead letters of %s: %v", n.name, err)
 		}
-		w.queues.bury(w, dead)
+		w.queues.checkDead(w, dead)
 	}
 }
 
-// bury checks dead letters.
-func (t *queuesTruth) bury(w *world, dead []actor.DeadItem[Parcel]) {
+// checkDead checks the dead letters of a queue.
+func (t *queuesTruth) checkDead(w *world, dead []actor.DeadItem[Parcel]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, d := range dead {

@@ -10,8 +10,8 @@ import (
 
 var replay = flag.Int("sim.replay", 5, "how many seeds to run twice, to see how far they replay")
 
-// TestReplay runs seeds twice and reports how much of them is the same: what every
-// caller was told, and when.
+// TestReplay runs seeds twice and reports how much is the same in both runs: what every caller
+// was told, and when.
 func TestReplay(t *testing.T) {
 	ops, same, whole := 0, 0, 0
 	for s := range uint64(*replay) {

@@ -12,23 +12,24 @@ import (
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/balance"
+	"github.com/tandem-go/tandem/internal/engine"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/test/bubble"
 )
 
-// What is promised of a service.
+// These are the promises about a service.
 const (
-	slowCall  = 500 * time.Millisecond                             // takes a call that a sick instance holds up
-	fewSlow   = 2                                                  // such calls of each caller in an illness, those that fail included
-	signs     = 1500 * time.Millisecond                            // and then it has shown
-	noticed   = 5 * time.Second                                    // until every node knows what instances there are
-	backSoon  = 25 * time.Second                                   // and an instance that was ejected and is well gets calls
-	linksDie  = rpc.DeadAfter*rpc.DefaultHeartbeat + 2*time.Second // after whoever is at the other end
-	forgotten = 45 * time.Second                                   // until one that was only slow does
+	slowCall  = 500 * time.Millisecond                                // takes a call that a sick instance holds up
+	fewSlow   = 2                                                     // such calls of each caller in an illness, those that fail included
+	signs     = 1500 * time.Millisecond                               // and then it has shown
+	noticed   = 5 * time.Second                                       // until every node knows what instances there are
+	backSoon  = 25 * time.Second                                      // and an instance that was ejected and is well gets calls
+	linksDie  = engine.DeadAfter*rpc.DefaultHeartbeat + 2*time.Second // after whoever is at the other end
+	forgotten = 45 * time.Second                                      // until one that was only slow does
 )
 
-// aftermath is how long after an episode something of it may come up: a link to a start
-// that died without a word is used until its silence is noticed.
+// aftermath is how long after an episode it may still have an effect: a link to a start that
+// died silently is used until its silence is noticed.
 func (e *episode) aftermath() time.Duration {
 	switch {
 	case e.What != "sick":
@@ -39,11 +40,11 @@ func (e *episode) aftermath() time.Duration {
 	return time.Second
 }
 
-// stale reports whether a start has died without a word: requests to the next one go out
-// on the link to it, which nobody knows to be dead, and end when that is noticed.
+// stale reports whether a start has died silently: requests to the next one are sent on the old
+// link, which nobody knows to be dead, and end when this is noticed.
 func (e *episode) stale() bool { return e.Ailment == "killed" && !e.Word }
 
-// getsCalls checks that an instance that is well is called again.
+// getsCalls checks that an instance that works again is called again.
 func (w *term) getsCalls(e *episode, h *host, c *customer) {
 	limit := forgotten
 	w.mu.Lock()
@@ -104,7 +105,7 @@ func (w *term) judge() {
 	}
 }
 
-// excuses reports whether a call may fail for an episode.
+// excuses reports whether a call may fail because of an episode.
 func (e *episode) excuses(o *op) bool {
 	switch {
 	case e.What == "sick" && o.to != firm && o.begun < e.from: // it may have been under way
@@ -119,7 +120,7 @@ func (e *episode) excuses(o *op) bool {
 	return false
 }
 
-// duringWhat names the steps that a call met.
+// duringWhat names the steps during which a call was outstanding.
 func (w *term) duringWhat(o *op) (what string) {
 	for _, e := range w.episodes {
 		if o.begun < e.to+settled && o.ended > e.from {
@@ -129,7 +130,7 @@ func (w *term) duringWhat(o *op) (what string) {
 	return what
 }
 
-// judgeIllness checks that one sick instance among well ones harms few calls.
+// judgeIllness checks that one failing instance among working ones affects few calls.
 func (w *term) judgeIllness(e *episode, ops []*op) {
 	if (e.Ailment == "slow" || e.Ailment == "hung") && w.plan.Policy.String() != balance.LeastLoaded().String() {
 		return // who takes them in turn looks for no other sign than that one lives
@@ -154,17 +155,17 @@ func (w *term) judgeIllness(e *episode, ops []*op) {
 	}
 }
 
-// cheats reports whether that is planted.
+// cheats reports whether the run has that planted violation.
 func (w *term) cheats(what string) bool { return w.cheat == what }
 
-// episodesNow are those that have begun.
+// episodesNow returns the episodes that have begun.
 func (w *term) episodesNow() []*episode {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.episodes
 }
 
-// meddle is where a planted violation has a caller be told something else.
+// meddle lets a planted violation change what a caller is told.
 func (w *term) meddle(o *op, done Done, err error) (Done, error) {
 	during := func(what string) bool {
 		w.mu.Lock()

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// termMutations break what is promised of a service while its nodes come and go and fall
-// ill, or lie about it. The checks must find every one of them.
+// termMutations break a promise about a service while its nodes come and go and fail, or report
+// something wrong. The checks must find each of them.
 var termMutations = []struct{ name, found string }{
 	{"a restart fails a call", "(during restart"},
 	{"a restart fails a call of one actor", "(during restart"},
@@ -26,7 +26,7 @@ var termMutations = []struct{ name, found string }{
 	{"a call fails in calm", "failed at"},
 }
 
-// TestTermMutations proves that the checks can fail.
+// TestTermMutations shows that the checks can fail.
 func TestTermMutations(t *testing.T) {
 	const most = 20 // seeds
 	for _, m := range oneIn(*planted, termMutations) {

@@ -3,9 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
-	"hash/fnv"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,13 +13,12 @@ import (
 	"github.com/tandem-go/tandem/balance"
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/registry/static"
-	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
-// A term is a run of another sort than a world: one service lives through restarts, joins,
-// leaves and illnesses of its instances, one after the other. Nothing else goes wrong, so
-// what is promised of each of them can be asked for.
+// A term is another kind of run than a world: one service lives through restarts, joins, leaves
+// and failures of its instances, one after the other. Nothing else goes wrong, so the promise
+// about each of them can be checked.
 type term struct {
 	seed  uint64
 	plan  termPlan
@@ -41,33 +38,6 @@ type term struct {
 	before   int           // and what it was until then
 	figures  figures
 }
-
-// termPlan is what a term is made of.
-type termPlan struct {
-	Hosts, Customers, Callers int // callers of the service, on each customer
-	Roads                     []string
-	Delay                     time.Duration
-	Pace                      time.Duration
-	Policy                    balance.Policy
-	Steps                     []step
-}
-
-// step is something that befalls the service.
-type step struct {
-	What    string           // restart, join, leave, sick
-	Host    int              // of those that there are
-	Ailment string           // of an illness; of a restart, "cut": no answer comes through any more, for a while before it leaves
-	Hosts   int              // how many are ill at once
-	For     time.Duration    // an illness lasts, or a node is away
-	Setup   [3]time.Duration // before the actor of its own, before the instance, and behind it
-	Beside  *step            // that begins while this one lasts
-	After   time.Duration    // it has begun; or a restart has, and the node leaves
-	Known   bool             // the registry learns of a death at once
-	Word    bool             // links learn of it
-}
-
-// ailments are the ways in which an instance is sick.
-var ailments = []string{"slow", "hung", "refusing", "silent", "cut", "cut on one road", "killed"}
 
 // host is a node with an instance of the service, and with an actor of its own.
 type host struct {
@@ -103,20 +73,7 @@ type customer struct {
 	shut map[string]time.Duration // when it last ejected one
 }
 
-// episode is a step as it came about.
-type episode struct {
-	step
-	host     string
-	from, to time.Duration // to: all is as before, or an instance is well
-	over     bool
-	alone    bool // nothing else befell the service
-}
-
-func (e *episode) String() string {
-	return strings.TrimSpace(fmt.Sprintf("%s %s of %s", e.What, e.Ailment, e.host))
-}
-
-// figures are what the limits of the checks are to be seen against.
+// figures are measurements that show how far the limits of the checks are from being reached.
 type figures struct {
 	calls, restarts, joins, leaves, sick int
 	troubled                             int           // most slow or failed calls of one caller in one illness
@@ -143,59 +100,8 @@ type Errand struct {
 	Work time.Duration
 }
 
-// Siesta has an instance do nothing until it is well.
+// Siesta makes an instance do nothing until it works again.
 type Siesta struct{ N int }
-
-func (w *term) rng(what string) *rand.Rand {
-	h := fnv.New64a()
-	h.Write([]byte(what))
-	return rand.New(rand.NewPCG(w.seed, h.Sum64()))
-}
-
-func newTermPlan(r *rand.Rand) termPlan {
-	p := termPlan{
-		Hosts: 2 + r.IntN(4), Customers: 1 + r.IntN(2), Callers: pick(r, 1, 2, 3, 8),
-		Roads: pick(r, []string{"direct", "bus"}, []string{"direct", "bus"}, []string{"direct"}, []string{"bus"}),
-		Delay: pick(r, 0, time.Millisecond, 10*time.Millisecond), Pace: pick(r, 20*time.Millisecond, 50*time.Millisecond, 100*time.Millisecond),
-		Policy: pick(r, balance.LeastLoaded(), balance.LeastLoaded(), balance.LeastLoaded(), balance.RoundRobin(), balance.Random(), balance.Weighted()),
-	}
-	for range 3 + r.IntN(3) {
-		s := newStep(r, p, pick(r, "restart", "restart", "join", "sick", "sick"))
-		if s.What == "sick" && s.Hosts == 1 && chance(r, 0.2) {
-			beside := newStep(r, p, pick(r, "restart", "join"))
-			s.Beside, s.After = &beside, span(r, 0, s.For)
-		}
-		if p.Steps = append(p.Steps, s); s.What == "join" {
-			s.What = "leave"
-			p.Steps = append(p.Steps, s)
-		}
-	}
-	return p
-}
-
-func newStep(r *rand.Rand, p termPlan, what string) step {
-	s := step{What: what, Host: r.IntN(p.Hosts), Hosts: 1, Known: chance(r, 0.3), Word: chance(r, 0.5)}
-	for i := range s.Setup {
-		s.Setup[i] = pick(r, 0, 50*time.Millisecond, span(r, 0, 2*time.Second))
-	}
-	switch what {
-	case "restart":
-		if chance(r, 0.3) {
-			s.Ailment, s.After = "cut", span(r, 0, 500*time.Millisecond)
-		}
-		s.For = pick(r, 0, span(r, 0, time.Second), span(r, 0, 5*time.Second))
-	case "sick":
-		s.For, s.Ailment = pick(r, span(r, 100*time.Millisecond, 3*time.Second), span(r, 3*time.Second, 12*time.Second)), pick(r, ailments...)
-		if s.Ailment == "hung" && chance(r, 0.3) { // for longer than callers wait
-			s.For += patienceOfAll
-		}
-		if chance(r, 0.25) { // more of them than may be left out
-			s.Ailment = pick(r, "refusing", "silent", "cut")
-			s.Hosts = p.Hosts - r.IntN(2)
-		}
-	}
-	return s
-}
 
 func newTerm(seed uint64, cheat string, silent bool) *term {
 	w := &term{seed: seed, truth: newTruth(silent), reg: static.New(), net: memnet.New(memnet.Config{Seed: seed}), cheat: cheat}
@@ -207,7 +113,7 @@ func newTerm(seed uint64, cheat string, silent bool) *term {
 	return w
 }
 
-// run is the whole of a term.
+// run is the whole term.
 func (w *term) run() {
 	var starts sync.WaitGroup
 	for range w.plan.Hosts {
@@ -247,17 +153,15 @@ func (w *term) newHost() *host {
 	return h
 }
 
-// system makes one of a node.
+// system makes the system of a node.
 func (w *term) system(name string, setup func(*actor.System) error) (*actor.System, []*gate, error) {
-	cfg := actor.Config{Name: name, Registry: w.reg, Logger: quiet, Setup: setup, Linger: time.Second, Balance: map[string]balance.Policy{firm: w.plan.Policy}}
+	cfg := actor.Config{Name: name, Registry: w.reg, Logger: quiet, Setup: setup, AckWait: time.Second, Balance: map[string]balance.Policy{firm: w.plan.Policy}}
 	r := w.rng("pauses of " + name)
 	var mu sync.Mutex
-	cfg.Tune = func(c *rpc.Config) {
-		c.Random = func() float64 {
-			mu.Lock()
-			defer mu.Unlock()
-			return r.Float64()
-		}
+	cfg.RPC.Random = func() float64 {
+		mu.Lock()
+		defer mu.Unlock()
+		return r.Float64()
 	}
 	var gates []*gate
 	for _, road := range w.plan.Roads {
@@ -269,7 +173,7 @@ func (w *term) system(name string, setup func(*actor.System) error) (*actor.Syst
 	return sys, gates, err
 }
 
-// open starts a host. What it hosts comes in Setup, one after the other.
+// open starts a host. Its actors are spawned in Setup, one after the other.
 func (w *term) open(h *host, s step) {
 	w.mu.Lock()
 	h.starts++
@@ -305,7 +209,7 @@ func (w *term) open(h *host, s step) {
 	h.now, h.opened = l, w.truth.now()
 }
 
-// room is that of an instance's mailbox, which refuses what is more.
+// room is the capacity of an instance's mailbox, which refuses more messages.
 const room = 32
 
 // errands is the kind of the firm's instances, and of hosts' own actors.
@@ -337,7 +241,7 @@ func (w *term) errands(h *host, l *tenancy) *actor.Kind {
 		}))
 }
 
-// suffer is what a sick instance does with a message.
+// suffer does what a failing instance does with a message.
 func (l *tenancy) suffer() {
 	l.mu.Lock()
 	slow, well := l.slow, l.well
@@ -365,7 +269,7 @@ func (w *term) newCustomer(name string) {
 	}()
 }
 
-// sees checks that no customer leaves out more than half of the instances.
+// sees checks that no customer ejects more than half of the instances.
 func (w *term) sees(c *customer, e actor.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -399,7 +303,7 @@ func (w *term) sees(c *customer, e actor.Event) {
 	}
 }
 
-// gone has the service be without an instance.
+// gone notes that the service does not have an instance any more.
 func (w *term) gone(h *host) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -458,7 +362,7 @@ const (
 	patienceOfOne = 40 * time.Second // of a caller of a host's own actor, which may be away
 )
 
-// anyHost draws one whose own actor is there, or will be.
+// anyHost draws a host whose own actor is there, or will be.
 func (w *term) anyHost(r *rand.Rand) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -471,209 +375,7 @@ func (w *term) anyHost(r *rand.Rand) string {
 	return ""
 }
 
-// step does one, and waits until all is as before.
-func (w *term) step(s *step) {
-	e := w.begin(s, s.Beside == nil)
-	if s.Beside != nil {
-		var beside sync.WaitGroup
-		beside.Go(func() {
-			time.Sleep(s.After)
-			b := w.begin(s.Beside, false)
-			w.act(b)
-			if b.What == "join" {
-				l := w.begin(&step{What: "leave"}, false)
-				w.act(l)
-			}
-		})
-		defer beside.Wait()
-	}
-	w.act(e)
-	time.Sleep(e.aftermath() + settled)
-}
-
-// settled is how long after a step nothing of it is left.
-const settled = 3 * time.Second
-
-func (w *term) begin(s *step, alone bool) *episode {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	h := w.hosts[s.Host]
-	if s.What == "leave" {
-		for _, h = range slices.Backward(w.hosts) {
-			if h.now != nil {
-				break
-			}
-		}
-	} else if s.What == "restart" && !alone && h.name == w.episodes[len(w.episodes)-1].host {
-		h = w.hosts[(s.Host+1)%w.plan.Hosts]
-	}
-	e := &episode{step: *s, host: h.name, from: w.truth.now(), alone: alone}
-	if s.What == "join" {
-		e.host = fmt.Sprintf("s%d", len(w.hosts))
-	}
-	w.episodes = append(w.episodes, e)
-	w.truth.note("STEP %+v", *e)
-	return e
-}
-
-func (w *term) act(e *episode) {
-	switch e.What {
-	case "restart":
-		h := w.host(e.host)
-		if e.Ailment == "cut" {
-			w.net.PartitionOneWay("", h.name, "")
-			time.Sleep(e.After)
-		}
-		w.closeDown(h, false)
-		w.net.Heal("", h.name, "")
-		time.Sleep(e.For)
-		w.open(h, e.step)
-	case "join":
-		w.open(w.newHost(), e.step)
-	case "leave":
-		w.closeDown(w.host(e.host), true)
-	case "sick":
-		w.sick(e)
-		return
-	}
-	w.ended(e)
-}
-
-func (w *term) host(name string) *host {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.hosts[slices.IndexFunc(w.hosts, func(h *host) bool { return h.name == name })]
-}
-
-func (w *term) ended(e *episode) {
-	w.mu.Lock()
-	e.to, e.over = w.truth.now(), true
-	w.mu.Unlock()
-	w.truth.note("STEP %v is over", e)
-}
-
-// closeDown ends a start of a host in good order.
-func (w *term) closeDown(h *host, forGood bool) {
-	w.mu.Lock()
-	l := h.now
-	h.now = nil
-	h.past = append(h.past, l)
-	h.claimed = !forGood
-	w.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := l.sys.Shutdown(ctx); err != nil {
-		w.truth.bad("shutdown of %s: %v", h.name, err)
-	}
-	w.gone(h)
-}
-
-// sick has instances fall ill and get well.
-func (w *term) sick(e *episode) {
-	var ill sync.WaitGroup
-	var all []*host
-	for i := range e.Hosts {
-		h := w.host(fmt.Sprintf("s%d", (e.Host+i)%w.plan.Hosts))
-		all = append(all, h)
-		ill.Go(func() { w.befall(e, h) })
-	}
-	ill.Wait()
-	w.ended(e)
-	w.mu.Lock()
-	for _, h := range all {
-		clear(h.served)
-	}
-	w.mu.Unlock()
-	for _, h := range all {
-		for _, c := range w.customers {
-			w.getsCalls(e, h, c)
-		}
-	}
-}
-
-func (w *term) befall(e *episode, h *host) {
-	w.mu.Lock()
-	l := h.now
-	w.mu.Unlock()
-	names := []string{""}
-	if e.Host%2 == 0 && e.Ailment == "cut" { // from customers alone
-		names = nil
-		for _, c := range w.customers {
-			names = append(names, c.name)
-		}
-	}
-	heal := func(road string) {
-		for _, name := range names {
-			w.net.Heal(road, h.name, name)
-		}
-	}
-	switch e.Ailment {
-	case "slow":
-		l.set(time.Second+e.For/4, nil)
-		time.Sleep(e.For)
-		l.set(0, nil)
-	case "hung", "refusing":
-		well := make(chan struct{})
-		l.set(0, well)
-		if e.Ailment == "refusing" {
-			for n := 0; ; n++ { // the first ones are taken out at once
-				if err := actor.Tell(context.Background(), l.sys.Ref("server@"+h.name), Siesta{N: n}); err != nil && n > 0 {
-					break
-				}
-				if n == 0 {
-					time.Sleep(time.Millisecond)
-				}
-			}
-		}
-		time.Sleep(e.For)
-		l.set(0, nil)
-		close(well)
-	case "silent":
-		w.net.Hold("", h.name, "")
-		w.net.Hold("", "", h.name)
-		for _, g := range l.gates {
-			g.stop(e.For)
-		}
-		time.Sleep(e.For)
-		w.net.Heal("", h.name, "")
-	case "cut", "cut on one road":
-		road := ""
-		if e.Ailment == "cut on one road" {
-			road = w.plan.Roads[0]
-		}
-		for _, name := range names {
-			w.net.Partition(road, h.name, name)
-		}
-		time.Sleep(e.For)
-		heal(road)
-	case "killed":
-		w.mu.Lock()
-		h.now = nil
-		h.past = append(h.past, l)
-		w.mu.Unlock()
-		for _, g := range l.gates {
-			g.close(e.Word)
-		}
-		if e.Known {
-			w.gone(h)
-			_ = w.reg.Evict(context.Background(), h.name, l.sys.Epoch())
-		}
-		time.Sleep(e.For)
-		if !e.Known {
-			_ = w.reg.Evict(context.Background(), h.name, l.sys.Epoch())
-			w.gone(h)
-		}
-		w.open(h, e.step)
-	}
-}
-
-func (l *tenancy) set(slow time.Duration, well chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.slow, l.well = slow, well
-}
-
-// end shuts all systems down, the dead ones among them.
+// end shuts all systems down, also those that were killed.
 func (w *term) end() {
 	var owned sync.WaitGroup
 	shut := func(sys *actor.System) {

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
-	"github.com/tandem-go/tandem/dedup"
-	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/internal/engine"
+	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/test/bubble"
 )
 
@@ -33,7 +33,7 @@ var (
 // calmLimit is how soon after the last fault every node must answer every other.
 const calmLimit = 20 * time.Second
 
-// result is what a run came to.
+// result is the result of a run.
 type result struct {
 	plan   plan
 	tally  tally
@@ -96,8 +96,8 @@ func (w *world) allUp() bool {
 
 // alive checks that every node answers every other soon after the last fault.
 func (w *world) alive() time.Duration {
-	calm, limit := time.Now(), calmLimit+2*rpc.DeadAfter*w.plan.Heartbeat // until a dead link is noticed
-	if w.plan.MaxSessions > 0 {                                           // those of the dead take up room until their lease and what runs for them have ended
+	calm, limit := time.Now(), calmLimit+2*engine.DeadAfter*w.plan.Heartbeat // until a dead link is noticed
+	if w.plan.MaxSessions > 0 {                                              // those of the dead take up room until their lease and what runs for them have ended
 		limit += w.plan.Lease + 90*time.Second
 	}
 	var owned sync.WaitGroup
@@ -123,8 +123,8 @@ func (w *world) alive() time.Duration {
 	return time.Since(calm)
 }
 
-// atRest checks that nothing is left over where nothing is under way: in memory, and in
-// stores where the time of all keys is over.
+// atRest checks that nothing is left when nothing is outstanding: in memory, and in stores in
+// which the time of all keys is over.
 func (w *world) atRest() {
 	forgotten := (w.plan.Keys == 0 || w.plan.KeyLife > 0) && (!w.plan.Patterns.Jobs || w.plan.Patterns.TokenLife > 0)
 	for _, n := range w.nodes {
@@ -134,7 +134,7 @@ func (w *world) atRest() {
 		}
 		if n.disk != nil && w.plan.KeyLife > 0 && (!w.plan.Patterns.Jobs || w.plan.Patterns.TokenLife > 0) {
 			for c := range n.disk.ledger().All() {
-				if c.Op != dedup.Opened {
+				if c.Op != ledger.Opened {
 					w.truth.bad("%s at rest: its store still has %v %v of %v", n.name, c.Op, c.ID, c.Time.Sub(w.truth.start))
 				}
 			}
@@ -142,13 +142,13 @@ func (w *world) atRest() {
 	}
 }
 
-// watch says which seed it is that does not come to an end.
+// watch reports a seed whose run does not end.
 func watch(seed uint64) (stop func()) {
 	t := time.AfterFunc(2*time.Minute, func() { fmt.Fprintf(os.Stderr, "seed %d has run for two minutes\n%s", seed, again(seed)) })
 	return func() { t.Stop() }
 }
 
-// again is how to run a seed again.
+// again returns the command that runs a seed again.
 func again(seed uint64) string {
 	return fmt.Sprintf("\tgo test ./test/sim -run Seeds -sim.seed %d -sim.tries 100 -v\n", seed)
 }

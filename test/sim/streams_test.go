@@ -13,7 +13,7 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// Flow is answered with a stream, Load takes one in, and Chat gives back what it takes.
+// Flow is answered with a stream, Load receives a stream, and Chat sends back what it receives.
 // Their ID is the ground truth.
 type (
 	Flow struct {
@@ -179,8 +179,8 @@ func (t *streamsTruth) done(f *flow) {
 	f.whole = true
 }
 
-// ahead is how far a producer may be before its reader: two batches under way, one that
-// gathers, and one that is read.
+// ahead is how many items a producer may be ahead of its reader: two batches in flight, one
+// that is being gathered, and one that is being read.
 func ahead(pad int) int { return 4*((64<<10)/max(pad, 64)+1) + 2 }
 
 func (t *streamsTruth) yielded(w *world, f *flow, pad int) {
@@ -203,7 +203,7 @@ func (t *streamsTruth) follows(w *world, who string, id uint64, d Drop, n int) {
 	}
 }
 
-// whole checks that who was told that a stream had come to its end has got all of it.
+// whole checks that a reader that was told the end of a stream has got all of it.
 func (t *streamsTruth) whole(w *world, f *flow, n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -215,7 +215,7 @@ func (t *streamsTruth) whole(w *world, f *flow, n int) {
 	}
 }
 
-// leaves takes note that a reader is through, with an error or not.
+// leaves notes that a reader is done, with an error or not.
 func (t *streamsTruth) leaves(w *world, f *flow, opened bool, err error) {
 	w.typed(fmt.Sprintf("stream %x", f.id), err)
 	w.truth.note("  stream %x is over at its reader: %v", f.id, err)
@@ -347,7 +347,7 @@ func (u *user) send(f *flow, n int, send func(Drop) error) error {
 	return nil
 }
 
-// talk sends and reads at once.
+// talk sends and reads at the same time.
 func (u *user) talk(f *flow, ref actor.Ref) {
 	ctx, cancel, due := u.brief(10*time.Millisecond, 20*time.Second)
 	defer cancel()
@@ -395,7 +395,8 @@ func (u *user) talk(f *flow, ref actor.Ref) {
 	}
 }
 
-// leave checks, on a network without faults, that to leave a stream ends its producer soon.
+// leave checks, on a network without faults, that a stream's producer ends soon after the
+// stream was left.
 func (w *world) leave() {
 	if !w.plan.Patterns.Streams || w.plan.MaxSessions > 0 {
 		return

@@ -61,7 +61,7 @@ type turn struct {
 	over         bool
 }
 
-// before reports whether r is so long ago that its key may be forgotten.
+// before reports whether r was so long ago that its key may be forgotten.
 func (r *turn) before(o *turn, life time.Duration) bool {
 	return r.over && o.begun >= r.ended+life || r.note && o.begun >= r.asked+life
 }
@@ -73,7 +73,7 @@ type place struct {
 	n      int
 }
 
-// truth knows what ran. It lives outside of all systems, and collects what is wrong.
+// truth knows what ran. It is outside of all systems, and collects errors.
 type truth struct {
 	start   time.Time
 	plan    plan
@@ -95,7 +95,7 @@ func newTruth(silent bool) *truth {
 	return &truth{start: time.Now(), ran: map[uint64]int{}, keys: map[string][]*turn{}, told: map[string]*turn{}, logs: map[string][]place{}, silent: silent}
 }
 
-// now is virtual time since the run began.
+// now returns the virtual time since the run began.
 func (w *truth) now() time.Duration { return time.Since(w.start) }
 
 // note adds a line to the transcript.
@@ -147,8 +147,8 @@ func (w *truth) handled(r *turn, p place) *turn {
 	return r
 }
 
-// keyRunsLocked checks that what a key names runs once while its server remembers: as
-// long as it lives, or its store, and for a while after it is done.
+// keyRunsLocked checks that the request of a key runs once while its server remembers the key:
+// as long as the server or its store lives, and for a while after the request is done.
 func (w *truth) keyRunsLocked(r *turn) {
 	for _, o := range w.keys[r.key] {
 		if (r.durable || o.on == r.on) && !o.before(r, w.keyLife) {
@@ -164,14 +164,15 @@ func (w *truth) keyRunsLocked(r *turn) {
 	w.keys[r.key] = append(w.keys[r.key], r)
 }
 
-// handledUntil takes note that a handler has ended.
+// handledUntil notes that a handler has ended.
 func (w *truth) handledUntil(r *turn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r.ended, r.over = w.now(), true
 }
 
-// crashed takes note that a node is lost, for what is under way to its durable actors.
+// crashed notes that a node is lost, for the requests that are outstanding at its durable
+// actors.
 func (w *truth) crashed(node string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -218,8 +219,8 @@ func (w *truth) end(o *op, reply Done, err error) {
 	}
 }
 
-// replyLocked checks a reply: it is that of the operation, or under a key that of the
-// one run that the key has had.
+// replyLocked checks that a reply belongs to the operation or, if it has a key, to the one run
+// that the key has had.
 func (w *truth) replyLocked(o *op) {
 	switch {
 	case o.reply.ID != o.id && o.key != "":
@@ -244,7 +245,7 @@ func (w *truth) replyLocked(o *op) {
 	}
 }
 
-// slack is what an operation may be late at its caller, in virtual time.
+// slack is how late an operation may end at its caller, in virtual time.
 const slack = 50 * time.Millisecond
 
 func outcome(o *op) string {
@@ -254,17 +255,17 @@ func outcome(o *op) string {
 	return fmt.Sprintf("%v, %v", o.err, rpc.Ran(o.err))
 }
 
-// verdictLocked checks what must hold from an operation's end for ever.
+// verdictLocked checks what must be true forever once an operation has ended.
 func (w *truth) verdictLocked(o *op, when string) {
 	if o.err != nil && rpc.Ran(o.err) == rpc.NotRun && w.ran[o.id] != 0 && o.key == "" {
 		w.badLocked("%v ran (%s), and its caller was told that it never would: %v", o, when, o.err)
 	}
 }
 
-// judge checks all operations once everything is over. inOrder says that the run had
-// no fault that loses or overtakes a single message: then every stream's operations
-// were handled in order, if mixed also requests among one-way messages; one-way messages
-// among themselves always are.
+// judge checks all operations when everything is over. inOrder says that the run had no fault
+// that loses a single message or lets one overtake another: then the operations of every stream
+// were handled in order, if mixed is set also requests among one-way messages. One-way messages
+// are always in order among themselves.
 func (w *truth) judge(inOrder, mixed bool, mayDrop func(*op) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -305,7 +306,7 @@ func (w *truth) judge(inOrder, mixed bool, mayDrop func(*op) bool) {
 	}
 }
 
-// tally is what a run amounted to.
+// tally counts what happened in a run.
 type tally struct {
 	ops, ok, notRun, hasRun, unknown, ran int
 
@@ -313,7 +314,7 @@ type tally struct {
 	lost          crashes // under way to durable actors whose stores do not fail, when those were lost
 }
 
-// crashes is what was under way when servers were lost, by how it ended.
+// crashes counts the requests that were outstanding when servers were lost, by how they ended.
 type crashes struct{ known, notRun, started, unstarted, gaveUp int }
 
 func (w *truth) tally() (t tally) {
@@ -358,8 +359,8 @@ func (w *truth) tally() (t tally) {
 	return t
 }
 
-// print stands for a run in comparisons: what every caller was told, and when, in the
-// order in which they began.
+// print is what is compared of two runs: what every caller was told, and when, in the order in
+// which the operations began.
 func (w *truth) print() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
-	"github.com/tandem-go/tandem/dedup"
+	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
@@ -55,7 +55,7 @@ type node struct {
 	starts int
 }
 
-// life is one start of a node.
+// life is a node from one start to its end.
 type life struct {
 	sys   *actor.System
 	gates []*gate
@@ -88,16 +88,16 @@ func newWorld(seed uint64, c cheat, silent, wire bool) *world {
 	return w
 }
 
-// start starts a node anew, under a new epoch.
+// start starts a node with a new epoch.
 func (w *world) start(n *node) {
 	n.mu.Lock()
 	n.starts++
 	l := &life{no: n.starts}
 	n.mu.Unlock()
-	cfg := actor.Config{Name: n.name, Registry: w.reg, Logger: quiet, Roads: w.plan.policy(n.name), Linger: time.Second, Retry: w.plan.Retry, TokenLife: w.plan.Patterns.TokenLife, Tune: func(c *rpc.Config) {
-		c.SessionLease, c.Heartbeat, c.KeyLife = w.plan.Lease, w.plan.Heartbeat, w.plan.KeyLife
-		c.Window, c.Keep, c.MemoryBytes, c.MaxSessions = w.plan.Window, w.plan.Keep, w.plan.MemoryBytes, w.plan.MaxSessions
-		c.Random = w.random(fmt.Sprintf("pauses of %s.%d", n.name, l.no))
+	cfg := actor.Config{Name: n.name, Registry: w.reg, Logger: quiet, Roads: w.plan.policy(n.name), AckWait: time.Second, Retry: w.plan.Retry, TokenLife: w.plan.Patterns.TokenLife, RPC: rpc.Limits{
+		SessionLease: w.plan.Lease, Heartbeat: w.plan.Heartbeat, KeyLife: w.plan.KeyLife,
+		Window: w.plan.Window, Keep: w.plan.Keep, MemoryBytes: w.plan.MemoryBytes, MaxSessions: w.plan.MaxSessions,
+		Random: w.random(fmt.Sprintf("pauses of %s.%d", n.name, l.no)),
 	}}
 	cfg.Principals = func(road string, _ transport.Peer) string {
 		if w.plan.Strangers {
@@ -153,7 +153,7 @@ func (n *node) live() *life {
 	return n.now
 }
 
-// down takes the present start out of the node, so that another may follow.
+// down removes the present start from the node, so that another may follow.
 func (n *node) down() *life {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -164,13 +164,13 @@ func (n *node) down() *life {
 	return l
 }
 
-// cutOff ends all that a start of a node has to do with the others, and with its disk.
+// cutOff separates a start of a node from the others, and from its disk.
 func (l *life) cutOff(lastWord bool) {
 	l.drive.unplug()
 	l.silence(lastWord)
 }
 
-// silence ends all that it has to do with the others.
+// silence separates a start from the others.
 func (l *life) silence(lastWord bool) {
 	for _, g := range l.gates {
 		g.close(lastWord)
@@ -183,14 +183,14 @@ func (l *life) stall(d time.Duration) {
 	}
 }
 
-// evict takes a dead start out of the registry.
+// evict removes a dead start from the registry.
 func (w *world) evict(n *node, l *life) {
 	if err := w.reg.Evict(context.Background(), n.name, l.sys.Epoch()); err != nil {
 		w.truth.bad("evicting %s: %v", n.name, err)
 	}
 }
 
-// end shuts all systems down, the dead ones among them.
+// end shuts all systems down, also those that were killed.
 func (w *world) end() {
 	var owned sync.WaitGroup
 	for _, n := range w.nodes {
@@ -202,7 +202,8 @@ func (w *world) end() {
 			owned.Go(func() {
 				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 				defer cancel()
-				// One that has lost its name to another start has ended by itself, amid faults.
+				// A system that has lost its name to another start has ended by itself, while
+				// there were faults.
 				if err := l.sys.Shutdown(ctx); err != nil && !l.deployed && l.sys.Err() == nil {
 					w.truth.bad("shutdown of %s, start %d: %v", n.name, l.no, err)
 				}
@@ -212,9 +213,9 @@ func (w *world) end() {
 	owned.Wait()
 }
 
-// mayDrop reports whether a message that its sender was told to be in the mailbox may
-// yet be dropped: by the mailbox's policy, or because its node was shut down and ran out
-// of time.
+// mayDrop reports whether a message that its sender was told to be in the mailbox may still be
+// dropped: because of the mailbox's policy, or because its node was shut down and had no time
+// left.
 func (w *world) mayDrop(o *op) bool {
 	for _, n := range w.nodes {
 		for _, l := range n.past {
@@ -226,16 +227,16 @@ func (w *world) mayDrop(o *op) bool {
 	return strings.HasPrefix(o.to, "fresh@")
 }
 
-// cheat is a deliberate break of a promise, to prove that the checks find it.
+// cheat breaks a promise on purpose, to show that the checks find it.
 type cheat struct {
 	handler func(id uint64) int                                             // how often a handler runs the body
 	wire    func() func(e *transport.Envelope, send sender) (uint64, error) // meddles with what a start of a node sends on a road
 	caller  func(o *op, reply Done, err error) (reply2 Done, err2 error)    // what the caller is told instead
 	late    func(o *op)                                                     // before the caller is told
 
-	keeps      func(dedup.Change) bool // what disks keep
-	unfenced   bool                    // disks let an earlier start go on
-	unrecorded bool                    // the kinds of durable actors are not
+	keeps      func(ledger.Change) bool // what disks keep
+	unfenced   bool                     // disks let an earlier start go on
+	unrecorded bool                     // the kinds of durable actors are not
 
 	pattern string // what goes wrong with jobs, queues or streams
 }

@@ -8,22 +8,22 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// end is one end of a link. Two goroutines run it: pump takes from the send queue
-// and puts under way, deliver takes what arrives and calls the Receiver. deliver is
-// the owner: it ends last, waits for pump, and tells the Receiver.
+// end is one end of a link. Two goroutines run it: pump sends what is in the send queue, and
+// deliver takes what arrives and calls the Receiver. deliver is the owner: it waits for pump,
+// calls Receiver.Closed, and ends last.
 type end struct {
 	t     *Transport
-	id    uint64 // in the order of making
+	id    uint64 // increases in the order in which ends are made
 	far   *end
 	peer  transport.Peer
 	out   *transport.Outbox
-	in    *wire               // what is under way to this end
+	in    *wire               // what is in flight to this end
 	large *transport.Assembly // used by deliver
 	draw  *rand.Rand          // used by pump
 	recv  transport.Receiver  // set before the goroutines start
-	taken atomic.Uint64       // stream place before which bytes are under way
+	taken atomic.Uint64       // position in the stream up to which bytes were sent
 
-	disturbed  chan struct{} // holds a token while Disturbed is to be called
+	disturbed  chan struct{} // holds a token while Disturbed has to be called
 	finishOnce sync.Once
 	finishing  chan struct{} // closed by finish
 	closeOnce  sync.Once
@@ -34,7 +34,7 @@ type end struct {
 
 var _ transport.Link = (*end)(nil)
 
-// newEnd returns an end whose peer takes messages of up to largest bytes.
+// newEnd returns an end whose peer accepts messages of up to largest bytes.
 func newEnd(t *Transport, peer transport.Peer, largest uint64) *end {
 	e := &end{
 		t: t, peer: peer,
@@ -50,7 +50,7 @@ func newEnd(t *Transport, peer transport.Peer, largest uint64) *end {
 	return e
 }
 
-// start runs the end. Its transport's tasks were raised by two.
+// start starts the goroutines of the end. The caller has added two to its transport's tasks.
 func (e *end) start() {
 	go e.pump()
 	go e.deliver()
@@ -93,7 +93,7 @@ func (e *end) Close(err error) {
 	})
 }
 
-// finish refuses further envelopes, has the queued ones sent, and then closes.
+// finish refuses further envelopes, and closes the end once the queued ones are sent.
 func (e *end) finish() {
 	e.finishOnce.Do(func() {
 		e.out.Close()
@@ -103,7 +103,7 @@ func (e *end) finish() {
 
 func (e *end) disturb() { token(e.disturbed) }
 
-// isClosed reports whether c, which is only ever closed, was.
+// isClosed reports whether c, on which nothing is ever sent, is closed.
 func isClosed(c <-chan struct{}) bool {
 	select {
 	case <-c:

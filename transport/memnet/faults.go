@@ -9,20 +9,20 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// Faults is what befalls the messages that one node sends to another. Probabilities
-// are between 0 and 1 and drawn for every envelope.
+// Faults says what happens to the messages that one node sends to another. The numbers without
+// a unit are probabilities between 0 and 1, drawn for every envelope.
 type Faults struct {
-	MinDelay, MaxDelay time.Duration // time under way; even, and kept in order
+	MinDelay, MaxDelay time.Duration // time in flight, evenly distributed; the order is kept
 
-	// Of a bus.
-	Drop         float64       // lost without a word
-	Duplicate    float64       // delivered twice
-	Reorder      float64       // late by up to ReorderBy, and overtaken
+	// For a bus.
+	Drop         float64       // the message is lost silently
+	Duplicate    float64       // it is delivered twice
+	Reorder      float64       // it is late by up to ReorderBy, and others overtake it
 	ReorderBy    time.Duration // default 10 ms
 	NoResponders bool          // dialling fails at once, and so does a link that sends
 
-	// Of a direct road.
-	Kill float64 // the link dies instead of delivering
+	// For a direct road.
+	Kill float64 // the link dies instead of delivering the message
 }
 
 // block is a way to keep messages from arriving.
@@ -34,19 +34,19 @@ const (
 	held          // either holds back
 )
 
-// rule applies to messages on road from one node to another; empty is any.
+// rule applies to messages on a road from one node to another. An empty name stands for any.
 type rule struct {
 	road, from, to string
-	faults         *Faults // nil: not this rule's affair
-	block          *block  // as above
+	faults         *Faults // nil: the rule does not change the faults
+	block          *block  // nil: the rule does not change the block
 }
 
 func (r rule) matches(road, from, to string) bool {
 	return (r.road == "" || r.road == road) && (r.from == "" || r.from == from) && (r.to == "" || r.to == to)
 }
 
-// set adds r, which outranks the rules before it and replaces those of its kind
-// that it covers whole.
+// set adds r, which overrides the rules before it, and removes those of its kind that it covers
+// completely.
 func (n *Network) set(r rule) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -62,8 +62,8 @@ func (n *Network) set(r rule) {
 	n.changed = make(chan struct{})
 }
 
-// state returns what befalls messages from one node to another now, and a channel
-// that is closed when that may have changed.
+// state returns what happens to messages from one node to another now, and a channel that is
+// closed when that may have changed.
 func (n *Network) state(road, from, to string) (f Faults, b block, changed <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -80,8 +80,8 @@ func (n *Network) state(road, from, to string) (f Faults, b block, changed <-cha
 	return f, b, n.changed
 }
 
-// SetFaults sets what befalls messages on a road from one node to another. An
-// empty name is any. The last call that matches counts; the zero Faults ends all.
+// SetFaults sets what happens to messages on a road from one node to another. An empty name
+// stands for any. The last call that matches counts. The zero Faults means no faults.
 func (n *Network) SetFaults(road, from, to string, f Faults) {
 	n.set(rule{road: road, from: from, to: to, faults: &f})
 }
@@ -90,15 +90,15 @@ func (n *Network) setBlock(road, from, to string, b block) {
 	n.set(rule{road: road, from: from, to: to, block: &b})
 }
 
-// Partition cuts the road between a and b both ways: on a direct road bytes wait
-// for Heal, on a bus they are lost. Empty names are any, so that
-// Partition("", "a", "") isolates a.
+// Partition cuts the road between a and b in both directions: on a direct road messages wait for
+// Heal, and on a bus they are lost. An empty name stands for any, so Partition("", "a", "")
+// isolates a.
 func (n *Network) Partition(road, a, b string) {
 	n.PartitionOneWay(road, a, b)
 	n.PartitionOneWay(road, b, a)
 }
 
-// PartitionOneWay cuts the road from one node to another only.
+// PartitionOneWay cuts the road in one direction only.
 func (n *Network) PartitionOneWay(road, from, to string) { n.setBlock(road, from, to, cut) }
 
 // Heal ends partitions and holds between a and b.
@@ -114,8 +114,8 @@ func (n *Network) Hold(road, from, to string) { n.setBlock(road, from, to, held)
 // Release delivers what Hold kept.
 func (n *Network) Release(road, from, to string) { n.setBlock(road, from, to, passing) }
 
-// Reset kills all links between a and b on a road, as a reset connection does.
-// Empty names are any. It returns how many ends it closed.
+// Reset kills all links between a and b on a road, as the reset of a connection does. An empty
+// name stands for any. Reset returns how many ends it closed.
 func (n *Network) Reset(road, a, b string) int {
 	ends := n.ends(func(e *end) bool {
 		return rule{road: road, from: a, to: b}.matches(e.t.road, e.t.local.Node, e.peer.Node) ||
@@ -134,7 +134,7 @@ func (n *Network) Disturb(road, node string) {
 	}
 }
 
-// ends returns the ends of which that holds, oldest first.
+// ends returns the ends for which that returns true, the oldest first.
 func (n *Network) ends(which func(*end) bool) (ends []*end) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

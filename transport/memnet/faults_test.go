@@ -15,7 +15,7 @@ import (
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
-// log is a Receiver that notes what happens. Look at it with read.
+// log is a Receiver that records what happens; read returns that.
 type log struct {
 	link transport.Link
 
@@ -49,7 +49,7 @@ func (l *log) Closed(err error) {
 	l.closed = err
 }
 
-// read waits until nothing moves any more and returns what was noted.
+// read waits until all goroutines are blocked, and returns what was recorded.
 func (l *log) read() (seqs []uint64, at []time.Time, disturbed int, closed error) {
 	synctest.Wait()
 	l.mu.Lock()
@@ -66,7 +66,7 @@ func (l *log) whyClosed() error {
 type site struct {
 	transport.Transport
 	end   transport.Endpoint
-	links []*log // that peers opened
+	links []*log // of the links that peers opened
 }
 
 func start(t *testing.T, n *memnet.Network, direct bool, node, epoch string) *site {
@@ -159,7 +159,7 @@ func TestPartitionDirectHoldsBack(t *testing.T) {
 	})
 }
 
-// dialTimesOut dials where nobody can answer and checks how long that takes.
+// dialTimesOut dials an endpoint that cannot answer, and checks how long that takes.
 func (s *site) dialTimesOut(t *testing.T, to transport.Endpoint) error {
 	t.Helper()
 	began := time.Now()
@@ -223,7 +223,7 @@ func TestDelayKeepsOrder(t *testing.T) {
 	}
 }
 
-// chance returns what arrives of 1000 tells over a bus with all faults.
+// chance returns which of 1000 tells arrive over a bus with all faults.
 func chance(t *testing.T, seed uint64) (got []uint64) {
 	bubble.Test(t, func(t *testing.T) {
 		n := memnet.New(memnet.Config{Seed: seed})

@@ -1,22 +1,21 @@
-// Package memnet is a network in memory for tests and simulations: any number of
-// roads, direct ones and bus-like ones, between the systems of one process, with
-// faults on demand.
+// Package memnet is a network in memory, for tests and simulations. It has any number of roads,
+// direct ones and buses, between the systems of one process, and injects faults on demand.
 //
 //	net := memnet.New(memnet.Config{Seed: 7})
 //	a, b := net.Transport("tcp", true), net.Transport("tcp", true) // one for each system
 //	net.SetFaults("tcp", "a", "b", memnet.Faults{MaxDelay: 20 * time.Millisecond})
 //	net.Partition("tcp", "a", "b")
 //
-// Every envelope is encoded when it is sent and parsed when it arrives, so what
-// runs over memnet runs over the wire format. There are no sockets: a network that
-// is made inside a bubble of testing/synctest runs on the bubble's clock.
+// Every envelope is encoded when it is sent and parsed when it arrives, so the wire format is
+// tested as well. There are no sockets: a network that is made inside a bubble of
+// testing/synctest uses the clock of the bubble.
 //
-// A direct road behaves like TCP: while a link lives it loses nothing and keeps
-// the order; a partition holds bytes back until it is healed or the link dies. A
-// bus loses without a word what it cannot deliver, and may double and reorder.
+// A direct road behaves like TCP: while a link lives it loses nothing and keeps the order. A
+// partition holds messages back until it is healed or the link dies. A bus silently loses what
+// it cannot deliver, and may duplicate and reorder messages.
 //
-// Faults are drawn from generators seeded by Config.Seed, one for each direction of
-// each link, so that they do not depend on how goroutines are scheduled.
+// Faults are drawn from random generators with seeds that depend on Config.Seed, one for each
+// direction of each link, so that they do not depend on how goroutines are scheduled.
 package memnet
 
 import (
@@ -34,7 +33,7 @@ import (
 // Config is the set-up of a Network. The zero value is a network without faults.
 type Config struct {
 	Seed   uint64
-	Window int // bytes under way in one direction of a direct link before its sender waits; default 256 KiB
+	Window int // bytes in flight in one direction of a direct link before its sender waits; default 256 KiB
 
 	// DialTimeout bounds a greeting that gets no answer; default 5 s.
 	DialTimeout time.Duration
@@ -47,10 +46,10 @@ type Network struct {
 
 	mu      sync.Mutex // guards what follows
 	nodes   []*Transport
-	links   map[*end]struct{} // every end that was not told Closed yet
+	links   map[*end]struct{} // every end whose Receiver did not get Closed yet
 	rules   []rule
 	changed chan struct{}     // closed and replaced when faults change
-	serial  map[string]uint64 // how many generators were made for a name
+	serial  map[string]uint64 // how many generators were made, by name
 }
 
 // New returns an empty network.
@@ -61,21 +60,21 @@ func New(cfg Config) *Network {
 }
 
 // Transport returns a new transport of the road called name, for one system.
-// Transports of one name reach each other and must agree on direct. Its peers see
-// transport.Anonymous.
+// Transports of one name reach each other, and must have the same direct. The system's peers see
+// it as transport.Anonymous.
 func (n *Network) Transport(name string, direct bool) transport.Transport {
 	return n.TransportAs(name, direct, transport.Anonymous)
 }
 
-// TransportAs is Transport of a system that its peers see under the given principal.
+// TransportAs is Transport for a system that its peers see as the given principal.
 func (n *Network) TransportAs(name string, direct bool, principal string) transport.Transport {
 	t := &Transport{net: n, road: name, direct: direct, principal: principal}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
 }
 
-// generator returns the next generator of name. The n-th one of a name is the same
-// in every run with one seed. n.mu must be held.
+// generator returns the next generator of name. The n-th one of a name is the same in every run
+// with the same seed. n.mu must be held.
 func (n *Network) generator(name string) *rand.Rand {
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%s#%d", name, n.serial[name])
@@ -83,8 +82,8 @@ func (n *Network) generator(name string) *rand.Rand {
 	return rand.New(rand.NewPCG(n.cfg.Seed, h.Sum64()))
 }
 
-// find returns the transport that answers at to on t's road. Two that a bus cannot
-// tell apart get a share each. n.mu must be held.
+// find returns the transport that answers at to on t's road. If a bus cannot distinguish two of
+// them, each answers some of the greetings. n.mu must be held.
 func (n *Network) find(t *Transport, to transport.Endpoint) *Transport {
 	var found []*Transport
 	for _, c := range n.nodes {

@@ -25,7 +25,7 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// A network with delays on every message must pass as well.
+// A network that delays every message must pass as well.
 func TestConformanceSlow(t *testing.T) {
 	for _, direct := range []bool{true, false} {
 		transporttest.Run(t, transporttest.Config{

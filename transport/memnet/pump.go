@@ -9,14 +9,14 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// pump puts what is queued under way, one envelope at a time, until the link ends;
-// last of all it puts the news of that.
+// pump sends the queued envelopes, one at a time, until the link ends. The last parcel that it
+// sends tells the other end that nothing more comes.
 func (e *end) pump() {
 	defer e.t.tasks.Done()
 	defer close(e.pumped)
 	var spare []byte
 	for {
-		last := isClosed(e.finishing) // asked before taking: nothing is queued after it
+		last := isClosed(e.finishing) // checked before Take, because nothing is queued once it is true
 		frames, at, drained := e.out.Take(spare)
 		spare = frames
 		if drained {
@@ -42,7 +42,7 @@ func (e *end) pump() {
 			continue
 		}
 		finishing := e.finishing
-		if last { // and the peer has not all of a large message
+		if last { // and the peer does not have all of a large message
 			finishing = nil
 		}
 		var overdue <-chan time.Time
@@ -66,8 +66,7 @@ func (e *end) pump() {
 	}
 }
 
-// roomToSend waits until one more envelope may be put under way. It reports false
-// if the link ended.
+// roomToSend waits until one more envelope may be sent. It returns false if the link ended.
 func (e *end) roomToSend() bool {
 	for !isClosed(e.done) {
 		bytes, dead := e.far.in.load()
@@ -84,8 +83,8 @@ func (e *end) roomToSend() bool {
 	return false
 }
 
-// fate is what chance has decided for one envelope. All of it is drawn for every
-// envelope, so that what befalls one does not depend on what is set for another.
+// fate holds the random numbers that decide about one envelope. All of them are drawn for every
+// envelope, so that the faults of one do not depend on which faults are set for another.
 type fate struct{ delay, drop, duplicate, again, reorder, late, kill float64 }
 
 func (e *end) drawFate() fate {
@@ -93,7 +92,7 @@ func (e *end) drawFate() fate {
 	return fate{d(), d(), d(), d(), d(), d(), d()}
 }
 
-// sendFrame puts one envelope under way, or lets chance have it.
+// sendFrame sends one envelope, subject to the faults that are set.
 func (e *end) sendFrame(frame []byte) {
 	var (
 		f, b, _ = e.t.net.state(e.t.road, e.t.local.Node, e.peer.Node)
@@ -130,12 +129,12 @@ func (e *end) sendFrame(frame []byte) {
 	}
 }
 
-// delay is the time that a message drawn as x, between 0 and 1, is under way.
+// delay returns how long a message is in flight, for a random number x between 0 and 1.
 func (f Faults) delay(x float64) time.Duration {
 	return f.MinDelay + time.Duration(x*float64(max(f.MaxDelay-f.MinDelay, 0)))
 }
 
-// sendFin puts the news under way that nothing more comes. A bus may lose it.
+// sendFin tells the other end that nothing more comes. A bus may lose that.
 func (e *end) sendFin() {
 	f, b, _ := e.t.net.state(e.t.road, e.t.local.Node, e.peer.Node)
 	fate := e.drawFate()
@@ -177,8 +176,7 @@ func (e *end) receiveAll() error {
 	}
 }
 
-// next waits for a parcel that may arrive, and takes it. It reports false if the
-// link ended.
+// next waits for a parcel that may arrive, and takes it. It returns false if the link ended.
 func (e *end) next() (parcel, bool) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -191,7 +189,7 @@ func (e *end) next() (parcel, bool) {
 				return p, true
 			}
 			if ok {
-				continue // cut off from the bus while it was under way
+				continue // the receiver was cut off from the bus meanwhile
 			}
 			timer.Reset(time.Until(first.due))
 			due = timer.C

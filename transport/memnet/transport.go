@@ -17,7 +17,7 @@ type Transport struct {
 	road   string
 	direct bool
 
-	principal string // what it is to its peers
+	principal string // the principal that its peers see
 
 	ctx    context.Context // ends when Close begins
 	cancel context.CancelFunc
@@ -39,7 +39,7 @@ func (t *Transport) Road() string { return t.road }
 // Direct implements transport.Transport.
 func (t *Transport) Direct() bool { return t.direct }
 
-// Identity is the principal that the system has to its peers.
+// Identity returns the principal that the system's peers see.
 func (t *Transport) Identity() string { return t.principal }
 
 // Start implements transport.Transport. On a bus the address is empty.
@@ -62,8 +62,8 @@ func (t *Transport) Start(_ context.Context, local transport.Local, accept func(
 	return t.addr, nil
 }
 
-// Dial implements transport.Transport. The greeting takes the time that messages
-// there and back take; without an answer it gives up after Config.DialTimeout.
+// Dial implements transport.Transport. The greeting takes as long as a message there and one
+// back. If no answer comes, Dial fails after Config.DialTimeout.
 func (t *Transport) Dial(ctx context.Context, to transport.Endpoint, open func(transport.Link) transport.Receiver) (transport.Link, error) {
 	t.net.mu.Lock()
 	ready := t.started && !t.closed
@@ -88,7 +88,7 @@ func (t *Transport) Dial(ctx context.Context, to transport.Endpoint, open func(t
 	return near, nil
 }
 
-// greet takes a hello to the peer and brings its welcome back.
+// greet sends a hello to the peer and waits for its welcome.
 func (t *Transport) greet(ctx context.Context, to transport.Endpoint) (near, far *end, err error) {
 	f, _, _ := t.net.state(t.road, t.local.Node, to.Node)
 	if f.NoResponders {
@@ -123,8 +123,8 @@ func (t *Transport) greet(ctx context.Context, to transport.Endpoint) (near, far
 	return t.connect(peer, h, w)
 }
 
-// travel waits as long as a greeting is under way from one node to another. draw
-// picks the delay. A greeting that is lost on a bus waits for ctx.
+// travel waits as long as a greeting is in flight from one node to another. draw chooses the
+// delay. If the greeting is lost on a bus, travel waits for the end of ctx.
 func (t *Transport) travel(ctx context.Context, from, to string, draw float64) error {
 	f, b, changed := t.net.state(t.road, from, to)
 	timer := time.NewTimer(f.delay(draw))
@@ -175,7 +175,7 @@ func (t *Transport) connect(peer *Transport, h transport.Hello, w transport.Welc
 	return near, far, nil
 }
 
-// flushTime is what Close gives links to send their queues.
+// flushTime is how long Close lets links send their queues.
 const flushTime = time.Second
 
 // Close implements transport.Transport. It must not be called from a Receiver.

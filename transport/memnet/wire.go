@@ -6,43 +6,43 @@ import (
 	"time"
 )
 
-// busPending is what a bus keeps for a receiver that does not keep up. What comes
-// beyond is lost, and the receiver is told that it was disturbed.
+// busPending is how many bytes a bus keeps for a slow receiver. What exceeds it is lost, and the
+// receiver gets Disturbed.
 const busPending = 64 << 20
 
-// parcel is one envelope under way, or the news that the sender closed.
+// parcel is one envelope in flight, or says that the sender has closed.
 type parcel struct {
 	due   time.Time
 	frame []byte
 	fin   bool
 }
 
-// wire is what is under way to one end. The far end's pump puts in, the end's own
-// deliver takes out.
+// wire holds what is in flight to one end. The pump of the other end puts parcels in, and the
+// end's own deliver takes them out.
 type wire struct {
 	arrived chan struct{} // holds a token when something was put in
 	room    chan struct{} // holds a token when something was taken out, or dead was set
 
 	mu    sync.Mutex // guards what follows
-	queue []parcel   // by due, those of one time in the order they came
+	queue []parcel   // by due; those with the same time are in the order of put
 	bytes int
-	last  time.Time // due of the last parcel that kept the order
-	dead  bool      // nobody takes anything out any more
+	last  time.Time // due of the last parcel that was put in order
+	dead  bool      // nobody takes parcels out any more
 }
 
 func newWire() *wire {
 	return &wire{arrived: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
-// load returns the bytes under way, and whether the wire is dead.
+// load returns the bytes in flight, and whether the wire is dead.
 func (w *wire) load() (bytes int, dead bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.bytes, w.dead
 }
 
-// put adds p. In order, it is not due before what was put in order earlier; a fin
-// is not due before anything.
+// put adds p. If it is put in order, it is not due before parcels that were put in order
+// earlier. A fin is not due before any other parcel.
 func (w *wire) put(p parcel, inOrder bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -90,7 +90,7 @@ func (w *wire) take(now time.Time) (p parcel, ok bool) {
 	return p, true
 }
 
-// kill drops what is under way and all that comes.
+// kill drops what is in flight, and all that comes later.
 func (w *wire) kill() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

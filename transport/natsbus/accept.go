@@ -9,7 +9,7 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// onOpen gets a peer's wish for a link, in the callback; b is the packet's bytes.
+// onOpen handles the open of a peer, in the callback; b is the packet's bytes.
 func (t *Transport) onOpen(p packet, principal string, b []byte) {
 	keys, rest, err := parseOffer(p.payload)
 	var h transport.Hello
@@ -30,7 +30,7 @@ func (t *Transport) onOpen(p packet, principal string, b []byte) {
 		fallthrough
 	case added:
 		go t.serve(l, keys, b)
-	case addKnown: // a copy: what is half open says its welcome again by itself
+	case addKnown: // a copy: a half-open link repeats its welcome by itself
 		if other.token != principal {
 			t.foreign.Add(1)
 		}
@@ -38,11 +38,11 @@ func (t *Transport) onOpen(p packet, principal string, b []byte) {
 		t.refuse(l, fmt.Sprintf("%d links are open, which is the limit (natsbus.Config.MaxLinks)", t.cfg.MaxLinks))
 	case addShare:
 		t.refuse(l, fmt.Sprintf("this principal has %d links open, which is the limit (natsbus.Config.MaxLinksPerPrincipal)", t.cfg.MaxLinksPerPrincipal))
-	case addClosed: // soon nobody listens here any more, and the server says so
+	case addClosed: // soon nobody subscribes here any more, and the server tells the peer so
 	}
 }
 
-// refuse says that there is no room for the link that a peer wants to open.
+// refuse answers an open for which there is no room.
 func (t *Transport) refuse(l *link, reason string) {
 	t.refused.Add(1)
 	if t.links.worthSaying(time.Now()) {
@@ -69,7 +69,7 @@ func (t *Transport) serve(l *link, keys offer, open []byte) {
 }
 
 // greeted answers the open of l until the peer has proved that it has the keys it named,
-// and returns the principal that the peer is.
+// and returns the peer's principal.
 func (t *Transport) greeted(l *link, keys offer, open []byte) (principal string, err error) {
 	w := transport.Answer(t.local, l.hello)
 	known, trouble := t.known(l, keys, false)
@@ -80,7 +80,7 @@ func (t *Transport) greeted(l *link, keys offer, open []byte) (principal string,
 	}
 	switch {
 	case keys.hides && !t.cfg.Encrypt:
-		refuse(transport.StatusDenied, "you demand encryption, and I am not set up for it")
+		refuse(transport.StatusDenied, "you require encryption, and I am not set up for it")
 	case !keys.hides && t.cfg.Encrypt:
 		refuse(transport.StatusDenied, "I take encrypted links only")
 	case errors.Is(trouble, transport.ErrDenied):
@@ -99,7 +99,7 @@ func (t *Transport) greeted(l *link, keys offer, open []byte) (principal string,
 	if err := l.untilProved(welcome); err != nil {
 		return "", err
 	}
-	if known == stranger || trouble != nil { // what is cached may be behind
+	if known == unknownPeer || trouble != nil { // the cache may be outdated
 		known, trouble = t.known(l, keys, true)
 	}
 	if trouble != nil {
@@ -107,13 +107,13 @@ func (t *Transport) greeted(l *link, keys offer, open []byte) (principal string,
 		t.publish(l.subject, "", l.sealed(packetClose, 0, []byte(trouble.Error())))
 		return "", trouble
 	}
-	if known == stranger {
+	if known == unknownPeer {
 		return transport.Anonymous, nil
 	}
 	return principalOf(l.token), nil
 }
 
-// welcome agrees on l's keys and returns the packet that says so.
+// welcome computes l's keys and returns the welcome packet.
 func (t *Transport) welcome(l *link, keys offer, open []byte, w transport.Welcome) ([]byte, error) {
 	t.greeting.Lock()
 	defer t.greeting.Unlock()
@@ -133,8 +133,7 @@ func (t *Transport) welcome(l *link, keys offer, open []byte, w transport.Welcom
 	return mine.seal(nil, make([]byte, nonceSize), p), nil
 }
 
-// untilProved says welcome, again and again, until a packet came that only the peer can
-// have made.
+// untilProved repeats the welcome until a packet comes that only the peer can have made.
 func (l *link) untilProved(welcome []byte) error {
 	t := l.t
 	giveUp := time.NewTimer(t.cfg.OpenTimeout)
@@ -160,49 +159,50 @@ func (l *link) untilProved(welcome []byte) error {
 	}
 }
 
-// acquaintance is what the registry says of a peer.
+// acquaintance is what the registry says about a peer.
 type acquaintance uint8
 
 const (
-	stranger acquaintance = iota // nothing
-	keyless                      // it has the node, and no key; or there is no registry
-	proven                       // it has the key
+	unknownPeer acquaintance = iota // nothing
+	keyless                         // the node is there, but has no key; or there is no registry
+	proven                          // it has the key
 )
 
-// known asks the registry about the peer that opened l. It is an ErrDenied if that names
-// another key than the peer.
-func (t *Transport) known(l *link, keys offer, anew bool) (acquaintance, error) {
+// known looks up in the registry the peer that opened l. It returns an ErrDenied if the
+// registry has another key than the peer.
+func (t *Transport) known(l *link, keys offer, fresh bool) (acquaintance, error) {
 	if t.local.Lookup == nil {
 		return keyless, nil
 	}
 	ctx, cancel := context.WithTimeout(t.ctx, t.cfg.OpenTimeout)
 	defer cancel()
-	addr, err := t.local.Lookup(ctx, l.hello.Node, l.hello.Epoch, anew)
+	addr, err := t.local.Lookup(ctx, l.hello.Node, l.hello.Epoch, fresh)
 	switch {
 	case errors.Is(err, transport.ErrNoPeer):
-		return stranger, nil
+		return unknownPeer, nil
 	case err != nil:
-		return stranger, fmt.Errorf("%w: the registry does not say who %s is: %w", transport.ErrBusy, l.hello.Node, err)
+		return unknownPeer, fmt.Errorf("%w: the registry does not say who %s is: %w", transport.ErrBusy, l.hello.Node, err)
 	case addr == "":
 		t.keylessOnce.Do(func() {
 			t.local.Logger.Warn("natsbus: the registry has no key of a node: who it is is known as far as the NATS server confines its users", "node", l.hello.Node)
 		})
 		return keyless, nil
 	case addr != Address(keys.static):
-		return stranger, fmt.Errorf("%w: the registry has another key of node %s in epoch %s", transport.ErrDenied, l.hello.Node, l.hello.Epoch)
+		return unknownPeer, fmt.Errorf("%w: the registry has another key of node %s in epoch %s", transport.ErrDenied, l.hello.Node, l.hello.Epoch)
 	}
 	return proven, t.own(ctx, l.hello.Node, l.token)
 }
 
-// own returns an ErrDenied if principal is the name of another node than the one given. A
-// key shows which node a peer is, and the subject who it may be; but who may make streams
-// can have the server publish under any subject, and must not be another node by that.
+// own returns an ErrDenied if principal is the name of another node than the given one. The
+// key proves which node a peer is, and the subject normally proves its principal; but a user
+// that may make streams can make the server publish under any subject, and must not become
+// another node by that.
 func (t *Transport) own(ctx context.Context, node, principal string) error {
 	if t.local.Lookup == nil || principal == node {
 		return nil
 	}
 	if _, err := t.local.Lookup(ctx, principal, "", false); err != nil {
-		return nil // there is none
+		return nil // there is no registry
 	}
 	return fmt.Errorf("%w: %s is the name of another node: %s needs a NATS user of its own, or natsbus.Config.Principal", transport.ErrDenied, principal, node)
 }

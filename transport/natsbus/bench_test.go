@@ -83,19 +83,19 @@ func inParallel(b *testing.B, callers int, op func(caller int)) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
 }
 
-// BenchmarkTell is one producer and one receiver, who grants the producer a window
-// so that nothing is dropped on the way.
+// BenchmarkTell has one producer and one receiver, which grants the producer a window, so that nothing
+// is dropped.
 func BenchmarkTell(b *testing.B) {
 	b.Run("natsbus", benchTell)
 	b.Run("nats.Publish", benchPublish)
 }
 
-// window lets a producer be a number of messages ahead of its receiver: few enough
-// that nothing is dropped and no queue is full, enough that neither waits.
+// window lets a producer be a number of messages ahead of its receiver. They are so few that nothing is
+// dropped and no queue is full, and so many that neither waits.
 type window struct {
 	n    int
 	got  int           // owned by the receiver
-	room chan struct{} // a token for every half window received
+	room chan struct{} // gets a token for every half window that was received
 	all  chan struct{} // closed when all n were received
 }
 

@@ -11,19 +11,19 @@ import (
 	"github.com/tandem-go/tandem/internal/natswait"
 )
 
-// DefaultStartWait is how long Connect and Transport.Start wait for a server where their
-// ctx has no deadline.
+// DefaultStartWait is how long Connect and Transport.Start wait for a server if their ctx has
+// no deadline.
 const DefaultStartWait = natswait.DefaultWait
 
-// Connect connects to a NATS server with settings that suit this road, each of which
-// opts may override save the reconnect buffer, which is off: a publish without a
-// connection fails at once, so that its sender knows that it never left. The
-// connection reconnects for ever, starting after 100 ms, also while the server refuses
-// its user or password; a silent server is given up after 15 s, a stuck write after 5 s.
+// Connect connects to a NATS server with settings that suit this road. opts may override all
+// of them except for the reconnect buffer, which is off: a publish without a connection
+// fails at once, so its sender knows that it was not sent. The connection reconnects for
+// ever, starting after 100 ms, even while the server refuses its user or password. It gives
+// up a silent server after 15 s, and a stuck write after 5 s.
 //
-// Where no server answers yet, or none takes the user, Connect goes on trying until ctx
-// ends, or for DefaultStartWait if ctx has no deadline. It logs to slog.Default what it
-// waits for whenever that changes. The error wraps ErrNotConnected and the last cause. The
+// While no server answers, or none accepts the user, Connect tries again until ctx ends, or
+// for DefaultStartWait if ctx has no deadline. It logs to slog.Default what it waits for
+// whenever that changes. The error wraps ErrNotConnected and the last cause. The
 // caller closes the connection.
 func Connect(ctx context.Context, url string, opts ...nats.Option) (*nats.Conn, error) {
 	var nc *nats.Conn
@@ -38,7 +38,7 @@ func Connect(ctx context.Context, url string, opts ...nats.Option) (*nats.Conn, 
 			nats.PingInterval(5 * time.Second),
 			nats.MaxPingsOutstanding(2),
 			nats.FlusherTimeout(5 * time.Second),
-			// A flush that failed has lost what it held. Only a reconnect makes that known.
+			// A failed flush has lost what it held. Only a reconnect makes that visible.
 			nats.ReconnectOnFlusherError(),
 		}
 		nc, err = nats.Connect(url, append(append(all, opts...), nats.ReconnectBufSize(-1), until(try))...)

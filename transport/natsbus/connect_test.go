@@ -18,14 +18,14 @@ import (
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
-// protected starts a server that takes user "u" with the given password only.
+// protected starts a server that accepts only user "u", with the given password.
 func protected(t *testing.T, port int, password string) *embedded.Server {
 	t.Helper()
 	return startServer(t, embedded.Config{Port: port, Configure: func(o *server.Options) { o.Username, o.Password = "u", password }})
 }
 
-// A password that is wrong for a while does not end the connection: neither Connect's nor
-// that of an embedded server.
+// A password that is wrong for a while ends no connection, neither that of Connect nor that of an
+// embedded server.
 func TestWrongPasswordForAWhile(t *testing.T) {
 	var mu sync.Mutex // guards refused
 	refused := map[*nats.Conn]int{}
@@ -103,7 +103,7 @@ func (b *lockedBuffer) String() string {
 	return b.text.String()
 }
 
-// A server that is started later is waited for, by Connect and by Start.
+// Connect and Start wait for a server that is started later.
 func TestConnectBeforeTheServer(t *testing.T) {
 	srv := startServer(t, embedded.Config{})
 	cfg, url := embedded.Config{Port: srv.Port()}, srv.URL()
@@ -144,7 +144,7 @@ func TestConnectBeforeTheServer(t *testing.T) {
 	road.Close()
 }
 
-// When nobody comes, the error says so when ctx ends.
+// If no server comes, the error says so when ctx ends.
 func TestConnectGivesUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
@@ -169,7 +169,7 @@ func TestConnectGivesUp(t *testing.T) {
 	}
 }
 
-// A connection that is closed for good is said to be, once, and loudly.
+// If a connection is closed for good, that is logged once, as an error.
 func TestClosedForGood(t *testing.T) {
 	srv := startServer(t, embedded.Config{})
 	nc := connect(t, srv.URL())
@@ -190,7 +190,8 @@ func TestClosedForGood(t *testing.T) {
 	}
 }
 
-// A connection that does not hear itself is refused for that, and not for its permissions.
+// A connection that does not receive its own messages is refused for that, and not for its
+// permissions.
 func TestNoEcho(t *testing.T) {
 	srv := startServer(t, embedded.Config{})
 	_, err := natsbus.New(connect(t, srv.URL(), nats.NoEcho()), natsbus.Config{}).Start(t.Context(),
@@ -200,7 +201,7 @@ func TestNoEcho(t *testing.T) {
 	}
 }
 
-// Who may not publish to a peer learns that, and not that nobody answers.
+// If a node may not publish to a peer, the error says so, and not that nobody answers.
 func TestMayNotPublishToPeer(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t, embedded.Config{Configure: func(o *server.Options) {

@@ -12,16 +12,16 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// opens is how many times Dial sends its open, should the bus lose one, before
-// Config.OpenTimeout is over.
+// opens is how many times Dial sends its open within Config.OpenTimeout, because the bus may
+// lose one.
 const opens = 5
 
-// Dial implements transport.Transport. With to.Addr only the node that has that key can
-// answer; without it, any node that the server's permissions let. If to.Epoch is empty it takes the first of the
-// node's epochs that answers. A node that is not on the bus is ErrNoPeer at once, for
-// the server says so; one that does not answer is ErrNoPeer after Config.OpenTimeout, and
-// ErrDenied sooner if the server does not let this connection publish there;
-// without a connection to the server it is ErrClosed.
+// Dial implements transport.Transport. With to.Addr, only the node that has that key can
+// answer; without it, any node that the server's permissions allow. If to.Epoch is empty,
+// Dial takes the first of the node's epochs that answers. If the node is not on the bus, the
+// server says so, and the error is ErrNoPeer at once. If the node does not answer, it is
+// ErrNoPeer after Config.OpenTimeout, or ErrDenied sooner if the server does not let this
+// connection publish there. Without a connection to the server it is ErrClosed.
 func (t *Transport) Dial(ctx context.Context, to transport.Endpoint, open func(transport.Link) transport.Receiver) (transport.Link, error) {
 	l, err := t.dialled(to)
 	if err != nil {
@@ -38,7 +38,7 @@ func (t *Transport) Dial(ctx context.Context, to transport.Endpoint, open func(t
 	return l, nil
 }
 
-// dialled enters a new link to the table, which waits for its welcome.
+// dialled adds a new link, which waits for its welcome, to the table.
 func (t *Transport) dialled(to transport.Endpoint) (*link, error) {
 	if err := transport.ValidName("node", to.Node); err != nil {
 		return nil, fmt.Errorf("%w: %w", transport.ErrNoPeer, err)
@@ -61,14 +61,14 @@ func (t *Transport) dialled(to transport.Endpoint) (*link, error) {
 	return l, nil
 }
 
-// opening is what a dialler knows while it waits for an answer.
+// opening is the state of a dialler that waits for an answer.
 type opening struct {
 	*link
 	half
 	wanted *ecdh.PublicKey // of the peer, nil if unknown
 	bytes  []byte          // of the open
-	hinted error           // what a packet said that anybody may have sent
-	wrong  bool            // somebody with another key has answered
+	hinted error           // the error of a packet that anybody may have sent
+	wrong  bool            // a peer with another key has answered
 }
 
 // greet sends l's open until the peer answers it, and then a confirm. addr is the peer's
@@ -99,8 +99,8 @@ func (t *Transport) greet(ctx context.Context, l *link, addr string) (err error)
 		case answered:
 			return err
 		case over:
-			return o.gaveUp(ctx)
-		case o.hinted != nil: // and no better answer came
+			return o.noAnswer(ctx)
+		case o.hinted != nil: // no better answer has come
 			return o.hinted
 		}
 		if err := t.nc.LastError(); err != before && natswait.DeniedSubject(err) == subject {
@@ -109,7 +109,7 @@ func (t *Transport) greet(ctx context.Context, l *link, addr string) (err error)
 	}
 }
 
-// wait judges what comes until it is time to say the open again, or over.
+// wait judges packets until it is time to send the open again, or to give up.
 func (o *opening) wait(ctx context.Context, giveUp, again <-chan time.Time) (over, answered bool, err error) {
 	for {
 		select {
@@ -125,7 +125,7 @@ func (o *opening) wait(ctx context.Context, giveUp, again <-chan time.Time) (ove
 		case <-ctx.Done():
 		case <-giveUp:
 		}
-		for { // an answer that came beats giving up
+		for { // an answer that is there counts, even if the time is over
 			select {
 			case g := <-o.answers:
 				if answered, err = o.judge(ctx, g); answered {
@@ -139,8 +139,8 @@ func (o *opening) wait(ctx context.Context, giveUp, again <-chan time.Time) (ove
 	}
 }
 
-// gaveUp says why there was no answer.
-func (o *opening) gaveUp(ctx context.Context) error {
+// noAnswer returns the error of a dial without an answer.
+func (o *opening) noAnswer(ctx context.Context) error {
 	switch cause, _ := o.why(); {
 	case cause != nil:
 		return cause
@@ -157,7 +157,7 @@ func (o *opening) gaveUp(ctx context.Context) error {
 }
 
 // judge reports whether g is the peer's answer to the open, and if so, what is wrong with it.
-// What others say is counted, and forgotten; a refusal without a tag is a hint.
+// Packets of others are counted and dropped; a refusal without a tag is only a hint.
 func (o *opening) judge(ctx context.Context, g greeting) (answered bool, err error) {
 	t := o.t
 	if g.kind == packetRefuse {
@@ -196,7 +196,7 @@ func (o *opening) judge(ctx context.Context, g greeting) (answered bool, err err
 	case w.Node != o.hello.WantNode || o.hello.WantEpoch != "" && w.Epoch != o.hello.WantEpoch:
 		return true, fmt.Errorf("%w: %s in epoch %s", transport.ErrIdentity, w.Node, w.Epoch)
 	case theirs.hides != t.cfg.Encrypt:
-		return true, fmt.Errorf("%w: one side demands encryption, and the other is not set up for it", transport.ErrDenied)
+		return true, fmt.Errorf("%w: one side requires encryption, and the other is not set up for it", transport.ErrDenied)
 	}
 	if o.wanted != nil {
 		if err := t.own(ctx, w.Node, g.principal); err != nil {
@@ -215,7 +215,8 @@ func (o *opening) judge(ctx context.Context, g greeting) (answered bool, err err
 	return true, nil
 }
 
-// onWelcome takes what may be the answer to an open, in the callback: Dial judges it.
+// onWelcome passes what may be the answer to an open to Dial, which judges it. It runs in
+// the callback.
 func (t *Transport) onWelcome(p packet, principal string, b []byte) {
 	l := t.links.get(linkKey{id: p.link, dialled: true})
 	if l == nil || p.fromDialler { // Dial has given up, and the other side soon will
@@ -230,7 +231,7 @@ func (t *Transport) onWelcome(p packet, principal string, b []byte) {
 	}
 	select {
 	case l.answers <- greeting{p, b, principal}:
-	default: // it will come again
+	default: // the peer will send it again
 		t.unsaid.Add(1)
 	}
 }

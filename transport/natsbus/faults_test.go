@@ -13,7 +13,7 @@ import (
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
-// What is queued travels in one message.
+// What is queued is sent in one message.
 func TestOnePacketForAllThatIsReady(t *testing.T) {
 	a, b := pair(t)
 	before := b.Stats().PacketsIn
@@ -60,7 +60,7 @@ func TestSmallServer(t *testing.T) {
 
 func TestNobodyListens(t *testing.T) {
 	srv := startServer(t, embedded.Config{})
-	patient := natsbus.Config{OpenTimeout: time.Hour} // only the server's word can end the dialling
+	patient := natsbus.Config{OpenTimeout: time.Hour} // only the server's message can end the dialling
 	a := startBus(t, connect(t, srv.URL()), "a", patient)
 	b := startBus(t, connect(t, srv.URL()), "b", patient)
 	for _, to := range []transport.Endpoint{{Node: "c"}, {Node: "c", Epoch: "e"}, {Node: "b", Epoch: "before"}} {
@@ -69,11 +69,11 @@ func TestNobodyListens(t *testing.T) {
 		}
 	}
 	from, to := link(t, a, b)
-	b.nc.Close() // gone without a word
+	b.nc.Close() // it ends without telling its peers
 	if err := to.untilClosed(); !errors.Is(err, transport.ErrClosed) || !errors.Is(err, nats.ErrConnectionClosed) {
 		t.Errorf("link of a closed connection ends with %v", err)
 	}
-	// The server may not have noticed yet, and then it takes what is sent.
+	// The server may not have noticed yet; then it accepts what is sent.
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		if _, err := from.Send(&transport.Envelope{Verb: transport.VerbPing}); err != nil {
 			break
@@ -178,7 +178,7 @@ func TestSlowConsumer(t *testing.T) {
 	}
 }
 
-// A node may talk to itself, and two nodes may dial each other at once.
+// A node may have a link to itself, and two nodes may dial each other at the same time.
 func TestCrossAndSelf(t *testing.T) {
 	a, b := pair(t)
 	for _, p := range [][2]*bus{{a, b}, {b, a}, {a, a}} {

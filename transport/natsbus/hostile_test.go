@@ -53,7 +53,7 @@ func TestGarbage(t *testing.T) {
 	bad.Node = "x.>"
 	r.say(b.end, "eve", kindOpen|fromDialler, id2, r.offering(bad))
 	r.say(b.end, "eve", kindData|fromDialler, id1, data(t, 1, 1))
-	to.untilGot(1) // all of the above is through
+	to.untilGot(1) // everything above was handled
 
 	cut := data(t, 2, 2)
 	r.say(b.end, "eve", kindData|fromDialler, id1, cut[:len(cut)-1])
@@ -68,7 +68,7 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// Chunks that are lost, doubled or late are what a bus does; what it cannot do ends the link.
+// A bus may lose, duplicate and delay chunks. Chunks that cannot come from that end the link.
 func TestHostileChunks(t *testing.T) {
 	r, b := rawPair(t, natsbus.Config{})
 	whole, err := (&transport.Envelope{Verb: transport.VerbTell, Seq: 7, Body: make([]byte, 100)}).Append(nil)
@@ -112,8 +112,8 @@ func TestForeignPrincipal(t *testing.T) {
 	}
 }
 
-// What the bus loses is noticed. What comes again is dropped: only somebody who has recorded
-// it can have sent it.
+// A link notices what the bus loses. A packet that comes again is dropped, because only somebody who
+// has recorded it can have sent it.
 func TestGapsAndCopies(t *testing.T) {
 	r, b := rawPair(t, natsbus.Config{})
 	to := r.open(b, id1)
@@ -161,8 +161,8 @@ func TestOpenTwice(t *testing.T) {
 	r.open(b, id2)
 }
 
-// A welcome is said again until the dialler has proved that it has its keys, by a confirm or
-// by any other packet of the link; before that nothing is accepted.
+// A welcome is repeated until the dialler has proved that it has its keys, by a confirm or by any other
+// packet of the link. Before that nothing is accepted.
 func TestLostConfirm(t *testing.T) {
 	r, b := rawPair(t, natsbus.Config{OpenTimeout: time.Second})
 	r.hail(b.end, "eve", id1, r.hello(b))
@@ -193,7 +193,7 @@ func TestUnknownLink(t *testing.T) {
 	}
 }
 
-// The server's permissions confine who may speak as whom.
+// The server's permissions restrict which principal a user can have.
 func TestPermissions(t *testing.T) {
 	user := func(name, node string) *server.User {
 		may := permissions.Node{Cluster: "test", Name: node, Principal: name}.Bus()
@@ -218,7 +218,7 @@ func TestPermissions(t *testing.T) {
 	if err != nil || byName.Peer() != from.Peer() {
 		t.Errorf("dial without an epoch: %v", err)
 	}
-	<-b.accepted // it has come through, too
+	<-b.accepted // it was accepted, too
 	if _, err := a.dial(t, transport.Endpoint{Node: "c"}); !errors.Is(err, transport.ErrNoPeer) {
 		t.Errorf("dial nobody: %v, want ErrNoPeer", err)
 	}

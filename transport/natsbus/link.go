@@ -9,51 +9,68 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// link is one end of a conversation. Its goroutine (run, in writer.go) publishes and
-// calls Drained and Closed; the subscription's callback calls Receive; the watcher
-// calls Disturbed. The gate below keeps Closed behind all the others.
+// link is one end of a conversation. Its goroutine (run, in writer.go) publishes and calls
+// Drained and Closed; the subscription's callback calls Receive; the watcher calls
+// Disturbed. The gate below makes sure that Closed is called after all the others.
 type link struct {
-	t       *Transport
-	key     linkKey
-	gone    string // reply subject of what this end publishes
-	out     *transport.Outbox
-	handed  atomic.Uint64   // place in the stream before which bytes may have been handed over
-	ended   atomic.Bool     // end was called
-	done    chan struct{}   // closed by end
-	hello   transport.Hello // what opened it
-	doubted chan struct{}   // holds a token after a hint that the peer does not know the link
-	asking  atomic.Uint64   // number of the ask that has no answer yet; 0: none
+	t      *Transport
+	key    linkKey
+	gone   string // reply subject of what this end publishes
+	out    *transport.Outbox
+	handed atomic.Uint64   // position in the stream up to which bytes may have been handed to the connection
+	ended  atomic.Bool     // end was called
+	done   chan struct{}   // closed by end
+	hello  transport.Hello // what opened it
+	hints  chan struct{}   // holds a token after a hint that the peer does not know the link
+	asking atomic.Uint64   // number of the ask that has no answer yet; 0: none
+	peer   transport.Peer  // set before open or accept is called
 
-	// Constant once theirs is set.
-	subject string // where the peer hears this end
+	linkKeys
+	linkDialled
+	linkCallback
+	linkGate
+	linkDelivery
+}
+
+// linkKeys is what both ends have agreed on in the greeting. It is constant once theirs is set.
+type linkKeys struct {
+	subject string // on which the peer receives
 	token   string // last token of the subjects that the peer publishes on
 	mine    *sealer
 	theirs  atomic.Pointer[sealer] // nil before both sides' keys are agreed on
+}
 
-	peer transport.Peer // set before open or accept is called
-
-	// Of dialled links only.
+// linkDialled is what only dialled links have.
+type linkDialled struct {
 	answers chan greeting                // what may be the answer to the open
-	confirm atomic.Pointer[confirmation] // once there was one that the peer has made
+	confirm atomic.Pointer[confirmation] // set once the peer's own welcome has come
+}
 
-	// Owned by the callback.
+// linkCallback is owned by the callback of the subscription.
+type linkCallback struct {
 	last   uint64        // highest number of a data packet
 	asked  uint64        // highest number of an ask
 	proved bool          // the peer has proved that it has its keys
-	proof  chan struct{} // closed then; accepted links only
+	proof  chan struct{} // closed when proved becomes true; accepted links only
+}
 
+// linkGate says whether the link's Receiver may be called.
+type linkGate struct {
 	mu     sync.Mutex // guards what follows
-	cause  error      // why it ended
+	cause  error      // why the link ended
 	notify bool       // tell the peer that it ended
 	open   bool       // recv may be called
 	shut   bool       // recv may not be called any more
-	active int        // calls of recv going on through the gate
+	active int        // calls of recv that have entered the gate and not left it
 	idle   chan struct{}
 	early  []packet // came before recv was there
 	held   int      // bytes in early
 	lost   bool     // early was full
+}
 
-	// Owned by whoever delivers: the opener until open is set, then the callback.
+// linkDelivery is owned by the goroutine that delivers: the opener until open is set, then the
+// callback.
+type linkDelivery struct {
 	recv  transport.Receiver // constant once open is set
 	env   transport.Envelope
 	large *transport.Assembly
@@ -71,8 +88,8 @@ type confirmation struct{ tag, packet []byte }
 
 func (t *Transport) newLink(key linkKey) *link {
 	maxFrame := min(t.cfg.MaxFrame, t.maxPacket()-dataRoom-frameSize)
-	l := &link{t: t, key: key, gone: t.names.goneLink(key.id), out: transport.NewOutbox(maxFrame),
-		large: transport.NewAssembly(t.local.Largest(), true), done: make(chan struct{}), doubted: make(chan struct{}, 1)}
+	l := &link{t: t, key: key, gone: t.names.goneLink(key.id), out: transport.NewOutbox(maxFrame), done: make(chan struct{}), hints: make(chan struct{}, 1)}
+	l.large = transport.NewAssembly(t.local.Largest(), true)
 	if key.dialled {
 		l.answers = make(chan greeting, maxGreetings)
 	} else {
@@ -85,13 +102,13 @@ func (t *Transport) newLink(key linkKey) *link {
 // maxPacket is the size of the largest packet that the server takes.
 func (t *Transport) maxPacket() int { return int(min(maxPacket, t.room.Load())) }
 
-// Peer implements transport.Link. Whoever is at the other end has proved, with every
-// packet, that it has the key that the registry names for that start of that node, if the
-// registry has one. Principal is then "nats:" and the last token of the subject that the peer
-// publishes on, which the server confines. It is transport.Anonymous if there is a registry, and it does
-// not know the peer. Without a registry, or a key in it, the peer has whatever key it named
-// when the link was opened; its Node and Epoch are what it says of itself, and are
-// proved only as far as the server confines who may subscribe to that node's subject.
+// Peer implements transport.Link. If the registry has a key for the peer's node and epoch,
+// every packet has proved that the peer has that key. Principal is then "nats:" and the last
+// token of the subject on which the peer publishes, which the server's permissions restrict.
+// If there is a registry that does not know the peer, it is transport.Anonymous. Without a
+// registry, or without a key in it, the peer has the key that it named when the link was
+// opened; its Node and Epoch are claims, which are proved only as far as the server restricts
+// who may subscribe to that node's subject.
 func (l *link) Peer() transport.Peer { return l.peer }
 
 // Road implements transport.Link.
@@ -118,8 +135,8 @@ func (l *link) Close(err error) {
 	l.end(err, true)
 }
 
-// end ends the link; its goroutine does the rest. Only the first call counts. Never
-// blocks, so that callbacks may call it. notify says that the peer should hear of it.
+// end ends the link; the link's goroutine does the rest. Only the first call counts. It never
+// blocks, so callbacks may call it. notify says whether to tell the peer.
 func (l *link) end(cause error, notify bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -132,7 +149,7 @@ func (l *link) end(cause error, notify bool) {
 	close(l.done)
 }
 
-// why returns the cause of an end that was called.
+// why returns the cause that was given to end.
 func (l *link) why() (cause error, notify bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -159,7 +176,7 @@ func (l *link) leave() {
 	}
 }
 
-// shutGate lets nobody in any more and waits until nobody is in. Called once.
+// shutGate closes the gate and waits for the calls that have entered. It is called once.
 func (l *link) shutGate() {
 	l.mu.Lock()
 	l.shut, l.idle = true, make(chan struct{})
@@ -170,7 +187,7 @@ func (l *link) shutGate() {
 	}
 }
 
-// receive takes a packet that the peer has made, in the callback.
+// receive handles a packet that the peer has made, in the callback.
 func (l *link) receive(p packet) {
 	switch p.kind {
 	case packetData:
@@ -219,15 +236,16 @@ func (l *link) receive(p packet) {
 	l.leave()
 }
 
-// hint has the link's goroutine ask the peer whether it knows the link.
+// hint makes the link's goroutine ask the peer whether it knows the link.
 func (l *link) hint() {
 	select {
-	case l.doubted <- struct{}{}:
+	case l.hints <- struct{}{}:
 	default:
 	}
 }
 
-// opened sets the receiver and gives it what came early. Called once, before run.
+// opened sets the receiver and delivers the packets that came early. It is called once,
+// before run.
 func (l *link) opened(recv transport.Receiver) {
 	l.recv = recv
 	l.mu.Lock()

@@ -1,51 +1,51 @@
-// Package natsbus is the road over a NATS bus: it carries links of Tandem on a
-// *nats.Conn of the user's, beside whatever else that connection does.
+// Package natsbus is the road over NATS: it carries links of Tandem on a *nats.Conn of the
+// application, beside its other traffic.
 //
 //	nc, err := natsbus.Connect(ctx, "nats://bus.example:4222", nats.UserInfo("shop", secret))
 //	if err != nil { ... }
 //	defer nc.Close()
 //	road := natsbus.New(nc, natsbus.Config{Principal: "shop"})
 //
-// A link is a conversation between two node subjects. Every node subscribes once,
-// to <cluster>.node.<node>.<epoch>.*, and a peer publishes there under its own
-// principal as the last token. So the server's permissions decide who may speak as
-// whom, and nothing else does: allow the user "shop", who runs the node "till-1", to
+// A link is a conversation between two node subjects. Every node subscribes to
+// <cluster>.node.<node>.<epoch>.*, and a peer publishes there with its own principal as the
+// last token. So the server's permissions decide which principal a peer can have. Allow the
+// user "shop", who runs the node "till-1", to
 //
 //	publish to    <cluster>.node.*.*.shop   <cluster>.find.*.shop
 //	subscribe to  <cluster>.node.till-1.*.*   <cluster>.find.till-1.*   <cluster>.gone.till-1.*.*
 //
 // and nothing more below <cluster> (docs/nats-permissions.md says what other packages need).
 //
-// That is one half of who a peer is. The other half is a key: other parts of NATS, such as
-// JetStream, publish where a user may not. Each node has an X25519 key (Config.Key), whose public
-// half is its address in the registry. The greeting of a link proves both sides' keys, and
-// every packet has a tag that only the link's other end can make, and a number. So with a
-// registry that confines who writes a node's record it is proved, against everybody but
-// the node itself, that a link leads to the start of the node that the registry names, that
-// its principal is who the server let that node be, and that nothing of the link was made up, changed, sent
-// again or put in another order. A peer that the registry does not know is
-// transport.Anonymous, whatever its subject says; one with another key is refused, and so is one whose
-// principal is the name of another node. So give each node a user of its name: of other principals
-// it is not proved that no user who may make streams in JetStream has taken them.
+// Permissions alone do not prove who a peer is, because other parts of NATS, such as
+// JetStream, can publish where a user may not. So each node also has an X25519 key
+// (Config.Key), whose public half is its address in the registry. The greeting of a link
+// proves the keys of both sides, and every packet has a number and a tag that only the other
+// end of the link can make. If only a node itself may write its record in the registry, this
+// proves that a link leads to the start of the node that the registry names, that the server
+// let that node use its principal, and that no packet of the link was forged, changed,
+// replayed or reordered. A peer that the registry does not know is transport.Anonymous,
+// whatever its subject says. A peer with another key is refused, and so is one whose
+// principal is the name of another node. So give each node a NATS user of its name: another
+// principal may have been used by any user that may make streams in JetStream.
 //
-// What else is not proved: without a registry, or where it has no key of a node, a peer is
-// who the server's permissions let it be, and the log says so once; without such permissions
-// either, every name on the bus is a claim. Who may subscribe to others' subjects reads what travels,
-// unless Config.Encrypt is set, and can in any case see who talks to whom, and how much. Whoever runs the server
-// can hold anything back. That a peer is gone, the server's own word, has no tag; it names
-// the link by an id that its two ends alone know.
+// What is not proved: without a registry, or without a key in a node's record, a peer is who
+// the server's permissions let it be, and the log says so once. Without permissions, every
+// name on the bus is only a claim. A user that may subscribe to others' subjects can read the
+// messages, unless Config.Encrypt is set, and can see who talks to whom and how much. The
+// operator of the server can withhold messages. The server's message that a peer is gone has
+// no tag; it names the link by an id that only the two ends know.
 //
-// What is ready to be sent travels as one NATS message, so a busy link costs the bus
-// far fewer messages than it carries envelopes. The bus may lose messages; the road
-// notices (numbered packets, reconnects, drops of a slow consumer, no responders)
-// and says so to the receivers, and resends nothing itself.
+// Envelopes that are ready to be sent travel together in one NATS message, so a busy link
+// needs far fewer messages than it carries envelopes. The bus may lose messages. The road
+// notices that (by numbered packets, reconnects, drops of a slow consumer and "no
+// responders") and tells the receivers, but does not resend anything.
 //
-// The connection stays the user's: the package never closes it and installs no
-// handler on it. Its reconnect buffer must be off, which [Connect] sees to, since a
-// buffered message would leave late and nobody could tell that it had not left.
+// The connection belongs to the application: the package never closes it and installs no
+// handler on it. Its reconnect buffer must be off, as [Connect] sets it, because a buffered
+// message would be sent late, and its sender could not know whether it was sent.
 //
-// Limits: a large message travels in chunks, each a NATS message. Bodies of
-// received envelopes share memory with the packet they came in.
+// The limits: a large message travels in chunks, each in a NATS message. Bodies of received
+// envelopes share memory with the packet in which they came.
 package natsbus
 
 import (
@@ -69,25 +69,25 @@ import (
 // Road is the name of this road.
 const Road = "nats"
 
-// Overhead is what one envelope adds to a NATS message that carries it alone. One that
-// does not fit into the server's max_payload with it travels in chunks.
+// Overhead is how many bytes a NATS message has beside its only envelope. An envelope that
+// does not fit into the server's max_payload together with it travels in chunks.
 const Overhead = dataRoom + frameSize
 
-// Config says how to use the bus. Its zero value is the default of every field.
+// Config describes a Transport. Its zero value is the default of every field.
 type Config struct {
-	Principal            string        // who the server's permissions let this connection be: the last token of the subjects it publishes to, and to its peers "nats:" before it; default the connection's user, else transport.Anonymous
-	MaxFrame             int           // bytes of one encoded envelope that is not cut into chunks, both ways; default transport.MaxFrame
+	Principal            string        // last token of the subjects to which the server lets this connection publish; peers see it with "nats:" in front; default the connection's user, or transport.Anonymous if there is none
+	MaxFrame             int           // bytes of one encoded envelope that is not cut into chunks, in both directions; default transport.MaxFrame
 	MaxLinks             int           // links that peers may have open to this node at once; default 4096
-	MaxLinksPerPrincipal int           // of these, links of one principal; default a quarter of them, or all where Principal is transport.Anonymous and nothing tells peers apart
+	MaxLinksPerPrincipal int           // of these, links of one principal; default a quarter of MaxLinks, or all if Principal is transport.Anonymous, so that nothing distinguishes peers
 	OpenTimeout          time.Duration // how long Dial waits for the peer, and Start for its own packet, when ctx ends later; default 5 s
 	PendingBytes         int           // bytes received and not yet handled before nats.go drops messages; default 64 MiB, at least 2 MiB
 
-	// Key is the node's X25519 key, by which its peers know it: the registry names its public
-	// half, see Address. Default: a new one, which is right wherever nodes register themselves.
+	// Key is the node's X25519 key. The registry has its public half, see Address. Default: a
+	// new key, which is right if nodes register themselves.
 	Key *ecdh.PrivateKey
 
-	// Encrypt has the bus carry bodies, and all else of the envelopes, that nobody but the
-	// peer can read. A peer that is not set up for it is refused, and refuses this node.
+	// Encrypt encrypts the envelopes, so that only the peer can read them. A peer that is not
+	// configured for it is refused, and refuses this node.
 	Encrypt bool
 }
 
@@ -130,16 +130,16 @@ func (c Config) withDefaults(nc *nats.Conn) Config {
 	return c
 }
 
-// userOf is the name under which nc has a password, as nats.UserInfo or its URL says, if it
-// can be a principal: by the common set-up it is also the common name of the node's
-// certificate, so that its session is good on both roads.
+// userOf returns the user name of nc, from nats.UserInfo or its URL, if it can be a
+// principal. Usually it is also the common name of the node's certificate, so that the node
+// has one principal on both roads.
 func userOf(nc *nats.Conn) string {
 	if nc == nil {
 		return transport.Anonymous
 	}
 	user := nc.Opts.User
 	if u, err := url.Parse(nc.ConnectedUrl()); err == nil && user == "" {
-		if _, secret := u.User.Password(); secret { // else it is a token
+		if _, secret := u.User.Password(); secret { // otherwise the user's name is a token
 			user = u.User.Username()
 		}
 	}
@@ -149,7 +149,7 @@ func userOf(nc *nats.Conn) string {
 	return user
 }
 
-// Errors of Start. Each says what to do about it.
+// Errors of Start. Each says how to correct the mistake.
 var (
 	ErrReconnectBuffer = errors.New("natsbus: the connection's reconnect buffer is on: connect with nats.ReconnectBufSize(-1), or with natsbus.Connect")
 	ErrNoEcho          = errors.New("natsbus: the connection does not hear what it publishes itself: connect without nats.NoEcho")
@@ -173,10 +173,10 @@ type Transport struct {
 	status chan nats.Status
 	nonce  [nonceSize]byte // of the node's callback
 	probe  linkID          // names the packet that Start sends to itself
-	heard  chan struct{}   // closed when it came back
+	heard  chan struct{}   // closed when that packet came back
 
 	room    atomic.Int64    // the server's max_payload when last asked
-	answers chan answer     // what callbacks want published
+	answers chan answer     // packets that callbacks want to publish
 	stop    chan struct{}   // closed by Close: links write what they have and end
 	stopped chan struct{}   // closed when all links have ended
 	ctx     context.Context // ends with stop
@@ -193,7 +193,7 @@ type Transport struct {
 
 var _ transport.Transport = (*Transport)(nil)
 
-// New returns a road over nc, which stays the caller's and must outlive it.
+// New returns a road over nc. The caller still owns nc, which must outlive the road.
 func New(nc *nats.Conn, cfg Config) *Transport {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Transport{nc: nc, cfg: cfg.withDefaults(nc), ctx: ctx, cancel: cancel,
@@ -209,7 +209,7 @@ func (t *Transport) Road() string { return Road }
 // subjects they publish to.
 const PrincipalPrefix = "nats:"
 
-// principalOf is who a peer is that publishes under token.
+// principalOf returns the principal of a peer that publishes under token.
 func principalOf(token string) string {
 	if token == transport.Anonymous {
 		return token
@@ -217,8 +217,8 @@ func principalOf(token string) string {
 	return PrincipalPrefix + token
 }
 
-// Identity is the sort of principal that peers have on this road: transport.Anonymous
-// where nobody has a name of its own, else "nats:".
+// Identity returns the sort of principal that peers have on this road: transport.Anonymous
+// if peers have no names of their own, else "nats:".
 func (t *Transport) Identity() string {
 	if t.cfg.Principal == transport.Anonymous {
 		return transport.Anonymous
@@ -229,7 +229,7 @@ func (t *Transport) Identity() string {
 // Direct returns false: messages pass through the server.
 func (t *Transport) Direct() bool { return false }
 
-// Addr is what Start returns: the public half of the node's key.
+// Addr returns what Start returns: the public half of the node's key.
 func (t *Transport) Addr() string {
 	if t.cfg.Key.Curve() != ecdh.X25519() {
 		return ""
@@ -237,10 +237,10 @@ func (t *Transport) Addr() string {
 	return Address(t.cfg.Key.PublicKey())
 }
 
-// Start subscribes to local's subjects and sends itself a packet, so that missing
-// permissions and a wrong principal show here and not as silence later. While the
-// connection is away it waits until ctx ends, or for DefaultStartWait if ctx has no
-// deadline. The address is that of Addr. Besides ErrReconnectBuffer, ErrNoEcho, ErrNotConnected,
+// Start subscribes to local's subjects and sends a packet to itself, so that missing
+// permissions and a wrong principal are errors now and not silence later. Without a
+// connection it waits until ctx ends, or for DefaultStartWait if ctx has no deadline. The
+// address is that of Addr. Besides ErrReconnectBuffer, ErrNoEcho, ErrNotConnected,
 // ErrPermissions and ErrKey, errors are those of nats.go.
 func (t *Transport) Start(ctx context.Context, local transport.Local, accept func(transport.Link) transport.Receiver) (string, error) {
 	if err := t.check(local); err != nil {
@@ -258,7 +258,7 @@ func (t *Transport) Start(ctx context.Context, local transport.Local, accept fun
 	t.status = t.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	t.wg.Add(2)
 	go t.watch()
-	go t.speak()
+	go t.publishAnswers()
 	if !t.links.start() {
 		t.end()
 		return "", fmt.Errorf("natsbus: %w before it was started", transport.ErrClosed)
@@ -269,7 +269,7 @@ func (t *Transport) Start(ctx context.Context, local transport.Local, accept fun
 	return t.Addr(), nil
 }
 
-// check reports what is wrong with the configuration and the connection, before
+// check returns an error if something is wrong with the configuration or the connection, before
 // anything is done with them.
 func (t *Transport) check(local transport.Local) error {
 	var key error
@@ -285,7 +285,7 @@ func (t *Transport) check(local transport.Local) error {
 		transport.ValidName("principal", t.cfg.Principal))
 }
 
-// open subscribes and listens to itself. When it fails nothing of it is left.
+// open subscribes, and waits for its own packet. If it fails, it leaves nothing behind.
 func (t *Transport) open(ctx context.Context) error {
 	if !t.nc.IsConnected() {
 		return nats.ErrDisconnected
@@ -294,7 +294,7 @@ func (t *Transport) open(ctx context.Context) error {
 	before := t.nc.LastError()
 	err := t.subscribe()
 	if err == nil {
-		err = t.hearMyself(ctx, before)
+		err = t.checkLoop(ctx, before)
 	}
 	if err != nil {
 		t.unsubscribe()
@@ -331,17 +331,17 @@ func (t *Transport) subscribe() error {
 	return nil
 }
 
-// hearMyself sends a packet to the own subject under the own principal and waits
-// for it: then the server has the subscriptions, and the permissions fit. before is the
+// checkLoop sends a packet to this node's subject under its own principal and waits for it:
+// then the server has the subscriptions, and the permissions are sufficient. before is the
 // connection's last error before it subscribed.
-func (t *Transport) hearMyself(ctx context.Context, before error) error {
+func (t *Transport) checkLoop(ctx context.Context, before error) error {
 	if err := t.nc.Publish(t.names.to(t.local.Node, t.local.Epoch, t.cfg.Principal), packet{kind: packetProbe, link: t.probe}.append(nil)); err != nil {
 		return fmt.Errorf("natsbus: %w", err)
 	}
 	if err := t.nc.FlushWithContext(ctx); err != nil {
 		return fmt.Errorf("natsbus: asking the server: %w", err)
 	}
-	// What the server refuses it says before it answers the flush.
+	// The server sends its refusals before it answers the flush.
 	if err := t.nc.LastError(); err != before && t.mine(natswait.DeniedSubject(err)) {
 		return fmt.Errorf("%w: %w", ErrPermissions, err)
 	}
@@ -358,9 +358,9 @@ func (t *Transport) mine(subject string) bool {
 	return slices.Contains([]string{t.names.inbox(), t.names.find(), t.names.gone(), t.names.to(t.local.Node, t.local.Epoch, t.cfg.Principal)}, subject)
 }
 
-// Close ends all links, each after its queue was handed to the connection or a
-// second passed, tells their peers, and waits for the transport's goroutines. A
-// connection whose write is stuck holds it up until nats.FlusherTimeout. It must not
+// Close ends all links, each after its queue was handed to the connection or a second has
+// passed, tells their peers, and waits for the transport's goroutines. If a write of the
+// connection is stuck, it waits until nats.FlusherTimeout. It must not
 // be called from a Receiver. The NATS connection stays open.
 func (t *Transport) Close() error {
 	t.closeOnce.Do(func() {

@@ -26,7 +26,7 @@ import (
 const patience = 20 * time.Second
 
 func TestMain(m *testing.M) {
-	_ = flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0)))) // most of what runs beside each other waits
+	_ = flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0)))) // most tests wait most of the time
 	code := m.Run()
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
@@ -58,7 +58,7 @@ func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	return nc
 }
 
-// bus is a node's road and what to dial it by.
+// bus is a node's road, with what is needed to dial it.
 type bus struct {
 	*natsbus.Transport
 	nc       *nats.Conn
@@ -157,7 +157,7 @@ func startBus(t testing.TB, nc *nats.Conn, node string, cfg natsbus.Config) *bus
 	return startBusWith(t, nc, node, cfg, nil)
 }
 
-// startKnowing starts a node b that asks lookup for its peers' keys.
+// startKnowing starts a node b that gets its peers' keys from lookup.
 func startKnowing(t testing.TB, nc *nats.Conn, lookup func(ctx context.Context, node, epoch string, anew bool) (string, error)) *bus {
 	t.Helper()
 	return startBusWith(t, nc, "b", natsbus.Config{}, lookup)

@@ -13,7 +13,7 @@ const packetVersion = 1
 // packetKind says what a packet is for.
 type packetKind uint8
 
-// The kinds. Numbers are wire format and never change.
+// The kinds. The numbers belong to the wire format and never change.
 const (
 	packetOpen    packetKind = 1  // dialler: an offer of keys and a Hello
 	packetWelcome packetKind = 2  // answer to an open: an offer and a Welcome
@@ -23,7 +23,7 @@ const (
 	packetProbe   packetKind = 6  // from a node to itself
 	packetConfirm packetKind = 7  // dialler: answer to a welcome
 	packetAsk     packetKind = 8  // a number: do you know this link?
-	packetAnswer  packetKind = 9  // to the ask of that number
+	packetAnswer  packetKind = 9  // answer to the ask with the same number
 	packetRefuse  packetKind = 10 // answer to an open for which there is no room: a Welcome
 )
 
@@ -40,8 +40,8 @@ func (k packetKind) tagged() bool {
 // private reports whether packets of the kind are encrypted on a link that encrypts.
 func (k packetKind) private() bool { return k == packetData || k == packetClose }
 
-// fromDialler marks, in the byte of the kind, a packet sent by the end that opened
-// the link. With it a node can talk to itself: both ends of that link bear one id.
+// fromDialler is set in the byte of the kind if the end that opened the link sends the packet.
+// It lets a node have a link to itself, both ends of which have the same id.
 const fromDialler = 0x80
 
 // Sizes, in bytes.
@@ -51,7 +51,7 @@ const (
 	dataRoom       = dataHeaderSize + tagSize
 	frameSize      = 4                  // the length before every envelope
 	maxPacket      = transport.MaxFrame // of one packet, where the server allows it
-	gather         = 16 << 10           // of a packet of many frames: measured, larger ones fall out of the caches
+	gather         = 16 << 10           // of a packet of many frames; measured: larger ones do not fit into the caches
 	maxReason      = 256                // of a close packet's text
 )
 
@@ -65,12 +65,12 @@ type packet struct {
 	link        linkID
 	number      uint64 // data: counts the packets of this link and direction, from 1; ask and answer: likewise the asks
 	payload     []byte // data: frames
-	tag         []byte // of tagged kinds, once there is one
+	tag         []byte // for tagged kinds, once there is one
 
 	gap bool // not on the wire: data before this packet was lost
 }
 
-// parsePacket reads the packet that b holds; payload and tag refer to b. Errors wrap
+// parsePacket decodes the packet in b; payload and tag refer to b. Errors wrap
 // transport.ErrProtocol or, for another format, transport.ErrVersion.
 func parsePacket(b []byte) (p packet, err error) {
 	if len(b) < headerSize {
@@ -114,8 +114,8 @@ func (p packet) append(dst []byte) []byte {
 	return append(append(dst, p.payload...), p.tag...)
 }
 
-// split returns how many bytes of frames, which hold whole frames, fit into room
-// without cutting one; 0 if the first one alone does not.
+// split returns how many bytes of frames fit into room without cutting a frame; 0 if not even the
+// first frame fits.
 func split(frames []byte, room int) int {
 	if len(frames) <= room {
 		return len(frames)
@@ -130,7 +130,7 @@ func split(frames []byte, room int) int {
 	}
 }
 
-// nextFrame cuts the first envelope off b. Errors wrap transport.ErrProtocol.
+// nextFrame returns the first envelope in b, and the rest. Errors wrap transport.ErrProtocol.
 func nextFrame(b []byte, maxFrame int) (envelope, rest []byte, err error) {
 	if len(b) < frameSize {
 		return nil, nil, fmt.Errorf("%w: frame cut in its length", transport.ErrProtocol)

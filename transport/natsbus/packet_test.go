@@ -114,7 +114,7 @@ func TestSubjects(t *testing.T) {
 	}
 }
 
-// FuzzPacket reads hostile packets the way the callbacks and deliver do.
+// FuzzPacket parses hostile packets in the same way as the callbacks and deliver do.
 func FuzzPacket(f *testing.F) {
 	tell, err := (&transport.Envelope{Verb: transport.VerbTell, Target: "x", Body: []byte("body")}).Append(nil)
 	if err != nil {

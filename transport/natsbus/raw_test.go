@@ -17,8 +17,8 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// raw is a peer whose packets the test writes by hand, as SPEC.md says. It shares no code
-// with the package.
+// raw is a peer whose packets the test writes by itself, according to SPEC.md. It shares no code with
+// the package.
 type raw struct {
 	t       testing.TB
 	nc      *nats.Conn
@@ -28,7 +28,7 @@ type raw struct {
 	static  *ecdh.PrivateKey
 	fresh   *ecdh.PrivateKey // the ephemeral key of all of its greetings
 	flags   byte
-	opens   map[string][]byte      // by link: the rest of its open
+	opens   map[string][]byte      // by link: the part of its open behind the header
 	mine    map[string]cipher.AEAD // by link
 	theirs  map[string]cipher.AEAD
 }
@@ -54,7 +54,7 @@ func newRaw(t testing.TB, url, cluster, node, epoch string, opts ...nats.Option)
 	return r
 }
 
-// flush returns when the server has what the peer said before.
+// flush returns when the server has what the peer has published.
 func (r *raw) flush() {
 	if err := r.nc.Flush(); err != nil {
 		r.t.Fatal(err)
@@ -76,7 +76,7 @@ func tagged(kind byte) bool {
 	return numbered(kind) || slices.Contains([]byte{kindWelcome, kindClose, kindConfirm}, kind&^fromDialler)
 }
 
-// nonce is that of a packet, whose number is the rest's beginning.
+// nonce returns the nonce of a packet, whose number is at the beginning of rest.
 func nonce(kind byte, rest []byte) []byte {
 	n := binary.BigEndian.AppendUint32(nil, uint32(kind&^fromDialler))
 	if numbered(kind) {
@@ -85,8 +85,7 @@ func nonce(kind byte, rest []byte) []byte {
 	return append(n, make([]byte, 8)...)
 }
 
-// packet is one with the peer's tag, or with one that is wrong if the peer has no key for the
-// link.
+// packet returns a packet with the peer's tag, or with a wrong one if the peer has no key for the link.
 func (r *raw) packet(kind byte, link string, rest []byte) []byte {
 	b := slices.Concat([]byte{1, kind}, []byte(link), rest)
 	if !tagged(kind) {
@@ -110,8 +109,8 @@ func (r *raw) say(to transport.Endpoint, principal string, kind byte, link strin
 	}
 }
 
-// heard returns the next packet for the raw peer, without its tag, which must be right if
-// the link has keys.
+// heard returns the next packet for the raw peer, without its tag, which must be correct if the link
+// has keys.
 func (r *raw) heard() (kind byte, link string, rest []byte) {
 	r.t.Helper()
 	m, err := r.sub.NextMsg(patience)
@@ -135,12 +134,12 @@ func (r *raw) hello(b *bus) transport.Hello {
 	return transport.Greet(transport.Local{Cluster: b.local.Cluster, Node: "x", Epoch: "e"}, b.end)
 }
 
-// offering is the rest of an open.
+// offering returns the part of an open behind the header.
 func (r *raw) offering(h transport.Hello) []byte {
 	return h.Append(slices.Concat([]byte{r.flags}, r.fresh.PublicKey().Bytes(), r.static.PublicKey().Bytes()))
 }
 
-// hail says an open, and computes the link's keys from the welcome.
+// hail sends an open, and computes the link's keys from the welcome.
 func (r *raw) hail(to transport.Endpoint, principal, link string, h transport.Hello) transport.Welcome {
 	r.t.Helper()
 	delete(r.mine, link)
@@ -222,7 +221,7 @@ func (r *raw) open(b *bus, link string) *end {
 	return <-b.accepted
 }
 
-// address is the raw peer's, as a registry would have it.
+// address returns the address of the raw peer, as a registry would have it.
 func (r *raw) address() string {
 	return "x25519:" + base64.RawURLEncoding.EncodeToString(r.static.PublicKey().Bytes())
 }

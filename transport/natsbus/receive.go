@@ -9,10 +9,10 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// The callbacks below run in nats.go's goroutines, one a subscription. They never
-// wait and never publish: what they want to say goes through Transport.answers.
+// The callbacks below run in nats.go's goroutines, one for each subscription. They never
+// wait and never publish: their answers go through Transport.answers.
 
-// onPacket gets what peers publish to this node.
+// onPacket handles what peers publish to this node.
 func (t *Transport) onPacket(m *nats.Msg) {
 	p, principal, ok := t.parse(m, t.names.toNode)
 	if !ok {
@@ -40,7 +40,7 @@ func (t *Transport) onPacket(m *nats.Msg) {
 	}
 }
 
-// onFind gets opens of peers that do not know this node's epoch.
+// onFind handles opens of peers that do not know this node's epoch.
 func (t *Transport) onFind(m *nats.Msg) {
 	p, principal, ok := t.parse(m, t.names.toName)
 	switch {
@@ -52,9 +52,9 @@ func (t *Transport) onFind(m *nats.Msg) {
 	}
 }
 
-// parse reads a message of which the subject should be prefix and a principal. What parts of
-// the server publish in somebody's name can bear headers, and another subject than the one
-// that it was published to.
+// parse reads a message whose subject should be prefix and a principal. Messages that parts
+// of the server publish in a user's name can have headers, and another subject than the one
+// to which they were published.
 func (t *Transport) parse(m *nats.Msg, prefix string) (p packet, principal string, ok bool) {
 	t.packetsIn.Add(1)
 	principal, ok = strings.CutPrefix(m.Subject, prefix)
@@ -69,8 +69,8 @@ func (t *Transport) parse(m *nats.Msg, prefix string) (p packet, principal strin
 	return p, principal, err == nil
 }
 
-// onGone gets the server's word that nobody listens where a link publishes. It cannot be
-// authenticated, but names the link, whose id nobody but its two ends can know.
+// onGone handles the server's message that nobody subscribes where a link publishes. It
+// cannot be authenticated, but it names the link, whose id only the two ends can know.
 func (t *Transport) onGone(m *nats.Msg) {
 	id, ok := linkOf(m.Subject)
 	if !ok || len(m.Data) != 0 || m.Reply != "" || m.Header.Get("Status") != "503" {
@@ -84,7 +84,7 @@ func (t *Transport) onGone(m *nats.Msg) {
 	}
 }
 
-// onLinkPacket gets a packet that has the tag of the link's peer.
+// onLinkPacket handles a packet that has the tag of the link's peer.
 func (t *Transport) onLinkPacket(p packet, principal string, m *nats.Msg) {
 	l := t.links.get(linkKey{id: p.link, dialled: !p.fromDialler})
 	if l == nil {
@@ -97,7 +97,7 @@ func (t *Transport) onLinkPacket(p packet, principal string, m *nats.Msg) {
 		return
 	}
 	switch theirs := l.theirs.Load(); {
-	case theirs == nil: // nobody can have its keys yet
+	case theirs == nil: // the keys of the link are not agreed on yet
 		t.forged.Add(1)
 	case l.token != principal:
 		t.foreign.Add(1)
@@ -108,20 +108,20 @@ func (t *Transport) onLinkPacket(p packet, principal string, m *nats.Msg) {
 	}
 }
 
-// reset tells a node that this one does not know the link p belongs to. Both names
-// are claims, but what is published there says no more than that.
+// reset tells a node that this one does not know the link of p. Both names are claims, but
+// the answer reveals no more than that.
 func (t *Transport) reset(node, epoch string, p packet) {
 	t.say(t.names.to(node, epoch, t.cfg.Principal), packet{kind: packetReset, fromDialler: !p.fromDialler, link: p.link}.append(nil))
 }
 
-// answer is a packet that a callback wants published.
+// answer is a packet that a callback wants to publish.
 type answer struct {
 	subject string
 	packet  []byte
 }
 
-// say queues an answer. When too many are waiting it is dropped, and counted: a lost
-// confirm is asked for again, a lost reset comes with the next packet.
+// say queues an answer. If too many are waiting, the answer is dropped and counted: a lost
+// confirm is requested again, and the next packet causes another reset.
 func (t *Transport) say(subject string, packet []byte) {
 	select {
 	case t.answers <- answer{subject, packet}:
@@ -130,8 +130,8 @@ func (t *Transport) say(subject string, packet []byte) {
 	}
 }
 
-// speak publishes the answers of the callbacks until the links have ended.
-func (t *Transport) speak() {
+// publishAnswers publishes the answers of the callbacks until the links have ended.
+func (t *Transport) publishAnswers() {
 	defer t.wg.Done()
 	for {
 		select {

@@ -16,16 +16,16 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// addrScheme stands before a node's public key in its address on this road.
+// addrScheme precedes a node's public key in its address on this road.
 const addrScheme = "x25519:"
 
-// Address is the address on this road of a node whose Config.Key is key's private half:
-// what its registry record says.
+// Address returns the address on this road, for the registry's record, of a node whose
+// Config.Key is the private half of key.
 func Address(key *ecdh.PublicKey) string {
 	return addrScheme + base64.RawURLEncoding.EncodeToString(key.Bytes())
 }
 
-// keyOf reads a public key from an address.
+// keyOf returns the public key in an address.
 func keyOf(addr string) (*ecdh.PublicKey, error) {
 	text, ok := strings.CutPrefix(addr, addrScheme)
 	b, err := base64.RawURLEncoding.DecodeString(text)
@@ -42,7 +42,7 @@ func keyOf(addr string) (*ecdh.PublicKey, error) {
 	return key, nil
 }
 
-// newKey returns a fresh key pair.
+// newKey returns a new key pair.
 func newKey() *ecdh.PrivateKey {
 	key, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {
@@ -54,7 +54,7 @@ func newKey() *ecdh.PrivateKey {
 // tagSize is the size of the tag at the end of a packet.
 const tagSize = 16
 
-// nonceSize is that of AES-GCM.
+// nonceSize is the size of a nonce of AES-GCM.
 const nonceSize = 12
 
 // sealer makes the tags of one direction of a link, or checks them: AES-256-GCM over the
@@ -65,7 +65,7 @@ type sealer struct {
 	hides bool // the payloads of data and close packets are encrypted
 }
 
-// seal appends p and its tag to dst, which is empty. nonce is room for one.
+// seal appends p and its tag to dst, which is empty. nonce is scratch space for a nonce.
 func (s *sealer) seal(dst, nonce []byte, p packet) []byte {
 	dst = p.append(dst)
 	nonceFor(nonce, p)
@@ -95,18 +95,18 @@ func nonceFor(nonce []byte, p packet) {
 	binary.BigEndian.PutUint64(nonce[4:], p.number)
 }
 
-// half is what one side brings into the agreement on a link's keys.
+// half is one side's contribution to the keys of a link.
 type half struct {
 	static, ephemeral *ecdh.PrivateKey
 }
 
-// agree returns the sealers of both directions of a link: those who sent open and welcome,
-// the packets' bytes without the tag, and nobody else can compute them. It is the pattern IX
-// of Noise (The Noise Protocol Framework, revision 34, section 7.5), as both sides name their
-// static keys and neither hides its own: the results of ephemeral with ephemeral key,
-// of the dialler's ephemeral with the other's static one, and of its static with the other's
-// ephemeral one are put together by HKDF. To know the results in which a side's static key
-// takes part is what proves who that side is.
+// agree returns the sealers of both directions of a link. Only the senders of open and
+// welcome, which are the packets' bytes without the tag, can compute them. It is the pattern
+// IX of Noise (The Noise Protocol Framework, revision 34, section 7.5), in which both sides
+// send their static keys in clear text. HKDF combines three Diffie-Hellman results: of both
+// ephemeral keys, of the dialler's ephemeral with the other's static key, and of the
+// dialler's static with the other's ephemeral key. A side proves its identity by knowing the
+// results in which its static key takes part.
 func (h half) agree(dials bool, peer offer, open, welcome []byte, dialler, answerer string, hides bool) (fromDialler, fromAnswerer *sealer, err error) {
 	both, err := h.ephemeral.ECDH(peer.ephemeral)
 	if err != nil {
@@ -146,7 +146,7 @@ func newSealer(secret, salt []byte, info string, hides bool) (*sealer, error) {
 	return &sealer{aead: aead, hides: hides}, err
 }
 
-// offer is what stands before the greeting in an open or a welcome packet.
+// offer precedes the greeting in an open or a welcome packet.
 type offer struct {
 	hides             bool // encrypt the payloads
 	ephemeral, static *ecdh.PublicKey
@@ -170,7 +170,7 @@ func (o offer) append(dst []byte) []byte {
 	return append(append(append(dst, flags), o.ephemeral.Bytes()...), o.static.Bytes()...)
 }
 
-// parseOffer returns what stands behind the offer. Errors wrap transport.ErrProtocol.
+// parseOffer returns an offer and what follows it. Errors wrap transport.ErrProtocol.
 func parseOffer(b []byte) (o offer, rest []byte, err error) {
 	if len(b) < offerSize {
 		return o, nil, fmt.Errorf("%w: cut keys", transport.ErrProtocol)

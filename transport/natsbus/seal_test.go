@@ -10,7 +10,7 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// agreed are the sealers of both directions of a link, as either side has computed them.
+// agreed has the sealers of both directions of a link, as each side has computed them.
 func agreed(t testing.TB, hides bool) (dialler, answerer [2]*sealer) {
 	t.Helper()
 	a, b := half{newKey(), newKey()}, half{newKey(), newKey()}
@@ -25,7 +25,7 @@ func agreed(t testing.TB, hides bool) (dialler, answerer [2]*sealer) {
 	return [2]*sealer{out, back}, [2]*sealer{in, forth}
 }
 
-// opens reports whether b is a packet with its sender's tag.
+// opens reports whether b is a packet with the tag of its sender.
 func (s *sealer) opens(b []byte) (packet, bool) {
 	b = bytes.Clone(b) // it may be decrypted in place
 	p, err := parsePacket(b)
@@ -36,7 +36,7 @@ func (s *sealer) opens(b []byte) (packet, bool) {
 	return p, ok
 }
 
-// A tag is good for its packet alone, whatever else of it is changed, in its direction and on its link.
+// A tag is valid only for exactly its packet, in its direction and on its link.
 func TestTagCoversThePacket(t *testing.T) {
 	for _, hides := range []bool{false, true} {
 		a, b := agreed(t, hides)
@@ -75,8 +75,8 @@ func TestTagCoversThePacket(t *testing.T) {
 	}
 }
 
-// Both sides get other keys than each other if they disagree on anything, or if one does
-// not have the private half of a key that it named.
+// The two sides get different keys if they disagree on anything, or if one of them does not have the
+// private half of a key that it named.
 func TestAgreement(t *testing.T) {
 	a, b := half{newKey(), newKey()}, half{newKey(), newKey()}
 	type side struct {
@@ -120,7 +120,7 @@ func TestAgreement(t *testing.T) {
 	}
 }
 
-// A key of which the secret is known to everybody is no key.
+// A key whose shared secret anybody can compute is refused.
 func TestKeysOfLowOrder(t *testing.T) {
 	h := half{newKey(), newKey()}
 	zero, err := ecdh.X25519().NewPublicKey(make([]byte, keySize))
@@ -135,7 +135,7 @@ func TestKeysOfLowOrder(t *testing.T) {
 	}
 }
 
-// Tags cost no memory.
+// Making and checking tags allocates nothing.
 func TestSealWithoutAllocation(t *testing.T) {
 	for _, hides := range []bool{false, true} {
 		a, b := agreed(t, hides)
@@ -173,8 +173,8 @@ func TestOffer(t *testing.T) {
 	}
 }
 
-// FuzzSealed gives a link's end what a hostile bus can make of true packets: nothing opens
-// that was not sent.
+// FuzzSealed gives an end of a link what a hostile bus can make of true packets. It accepts nothing that
+// was not sent.
 func FuzzSealed(f *testing.F) {
 	a, b := agreed(f, false)
 	hidingA, hidingB := agreed(f, true)

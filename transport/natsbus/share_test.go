@@ -13,8 +13,7 @@ import (
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
-// One principal has its share of the links, a quarter by default, and what it may not have
-// is there for others.
+// A principal can have its share of the links, by default a quarter. The rest is left for others.
 func TestLinksOfOnePrincipal(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -49,7 +48,7 @@ func TestLinksOfOnePrincipal(t *testing.T) {
 				}
 			}
 			var beyond sync.WaitGroup
-			for range 9 { // more than MaxLinks: what is refused takes no place
+			for range 9 { // more than MaxLinks, because a refused link takes no place
 				beyond.Go(func() {
 					if _, err := mallory.dial(t, to); !errors.Is(err, transport.ErrBusy) || !strings.Contains(err.Error(), "MaxLinks") {
 						t.Errorf("a link beyond the %d that are allowed: %v", tt.share, err)

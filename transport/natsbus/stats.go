@@ -9,13 +9,13 @@ type Stats struct {
 	PacketsIn  uint64 // NATS messages received, all kinds
 	Malformed  uint64 // packets or frames that could not be read
 	Foreign    uint64 // packets for a link by another principal than its peer's, dropped
-	Forged     uint64 // packets that the peer of their link has not made, or with headers, dropped
-	Replayed   uint64 // packets of a number that came before, or that a later one overtook, dropped
-	Unknown    uint64 // packets for a link that is not there, answered with a reset
+	Forged     uint64 // packets that the peer of their link has not made, or that have headers, dropped
+	Replayed   uint64 // packets whose number came before, or that a later one overtook, dropped
+	Unknown    uint64 // packets for a link that does not exist, answered with a reset
 	Refused    uint64 // opens refused
 	Gaps       uint64 // times that a link missed packets
 	Dropped    uint64 // packets that nats.go dropped because they were handled too slowly
-	Unsaid     uint64 // answers to packets dropped because too many were waiting, or without a connection
+	Unsaid     uint64 // answers to packets that were dropped because too many were waiting, or there was no connection
 }
 
 type counters struct {

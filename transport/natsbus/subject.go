@@ -30,8 +30,8 @@ func (s subjects) inbox() string { return s.toNode + "*" }
 func (s subjects) find() string  { return s.toName + "*" }
 func (s subjects) gone() string  { return s.cluster + ".gone." + s.own + ".*" }
 
-// to is where principal publishes packets for a node; an empty epoch asks for
-// whichever is alive.
+// to returns the subject to which principal publishes packets for a node. With an empty epoch it
+// is that of opens for any epoch of the node.
 func (s subjects) to(node, epoch, principal string) string {
 	if epoch == "" {
 		return s.cluster + ".find." + node + "." + principal
@@ -39,13 +39,13 @@ func (s subjects) to(node, epoch, principal string) string {
 	return s.cluster + ".node." + node + "." + epoch + "." + principal
 }
 
-// goneLink is the reply subject of the packets of one of the node's links.
+// goneLink returns the reply subject of the packets of one of the node's links.
 func (s subjects) goneLink(id linkID) string {
 	return s.cluster + ".gone." + s.own + "." + hex.EncodeToString(id[:])
 }
 
-// sender reads from a packet's reply subject which node and epoch sent it. What it
-// returns is a claim; both names are valid.
+// sender returns the node and the epoch in a packet's reply subject. Both names are valid, but they
+// are only claims of the sender.
 func (s subjects) sender(reply string) (node, epoch string, ok bool) {
 	rest, ok := strings.CutPrefix(reply, s.cluster+".gone.")
 	if !ok {
@@ -56,11 +56,10 @@ func (s subjects) sender(reply string) (node, epoch string, ok bool) {
 	return node, epoch, ok && transport.ValidName("node", node) == nil && transport.ValidName("epoch", epoch) == nil
 }
 
-// lastToken is the part of a received subject that the subscription's wildcard
-// stands for.
+// lastToken returns the part of a received subject that the subscription's wildcard stands for.
 func lastToken(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
 
-// linkOf reads the link's id from the last token of a gone subject.
+// linkOf returns the link's id in the last token of a gone subject.
 func linkOf(subject string) (id linkID, ok bool) {
 	token := lastToken(subject)
 	if len(token) != hex.EncodedLen(len(id)) {

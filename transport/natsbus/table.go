@@ -12,24 +12,24 @@ const maxHalfOpen = 128
 // linkKey names one end of a link in this transport.
 type linkKey struct {
 	id      linkID
-	dialled bool // this end dialled; both ends are here when a node talks to itself
+	dialled bool // this end dialled; both ends are here if a node has a link to itself
 }
 
-// linkTable holds the links of a transport from their first packet until their
-// receiver was told the end. Methods may be called concurrently.
+// linkTable holds the links of a transport from their first packet until their Receivers got
+// Closed. Methods may be called concurrently.
 type linkTable struct {
 	mu       sync.RWMutex // guards what follows
 	links    map[linkKey]*link
 	accepted map[linkKey]string // links in the table that peers opened, and the principal that each counts for
 	of       map[string]int     // how many of them each principal has
-	half     map[string][]*link // those of them whose peers have proved nothing yet, by who opened them, the oldest first
-	warned   time.Time          // when a refusal was last worth a log line
+	half     map[string][]*link // those of them whose peers have proved nothing yet, by principal, the oldest first
+	warned   time.Time          // when a refusal was logged last
 	running  bool               // between start and stop
 	stopped  bool               // stop was called
-	alive    sync.WaitGroup     // counts what was added and not yet done
+	alive    sync.WaitGroup     // counts the links that were added and are not yet done
 }
 
-// start opens the table; false means that stop came first.
+// start opens the table. It returns false if stop was called before.
 func (t *linkTable) start() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -39,7 +39,7 @@ func (t *linkTable) start() bool {
 	return t.running
 }
 
-// stop lets no more links in and reports whether the table was open.
+// stop closes the table for new links, and reports whether it was open.
 func (t *linkTable) stop() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -48,22 +48,21 @@ func (t *linkTable) stop() bool {
 	return was
 }
 
-// addResult says what became of an add.
+// addResult is the result of add.
 type addResult uint8
 
 const (
 	added addResult = iota
 	addClosed
-	addFull  // there are as many links as may be
-	addShare // the principal has as many as one may have
+	addFull  // there are as many links as there may be
+	addShare // the principal has as many links as it may have
 	addKnown
-	addInstead // the link that is returned with it must make room
+	addInstead // the link was added, and the one that is returned must make room
 )
 
-// add enters l. Each link that was added must be ended by remove and done. maxAccepted
-// bounds the links that peers opened, and share those that one principal did; of those by
-// whom nothing is proved yet there are maxHalfOpen for one principal, and the oldest makes
-// room for the next.
+// add adds l. For each link that was added, remove and done must be called. maxAccepted bounds the
+// links that peers opened, and share those of one principal. Of the links whose peers have proved
+// nothing yet, a principal may have maxHalfOpen; then the oldest makes room for the next.
 func (t *linkTable) add(l *link, maxAccepted, share int) (addResult, *link) {
 	principal := l.token
 	t.mu.Lock()
@@ -94,14 +93,14 @@ func (t *linkTable) add(l *link, maxAccepted, share int) (addResult, *link) {
 	return added, nil
 }
 
-// proved says that the peer of l has proved who it is.
+// proved records that the peer of l has proved its identity.
 func (t *linkTable) proved(l *link) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.whole(l)
 }
 
-// whole takes l out of those that are half open. t.mu is held.
+// whole removes l from those that are half open. t.mu is held.
 func (t *linkTable) whole(l *link) {
 	half := t.half[l.token]
 	if i := slices.Index(half, l); i >= 0 {
@@ -131,7 +130,7 @@ func (t *linkTable) len() int {
 	return len(t.links)
 }
 
-// remove takes l out: packets for it are unknown from now on.
+// remove removes l. From now on packets for it count as unknown.
 func (t *linkTable) remove(l *link) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -147,7 +146,7 @@ func (t *linkTable) remove(l *link) {
 	}
 }
 
-// worthSaying reports whether a refusal now is worth a log line: one in a minute is.
+// worthSaying reports whether to log a refusal now: at most one in a minute is logged.
 func (t *linkTable) worthSaying(now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -158,10 +157,10 @@ func (t *linkTable) worthSaying(now time.Time) bool {
 	return true
 }
 
-// done says that a link which was added has no goroutine any more.
+// done records that a link which was added has no goroutine any more.
 func (t *linkTable) done() { t.alive.Done() }
 
-// wait returns when every link is done; only after stop.
+// wait waits until every link is done. It may be called only after stop.
 func (t *linkTable) wait() { t.alive.Wait() }
 
 // each calls f for every link, without holding the lock.

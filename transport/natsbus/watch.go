@@ -8,9 +8,8 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// watch turns what happens to the connection and to the node's subscription into
-// Disturbed and Closed. It uses listeners of its own, so the handlers that the user
-// may have set on the connection stay.
+// watch calls Disturbed and ends links when something happens to the connection or to the node's
+// subscription. It has its own listeners, so handlers that the user has set on the connection stay.
 func (t *Transport) watch() {
 	defer t.wg.Done()
 	// A slow consumer is reported at its first drop, and becomes active again with
@@ -26,7 +25,7 @@ func (t *Transport) watch() {
 				t.local.Logger.Info("natsbus: reconnected")
 				t.disturb()
 			case nats.CLOSED:
-				t.local.Logger.Error("natsbus: the NATS connection was closed for good: nothing travels on this road until the process is started anew", "err", t.nc.LastError())
+				t.local.Logger.Error("natsbus: the NATS connection was closed for good: nothing travels on this road until the process is restarted", "err", t.nc.LastError())
 				t.links.each(func(l *link) {
 					l.end(fmt.Errorf("%w: %w", transport.ErrClosed, nats.ErrConnectionClosed), false)
 				})

@@ -8,24 +8,24 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// askTimeout is how long a link that may be unknown to its peer waits for a word of it, and
-// how often such a link asks at most.
+// askTimeout is how long a link that its peer may not know waits for the answer to an ask. It sends
+// at most one ask in that time.
 const askTimeout = time.Second
 
-// run publishes what is queued until the link ends, and ends it: the link's own
-// goroutine, after opened.
+// run is the link's goroutine, after opened. It publishes what is queued until the link ends, and
+// then finishes it.
 func (l *link) run() {
 	defer l.t.links.done()
 	w := writer{link: l}
 	stop := l.t.stop
-	var overdue, unheard <-chan time.Time // nil unless needed: a timer costs at each select
+	var overdue, unheard <-chan time.Time // nil unless needed, because a timer makes each select slower
 	for !l.ended.Load() {
 		select {
 		case <-l.out.Wake():
 			// Let the other senders that are ready append before the queue is taken.
 			runtime.Gosched()
 			w.takeAndPublish()
-		case <-l.doubted:
+		case <-l.hints:
 			if unheard == nil {
 				unheard = time.After(askTimeout)
 				w.ask()
@@ -41,7 +41,7 @@ func (l *link) run() {
 			l.out.Close()
 			w.takeAndPublish()
 		}
-		if stop == nil && l.out.Empty() { // else the peer has not all of a large message
+		if stop == nil && l.out.Empty() { // otherwise the peer does not have all of a large message
 			l.end(errTransportClosed, true)
 		}
 		overdue = nil
@@ -55,8 +55,8 @@ func (l *link) run() {
 	l.finish()
 }
 
-// ask has the peer say that it knows the link: a word that only it can say, after a word
-// that anybody can.
+// ask asks the peer whether it knows the link. Only the peer can make the answer, while anybody can
+// make the hint because of which the link asks.
 func (w *writer) ask() {
 	w.asks++
 	w.asking.Store(w.asks)
@@ -65,8 +65,8 @@ func (w *writer) ask() {
 	}
 }
 
-// finish tells the receiver, and then the peer if it should know: the word to the
-// peer may have to wait for a server that does not read.
+// finish calls Closed, and then tells the peer, if it should know. The latter comes second because
+// it may have to wait for a server that does not read.
 func (l *link) finish() {
 	cause, notify := l.why()
 	l.t.links.remove(l)
@@ -78,8 +78,8 @@ func (l *link) finish() {
 	}
 }
 
-// sealed returns an encoded packet from this end of the link, with its tag. For one kind
-// and number it must always be called with one payload.
+// sealed returns an encoded packet from this end of the link, with its tag. For a kind and a number
+// the payload must always be the same.
 func (l *link) sealed(kind packetKind, number uint64, payload []byte) []byte {
 	return l.mine.seal(nil, make([]byte, nonceSize), packet{kind: kind, fromDialler: l.key.dialled, link: l.key.id, number: number, payload: payload})
 }
@@ -108,7 +108,7 @@ func (w *writer) takeAndPublish() {
 	w.spare = frames
 	for len(frames) > 0 && !w.ended.Load() {
 		n := split(frames, min(gather, w.t.maxPacket())-dataRoom)
-		if n == 0 { // one large frame
+		if n == 0 { // the first frame is a large one
 			n = split(frames, w.t.maxPacket()-dataRoom)
 		}
 		if n == 0 { // the server's limit has shrunk since the link was opened
@@ -121,7 +121,7 @@ func (w *writer) takeAndPublish() {
 			w.handed.Store(at)
 		}
 		if err != nil {
-			w.t.room.Store(w.t.nc.MaxPayload()) // in case that was it
+			w.t.room.Store(w.t.nc.MaxPayload()) // if that was the reason, later packets fit
 			w.end(fmt.Errorf("%w: %w", transport.ErrClosed, err), true)
 			return
 		}

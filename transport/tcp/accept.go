@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/tandem-go/tandem/transport"
@@ -24,7 +25,7 @@ func (t *Transport) acceptLoop(l net.Listener) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil { // out of file descriptors, for one: it may pass
+		if err != nil { // for example, there are no file descriptors left; later there may be some
 			t.local.Logger.Warn("tcp: accept failed", "error", err, "pause", pause)
 			select {
 			case <-time.After(pause):
@@ -48,9 +49,9 @@ func (t *Transport) acceptLoop(l net.Listener) {
 	}
 }
 
-// admit lets raw greet, or says why there is no room for it. After admitted the caller
+// admit lets raw greet, or returns the limit that forbids it. After admitted, the caller
 // must call leave and tasks.Done.
-func (t *Transport) admit(raw net.Conn) (g *guest, ip netip.Addr, why limit) {
+func (t *Transport) admit(raw net.Conn) (g *pendingConn, ip netip.Addr, why limit) {
 	ip = raw.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 	g, out, why := t.enter(raw, ip)
 	if out != nil {
@@ -60,7 +61,7 @@ func (t *Transport) admit(raw net.Conn) (g *guest, ip netip.Addr, why limit) {
 	return g, ip, why
 }
 
-func (t *Transport) enter(raw net.Conn, ip netip.Addr) (g, out *guest, why limit) {
+func (t *Transport) enter(raw net.Conn, ip netip.Addr) (g, out *pendingConn, why limit) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
@@ -69,7 +70,7 @@ func (t *Transport) enter(raw net.Conn, ip netip.Addr) (g, out *guest, why limit
 	case t.perIP[ip] >= t.cfg.MaxConnsPerIP:
 		return nil, nil, maxConnsPerIP
 	}
-	if g, out, why = t.lobby.enter(raw, ip, time.Now()); why != admitted {
+	if g, out, why = t.pending.enter(raw, ip, time.Now()); why != admitted {
 		return nil, nil, why
 	}
 	t.perIP[ip]++
@@ -86,18 +87,18 @@ func (t *Transport) leave(ip netip.Addr) {
 	}
 }
 
-// greetingTime is how long a connection that came just now may greet.
+// greetingTime returns how long a new connection may take for its greeting.
 func (t *Transport) greetingTime() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.lobby.crowded() {
-		return t.cfg.hurry()
+	if t.pending.nearlyFull() {
+		return t.cfg.shortGreeting()
 	}
 	return t.cfg.HandshakeTimeout
 }
 
-// serve greets g and, if all is well, runs the link on it until it ends.
-func (t *Transport) serve(g *guest) {
+// serve greets g and, if that succeeds, runs the link on it until it ends.
+func (t *Transport) serve(g *pendingConn) {
 	raw := g.conn
 	var (
 		conn    net.Conn
@@ -109,7 +110,7 @@ func (t *Transport) serve(g *guest) {
 		return err
 	})
 	t.mu.Lock()
-	in := t.lobby.leave(g)
+	in := t.pending.leave(g)
 	t.mu.Unlock()
 	if err == nil {
 		defer t.release(who.counted)
@@ -131,7 +132,7 @@ func (t *Transport) serve(g *guest) {
 	l.run()
 }
 
-// reserve takes one of MaxConns places.
+// reserve takes one of the MaxConns places.
 func (t *Transport) reserve() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -142,33 +143,45 @@ func (t *Transport) reserve() bool {
 	return true
 }
 
-// share takes one of principal's places among those of MaxConns.
-func (t *Transport) share(principal string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.perPrincipal[principal] >= t.cfg.MaxConnsPerPrincipal {
-		return false
-	}
-	t.perPrincipal[principal]++
-	return true
+// principal counts the accepted links of one principal.
+type principal struct {
+	name  string
+	links int        // guarded by Transport.mu
+	turn  sync.Mutex // held while something large is received on one of them; see link.receive
 }
 
-// release gives back what reserve took, and what share took for the principal that was
-// counted, if one was.
-func (t *Transport) release(counted string) {
+// share counts one more link for the principal of that name. It returns nil if the principal
+// has as many links as it may have.
+func (t *Transport) share(name string) *principal {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.principals[name]
+	if p == nil {
+		p = &principal{name: name}
+		t.principals[name] = p
+	}
+	if p.links >= t.cfg.MaxConnsPerPrincipal {
+		return nil
+	}
+	p.links++
+	return p
+}
+
+// release undoes reserve, and share for p if p is not nil.
+func (t *Transport) release(p *principal) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.established--
-	if counted == "" {
+	if p == nil {
 		return
 	}
-	if t.perPrincipal[counted]--; t.perPrincipal[counted] == 0 {
-		delete(t.perPrincipal, counted)
+	if p.links--; p.links == 0 {
+		delete(t.principals, p.name)
 	}
 }
 
-// welcome is the accepting side of the greeting. Without an error the caller has to give
-// back with release what it took.
+// welcome is the accepting side of the greeting. Without an error, the caller must call
+// release.
 func (t *Transport) welcome(raw net.Conn) (conn net.Conn, who standing, largest uint64, err error) {
 	ctx, cancel := context.WithTimeout(t.ctx, t.greetingTime())
 	defer cancel()
@@ -188,7 +201,7 @@ func (t *Transport) welcome(raw net.Conn) (conn net.Conn, who standing, largest 
 	}
 	who.peer.Node, who.peer.Epoch = h.Node, h.Epoch
 	if err == nil {
-		err = t.believe(conn, said, answer, &who)
+		err = t.authenticate(conn, said, answer, &who)
 	}
 	if err == nil {
 		err = conn.SetDeadline(time.Time{})
@@ -200,7 +213,8 @@ func (t *Transport) welcome(raw net.Conn) (conn net.Conn, who standing, largest 
 	return conn, who, h.Largest, nil
 }
 
-// secure speaks TLS if this side is to. To a dialler that does not it says so, without.
+// secure does the TLS handshake if this side has TLS. A dialler without TLS is told so in
+// clear text.
 func (t *Transport) secure(ctx context.Context, raw net.Conn) (net.Conn, error) {
 	cfg := t.cfg.tls()
 	if cfg == nil {
@@ -217,10 +231,10 @@ func (t *Transport) secure(ctx context.Context, raw net.Conn) (net.Conn, error) 
 	return secured, err
 }
 
-// believe has both sides prove that they take part in this greeting, and know a token.
-// What a recording says at this point was good for another nonce. Then it names the peer,
-// and takes one of the places of its principal.
-func (t *Transport) believe(conn net.Conn, hello, welcome []byte, who *standing) error {
+// authenticate makes both sides prove that they take part in this greeting and know a
+// token. A recorded greeting fails here, because it was made for another nonce. Then it
+// determines the peer's principal, and counts the link for it.
+func (t *Transport) authenticate(conn net.Conn, hello, welcome []byte, who *standing) error {
 	b, err := readFrame(conn)
 	if err != nil {
 		return err
@@ -232,14 +246,11 @@ func (t *Transport) believe(conn net.Conn, hello, welcome []byte, who *standing)
 	}
 	if err == nil {
 		who.peer.Principal = t.named(conn, who.token != "")
-		switch principal := who.peer.Principal; {
-		case principal == "":
+		if who.peer.Principal == "" {
 			err = fmt.Errorf("%w: nobody known here", transport.ErrDenied)
-		case !t.share(principal):
+		} else if who.counted = t.share(who.peer.Principal); who.counted == nil {
 			no.Status = transport.StatusBusy
-			err = errors.New(t.turned(maxConnsPerPrincipal, principal))
-		default:
-			who.counted = principal
+			err = errors.New(t.turned(maxConnsPerPrincipal, who.peer.Principal))
 		}
 	}
 	if err != nil {
@@ -251,8 +262,8 @@ func (t *Transport) believe(conn net.Conn, hello, welcome []byte, who *standing)
 	return err
 }
 
-// tokenOf returns which of this node's tokens the dialling side proved to know; empty if
-// there are none.
+// tokenOf returns the token of this node that the dialling side proved to know; empty if
+// this node has none.
 func (t *Transport) tokenOf(p transport.Proof, hello, welcome []byte) (string, error) {
 	tokens := t.cfg.tokens()
 	if len(tokens) == 0 {
@@ -267,8 +278,8 @@ func (t *Transport) tokenOf(p transport.Proof, hello, welcome []byte) (string, e
 	return "", err
 }
 
-// judge reads a hello and decides on the answer. It takes one of MaxConns places
-// if the answer is StatusOK. said is the hello as it came.
+// judge reads a hello and decides on the answer. If the answer is StatusOK, it takes one of
+// the MaxConns places. said is the hello as it was received.
 func (t *Transport) judge(conn net.Conn, who *standing) (said []byte, w transport.Welcome, h transport.Hello) {
 	refuse := func(s transport.Status, reason string) ([]byte, transport.Welcome, transport.Hello) {
 		return said, transport.Welcome{Status: s, Version: transport.Version, Reason: reason}, h
@@ -296,19 +307,19 @@ func (t *Transport) judge(conn net.Conn, who *standing) (said []byte, w transpor
 	return said, w, h
 }
 
-// frame returns what write appends, with its length before it.
+// frame returns what write appends, preceded by its length.
 func frame(write func([]byte) []byte) []byte {
 	b := write(make([]byte, 4))
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
 	return b
 }
 
-// framed returns b with its length before it.
+// framed returns b, preceded by its length.
 func framed(b []byte) []byte {
 	return frame(func(dst []byte) []byte { return append(dst, b...) })
 }
 
-// readFrame reads one frame of a greeting and not a byte more.
+// readFrame reads exactly one frame of a greeting.
 func readFrame(r io.Reader) ([]byte, error) {
 	var size [4]byte
 	if _, err := io.ReadFull(r, size[:]); err != nil {

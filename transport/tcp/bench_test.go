@@ -14,7 +14,7 @@ import (
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
-// counter is a Receiver that answers what its on says and notes when n came.
+// counter is a Receiver that calls on with each envelope, and reports when n have come.
 type counter struct {
 	on    func(e *transport.Envelope)
 	room  chan struct{}
@@ -104,7 +104,7 @@ func BenchmarkPingPong(b *testing.B) {
 	rate(b)
 }
 
-// BenchmarkAsk64 keeps 64 envelopes on their way there and back, one a goroutine.
+// BenchmarkAsk64 keeps 64 envelopes going there and back, one for each goroutine.
 func BenchmarkAsk64(b *testing.B) {
 	const callers = 64
 	l, near, _ := benchPair(b, echo)

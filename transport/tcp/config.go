@@ -13,95 +13,100 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// ErrInsecure says that a listener or a dial lacks a safeguard which its address
-// calls for, and that Config.Insecure does not waive it.
+// ErrInsecure says that a listener or a dial lacks a protection which its address requires,
+// and that Config.Insecure is not set.
 var ErrInsecure = errors.New("tcp: insecure")
 
-// Config is the set-up of a Transport. The zero value dials only, without TLS.
+// Config describes a Transport. The zero value only dials, without TLS.
 type Config struct {
-	// Listen is the address to accept links on, as in net.Listen; port 0 picks a
-	// free one. Empty: dial only.
+	// Listen is the address to accept links on, as in net.Listen; port 0 chooses a free
+	// one. If it is empty, the transport only dials.
 	Listen string
 
-	// Advertise is the address that peers dial; empty is the one listened on. It is
-	// required where Listen names no particular address ("0.0.0.0:7000", ":7000").
-	// Port 0 stands for the port listened on.
+	// Advertise is the address that peers dial; if empty, it is the one that is listened on.
+	// It is required if Listen names no particular address ("0.0.0.0:7000", ":7000").
+	// Port 0 stands for the port that is listened on.
 	Advertise string
 
-	// TLS wraps every connection. As a server the transport uses Certificates (or
-	// GetCertificate), ClientCAs, and ClientAuth: set it to
-	// tls.RequireAndVerifyClientCert to have peers prove who they are. As a client it
-	// uses RootCAs, Certificates (what to show) and ServerName; an empty ServerName
-	// is the host of the address dialled. An empty MinVersion is TLS 1.3 here.
+	// TLS, if not nil, is used on every connection. As a server the transport uses
+	// Certificates (or GetCertificate), ClientCAs and ClientAuth: set the latter to
+	// tls.RequireAndVerifyClientCert to make peers prove who they are. As a client it uses
+	// RootCAs, Certificates and ServerName; an empty ServerName stands for the host of the
+	// address that is dialled. A zero MinVersion means TLS 1.3 here.
 	//
-	// Its functions are called for each connection, so certificates can change without a
-	// restart: GetCertificate, GetClientCertificate, VerifyConnection. What GetConfigForClient
-	// returns is held to what is asked of TLS itself. Sessions are not resumed.
+	// Its functions (GetCertificate, GetClientCertificate, VerifyConnection) are called for
+	// each connection, so certificates can change without a restart. A configuration that
+	// GetConfigForClient returns must require as much of a client as TLS itself does.
+	// Sessions are not resumed.
 	TLS *tls.Config
 
-	// Credentials are mutual TLS, or tokens, or both, from files that may change meanwhile.
-	// They stand in place of TLS if they have certificates. When dialling, what is verified
-	// then is the name of the node, and not the host of its address: the certificate has it
-	// among its DNS names (or IsNode judges the certificate, and the host is verified).
+	// Credentials are mutual TLS, or tokens, or both, from files that may change at any time.
+	// If they have certificates, they replace TLS. A dialler then verifies the name of the
+	// node, which must be among the DNS names of the certificate, and not the host of its
+	// address. If IsNode is set, it judges the certificate, and the host is verified.
 	Credentials *Credentials
 
-	// Token is a secret that all nodes share, in addition to what TLS asks for: both sides
-	// of each connection prove that they know it, and it does not travel itself. Make it
-	// long and random: who sees a proof can try tokens. So it is used only inside TLS or
-	// over loopback, unless Insecure.
+	// Token is a secret that all nodes share, in addition to what TLS requires. Both sides of
+	// each connection prove that they know it, and it is never sent itself. Make it long and
+	// random, because anybody who sees a proof can test tokens. For the same reason it is
+	// used only inside TLS or over loopback, unless Insecure is set.
 	Token string
 
-	// MoreTokens are accepted beside Token, but not used when dialling. To change a token
-	// with no link refused, give all nodes the new one here, then the new one as Token and the
-	// old one here, then the new one alone. With Credentials, their tokens come before these.
+	// MoreTokens are accepted as well as Token, but not used when dialling. To change a token
+	// without refusing a link, first give all nodes the new one here, then the new one as
+	// Token and the old one here, and then only the new one. The tokens of Credentials come
+	// before these.
 	MoreTokens []string
 
-	// Insecure waives what protects a listener beyond loopback and a token on the
-	// wire. For closed networks and tests.
+	// Insecure allows a listener beyond loopback without protection, and a token outside of
+	// TLS. It is for closed networks and tests.
 	Insecure bool
 
-	// Principal names the peer behind a TLS connection; an empty name refuses it. The peer's
-	// principal is "tls:" and that name. Default: the common name of the verified
-	// certificate, or its first DNS name; without such a certificate "token" if the peer
-	// proved to know the token, else transport.Anonymous. With a token, certificates that
-	// only listeners show name nobody: all are "token", whichever side dialled.
-	// A name of more than 255 bytes, or with control characters, is nobody's. What panics here,
-	// in IsNode, in Revoked or in a function of TLS refuses the connection and is logged.
+	// Principal names the peer of a TLS connection; an empty name refuses it. The peer's
+	// principal is "tls:" and that name. The default is the common name of the verified
+	// certificate, or its first DNS name. Without such a certificate the principal is "token"
+	// if the peer proved that it knows the token, and otherwise transport.Anonymous. If there
+	// is a token and only listeners have certificates, all principals are "token", whichever
+	// side dialled. A name of more than 255 bytes, or with control characters, is refused. A
+	// panic in this function, in IsNode, in Revoked or in a function of TLS refuses the
+	// connection and is logged.
 	Principal func(tls.ConnectionState) string
 
-	// IsNode reports whether the peer that a dialled TLS connection was verified to lead
-	// to is the node that was wanted. Default: its certificate has the node's name as its common
-	// name or among its DNS names. Where certificates name hosts, this function maps them.
+	// IsNode reports whether the verified peer of a dialled TLS connection is the node that
+	// was wanted. By default its certificate must have the node's name as its common name or
+	// among its DNS names. Where certificates name hosts, this function maps them to nodes.
 	IsNode func(peer tls.ConnectionState, node string) bool
 
-	// Revoked reports whether a certificate, a peer's own or one between it and its
-	// authority, is not good any more. It is asked at each greeting and, for the links that
-	// are open, at each Recheck; it may be called concurrently and should not wait.
+	// Revoked reports whether a certificate is revoked: a peer's own, or one between it and
+	// its authority. It is called at each greeting and, for open links, at each Recheck. It
+	// may be called concurrently and should not wait.
 	Revoked func(*x509.Certificate) bool
 
-	// Recheck is how often Credentials are read again and links judged anew: within this
-	// time after its certificate has expired or was revoked, or its token was taken away, a peer has no
-	// link here. Default 1 min.
+	// Recheck is how often Credentials are read and all links are checked again. So links end
+	// within this time after the peer's certificate has expired or was revoked, or its token
+	// was removed. Default 1 min.
 	Recheck time.Duration
 
 	HandshakeTimeout time.Duration // connecting, TLS and greeting together; default 5 s
-	StallTimeout     time.Duration // for the rest of a started frame, and for a write to move on; default 10 s
+	StallTimeout     time.Duration // for the rest of a frame that has begun, and for a write to make progress; default 10 s
 	MaxConns         int           // accepted links; default 4096
 	MaxConnsPerIP    int           // accepted connections of one address; default 64
-	MaxPending       int           // accepted connections still greeting; default 128
+	MaxPending       int           // accepted connections that are still greeting; default 128
 
-	// MaxConnsPerPrincipal bounds the accepted links of one principal. Default: a quarter
-	// of MaxConns where certificates tell principals apart; else all are the same, and it is MaxConns.
+	// MaxConnsPerPrincipal bounds the accepted links of one principal. The default is a
+	// quarter of MaxConns if certificates distinguish principals; otherwise all peers have the
+	// same principal, and it is MaxConns.
 	MaxConnsPerPrincipal int
 
-	// MaxPendingPerIP bounds the accepted connections of one address, of IPv6 one /64 network,
-	// that are still greeting; default a quarter of MaxPending. When one of these limits is
-	// met, who has greeted for a fifth of HandshakeTimeout makes room, and
-	// addresses that have many connections make room for those that have few.
+	// MaxPendingPerIP bounds the accepted connections of one address, or of one /64 network of
+	// IPv6, that are still greeting; default a quarter of MaxPending. When this limit or
+	// MaxPending is reached, connections that have been greeting for a fifth of
+	// HandshakeTimeout make room, and so do those of addresses that have many connections,
+	// for addresses that have few.
 	MaxPendingPerIP int
 }
 
-// PrincipalPrefix begins the principals of peers that TLS names.
+// PrincipalPrefix is the beginning of the principals of peers that TLS names.
 const PrincipalPrefix = "tls:"
 
 func (c Config) withDefaults() Config {
@@ -126,18 +131,19 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// harden returns cfg with what is on here unless it says otherwise.
+// harden returns a copy of cfg with the stricter defaults of this package.
 func (c Config) harden(cfg *tls.Config) *tls.Config {
 	cfg = cfg.Clone()
 	if cfg.MinVersion == 0 {
 		cfg.MinVersion = tls.VersionTLS13
 	}
-	// A resumed session shows no certificate again, and a link is dialled once in a long time.
+	// In a resumed session the peer does not show its certificate again. Besides, links are
+	// dialled so rarely that resuming gains nothing.
 	cfg.SessionTicketsDisabled = true
 	return cfg
 }
 
-// hardened is get, whose answers ask of a client no less than Config.TLS does.
+// hardened wraps get, so that its results require as much of a client as Config.TLS does.
 func (c Config) hardened(get func(*tls.ClientHelloInfo) (*tls.Config, error)) func(*tls.ClientHelloInfo) (*tls.Config, error) {
 	auth := c.TLS.ClientAuth
 	return func(h *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -152,13 +158,13 @@ func (c Config) hardened(get func(*tls.ClientHelloInfo) (*tls.Config, error)) fu
 	}
 }
 
-// tellsApart reports whether peers that are accepted can have several principals.
+// tellsApart reports whether accepted peers can have different principals.
 func (c Config) tellsApart() bool {
 	cfg := c.tls()
 	return cfg != nil && (cfg.ClientAuth != tls.NoClientCert || cfg.GetConfigForClient != nil || c.Principal != nil)
 }
 
-// tls is what the next connection speaks; nil for none.
+// tls returns the TLS configuration of the next connection; nil for no TLS.
 func (c Config) tls() *tls.Config {
 	if c.TLS != nil {
 		return c.TLS
@@ -169,7 +175,7 @@ func (c Config) tls() *tls.Config {
 	return nil
 }
 
-// tokens are those that are accepted now. The first is used when dialling.
+// tokens returns the tokens that are accepted now. The first one is used when dialling.
 func (c Config) tokens() (all []string) {
 	if now := c.Credentials.current(); now != nil {
 		all = append(all, now.tokens...)
@@ -180,16 +186,16 @@ func (c Config) tokens() (all []string) {
 	return append(all, c.MoreTokens...)
 }
 
-// hurry is how long a greeting may take where others wait.
-func (c Config) hurry() time.Duration { return c.HandshakeTimeout / 5 }
+// shortGreeting is how long a greeting may take while other connections need its place.
+func (c Config) shortGreeting() time.Duration { return c.HandshakeTimeout / 5 }
 
-// rechecks reports whether what a peer proved can lose its worth.
+// rechecks reports whether what a peer has proved can become invalid.
 func (c Config) rechecks() bool { return c.TLS != nil || c.Credentials != nil }
 
-// maxToken is the longest token. A secret needs no more.
+// maxToken is the longest token, in bytes.
 const maxToken = 1 << 12
 
-// maxTokens is how many are accepted at once: each costs a greeting some time.
+// maxTokens is how many tokens can be accepted at once: each makes a greeting slower.
 const maxTokens = 8
 
 func checkTokens(tokens []string) error {
@@ -204,7 +210,7 @@ func checkTokens(tokens []string) error {
 	return nil
 }
 
-// check returns the address to bind, nil for none, and all that is wrong.
+// check returns the address to bind, nil for none, and everything that is wrong with c.
 func (c Config) check() (bind *net.TCPAddr, err error) {
 	var all []error
 	bad := func(format string, args ...any) { all = append(all, fmt.Errorf("tcp: "+format, args...)) }
@@ -237,7 +243,7 @@ func (c Config) check() (bind *net.TCPAddr, err error) {
 		}
 	}
 	if c.TLS != nil && c.TLS.InsecureSkipVerify && c.TLS.VerifyConnection == nil && c.TLS.VerifyPeerCertificate == nil && !c.Insecure {
-		all = append(all, fmt.Errorf("%w: TLS.InsecureSkipVerify trusts whoever answers", ErrInsecure))
+		all = append(all, fmt.Errorf("%w: TLS.InsecureSkipVerify trusts everybody who answers", ErrInsecure))
 	}
 	if c.Listen != "" {
 		if bind, err = net.ResolveTCPAddr("tcp", c.Listen); err != nil {
@@ -276,7 +282,7 @@ func (c Config) checkListener(addr *net.TCPAddr) (all []error) {
 	return all
 }
 
-// advertised is the address that peers should dial to reach bound.
+// advertised returns the address that peers should dial to reach bound.
 func (c Config) advertised(bound net.Addr) string {
 	if c.Advertise == "" {
 		return bound.String()
@@ -287,7 +293,8 @@ func (c Config) advertised(bound net.Addr) string {
 	return c.Advertise
 }
 
-// principal names the peer behind conn. shown says that it proved to know the token.
+// principal returns the name of the peer on conn. shown says that the peer proved that it knows
+// the token.
 func (c Config) principal(conn net.Conn, shown bool) string {
 	if secured, isTLS := conn.(*tls.Conn); isTLS {
 		state := secured.ConnectionState()
@@ -307,7 +314,7 @@ func (c Config) principal(conn net.Conn, shown bool) string {
 	return transport.Anonymous
 }
 
-// commonName is the name in the peer's certificate, if that was verified.
+// commonName returns the name in the peer's certificate, if the certificate was verified.
 func commonName(state tls.ConnectionState) string {
 	if len(state.VerifiedChains) == 0 {
 		return ""
@@ -319,8 +326,8 @@ func commonName(state tls.ConnectionState) string {
 	return leaf.Subject.CommonName
 }
 
-// mutual reports whether both sides of a connection show certificates, as far as this
-// side can tell.
+// mutual reports whether both sides of a connection show certificates, as far as this side can
+// know.
 func (c Config) mutual() bool {
 	t := c.tls()
 	if t == nil {
@@ -332,8 +339,8 @@ func (c Config) mutual() bool {
 	return t.ClientAuth >= tls.VerifyClientCertIfGiven || t.GetConfigForClient != nil
 }
 
-// Identity is the sort of principal that peers have on this road at best: "anonymous"
-// or "token" where nobody has a name of its own, else "tls:".
+// Identity returns the kind of principal that peers can have on this road: "anonymous" or
+// "token" if nobody has a name of its own, and otherwise "tls:".
 func (t *Transport) Identity() string {
 	switch c := t.cfg; {
 	case c.tls() != nil && c.Principal != nil, c.mutual():

@@ -16,27 +16,27 @@ import (
 	"time"
 )
 
-// Files name what a node proves who it is with, and whom it believes. Certificate, Key and
-// Authorities go together and stand for mutual TLS; the rest may be empty. Each holds at
-// most 1 MiB.
+// Files are the paths of the files with which a node proves its identity and verifies that of
+// others. Certificate, Key and Authorities are set together and mean mutual TLS. The others may
+// be empty. Each file has at most 1 MiB.
 type Files struct {
-	Certificate string // PEM: the node's own, and after it those between it and its authority
-	Key         string // PEM: that of the certificate
-	Authorities string // PEM: who signs the certificates of peers; several while one takes over from another
-	Revoked     string // revocation lists of these authorities, PEM or one in DER
-	Tokens      string // one a line: the first is proved when dialling, each is accepted; see Config.Token
+	Certificate string // PEM: the node's own certificate, followed by those between it and its authority
+	Key         string // PEM: the key of the certificate
+	Authorities string // PEM: those that sign the certificates of peers; several while one replaces another
+	Revoked     string // revocation lists of these authorities, all in PEM or one in DER
+	Tokens      string // one token on each line; the first is used when dialling, and all are accepted; see Config.Token
 }
 
-// Credentials are read from files and can be read again while links are open. Load makes
-// them; methods may be called concurrently. One Credentials may serve several transports.
+// Credentials are read from files, and can be read again while links are open. Load makes them.
+// Their methods may be called concurrently. Several transports may share one Credentials.
 type Credentials struct {
 	files Files
 	mu    sync.Mutex // guards read
-	read  [5][]byte  // what the files held
+	read  [5][]byte  // the content of the files
 	now   atomic.Pointer[loaded]
 }
 
-// loaded is what was read at one time. It does not change.
+// loaded is what was read at one moment. It does not change.
 type loaded struct {
 	tls     *tls.Config // nil without certificates
 	roots   *x509.CertPool
@@ -44,10 +44,10 @@ type loaded struct {
 	tokens  []string
 }
 
-// serial names a certificate: issuers number theirs.
+// serial names a certificate by its issuer and its number.
 type serial struct{ issuer, number string }
 
-// Load reads the files. Its error says what is wrong with which.
+// Load reads the files. The error says what is wrong with which file.
 func Load(files Files) (*Credentials, error) {
 	c := &Credentials{files: files}
 	if _, err := c.Reload(); err != nil {
@@ -56,10 +56,10 @@ func Load(files Files) (*Credentials, error) {
 	return c, nil
 }
 
-// Reload reads the files again and reports whether they hold something else than before.
-// After an error what was read before goes on to hold, all of it: so files that are
-// changed one after the other do no harm in between. A transport calls it every
-// Config.Recheck; to have it judge its links at once too, call its Recheck.
+// Reload reads the files again, and reports whether their content has changed. After an error
+// everything that was read before stays in force, so the files may be changed one after the
+// other. A transport calls Reload every Config.Recheck. To make it check its links at once as
+// well, call Transport.Recheck.
 func (c *Credentials) Reload() (changed bool, err error) {
 	if c == nil {
 		return false, nil
@@ -102,7 +102,7 @@ func readFile(path string) ([]byte, error) {
 	return b, err
 }
 
-// current is nil without credentials.
+// current returns what was read last; nil if c is nil.
 func (c *Credentials) current() *loaded {
 	if c == nil {
 		return nil
@@ -160,7 +160,7 @@ func (f Files) parse(read [5][]byte) (*loaded, error) {
 	return l, nil
 }
 
-// eachBlock calls f for each PEM block of the kind.
+// eachBlock calls f for each PEM block of that kind in b.
 func eachBlock(b []byte, kind string, f func(der []byte) error) error {
 	for {
 		block, rest := pem.Decode(b)
@@ -176,7 +176,7 @@ func eachBlock(b []byte, kind string, f func(der []byte) error) error {
 	}
 }
 
-// revoke takes in revocation lists, each of which must be signed by one of authorities.
+// revoke adds revocation lists, each of which must be signed by one of authorities.
 func (l *loaded) revoke(b []byte, authorities []*x509.Certificate) error {
 	take := func(der []byte) error {
 		list, err := x509.ParseRevocationList(der)
@@ -206,7 +206,7 @@ func (l *loaded) hasRevoked(c *x509.Certificate) bool {
 	return on
 }
 
-// verify returns the chains by which w's certificate is good at now.
+// verify returns the chains by which w's certificate is valid at now.
 func (l *loaded) verify(w *standing, now time.Time) ([][]*x509.Certificate, error) {
 	between := x509.NewCertPool()
 	for _, c := range w.certs[1:] {

@@ -50,7 +50,7 @@ func ExampleCredentials_Reload() {
 	// true <nil>
 }
 
-// A handler of SIGHUP, say, has new files used at once.
+// A handler of SIGHUP, for example, can make the transport use new files at once.
 func ExampleTransport_Recheck() {
 	path, remove := tokens("9ae23f1c\n")
 	defer remove()

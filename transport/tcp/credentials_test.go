@@ -2,144 +2,24 @@ package tcp_test
 
 import (
 	"bytes"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"log/slog"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
+	"github.com/tandem-go/tandem/test/certs"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
-// folder holds the files of one node.
-type folder struct {
-	t testing.TB
-	tcp.Files
-}
-
-func newFolder(t testing.TB) folder {
-	dir := t.TempDir()
-	in := func(name string) string { return filepath.Join(dir, name) }
-	return folder{t, tcp.Files{Certificate: in("cert.pem"), Key: in("key.pem"), Authorities: in("ca.pem")}}
-}
-
-func write(t testing.TB, path string, b []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func block(kind string, der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
-}
-
-// own writes a certificate for node and its key.
-func (f folder) own(a *authority, node string) tls.Certificate {
-	f.t.Helper()
-	c := a.certificate(f.t, node, node)
-	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	write(f.t, f.Certificate, block("CERTIFICATE", c.Certificate[0]))
-	write(f.t, f.Key, block("PRIVATE KEY", key))
-	return c
-}
-
-func (f folder) trust(all ...*authority) {
-	f.t.Helper()
-	var b []byte
-	for _, a := range all {
-		b = append(b, block("CERTIFICATE", a.cert.Raw)...)
-	}
-	write(f.t, f.Authorities, b)
-}
-
-// list is a revocation list of a's.
-func (a *authority) list(t testing.TB, revoked ...tls.Certificate) []byte {
-	t.Helper()
-	l := &x509.RevocationList{Number: big.NewInt(time.Now().UnixNano()), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour)}
-	for _, c := range revoked {
-		leaf, err := x509.ParseCertificate(c.Certificate[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: leaf.SerialNumber, RevocationTime: time.Now()})
-	}
-	der, err := x509.CreateRevocationList(rand.Reader, l, a.cert, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return der
-}
-
-func load(t testing.TB, f tcp.Files) *tcp.Credentials {
-	t.Helper()
-	c, err := tcp.Load(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// node is a started transport that can listen and dial.
-type node struct {
-	*tcp.Transport
-	to    transport.Endpoint
-	links chan accepted
-	lines *logged
-}
-
-func start(t testing.TB, name string, cfg tcp.Config) node {
-	t.Helper()
-	cfg.Listen = "127.0.0.1:0"
-	n := node{Transport: tcp.New(cfg), links: make(chan accepted, 64), lines: new(logged)}
-	here := local(name)
-	here.Logger = slog.New(n.lines)
-	addr, err := n.Start(t.Context(), here, func(l transport.Link) transport.Receiver {
-		s := newSink()
-		n.links <- accepted{l, s}
-		return s
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { n.Close() })
-	n.to = transport.Endpoint{Node: name, Addr: addr}
-	return n
-}
-
-// stays checks that a link still carries messages.
-func stays(t testing.TB, from transport.Link, to *sink) {
-	t.Helper()
-	if _, err := from.Send(&transport.Envelope{Verb: transport.VerbTell, Seq: 1}); err != nil {
-		t.Fatalf("the link has ended: %v", err)
-	}
-	wait(t, "a message", to.got)
-}
-
-func recheck(t testing.TB, n node) {
-	t.Helper()
-	if err := n.Recheck(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// All certificates and their authority are replaced while the nodes run. No link that is
-// still good is lost, none of the former authority stays, and none can be made.
+// All certificates and their authority are replaced while the nodes run. No valid link is lost.
+// No link under the former authority stays, and none can be made.
 func TestAuthorityChanges(t *testing.T) {
-	old, next := newAuthority(t), newAuthority(t)
+	old, next := certs.New(t), certs.New(t)
 	fa, fb, fc := newFolder(t), newFolder(t), newFolder(t)
 	for name, f := range map[string]folder{"a": fa, "b": fb, "c": fc} {
 		f.own(old, name)
@@ -199,14 +79,14 @@ func TestAuthorityChanges(t *testing.T) {
 	_ = left
 }
 
-// Files that do not fit together, as they do not while they are replaced, change nothing.
+// Files that do not match each other change nothing. While files are replaced, they do not match.
 func TestBadFilesChangeNothing(t *testing.T) {
-	ca := newAuthority(t)
+	ca := certs.New(t)
 	f := newFolder(t)
 	f.own(ca, "b")
 	f.trust(ca)
 	f.Revoked, f.Tokens = filepath.Join(t.TempDir(), "crl"), filepath.Join(t.TempDir(), "tokens")
-	write(t, f.Revoked, block("X509 CRL", ca.list(t)))
+	write(t, f.Revoked, block("X509 CRL", ca.Revoke(t)))
 	write(t, f.Tokens, []byte("one\n"))
 	good := map[string][]byte{}
 	for _, path := range []string{f.Certificate, f.Key, f.Authorities, f.Revoked, f.Tokens} {
@@ -216,7 +96,7 @@ func TestBadFilesChangeNothing(t *testing.T) {
 	other.own(ca, "b")
 	otherKey, _ := os.ReadFile(other.Key)
 	b := start(t, "b", tcp.Config{Credentials: load(t, f.Files)})
-	a := dialler(t, tcp.Config{TLS: ca.mutual(t, "a"), Token: "one"})
+	a := dialler(t, tcp.Config{TLS: ca.Mutual(t, "a"), Token: "one"})
 	if _, _, err := dial(t, a, b.to); err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +109,7 @@ func TestBadFilesChangeNothing(t *testing.T) {
 		"half a certificate":       {f.Certificate, good[f.Certificate][:100]},
 		"no authority":             {f.Authorities, []byte("# none\n")},
 		"a broken authority":       {f.Authorities, block("CERTIFICATE", []byte("x"))},
-		"somebody else's list":     {f.Revoked, block("X509 CRL", newAuthority(t).list(t))},
+		"somebody else's list":     {f.Revoked, block("X509 CRL", certs.New(t).Revoke(t))},
 		"no list":                  {f.Revoked, []byte("x")},
 		"no token":                 {f.Tokens, []byte("\n")},
 		"too many tokens":          {f.Tokens, []byte("1 2 3 4 5 6 7 8 9")},
@@ -262,7 +142,7 @@ func TestBadFilesChangeNothing(t *testing.T) {
 }
 
 func TestCredentialsThatCannotBe(t *testing.T) {
-	ca := newAuthority(t)
+	ca := certs.New(t)
 	f := newFolder(t)
 	f.own(ca, "b")
 	f.trust(ca)
@@ -270,7 +150,7 @@ func TestCredentialsThatCannotBe(t *testing.T) {
 		t.Error("a certificate without authorities: no error")
 	}
 	for name, cfg := range map[string]tcp.Config{
-		"with TLS":   {Credentials: load(t, f.Files), TLS: ca.mutual(t, "b")},
+		"with TLS":   {Credentials: load(t, f.Files), TLS: ca.Mutual(t, "b")},
 		"not loaded": {Credentials: new(tcp.Credentials)},
 	} {
 		tr := tcp.New(cfg)
@@ -281,7 +161,7 @@ func TestCredentialsThatCannotBe(t *testing.T) {
 	}
 	// Beyond loopback they are enough.
 	b := start(t, "b", tcp.Config{Credentials: load(t, f.Files)})
-	if _, _, err := dial(t, dialler(t, tcp.Config{TLS: &tls.Config{RootCAs: ca.pool}}), b.to); !errors.Is(err, transport.ErrDenied) {
+	if _, _, err := dial(t, dialler(t, tcp.Config{TLS: &tls.Config{RootCAs: ca.Pool}}), b.to); !errors.Is(err, transport.ErrDenied) {
 		t.Errorf("without a certificate: %v, want ErrDenied", err)
 	}
 	tr := tcp.New(tcp.Config{Listen: "0.0.0.0:0", Advertise: "127.0.0.1:0", Credentials: load(t, f.Files)})
@@ -291,135 +171,8 @@ func TestCredentialsThatCannotBe(t *testing.T) {
 	tr.Close()
 }
 
-// A certificate that is revoked while its link is open loses it at the next look, which
-// the transport takes by itself, and gets no other.
-func TestRevokedWhileLinked(t *testing.T) {
-	ca := newAuthority(t)
-	alice, carol := ca.mutual(t, "alice"), ca.mutual(t, "carol")
-	f := newFolder(t)
-	f.own(ca, "b")
-	f.trust(ca)
-	f.Revoked = filepath.Join(t.TempDir(), "crl")
-	write(t, f.Revoked, block("X509 CRL", ca.list(t)))
-	var revoked atomic.Bool
-	for name, tt := range map[string]struct {
-		cfg    tcp.Config
-		revoke func()
-	}{
-		"by a function": {tcp.Config{TLS: ca.mutual(t, "b"), Revoked: func(c *x509.Certificate) bool { return revoked.Load() && c.Subject.CommonName == "alice" }},
-			func() { revoked.Store(true) }},
-		"by a list": {tcp.Config{Credentials: load(t, f.Files)},
-			func() { write(t, f.Revoked, ca.list(t, alice.Certificates[0])) }}, // in DER
-	} {
-		t.Run(name, func(t *testing.T) {
-			tt.cfg.Recheck = 10 * time.Millisecond
-			b := start(t, "b", tt.cfg)
-			ends := map[string]accepted{}
-			for name, cfg := range map[string]*tls.Config{"alice": alice, "carol": carol} {
-				if _, _, err := dial(t, dialler(t, tcp.Config{TLS: cfg}), b.to); err != nil {
-					t.Fatal(err)
-				}
-				ends[name] = wait(t, "link", b.links)
-			}
-			tt.revoke()
-			if err := wait(t, "end of the link", ends["alice"].closed); !errors.Is(err, tcp.ErrRevoked) {
-				t.Errorf("closed with %v, want ErrRevoked", err)
-			}
-			if _, _, err := dial(t, dialler(t, tcp.Config{TLS: alice}), b.to); !errors.Is(err, transport.ErrDenied) || !strings.Contains(err.Error(), "revoked") {
-				t.Errorf("dialling again: %v, want ErrDenied", err)
-			}
-			if _, err := ends["carol"].Send(&transport.Envelope{Verb: transport.VerbTell}); err != nil {
-				t.Errorf("another's link: %v", err)
-			}
-			if n := b.lines.with("links end"); n != 1 {
-				t.Errorf("%d lines in the log, want 1", n)
-			}
-		})
-	}
-}
-
-// Who dials looks as well.
-func TestRevokedServer(t *testing.T) {
-	ca := newAuthority(t)
-	var revoked atomic.Bool
-	a := start(t, "a", tcp.Config{TLS: ca.mutual(t, "a"), Revoked: func(c *x509.Certificate) bool { return revoked.Load() && c.Subject.CommonName == "b" }})
-	to, _ := serve(t, tcp.Config{Listen: "127.0.0.1:0", TLS: ca.mutual(t, "b")})
-	_, s, err := dial(t, a.Transport, to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	revoked.Store(true)
-	recheck(t, a)
-	if err := wait(t, "end of the link", s.closed); !errors.Is(err, tcp.ErrRevoked) {
-		t.Errorf("closed with %v, want ErrRevoked", err)
-	}
-	if _, _, err := dial(t, a.Transport, to); !errors.Is(err, tcp.ErrRevoked) {
-		t.Errorf("dialling: %v, want ErrRevoked", err)
-	}
-}
-
-// Links do not outlive the certificates they were made with, on either side.
-func TestExpiredWhileLinked(t *testing.T) {
-	ca := newAuthority(t)
-	var late atomic.Int64 // nanoseconds
-	clock := func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
-	at := func(name string) tcp.Config {
-		cfg := ca.mutual(t, name)
-		cfg.Time = clock
-		return tcp.Config{TLS: cfg}
-	}
-	a, b := start(t, "a", at("a")), start(t, "b", at("b"))
-	l, atA, err := dial(t, a.Transport, b.to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	atB := wait(t, "link", b.links)
-	late.Store(int64(59 * time.Minute)) // they are good for an hour
-	recheck(t, a)
-	recheck(t, b)
-	stays(t, l, atB.sink)
-	late.Store(int64(61 * time.Minute))
-	recheck(t, b)
-	if err := wait(t, "end at b", atB.closed); !errors.Is(err, tcp.ErrExpired) {
-		t.Errorf("closed with %v, want ErrExpired", err)
-	}
-	wait(t, "end at a", atA.closed)
-	late.Store(0)
-	if _, atA, err = dial(t, a.Transport, b.to); err != nil {
-		t.Fatal(err)
-	}
-	late.Store(int64(61 * time.Minute))
-	recheck(t, a)
-	if err := wait(t, "end at a", atA.closed); !errors.Is(err, tcp.ErrExpired) {
-		t.Errorf("closed with %v, want ErrExpired", err)
-	}
-	if _, _, err := dial(t, a.Transport, b.to); !errors.Is(err, transport.ErrDenied) {
-		t.Errorf("dialling: %v, want ErrDenied", err)
-	}
-}
-
-// A Revoked that panics takes nobody's link away.
-func TestRevokedPanicsLater(t *testing.T) {
-	ca := newAuthority(t)
-	var mad atomic.Bool
-	b := start(t, "b", tcp.Config{TLS: ca.mutual(t, "b"), Revoked: func(*x509.Certificate) bool {
-		if mad.Load() {
-			panic("no database")
-		}
-		return false
-	}})
-	l, _, err := dial(t, dialler(t, tcp.Config{TLS: ca.mutual(t, "a")}), b.to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	atB := wait(t, "link", b.links)
-	mad.Store(true)
-	recheck(t, b)
-	stays(t, l, atB.sink)
-}
-
-// A token is changed in three steps, in none of which a link is refused; afterwards the
-// former one is good for nothing, and links that were made with it are over.
+// A token is changed in three steps, and in none of them a link is refused. After that the former
+// token is refused, and the links that were made with it have ended.
 func TestTokenChanges(t *testing.T) {
 	file := func() tcp.Files { return tcp.Files{Tokens: filepath.Join(t.TempDir(), "tokens")} }
 	fa, fb := file(), file()
@@ -479,12 +232,12 @@ func TestMoreTokens(t *testing.T) {
 
 // Certificates that functions of TLS hand out may change between two connections.
 func TestCertificateFunctions(t *testing.T) {
-	ca := newAuthority(t)
+	ca := certs.New(t)
 	var server, client atomic.Pointer[tls.Certificate]
-	put := func(p *atomic.Pointer[tls.Certificate], name string) { c := ca.certificate(t, name, "b"); p.Store(&c) }
-	to, links := serve(t, tcp.Config{Listen: "127.0.0.1:0", TLS: &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool,
+	put := func(p *atomic.Pointer[tls.Certificate], name string) { c := ca.Issue(t, name, "b"); p.Store(&c) }
+	to, links := serve(t, tcp.Config{Listen: "127.0.0.1:0", TLS: &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return server.Load(), nil }}})
-	tr := dialler(t, tcp.Config{TLS: &tls.Config{RootCAs: ca.pool,
+	tr := dialler(t, tcp.Config{TLS: &tls.Config{RootCAs: ca.Pool,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return client.Load(), nil }}})
 	for _, name := range []string{"first", "second"} {
 		put(&server, name)
@@ -496,39 +249,5 @@ func TestCertificateFunctions(t *testing.T) {
 		if got, want := wait(t, "link", links).Peer().Principal, "tls:"+name+"-client"; l.Peer().Principal != "tls:"+name || got != want {
 			t.Errorf("principals are %q and %q, want %q and %q", l.Peer().Principal, got, name, want)
 		}
-	}
-}
-
-// A node says once that its own certificate is about to expire, however often it looks, once
-// more when the end is near, and once when it has come.
-func TestOwnCertificateAboutToExpire(t *testing.T) {
-	ca := newAuthority(t)
-	cfg := ca.mutual(t, "b")
-	leaf := cfg.Certificates[0].Leaf
-	if leaf == nil {
-		var err error
-		if leaf, err = x509.ParseCertificate(cfg.Certificates[0].Certificate[0]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var now atomic.Pointer[time.Time]
-	set := func(left time.Duration) { now.Store(new(leaf.NotAfter.Add(-left))) }
-	set(time.Hour)
-	cfg.Time = func() time.Time { return *now.Load() }
-	b := start(t, "b", tcp.Config{TLS: cfg, Recheck: time.Hour})
-	for _, step := range []struct {
-		left              time.Duration
-		warnings, expired int
-	}{{time.Hour, 0, 0}, {41 * time.Minute, 0, 0}, {39 * time.Minute, 1, 0}, {21 * time.Minute, 1, 0}, {19 * time.Minute, 2, 0}, {-time.Second, 2, 1}} {
-		set(step.left)
-		for range 3 {
-			recheck(t, b)
-		}
-		if w, e := b.lines.with("about to expire"), b.lines.with("has expired"); w != step.warnings || e != step.expired {
-			t.Errorf("%v before the end: %d warnings and %d errors, want %d and %d", step.left, w, e, step.warnings, step.expired)
-		}
-	}
-	if err := tcp.New(tcp.Config{TLS: cfg}).Recheck(); err != nil { // before Start
-		t.Error(err)
 	}
 }

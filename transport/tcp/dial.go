@@ -13,9 +13,8 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// Dial implements transport.Transport. Config.HandshakeTimeout bounds it beside ctx.
-// Where the address calls for TLS and the Config has none, its error wraps
-// ErrInsecure.
+// Dial implements transport.Transport. Config.HandshakeTimeout bounds it as well as ctx. If the
+// address requires TLS and the Config has none, the error wraps ErrInsecure.
 func (t *Transport) Dial(ctx context.Context, to transport.Endpoint, open func(transport.Link) transport.Receiver) (transport.Link, error) {
 	t.mu.Lock()
 	ready := t.started && !t.closed
@@ -74,7 +73,7 @@ func (t *Transport) greet(ctx context.Context, raw net.Conn, to transport.Endpoi
 	if who.token != "" && t.cfg.tls() == nil && !t.cfg.Insecure && !raw.RemoteAddr().(*net.TCPAddr).IP.IsLoopback() {
 		return nil, who, 0, fmt.Errorf("%w: a token for %s without TLS", ErrInsecure, raw.RemoteAddr())
 	}
-	// Reads and writes know nothing of ctx: when it ends, a deadline in the past wakes them.
+	// Reads and writes do not use ctx. When it ends, a deadline in the past makes them return.
 	stop := context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) })
 	conn, w, err := t.exchange(ctx, raw, to, &who)
 	if !stop() {
@@ -90,18 +89,19 @@ func (t *Transport) greet(ctx context.Context, raw net.Conn, to transport.Endpoi
 	return conn, who, w.Largest, nil
 }
 
-// httpEnd ends a hello, where a node reads no more. An HTTP server that has the port
-// instead takes what came for a bad request, and answers; without it, it would wait.
+// httpEnd follows a hello. A node ignores it. If the port belongs to an HTTP server, that server
+// takes the hello for a bad request and answers; without httpEnd it would wait for more.
 const httpEnd = "\r\n\r\n"
 
-// exchange speaks TLS if it is to, sends the hello, reads the welcome, and proves itself.
+// exchange does the TLS handshake if there is TLS, sends the hello, reads the welcome, and
+// exchanges proofs.
 func (t *Transport) exchange(ctx context.Context, raw net.Conn, to transport.Endpoint, who *standing) (conn net.Conn, w transport.Welcome, err error) {
 	conn = raw
 	if cfg := t.cfg.tls(); cfg != nil {
 		if cfg.ServerName == "" {
 			cfg = cfg.Clone()
 			cfg.ServerName, _, _ = net.SplitHostPort(to.Addr)
-			if t.cfg.TLS == nil && t.cfg.IsNode == nil { // Credentials: names, not addresses
+			if t.cfg.TLS == nil && t.cfg.IsNode == nil { // with Credentials, certificates have names of nodes and not of hosts
 				cfg.ServerName = to.Node
 			}
 		}
@@ -141,7 +141,7 @@ func (t *Transport) exchange(ctx context.Context, raw net.Conn, to transport.End
 	return conn, w, err
 }
 
-// wanted returns why a welcome is none from the node that was dialled, if it is not.
+// wanted returns an error if a welcome is not from the node that was dialled.
 func wanted(w transport.Welcome, to transport.Endpoint) error {
 	switch {
 	case w.Version < transport.MinVersion || w.Version > transport.Version:
@@ -156,7 +156,7 @@ func wanted(w transport.Welcome, to transport.Endpoint) error {
 	return nil
 }
 
-// prove is the dialling side's half of what both prove: see believe.
+// prove is the dialling side of authenticate.
 func (t *Transport) prove(conn net.Conn, token string, hello, welcome []byte, to transport.Endpoint) error {
 	if _, err := conn.Write(frame(transport.Prove(token, true, hello, welcome).Append)); err != nil {
 		return explain(err, to)
@@ -175,8 +175,8 @@ func (t *Transport) prove(conn net.Conn, token string, hello, welcome []byte, to
 	return nil
 }
 
-// explain wraps what went wrong while greeting in the sentinel that fits. With TLS
-// 1.3 a client learns only when it reads that its certificate was refused.
+// explain wraps the error of a greeting with the sentinel that fits. With TLS 1.3 a client
+// learns that its certificate was refused only when it reads.
 func explain(err error, to transport.Endpoint) error {
 	var (
 		alert    *net.OpError
@@ -209,5 +209,5 @@ func notTandem(b []byte) error {
 	return fmt.Errorf("%w: what answers there does not speak Tandem: %s", transport.ErrProtocol, looks)
 }
 
-// isFrame reports whether what begins so is a frame of a greeting.
+// isFrame reports whether these are the first bytes of a frame of a greeting.
 func isFrame(header [5]byte) bool { return header[0] == 0 && header[1] == 0 && header[4] == 'T' }

@@ -9,7 +9,7 @@ import (
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
-// A listener that turns connections away says how many, and by which limit.
+// Stats says how many connections a listener has refused, and by which limit.
 func ExampleTransport_Stats() {
 	tr := tcp.New(tcp.Config{Listen: "127.0.0.1:0", MaxConnsPerIP: 256}) // many nodes behind one address
 	defer tr.Close()
@@ -18,7 +18,10 @@ func ExampleTransport_Stats() {
 		fmt.Println(err)
 		return
 	}
+	fmt.Println(tr.Addr().Network())
 	s := tr.Stats()
 	fmt.Println(s.Links, s.Accepted, s.RefusedPerIP, s.RefusedPending, s.RefusedConns)
-	// Output: 0 0 0 0 0
+	// Output:
+	// tcp
+	// 0 0 0 0 0
 }

@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// expiry is what the log says of a certificate that is about to expire.
+// expiry says how close a certificate is to its expiry.
 type expiry uint8
 
 const (
 	notSoon expiry = iota
 	soon           // a third of its life is left, or less
 	lastDay        // a day, or less
-	expired        // nothing
+	expired        // nothing is left
 )
 
-// expiryShare is the part of its life that a certificate has left when the log first says so:
-// who renews certificates by rule does it no later than that.
+// expiryShare says when the log warns first: when one third of the certificate's life is left.
+// Certificates that are renewed automatically are renewed before that.
 const expiryShare = 3
 
-// expiryOf judges a certificate at now. One of at most three days has its last day when less
-// than a sixth of its life is left, so that the first word comes before the second.
+// expiryOf judges a certificate at now. If its life is at most three days, lastDay begins when
+// less than a sixth of that is left, so that soon comes before lastDay.
 func expiryOf(c *x509.Certificate, now time.Time) expiry {
 	life, left := c.NotAfter.Sub(c.NotBefore), c.NotAfter.Sub(now)
 	switch {
@@ -34,14 +34,15 @@ func expiryOf(c *x509.Certificate, now time.Time) expiry {
 	return notSoon
 }
 
-// expiries remembers what the log has said of this node's own certificate. Pure.
+// expiries remembers what was logged about this node's own certificate. It has no lock, clock or
+// I/O.
 type expiries struct {
 	of   [2]string // issuer and number
 	said expiry
 }
 
-// judge returns what is to be said at now of the certificate that this node shows; notSoon:
-// nothing that was not said.
+// judge returns what has to be logged at now about the certificate that this node shows; notSoon
+// if there is nothing new.
 func (e *expiries) judge(c *x509.Certificate, now time.Time) expiry {
 	if of := [2]string{string(c.RawIssuer), c.SerialNumber.String()}; of != e.of {
 		*e = expiries{of: of}
@@ -53,8 +54,8 @@ func (e *expiries) judge(c *x509.Certificate, now time.Time) expiry {
 	return notSoon
 }
 
-// ownCertificate returns the one that this node shows, or nil if that is not known: a
-// function of the user's chooses it.
+// ownCertificate returns the certificate that this node shows, or nil if that is unknown because
+// a function of the user chooses it.
 func (t *Transport) ownCertificate() *x509.Certificate {
 	cfg := t.cfg.TLS
 	if l := t.cfg.Credentials.current(); l != nil && l.tls != nil {
@@ -70,8 +71,8 @@ func (t *Transport) ownCertificate() *x509.Certificate {
 	return own.Leaf
 }
 
-// warnOfExpiry says in the log once when a third of the life of this node's own certificate is
-// left, once when a day is, and once when it has expired. Transport.rechecking is held.
+// warnOfExpiry logs once that a third of the life of this node's own certificate is left, once
+// that a day is left, and once that it has expired. Transport.rechecking is held.
 func (t *Transport) warnOfExpiry(now time.Time) {
 	t.mu.Lock()
 	log := t.local.Logger

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// What is said of a certificate, whose life begins at 0, when it is looked at then and then.
+// The life of a certificate begins at 0. The table says what is logged at the times of the checks.
 func TestExpiries(t *testing.T) {
 	const day = 24 * time.Hour
 	type look struct {
@@ -39,7 +39,7 @@ func TestExpiries(t *testing.T) {
 	}
 }
 
-// A certificate that takes another one's place is judged anew.
+// A certificate that replaces another one is judged by itself.
 func TestExpiriesOfTheNextCertificate(t *testing.T) {
 	var e expiries
 	begin := time.Unix(0, 0)

@@ -8,11 +8,12 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// errPanicked is why a connection is refused whose greeting ran into a panic.
+// errPanicked is the reason for refusing a connection whose greeting panicked.
 var errPanicked = fmt.Errorf("%w: a function of this node's tcp.Config panicked", transport.ErrDenied)
 
-// guarded calls f, which may call functions of Config or of its TLS. If one panics the
-// error is errPanicked. The first panic is logged with its stack, and then one a minute.
+// guarded calls f, which may call functions of Config or of its TLS. If one of them panics, the
+// error is errPanicked. The first panic is logged with its stack, and after that at most one
+// a minute.
 func (t *Transport) guarded(f func() error) (err error) {
 	defer func() {
 		v := recover()

@@ -194,8 +194,8 @@ func TestPeerDoesNotRead(t *testing.T) {
 	}
 }
 
-// Answers are not refused at the soft limit; a peer that takes none of them ends
-// at the hard one.
+// Answers are not refused at the soft limit. The link of a peer that reads none of them ends at
+// the hard limit.
 func TestAnswersPileUp(t *testing.T) {
 	to, links := serve(t, tcp.Config{Listen: "127.0.0.1:0"})
 	_, l := rawLink(t, to, links)
@@ -214,7 +214,7 @@ func TestAnswersPileUp(t *testing.T) {
 	t.Error("1 GB of answers queued to a peer that does not read")
 }
 
-// Large answers are refused instead: they wait in their sender's memory.
+// Large answers are refused instead: they stay in the memory of their sender.
 func TestLargeAnswersPileUp(t *testing.T) {
 	to, links := serve(t, tcp.Config{Listen: "127.0.0.1:0"})
 	_, l := rawLink(t, to, links)
@@ -232,7 +232,7 @@ func TestLargeAnswersPileUp(t *testing.T) {
 	}
 }
 
-// A peer whose greeting does not speak of chunks gets none.
+// A peer whose greeting does not offer chunks gets none.
 func TestPeerWithoutChunks(t *testing.T) {
 	to, links := serve(t, tcp.Config{Listen: "127.0.0.1:0"})
 	c := raw(t, to)

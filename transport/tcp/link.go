@@ -9,21 +9,22 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// link is one connection after its greeting. Two goroutines run it: run reads and
-// calls the Receiver, write writes. run is the owner: it ends last, waits for write,
-// and tells the Receiver.
+// link is one connection after its greeting. It has two goroutines: run reads and calls the
+// Receiver, and write writes. run is the owner: it waits for write, calls Receiver.Closed, and
+// ends last.
 type link struct {
 	t     *Transport
-	raw   net.Conn // the socket itself, which Close closes
-	conn  net.Conn // raw, or TLS over it
-	who   standing // Recheck has it judged anew
+	raw   net.Conn    // the socket itself, which Close closes
+	conn  net.Conn    // raw, or TLS over it
+	who   standing    // Recheck judges it again
+	turn  *sync.Mutex // shared by the links with the same principal; see receive
 	out   *transport.Outbox
 	large *transport.Assembly // used by run
 	recv  transport.Receiver  // set by open, before the goroutines start
-	taken atomic.Uint64       // stream place before which bytes may have left; see write
+	taken atomic.Uint64       // position in the stream up to which bytes may have been handed to the network; see write
 
 	finishOnce sync.Once
-	finishing  chan struct{} // closed by finish: write the queue, then end
+	finishing  chan struct{} // closed by finish: the queue is written, and then the link ends
 	closeOnce  sync.Once
 	cause      error         // set before done is closed
 	done       chan struct{} // closed by Close
@@ -32,29 +33,32 @@ type link struct {
 
 var _ transport.Link = (*link)(nil)
 
-// newLink returns the link to a peer which takes messages of up to largest bytes.
+// newLink returns the link to a peer that accepts messages of up to largest bytes.
 func newLink(t *Transport, raw, conn net.Conn, who standing, largest uint64) *link {
 	l := &link{
-		t: t, raw: raw, conn: conn, who: who,
+		t: t, raw: raw, conn: conn, who: who, turn: new(sync.Mutex),
 		out:       transport.NewOutbox(transport.MaxFrame),
 		large:     transport.NewAssembly(t.local.Largest(), false),
 		finishing: make(chan struct{}),
 		done:      make(chan struct{}),
 		written:   make(chan struct{}),
 	}
+	if who.counted != nil {
+		l.turn = &who.counted.turn
+	}
 	l.out.PackTells()
 	l.out.SendLarge(t.local.Common(largest))
 	return l
 }
 
-// open introduces the link to its Receiver. Called once, before run.
+// open asks for the Receiver of the link. It is called once, before run.
 func (l *link) open(receiver func(transport.Link) transport.Receiver) { l.recv = receiver(l) }
 
 // run runs the link until it ends.
 func (l *link) run() {
 	go l.write()
 	err := l.read()
-	if l.ending() { // the peer ended too; what is queued here still goes out
+	if l.ending() { // the peer has ended too; what is queued here is still sent
 		<-l.written
 	}
 	l.Close(err)
@@ -77,8 +81,8 @@ func (l *link) RemoteAddr() netip.Addr {
 	return netip.Addr{}
 }
 
-// Send implements transport.Link. A peer that lets 64 MiB of answers pile up is
-// stalled: the link closes, and Send returns ErrStalled.
+// Send implements transport.Link. If 64 MiB of answers wait because the peer does not read them,
+// the link closes and Send returns ErrStalled.
 func (l *link) Send(e *transport.Envelope) (at uint64, err error) {
 	at, err = l.out.Append(e)
 	if err == transport.ErrStalled {
@@ -99,13 +103,13 @@ func (l *link) Close(err error) {
 		l.cause = err
 		l.out.Discard()
 		close(l.done)
-		// Not l.conn: closing TLS may wait for seconds to write its farewell.
+		// l.conn is not closed, because TLS may wait for seconds to write its last message.
 		l.raw.Close()
 	})
 }
 
-// finish refuses further envelopes, has the queued ones written, and then ends the
-// link when the peer has ended its side.
+// finish refuses further envelopes. The link ends when the queued ones are written and the peer
+// has ended its side.
 func (l *link) finish() {
 	l.finishOnce.Do(func() {
 		l.out.Close()

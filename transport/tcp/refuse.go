@@ -13,11 +13,11 @@ import (
 
 // Stats is a snapshot of what a Transport has counted since it was started.
 type Stats struct {
-	Links    int    // open now, whoever dialled
+	Links    int    // open now, dialled by either side
 	Greeting int    // accepted connections that are still greeting
-	Accepted uint64 // connections that were accepted, links or not
+	Accepted uint64 // connections that were accepted, whether they became links or not
 
-	// Connections that were turned away, by the limit of Config that they met.
+	// Connections that were refused, by the limit of Config that they exceeded.
 	RefusedPerIP        uint64 // MaxConnsPerIP
 	RefusedPending      uint64 // MaxPending, MaxPendingPerIP
 	RefusedConns        uint64 // MaxConns
@@ -32,41 +32,41 @@ func (t *Transport) Stats() Stats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.stats
-	s.Links, s.Greeting = len(t.links), len(t.lobby.guests)
+	s.Links, s.Greeting = len(t.links), len(t.pending.conns)
 	s.RefusedPerIP, s.RefusedConns, s.RefusedPerPrincipal = t.limits[maxConnsPerIP].refused, t.limits[maxConns].refused, t.limits[maxConnsPerPrincipal].refused
 	s.RefusedPending = t.limits[maxPending].refused + t.limits[maxPendingPerIP].refused
 	s.Displaced, s.Panics = t.limits[displaced].refused, t.limits[panics].refused
 	return s
 }
 
-// limit is one on accepted connections.
+// limit is a limit on accepted connections.
 type limit int
 
 const (
-	admitted limit = iota // none was met
+	admitted limit = iota // no limit was exceeded
 	closing
 	maxPending
 	maxPendingPerIP
 	maxConnsPerIP
 	maxConns
 	maxConnsPerPrincipal
-	displaced // no limit, but told like one
-	panics    // neither
+	displaced // not a limit, but reported in the same way
+	panics    // the same
 	manyLimits
 )
 
-// meter counts what a limit has turned away, and says when that is worth a log line: at
-// the first connection, and then once a minute while it goes on.
+// meter counts the connections that a limit has refused, and says when to log that: at the first
+// one, and then once a minute while it goes on.
 type meter struct {
 	refused uint64
-	said    uint64 // of these, when a line was written last
+	said    uint64 // how many of them the log lines so far were about
 	at      time.Time
 }
 
 const sayEvery = time.Minute
 
-// count notes a connection that is turned away now, and returns how many are to be
-// spoken of; 0: none yet.
+// count counts a connection that is refused now. It returns how many the next log line is about;
+// 0 if there is none now.
 func (m *meter) count(now time.Time) uint64 {
 	m.refused++
 	if !m.at.IsZero() && now.Sub(m.at) < sayEvery {
@@ -77,8 +77,8 @@ func (m *meter) count(now time.Time) uint64 {
 	return n
 }
 
-// turned counts a connection that is turned away, logs it if need be, and returns the
-// reason for its dialler.
+// turned counts a connection that is refused, logs that if it is time, and returns the reason for
+// its dialler.
 func (t *Transport) turned(why limit, from string) string {
 	var reason string
 	switch why {
@@ -105,8 +105,8 @@ func (t *Transport) turned(why limit, from string) string {
 }
 
 const (
-	maxRefusing = 16          // connections that are told why they are turned away; beyond that they are just closed
-	refuseTime  = time.Second // for that, TLS included
+	maxRefusing = 16          // how many connections may be told at once why they are refused; others are just closed
+	refuseTime  = time.Second // bounds that, including TLS
 )
 
 // turnAway tells the dialler of raw why there is no room for it, and closes it.
@@ -160,8 +160,8 @@ func (t *Transport) refuse(raw net.Conn, reason string) {
 	conn.Write(frame(w.Append))
 }
 
-// hangUp ends this side of raw and reads what is on its way, so that the other side is not
-// reset before it has read the last words. The deadline of raw bounds it.
+// hangUp ends this side of raw and reads what still arrives, so that the connection is not reset
+// before the other side has read the last bytes. The deadline of raw bounds it.
 func hangUp(raw net.Conn) {
 	if half, ok := raw.(interface{ CloseWrite() error }); ok {
 		half.CloseWrite()

@@ -17,7 +17,7 @@ import (
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
-// tape is a proxy to one server which records what both sides of a connection say.
+// tape is a proxy to one server, which records what both sides of a connection send.
 type tape struct {
 	addr string
 	mu   sync.Mutex
@@ -82,8 +82,8 @@ func (p *tape) of(i int) (frames [][]byte) {
 	return frames
 }
 
-// The bytes of a connection that was recorded are good on no other one: not all of them,
-// not a part, in neither direction, with a token or without.
+// The recorded bytes of a connection are refused on any other one: all of them or a part, in both
+// directions, with a token or without.
 func TestRecordingIsNotServed(t *testing.T) {
 	for _, token := range []string{"", "s3cret"} {
 		to, links := serve(t, tcp.Config{Listen: "127.0.0.1:0", Token: token, HandshakeTimeout: 300 * time.Millisecond})
@@ -144,7 +144,7 @@ func TestRecordingIsNotServed(t *testing.T) {
 	}
 }
 
-// Who dials the port of something else reads what it is.
+// If the port belongs to another kind of server, the dialler's error says so.
 func TestWhatAnswersIsNamed(t *testing.T) {
 	t.Parallel()
 	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})

@@ -14,29 +14,30 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tandem-go/tandem/test/certs"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
 func TestTLSPrincipals(t *testing.T) {
-	ca := newAuthority(t)
-	byDNS := ca.mutual(t, "")
-	byDNS.Certificates = []tls.Certificate{ca.certificate(t, "", "billing.example")}
+	ca := certs.New(t)
+	byDNS := ca.Mutual(t, "")
+	byDNS.Certificates = []tls.Certificate{ca.Issue(t, "", "billing.example")}
 	custom := func(s tls.ConnectionState) string { return "org/" + s.PeerCertificates[0].Subject.CommonName }
 	tests := []struct {
 		name           string
 		client, server tcp.Config
 		sees           string // the principal that the server sees
 	}{
-		{"common name", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: ca.mutual(t, "b")}, "tls:alice"},
-		{"DNS name", tcp.Config{TLS: byDNS}, tcp.Config{TLS: ca.mutual(t, "b")}, "tls:billing.example"},
-		{"own function", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: ca.mutual(t, "b"), Principal: custom}, "tls:org/alice"},
-		{"common name and token", tcp.Config{TLS: ca.mutual(t, "alice"), Token: "s3cret"}, tcp.Config{TLS: ca.mutual(t, "b"), Token: "s3cret"}, "tls:alice"},
-		{"a name like another principal", tcp.Config{TLS: ca.mutual(t, "token")}, tcp.Config{TLS: ca.mutual(t, "b")}, "tls:token"},
-		{"token in TLS", tcp.Config{TLS: &tls.Config{RootCAs: ca.pool}, Token: "s3cret"},
-			tcp.Config{TLS: &tls.Config{Certificates: ca.mutual(t, "b").Certificates}, Token: "s3cret"}, transport.TokenHolder},
-		{"server only", tcp.Config{TLS: &tls.Config{RootCAs: ca.pool}},
-			tcp.Config{TLS: &tls.Config{Certificates: ca.mutual(t, "b").Certificates}}, transport.Anonymous},
+		{"common name", tcp.Config{TLS: ca.Mutual(t, "alice")}, tcp.Config{TLS: ca.Mutual(t, "b")}, "tls:alice"},
+		{"DNS name", tcp.Config{TLS: byDNS}, tcp.Config{TLS: ca.Mutual(t, "b")}, "tls:billing.example"},
+		{"own function", tcp.Config{TLS: ca.Mutual(t, "alice")}, tcp.Config{TLS: ca.Mutual(t, "b"), Principal: custom}, "tls:org/alice"},
+		{"common name and token", tcp.Config{TLS: ca.Mutual(t, "alice"), Token: "s3cret"}, tcp.Config{TLS: ca.Mutual(t, "b"), Token: "s3cret"}, "tls:alice"},
+		{"a name like another principal", tcp.Config{TLS: ca.Mutual(t, "token")}, tcp.Config{TLS: ca.Mutual(t, "b")}, "tls:token"},
+		{"token in TLS", tcp.Config{TLS: &tls.Config{RootCAs: ca.Pool}, Token: "s3cret"},
+			tcp.Config{TLS: &tls.Config{Certificates: ca.Mutual(t, "b").Certificates}, Token: "s3cret"}, transport.TokenHolder},
+		{"server only", tcp.Config{TLS: &tls.Config{RootCAs: ca.Pool}},
+			tcp.Config{TLS: &tls.Config{Certificates: ca.Mutual(t, "b").Certificates}}, transport.Anonymous},
 		{"plain", tcp.Config{}, tcp.Config{}, transport.Anonymous},
 		{"token on loopback", tcp.Config{Token: "s3cret"}, tcp.Config{Token: "s3cret"}, transport.TokenHolder},
 	}
@@ -66,9 +67,9 @@ func TestTLSPrincipals(t *testing.T) {
 }
 
 func TestNotAuthenticated(t *testing.T) {
-	ca, other := newAuthority(t), newAuthority(t)
-	stranger := ca.mutual(t, "mallory")
-	stranger.Certificates = other.mutual(t, "mallory").Certificates
+	ca, other := certs.New(t), certs.New(t)
+	stranger := ca.Mutual(t, "mallory")
+	stranger.Certificates = other.Mutual(t, "mallory").Certificates
 	nobody := func(tls.ConnectionState) string { return "" }
 	tests := []struct {
 		name           string
@@ -76,16 +77,16 @@ func TestNotAuthenticated(t *testing.T) {
 		want           error
 		text           string // part of what people read
 	}{
-		{"client's certificate of another authority", tcp.Config{TLS: stranger}, tcp.Config{TLS: ca.mutual(t, "b")}, transport.ErrDenied, ""},
-		{"client without certificate", tcp.Config{TLS: &tls.Config{RootCAs: ca.pool}}, tcp.Config{TLS: ca.mutual(t, "b")}, transport.ErrDenied, ""},
-		{"server's certificate of another authority", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: other.mutual(t, "b")}, transport.ErrDenied, ""},
+		{"client's certificate of another authority", tcp.Config{TLS: stranger}, tcp.Config{TLS: ca.Mutual(t, "b")}, transport.ErrDenied, ""},
+		{"client without certificate", tcp.Config{TLS: &tls.Config{RootCAs: ca.Pool}}, tcp.Config{TLS: ca.Mutual(t, "b")}, transport.ErrDenied, ""},
+		{"server's certificate of another authority", tcp.Config{TLS: ca.Mutual(t, "alice")}, tcp.Config{TLS: other.Mutual(t, "b")}, transport.ErrDenied, ""},
 		{"wrong token", tcp.Config{Token: "guess"}, tcp.Config{Token: "s3cret"}, transport.ErrDenied, "does not have this node's token"},
 		{"no token", tcp.Config{}, tcp.Config{Token: "s3cret"}, transport.ErrDenied, "does not have this node's token"},
 		{"token for one that has none", tcp.Config{Token: "s3cret"}, tcp.Config{}, transport.ErrDenied, "this node has none"},
-		{"no principal", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{TLS: ca.mutual(t, "b"), Principal: nobody}, transport.ErrDenied, ""},
-		{"unknown server", tcp.Config{TLS: ca.mutual(t, "alice"), Principal: nobody}, tcp.Config{TLS: ca.mutual(t, "b")}, transport.ErrDenied, ""},
-		{"TLS to plain", tcp.Config{TLS: ca.mutual(t, "alice")}, tcp.Config{}, transport.ErrProtocol, "no TLS is spoken there"},
-		{"plain to TLS", tcp.Config{}, tcp.Config{TLS: ca.mutual(t, "b")}, transport.ErrProtocol, "TLS is spoken here: set tcp.Config.TLS"},
+		{"no principal", tcp.Config{TLS: ca.Mutual(t, "alice")}, tcp.Config{TLS: ca.Mutual(t, "b"), Principal: nobody}, transport.ErrDenied, ""},
+		{"unknown server", tcp.Config{TLS: ca.Mutual(t, "alice"), Principal: nobody}, tcp.Config{TLS: ca.Mutual(t, "b")}, transport.ErrDenied, ""},
+		{"TLS to plain", tcp.Config{TLS: ca.Mutual(t, "alice")}, tcp.Config{}, transport.ErrProtocol, "no TLS is spoken there"},
+		{"plain to TLS", tcp.Config{}, tcp.Config{TLS: ca.Mutual(t, "b")}, transport.ErrProtocol, "TLS is spoken here: set tcp.Config.TLS"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -103,8 +104,8 @@ func TestNotAuthenticated(t *testing.T) {
 }
 
 func TestStartRefuses(t *testing.T) {
-	ca := newAuthority(t)
-	serverOnly := &tls.Config{Certificates: ca.mutual(t, "b").Certificates}
+	ca := certs.New(t)
+	serverOnly := &tls.Config{Certificates: ca.Mutual(t, "b").Certificates}
 	tests := []struct {
 		name string
 		cfg  tcp.Config
@@ -146,11 +147,11 @@ func TestStartNamesAllProblems(t *testing.T) {
 }
 
 func TestStartAllows(t *testing.T) {
-	ca := newAuthority(t)
-	serverOnly := &tls.Config{Certificates: ca.mutual(t, "b").Certificates}
+	ca := certs.New(t)
+	serverOnly := &tls.Config{Certificates: ca.Mutual(t, "b").Certificates}
 	for name, cfg := range map[string]tcp.Config{
 		"insecure":         {Insecure: true},
-		"mutual TLS":       {TLS: ca.mutual(t, "b")},
+		"mutual TLS":       {TLS: ca.Mutual(t, "b")},
 		"token inside TLS": {TLS: serverOnly, Token: "t"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -191,7 +192,7 @@ func TestBusy(t *testing.T) {
 	again(t, tr, to)
 }
 
-// again dials until there is room, which the server makes at its own pace.
+// again dials until the server has room, which may take some time.
 func again(t *testing.T, tr *tcp.Transport, to transport.Endpoint) {
 	t.Helper()
 	for start := time.Now(); ; {
@@ -205,9 +206,10 @@ func again(t *testing.T, tr *tcp.Transport, to transport.Endpoint) {
 	}
 }
 
-// Who meets a limit reads which one; the server counts it, and says it once.
+// A dialler that is refused because of a limit is told which one. The server counts that, and logs
+// it once.
 func TestLimits(t *testing.T) {
-	ca := newAuthority(t)
+	ca := certs.New(t)
 	for name, tt := range map[string]struct {
 		cfg   tcp.Config
 		raw   bool // what is there are sockets that say nothing
@@ -224,7 +226,7 @@ func TestLimits(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, TLS %v", name, secured), func(t *testing.T) {
 				cfg, client := tt.cfg, tcp.Config{}
 				if cfg.Listen = "127.0.0.1:0"; secured {
-					cfg.TLS, client.TLS = ca.mutual(t, "b"), ca.mutual(t, "alice")
+					cfg.TLS, client.TLS = ca.Mutual(t, "b"), ca.Mutual(t, "alice")
 				}
 				lines := new(logged)
 				server := tcp.New(cfg)

@@ -14,8 +14,8 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// Why a peer that proved who it is is not believed, or not any more: Dial's error wraps
-// them, and the error that a link ends with. Each is a transport.ErrDenied.
+// Reasons for rejecting a peer that has proved who it is. The errors of Dial, and those
+// with which links end, wrap them. Each is a transport.ErrDenied.
 var (
 	ErrExpired   = fmt.Errorf("%w: the peer's certificate has expired", transport.ErrDenied)
 	ErrRevoked   = fmt.Errorf("%w: the peer's certificate is revoked", transport.ErrDenied)
@@ -23,18 +23,18 @@ var (
 	ErrOldToken  = fmt.Errorf("%w: the peer proved to know a token that is not accepted any more", transport.ErrDenied)
 )
 
-// standing is who a peer is, and what it proved that with.
+// standing is who a peer is, and with what it proved that.
 type standing struct {
 	peer    transport.Peer
 	dialled bool                  // this side dialled
 	certs   []*x509.Certificate   // what the peer showed, its own first
-	chains  [][]*x509.Certificate // as they were verified; none if that was left to a function of the user's
+	chains  [][]*x509.Certificate // the verified chains; none if a function of the user's verifies certificates
 	token   string                // what both sides proved to know
 	under   *loaded               // the credentials that the certificate was verified with
-	counted string                // the principal that it counts for
+	counted *principal            // for whom an accepted link counts
 }
 
-// show notes what the peer's certificates say.
+// show records the peer's certificates.
 func (w *standing) show(conn net.Conn) {
 	if secured, ok := conn.(*tls.Conn); ok {
 		state := secured.ConnectionState()
@@ -42,17 +42,17 @@ func (w *standing) show(conn net.Conn) {
 	}
 }
 
-// rules are what a standing is judged by, at one moment. They do no I/O, but for what
-// the user's function does.
+// rules are what a standing is checked against, at one moment. They do no I/O, except for
+// what the user's function does.
 type rules struct {
 	now        time.Time
-	unverified bool                         // Config.Insecure: a certificate that nobody verified is no reason
+	unverified bool                         // Config.Insecure: a certificate that was not verified is accepted
 	revoked    func(*x509.Certificate) bool // may be nil
 	creds      *loaded                      // may be nil
 	tokens     []string                     // empty: none is asked for
 }
 
-// judge returns why w is not believed; nil if it is.
+// judge returns why w is rejected; nil if it is accepted.
 func (r rules) judge(w *standing) error {
 	if len(w.certs) > 0 {
 		chains, err := r.chains(w)
@@ -69,7 +69,7 @@ func (r rules) judge(w *standing) error {
 	return nil
 }
 
-// chains returns those by which w's certificate is good now.
+// chains returns the chains by which w's certificate is valid now.
 func (r rules) chains(w *standing) ([][]*x509.Certificate, error) {
 	if r.creds != nil && r.creds.roots != nil && w.under != r.creds {
 		chains, err := r.creds.verify(w, r.now)
@@ -101,7 +101,7 @@ func (r rules) isRevoked(c *x509.Certificate) bool {
 	return r.creds.hasRevoked(c) || r.revoked != nil && r.revoked(c)
 }
 
-// rules returns what holds now.
+// rules returns the rules that hold now.
 func (t *Transport) rules() rules {
 	r := rules{now: time.Now(), unverified: t.cfg.Insecure, revoked: t.cfg.Revoked, creds: t.cfg.Credentials.current(), tokens: t.cfg.tokens()}
 	if t.cfg.TLS != nil && t.cfg.TLS.Time != nil {
@@ -110,12 +110,12 @@ func (t *Transport) rules() rules {
 	return r
 }
 
-// Recheck reads Config.Credentials again, and ends the links whose peers are not believed
-// any more: ErrExpired, ErrRevoked, ErrUntrusted or ErrOldToken is what they end with. The log
-// says when a third of the life of this node's own certificate is left, and when a day is. The
-// transport does this by itself every Config.Recheck; who wants it sooner calls this,
-// concurrently with anything. An error says why the files could not be used: then those
-// read before hold, and links are judged by them.
+// Recheck reads Config.Credentials again, and ends the links whose peers are no longer
+// accepted, with ErrExpired, ErrRevoked, ErrUntrusted or ErrOldToken. The log says when a
+// third of the life of this node's own certificate is left, and when a day is left. The
+// transport does this by itself every Config.Recheck. Recheck is for doing it sooner, and may
+// be called concurrently with anything. An error says why the files could not be used: then
+// those that were read before remain in force.
 func (t *Transport) Recheck() error {
 	t.rechecking.Lock()
 	defer t.rechecking.Unlock()
@@ -123,7 +123,7 @@ func (t *Transport) Recheck() error {
 	t.mu.Lock()
 	links := make([]*link, 0, len(t.links))
 	for l := range t.links {
-		if !l.over() { // else it is being told so
+		if !l.over() { // otherwise it is ending already
 			links = append(links, l)
 		}
 	}
@@ -134,7 +134,7 @@ func (t *Transport) Recheck() error {
 	for _, l := range links {
 		var why error
 		if t.guarded(func() error { why = r.judge(&l.who); return nil }) != nil || why == nil {
-			continue // a function that panics takes nobody's link away
+			continue // a function that panics ends no links
 		}
 		ended[why] = append(ended[why], l)
 	}
@@ -175,8 +175,8 @@ func (t *Transport) recheckLoop() {
 // maxPrincipal is the longest name of a principal, in bytes.
 const maxPrincipal = 255
 
-// named returns who the peer on conn is; empty if that is nobody. shown says that it
-// proved to know the token.
+// named returns the principal of the peer on conn; empty if it is anonymous. shown says
+// that the peer proved to know the token.
 func (t *Transport) named(conn net.Conn, shown bool) (principal string) {
 	t.guarded(func() error {
 		principal = t.cfg.principal(conn, shown)
@@ -193,7 +193,7 @@ func (t *Transport) named(conn net.Conn, shown bool) (principal string) {
 	return principal
 }
 
-// isNode returns why the peer that was dialled is not the node that was wanted.
+// isNode returns an error if the peer that was dialled is not the node that was wanted.
 func (t *Transport) isNode(conn *tls.Conn, to transport.Endpoint) error {
 	state := conn.ConnectionState()
 	if t.cfg.IsNode != nil {
@@ -213,7 +213,7 @@ func (t *Transport) isNode(conn *tls.Conn, to transport.Endpoint) error {
 		transport.ErrDenied, to.Addr, c.Subject.CommonName, c.DNSNames, to.Node)
 }
 
-// isExpired reports whether err, from verifying a certificate, is about time alone.
+// isExpired reports whether err, from verifying a certificate, is only about time.
 func isExpired(err error) bool {
 	var invalid x509.CertificateInvalidError
 	return errors.As(err, &invalid) && invalid.Reason == x509.Expired

@@ -1,22 +1,22 @@
-// Package tcp is Tandem's direct road: one TCP connection, plain or TLS, is one
-// link. It promises what transport.Link asks for and nothing more: it does not
-// reconnect, send heartbeats or retry, which belongs to the layer above.
+// Package tcp is Tandem's direct road: each link is one TCP connection, with or without TLS. It
+// promises what transport.Link requires and nothing more: it does not reconnect, send heartbeats
+// or retry. The layer above does that.
 //
 //	tr := tcp.New(tcp.Config{Listen: "127.0.0.1:0"})
 //	addr, err := tr.Start(ctx, local, accept)
 //	link, err := tr.Dial(ctx, transport.Endpoint{Node: "b", Addr: addrOfB}, open)
 //
-// A listener beyond loopback refuses to start unless it can tell who connects:
-// mutual TLS, or a token inside TLS, or Config.Insecure spelled out. Nothing is
-// decoded before the greeting is over, and a peer has five seconds for that. Both sides
-// prove in it that they know the token, which never travels, and that they take part in
-// this very greeting: the recorded bytes of one connection are refused on another.
+// A listener beyond loopback refuses to start unless it can verify who connects, by mutual TLS or
+// a token inside TLS, or Config.Insecure is set. No envelope is decoded before the greeting is
+// complete, for which a peer has five seconds. In the greeting both sides prove that they know
+// the token, which is never sent, and that they take part in this very greeting: the recorded
+// bytes of one connection are refused on another.
 //
-// A connection that meets one of the limits of Config is told which one; Stats counts
-// these, and a line in the log says so, at most once a minute.
+// A connection that exceeds one of the limits of Config is told which one. Stats counts these
+// connections, and at most one log line a minute reports them.
 //
-// A link has two goroutines. One reads and calls the Receiver; one takes all that
-// is queued and writes it at once. The wire is specified in transport/SPEC.md.
+// A link has two goroutines. One reads and calls the Receiver; the other one takes everything
+// that is queued and writes it at once. The wire is specified in transport/SPEC.md.
 package tcp
 
 import (
@@ -37,42 +37,42 @@ const Road = "tcp"
 // Transport is the TCP road of one system. Make it with New.
 type Transport struct {
 	cfg    Config
-	ctx    context.Context // ends when Close begins: aborts dials and greetings
+	ctx    context.Context // ends when Close begins, and aborts dials and greetings
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup // the accept loop, the recheck loop, and one for each connection
 
 	rechecking sync.Mutex // one Recheck at a time; guards expiries
 	expiries   expiries
 
-	mu           sync.Mutex // guards what follows
-	local        transport.Local
-	accept       func(transport.Link) transport.Receiver
-	listener     net.Listener // nil if dial only
-	started      bool
-	closed       bool
-	links        map[*link]struct{}
-	lobby        lobby                 // accepted, and not yet a link
-	perIP        map[netip.Addr]int    // accepted connections by address, greeting or linked
-	refusing     map[net.Conn]struct{} // accepted, to be told that there is no room
-	established  int                   // accepted connections that became links, or are about to
-	perPrincipal map[string]int        // of these, by principal
-	limits       [manyLimits]meter
-	stats        Stats // what is counted here; see Stats
+	mu          sync.Mutex // guards what follows
+	local       transport.Local
+	accept      func(transport.Link) transport.Receiver
+	listener    net.Listener // nil if dial only
+	started     bool
+	closed      bool
+	links       map[*link]struct{}
+	pending     pending               // accepted, and not yet a link
+	perIP       map[netip.Addr]int    // accepted connections by address, greeting or linked
+	refusing    map[net.Conn]struct{} // accepted, to be told that there is no room
+	established int                   // accepted connections that became links, or are about to
+	principals  map[string]*principal // who has some of these
+	limits      [manyLimits]meter
+	stats       Stats // what is counted here; see Stats
 }
 
 var _ transport.Transport = (*Transport)(nil)
 
-// New returns a transport that is not yet started. Start reports what is wrong
+// New returns a transport that is not yet started. Start returns an error if something is wrong
 // with cfg.
 func New(cfg Config) *Transport {
 	cfg = cfg.withDefaults()
 	t := &Transport{
-		cfg:          cfg,
-		lobby:        newLobby(cfg),
-		links:        make(map[*link]struct{}),
-		perIP:        make(map[netip.Addr]int),
-		perPrincipal: make(map[string]int),
-		refusing:     make(map[net.Conn]struct{}),
+		cfg:        cfg,
+		pending:    newPending(cfg),
+		links:      make(map[*link]struct{}),
+		perIP:      make(map[netip.Addr]int),
+		principals: make(map[string]*principal),
+		refusing:   make(map[net.Conn]struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
@@ -84,10 +84,10 @@ func (t *Transport) Road() string { return Road }
 // Direct returns true.
 func (t *Transport) Direct() bool { return true }
 
-// Start implements transport.Transport. It returns the address to advertise, empty
-// without Config.Listen. Its error names all that is wrong with the Config; it
-// wraps ErrInsecure where a safeguard is missing, and the system's error where the
-// address cannot be had.
+// Start implements transport.Transport. It returns the address to advertise, which is empty
+// without Config.Listen. The error names everything that is wrong with the Config. It wraps
+// ErrInsecure if a protection is missing, and the system's error if the address cannot be
+// listened on.
 func (t *Transport) Start(ctx context.Context, local transport.Local, accept func(transport.Link) transport.Receiver) (string, error) {
 	bind, err := t.cfg.check()
 	if err != nil {
@@ -120,8 +120,9 @@ func (t *Transport) Start(ctx context.Context, local transport.Local, accept fun
 	return addr, nil
 }
 
-// Addr is the address that is listened on, nil before Start and if dial only. It
-// differs from what Start returned where Config.Advertise names something in between.
+// Addr returns the address that is listened on; nil before Start, and if the transport only
+// dials. It differs from what Start returned if Config.Advertise names another address, such as
+// that of a proxy.
 func (t *Transport) Addr() net.Addr {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -131,8 +132,8 @@ func (t *Transport) Addr() net.Addr {
 	return t.listener.Addr()
 }
 
-// begin makes l one of the transport's links, or reports that the transport is
-// closed. Each link that began must end.
+// begin adds l to the transport's links. It returns false if the transport is closed. For each
+// link that was added, end must be called.
 func (t *Transport) begin(l *link) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -151,7 +152,7 @@ func (t *Transport) end(l *link) {
 	t.tasks.Done()
 }
 
-// flushTime is what Close gives links to write their queues.
+// flushTime is how long Close lets links write their queues.
 const flushTime = time.Second
 
 // Close implements transport.Transport. It must not be called from a Receiver.
@@ -165,7 +166,7 @@ func (t *Transport) Close() error {
 		if t.listener != nil {
 			t.listener.Close()
 		}
-		for g := range t.lobby.guests {
+		for g := range t.pending.conns {
 			g.conn.Close()
 		}
 		for c := range t.refusing {

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tandem-go/tandem/test/certs"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/tcp"
 	"github.com/tandem-go/tandem/transport/transporttest"
@@ -30,11 +31,11 @@ func TestConformance(t *testing.T) {
 }
 
 func TestConformanceTLS(t *testing.T) {
-	ca := newAuthority(t)
+	ca := certs.New(t)
 	transporttest.Run(t, transporttest.Config{
 		Network: func(t testing.TB) func() transport.Transport {
 			return func() transport.Transport {
-				return tcp.New(tcp.Config{Listen: "127.0.0.1:0", TLS: ca.mutual(t, "node"), Token: "secret", IsNode: anyNode})
+				return tcp.New(tcp.Config{Listen: "127.0.0.1:0", TLS: ca.Mutual(t, "node"), Token: "secret", IsNode: anyNode})
 			}
 		},
 		Backpressure: true,

@@ -11,15 +11,15 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// maxWrite is the most that goes into one Write. A peer that takes this much in
-// every StallTimeout is slow, but not stalled.
+// maxWrite is the most bytes of one Write. A peer that reads this much in every StallTimeout is
+// slow, but not stalled.
 const maxWrite = 256 << 10
 
-// tlsRecord is the most plain text that TLS may have written in part without
-// counting it when a Write fails.
+// tlsRecord is the most bytes that TLS may have written, in part, without counting them when a
+// Write fails.
 const tlsRecord = 16 << 10
 
-// write takes what is queued and writes it until the link ends.
+// write takes what is queued and writes it, until the link ends.
 func (l *link) write() {
 	defer close(l.written)
 	var (
@@ -27,7 +27,7 @@ func (l *link) write() {
 		limit time.Time // the write deadline that is set
 	)
 	for {
-		last := l.ending() // asked before taking: nothing is queued after it
+		last := l.ending() // checked before Take, because nothing is queued once it is true
 		frames, at, drained := l.out.Take(spare)
 		spare = frames
 		if drained {
@@ -38,7 +38,7 @@ func (l *link) write() {
 				l.Close(err)
 				return
 			}
-			runtime.Gosched() // let whoever is about to send do so: the next batch grows
+			runtime.Gosched() // lets other senders append, so that the next batch is larger
 			continue
 		}
 		if last && l.out.Empty() {
@@ -46,10 +46,10 @@ func (l *link) write() {
 			return
 		}
 		finishing := l.finishing
-		if last { // and the peer has not all of a large message
+		if last { // and the peer does not have all of a large message
 			finishing = nil
 		}
-		var stalled <-chan time.Time // nil unless it is needed: a timer costs at each select
+		var stalled <-chan time.Time // nil unless it is needed, because a timer makes each select slower
 		if silence, waiting := l.out.Silence(); silence >= l.t.cfg.StallTimeout {
 			l.Close(fmt.Errorf("%w: no word about a large message for %v", transport.ErrStalled, silence))
 			return
@@ -67,12 +67,12 @@ func (l *link) write() {
 	}
 }
 
-// writeAll writes b, whose stream place is at, and keeps l.taken true: all bytes
-// before it may have left, none behind it has.
+// writeAll writes b, which begins at the position at in the stream. It keeps l.taken correct: no
+// byte behind that position was handed to the network.
 func (l *link) writeAll(b []byte, at uint64, limit *time.Time) error {
 	for len(b) > 0 {
-		// Setting a deadline costs more than asking for the time, so one is set with
-		// some reserve and serves many writes.
+		// Setting a deadline costs more than reading the clock, so one is set with some
+		// reserve and serves many writes.
 		if now := time.Now(); limit.Sub(now) < l.t.cfg.StallTimeout {
 			*limit = now.Add(l.t.cfg.StallTimeout + l.t.cfg.StallTimeout/4)
 			if err := l.conn.SetWriteDeadline(*limit); err != nil {
@@ -98,8 +98,8 @@ func (l *link) writeAll(b []byte, at uint64, limit *time.Time) error {
 	return nil
 }
 
-// closeWrite tells the peer that nothing more comes, and leaves reading open: so
-// that bytes which the peer sends meanwhile do not reset what is on its way to it.
+// closeWrite tells the peer that nothing more comes, and leaves reading open. So bytes that the
+// peer sends meanwhile do not reset the connection before it has read everything.
 func (l *link) closeWrite() {
 	if secured, ok := l.conn.(*tls.Conn); ok {
 		secured.CloseWrite()

@@ -12,7 +12,8 @@ import (
 
 var errEnough = errors.New("enough")
 
-// testHandedReceived: what the peer received was handed, also in hindsight.
+// testHandedReceived checks that Handed reports every message that the peer has received, also
+// after the link has died.
 func testHandedReceived(t *testing.T, cfg Config) {
 	a, b := newPair(t, cfg)
 	from, to := link(t, a, b)
@@ -33,8 +34,8 @@ func testHandedReceived(t *testing.T, cfg Config) {
 	}
 }
 
-// testHandedNeverWritten: what waited in the queue of a link that died was not
-// handed, and whatever was not handed is never received.
+// testHandedNeverWritten checks that messages which waited in the queue of a link that died were
+// not handed, and that no message is received that was not handed.
 func testHandedNeverWritten(t *testing.T, cfg Config) {
 	if !cfg.Backpressure {
 		t.Skip("this road has no back-pressure")
@@ -100,7 +101,7 @@ func testOnlyFirstCloseCounts(t *testing.T, cfg Config) {
 	to.Close(errEnough)
 }
 
-// testCloseFromCallbacks closes links from inside the callbacks they make.
+// testCloseFromCallbacks closes links inside the callbacks that they call.
 func testCloseFromCallbacks(t *testing.T, cfg Config) {
 	a, b := newPair(t, cfg)
 	b.onAccept = func(l transport.Link, _ *inbox) { l.Close(errEnough) }
@@ -170,7 +171,7 @@ func testTransportCloseLeavesNothing(t *testing.T, cfg Config) {
 	if _, err := a.Dial(context.Background(), b.end, func(l transport.Link) transport.Receiver { return newInbox(t, l) }); err == nil {
 		t.Error("dial on a closed transport succeeded")
 	}
-	if !cfg.Synctest { // a bubble fails by itself if a goroutine is left
+	if !cfg.Synctest { // a bubble fails anyway if a goroutine is left
 		goleak.VerifyNone(t, before...)
 	}
 }

@@ -34,7 +34,7 @@ func full() transport.Envelope {
 	}
 }
 
-// equal reports a difference between what was sent and what came.
+// equal reports an error if what was received differs from what was sent.
 func equal(t testing.TB, got, want transport.Envelope) {
 	t.Helper()
 	if !got.Sent.Equal(want.Sent) {
@@ -67,7 +67,7 @@ func testEmptyBody(t *testing.T, cfg Config) {
 	}
 }
 
-// testBodiesAreKept holds on to all bodies while more arrive, and looks at them last.
+// testBodiesAreKept keeps all bodies while more arrive, and compares them at the end.
 func testBodiesAreKept(t *testing.T, cfg Config) {
 	a, b := newPair(t, cfg)
 	from, to := link(t, a, b)
@@ -83,7 +83,7 @@ func testBodiesAreKept(t *testing.T, cfg Config) {
 	}
 }
 
-// pattern returns n bytes that tell i.
+// pattern returns n bytes from which i can be recognised.
 func pattern(i, n int) []byte {
 	b := make([]byte, n)
 	for j := range b {

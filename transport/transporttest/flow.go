@@ -37,8 +37,8 @@ func testOrderBothWays(t *testing.T, cfg Config) {
 	}
 }
 
-// testRowsOfTells sends one-way messages to several targets in turn, some in a row to each,
-// as fast as it can: a road may carry the like together, and each must arrive as if it had not.
+// testRowsOfTells sends one-way messages as fast as it can to several targets in turn, and several
+// in a row to each. A road may put such a row into one frame; each must arrive as if it was alone.
 func testRowsOfTells(t *testing.T, cfg Config) {
 	a, b := newPair(t, cfg)
 	from, to := link(t, a, b)
@@ -79,7 +79,7 @@ func testRowsOfTells(t *testing.T, cfg Config) {
 	}
 }
 
-// testManySenders has many goroutines share a link; each one's order must hold.
+// testManySenders lets many goroutines share a link. The order of each must be kept.
 func testManySenders(t *testing.T, cfg Config) {
 	a, b := newPair(t, cfg)
 	from, to := link(t, a, b)
@@ -102,7 +102,8 @@ func testManySenders(t *testing.T, cfg Config) {
 	}
 }
 
-// testManyLinks opens several links between the same two nodes; they must not mix.
+// testManyLinks opens several links between the same two nodes. Each must carry only its own
+// messages.
 func testManyLinks(t *testing.T, cfg Config) {
 	a, b := newPair(t, cfg)
 	const links, each = 8, 50
@@ -142,7 +143,7 @@ func testReplyFromReceive(t *testing.T, cfg Config) {
 	for i := range count {
 		from.push(t, &transport.Envelope{Verb: transport.VerbRequest, Seq: uint64(i)})
 		if i < 10 {
-			from.in.waitFor(i + 1) // ping-pong first, a stream after
+			from.in.waitFor(i + 1) // at first one at a time, then a stream
 		}
 	}
 	for i, got := range from.in.waitFor(count) {
@@ -163,7 +164,7 @@ func blockReceiver(t testing.TB, b *node) (unblock func()) {
 	return unblock
 }
 
-// fill sends until the queue refuses, and returns the places of what it took.
+// fill sends until the queue is full, and returns the positions of the messages that it accepted.
 func fill(t testing.TB, s side) (places []uint64) {
 	t.Helper()
 	body := make([]byte, 32<<10)
@@ -190,7 +191,7 @@ func testFullAndDrained(t *testing.T, cfg Config) {
 	from, to := link(t, a, b)
 	room := from.in.whenDrained()
 	count := len(fill(t, from))
-	// Answers to what was admitted go on where new work is refused.
+	// The queue refuses new work, but still accepts answers to admitted requests.
 	if _, err := from.Send(&transport.Envelope{Verb: transport.VerbReply, Seq: uint64(count)}); err != nil {
 		t.Errorf("reply on a full queue: %v", err)
 	}

@@ -38,8 +38,8 @@ func testAnyEpoch(t *testing.T, cfg Config) {
 	}
 }
 
-// A bus names node and epoch in its subjects, so there nobody answers; on a direct
-// road somebody else does.
+// On a bus the subjects name node and epoch, so nobody answers. On a direct road another node
+// does.
 
 func testWrongNode(t *testing.T, cfg Config) {
 	a, b := newPair(t, cfg)

@@ -9,8 +9,8 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// inbox is a transport.Receiver that keeps everything it gets and reports calls
-// that break the Receiver contract. on, if set, is called with every envelope.
+// inbox is a transport.Receiver that keeps everything it gets. It reports calls that break the
+// contract of Receiver. on, if not nil, is called with every envelope.
 type inbox struct {
 	t    testing.TB
 	link transport.Link
@@ -18,7 +18,7 @@ type inbox struct {
 
 	mu      sync.Mutex           // guards what follows
 	put     []transport.Envelope // what Receive got since the last Flush
-	got     []transport.Envelope // what came before it: a link that does not flush has brought nothing
+	got     []transport.Envelope // what it got before that: without Flush, nothing counts as received
 	busy    bool                 // inside Receive, Flush or Closed
 	closed  error
 	drained chan struct{} // closed and replaced by Drained
@@ -29,7 +29,7 @@ func newInbox(t testing.TB, l transport.Link) *inbox {
 	return &inbox{t: t, link: l, drained: make(chan struct{}), changed: make(chan struct{})}
 }
 
-// enter notes that Receive, Flush or Closed runs; leave ends it.
+// enter records that Receive, Flush or Closed runs, until leave.
 func (in *inbox) enter(what string) {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// testLargeIntact sends messages of many sizes about the chunk's, both ways.
+// testLargeIntact sends messages of many sizes around that of a chunk, in both directions.
 func testLargeIntact(t *testing.T, cfg Config) {
 	a, b := newPair(t, cfg)
 	from, to := link(t, a, b)
@@ -66,8 +66,8 @@ func testLimit(t *testing.T, cfg Config) {
 	}
 }
 
-// stopped is a link whose far reader waits inside Receive until goOn is called: so what
-// is sent meanwhile is all there before any of it is received.
+// stopped returns a link whose reader at the other end waits inside Receive until goOn is called.
+// So everything that is sent meanwhile is there before any of it is received.
 func stopped(t *testing.T, cfg Config) (from, to side, goOn func()) {
 	t.Helper()
 	a, b := newPair(t, cfg)
@@ -77,7 +77,8 @@ func stopped(t *testing.T, cfg Config) (from, to side, goOn func()) {
 	return from, to, goOn
 }
 
-// order returns the numbers in which envelopes came, without that of stopped.
+// order returns the numbers of the envelopes in the order in which they came, without that of
+// stopped.
 func order(t *testing.T, to side, count int) (seqs []uint64) {
 	t.Helper()
 	for _, e := range to.in.waitFor(count + 1)[1:] {
@@ -86,7 +87,7 @@ func order(t *testing.T, to side, count int) (seqs []uint64) {
 	return seqs
 }
 
-// testLargeIsPassed: small messages that come later, and need not wait, come first.
+// testLargeIsPassed checks that small messages which need not wait overtake a large one.
 func testLargeIsPassed(t *testing.T, cfg Config) {
 	from, to, goOn := stopped(t, cfg)
 	from.push(t, &transport.Envelope{Verb: transport.VerbRequest, Seq: 1, Target: "large", Body: pattern(1, maxMessage-100)})
@@ -100,8 +101,8 @@ func testLargeIsPassed(t *testing.T, cfg Config) {
 	}
 }
 
-// testLargeKeepsOrder: what is for the same target waits for the large message, and so
-// do tells for a tell.
+// testLargeKeepsOrder checks that messages to the same target wait for a large message, and tells
+// for a large tell.
 func testLargeKeepsOrder(t *testing.T, cfg Config) {
 	from, to, goOn := stopped(t, cfg)
 	for i, e := range []transport.Envelope{
@@ -130,7 +131,8 @@ func testLargeKeepsOrder(t *testing.T, cfg Config) {
 	}
 }
 
-// testLargeCancelled: a request that is given up before it has come is not received.
+// testLargeCancelled checks that a request is not received if it is cancelled before all of it has
+// come.
 func testLargeCancelled(t *testing.T, cfg Config) {
 	from, to, goOn := stopped(t, cfg)
 	for seq := range uint64(3) {
@@ -151,8 +153,8 @@ func testLargeCancelled(t *testing.T, cfg Config) {
 	}
 }
 
-// testLargeDiesWithItsLink: of a message whose link dies nothing is received, and other
-// links do not mind.
+// testLargeDiesWithItsLink checks that nothing of a message is received if its link dies before,
+// and that other links go on.
 func testLargeDiesWithItsLink(t *testing.T, cfg Config) {
 	a, b := newPair(t, cfg)
 	from, to := link(t, a, b)
@@ -174,8 +176,8 @@ func testLargeDiesWithItsLink(t *testing.T, cfg Config) {
 	}
 }
 
-// testLargeHanded: of large messages in the queue of a link that died, those count as
-// handed of which a chunk may have left.
+// testLargeHanded checks which large messages in the queue of a link that died were handed: those
+// of which a chunk may have been sent.
 func testLargeHanded(t *testing.T, cfg Config) {
 	from, to, goOn := stopped(t, cfg)
 	var places []uint64
@@ -197,7 +199,7 @@ func testLargeHanded(t *testing.T, cfg Config) {
 	}
 }
 
-// testLargeIsFlushed: a transport that closes sends first what it has.
+// testLargeIsFlushed checks that Close of a transport sends what is queued first.
 func testLargeIsFlushed(t *testing.T, cfg Config) {
 	a, b := newPair(t, cfg)
 	from, to := link(t, a, b)

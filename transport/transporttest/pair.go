@@ -12,26 +12,26 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// side is one end of a link with what it received.
+// side is one end of a link, with what it has received.
 type side struct {
 	transport.Link
 	in *inbox
 }
 
-// node is a started transport. Links that peers opened come out of accepted.
+// node is a started transport. Links that peers open are sent to accepted.
 type node struct {
 	transport.Transport
 	local    transport.Local
 	end      transport.Endpoint
 	accepted chan side
 
-	// onAccept and onOpen are the callbacks of links that peers or this node open.
-	// Set them before the link is made.
+	// onAccept is called for links that peers open, and onOpen for those that this node
+	// opens. They must be set before the link is made.
 	onAccept, onOpen func(l transport.Link, in *inbox)
 }
 
-// clusters numbers the clusters of this process, so that cases which share a
-// server do not meet.
+// clusters numbers the clusters of this process, so that cases which share a server do not
+// disturb each other.
 var clusters atomic.Int64
 
 func newCluster() string { return fmt.Sprintf("conform-%d", clusters.Add(1)) }
@@ -131,7 +131,7 @@ func (n *node) refused(t testing.TB, to transport.Endpoint, want ...error) {
 	t.Fatalf("dial %+v: %v, want one of %v", to, err, want)
 }
 
-// push sends e, waiting for room as often as it takes.
+// push sends e, and waits for room as often as necessary.
 func (s side) push(t testing.TB, e *transport.Envelope) (at uint64) {
 	t.Helper()
 	for {

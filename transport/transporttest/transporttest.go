@@ -1,5 +1,5 @@
-// Package transporttest is the conformance suite of Tandem's roads: every
-// implementation of transport.Transport must pass [Run].
+// Package transporttest is the conformance suite of Tandem's roads. Every implementation of
+// transport.Transport must pass [Run].
 //
 //	func TestConformance(t *testing.T) {
 //		transporttest.Run(t, transporttest.Config{
@@ -10,9 +10,9 @@
 //		})
 //	}
 //
-// What a case needs beyond the contract of package transport is a field of
-// [Config]; a road that cannot do it leaves the field empty and the case is
-// skipped. The suite waits for what it expects, never for time to pass.
+// Some cases need more than the contract of package transport. What they need is a field of
+// [Config]; for a road that does not have it, the field stays empty and the case is skipped. The
+// suite waits for what it expects, never for time to pass.
 package transporttest
 
 import (
@@ -27,14 +27,14 @@ import (
 
 // Config says how to make the road under test and what it can do.
 type Config struct {
-	// Network is called once per case. It sets up what the transports of the case
-	// share (a server, an in-memory network) and returns a maker of transports that
-	// reach each other and are not yet started; the suite starts and closes them.
-	// Every case uses a cluster name of its own, so a server may be shared by all.
+	// Network is called once per case. It sets up what the transports of the case share, such
+	// as a server or a network in memory. It returns a function that makes transports, not yet
+	// started, which reach each other; the suite starts and closes them. Every case uses its
+	// own cluster name, so all cases may share a server.
 	Network func(t testing.TB) func() transport.Transport
 
-	// Backpressure says that a receiver which does not return makes the sender's
-	// queue fill up (ErrFull), rather than a buffer in between.
+	// Backpressure says that a receiver which does not return makes the sender's queue fill up
+	// (ErrFull), and not a buffer between them.
 	Backpressure bool
 
 	// Greet sends h as it is, the way Dial sends its greeting, and returns the
@@ -45,8 +45,8 @@ type Config struct {
 	// called inside it, and nothing may use real sockets.
 	Synctest bool
 
-	// Leaks are further goroutines to disregard when a case looks for leaked ones,
-	// beside those that ran before the transports were started.
+	// Leaks are goroutines that a case ignores when it looks for leaked ones, in addition to
+	// those that ran before the transports were started.
 	Leaks []goleak.Option
 }
 

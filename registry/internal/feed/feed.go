@@ -1,10 +1,10 @@
-// Package feed keeps the records that a registry serves and tells watchers how
-// they change. It is the part that every registry would otherwise write again.
+// Package feed keeps the records that a registry serves, and reports their changes to
+// watchers. All registries share it.
 //
-// A watcher is told states, not a history: the feed notes which nodes changed since
-// a reader was last told of them, and looks up how they stand when the reader is
-// ready. So a reader that falls behind costs one entry a node, holds nobody up, and
-// always ends on the latest state.
+// A watcher gets states, not a history: the feed records which nodes have changed since the
+// reader last got them, and looks up their state when the reader is ready. So a reader that
+// falls behind costs one entry for each node, delays nobody, and always gets the latest
+// state.
 package feed
 
 import (
@@ -16,29 +16,29 @@ import (
 	"github.com/tandem-go/tandem/registry"
 )
 
-// Feed is a set of records with watchers. Methods may be called concurrently. What
-// goes in and what comes out is cloned.
+// Feed is a set of records with watchers. Its methods may be called concurrently. Records
+// are cloned on the way in and out.
 type Feed struct {
 	done     chan struct{}  // closed by Close
 	watching sync.WaitGroup // one for each watcher's goroutine
 
-	mu       sync.Mutex // guards all below, and the fields of watchers that say so
+	mu       sync.Mutex // guards what follows, and the fields of watchers that say so
 	closed   bool
 	nodes    map[string]registry.Node
 	watchers map[*watcher]struct{}
 }
 
-// watcher is one reader. Its goroutine owns told.
+// watcher is one reader. Its goroutine owns reported.
 type watcher struct {
-	ready chan struct{}            // holds a token when dirty is not empty
-	told  map[string]registry.Node // what the reader knows
+	ready    chan struct{}            // holds a token when dirty is not empty
+	reported map[string]registry.Node // what the reader knows
 
 	// Guarded by Feed.mu.
-	dirty []string                   // names that changed since the reader was told, oldest first
+	dirty []string                   // names that have changed since the reader got them, oldest first
 	gone  map[string]registry.Change // for each name in dirty: how it was last removed, if it was
 }
 
-// New returns a feed of nothing.
+// New returns an empty feed.
 func New() *Feed {
 	return &Feed{
 		done:     make(chan struct{}),
@@ -58,7 +58,7 @@ func (f *Feed) Put(n registry.Node) {
 	}
 }
 
-// Remove takes the record of name out, if there is one; how is Left or Expired.
+// Remove removes the record of name, if there is one; how is Left or Expired.
 func (f *Feed) Remove(name string, how registry.Change) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -100,9 +100,9 @@ func (f *Feed) Nodes() []registry.Node {
 // feed is closed; then the channel is closed. ok is false if the feed is closed.
 func (f *Feed) Watch(ctx context.Context) (events <-chan registry.Event, ok bool) {
 	w := &watcher{
-		ready: make(chan struct{}, 1),
-		told:  make(map[string]registry.Node),
-		gone:  make(map[string]registry.Change),
+		ready:    make(chan struct{}, 1),
+		reported: make(map[string]registry.Node),
+		gone:     make(map[string]registry.Change),
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -119,8 +119,8 @@ func (f *Feed) Watch(ctx context.Context) (events <-chan registry.Event, ok bool
 	return ch, true
 }
 
-// Close ends all watches and waits for their goroutines. The records go on being
-// served. It is idempotent.
+// Close ends all watches and waits for their goroutines. The records are still served. It
+// is idempotent.
 func (f *Feed) Close() {
 	f.mu.Lock()
 	if !f.closed {
@@ -162,7 +162,7 @@ func (f *Feed) serve(ctx context.Context, w *watcher, ch chan<- registry.Event) 
 	}
 }
 
-// next returns what to tell w next, and false if w knows all.
+// next returns the next event for w, and false if there is none.
 func (f *Feed) next(w *watcher) (registry.Event, bool) {
 	for {
 		f.mu.Lock()
@@ -186,7 +186,7 @@ func (f *Feed) next(w *watcher) (registry.Event, bool) {
 	}
 }
 
-// touch notes that name changed. The feed's lock is held.
+// touch records that name has changed. The feed's lock is held.
 func (w *watcher) touch(name string, how registry.Change) {
 	if _, ok := w.gone[name]; !ok {
 		w.dirty = append(w.dirty, name)
@@ -198,19 +198,19 @@ func (w *watcher) touch(name string, how registry.Change) {
 	}
 }
 
-// tell compares how the node stands with what the reader knows.
+// tell compares the state of the node with what the reader knows.
 func (w *watcher) tell(name string, now registry.Node, exists bool, how registry.Change) (registry.Event, bool) {
-	old, known := w.told[name]
+	old, known := w.reported[name]
 	switch {
 	case !exists && !known:
 		return registry.Event{}, false
 	case !exists:
-		delete(w.told, name)
+		delete(w.reported, name)
 		return registry.Event{Change: how, Node: old.Clone()}, true
 	case known && now.Equal(old):
 		return registry.Event{}, false
 	}
-	w.told[name] = now
+	w.reported[name] = now
 	change := registry.Joined
 	if known && now.Epoch == old.Epoch {
 		change = registry.Updated

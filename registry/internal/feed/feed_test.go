@@ -20,7 +20,7 @@ func line(e registry.Event) string {
 	return fmt.Sprintf("%v %s/%s@%s", e.Change, e.Node.Name, e.Node.Epoch, e.Node.Addrs["tcp"])
 }
 
-// A reader that keeps up sees every change; the transcript is the contract.
+// A reader that keeps up gets every change. The transcript is the contract.
 func TestTranscript(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		f := New()
@@ -53,7 +53,7 @@ func TestTranscript(t *testing.T) {
 	})
 }
 
-// A reader that sleeps is told where things ended, once.
+// A reader that has not read for a while then gets the latest state of each node, once.
 func TestSlowReader(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		f := New()
@@ -88,8 +88,8 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
-// Whatever happens and however far readers lag, the events they got add up to the
-// state, and each event fits the one before it.
+// Whatever happens and however far readers lag, the events that they got add up to the state,
+// and each event fits the one before it.
 func TestEventsAddUp(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOf(rapid.IntRange(0, 99)).Draw(rt, "steps")

@@ -1,16 +1,16 @@
-// Package embedded runs a NATS server with JetStream inside the program, for
-// set-ups that ship as one binary and for tests.
+// Package embedded runs a NATS server with JetStream inside the program, for installations that
+// are a single binary, and for tests.
 //
 //	srv, err := embedded.Start(embedded.Config{StoreDir: "/var/lib/shop/nats"})
 //	if err != nil { ... }
 //	defer srv.Shutdown()
 //	nc, err := srv.Connect()
 //
-// It is opt-in: no other package of Tandem outside of tests imports nats-server, so
-// a program that connects to a server of its own does not carry one.
+// No other package of Tandem imports nats-server, outside of tests. So a program that connects to
+// a server elsewhere does not contain one.
 //
-// The server authenticates nobody unless Configure sets that up; it listens on the
-// loopback interface unless Host says otherwise.
+// The server authenticates nobody unless Configure sets that up. It listens on the loopback
+// interface unless Host is set.
 package embedded
 
 import (
@@ -31,41 +31,41 @@ import (
 // startTimeout bounds how long a server may take to listen on all its ports.
 const startTimeout = 10 * time.Second
 
-// Config says what to start. Its zero value is a single server on a free loopback
-// port that forgets everything on Shutdown.
+// Config describes a server. Its zero value is a single server on a free loopback port, whose
+// data is deleted by Shutdown.
 type Config struct {
 	Host       string         // address to listen on; default 127.0.0.1
 	Port       int            // 0 means any free port
-	Name       string         // server name; default random. Required, and unique, in a cluster
-	StoreDir   string         // JetStream's folder; default a temporary one, removed by Shutdown
+	Name       string         // server name; default a random one. In a cluster it is required, and must be unique
+	StoreDir   string         // folder of JetStream; default a temporary one, removed by Shutdown
 	SyncAlways bool           // fsync every JetStream write before it is confirmed, instead of every 2 minutes
 	MaxPayload int32          // bytes of one message with its headers; default 1 MiB
-	Cluster    *ClusterConfig // nil means a server of its own
-	Logger     *slog.Logger   // gets what the server logs; default nothing
+	Cluster    *ClusterConfig // nil means a single server
+	Logger     *slog.Logger   // gets what the server logs; nil discards it
 
-	// Configure, if set, changes the server's options last, before it is started:
-	// TLS, users, limits.
+	// Configure, if not nil, changes the server's options before it is started, for example
+	// TLS, users and limits. It is called last.
 	Configure func(*server.Options)
 }
 
-// ClusterConfig makes the server a member of a NATS cluster. JetStream serves only
-// once a majority of the members listed in Routes has met, which is after Start.
+// ClusterConfig makes the server a member of a NATS cluster. JetStream does not serve before a
+// majority of the members that Routes lists are connected, which may be after Start has returned.
 type ClusterConfig struct {
 	Name   string   // the same on all members
 	Host   string   // address for the other members; default 127.0.0.1
 	Port   int      // port for the other members; required, since their Routes name it
-	Routes []string // all members, as nats://host:port; the same list may be given to each
+	Routes []string // all members, as nats://host:port; each may get the same list
 }
 
 // Server is a running server. Its methods may be called concurrently.
 type Server struct {
 	srv     *server.Server
-	tempDir string // to be removed by Shutdown, or empty
+	tempDir string // a folder that Shutdown removes, or empty
 	stop    sync.Once
 }
 
-// Start starts a server and returns once it accepts connections. On an error
-// nothing is left behind; if a port is in use the error wraps the system's own.
+// Start starts a server and returns once it accepts connections. If it returns an error, nothing is
+// left behind. If a port is in use, the error wraps that of the system.
 func Start(cfg Config) (*Server, error) {
 	if cfg.Host == "" {
 		cfg.Host = "127.0.0.1"
@@ -90,7 +90,7 @@ func (s *Server) start(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	// The server itself reports a port in use as text in its log, so ask first.
+	// The server reports a port that is in use only as text in its log, so check before.
 	for _, at := range listenAddrs(opts) {
 		l, err := net.Listen("tcp", at)
 		if err != nil {
@@ -148,7 +148,7 @@ func options(cfg Config) (*server.Options, error) {
 	return opts, nil
 }
 
-// anyPort translates "any free port" into the server's way of saying it.
+// anyPort translates 0, for any free port, into the value that the server has for it.
 func anyPort(port int) int {
 	if port == 0 {
 		return server.RANDOM_PORT
@@ -168,11 +168,11 @@ func listenAddrs(opts *server.Options) []string {
 	return at
 }
 
-// URL is where clients connect.
+// URL returns the URL for clients.
 func (s *Server) URL() string { return s.srv.ClientURL() }
 
-// Port is the port that clients connect to: give it to Start again, with the same
-// StoreDir, to restart a server where its clients look for it.
+// Port returns the port for clients. To restart a server so that its clients find it again, pass
+// this port and the same StoreDir to Start.
 func (s *Server) Port() int {
 	if a, ok := s.srv.Addr().(*net.TCPAddr); ok {
 		return a.Port
@@ -180,13 +180,13 @@ func (s *Server) Port() int {
 	return 0
 }
 
-// Server is the server itself, for what this package does not cover.
+// Server returns the server itself, for what this package does not offer.
 func (s *Server) Server() *server.Server { return s.srv }
 
-// Connect opens a connection to the server that is fit for package natsbus: a
-// message is never kept in a reconnect buffer, from which it would be sent long
-// after its sender has given up, and the connection never stops trying to come
-// back, also while the server refuses its user or password. opts are applied last.
+// Connect opens a connection to the server that package natsbus can use. It has no reconnect
+// buffer, from which a message could be sent long after its sender has given up. It never stops
+// trying to reconnect, not even while the server refuses its user or password. opts are applied
+// last.
 func (s *Server) Connect(opts ...nats.Option) (*nats.Conn, error) {
 	all := append([]nats.Option{
 		nats.ReconnectBufSize(-1),
@@ -203,8 +203,8 @@ func (s *Server) Connect(opts ...nats.Option) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// Shutdown stops the server, waits until it has ended, and removes its folder if
-// that was a temporary one. It is idempotent; every call waits.
+// Shutdown stops the server, waits until it has ended, and removes its folder if that is a
+// temporary one. It is idempotent, and every call waits.
 func (s *Server) Shutdown() {
 	s.stop.Do(func() {
 		if s.srv != nil {

@@ -133,7 +133,7 @@ func TestPortInUse(t *testing.T) {
 	}
 }
 
-// A complaint that the server only logs must fail Start, at once.
+// If the server only logs an error, Start must fail at once nevertheless.
 func TestFatalComplaint(t *testing.T) {
 	file := t.TempDir() + "/file"
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -172,7 +172,7 @@ func TestConfigure(t *testing.T) {
 
 func TestClusterOfThree(t *testing.T) {
 	ports, routes := make([]int, 3), make([]string, 3)
-	held := make([]net.Listener, 3) // all at once, or one port may be given twice
+	held := make([]net.Listener, 3) // all at the same time, or the system may give a port twice
 	for i := range held {
 		var err error
 		if held[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
@@ -196,7 +196,7 @@ func TestClusterOfThree(t *testing.T) {
 	}
 	ctx := within(t, 30*time.Second)
 	js := jets(t, nc)
-	for { // until a majority has met; there is no event for it on a connection
+	for { // until a majority is connected, for which a connection gets no event
 		try, cancel := context.WithTimeout(ctx, 2*time.Second)
 		_, err := js.CreateKeyValue(try, jetstream.KeyValueConfig{Bucket: "b", Replicas: 3})
 		cancel()

@@ -6,11 +6,11 @@ import (
 	"log/slog"
 )
 
-// logger passes what the server logs on to slog. The server calls it concurrently
-// and with its locks held.
+// logger passes what the server logs to slog. The server calls it concurrently, and with its own
+// locks held.
 type logger struct {
 	log   *slog.Logger
-	fatal chan error // the first fatal complaint; the server goes on after it
+	fatal chan error // holds the first fatal error, after which the server goes on
 }
 
 func newLogger(l *slog.Logger) *logger {
@@ -20,8 +20,8 @@ func newLogger(l *slog.Logger) *logger {
 	return &logger{log: l, fatal: make(chan error, 1)}
 }
 
-// Fatalf keeps the complaint for Start: the server merely logs it and is then
-// neither ready nor gone.
+// Fatalf keeps the error for Start. The server only logs it, and then is neither ready nor
+// stopped.
 func (l *logger) Fatalf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
 	l.log.Error(text)

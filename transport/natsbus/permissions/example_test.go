@@ -6,8 +6,7 @@ import (
 	"github.com/tandem-go/tandem/transport/natsbus/permissions"
 )
 
-// What to write into the server's configuration for a node that uses the bus and the
-// registry.
+// This is the part of the server's configuration for a node that uses the bus and the registry.
 func Example() {
 	till := permissions.Node{Cluster: "shop", Name: "till-1", Principal: "till", Inbox: "_INBOX_till-1"}
 	fmt.Println(permissions.All(till.Bus(), till.Registry()))

@@ -1,16 +1,16 @@
-// Package permissions says what the NATS user of a node must be allowed, exactly: with one
-// line less something does not work. The tests run each part as users that have these
-// permissions and no others.
+// Package permissions says exactly what the NATS user of a node must be allowed: if a line is
+// missing, something does not work. The tests run each part as a user that has these permissions
+// and no others.
 //
 //	till := permissions.Node{Cluster: "shop", Name: "till-1", Principal: "till", Inbox: "_INBOX_till-1"}
 //	fmt.Println(permissions.All(till.Bus(), till.Registry(), till.Records(), till.Queue("mails")))
 //
-// Each is for a server whose JetStream API has its usual prefix. In a domain "hub", replace
-// $JS.API. by $JS.hub.API. and $KV. by $JS.hub.API.$KV.
+// The permissions are for a server whose JetStream API has its usual prefix. In a domain "hub",
+// replace $JS.API. by $JS.hub.API. and $KV. by $JS.hub.API.$KV.
 //
-// What they do not confine: who may ask JetStream for something names the subject that
-// it answers to, and the server does not ask whether the user may publish there. So a message on a
-// subject is no proof of who sent it, and on the bus nothing should rest on it alone.
+// There is one thing that they do not restrict. A request to JetStream names the subject for the
+// answer, and the server does not check whether the user may publish there. So the subject of a
+// message does not prove who sent it, and on the bus nothing should depend on it alone.
 package permissions
 
 import (
@@ -22,20 +22,20 @@ import (
 // Node is the node that a user runs.
 type Node struct {
 	Cluster   string // actor.Config.Cluster
-	Name      string // the node's
-	Principal string // natsbus.Config.Principal: who the user is on the bus
+	Name      string // of the node
+	Principal string // natsbus.Config.Principal: the user's principal on the bus
 
-	// Inbox is the prefix of the connection's inbox: what nats.CustomInboxPrefix sets. Give each
-	// user its own, for whoever may subscribe to the default, "_INBOX", reads what NATS answers
-	// to everybody else who uses it.
+	// Inbox is the prefix of the connection's inbox, as nats.CustomInboxPrefix sets it. Give
+	// each user its own, because a user that may subscribe to the default, "_INBOX", can read
+	// the answers to all others that use it.
 	Inbox string
 }
 
-// Set is what a user may publish and subscribe to, and nothing else. A value is not
-// changed by the functions of this package.
+// Set lists the only subjects that a user may publish and subscribe to. The functions of this
+// package do not change a Set.
 type Set struct{ Publish, Subscribe []string }
 
-// Bus is for transport/natsbus.
+// Bus returns the permissions for transport/natsbus.
 func (n Node) Bus() Set {
 	c := n.Cluster
 	return Set{
@@ -44,14 +44,14 @@ func (n Node) Bus() Set {
 	}
 }
 
-// Registry is for registry/natskv where the bucket exists: the node's own record can be
-// written, and all can be read.
+// Registry returns the permissions for registry/natskv if the bucket exists: to write the node's
+// own record, and to read all.
 func (n Node) Registry() Set {
 	bucket := n.Cluster + "_nodes"
 	stream := "KV_" + bucket
 	return n.asks(
 		"$KV."+bucket+"."+n.Name,
-		"$KV."+bucket+".left."+n.Name, // where its former holder's last word is set aside
+		"$KV."+bucket+".left."+n.Name, // the last word of the name's former holder is moved there
 		"$JS.API.STREAM.INFO."+stream,
 		"$JS.API.STREAM.MSG.GET."+stream,
 		"$JS.API.CONSUMER.CREATE."+stream+".>", // watching
@@ -59,15 +59,17 @@ func (n Node) Registry() Set {
 		"$JS.FC."+stream+".>") // flow control, in a bucket of a MiB and more
 }
 
-// MakeRegistry is what is needed beyond Registry to make the bucket. An administrator can
-// do that instead: the bucket is "<cluster>_nodes", and has a LimitMarkerTTL of 10 minutes or more.
+// MakeRegistry returns the permissions that are needed, in addition to those of Registry, to create
+// the bucket. Instead, an administrator can create the bucket "<cluster>_nodes", with a
+// LimitMarkerTTL of 10 minutes or more.
 func (n Node) MakeRegistry() Set {
 	return n.asks("$JS.API.INFO", "$JS.API.STREAM.CREATE.KV_"+n.Cluster+"_nodes")
 }
 
-// Records is for dedup/jetstream where the stream exists. The node's own records can be
-// written, and read, as can those of others: JetStream confines reading to a stream, and purging too.
-// Give a node that must not read or purge another's a cluster, or an account, of its own.
+// Records returns the permissions for ledger/jetstream if the stream exists: to write the node's
+// own records, and to read and purge those of all nodes, because JetStream can restrict both only
+// by stream. A node that must not read or purge the records of others needs a cluster, or an
+// account, of its own.
 func (n Node) Records() Set {
 	stream := n.Cluster + "_records"
 	return n.asks(
@@ -80,12 +82,12 @@ func (n Node) Records() Set {
 		"$JS.API.CONSUMER.DELETE."+stream+".>")
 }
 
-// MakeRecords is what is needed beyond Records to make the stream, and to make it anew
-// should it be lost.
+// MakeRecords returns the permissions that are needed, in addition to those of Records, to create
+// the stream, and to recreate it if it is lost.
 func (n Node) MakeRecords() Set { return n.asks("$JS.API.STREAM.CREATE." + n.Cluster + "_records") }
 
-// Queue is for queue/jetstream, of one queue: for a process that spawns its actor. Who
-// only pushes to it, or pulls from it, through the actor needs nothing.
+// Queue returns the permissions for one queue of queue/jetstream, for a process that spawns the
+// queue's actor. Processes that push and pull through the actor need none of them.
 func (n Node) Queue(name string) Set {
 	items := n.Cluster + "_queue_" + name
 	all := []string{items + ".*", items + "_dead", items + "_free.*"}
@@ -102,10 +104,10 @@ func (n Node) Queue(name string) Set {
 		"$JS.API.CONSUMER.INFO."+items+".*",
 		"$JS.API.CONSUMER.PAUSE."+items+".*",
 		"$JS.API.CONSUMER.MSG.NEXT."+items+".*",
-		"$JS.ACK."+items+".>")...) // that an item goes back or stays; what ends it is a deletion
+		"$JS.ACK."+items+".>")...) // to give an item back or to keep it; an item ends when its message is deleted
 }
 
-// asks returns the set of one that publishes requests, and hears the answers.
+// asks returns the permissions to publish requests and to receive the answers.
 func (n Node) asks(publish ...string) Set {
 	inbox := n.Inbox
 	if inbox == "" {
@@ -114,7 +116,7 @@ func (n Node) asks(publish ...string) Set {
 	return Set{Publish: publish, Subscribe: []string{inbox + ".>"}}
 }
 
-// All returns what is in any of the sets, each once.
+// All returns the subjects that are in any of the sets, each once.
 func All(sets ...Set) (all Set) {
 	add := func(to *[]string, subjects []string) {
 		for _, s := range subjects {
@@ -130,7 +132,7 @@ func All(sets ...Set) (all Set) {
 	return all
 }
 
-// String returns s as it stands in the configuration of a NATS server, for a user.
+// String returns s in the format of a NATS server's configuration, as the permissions of a user.
 func (s Set) String() string {
 	var b strings.Builder
 	write := func(what string, subjects []string) {

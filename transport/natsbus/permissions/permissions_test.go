@@ -16,8 +16,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tandem-go/tandem/dedup"
-	records "github.com/tandem-go/tandem/dedup/jetstream"
+	"github.com/tandem-go/tandem/ledger"
+	records "github.com/tandem-go/tandem/ledger/jetstream"
 	"github.com/tandem-go/tandem/registry/natskv"
 	"github.com/tandem-go/tandem/registry/registrytest"
 	"github.com/tandem-go/tandem/transport"
@@ -26,8 +26,8 @@ import (
 	"github.com/tandem-go/tandem/transport/natsbus/permissions"
 )
 
-// part is one that needs NATS. use does all that it can do, as the node and on its
-// connection; root may do everything.
+// part is a part of Tandem that needs NATS. use does everything that it can do, as the node and on the
+// node's connection; root may do everything.
 type part struct {
 	needs func(permissions.Node) permissions.Set
 	use   func(ctx context.Context, n permissions.Node, own, root *nats.Conn) error
@@ -86,7 +86,7 @@ func useBus(ctx context.Context, n permissions.Node, own, root *nats.Conn) error
 	return nil
 }
 
-// useRegistry has the bucket made by the node itself, or by root.
+// useRegistry uses a registry whose bucket the node itself makes, or root.
 func useRegistry(ctx context.Context, n permissions.Node, own, root *nats.Conn, makes bool) error {
 	open := func(nc *nats.Conn) (*natskv.Registry, error) {
 		js, err := jetstream.New(nc)
@@ -107,7 +107,7 @@ func useRegistry(ctx context.Context, n permissions.Node, own, root *nats.Conn, 
 		return err
 	}
 	defer other.Close()
-	for i := range 30 { // so much that the watch has to say how far it has read
+	for i := range 30 { // so much that the watch has to confirm how far it has read
 		if err := other.Register(ctx, registrytest.Node(fmt.Sprint("big", i), "e", strings.Repeat("x", 60<<10))); err != nil {
 			return err
 		}
@@ -143,9 +143,9 @@ func useRecords(ctx context.Context, n permissions.Node, own, _ *nats.Conn) erro
 	if err != nil {
 		return err
 	}
-	changes := []dedup.Change{{Op: dedup.Opened, ID: dedup.ID{Grant: [16]byte{1}}, Time: time.Unix(1, 0), Owner: "o"}}
+	changes := []ledger.Change{{Op: ledger.Opened, ID: ledger.ID{Grant: [16]byte{1}}, Time: time.Unix(1, 0), Owner: "o"}}
 	store := records.New(js, records.Config{Cluster: n.Cluster, Logger: quiet})
-	log, err := store.Take(ctx, n.Name, "e1", func(dedup.Change) {})
+	log, err := store.Take(ctx, n.Name, "e1", func(ledger.Change) {})
 	if err != nil {
 		return err
 	}
@@ -155,10 +155,10 @@ func useRecords(ctx context.Context, n permissions.Node, own, _ *nats.Conn) erro
 	if err := log.Rewrite(ctx, slices.Values(changes)); err != nil {
 		return err
 	}
-	if err := log.(dedup.Checker).Check(ctx); err != nil {
+	if err := log.(ledger.Checker).Check(ctx); err != nil {
 		return err
 	}
-	_, err = store.Take(ctx, n.Name, "e2", func(dedup.Change) {})
+	_, err = store.Take(ctx, n.Name, "e2", func(ledger.Change) {})
 	return err
 }
 
@@ -175,7 +175,7 @@ func TestDocument(t *testing.T) {
 	}
 }
 
-// user is one of the server that runs one part.
+// user is a user of the server, with the part that it runs.
 type user struct {
 	part
 	permissions.Node
@@ -184,8 +184,8 @@ type user struct {
 	lacks bool // one of the permissions
 }
 
-// users returns those with all that each part needs, and those who lack one line of it. Each has
-// a cluster to itself, so that none finds what another has made.
+// users returns, for each part, a user with all permissions that it needs, and users that lack one
+// of them. Each has its own cluster, so that none finds what another has made.
 func users() (all []user) {
 	for name, p := range parts {
 		node := func() permissions.Node {
@@ -209,7 +209,7 @@ func users() (all []user) {
 	return all
 }
 
-// Every part works with exactly its permissions: with one less NATS refuses something.
+// Every part works with exactly its permissions. If one is missing, NATS refuses something.
 func TestExactly(t *testing.T) {
 	all := users()
 	srv, err := embedded.Start(embedded.Config{Configure: func(o *server.Options) {
@@ -238,7 +238,7 @@ func TestExactly(t *testing.T) {
 							mu.Lock()
 							defer mu.Unlock()
 							refused = append(refused, err.Error())
-							cancel() // what waits for an answer need not go on
+							cancel() // nothing needs to wait for an answer any more
 						}
 					}))
 				if err != nil {
@@ -251,7 +251,7 @@ func TestExactly(t *testing.T) {
 				}
 				defer root.Close()
 				err = u.use(ctx, u.Node, own, root)
-				own.FlushTimeout(10 * time.Second) // what the server refused it says before it answers
+				own.FlushTimeout(10 * time.Second) // the server sends its refusals before it answers the flush
 				last := own.LastError()
 				mu.Lock()
 				defer mu.Unlock()

@@ -1,0 +1,131 @@
+package actor
+
+import (
+	"sync"
+
+	"github.com/tandem-go/tandem/internal/engine/server"
+	"github.com/tandem-go/tandem/mailbox"
+)
+
+// worker is a goroutine that runs one busy actor after another. Workers belong to
+// the system and are reused, because each fresh goroutine would have to grow its stack
+// first. Idle actors hold none.
+type worker struct {
+	next chan *cell // the actor to run next; nil: the worker ends
+
+	taken    *mailbox.Batch[item] // of the actor being run
+	batch    []item               // its messages
+	done     int                  // messages of the batch that were handled, or are being handled
+	begun    int                  // messages of the batch that were prepared, see cell.prepare
+	decoded  []*server.Inbound    // one-way messages of the batch from other nodes
+	plain    *Context             // for its one-way messages without sender and trace
+	reusable reusableValues       // for the message that is being handled, and for its reply
+	slab     []Context            // fresh contexts; each is given out once and never reused
+}
+
+const (
+	slabSize = 51  // contexts: 4 KiB
+	maxIdle  = 256 // workers that wait; a worker that finds so many waiting ends instead
+)
+
+// workers starts and keeps workers.
+type workers struct {
+	ended sync.WaitGroup // the workers that close has told to end
+
+	mu     sync.Mutex // guards what follows
+	idle   []*worker  // used as a stack: the worker that ran last has a warm stack
+	closed bool
+}
+
+// run lets an idle worker, or a new one, run c.
+func (p *workers) run(c *cell) {
+	p.mu.Lock()
+	n := len(p.idle)
+	if n == 0 {
+		p.mu.Unlock()
+		w := &worker{next: make(chan *cell, 1)}
+		go w.loop(p, c)
+		return
+	}
+	w := p.idle[n-1]
+	p.idle = p.idle[:n-1]
+	p.mu.Unlock()
+	w.next <- c
+}
+
+func (w *worker) loop(p *workers, c *cell) {
+	for c != nil {
+		c.work(w)
+		if !p.wait(w) {
+			return
+		}
+		c = <-w.next
+	}
+	p.ended.Done()
+}
+
+// resume goes on with a batch after a handler has ended the worker's goroutine.
+func (w *worker) resume(c *cell) {
+	for w.done < len(w.batch) {
+		c.burst(w)
+	}
+	w.finishBatch(c.self.sys)
+	c.work(w)
+}
+
+// finishBatch counts the messages of a batch that was handled, and frees the memory of those
+// that came from other nodes.
+func (w *worker) finishBatch(s *System) {
+	s.stats.handled.Add(uint64(len(w.batch)))
+	server.FreeAll(w.decoded)
+	clear(w.decoded)
+	w.decoded = w.decoded[:0]
+}
+
+// wait makes w available for the next actor. It returns false if w is not needed any more.
+func (p *workers) wait(w *worker) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || len(p.idle) >= maxIdle {
+		return false
+	}
+	p.idle = append(p.idle, w)
+	return true
+}
+
+// close ends the idle workers and waits for them. It does not wait for busy workers: they end
+// when their handlers return, which cannot be forced.
+func (p *workers) close() {
+	p.mu.Lock()
+	idle := p.idle
+	p.closed, p.idle = true, nil
+	p.ended.Add(len(idle))
+	p.mu.Unlock()
+	for _, w := range idle {
+		w.next <- nil
+	}
+	p.ended.Wait()
+}
+
+// context returns a context for one message.
+func (w *worker) context(c *cell, it *item, from *server.Origin) *Context {
+	if c.kind.receiver {
+		return &Context{cell: c, msg: it.msg, req: it.req, meta: it.meta, origin: from, asks: it.req != nil} // allocated on its own, so that it does not keep the messages of others from being collected
+	}
+	if len(w.slab) == 0 {
+		w.slab = make([]Context, slabSize)
+	}
+	ctx := &w.slab[0]
+	w.slab = w.slab[1:]
+	ctx.cell, ctx.msg, ctx.req, ctx.meta, ctx.origin, ctx.asks = c, it.msg, it.req, it.meta, from, it.req != nil
+	return ctx
+}
+
+// plainContext returns the context that c's one-way messages of one origin share if they
+// have neither a sender nor a trace.
+func (w *worker) plainContext(c *cell, from *server.Origin) *Context {
+	if w.plain == nil || w.plain.origin != from {
+		w.plain = w.context(c, &item{}, from)
+	}
+	return w.plain
+}

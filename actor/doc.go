@@ -1,0 +1,162 @@
+/*
+Package actor is what applications use of Tandem: actors that send each other typed
+messages, within one process and between nodes.
+
+One address, two roads. A retried request never runs twice, and every error tells you
+whether it ran.
+
+An actor is a piece of state with a mailbox. It handles one message at a time, so its
+state needs no lock. A [Ref] is its address, and stays the same whether the actor is
+reached within the process, over a direct TCP link, or over NATS. When a link dies, the
+outstanding requests are sent again over the other road, under the same numbers. The server
+recognises the number: a copy of a request waits for the outcome of the first, or gets the
+stored outcome, and never runs a second time. When it can no longer be known whether a request
+ran, its error says so.
+
+# A first program
+
+	package main
+
+	import (
+		"context"
+		"fmt"
+		"log"
+
+		"github.com/tandem-go/tandem/actor"
+	)
+
+	// Add is a one-way message. Total is a request: it is answered with an int.
+	type Add struct{ N int }
+	type Total struct{ actor.Returns[int] }
+
+	// Counter is the state of an actor. Its methods handle one message at a time.
+	type Counter struct{ total int }
+
+	func (c *Counter) Add(ctx *actor.Context, m Add) error            { c.total += m.N; return nil }
+	func (c *Counter) Total(ctx *actor.Context, m Total) (int, error) { return c.total, nil }
+
+	// CounterKind says how the state of such an actor is made, and what it handles.
+	var CounterKind = actor.Define("example.counter", func() *Counter { return new(Counter) },
+		actor.Handle((*Counter).Add),
+		actor.Answer((*Counter).Total))
+
+	func main() {
+		ctx := context.Background()
+		sys, err := actor.NewSystem(actor.Config{})
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer sys.Shutdown(ctx)
+		visits, err := sys.Spawn("visits", CounterKind)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if err := actor.Tell(ctx, visits, Add{N: 2}); err != nil {
+			log.Fatal(err)
+		}
+		total, err := actor.Call(ctx, visits, Total{})
+		fmt.Println(total, err)
+	}
+
+Messages, handlers and results are checked by the compiler: a Call whose result is not
+that of the handler does not compile. A system talks to other nodes once its [Config] has
+transports and a registry; the rest of the program stays the same. A message type of
+package main needs a method WireName to be sent to another node.
+
+# Sending
+
+Each verb takes a context, a ref, a message and options ([rpc.Option]).
+
+  - [Tell] sends a one-way message. On the same node nil means that the message is in the
+    mailbox. To another node the message may be lost when a link dies; with [rpc.Acked] nil
+    means that it reached the mailbox there. It is never handled twice. Messages of one
+    sender to one actor arrive in the order in which they were sent, even when the road
+    changes.
+  - [Call] sends a request and waits for the reply. It ends with a reply or an error by its
+    deadline, and never runs twice. Calls have no order among each other.
+  - [Ask] is Call without waiting: it returns an [rpc.Future]. [Pipe] delivers the result
+    of a future to the actor itself, as a message.
+  - [Submit] sends a request whose result is fetched later, by an [rpc.Token]. The token
+    outlives changes of road and, for a [Durable] kind, the death of the node. [Redeem]
+    makes a token of its text, perhaps in another process.
+  - [Stream], [Open] and [Talk] open a stream of items from an actor, to an actor, and in
+    both directions (server, client and bidirectional streaming). Items arrive in order,
+    none twice and none left out, or the stream ends with an error. A slow reader slows
+    down the writer of its own stream and nobody else.
+  - [Push] and [Pull] put items into a queue and take them out under a lease. An item whose
+    lease ends without an Ack is delivered again: at least once, and the delivery says
+    which attempt it is. Order is by priority, then by age.
+
+A request to [System.Service] goes to one instance of a service, chosen by a policy of
+package balance. If it did not run there, it is sent to another instance at once.
+
+# Handling
+
+[Define] makes a [Kind] of handlers: [Handle] for one-way messages, [Answer] for requests,
+[Produce], [Collect] and [Converse] for streams, [ServePull] and [ServePush] for a queue inside
+an actor that has other handlers too. [QueueKind] makes an actor that is only a queue. [Defer]
+lets a handler answer later, after it has returned. [Receiver] is for messages whose type is
+not known beforehand.
+A handler that panics fails its request as [rpc.Panicked]; the actor goes on with fresh
+state.
+
+# Errors and verdicts
+
+Every failed request ends with an [*rpc.Error]. Two questions can be asked of it:
+
+  - [rpc.Ran] says whether the request ran: NotRun (it did not, and never will), HasRun
+    (the handler ran, at least in part), or Unknown. After NotRun it is safe to try again,
+    whatever the request does.
+  - [rpc.CodeOf] says what went wrong, as one of a closed set of codes. errors.Is works
+    with codes, with errors that the application defines by [rpc.NewError], and with the
+    errors of package context.
+
+A request that did not run because a node was overloaded or could not be reached is retried by
+Tandem within its deadline ([rpc.Retry]). A request that ran is not retried. One whose verdict
+is Unknown is retried only with [rpc.Idempotent], which permits that it runs twice. [rpc.Key]
+gives a request a name of the caller's own, so that even another process cannot make it run
+twice.
+
+What a process knows dies with it: after a crash, requests that may have run end as
+[rpc.OutcomeUnknown]. A [Durable] kind has its requests recorded before they run and their
+replies after. A [Transactional] kind puts the record into the transaction of its effect,
+see [Completion].
+
+# Concurrency
+
+A [System], its refs, futures, tokens and deliveries may be used by any number of
+goroutines. The state of an actor belongs to the handler that runs; a handler that starts
+a goroutine must not let it touch the state. No actor waits for another one unless its
+handler does: a handler in Call, or in a stream, keeps its actor waiting. Actors that wait
+for each other in a cycle get [ErrCycle] instead of a deadlock, as far as that is found.
+
+Within a system, messages and replies are not copied. What a message refers to is shared
+between sender and receiver, and neither may change it afterwards. With Config.CopyLocal
+tests find out who does.
+
+# Limits
+
+Every queue has a bound, and a documented behaviour when it is full. These are the defaults;
+the fields that are named here, and those of [rpc.Limits] (Config.RPC), set other values.
+
+  - A mailbox holds 1,024 messages. When it is full, senders wait until their context
+    ends, handlers for 5 seconds at most ([Mailbox], Config.SendWait).
+  - A request without a deadline has one of 30 seconds (Config.Timeout).
+  - A message to another node may have 64 MiB of data; a larger one fails as
+    [rpc.TooLarge] and did not run.
+  - 4,096 requests from one node to another may be outstanding; more wait.
+  - Peers may have a node hold 256 MiB, and one principal no more than what is free.
+    Beyond that requests fail as [rpc.Overloaded] and did not run; one-way messages are
+    lost and counted.
+  - A principal may have 1,024 job tokens at a node, and results are kept for 10 minutes
+    after the job has ended (Config.Tokens, TokenLife, ResultBytes).
+  - A principal may have 1,024 open streams at a node ([MaxStreams]).
+  - A queue in memory holds 16,384 items; a delivery has a lease of 30 seconds and an item
+    5 attempts before it becomes a dead letter (queue.Config). A Pull takes up to 1,024
+    items ([MaxPull]).
+  - The outcome of a request with a key is kept for 10 minutes.
+
+[System.Stats], [System.Events] and [System.DeadLetters] show what a system does and what
+it could not deliver. [System.Shutdown] ends it without failing the requests of others.
+*/
+package actor

@@ -1,0 +1,160 @@
+package actor
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// DeadLetter is a one-way message that reached nobody.
+type DeadLetter struct {
+	Time   time.Time
+	To     string // address
+	From   string // sender's address, or the node it came from; empty if unknown
+	Type   string // Go type or wire name of the message
+	Reason error  // an *rpc.Error
+	Lost   uint64 // how many dead letters right before this one the subscriber has lost because it fell behind
+}
+
+// EventType says what an Event is about. The types for links and peers are in package rpc.
+type EventType = rpc.EventType
+
+// The events of a system, in addition to those of package rpc.
+const (
+	ActorRestarted EventType = "actor restarted" // the actor's handler panicked, and the actor goes on with fresh state
+	ActorStopped   EventType = "actor stopped"
+	NodeJoined     EventType = "node joined"
+	NodeLeft       EventType = "node left"
+	NameTaken      EventType = "name taken"  // another process holds this node's name in the registry
+	NodeFenced     EventType = "node fenced" // another process has taken over this node's name or its records, and this system ends
+
+	InstanceEjected EventType = "instance ejected" // the instance gets no requests to Service any more; Err says why
+	InstanceBack    EventType = "instance back"    // the instance gets requests to Service again
+)
+
+// Event is something that happened in a system or to its links.
+type Event struct {
+	Time  time.Time
+	Type  EventType
+	Actor string // address, for events of actors
+	Peer  string // node, for events of links, nodes and instances
+	Road  string
+	Err   error
+
+	Service string // for events of instances
+	Count   uint64 // for AccessDenied: how many refusals it stands for
+
+	Lost uint64 // how many events of this Type right before this one the subscriber has lost because it fell behind
+}
+
+// How many entries a subscriber may fall behind before it loses some.
+const (
+	EventRoom      = 2048 // events of all types
+	DeadLetterRoom = 4096 // dead letters
+)
+
+// Events returns a channel of the events of the system's actors, links and peers from now on.
+// It is closed when ctx ends or the system has shut down. With types it has only events
+// of these types.
+//
+// A subscriber may fall EventRoom events behind. Beyond that it loses the oldest events of the
+// type of which most are waiting, so that many events of one type never push out the
+// few of another. The next event of that type says in Lost how many were lost, and
+// Stats counts them.
+func (s *System) Events(ctx context.Context, types ...EventType) <-chan Event {
+	return s.events.subscribe(ctx, EventRoom, types...)
+}
+
+// DeadLetters returns a channel of the one-way messages that reach nobody, from now on. It is
+// closed when ctx ends or the system has shut down. A subscriber that falls more
+// than DeadLetterRoom entries behind loses the oldest: the next entry says in Lost how
+// many, and Stats counts them.
+func (s *System) DeadLetters(ctx context.Context) <-chan DeadLetter {
+	return s.letters.subscribe(ctx, DeadLetterRoom)
+}
+
+func (e Event) kind() EventType         { return e.Type }
+func (e Event) lost() uint64            { return e.Lost }
+func (e Event) after(lost uint64) Event { e.Lost += lost; return e }
+
+func (d DeadLetter) kind() EventType              { return "" }
+func (d DeadLetter) lost() uint64                 { return d.Lost }
+func (d DeadLetter) after(lost uint64) DeadLetter { d.Lost += lost; return d }
+
+func (s *System) event(e Event) {
+	e.Time = time.Now()
+	s.events.publish(e)
+}
+
+// rpcEvent publishes and logs a change of a link or a peer. No other place logs such changes.
+func (s *System) rpcEvent(e rpc.Event) {
+	defer s.events.publish(Event{Time: e.Time, Type: e.Type, Peer: e.Peer, Road: e.Road, Err: e.Err})
+	unsaid, due := s.changes.due(e.Type, e.Time)
+	if !due {
+		return
+	}
+	attrs := []slog.Attr{slog.String("peer", e.Peer)}
+	if e.Road != "" {
+		attrs = append(attrs, slog.String("road", e.Road))
+	}
+	if e.Err != nil {
+		attrs = append(attrs, slog.Any("err", e.Err))
+	}
+	if unsaid > 0 {
+		attrs = append(attrs, slog.Uint64("unsaid", unsaid)) // changes of this type right before it that were not logged
+	}
+	s.log.LogAttrs(context.Background(), levelOf(e.Type), string(e.Type), attrs...)
+}
+
+// levelOf is the level at which an event of links and peers is logged. Events that are not a
+// change of their state are logged where they are found out, if at all, and here only at the
+// debug level.
+func levelOf(t EventType) slog.Level {
+	switch t {
+	case rpc.LinkUp, rpc.RoadChanged, rpc.PeerUp:
+		return slog.LevelInfo
+	case rpc.LinkDown, rpc.PeerDown, rpc.SessionGone:
+		return slog.LevelWarn
+	}
+	return slog.LevelDebug
+}
+
+func (s *System) deadLetter(d DeadLetter) {
+	d.Time = time.Now()
+	s.stats.deadLetters.Add(1)
+	s.letters.publish(d)
+	if rpc.CodeOf(d.Reason) != rpc.Denied { // those are logged as refusals
+		s.letterLog.note(d, "")
+	}
+}
+
+// counters are the counts behind Stats.
+type counters struct {
+	handled, panics, failed, deadLetters, denied atomic.Uint64
+}
+
+// Stats is a snapshot of what a system has counted since it started.
+type Stats struct {
+	Actors      int    // live now
+	Handled     uint64 // messages taken out of mailboxes by run loops, in whole batches
+	Panics      uint64 // handlers that panicked
+	Failed      uint64 // handlers of one-way messages that returned an error
+	DeadLetters uint64
+	Denied      uint64 // messages from other nodes, and requests for stored replies, that were refused by access rules
+	FeedLost    uint64 // events and dead letters that slow subscribers have lost
+	RPC         rpc.Stats
+}
+
+// Stats returns a snapshot.
+func (s *System) Stats() Stats {
+	st := Stats{Handled: s.stats.handled.Load(), Panics: s.stats.panics.Load(), Failed: s.stats.failed.Load(),
+		DeadLetters: s.stats.deadLetters.Load(), Denied: s.stats.denied.Load(), FeedLost: s.events.lost.Load() + s.letters.lost.Load()}
+	s.refs.mu.RLock()
+	st.Actors = len(s.refs.actors) - s.refs.unseen
+	s.refs.mu.RUnlock()
+	st.RPC = s.node.Stats()
+	return st
+}

@@ -1,0 +1,40 @@
+package actor
+
+import "github.com/tandem-go/tandem/internal/engine/server"
+
+// Principal is who the sender of the message has proved to be. The road derives it from the
+// sender's certificate, token or user (see the road's package, and Config.Principals); it is
+// transport.Anonymous if the road does not authenticate. It is available for requests, one-way
+// messages, jobs and streams, also after the handler has returned. For a message from the
+// node's own actors or program, and for one that Pipe delivers, it is the node's own:
+// Config.Principals of transport.Anonymous on rpc.LoopbackRoad.
+//
+// Only the road determines it. What a message claims about its sender (Sender, Header)
+// proves nothing.
+func (c *Context) Principal() string {
+	if c.origin == nil {
+		return c.System().node.OwnPrincipal()
+	}
+	return c.origin.Principal
+}
+
+// Node is the name of the node that the message came from, which may be this one. A node
+// claims its name in its greeting; it has proved the name only if Principal is that of the node
+// of this name. Node is empty for a recorded job whose record does not name the node.
+func (c *Context) Node() string {
+	if c.origin == nil {
+		return c.System().Name()
+	}
+	return c.origin.Node
+}
+
+// originOf is where a message in a mailbox comes from; nil: from this node.
+func originOf(it *item) *server.Origin {
+	if in, remote := it.msg.(*server.Inbound); remote {
+		return in.Origin()
+	}
+	if j, ok := it.req.(*job); ok {
+		return j.origin
+	}
+	return nil
+}

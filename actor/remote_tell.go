@@ -1,0 +1,74 @@
+package actor
+
+import (
+	"context"
+	"sync"
+
+	"github.com/tandem-go/tandem/internal/engine/client"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// tell sends a one-way message to a service, to another node, under a key, or to an actor of
+// this node that does not exist.
+func tell[M any](ctx context.Context, from *Context, to *target, m M, opts *settings) error {
+	if to.addr.node == anyNode {
+		return tellService(ctx, from, to, m, opts)
+	}
+	return tellAt(ctx, from, nil, to, m, opts)
+}
+
+// tellAt is tell to one actor. at is the call of a service that has chosen it, or nil.
+func tellAt[M any](ctx context.Context, from *Context, at *serviceCall, t *target, m M, opts *settings) error {
+	s := t.sys
+	if opts.IsKeyed() && !opts.IsAcked() {
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a one-way message can have a key only with rpc.Acked")
+	}
+	if t.addr.node == s.cfg.Name && !opts.IsKeyed() {
+		none := s.noActor(from, t.addr)
+		if opts.IsAcked() || none == errShutdown {
+			return none
+		}
+		s.handBack(t.addr, item{msg: m, meta: metaOf(ctx, from, opts)}, none)
+		return nil
+	}
+	if opts.IsAcked() {
+		x := s.node.Client.Exchange()
+		if err := compose(ctx, from, at, t, m, opts, x.Request(), &reusableOf(x).message); err != nil {
+			return err
+		}
+		_, err := x.Do(ctx)
+		err = s.withName(err, x.Request().TypeID)
+		x.Free()
+		return err
+	}
+	out := tellPool.Get().(*outgoing)
+	if err := compose(ctx, from, at, t, m, opts, &out.request, &out.message); err != nil {
+		return err
+	}
+	return s.send(ctx, from, out)
+}
+
+// outgoing is a one-way message on its way to a link.
+type outgoing struct {
+	request client.Request
+	message any // see reusableIn
+}
+
+// tellPool saves allocations per one-way message.
+var tellPool = sync.Pool{New: func() any { return new(outgoing) }}
+
+const maxSpareBody = 64 << 10 // bytes of the largest body whose memory is kept
+
+// send hands a one-way message to a link, and keeps its memory for the next one.
+func (s *System) send(ctx context.Context, from *Context, out *outgoing) error {
+	r := &out.request
+	if from.inTurn() { // so that actors that wait for each other in a cycle do not wait for ever
+		r.Timeout = min(r.Timeout, s.cfg.SendWait)
+	}
+	err := s.node.Client.Tell(ctx, *r) // keeps no reference to it
+	if body := r.Body[:0]; cap(body) <= maxSpareBody {
+		*r = client.Request{Body: body}
+		tellPool.Put(out)
+	}
+	return err
+}

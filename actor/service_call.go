@@ -1,0 +1,239 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/tandem-go/tandem/balance"
+	"github.com/tandem-go/tandem/internal/engine/client"
+	"github.com/tandem-go/tandem/internal/engine/retry"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// serviceCall is one request to a service, which goes from one instance to the next until one
+// of them has run it. Each attempt begins with next and ends with end. Once the request has
+// gone to another node, the engine makes the further attempts, and asks the serviceCall, its
+// client.Route, where to send them.
+type serviceCall struct {
+	svc    *service
+	retry  *rpc.Retry
+	key    string  // requests with the same key go to the same instance
+	not    *target // the sender, if it would wait for itself; nil: no instance is excluded
+	ticket balance.Ticket
+	live   bool // an attempt is in progress; svc.mu guards this and what follows
+	sent   bool // it is a one-way message, which gets no answer
+	waits  bool // a handler waits for the answer
+	made   int
+	cost   int
+	n      int // number of entries in tried
+	tried  [maxTried]*balance.Candidate
+}
+
+// maxTried is how many instances a request tries without a pause.
+const maxTried = 8
+
+// serviceCall begins a request to a service.
+func (s *System) serviceCall(ctx context.Context, from *Context, to *target, opts *settings) serviceCall {
+	v := serviceCall{svc: s.services.get(to.addr.name)}
+	if opts != nil {
+		v.key, v.retry = opts.Affinity, opts.Retry
+	}
+	if v.retry == nil && from != nil {
+		v.retry = from.cell.kind.retry
+	}
+	if v.retry == nil {
+		v.retry = &s.cfg.Retry
+	}
+	return v
+}
+
+// keyOf is the key by which the service's policy chooses an instance for m.
+func keyOf[M any](v *serviceCall, m M) string {
+	if v.key == "" && v.svc.policy.Keyed() {
+		return v.svc.policy.KeyOf(m)
+	}
+	return v.key
+}
+
+// next begins an attempt, and returns where to send the request.
+func (v *serviceCall) next() (*target, *rpc.Error) {
+	s := v.svc
+	s.refresh()
+	now := s.sys.node.Client.Now()
+	s.mu.Lock()
+	if v.not != nil && v.n == 0 {
+		v.exclude()
+	}
+	var ok bool
+	v.ticket, ok = s.picker.Pick(now, balance.Request{Key: v.key, Random: rand.Uint64(), Tried: v.tried[:v.n]})
+	var t *target
+	if v.live = ok; ok {
+		t = v.ticket.To.Data.(*instance).target
+		if v.n < len(v.tried) {
+			v.tried[v.n] = v.ticket.To
+			v.n++
+		}
+	}
+	s.tend()
+	known, n := s.known, s.picker.Len()
+	s.mu.Unlock()
+	switch {
+	case ok:
+		return t, nil
+	case v.not != nil && n > 0:
+		return nil, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v is the only instance of service %s, calls itself and would wait for ever", v.not.addr, s.name)
+	case known:
+		return nil, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "all instances of service %s have gone", s.name)
+	}
+	return nil, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no instance of service %s", s.name)
+}
+
+// nextOrWait is next, but waits for an instance if all have gone.
+func (v *serviceCall) nextOrWait(ctx context.Context) (*target, *rpc.Error) {
+	t, err := v.next()
+	for err != nil && err.Code == rpc.Unavailable && v.made == 0 && v.retry.Attempts != 1 {
+		if none := v.svc.arrival(ctx); none != nil {
+			return nil, none
+		}
+		t, err = v.next()
+	}
+	return t, err
+}
+
+// excludeSender keeps a handler that waits for the answer from choosing its own actor.
+func (v *serviceCall) excludeSender(from *Context) {
+	if from != nil && slices.Contains(from.cell.services(), v.svc.name) && from.isIn(from.cell) {
+		v.not = from.cell.self
+	}
+}
+
+// setRoute has the engine ask v where to send further attempts of r.
+func (v *serviceCall) setRoute(r *client.Rare) {
+	if r.Route = v; r.LinkWait == 0 {
+		r.LinkWait = linkWait
+	}
+}
+
+// exclude marks the sender as already tried. svc.mu is held.
+func (v *serviceCall) exclude() {
+	for _, c := range v.svc.picker.All() {
+		if c.Data.(*instance).target == v.not {
+			v.tried[0], v.n = c, 1
+			return
+		}
+	}
+}
+
+// handOver returns a copy of v, which the engine continues, and ends v's part in the attempt.
+func (v *serviceCall) handOver() serviceCall {
+	v.svc.mu.Lock()
+	defer v.svc.mu.Unlock()
+	other := *v
+	v.live = false
+	return other
+}
+
+// end ends the attempt that is in progress, if there is one.
+func (v *serviceCall) end(err error) {
+	s := v.svc
+	now := s.sys.node.Client.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !v.live {
+		return
+	}
+	v.live = false
+	o := outcomeOf(err)
+	switch {
+	case err == nil && v.sent:
+		o = balance.Sent
+	case err == nil:
+	case rpc.CodeOf(err) == rpc.Expired && rpc.Ran(err) == rpc.Unknown && !v.ticket.To.Signs.Linked():
+		o = balance.Missed
+	}
+	s.picker.End(v.ticket, now, o, rand.Uint64())
+	s.tend()
+}
+
+// outcomeOf is what the result of an attempt says about its instance.
+func outcomeOf(err error) balance.Outcome {
+	if err == nil || rpc.Ran(err) == rpc.HasRun {
+		return balance.Answered
+	}
+	if err == errShutdown { // it is this system that shuts down
+		return balance.Given
+	}
+	if e := (*rpc.Error)(nil); errors.As(err, &e) && e.Code == rpc.Denied && e.Node != "" {
+		return balance.Given // others may be allowed what this caller is not
+	}
+	switch rpc.CodeOf(err) {
+	case rpc.Overloaded:
+		return balance.Refused
+	case rpc.Unavailable, rpc.Leaving, rpc.NotFound, rpc.SessionLost, rpc.OutcomeUnknown, rpc.Denied:
+		return balance.Missed
+	}
+	return balance.Given
+}
+
+// again reports whether to make another attempt at once, after an attempt on this node has
+// ended with err.
+func (v *serviceCall) again(err error) bool {
+	var e *rpc.Error
+	if !errors.As(err, &e) || e == errShutdown {
+		return false
+	}
+	f := retry.Failure{Err: e, Service: true, Untried: v.Untried(), Left: time.Minute}
+	v.made++
+	if f.Costs() {
+		v.cost++
+	}
+	f.Made, f.Cost = v.made, v.cost
+	_, again := retry.Next(*v.retry, f, 0)
+	return again && f.Untried
+}
+
+// Over implements client.Route.
+func (v *serviceCall) Over(err *rpc.Error) {
+	if err == nil {
+		v.end(nil)
+	} else {
+		v.end(err)
+	}
+}
+
+// Untried implements client.Route.
+func (v *serviceCall) Untried() bool {
+	v.svc.mu.Lock()
+	defer v.svc.mu.Unlock()
+	return v.n < len(v.tried) && v.svc.picker.Untried(v.tried[:v.n])
+}
+
+// Next implements client.Route.
+func (v *serviceCall) Next() (node, name string, err *rpc.Error) {
+	if !v.Untried() {
+		v.svc.mu.Lock()
+		v.n = 0
+		v.svc.mu.Unlock()
+	}
+	t, err := v.next()
+	if err != nil {
+		return "", "", err
+	}
+	return t.addr.node, t.addr.name, nil
+}
+
+// hold counts a stream at the instance that serves it, until release is called.
+func (v *serviceCall) hold() (release func()) {
+	s, c := v.svc, v.ticket.To
+	s.mu.Lock()
+	s.picker.Hold(c)
+	s.mu.Unlock()
+	return func() {
+		s.mu.Lock()
+		s.picker.Release(c)
+		s.mu.Unlock()
+	}
+}

@@ -1,0 +1,55 @@
+package actor_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// When StopAndWait has returned, the name is free for the next actor.
+func ExampleSystem_StopAndWait() {
+	sys, err := actor.NewSystem(actor.Config{Name: "solo"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	defer sys.Shutdown(ctx)
+	ref, err := sys.Spawn("ada", AccountKind)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := sys.StopAndWait(ctx, ref); err != nil {
+		log.Fatal(err)
+	}
+	_, err = sys.Spawn("ada", AccountKind)
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// A name belongs to one live actor.
+func ExampleSystem_Spawn() {
+	ctx, sys := context.Background(), quietSystem()
+	defer sys.Shutdown(ctx)
+	_, err := sys.Spawn("greeter", GreeterKind)
+	fmt.Println(err)
+	_, err = sys.Spawn("greeter", GreeterKind)
+	fmt.Println(errors.Is(err, actor.ErrNameTaken))
+	// Output:
+	// <nil>
+	// true
+}
+
+// What waits in the mailbox of an actor that is stopped is handed back.
+func ExampleSystem_Stop() {
+	ctx, sys := context.Background(), quietSystem()
+	defer sys.Shutdown(ctx)
+	greeter := must(sys.Spawn("greeter", GreeterKind))
+	sys.Stop(greeter)
+	_, err := actor.Call(ctx, greeter, Greet{Name: "ann"})
+	fmt.Println(rpc.Ran(err))
+	// Output: not run
+}

@@ -1,0 +1,155 @@
+package actor_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/mailbox"
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/bubble"
+)
+
+// Stop hands back the messages that wait, lets the handler finish, and frees the name.
+func TestStopHandsBack(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		sys := newSystem(t, actor.Config{Logger: quiet})
+		dead := letters(t, sys)
+		ref := spawn(t, sys, "x", PuppetKind, small(2, mailbox.Block))
+		unplug := plug(t, ref)
+		asked := actor.Ask(t.Context(), ref, Count{})
+		if err := actor.Tell(t.Context(), ref, note(func(*actor.Context) { t.Error("ran") })); err != nil {
+			t.Fatal(err)
+		}
+		blocked := make(chan error, 1)
+		go func() { _, err := actor.Call(t.Context(), ref, Count{}); blocked <- err }()
+		synctest.Wait()
+		sys.Stop(ref)
+		_, err := asked.Await(t.Context())
+		wantErr(t, "what waited", err, rpc.Unavailable, rpc.NotRun)
+		wantErr(t, "who waited for room", <-blocked, rpc.NotFound, rpc.NotRun)
+		if _, err := sys.Spawn("x", PuppetKind); !errors.Is(err, actor.ErrNameTaken) {
+			t.Errorf("the name is free while the handler runs: %v", err)
+		}
+		unplug()
+		synctest.Wait()
+		_, err = actor.Call(t.Context(), ref, Count{})
+		wantErr(t, "call to a stopped actor", err, rpc.NotFound, rpc.NotRun)
+		for _, to := range []actor.Ref{ref, sys.Ref("never")} {
+			if err := actor.Tell(t.Context(), to, Deposit{1}); err != nil {
+				t.Errorf("tell to %v: %v", to, err)
+			}
+		}
+		if err := actor.Tell(t.Context(), sys.Service("none"), Deposit{1}); err != nil {
+			t.Errorf("tell to no service: %v", err)
+		}
+		want := []struct {
+			to   string
+			code rpc.Code
+		}{{"x@local", rpc.Unavailable}, {"x@local", rpc.NotFound}, {"never@local", rpc.NotFound}, {"none@*", rpc.NotFound}}
+		got := dead()
+		if len(got) != len(want) {
+			t.Fatalf("dead letters: %v", got)
+		}
+		for i, d := range got {
+			if d.To != want[i].to || d.Time.IsZero() {
+				t.Errorf("dead letter %d: %+v", i, d)
+			}
+			wantErr(t, "dead letter to "+d.To, d.Reason, want[i].code, rpc.NotRun)
+		}
+		if s := sys.Stats(); s.DeadLetters != 4 || s.Actors != 0 {
+			t.Errorf("stats %+v", s)
+		}
+		spawn(t, sys, "x", PuppetKind) // this one stops itself
+		if _, err := actor.Call(t.Context(), ref, run(func(ctx *actor.Context) (string, error) { ctx.Stop(); ctx.Stop(); return "", nil })); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if s := sys.Stats(); s.Actors != 0 {
+			t.Errorf("stats after an actor stopped itself %+v", s)
+		}
+	})
+}
+
+// When StopAndWait has returned, the name is free. A Spawn that is refused does not call
+// newState.
+func TestStopAndWait(t *testing.T) {
+	sys := newSystem(t, actor.Config{})
+	var states atomic.Int64
+	kind := actor.Define("counted", func() *Account { states.Add(1); return new(Account) }, actor.Answer((*Account).Balance), actor.Answer((*Account).Block))
+	for range 200 {
+		ref := spawn(t, sys, "one", kind)
+		if _, err := sys.Spawn("one", kind); !errors.Is(err, actor.ErrNameTaken) {
+			t.Fatal(err)
+		}
+		if _, err := actor.Call(t.Context(), ref, Balance{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := sys.StopAndWait(t.Context(), ref); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := states.Load(); n != 200 {
+		t.Errorf("newState was called %d times for 200 actors", n)
+	}
+	ref := spawn(t, sys, "busy", kind)
+	m := Block{Entered: make(chan struct{}), Leave: make(chan struct{})}
+	f := actor.Ask(t.Context(), ref, m)
+	<-m.Entered
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	wantErr(t, "a wait that is over", sys.StopAndWait(ctx, ref), rpc.Canceled, rpc.Unknown)
+	close(m.Leave)
+	if _, err := f.Await(t.Context()); err != nil {
+		t.Error("the handler that ran:", err)
+	}
+	if err := sys.StopAndWait(t.Context(), ref); err != nil {
+		t.Error("again:", err)
+	}
+}
+
+// An actor that calls StopAndWait for itself gets an error.
+func TestAnActorDoesNotWaitForItsOwnEnd(t *testing.T) {
+	sys := newSystem(t, actor.Config{})
+	ref := spawn(t, sys, "self", PuppetKind)
+	_, err := actor.Call(t.Context(), ref, run(func(ctx *actor.Context) (string, error) {
+		return "", sys.StopAndWait(ctx, ctx.Self())
+	}))
+	if !errors.Is(err, rpc.Invalid) {
+		t.Errorf("%v", err)
+	}
+}
+
+// An actor that is spawned while its predecessor of the same name leaves is in its services.
+func TestRespawnedActorIsInItsServices(t *testing.T) {
+	sys := newSystem(t, actor.Config{Timeout: 5 * time.Second})
+	for i := range 500 {
+		ref := spawn(t, sys, "one", AccountKind, actor.Expose("first"), actor.Expose("second"))
+		go sys.Stop(ref)
+		for {
+			next, err := sys.Spawn("one", AccountKind, actor.Expose("first"), actor.Expose("second"))
+			if errors.Is(err, actor.ErrNameTaken) {
+				runtime.Gosched()
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			ref = next
+			break
+		}
+		for _, service := range []string{"first", "second"} {
+			if _, err := actor.Call(t.Context(), sys.Service(service), Balance{}); err != nil {
+				t.Fatalf("round %d, %s: %v", i, service, err)
+			}
+		}
+		if err := sys.StopAndWait(t.Context(), ref); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

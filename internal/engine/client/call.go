@@ -1,0 +1,116 @@
+package client
+
+import (
+	"time"
+
+	"github.com/tandem-go/tandem/internal/engine/wire"
+	"github.com/tandem-go/tandem/internal/promise"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// Request is what to send to an actor on another node.
+type Request struct {
+	Node    string // where the actor lives
+	Target  string // the actor's name on that node
+	TypeID  uint64
+	Codec   uint8
+	Receipt bool          // it has no message; the outcome comes once all earlier messages have left the mailbox
+	Confirm bool          // it is a one-way message, and the outcome is that it was accepted into the mailbox
+	Body    []byte        // kept for resending; it must not change until the request ends, and never if it is large (transport.LargeBody)
+	Timeout time.Duration // after this time the request ends for its caller
+	Retry   *rpc.Retry    // when to retry the request; nil: never
+	Rare    *Rare         // nil for most requests
+}
+
+// Rare holds the options that few requests have.
+type Rare struct {
+	wire.Meta
+	Key        string        // the caller's own name for the request, valid beyond this session; empty for none
+	Idempotent bool          // the request may run twice
+	Hedge      time.Duration // silence after which a second copy is sent over another road; 0: never
+	Route      Route         // chooses one of several instances; nil: the request goes to Node and Target
+	LinkWait   time.Duration // how long it waits for a link before it fails with Unavailable; 0: until opening links has failed on every road, or, with a Route, until its deadline
+}
+
+// Route chooses the instance for each attempt of a request that several instances can serve.
+// Its methods must not block and must not call the Client, because some are called under the
+// locks of a peer.
+type Route interface {
+	// Over notes how the current attempt ended; nil stands for an answer. It does nothing if
+	// there is no current attempt.
+	Over(err *rpc.Error)
+	// Untried reports whether an instance is left that has had no attempt.
+	Untried() bool
+	// Next begins the next attempt and returns its destination. An error says why there is none.
+	Next() (node, target string, err *rpc.Error)
+}
+
+func (r *Request) idempotent() bool { return r.Rare != nil && r.Rare.Idempotent }
+
+func (r *Request) hedge() time.Duration {
+	if r.Rare == nil {
+		return 0
+	}
+	return r.Rare.Hedge
+}
+
+func (r *Request) route() Route {
+	if r.Rare == nil {
+		return nil
+	}
+	return r.Rare.Route
+}
+
+// linkWait is how long the request waits for a link; 0 means no limit of its own.
+func (r *Request) linkWait() time.Duration {
+	if r.Rare == nil || r.Rare.Route != nil && !r.Rare.Route.Untried() {
+		return 0
+	}
+	return r.Rare.LinkWait
+}
+
+func (r *Request) key() string {
+	if r.Rare == nil {
+		return ""
+	}
+	return r.Rare.Key
+}
+
+// Completer receives the outcome of a request.
+type Completer interface {
+	// Complete is called once, with a reply or an error. It must not block.
+	Complete(*promise.Reply, error)
+}
+
+// Call is an outstanding request, or one attempt of a request that is retried.
+type Call struct {
+	req  Request
+	peer *peer
+	to   Completer
+
+	first   *Call   // the first attempt of this request; c itself if c is the first
+	retries retries // used only in the first attempt
+
+	reply    promise.Reply
+	answered bool // the first attempt was answered, so nobody else refers to the call any more
+
+	flight // guarded by peer.mu
+}
+
+// flight is the state of an attempt on its way to the peer.
+type flight struct {
+	copies
+	seq      uint64
+	deadline time.Duration // node clock
+	since    uint64        // number of the first attempt to open a link that began after the call
+	quiet    time.Duration // node clock of the last message about the call, to or from the peer
+	patience time.Duration // silence after which the call is probed
+	hedgeAt  time.Duration // node clock when a second copy should be sent
+	linkBy   time.Duration // node clock until which it waits for a link; 0: until its deadline
+}
+
+// age is the time since the request was made, 1 ns at least. For a retried request it is counted
+// from the first attempt.
+func (c *Call) age(now time.Duration) time.Duration {
+	return max(now-(c.deadline-c.req.Timeout), 1)
+}

@@ -1,0 +1,92 @@
+package client
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/tandem-go/tandem/internal/promise"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// Exchange is a request whose caller waits for its outcome. Its memory is reused by later
+// requests: a Call, the storage of its body, and a channel on which one goroutine waits. Only
+// one goroutine uses it: it gets it from Client.Exchange, fills in Request, calls Do, decodes the
+// reply, and calls Free.
+type Exchange struct {
+	client *Client
+	Spare  any // memory that a user of the Exchange leaves for the next one
+
+	call  Call
+	wake  chan struct{} // holds a token once the request has ended
+	ended atomic.Bool
+	left  bool           // the caller's context ended first
+	reply *promise.Reply // to the attempt that was answered
+	err   error
+}
+
+// maxSpareBody is the size in bytes up to which a body's storage is kept for the next request.
+const maxSpareBody = 4 << 10
+
+// Exchange returns an Exchange to fill in. The caller must call Do and then Free.
+func (cl *Client) Exchange() *Exchange {
+	if x, ok := cl.exchanges.Get().(*Exchange); ok {
+		return x
+	}
+	return &Exchange{client: cl, wake: make(chan struct{}, 1)}
+}
+
+// Request returns the request to fill in. Its Body is empty and may have storage to append to.
+func (x *Exchange) Request() *Request { return &x.call.req }
+
+// Do sends the request and waits for its outcome. It cancels the request if ctx ends first. The
+// reply must not be used after Free.
+func (x *Exchange) Do(ctx context.Context) (*promise.Reply, error) {
+	x.call.to = x
+	if err := x.client.send(ctx, &x.call); err != nil {
+		return nil, err
+	}
+	if ctx.Done() == nil {
+		<-x.wake
+		return x.reply, x.err
+	}
+	select {
+	case <-x.wake:
+	case <-ctx.Done():
+		x.left = true
+		e := rpc.FromContext(ctx, rpc.Unknown)
+		x.call.GiveUp(e.Code, e.Message)
+		<-x.wake
+	}
+	return x.reply, x.err
+}
+
+// Complete implements Completer.
+func (x *Exchange) Complete(r *promise.Reply, err error) {
+	if x.ended.Swap(true) {
+		return
+	}
+	x.reply, x.err = r, err
+	x.wake <- struct{}{}
+}
+
+// Free returns x to the pool. x is reused only if nothing else can refer to its call any more:
+// that is, if its first attempt was answered, which removes the call from its window for good.
+func (x *Exchange) Free() {
+	c := &x.call
+	if !c.answered || x.left {
+		return
+	}
+	c.req = Request{Body: spare(c.req.Body)}
+	c.reply = promise.Reply{Body: spare(c.reply.Body)}
+	c.flight, c.answered = flight{}, false
+	x.ended.Store(false)
+	x.client.exchanges.Put(x)
+}
+
+// spare returns the storage of b for another body, or nil if it is too large to keep.
+func spare(b []byte) []byte {
+	if cap(b) > maxSpareBody {
+		return nil
+	}
+	return b[:0]
+}

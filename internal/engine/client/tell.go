@@ -1,0 +1,119 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport"
+)
+
+// Tell sends a one-way message. If its body is large (transport.LargeBody), it must not change any
+// more. Tell blocks while the link's queue is full, while a link is being opened (at most for
+// Rare.LinkWait), and while the actor has too many one-way messages left to handle (see credit),
+// until ctx or the deadline ends. An error means that the message was not sent and never will be.
+func (cl *Client) Tell(ctx context.Context, r Request) error {
+	if len(r.Body) > cl.cfg.MaxBody {
+		return rpc.Errorf(rpc.TooLarge, rpc.NotRun, "body of %d bytes, limit %d", len(r.Body), cl.cfg.MaxBody)
+	}
+	p := cl.lockPeer(r.Node)
+	p.tellers++
+	defer func() {
+		p.tellers--
+		p.mu.Unlock()
+	}()
+	since := p.attempts + 1
+	credit := p.creditOf(r.Target)
+	var timeout, linkless <-chan time.Time
+	for {
+		changed := p.changed
+		switch {
+		case p.closed:
+			return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "this system is closed")
+		case p.flowing() && p.unsent == 0 && !credit.used():
+			err := p.tell(&r)
+			if err == nil {
+				p.countTell(credit, r.Target, len(r.Body))
+			}
+			if !errors.Is(err, transport.ErrFull) && !errors.Is(err, transport.ErrClosed) {
+				if credit.waiting > 0 {
+					credit.pass()
+				}
+				return err
+			}
+		case p.current == nil && p.downSince >= since:
+			return p.downErr
+		case p.current == nil:
+			p.dialRoads()
+		}
+		behind := credit.used()
+		credit.waiting++
+		p.mu.Unlock()
+		if timeout == nil {
+			t := time.NewTimer(r.Timeout)
+			defer t.Stop()
+			timeout = t.C
+			if wait := r.linkWait(); wait > 0 && p.live.Load() == nil {
+				l := time.NewTimer(wait)
+				defer l.Stop()
+				linkless = l.C
+			}
+		}
+		var err error
+		select {
+		case <-changed:
+		case <-credit.came:
+		case <-ctx.Done():
+			err = rpc.FromContext(ctx, rpc.NotRun)
+		case <-linkless:
+			linkless = nil
+			if p.live.Load() == nil {
+				err = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "no link to %s within %v", p.name, r.linkWait())
+			}
+		case <-timeout:
+			err = rpc.Errorf(rpc.Expired, rpc.NotRun, "no road to %s within the deadline", p.name)
+			if behind {
+				err = rpc.Errorf(rpc.Overloaded, rpc.NotRun, "actor %s on node %s is behind with what it was told", r.Target, p.name)
+			}
+		}
+		p.mu.Lock()
+		credit.waiting--
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// tell puts a one-way message on the current link. p.mu is held.
+func (p *peer) tell(r *Request) error {
+	e := &p.telling // an Envelope is large, so only the fields that differ are written
+	e.Verb, e.Codec, e.Seq, e.TypeID, e.Target, e.Body = transport.VerbTell, r.Codec, p.tells+1, r.TypeID, r.Target, r.Body
+	if r.Rare != nil {
+		e.Sender, e.Trace, e.Headers = r.Rare.Sender, r.Rare.Trace, r.Rare.Headers
+	}
+	if e.Grant = (transport.Grant{}); !p.current.Direct {
+		e.Grant = p.grant
+	}
+	_, err := p.current.Send(e)
+	e.Target, e.Body = "", nil
+	if r.Rare != nil {
+		*e = transport.Envelope{}
+	}
+	switch {
+	case err == nil:
+		p.tells++
+		p.lastTellOn = p.current
+		p.traffic.sent++
+		p.sums.tells++
+	case errors.Is(err, transport.ErrTooLarge):
+		return rpc.Errorf(rpc.TooLarge, rpc.NotRun, "%w", err)
+	}
+	return err
+}
+
+// wakeTells wakes the waiting tells, which then check their conditions again. p.mu is held.
+func (p *peer) wakeTells() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}

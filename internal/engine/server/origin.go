@@ -1,0 +1,83 @@
+package server
+
+import (
+	"net/netip"
+
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// Origin is the origin of all messages of a session. It is immutable, and may be kept.
+type Origin struct {
+	Principal string // who the client has proved to be
+	Node      string // the node's name
+	Local     bool   // the client is this node itself, on its loopback: no other node can claim that
+}
+
+// Arrival describes a message from a client, or a question about the record of one.
+type Arrival struct {
+	Origin *Origin
+	Addr   netip.Addr // address of the link; zero if its transport knows none
+	Target string     // the actor's name
+	TypeID uint64
+	Tell   bool // it is a one-way message: nobody waits for its handler's result
+}
+
+// Origin returns where the message comes from.
+func (in *Inbound) Origin() *Origin { return in.session.origin }
+
+// Arrival returns the description by which it is decided whether the message may be handled.
+func (in *Inbound) Arrival() Arrival {
+	return Arrival{in.session.origin, in.addr(), in.Target, in.TypeID, in.Seq == 0 || in.Confirm}
+}
+
+// addr returns the address of a link on which the message came.
+func (in *Inbound) addr() netip.Addr {
+	if in.Seq != 0 {
+		in.session.mu.Lock()
+		defer in.session.mu.Unlock()
+	}
+	if in.link == nil {
+		return netip.Addr{}
+	}
+	return in.link.Addr
+}
+
+// Away reports whether no link to the client is open, so that an answer could not be sent now.
+func (in *Inbound) Away() bool {
+	s := in.session
+	if s.origin.Local {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.links) == 0
+}
+
+// mayReplay returns nil if the peer of c, which sent the request, may still get its recorded
+// outcome. Otherwise it returns the error that the peer gets instead, whose verdict says
+// whether the request ran. The session's lock is held. When it returns an error, the caller
+// has to call denied once the lock is released.
+func (in *Inbound) mayReplay(c *Link) (Arrival, *rpc.Error) {
+	srv := in.session.server
+	if srv.cfg.Check == nil || in.Receipt {
+		return Arrival{}, nil
+	}
+	a := Arrival{in.session.origin, c.Addr, in.Target, in.TypeID, in.Confirm}
+	err := srv.cfg.Check(a)
+	if err == nil || in.finished() && in.outcome.refused() {
+		return a, err
+	}
+	now := *err
+	if now.Verdict = rpc.Unknown; in.finished() && (in.outcome.err == nil || in.outcome.err.Verdict == rpc.HasRun) {
+		now.Verdict = rpc.HasRun
+	}
+	return a, &now
+}
+
+// denied counts a refusal and reports it to Config.OnDenied. No lock of a session is held.
+func (srv *Server) denied(a Arrival, err *rpc.Error) {
+	srv.counts.refused.Add(1)
+	if srv.cfg.OnDenied != nil {
+		srv.cfg.OnDenied(a, err)
+	}
+}

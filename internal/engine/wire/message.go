@@ -1,0 +1,65 @@
+// Package wire has what both the client half and the server half of a node read from envelopes or
+// write into them: the metadata of a message, the error in a reply, and the last word of a node
+// that leaves. It holds no state.
+package wire
+
+import (
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport"
+)
+
+// FarOff is the longest timeout that counts; longer ones are cut to it. It can be added to a node's
+// clock without overflow.
+const FarOff time.Duration = math.MaxInt64 / 2
+
+// Meta is the metadata of a message.
+type Meta struct {
+	Sender  string // the sending actor's address, or empty
+	Trace   transport.Trace
+	Headers []transport.Header
+	Waiting []uint64 // for a request: numbers of the waits that end with it; empty if the sender does not wait
+}
+
+// OwnBody returns e's body in memory that the caller owns: in that of into, if it is large enough.
+func OwnBody(into []byte, e *transport.Envelope) []byte {
+	if e.Owned {
+		return e.Body
+	}
+	return append(into[:0], e.Body...)
+}
+
+// ErrorOf returns the error that a reply from a node carries, nil for none.
+func ErrorOf(e *transport.Envelope, node string) *rpc.Error {
+	if e.Code == 0 {
+		return nil
+	}
+	err := &rpc.Error{Code: rpc.Code(e.Code), Message: strings.Clone(Truncate(e.Message)), User: strings.Clone(e.UserCode), Node: node, RetryAfter: e.RetryAfter}
+	switch {
+	case e.Flags&transport.FlagNotRun != 0:
+		err.Verdict = rpc.NotRun
+	case e.Flags&transport.FlagRan != 0:
+		err.Verdict = rpc.HasRun
+	}
+	return err
+}
+
+// MaxText is how many bytes of an error's text are kept and sent to other nodes.
+const MaxText = 1 << 10
+
+// Truncate returns text, cut to MaxText bytes if it is longer.
+func Truncate(text string) string {
+	if len(text) <= MaxText {
+		return text
+	}
+	const more = "…"
+	end := MaxText - len(more)
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return strings.Clone(text[:end]) + more
+}

@@ -1,0 +1,97 @@
+// Package sendopt has the inside of rpc.Option: what an option of a send changes, and the
+// settings that several of them amount to. An option is a small value, and to apply one
+// allocates nothing.
+package sendopt
+
+import (
+	"time"
+
+	"github.com/tandem-go/tandem/rpc/codec"
+	"github.com/tandem-go/tandem/transport"
+)
+
+// Settings are those of one send. Their zero value is the default. R is rpc.Retry.
+type Settings[R any] struct {
+	Acked      bool
+	Idempotent bool
+	Keyed      bool // Key was given, even if it is empty
+	Key        string
+	Affinity   string        // empty: none
+	Hedge      time.Duration // 0: no second copy
+	LinkWait   time.Duration // 0: no bound
+	Retry      *R            // nil: the system's
+	Codec      codec.Codec   // nil: the system's
+	Headers    []transport.Header
+}
+
+// IsAcked reports whether the settings, which may be nil, ask for an acked one-way message.
+func (s *Settings[R]) IsAcked() bool { return s != nil && s.Acked }
+
+// IsKeyed reports whether the settings, which may be nil, have a key.
+func (s *Settings[R]) IsKeyed() bool { return s != nil && s.Keyed }
+
+// Clone returns a copy that may be kept; nil for nil.
+func (s *Settings[R]) Clone() *Settings[R] {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	return &c
+}
+
+// Which names a setting.
+type Which uint8
+
+// The settings.
+const (
+	_ Which = iota // of the zero Option, which changes nothing
+	Acked
+	Retry
+	Idempotent
+	Hedge
+	Key
+	Affinity
+	LinkWait
+	Codec
+	Header
+)
+
+// Change is the new value of a setting, in the field for its type.
+type Change[R any] struct {
+	Which Which
+	Time  time.Duration
+	Text  string // of a header: its key
+	Value string // of a header
+	Retry *R
+	Codec codec.Codec
+}
+
+// Option is a Change that can only be applied.
+type Option[R any] struct{ change Change[R] }
+
+// New returns the option of a change.
+func New[R any](c Change[R]) Option[R] { return Option[R]{c} }
+
+// Apply makes the change in s.
+func (o *Option[R]) Apply(s *Settings[R]) {
+	switch c := &o.change; c.Which {
+	case Acked:
+		s.Acked = true
+	case Retry:
+		s.Retry = c.Retry
+	case Idempotent:
+		s.Idempotent = true
+	case Hedge:
+		s.Hedge = c.Time
+	case Key:
+		s.Key, s.Keyed = c.Text, true
+	case Affinity:
+		s.Affinity = c.Text
+	case LinkWait:
+		s.LinkWait = c.Time
+	case Codec:
+		s.Codec = c.Codec
+	case Header:
+		s.Headers = append(s.Headers, transport.Header{Key: c.Text, Value: c.Value})
+	}
+}

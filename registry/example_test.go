@@ -1,0 +1,34 @@
+package registry_test
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tandem-go/tandem/registry"
+)
+
+func ExampleInstances() {
+	nodes := []registry.Node{
+		{Name: "east", Epoch: "e1", Services: map[string][]string{"pages": {"one", "two"}}},
+		{Name: "west", Epoch: "e2", Services: map[string][]string{"pages": {"one"}}},
+	}
+	for _, i := range registry.Instances(nodes, "pages") {
+		fmt.Println(i.Actor, "on", i.Node)
+	}
+	// Output:
+	// one on east
+	// two on east
+	// one on west
+}
+
+// Names and epochs are single tokens of a NATS subject.
+func ExampleNode_Valid() {
+	n := registry.Node{Name: "east", Epoch: "e1", Addrs: map[string]string{"tcp": "10.0.0.1:7000"}}
+	fmt.Println(n.Valid())
+	renamed := n.Clone() // shares nothing with n
+	renamed.Name = "north.east"
+	fmt.Println(errors.Is(renamed.Valid(), registry.ErrInvalid), renamed.Equal(n))
+	// Output:
+	// <nil>
+	// true false
+}
