@@ -191,6 +191,7 @@ func (c *cell) decodeRequest(ctx *Context, w *worker, in *server.Inbound, h *han
 		in.Fail(refusal)
 		return false
 	}
+	in.Decoded()
 	ctx.msg = msg
 	return true
 }

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/tandem-go/tandem/internal/bufpool"
+	"github.com/tandem-go/tandem/internal/longcopy"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -41,6 +43,44 @@ type messageType struct {
 	id   uint64
 	typ  reflect.Type
 	err  error // why it cannot be sent to another node; nil if it can
+
+	large atomic.Int64 // bytes for the body of the next message of this type; 0: it will be small
+}
+
+const smallBody = 48 // capacity, in bytes, of a new buffer for a body
+
+// storage returns an empty slice for the body of a message: into, unless the body will probably
+// not fit there.
+func (t *messageType) storage(into []byte) []byte {
+	switch n := int(t.large.Load()); {
+	case n > cap(into):
+		return bufpool.Get(n)
+	case cap(into) == 0:
+		return make([]byte, 0, smallBody)
+	}
+	return into
+}
+
+// encoded takes note of the size of a body. Only if that of the next one should be another is
+// anything written, because all senders share t.
+func (t *messageType) encoded(size int) {
+	if size <= bufpool.Min {
+		size = 0
+	}
+	if n := int(t.large.Load()); size > n || size < n/2 {
+		t.large.Store(int64(size))
+	}
+}
+
+// fitting returns body, or a copy if most of its memory is unused: a reply is kept until its
+// caller has it, and counted by its length.
+func fitting(body []byte) []byte {
+	if cap(body) <= max(2*len(body), bufpool.Min) {
+		return body
+	}
+	fit := longcopy.Append(bufpool.Get(len(body)), body)
+	bufpool.Put(body)
+	return fit
 }
 
 // typeTable holds the types that a system has seen, by Go type and by id.

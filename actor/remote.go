@@ -115,10 +115,7 @@ func (s *System) request(ctx context.Context, from *Context, at *serviceCall, t 
 		return mt.err
 	}
 	o.Codec = s.codecFor(t.addr.name, opts)
-	if r.Body == nil {
-		r.Body = make([]byte, 0, smallBody)
-	}
-	body, refusal := encodeMessage(o.Codec, r.Body, m, mt)
+	body, refusal := encodeMessage(o.Codec, mt.storage(r.Body), m, mt)
 	if refusal != nil {
 		return refusal
 	}
@@ -198,18 +195,14 @@ func (s *System) encodeAs(codec uint8, v any, typ reflect.Type, into []byte) (ty
 		err = mt.err
 	}
 	if err == nil {
-		if cap(into) == 0 {
-			into = make([]byte, 0, smallBody)
-		}
-		body, err = c.Append(into, v)
+		body, err = c.Append(mt.storage(into), v)
 	}
 	if err != nil {
 		return 0, nil, replyError(s.hidePanic(err, address{"replies", s.cfg.Name}, mt.name))
 	}
-	return mt.id, body, nil
+	mt.encoded(len(body))
+	return mt.id, fitting(body), nil
 }
-
-const smallBody = 48 // capacity, in bytes, of a new buffer for a body
 
 // dispatcher is the system as a server.Handler: it puts what comes from other nodes into mailboxes.
 type dispatcher struct{ s *System }

@@ -42,6 +42,7 @@ func encodeMessage(c codec.Codec, into []byte, m any, mt *messageType) ([]byte, 
 	if err != nil {
 		return nil, bodyError(err, rpc.NotRun, "encoding message "+mt.name)
 	}
+	mt.encoded(len(body))
 	return body, nil
 }
 

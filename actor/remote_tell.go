@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/tandem-go/tandem/internal/engine/client"
+	"github.com/tandem-go/tandem/internal/engine/wire"
 	"github.com/tandem-go/tandem/rpc"
 )
 
@@ -57,8 +58,6 @@ type outgoing struct {
 // tellPool saves allocations per one-way message.
 var tellPool = sync.Pool{New: func() any { return new(outgoing) }}
 
-const maxSpareBody = 64 << 10 // bytes of the largest body whose memory is kept
-
 // send hands a one-way message to a link, and keeps its memory for the next one.
 func (s *System) send(ctx context.Context, from *Context, out *outgoing) error {
 	r := &out.request
@@ -66,9 +65,7 @@ func (s *System) send(ctx context.Context, from *Context, out *outgoing) error {
 		r.Timeout = min(r.Timeout, s.cfg.SendWait)
 	}
 	err := s.node.Client.Tell(ctx, *r) // keeps no reference to it
-	if body := r.Body[:0]; cap(body) <= maxSpareBody {
-		*r = client.Request{Body: body}
-		tellPool.Put(out)
-	}
+	*r = client.Request{Body: wire.FreeBody(r.Body)}
+	tellPool.Put(out)
 	return err
 }

@@ -139,6 +139,8 @@ func pop[T any](c *chunk, cd codec.Codec) (v T, err error) {
 	return v, nil
 }
 
+const maxSpare = 64 << 10 // bytes of the largest item whose memory is kept for the next one
+
 // encoder encodes the items of one direction of a stream. With a nil codec it leaves them as
 // they are.
 type encoder struct {
@@ -158,7 +160,7 @@ func (e *encoder) encode(v any) ([]byte, *rpc.Error) {
 	if b == nil {
 		b = []byte{}
 	}
-	if cap(b) <= maxSpareBody {
+	if cap(b) <= maxSpare {
 		e.spare = b
 	}
 	return b, nil

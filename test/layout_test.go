@@ -64,6 +64,7 @@ var mayImport = map[string][]string{
 	"internal/promise":        {},
 	"internal/sendopt":        {"rpc/codec", "transport"},
 	"internal/tracekey":       {},
+	"internal/bufpool":        {},
 	"internal/natswait":       {"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"internal/jserror":        {"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 

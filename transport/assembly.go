@@ -206,7 +206,7 @@ func (m *assembly) whole() []byte {
 
 // maxOther is the largest message of another verb than those that carry bodies of the user's:
 // an ack lists at most twice a window. One that is larger is dropped when its first part has come.
-const maxOther = maxHead + LargeBody
+const maxOther = maxHead + 64<<10
 
 // mayBeLong reports whether the verb of m, whose first part has come, carries a body of the user's.
 func (m *assembly) mayBeLong() bool {

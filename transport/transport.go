@@ -187,16 +187,16 @@ var ErrAbsent = fmt.Errorf("%w: nothing listens", ErrNoPeer)
 
 // Limits of the wire. Defaults of settings are with their Config.
 const (
-	MaxFrame        = 1 << 20  // bytes of one frame on an established link
-	MaxHello        = 64 << 10 // bytes of a frame of the greeting
-	MaxSendQueue    = 4 << 20  // bytes waiting in a link's send queue before Send returns ErrFull
-	MaxName         = 128      // bytes of a node name, a cluster name, an epoch or a principal
-	MaxTarget       = 255      // bytes of an actor's name
-	MaxHeaders      = 64       // optional headers of one envelope
-	MaxHeaderBytes  = 8 << 10  // keys and values of all of them together
-	MaxInlineExcept = 8        // exceptions that an ack mark carries on a request
-	MaxWaiting      = 16       // waiting actors that a request lists, see SPEC.md
-	LargeBody       = 64 << 10 // bytes of the largest body that Send copies
+	MaxFrame        = 1 << 20   // bytes of one frame on an established link
+	MaxHello        = 64 << 10  // bytes of a frame of the greeting
+	MaxSendQueue    = 4 << 20   // bytes waiting in a link's send queue before Send returns ErrFull
+	MaxName         = 128       // bytes of a node name, a cluster name, an epoch or a principal
+	MaxTarget       = 255       // bytes of an actor's name
+	MaxHeaders      = 64        // optional headers of one envelope
+	MaxHeaderBytes  = 8 << 10   // keys and values of all of them together
+	MaxInlineExcept = 8         // exceptions that an ack mark carries on a request
+	MaxWaiting      = 16        // waiting actors that a request lists, see SPEC.md
+	LargeBody       = 128 << 10 // bytes of the largest body that Send copies
 )
 
 // DefaultMaxMessage is the default of Local.MaxMessage: 64 MiB of data, and room for what a

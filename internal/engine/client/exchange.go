@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 
+	"github.com/tandem-go/tandem/internal/engine/wire"
 	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/rpc"
 )
@@ -23,9 +24,6 @@ type Exchange struct {
 	reply *promise.Reply // to the attempt that was answered
 	err   error
 }
-
-// maxSpareBody is the size in bytes up to which a body's storage is kept for the next request.
-const maxSpareBody = 4 << 10
 
 // Exchange returns an Exchange to fill in. The caller must call Do and then Free.
 func (cl *Client) Exchange() *Exchange {
@@ -76,17 +74,9 @@ func (x *Exchange) Free() {
 	if !c.answered || x.left {
 		return
 	}
-	c.req = Request{Body: spare(c.req.Body)}
-	c.reply = promise.Reply{Body: spare(c.reply.Body)}
+	c.req = Request{Body: wire.FreeBody(c.req.Body)}
+	c.reply = promise.Reply{Body: wire.FreeBody(c.reply.Body)}
 	c.flight, c.answered = flight{}, false
 	x.ended.Store(false)
 	x.client.exchanges.Put(x)
-}
-
-// spare returns the storage of b for another body, or nil if it is too large to keep.
-func spare(b []byte) []byte {
-	if cap(b) > maxSpareBody {
-		return nil
-	}
-	return b[:0]
 }

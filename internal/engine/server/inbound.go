@@ -158,15 +158,11 @@ func (in *Inbound) From() string {
 func (in *Inbound) Own() bool         { return in.session.own }
 func (in *Inbound) Principal() string { return in.session.principal }
 
-// Body returns the encoded message. Storage returns the same memory as an empty slice, into
-// which the reply to a decoded message can be written; nil if it is too large to be kept.
-func (in *Inbound) Body() []byte { return in.body }
-func (in *Inbound) Storage() []byte {
-	if cap(in.body) > account.MaxReply {
-		return nil
-	}
-	return in.body[:0]
-}
+// Body returns the encoded message. Decoded says that it is not needed any more: then Storage
+// returns memory into which the reply can be written, as an empty slice; nil if there is none.
+func (in *Inbound) Body() []byte    { return in.body }
+func (in *Inbound) Decoded()        { in.body = wire.FreeBody(in.body) }
+func (in *Inbound) Storage() []byte { return in.body[:0] }
 
 // TakeBody returns the encoded message the first time that it is called, so that its memory
 // is free once the message is decoded. The caller owns it.

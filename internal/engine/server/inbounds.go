@@ -1,6 +1,10 @@
 package server
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/tandem-go/tandem/internal/engine/wire"
+)
 
 // inbounds keeps the memory of messages that have been handled, for later ones: there are
 // many messages, and most are handled within a moment.
@@ -18,7 +22,7 @@ const (
 // because fill sets the other fields.
 func (i *inbounds) putTells(tells []*Inbound) {
 	for _, in := range tells {
-		in.session, in.link, in.Meta, in.body = nil, nil, nil, in.Storage()
+		in.session, in.link, in.Meta, in.body = nil, nil, nil, wire.FreeBody(in.body)
 	}
 	i.put(tells)
 }
@@ -55,7 +59,7 @@ func (s *freeList) get(i *inbounds) *Inbound {
 
 // put frees a message that nobody uses any more.
 func (s *freeList) put(i *inbounds, in *Inbound) {
-	*in = Inbound{body: in.Storage()}
+	*in = Inbound{body: wire.FreeBody(in.body)}
 	if *s = append(*s, in); len(*s) == 2*freeBatch {
 		i.put((*s)[:freeBatch])
 		*s = append((*s)[:0], (*s)[freeBatch:]...)

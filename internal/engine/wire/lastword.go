@@ -26,9 +26,9 @@ type interval struct{ first, last uint64 }
 
 const (
 	wordVersion = 1
-	maxSpans    = 1 << 14             // spans of one list; no session has so many requests
-	MaxWords    = 256 << 10           // bytes of all last words that a node leaves in the registry
-	MaxWord     = transport.LargeBody // bytes of a last word that is sent on a link
+	maxSpans    = 1 << 14   // spans of one list; no session has so many requests
+	MaxWords    = 256 << 10 // bytes of all last words that a node leaves in the registry
+	MaxWord     = 64 << 10  // bytes of a last word that is sent on a link
 )
 
 var errWord = errors.New("rpc: a last word that makes no sense")

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/tandem-go/tandem/internal/bufpool"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -30,7 +31,25 @@ func OwnBody(into []byte, e *transport.Envelope) []byte {
 	if e.Owned {
 		return e.Body
 	}
+	if len(e.Body) > max(cap(into), smallBody) {
+		into = bufpool.Get(len(e.Body))
+	}
 	return append(into[:0], e.Body...)
+}
+
+// smallBody is the capacity up to which the memory of a body stays with the struct that holds it.
+const smallBody = bufpool.Min
+
+// FreeBody ends the use of a body, which nobody else may refer to any more. It returns what of its
+// memory the struct that held it is to keep for its next one, as an empty slice; nil for nothing.
+func FreeBody(b []byte) []byte {
+	switch {
+	case cap(b) <= smallBody:
+		return b[:0]
+	case len(b) <= transport.LargeBody: // a link may still refer to a larger one
+		bufpool.Put(b)
+	}
+	return nil
 }
 
 // ErrorOf returns the error that a reply from a node carries, nil for none.
