@@ -11,6 +11,55 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
+// A Copy is answered with the same body.
+type Copy struct {
+	actor.Returns[Copied]
+	Data []byte
+}
+type Copied struct{ Data []byte }
+
+var CopierKind = actor.Define("copier", func() *struct{} { return nil },
+	actor.Answer(func(_ *struct{}, _ *actor.Context, m Copy) (Copied, error) {
+		return Copied{m.Data}, nil
+	}))
+
+// TestRemoteAllocationsOfLargerBodies has as many allocations and bytes as the message that the handler gets and the
+// reply that its caller gets need, since both may keep what they get.
+func TestRemoteAllocationsOfLargerBodies(t *testing.T) {
+	a, b := pair(t, func() []transport.Transport { return []transport.Transport{overTCP()} })
+	if _, err := b.Spawn("copier", CopierKind); err != nil {
+		t.Fatal(err)
+	}
+	ref, ctx := a.Ref("copier@b"), context.Background()
+	for _, c := range []struct{ size, allocs, bytes int }{
+		{1 << 10, 3, 2500},
+		{16 << 10, 3, 36 << 10},
+		{64 << 10, 5, 180 << 10},
+	} {
+		m := Copy{Data: make([]byte, c.size)}
+		call := func() {
+			if got, err := actor.Call(ctx, ref, m); err != nil || len(got.Data) != c.size {
+				t.Fatal(len(got.Data), err)
+			}
+		}
+		for range 300 {
+			call()
+		}
+		const n = 500
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range n {
+			call()
+		}
+		runtime.ReadMemStats(&after)
+		allocs, bytes := float64(after.Mallocs-before.Mallocs)/n, int(after.TotalAlloc-before.TotalAlloc)/n
+		t.Logf("%d bytes: %.2f allocations, %d bytes", c.size, allocs, bytes)
+		if allocs > float64(c.allocs) || bytes > c.bytes {
+			t.Errorf("a call with %d bytes allocates %.2f times, %d bytes; at most %d and %d", c.size, allocs, bytes, c.allocs, c.bytes)
+		}
+	}
+}
+
 // The number of allocations of a message to another node, at both ends and including links.
 // Every caller pays for a larger number.
 func TestRemoteAllocations(t *testing.T) {

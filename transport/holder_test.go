@@ -85,7 +85,7 @@ func TestHeldParts(t *testing.T) {
 // A large message without a body of the user is dropped when its first part has come, if it is larger
 // than any valid one.
 func TestLongMessagesOfOtherVerbs(t *testing.T) {
-	const longest = 32 + 1<<16 - 1 + transport.LargeBody
+	const longest = 32 + 1<<16 - 1 + 64<<10 // SPEC.md, "Large messages"
 	for _, row := range []struct {
 		verb   transport.Verb
 		size   int // encoded

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/tandem-go/tandem/internal/bufpool"
 	"github.com/tandem-go/tandem/transport"
 )
 
@@ -40,7 +41,8 @@ type reader struct {
 
 // read receives envelopes until the link ends and returns why it did.
 func (l *link) read() error {
-	rd := reader{conn: l.conn, stall: l.t.cfg.StallTimeout, buf: make([]byte, minBuffer)}
+	rd := reader{conn: l.conn, stall: l.t.cfg.StallTimeout, buf: bufpool.Get(minBuffer)[:minBuffer]}
+	defer func() { bufpool.Put(rd.buf) }()
 	rd.holder, _ = l.recv.(transport.Holder)
 	defer l.recv.Flush()
 	var e transport.Envelope
@@ -158,12 +160,15 @@ func (rd *reader) makeRoom() {
 	buf := rd.buf
 	if size = max(size, need, rd.w-rd.r+1); size != len(buf) {
 		rd.count(max(size-maxBuffer, 0) - max(len(buf)-maxBuffer, 0))
-		buf = make([]byte, size)
+		buf = bufpool.Get(size)[:size]
 	}
 	if size != len(rd.buf) || rd.reads >= lookEvery {
 		rd.reads, rd.most = 0, 0
 	}
 	rd.w = copy(buf, rd.buf[rd.r:rd.w])
+	if len(buf) != len(rd.buf) {
+		bufpool.Put(rd.buf)
+	}
 	rd.buf, rd.r = buf, 0
 }
 

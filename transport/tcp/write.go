@@ -24,7 +24,8 @@ func (l *link) write() {
 	defer close(l.written)
 	var (
 		spare []byte
-		limit time.Time // the write deadline that is set
+		limit time.Time   // the write deadline that is set
+		stall *time.Timer // made when it is first needed
 	)
 	for {
 		last := l.ending() // checked before Take, because nothing is queued once it is true
@@ -54,7 +55,13 @@ func (l *link) write() {
 			l.Close(fmt.Errorf("%w: no word about a large message for %v", transport.ErrStalled, silence))
 			return
 		} else if waiting {
-			stalled = time.After(l.t.cfg.StallTimeout - silence)
+			if stall == nil {
+				stall = time.NewTimer(l.t.cfg.StallTimeout - silence)
+				defer stall.Stop()
+			} else {
+				stall.Reset(l.t.cfg.StallTimeout - silence)
+			}
+			stalled = stall.C
 		}
 		select {
 		case <-l.out.Wake():

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/internal/promise"
-	"github.com/tandem-go/tandem/transport"
 )
 
 // One-way messages have no answers that could slow down their sender. So after every
@@ -17,6 +16,7 @@ import (
 const (
 	creditStep     = 256
 	creditReceipts = 4
+	creditBytes    = 64 << 10  // of a body, for each of which it counts as one more message
 	creditTargets  = 4096      // with credit for so many actors of a peer, those without an outstanding receipt are forgotten
 	receiptLife    = time.Hour // timeout of a receipt, in case its actor is stuck
 )
@@ -72,7 +72,7 @@ func (p *peer) creditOf(target string) *credit {
 // countTell counts a message that was sent to target, and asks for a receipt if one is due. A
 // large message counts as many. p.mu is held.
 func (p *peer) countTell(c *credit, target string, body int) {
-	if c.since += 1 + body/transport.LargeBody; c.since < creditStep || c.owed.Load() >= creditReceipts {
+	if c.since += 1 + body/creditBytes; c.since < creditStep || c.owed.Load() >= creditReceipts {
 		return
 	}
 	c.since = 0
