@@ -31,10 +31,14 @@ func TestRemoteAllocationsOfLargerBodies(t *testing.T) {
 		t.Fatal(err)
 	}
 	ref, ctx := a.Ref("copier@b"), context.Background()
-	for _, c := range []struct{ size, allocs, bytes int }{
-		{1 << 10, 3, 2500},
+	for _, c := range []struct {
+		size   int
+		allocs float64 // at most, on average
+		bytes  int
+	}{
+		{1 << 10, 2.5, 2400},
 		{16 << 10, 3, 36 << 10},
-		{64 << 10, 5, 180 << 10},
+		{64 << 10, 3.5, 150 << 10},
 	} {
 		m := Copy{Data: make([]byte, c.size)}
 		call := func() {
@@ -54,8 +58,8 @@ func TestRemoteAllocationsOfLargerBodies(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		allocs, bytes := float64(after.Mallocs-before.Mallocs)/n, int(after.TotalAlloc-before.TotalAlloc)/n
 		t.Logf("%d bytes: %.2f allocations, %d bytes", c.size, allocs, bytes)
-		if allocs > float64(c.allocs) || bytes > c.bytes {
-			t.Errorf("a call with %d bytes allocates %.2f times, %d bytes; at most %d and %d", c.size, allocs, bytes, c.allocs, c.bytes)
+		if allocs > c.allocs || bytes > c.bytes {
+			t.Errorf("a call with %d bytes allocates %.2f times, %d bytes; at most %.1f and %d", c.size, allocs, bytes, c.allocs, c.bytes)
 		}
 	}
 }
