@@ -110,13 +110,13 @@ func overNATS(e *env) (*nodes, error) {
 	})
 }
 
-// asks makes a rig of callers to one actor.
-func (n *nodes) asks(callers int) (rig, error) {
+// asks makes a rig of callers to one actor that each send size bytes and get as many.
+func (n *nodes) asks(callers, size int) (rig, error) {
 	ref, err := n.spawn("far")
 	if err != nil {
 		return nil, err
 	}
-	ctx, data := context.Background(), make([]byte, 64)
+	ctx, data := context.Background(), make([]byte, size)
 	return &asks{callers: callers, executed: n.asked, stop: n.close,
 		do: func(int) error { return reply(actor.Call(ctx, ref, echo{Data: data})) }}, nil
 }
