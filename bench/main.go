@@ -34,6 +34,10 @@ type options struct {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == nodeFlag {
+		nodeMain(os.Args[2:], os.Stdin, os.Stdout)
+		return
+	}
 	o, err := parse(os.Args[1:])
 	if err != nil {
 		os.Exit(2) // flag has said why

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"sync"
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
@@ -27,16 +26,16 @@ const (
 	nodeOfRaw    = "raw"
 )
 
-// A member of a cluster of processes has one actor, which answers, and callers that ask
-// those of the others.
+// A clusterNode has one actor, which answers, and can ask those of the other nodes.
 type clusterNode interface {
 	// record is where others reach it.
 	record() registry.Node
 
 	// join links it with all others.
-	join(others []registry.Node) error
+	join(others []registry.Node, callers int) error
 
-	// ask asks one of the others, by its place in what join got.
+	// ask asks one of the others, by its place in what join got. A caller below the number
+	// that join got has one request under way.
 	ask(other, caller int) error
 
 	// executed counts what its actor has answered.
@@ -122,7 +121,7 @@ func (w *worked) start(args []string) (err error) {
 
 func (w *worked) do(o order) (r report) {
 	if len(o.Join) > 0 {
-		if err := w.node.join(o.Join); err != nil {
+		if err := w.node.join(o.Join, o.Callers); err != nil {
 			r.Err = err.Error()
 		}
 		n := len(o.Join)
@@ -170,7 +169,7 @@ func newTandemNode(name string) (clusterNode, error) {
 func (n *tandemNode) record() registry.Node { return n.self }
 func (n *tandemNode) executed() *tally      { return n.asked }
 
-func (n *tandemNode) join(others []registry.Node) error {
+func (n *tandemNode) join(others []registry.Node, _ int) error {
 	for _, o := range others {
 		if err := n.names.Register(context.Background(), o); err != nil {
 			return err
@@ -223,13 +222,13 @@ func (n *rawNode) record() registry.Node { return n.self }
 func (n *rawNode) executed() *tally      { return n.actor.asked }
 
 // join makes a connection to each of the others, beside those that they make.
-func (n *rawNode) join(others []registry.Node) error {
+func (n *rawNode) join(others []registry.Node, callers int) error {
 	for _, o := range others {
 		conn, err := net.Dial("tcp", o.Addrs[rawRoad])
 		if err != nil {
 			return err
 		}
-		n.clients = append(n.clients, newRawClient(conn, most))
+		n.clients = append(n.clients, newRawClient(conn, callers))
 	}
 	return nil
 }
@@ -237,5 +236,3 @@ func (n *rawNode) join(others []registry.Node) error {
 func (n *rawNode) ask(other, caller int) error {
 	return reply(n.clients[other].ask(caller, n.data))
 }
-
-var _ = sync.Mutex{}

@@ -94,7 +94,7 @@ func scenarios() []scenario {
 		all = append(all, tcpAsk(n))
 	}
 	all = append(all, tcpAskSized(1<<10, "1KiB"), tcpAskSized(64<<10, "64KiB"), tcpAskSized(1<<20, "1MiB"),
-		tcpAskActors(), tcpTell())
+		tcpAskActors(), tcpAskProcesses(), tcpTell())
 	for _, n := range []int{1, 64, 512} {
 		all = append(all, natsAsk(n))
 	}
