@@ -190,10 +190,17 @@ func (n *tandemNode) ask(other, _ int) error {
 
 // rawNode is a rawActor and callers of others, without anything of Tandem.
 type rawNode struct {
-	self    registry.Node
-	actor   *rawActor
-	clients []*rawClient
-	data    []byte
+	self  registry.Node
+	actor *rawActor
+	came  chan rawCaller // who has dialled, and has no link yet
+	links []*rawLink
+	data  []byte
+}
+
+// rawCaller is a connection from another node.
+type rawCaller struct {
+	name string
+	conn net.Conn
 }
 
 // rawRoad stands for the road in the records of raw nodes.
@@ -204,35 +211,60 @@ func newRawNode(name string) (clusterNode, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &rawNode{actor: newRawActor(nil), data: make([]byte, 64),
+	n := &rawNode{actor: newRawActor(nil), came: make(chan rawCaller), data: make([]byte, 64),
 		self: registry.Node{Name: name, Addrs: map[string]string{rawRoad: ln.Addr().String()}}}
-	go func() { // as long as the process
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			n.actor.serve(conn)
-		}
-	}()
+	go n.accept(ln) // as long as the process
 	return n, nil
+}
+
+// accept takes connections. The first byte of each is the length of its caller's name,
+// which follows.
+func (n *rawNode) accept(ln net.Listener) {
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		length := make([]byte, 1)
+		if _, err := io.ReadFull(conn, length); err != nil {
+			return
+		}
+		name := make([]byte, length[0])
+		if _, err := io.ReadFull(conn, name); err != nil {
+			return
+		}
+		n.came <- rawCaller{string(name), conn}
+	}
 }
 
 func (n *rawNode) record() registry.Node { return n.self }
 func (n *rawNode) executed() *tally      { return n.actor.asked }
 
-// join makes a connection to each of the others, beside those that they make.
+// join makes one connection for each pair of nodes, as Tandem does: a node dials those that
+// come after it, and those before it have dialled.
 func (n *rawNode) join(others []registry.Node, callers int) error {
+	links := map[string]*rawLink{}
 	for _, o := range others {
+		if o.Name < n.self.Name {
+			c := <-n.came
+			links[c.name] = newRawLink(c.conn, callers, n.actor)
+			continue
+		}
 		conn, err := net.Dial("tcp", o.Addrs[rawRoad])
 		if err != nil {
 			return err
 		}
-		n.clients = append(n.clients, newRawClient(conn, callers))
+		if _, err := conn.Write(append([]byte{byte(len(n.self.Name))}, n.self.Name...)); err != nil {
+			return err
+		}
+		links[o.Name] = newRawLink(conn, callers, n.actor)
+	}
+	for _, o := range others {
+		n.links = append(n.links, links[o.Name])
 	}
 	return nil
 }
 
 func (n *rawNode) ask(other, caller int) error {
-	return reply(n.clients[other].ask(caller, n.data))
+	return reply(n.links[other].ask(caller, n.data))
 }

@@ -49,6 +49,10 @@ func tcpAskProcesses() scenario {
 				r, err := n.asks(64, 64)
 				return perCPU{r}, err
 			}},
+			{name: "raw-one-process", role: variant, note: "64 callers and raw-actor in one process, as in tcp-ask-64", start: func(*env) (rig, error) {
+				r, err := rawActorAsks(64, 64)
+				return perCPU{r}, err
+			}},
 			{name: "raw-processes", role: limit, note: "the same processes with raw-actor in place of Tandem", start: cluster(nodeOfRaw)},
 		},
 	}
@@ -96,10 +100,12 @@ func startProcesses(madeOf string, n, callers int) (_ processes, err error) {
 		}
 		nodes = append(nodes, node)
 	}
-	_, err = p.all(func(i int) order {
-		return order{Join: slices.Concat(nodes[:i], nodes[i+1:]), Callers: callers}
-	})
-	return p, err
+	for i, c := range p { // one by one, or two could dial each other and have two links
+		if _, err := c.obey(order{Join: slices.Concat(nodes[:i], nodes[i+1:]), Callers: callers}); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
 }
 
 // startChild starts this program again, as a node. If there is a child, it must be closed.
@@ -153,13 +159,13 @@ func (c *child) read(patience time.Duration) (r report, err error) {
 	return r, err
 }
 
-// all has all children obey at the same time. The reports are as many as the children,
+// all has all children obey the same order at the same time. The reports are as many as the children,
 // also if there is an error.
-func (p processes) all(orderOf func(i int) order) ([]report, error) {
+func (p processes) all(o order) ([]report, error) {
 	reports, errs := make([]report, len(p)), make([]error, len(p))
 	var ended sync.WaitGroup
 	for i, c := range p {
-		ended.Go(func() { reports[i], errs[i] = c.obey(orderOf(i)) })
+		ended.Go(func() { reports[i], errs[i] = c.obey(o) })
 	}
 	ended.Wait()
 	return reports, errors.Join(errs...)
@@ -168,12 +174,12 @@ func (p processes) all(orderOf func(i int) order) ([]report, error) {
 // measure takes what was executed and what it cost from before the first node asks until
 // after the last one has: some ask a little longer than others.
 func (p processes) measure(d time.Duration) sample {
-	before, err := p.all(func(int) order { return order{Collect: true} })
+	before, err := p.all(order{Collect: true})
 	if err != nil {
 		return sample{errors: 1, err: err}
 	}
-	asked, failing := p.all(func(int) order { return order{Ask: d} })
-	after, err := p.all(func(int) order { return order{} })
+	asked, failing := p.all(order{Ask: d})
+	after, err := p.all(order{})
 	out := sampleOf(before, asked, after)
 	if err := errors.Join(failing, err); err != nil {
 		out.errors, out.err = max(out.errors, 1), err

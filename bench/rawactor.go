@@ -10,15 +10,12 @@ import (
 
 // rawActor is what an actor on another node comes to if nothing is encoded, no session is
 // kept and nothing is filtered: a goroutine that takes its messages from a channel. Readers
-// of connections put them there, and a writer of each connection takes the replies away.
+// of links put them there, and writers of links take its replies away.
 type rawActor struct {
 	mail  chan rawMail
 	asked *tally    // counts requests
 	told  *arrivals // if not nil, messages are one way, and counted here
 	ended sync.WaitGroup
-
-	mu    sync.Mutex // guards links
-	links []*rawLink
 }
 
 // rawMail is a message in the mailbox of a rawActor. Its body is the actor's own: a handler
@@ -42,82 +39,65 @@ func (a *rawActor) run() {
 			continue
 		}
 		a.asked.add()
-		m.from.append(m.caller, m.body)
+		m.from.append(m.caller|rawReply, m.body)
 	}
 }
 
-// serve has the actor get what arrives on a connection, which is its own from now on.
-func (a *rawActor) serve(conn net.Conn) {
-	link := newRawLink(conn)
-	a.mu.Lock()
-	a.links = append(a.links, link)
-	a.mu.Unlock()
-	link.read(func(caller uint64, body []byte) { a.mail <- rawMail{link.out, caller, bytes.Clone(body)} }, func() {})
-}
-
-// close ends the actor and its connections. Nothing is served any more.
+// close ends the actor. The links that it is on must have been closed.
 func (a *rawActor) close() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, link := range a.links {
-		link.close()
-	}
 	close(a.mail)
 	a.ended.Wait()
 }
 
-// rawClient is callers that share one connection. Each gets its replies through a channel
-// of its own.
-type rawClient struct {
-	link *rawLink
-	back []chan []byte
-}
+// rawReply in the caller's number of a frame says that it is a reply.
+const rawReply = 1 << 63
 
-var errRawEnd = errors.New("the connection has ended")
-
-func newRawClient(conn net.Conn, callers int) *rawClient {
-	c := &rawClient{link: newRawLink(conn), back: make([]chan []byte, callers)}
-	for i := range c.back {
-		c.back[i] = make(chan []byte, 1)
-	}
-	c.link.read(func(caller uint64, body []byte) { c.back[caller] <- bytes.Clone(body) }, func() {
-		for _, back := range c.back {
-			close(back)
-		}
-	})
-	return c
-}
-
-func (c *rawClient) ask(caller int, body []byte) ([]byte, error) {
-	c.link.out.append(uint64(caller), body)
-	got, ok := <-c.back[caller]
-	if !ok {
-		return nil, errRawEnd
-	}
-	return got, nil
-}
-
-// rawLink is one end of a connection, with a goroutine that writes and one that reads.
+// rawLink is one end of a connection, with a goroutine that writes and one that reads. Each
+// caller gets its replies through a channel of its own.
 type rawLink struct {
 	conn  net.Conn
+	actor *rawActor // gets requests from the other end; nil if none come
 	out   *outgoing
+	back  []chan []byte
 	stop  chan struct{}
 	ended sync.WaitGroup
 }
 
-func newRawLink(conn net.Conn) *rawLink {
-	l := &rawLink{conn: conn, out: newOutgoing(), stop: make(chan struct{})}
+// newRawLink owns conn from now on.
+func newRawLink(conn net.Conn, callers int, actor *rawActor) *rawLink {
+	l := &rawLink{conn: conn, actor: actor, out: newOutgoing(), back: make([]chan []byte, callers), stop: make(chan struct{})}
+	for i := range l.back {
+		l.back[i] = make(chan []byte, 1)
+	}
 	l.ended.Go(func() { l.out.write(conn, l.stop) })
+	l.ended.Go(l.read)
 	return l
 }
 
-// read calls each with the frames that arrive, in one goroutine, and end after the last.
-// A body is valid until each returns.
-func (l *rawLink) read(each func(caller uint64, body []byte), end func()) {
-	l.ended.Go(func() {
-		defer end()
-		readFrames(l.conn, func(frame []byte) { each(binary.BigEndian.Uint64(frame[4:]), frame[rawHead:]) }, func() {})
-	})
+func (l *rawLink) read() {
+	readFrames(l.conn, func(frame []byte) {
+		caller, body := binary.BigEndian.Uint64(frame[4:]), bytes.Clone(frame[rawHead:])
+		if caller&rawReply != 0 {
+			l.back[caller&^rawReply] <- body
+			return
+		}
+		l.actor.mail <- rawMail{l.out, caller, body}
+	}, func() {})
+	for _, back := range l.back {
+		close(back)
+	}
+}
+
+var errRawEnd = errors.New("the connection has ended")
+
+// ask sends a request and waits for its reply. A caller asks nothing else meanwhile.
+func (l *rawLink) ask(caller int, body []byte) ([]byte, error) {
+	l.out.append(uint64(caller), body)
+	got, ok := <-l.back[caller]
+	if !ok {
+		return nil, errRawEnd
+	}
+	return got, nil
 }
 
 func (l *rawLink) close() {
@@ -126,36 +106,36 @@ func (l *rawLink) close() {
 	l.ended.Wait()
 }
 
-// rawActorPair is an actor, and callers on the other end of a connection to it.
-func rawActorPair(callers int, told *arrivals) (*rawClient, *rawActor, error) {
-	near, far, err := socketPair()
+// rawActorPair is an actor, and the near end of a link to it.
+func rawActorPair(callers int, told *arrivals) (near *rawLink, a *rawActor, stop func(), err error) {
+	nearConn, farConn, err := socketPair()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	a := newRawActor(told)
-	a.serve(far)
-	return newRawClient(near, callers), a, nil
+	a = newRawActor(told)
+	near, far := newRawLink(nearConn, callers, nil), newRawLink(farConn, 0, a)
+	return near, a, func() { near.close(); far.close(); a.close() }, nil
 }
 
 // rawActorAsks is the limit of asking an actor over one socket.
 func rawActorAsks(callers, size int) (rig, error) {
-	c, a, err := rawActorPair(callers, nil)
+	near, a, stop, err := rawActorPair(callers, nil)
 	if err != nil {
 		return nil, err
 	}
 	data := make([]byte, size)
-	return &asks{callers: callers, executed: a.asked, do: func(caller int) error { return reply(c.ask(caller, data)) },
-		stop: func() { c.link.close(); a.close() }}, nil
+	return &asks{callers: callers, executed: a.asked, stop: stop,
+		do: func(caller int) error { return reply(near.ask(caller, data)) }}, nil
 }
 
 // rawActorTells is the limit of telling an actor over one socket.
 func rawActorTells() (rig, error) {
 	got := newArrivals()
-	c, a, err := rawActorPair(1, got)
+	near, _, stop, err := rawActorPair(0, got)
 	if err != nil {
 		return nil, err
 	}
 	data := make([]byte, 64)
-	return &tells{producers: 1, burst: remoteBurst, arrived: got, do: func(int) error { c.link.out.append(0, data); return nil },
-		stop: func() { c.link.close(); a.close() }}, nil
+	return &tells{producers: 1, burst: remoteBurst, arrived: got, stop: stop,
+		do: func(int) error { near.out.append(0, data); return nil }}, nil
 }
