@@ -58,7 +58,7 @@ const (
 func tcpAskSized(size int, text string) scenario {
 	s := scenario{
 		name:  "tcp-ask-64-" + text,
-		about: fmt.Sprintf("64 callers over loopback TCP; %s there and back, encoded and decoded", text),
+		about: fmt.Sprintf("64 callers over loopback TCP; %d KiB there and back, encoded and decoded", size>>10),
 		peers: tcpAskers(64, size),
 	}
 	if size < few {
