@@ -22,8 +22,8 @@ func tcpAsk(callers int) scenario {
 const rawActorNote = "as raw-frames, but the server's reader hands each message to an actor's goroutine and a writer sends its replies; bodies are copied, as by all who let a handler keep them"
 
 // protoMost is the largest body that protoactor-go gets in the bench. It sends what is
-// ready as one gRPC message, and 64 callers with larger bodies have more ready than the 4 MiB
-// that gRPC takes by default.
+// ready as one gRPC message, and the requests of 64 callers with bodies of 64 KiB can be
+// more than the 4 MiB that gRPC takes by default: then all of them time out.
 const protoMost = 1 << 10
 
 // tcpAskers are those that ask an actor, or a server, with bodies of any size.
