@@ -24,7 +24,7 @@ func dedupScenario() scenario {
 				if err != nil {
 					return nil, err
 				}
-				return n.asks(64)
+				return n.asks(64, 64)
 			}},
 			{name: "dedup-table", role: variant, note: dedupNote, start: func(*env) (rig, error) { return newTableOps(), nil }},
 		},

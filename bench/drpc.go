@@ -97,12 +97,12 @@ func drpcPair() (conn drpc.Conn, svc *pbService, stop func(), err error) {
 	return conn, svc, func() { pool.Close(); cancel() }, nil
 }
 
-func drpcAsks(callers int) (rig, error) {
+func drpcAsks(callers, size int) (rig, error) {
 	conn, svc, stop, err := drpcPair()
 	if err != nil {
 		return nil, err
 	}
-	ctx, msg := context.Background(), wrapperspb.Bytes(make([]byte, 64))
+	ctx, msg := context.Background(), wrapperspb.Bytes(make([]byte, size))
 	ask := func(int) error { return conn.Invoke(ctx, drpcAsk, drpcEncoding{}, msg, new(wrapperspb.BytesValue)) }
 	return &asks{callers: callers, executed: svc.asked, do: ask, stop: stop}, ask(0)
 }

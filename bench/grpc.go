@@ -59,12 +59,12 @@ func grpcPair() (conn *grpc.ClientConn, svc *pbService, stop func(), err error) 
 	return conn, svc, func() { conn.Close(); server.Stop() }, err
 }
 
-func grpcAsks(callers int) (rig, error) {
+func grpcAsks(callers, size int) (rig, error) {
 	conn, svc, stop, err := grpcPair()
 	if err != nil {
 		return nil, err
 	}
-	ctx, msg := context.Background(), wrapperspb.Bytes(make([]byte, 64))
+	ctx, msg := context.Background(), wrapperspb.Bytes(make([]byte, size))
 	ask := func(int) error { return conn.Invoke(ctx, "/bench.Echo/Ask", msg, new(wrapperspb.BytesValue)) }
 	return &asks{callers: callers, executed: svc.asked, do: ask, stop: stop}, ask(0)
 }

@@ -23,7 +23,8 @@ type asks struct {
 	executed *tally
 	do       func(caller int) error // one request and its reply
 	stop     func()
-	every    uint64 // how many requests share one look at the clock; 0: askEvery
+	every    uint64        // how many requests share one look at the clock; 0: askEvery
+	least    time.Duration // that a measurement takes
 }
 
 const askEvery = 4
@@ -80,7 +81,7 @@ func (a *asks) measure(d time.Duration) sample {
 	ready.Wait()
 	start := time.Now()
 	close(begin)
-	time.Sleep(d)
+	time.Sleep(max(d, a.least))
 	over.Store(true)
 	ended.Wait()
 	out.elapsed = time.Since(start)

@@ -34,6 +34,10 @@ type options struct {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == nodeFlag {
+		nodeMain(os.Args[2:], os.Stdin, os.Stdout)
+		return
+	}
 	o, err := parse(os.Args[1:])
 	if err != nil {
 		os.Exit(2) // flag has said why
@@ -50,7 +54,7 @@ func main() {
 func parse(args []string) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	o := options{effort: full, isFull: true}
-	isQuick := flags.Bool("quick", false, "less than a minute in all: 3 short rounds")
+	isQuick := flags.Bool("quick", false, "some one to two minutes in all: 3 short rounds")
 	rounds := flags.Int("rounds", 0, "how often to measure each peer (default 7, with -quick 3)")
 	flags.BoolVar(&o.asJSON, "json", false, "print one JSON object per row")
 	flags.BoolVar(&o.check, "check", false, "fail if a target is missed")

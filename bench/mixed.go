@@ -40,7 +40,7 @@ func newMixed(large bool) (rig, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := n.asks(mixedCallers)
+	r, err := n.asks(mixedCallers, 64)
 	if err != nil {
 		return nil, err
 	}

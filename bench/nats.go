@@ -17,7 +17,7 @@ func natsAsk(callers int) scenario {
 				if err != nil {
 					return nil, err
 				}
-				return n.asks(callers)
+				return n.asks(callers, 64)
 			}},
 			{name: "nats.go", role: rival, note: "Request, and Respond from the subscription's callback", start: func(e *env) (rig, error) { return natsRequests(e, callers) }},
 			{name: "micro", role: rival, start: func(e *env) (rig, error) { return microRequests(e, callers) }},

@@ -35,7 +35,7 @@ func (n *protoNodes) close() {
 	n.server.Shutdown()
 }
 
-func protoAsks(callers int) (rig, error) {
+func protoAsks(callers, size int) (rig, error) {
 	got := new(tally)
 	n, err := protoJoined(func(c proto.Context) {
 		if m, ok := c.Message().(*wrapperspb.BytesValue); ok {
@@ -46,7 +46,7 @@ func protoAsks(callers int) (rig, error) {
 	if err != nil {
 		return nil, err
 	}
-	msg := wrapperspb.Bytes(make([]byte, 64))
+	msg := wrapperspb.Bytes(make([]byte, size))
 	ask := func(int) error { return reply(n.client.Root.RequestFuture(n.pid, msg, timeout).Result()) }
 	return &asks{callers: callers, executed: got, do: ask, stop: n.close}, ask(0)
 }

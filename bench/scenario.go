@@ -93,7 +93,8 @@ func scenarios() []scenario {
 	for _, n := range []int{1, 64, 512} {
 		all = append(all, tcpAsk(n))
 	}
-	all = append(all, tcpTell())
+	all = append(all, tcpAskSized(1<<10, "1KiB"), tcpAskSized(64<<10, "64KiB"), tcpAskSized(1<<20, "1MiB"),
+		tcpAskActors(), tcpAskProcesses(), tcpTell())
 	for _, n := range []int{1, 64, 512} {
 		all = append(all, natsAsk(n))
 	}

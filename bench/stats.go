@@ -27,6 +27,25 @@ func (h *histogram) merge(o *histogram) {
 	h.n += o.n
 }
 
+// counts returns the buckets that are not empty, by index.
+func (h *histogram) counts() map[int]uint64 {
+	all := map[int]uint64{}
+	for i, n := range h.buckets {
+		if n > 0 {
+			all[i] = n
+		}
+	}
+	return all
+}
+
+// addCounts merges what counts returned.
+func (h *histogram) addCounts(counts map[int]uint64) {
+	for i, n := range counts {
+		h.buckets[i] += n
+		h.n += n
+	}
+}
+
 // quantile returns the middle of the bucket in which the q-th part of all durations
 // ends, and 0 if there are none.
 func (h *histogram) quantile(q float64) time.Duration {

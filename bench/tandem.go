@@ -43,6 +43,11 @@ func (f *far) echo(_ *actor.Context, m echo) (echoed, error) {
 func (f *far) bulk(_ *actor.Context, m bulk) (int, error) { f.asked.add(); return len(m.Data), nil }
 func (f *far) notice(*actor.Context, notice) error        { f.told.add(); return nil }
 
+func farKind(asked *tally, told *arrivals) *actor.Kind {
+	return actor.Define("bench.far", func() *far { return &far{asked, told} },
+		actor.Answer((*far).echo), actor.Answer((*far).bulk), actor.Handle((*far).notice))
+}
+
 // nodes are two systems of this process that reach each other over one road.
 type nodes struct {
 	client, server *actor.System
@@ -55,8 +60,7 @@ type nodes struct {
 // joined starts both. road makes each system's transport.
 func joined(road func() (transport.Transport, func(), error)) (*nodes, error) {
 	n := &nodes{asked: new(tally), told: newArrivals()}
-	n.kind = actor.Define("bench.far", func() *far { return &far{n.asked, n.told} },
-		actor.Answer((*far).echo), actor.Answer((*far).bulk), actor.Handle((*far).notice))
+	n.kind = farKind(n.asked, n.told)
 	registry := static.New()
 	for name, sys := range map[string]**actor.System{"client": &n.client, "server": &n.server} {
 		t, closeConn, err := road()
@@ -110,13 +114,13 @@ func overNATS(e *env) (*nodes, error) {
 	})
 }
 
-// asks makes a rig of callers to one actor.
-func (n *nodes) asks(callers int) (rig, error) {
+// asks makes a rig of callers to one actor that each send size bytes and get as many.
+func (n *nodes) asks(callers, size int) (rig, error) {
 	ref, err := n.spawn("far")
 	if err != nil {
 		return nil, err
 	}
-	ctx, data := context.Background(), make([]byte, 64)
+	ctx, data := context.Background(), make([]byte, size)
 	return &asks{callers: callers, executed: n.asked, stop: n.close,
 		do: func(int) error { return reply(actor.Call(ctx, ref, echo{Data: data})) }}, nil
 }

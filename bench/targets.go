@@ -19,18 +19,30 @@ type target struct {
 // says otherwise.
 var targets = []target{
 	{scenario: "local-tell-1", text: "tandem ≥ 2 × best peer", value: overBest("tandem"), atLeast: 2},
-	{scenario: "local-tell-1", text: "tandem ≥ 1.5 × chan", value: over("tandem", "chan"), atLeast: 1.5},
+	{scenario: "local-tell-1", text: "tandem ≥ 1.7 × chan", value: over("tandem", "chan"), atLeast: 1.7},
 	{scenario: "local-tell-1", text: "tandem by value ≥ 1.2 × chan", value: over("tandem-value", "chan"), atLeast: 1.2},
 	{scenario: "local-tell-8", text: "tandem ≥ 1.2 × best peer", value: overBest("tandem"), atLeast: 1.2},
+	{scenario: "local-tell-8", text: "tandem ≥ 0.9 × chan", value: over("tandem", "chan"), atLeast: 0.9},
 	{scenario: "local-ask-1", text: "tandem ≥ 1.5 × best peer", value: overBest("tandem"), atLeast: 1.5},
+	{scenario: "local-ask-1", text: "tandem ≥ 0.55 × chan-pair", value: over("tandem", "chan-pair"), atLeast: 0.55},
 	{scenario: "local-ask-64", text: "tandem ≥ 1.4 × best peer", value: overBest("tandem"), atLeast: 1.4},
+	{scenario: "local-ask-64", text: "tandem ≥ 0.75 × chan-pair", value: over("tandem", "chan-pair"), atLeast: 0.75},
 	{scenario: "tcp-ask-1", text: "tandem p50 ≤ 9 µs (absolute)", value: p50("tandem"), atMost: 9},
+	{scenario: "tcp-ask-1", text: "tandem p50 ≤ 1.5 × raw-pingpong's", value: p50Ratio("tandem", "raw-pingpong"), atMost: 1.5},
 	{scenario: "tcp-ask-64", text: "tandem ≥ 4 × best peer", value: overBest("tandem"), atLeast: 4},
 	{scenario: "tcp-ask-64", text: "tandem ≥ 0.5 × raw", value: over("tandem", "raw-frames"), atLeast: 0.5},
+	{scenario: "tcp-ask-64", text: "tandem ≥ 0.7 × raw-actor", value: over("tandem", "raw-actor"), atLeast: 0.7},
 	{scenario: "tcp-ask-512", text: "tandem ≥ 4 × best peer", value: overBest("tandem"), atLeast: 4},
+	{scenario: "tcp-ask-512", text: "tandem ≥ 0.55 × raw-actor", value: over("tandem", "raw-actor"), atLeast: 0.55},
+	{scenario: "tcp-ask-64-1KiB", text: "tandem ≥ 0.6 × raw-actor", value: over("tandem", "raw-actor"), atLeast: 0.6},
+	{scenario: "tcp-ask-64-64KiB", text: "tandem ≥ 0.6 × raw-actor", value: over("tandem", "raw-actor"), atLeast: 0.6},
+	{scenario: "tcp-ask-64-1MiB", text: "tandem ≥ 0.6 × raw-actor", value: over("tandem", "raw-actor"), atLeast: 0.6},
+	{scenario: "tcp-ask-64-actors", text: "tandem with 8 actors ≥ 1.2 × with one", value: over("tandem", "tandem-one"), atLeast: 1.2},
+	{scenario: "tcp-ask-64-processes", text: "tandem per CPU second ≥ 0.8 × one process", value: valueRatio("tandem", "tandem-one-process", opsPerCPU), atLeast: 0.8},
 	{scenario: "tcp-tell-1", text: "tandem ≥ 4 × best peer", value: overBest("tandem"), atLeast: 4},
-	{scenario: "nats-ask-64", text: "tandem ≥ 1.5 × nats.go", value: over("tandem", "nats.go"), atLeast: 1.5},
-	{scenario: "nats-ask-512", text: "tandem ≥ 2 × nats.go", value: over("tandem", "nats.go"), atLeast: 2},
+	{scenario: "tcp-tell-1", text: "tandem ≥ 0.75 × raw-actor", value: over("tandem", "raw-actor"), atLeast: 0.75},
+	{scenario: "nats-ask-64", text: "tandem ≥ 2.2 × nats.go", value: over("tandem", "nats.go"), atLeast: 2.2},
+	{scenario: "nats-ask-512", text: "tandem ≥ 2.5 × nats.go", value: over("tandem", "nats.go"), atLeast: 2.5},
 	{scenario: "nats-tell-1", text: "tandem ≥ 4 × nats.go", value: over("tandem", "nats.go"), atLeast: 4},
 	{scenario: "spawn", text: "tandem ≥ 2 × best peer", value: overBest("tandem"), atLeast: 2},
 	{scenario: "spawn", text: "tandem ≤ 400 B per idle actor", value: valueOf("tandem", bytesPerActor), atMost: 400},
@@ -93,8 +105,24 @@ func cpuShare(peer, other string) func(*result) (float64, error) {
 	return quotient(peer, other, func(v *series) []float64 { return v.cpu })
 }
 
+func p50Ratio(peer, other string) func(*result) (float64, error) {
+	return quotient(peer, other, func(v *series) []float64 { return v.p50 })
+}
+
 func p99Ratio(peer, other string) func(*result) (float64, error) {
 	return quotient(peer, other, func(v *series) []float64 { return v.p99 })
+}
+
+// valueRatio is to one row's value of a name what over is to its ops/s.
+func valueRatio(peer, other, name string) func(*result) (float64, error) {
+	return func(s *result) (float64, error) {
+		for _, p := range []string{peer, other} {
+			if _, err := valueOf(p, name)(s); err != nil {
+				return 0, err
+			}
+		}
+		return quotient(peer, other, func(v *series) []float64 { return v.values[name] })(s)
+	}
 }
 
 func quotient(peer, other string, of func(*series) []float64) func(*result) (float64, error) {

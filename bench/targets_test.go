@@ -36,8 +36,8 @@ func TestCompare(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	ok := func() []row {
-		return []row{measured("tandem", ours, 30, 30), measured("tandem-value", variant, 25, 25),
-			measured("protoactor", rival, 15, 15), measured("chan", limit, 20, 20)}
+		return []row{measured("tandem", ours, 34, 34), measured("tandem-value", variant, 25, 25),
+			measured("protoactor", rival, 17, 17), measured("chan", limit, 20, 20)}
 	}
 	if missed := check([]result{compared(ok()...)}, true); len(missed) != 0 {
 		t.Errorf("all is reached: %q", missed)
@@ -46,8 +46,8 @@ func TestCheck(t *testing.T) {
 		change func([]row) []row
 		want   string
 	}{
-		"slower than the best peer": {func(r []row) []row { r[2] = measured("protoactor", rival, 16, 16); return r }, "2 × best peer: got 1.88"},
-		"slower than the limit":     {func(r []row) []row { r[3] = measured("chan", limit, 21, 21); return r }, "1.5 × chan: got 1.43"},
+		"slower than the best peer": {func(r []row) []row { r[2] = measured("protoactor", rival, 18, 18); return r }, "2 × best peer: got 1.89"},
+		"slower than the limit":     {func(r []row) []row { r[3] = measured("chan", limit, 21, 21); return r }, "1.7 × chan: got 1.62"},
 		"no limit":                  {func(r []row) []row { return r[:3] }, "chan is missing"},
 		"no peer":                   {func(r []row) []row { return append(r[:2], r[3]) }, "no peer to compare with"},
 		"nothing measured":          {func(r []row) []row { r[0] = measured("tandem", ours); return r }, "tandem was not measured"},
@@ -56,6 +56,24 @@ func TestCheck(t *testing.T) {
 		if !strings.Contains(strings.Join(missed, "\n"), c.want) {
 			t.Errorf("%s: got %q, want %q", what, missed, c.want)
 		}
+	}
+}
+
+func TestValueRatio(t *testing.T) {
+	with := func(peer string, values ...float64) row {
+		r := row{Peer: peer}
+		for _, v := range values {
+			r.add(sample{ops: 1, sent: 1, executed: 1, elapsed: time.Second, values: map[string]float64{opsPerCPU: v}})
+		}
+		r.finish()
+		return r
+	}
+	res := compared(with("tandem", 10, 40, 30), with("other", 20, 20, 20), measured("without", variant, 1))
+	if got, err := valueRatio("tandem", "other", opsPerCPU)(&res); err != nil || got != 1.5 {
+		t.Errorf("got %v, %v, want the median of 0.5, 2 and 1.5", got, err)
+	}
+	if _, err := valueRatio("tandem", "without", opsPerCPU)(&res); err == nil {
+		t.Error("no error for a row without the value")
 	}
 }
 
@@ -88,7 +106,7 @@ func TestTargetsNameScenarios(t *testing.T) {
 		res := &result{scenario: s.name}
 		for _, p := range s.peers {
 			r := measured(p.name, p.role, 1)
-			r.rounds.values = map[string][]float64{bytesPerActor: {1}, actorsAlive: {1}}
+			r.rounds.values = map[string][]float64{bytesPerActor: {1}, actorsAlive: {1}, opsPerCPU: {1}}
 			r.finish()
 			res.rows = append(res.rows, r)
 		}
@@ -106,7 +124,7 @@ func TestTargetsNameScenarios(t *testing.T) {
 		}
 	}
 	for _, name := range strings.Fields("local-tell-1 local-tell-8 local-ask-1 local-ask-64 tcp-ask-1 tcp-ask-64 tcp-ask-512 " +
-		"tcp-tell-1 nats-ask-1 nats-ask-64 nats-ask-512 nats-tell-1 spawn dedup-cost mixed-large") {
+		"tcp-ask-64-1KiB tcp-ask-64-64KiB tcp-ask-64-1MiB tcp-ask-64-actors tcp-ask-64-processes tcp-tell-1 nats-ask-1 nats-ask-64 nats-ask-512 nats-tell-1 spawn dedup-cost mixed-large") {
 		if known[name] == nil {
 			t.Errorf("no scenario %s", name)
 		}

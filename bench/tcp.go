@@ -1,39 +1,104 @@
 package main
 
 import (
-	"bufio"
-	"encoding/binary"
 	"fmt"
-	"io"
-	"net"
-	"runtime"
-	"sync"
+	"time"
 )
 
 func tcpAsk(callers int) scenario {
 	s := scenario{
 		name:  fmt.Sprintf("tcp-ask-%d", callers),
 		about: fmt.Sprintf("%d callers over loopback TCP; 64 bytes there and back, encoded and decoded", callers),
-		peers: []peer{
-			{name: "tandem", role: ours, note: "one link, dedup on", start: func(*env) (rig, error) {
-				n, err := overTCP()
-				if err != nil {
-					return nil, err
-				}
-				return n.asks(callers)
-			}},
-			{name: "protoactor", role: rival, start: func(*env) (rig, error) { return protoAsks(callers) }},
-			{name: "grpc", role: rival, start: func(*env) (rig, error) { return grpcAsks(callers) }},
-			{name: "drpc", role: rival, note: drpcNote, start: func(*env) (rig, error) { return drpcAsks(callers) }},
-			{name: "raw-frames", role: limit, note: "many callers' frames gathered on one socket, answered by its reader; nothing is encoded",
-				start: func(*env) (rig, error) { return rawFrames(callers) }},
-		},
+		peers: append(tcpAskers(callers, 64), peer{name: "raw-frames", role: limit, note: "many callers' frames gathered on one socket, answered by its reader; nothing is encoded",
+			start: func(*env) (rig, error) { return rawFrames(callers) }}),
 	}
 	if callers == 1 {
 		s.peers = append(s.peers, peer{name: "raw-pingpong", role: limit, note: "a blocking write and a blocking read",
 			start: func(*env) (rig, error) { return rawPingPong() }})
 	}
 	return s
+}
+
+const rawActorNote = "as raw-frames, but the server's reader hands each message to an actor's goroutine and a writer sends its replies; bodies are copied, as by all who let a handler keep them"
+
+// protoMost is the largest body that protoactor-go gets in the bench. It sends what is
+// ready as one gRPC message, and the requests of 64 callers with bodies of 64 KiB can be
+// more than the 4 MiB that gRPC takes by default: then all of them time out.
+const protoMost = 1 << 10
+
+// tcpAskers are those that ask an actor, or a server, with bodies of any size.
+func tcpAskers(callers, size int) []peer {
+	all := []peer{
+		{name: "tandem", role: ours, note: "one link, dedup on", start: func(*env) (rig, error) {
+			n, err := overTCP()
+			if err != nil {
+				return nil, err
+			}
+			return n.asks(callers, size)
+		}},
+		{name: "protoactor", role: rival, start: func(*env) (rig, error) { return protoAsks(callers, size) }},
+		{name: "grpc", role: rival, start: func(*env) (rig, error) { return grpcAsks(callers, size) }},
+		{name: "drpc", role: rival, note: drpcNote, start: func(*env) (rig, error) { return drpcAsks(callers, size) }},
+		{name: "raw-actor", role: limit, note: rawActorNote, start: func(*env) (rig, error) { return rawActorAsks(callers, size) }},
+	}
+	if size > protoMost {
+		all = append(all[:1], all[2:]...)
+	}
+	return all
+}
+
+// What a measurement with large bodies takes at least, and the size from which on they are
+// so few that each is timed.
+const (
+	minLarge = 400 * time.Millisecond
+	few      = 64 << 10
+)
+
+// tcpAskSized is 64 callers with larger bodies.
+func tcpAskSized(size int, text string) scenario {
+	s := scenario{
+		name:  "tcp-ask-64-" + text,
+		about: fmt.Sprintf("64 callers over loopback TCP; %d KiB there and back, encoded and decoded", size>>10),
+		peers: tcpAskers(64, size),
+	}
+	if size < few {
+		return s
+	}
+	for i := range s.peers {
+		start := s.peers[i].start
+		s.peers[i].start = func(e *env) (rig, error) {
+			r, err := start(e)
+			if a, ok := r.(*asks); ok {
+				a.every, a.least = 1, minLarge
+			}
+			return r, err
+		}
+	}
+	return s
+}
+
+// manyActors is over how many actors tcp-ask-64-actors spreads its callers.
+const manyActors = 8
+
+// tcpAskActors is 64 callers that ask several actors on one node, and the same with one.
+func tcpAskActors() scenario {
+	start := func(actors int) func(*env) (rig, error) {
+		return func(e *env) (rig, error) {
+			c, err := greeted(away(func(*env) (*nodes, error) { return overTCP() }))(e, actors)
+			if err != nil {
+				return nil, err
+			}
+			return c.asks(64, 64), nil
+		}
+	}
+	return scenario{
+		name:  "tcp-ask-64-actors",
+		about: fmt.Sprintf("64 callers over loopback TCP, to %d actors in turn, and to one; 64 bytes there and back", manyActors),
+		peers: []peer{
+			{name: "tandem", role: ours, note: fmt.Sprintf("%d actors", manyActors), start: start(manyActors)},
+			{name: "tandem-one", role: variant, note: "one actor", start: start(1)},
+		},
+	}
 }
 
 func tcpTell() scenario {
@@ -51,180 +116,10 @@ func tcpTell() scenario {
 			{name: "protoactor", role: rival, start: func(*env) (rig, error) { return protoTells() }},
 			{name: "grpc", role: rival, note: "one client stream", start: func(*env) (rig, error) { return grpcTells() }},
 			{name: "drpc", role: rival, note: "one client stream", start: func(*env) (rig, error) { return drpcTells() }},
+			{name: "raw-actor", role: limit, note: "the producer appends to what a writer writes, and waits at 1 MiB; the server's reader hands each message to an actor's goroutine",
+				start: func(*env) (rig, error) { return rawActorTells() }},
 			{name: "raw-frames", role: limit, note: "a buffered writer and a buffered reader; nothing is encoded",
 				start: func(*env) (rig, error) { return rawTells() }},
 		},
 	}
-}
-
-// Frames on raw sockets are a length, the caller's number, and the payload.
-const (
-	rawHead   = 4 + 8
-	rawFrame  = rawHead + 64
-	rawBuffer = 64 << 10
-)
-
-// socketPair is one loopback connection, both ends.
-func socketPair() (near, far net.Conn, err error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, nil, err
-	}
-	defer ln.Close()
-	if near, err = net.Dial("tcp", ln.Addr().String()); err != nil {
-		return nil, nil, err
-	}
-	far, err = ln.Accept()
-	return near, far, err
-}
-
-// outgoing gathers frames: senders append, one goroutine writes all that is there.
-type outgoing struct {
-	wake chan struct{}
-
-	mu  sync.Mutex // guards what follows
-	buf []byte
-}
-
-func (o *outgoing) append(caller int, data []byte) {
-	o.mu.Lock()
-	first := len(o.buf) == 0
-	o.buf = binary.BigEndian.AppendUint32(o.buf, uint32(8+len(data)))
-	o.buf = binary.BigEndian.AppendUint64(o.buf, uint64(caller))
-	o.buf = append(o.buf, data...)
-	o.mu.Unlock()
-	if first {
-		select {
-		case o.wake <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// write writes until the connection fails or stop is closed.
-func (o *outgoing) write(conn net.Conn, stop <-chan struct{}) {
-	var spare []byte
-	for {
-		select {
-		case <-o.wake:
-		case <-stop:
-			return
-		}
-		for {
-			o.mu.Lock()
-			ready := o.buf
-			o.buf = spare[:0]
-			o.mu.Unlock()
-			spare = ready
-			if len(ready) == 0 {
-				break
-			}
-			if _, err := conn.Write(ready); err != nil {
-				return
-			}
-			runtime.Gosched() // the next batch grows
-		}
-	}
-}
-
-// readFrames calls each with every frame until the connection fails; idle is called
-// when no further whole frame is buffered.
-func readFrames(conn net.Conn, each func(frame []byte), idle func()) {
-	r := bufio.NewReaderSize(conn, rawBuffer)
-	for {
-		head, err := r.Peek(4)
-		if err != nil {
-			return
-		}
-		frame, err := r.Peek(4 + int(binary.BigEndian.Uint32(head)))
-		if err != nil {
-			return
-		}
-		each(frame)
-		r.Discard(len(frame))
-		if r.Buffered() < rawFrame {
-			idle()
-		}
-	}
-}
-
-// rawFrames is the limit of asking over one socket.
-func rawFrames(callers int) (rig, error) {
-	near, far, err := socketPair()
-	if err != nil {
-		return nil, err
-	}
-	got, stop := new(tally), make(chan struct{})
-	var replies []byte
-	go readFrames(far, func(frame []byte) {
-		got.add()
-		replies = append(replies, frame...)
-	}, func() {
-		far.Write(replies) // a failure ends the reading as well
-		replies = replies[:0]
-	})
-	back := make([]chan struct{}, callers)
-	for i := range back {
-		back[i] = make(chan struct{}, 1)
-	}
-	go readFrames(near, func(frame []byte) { back[binary.BigEndian.Uint64(frame[4:])] <- struct{}{} }, func() {})
-	out := &outgoing{wake: make(chan struct{}, 1)}
-	go out.write(near, stop)
-	data := make([]byte, 64)
-	return &asks{callers: callers, executed: got,
-		do:   func(caller int) error { out.append(caller, data); <-back[caller]; return nil },
-		stop: func() { close(stop); near.Close(); far.Close() }}, nil
-}
-
-// rawPingPong is the limit of asking alone.
-func rawPingPong() (rig, error) {
-	near, far, err := socketPair()
-	if err != nil {
-		return nil, err
-	}
-	got := new(tally)
-	go func() {
-		frame := make([]byte, rawFrame)
-		for {
-			if _, err := io.ReadFull(far, frame); err != nil {
-				return
-			}
-			got.add()
-			if _, err := far.Write(frame); err != nil {
-				return
-			}
-		}
-	}()
-	frame := make([]byte, rawFrame)
-	return &asks{callers: 1, executed: got, do: func(int) error {
-		if _, err := near.Write(frame); err != nil {
-			return err
-		}
-		_, err := io.ReadFull(near, frame)
-		return err
-	}, stop: func() { near.Close(); far.Close() }}, nil
-}
-
-// rawTells is the limit of telling over one socket. Its writer is flushed when a burst
-// is complete.
-func rawTells() (rig, error) {
-	near, far, err := socketPair()
-	if err != nil {
-		return nil, err
-	}
-	got := newArrivals()
-	go readFrames(far, func([]byte) { got.add() }, func() {})
-	w := bufio.NewWriterSize(near, rawBuffer)
-	frame := make([]byte, rawFrame)
-	binary.BigEndian.PutUint32(frame, rawFrame-4)
-	sent := 0
-	return &tells{producers: 1, burst: remoteBurst, arrived: got, do: func(int) error {
-		if _, err := w.Write(frame); err != nil {
-			return err
-		}
-		if sent++; sent%remoteBurst == 0 {
-			return w.Flush()
-		}
-		return nil
-	}, stop: func() { near.Close(); far.Close() }}, nil
 }

@@ -307,7 +307,7 @@ func (l *lane) rewindAll() {
 	}
 }
 
-// cancel removes the large request of that number from what is to be sent. If it has not begun, it is removed;
+// cancel is called when the large request of that number was cancelled. If it has not begun, it is removed;
 // otherwise no more of it is sent. The messages that need not wait any more are appended to
 // small.
 func (l *lane) cancel(seq uint64, grant Grant, small []byte) []byte {
@@ -317,9 +317,11 @@ func (l *lane) cancel(seq uint64, grant Grant, small []byte) []byte {
 	case h.number == 0:
 		return l.remove(h, small)
 	default:
-		l.rewind(h)
 		h.abandoned = true
 		delete(l.large, h.name)
+		if h.abandonSent = h.sent == h.size(); !h.abandonSent { // otherwise the peer may have all of it, and hears nothing, unless some was lost
+			l.rewind(h)
+		}
 	}
 	return small
 }

@@ -68,25 +68,37 @@ func (h *half) answered(b []byte) error {
 // reports whether there was anything.
 func (h *half) step(t *testing.T, pass func([][]byte) [][]byte) bool {
 	t.Helper()
+	carried := h.carry(t, pass)
+	return h.answer(t, pass) || carried
+}
+
+// carry is the half of step that carries what was sent, and answer the one that carries the answers.
+func (h *half) carry(t *testing.T, pass func([][]byte) [][]byte) bool {
+	t.Helper()
 	frames, _, _ := h.out.Take(nil)
 	for _, b := range pass(cut(frames)) {
 		if err := h.arrive(b); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return len(frames) > 0
+}
+
+func (h *half) answer(t *testing.T, pass func([][]byte) [][]byte) bool {
+	t.Helper()
 	answers, _, _ := h.back.Take(nil)
 	for _, b := range pass(cut(answers)) {
 		if err := h.answered(b); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return len(frames)+len(answers) > 0
+	return len(answers) > 0
 }
 
 func faithful(b [][]byte) [][]byte { return b }
 
-// TestLargeModel sends messages at random, and checks the promises of Link.Send: each message arrives
-// once and whole; no request or tell overtakes a message to its target; no tell overtakes a tell; a
+// TestLargeModel sends messages at random, cancels some, and checks the promises of Link.Send: each
+// message arrives once and whole, or not at all if it was cancelled; no request or tell overtakes a message to its target; no tell overtakes a tell; a
 // fence or an open overtakes nothing.
 func TestLargeModel(t *testing.T) {
 	for seed := range uint64(100) {
@@ -121,6 +133,7 @@ func model(t *testing.T, r *rand.Rand, lossy bool) {
 	}
 	verbs := []transport.Verb{transport.VerbRequest, transport.VerbRequest, transport.VerbTell, transport.VerbTell, transport.VerbReply, transport.VerbPing, transport.VerbOpen}
 	sent := make(map[uint64]transport.Envelope)
+	canceled := make(map[uint64]bool)
 	for i := range uint64(count) {
 		e := transport.Envelope{Verb: verbs[r.IntN(len(verbs))], Seq: i + 1}
 		switch e.Verb {
@@ -130,7 +143,7 @@ func model(t *testing.T, r *rand.Rand, lossy bool) {
 		case transport.VerbReply:
 			e.Body = make([]byte, r.IntN(200))
 			if r.IntN(3) == 0 {
-				e.Body = make([]byte, 40<<10+r.IntN(400<<10))
+				e.Body = make([]byte, 40<<10+r.IntN(100<<10)*(1+r.IntN(4)))
 			}
 			for j := range e.Body {
 				e.Body[j] = byte(int(e.Seq)*7 + j>>8)
@@ -144,8 +157,16 @@ func model(t *testing.T, r *rand.Rand, lossy bool) {
 		}
 		sent[e.Seq] = e
 		_ = h.out.Handed(at, 0)
-		for range r.IntN(4) {
-			h.step(t, pass)
+		for range r.IntN(8) {
+			switch seq := uint64(r.IntN(int(e.Seq))) + 1; {
+			case r.IntN(8) == 0 && sent[seq].Verb == transport.VerbRequest && !canceled[seq]:
+				canceled[seq] = true
+				h.out.Append(&transport.Envelope{Verb: transport.VerbCancel, Seq: seq})
+			case r.IntN(2) == 0:
+				h.carry(t, pass)
+			default:
+				h.answer(t, pass)
+			}
 		}
 	}
 	for idle := 0; !h.out.Empty(); {
@@ -159,16 +180,21 @@ func model(t *testing.T, r *rand.Rand, lossy bool) {
 		}
 	}
 	h.step(t, faithful)
-	if len(h.got) != count {
-		t.Fatalf("%d of %d messages came", len(h.got), count)
-	}
 	place := make(map[uint64]int)
 	for i, e := range h.got {
+		if e.Verb == transport.VerbCancel {
+			continue
+		}
 		want := sent[e.Seq]
 		if _, twice := place[e.Seq]; twice || e.Verb != want.Verb || e.Target != want.Target || !bytes.Equal(e.Body, want.Body) {
 			t.Fatalf("message %d came twice, or changed", e.Seq)
 		}
 		place[e.Seq] = i
+	}
+	for seq := range sent {
+		if _, came := place[seq]; !came && !canceled[seq] {
+			t.Fatalf("message %d did not come", seq)
+		}
 	}
 	for i := range uint64(count) {
 		for j := range i {
@@ -178,7 +204,8 @@ func model(t *testing.T, r *rand.Rand, lossy bool) {
 			}
 			ordered := message(first) && message(second) && (first.Target == second.Target || first.Verb == transport.VerbTell && second.Verb == transport.VerbTell) ||
 				second.Fence || second.Verb == transport.VerbOpen
-			if ordered && place[first.Seq] > place[second.Seq] {
+			_, both := place[second.Seq]
+			if ordered && both && place[first.Seq] > place[second.Seq] {
 				t.Fatalf("%v %d to %q was overtaken by %v %d to %q", first.Verb, first.Seq, first.Target, second.Verb, second.Seq, second.Target)
 			}
 		}
@@ -278,6 +305,27 @@ func TestLargeCancelled(t *testing.T) {
 			if n := len(h.got); len(h.got[n-1].Body) != 1<<20-100 || len(h.got[n-2].Body) != 1<<20-100 {
 				t.Error("what came after it did not arrive")
 			}
+		}
+	}
+}
+
+// TestLargeCancelledBehindIt cancels a request when all of it is on its way, and no answer to the last
+// of it has come. The receiver has nothing to drop, and the link goes on.
+func TestLargeCancelledBehindIt(t *testing.T) {
+	for _, lossy := range []bool{false, true} {
+		h := newHalf(1<<20, lossy)
+		h.out.Append(&transport.Envelope{Verb: transport.VerbRequest, Target: "x", Seq: 1, Body: make([]byte, 150<<10)})
+		for len(h.got) == 0 {
+			_ = h.carry(t, faithful) || h.answer(t, faithful)
+		}
+		if len(h.got) != 1 || h.out.Empty() {
+			t.Fatalf("%d messages came, all answered %v", len(h.got), h.out.Empty())
+		}
+		h.out.Append(&transport.Envelope{Verb: transport.VerbCancel, Seq: 1})
+		for h.step(t, faithful) {
+		}
+		if len(h.got) != 2 || !h.out.Empty() {
+			t.Errorf("lossy %v: %d messages came, empty %v", lossy, len(h.got), h.out.Empty())
 		}
 	}
 }

@@ -141,7 +141,8 @@ func (p *pair) update() {
 	p.ok(p.a.Register(p.ctx, Node("n", "e1", "x")))
 	p.ok(p.a.Update(p.ctx, Node("n", "e1", "y")))
 	p.ok(p.a.Renew(p.ctx, "n", "e1"))
-	p.served(p.b, Node("n", "e1", "y"))
+	p.served(p.a, Node("n", "e1", "y"))
+	p.await(p.b, "n", func(n registry.Node) bool { return n.Equal(Node("n", "e1", "y")) })
 	p.ok(p.b.Evict(p.ctx, "n", "e1"))
 	p.is(p.a.Update(p.ctx, Node("n", "e1", "z")), registry.ErrLost)
 	p.ok(p.b.Register(p.ctx, Node("n", "e2", "y"))) // a successor's claim stays as it is

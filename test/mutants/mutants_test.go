@@ -104,7 +104,8 @@ var (
 )
 
 // test builds the tests of a package with an overlay ("" is none), runs those of a
-// pattern, and returns the name of the first that failed, "" if none did.
+// pattern, and returns the name of the first that failed, "" if none did. A panic that
+// ends the program fails them too; that their time is over does not.
 func test(dir, overlay string, c catcher) (failed string, err error) {
 	bin := filepath.Join(dir, strings.ReplaceAll(c.pkg[2:], "/", "_")+".test")
 	build := exec.Command("go", "test", "-c", quickBuild, quickLink, "-o", bin, "-overlay", overlay, c.pkg)
@@ -123,8 +124,15 @@ func test(dir, overlay string, c catcher) (failed string, err error) {
 	if err == nil {
 		return "", nil
 	}
-	if name := regexp.MustCompile(`(?m)^--- FAIL: (\S+)`).FindSubmatch(out); name != nil && !strings.Contains(string(out), "panic: test timed out") {
+	if strings.Contains(string(out), "panic: test timed out") {
+		return "", fmt.Errorf("%w: %v\n%s", errBroken, err, tail(out))
+	}
+	if name := regexp.MustCompile(`(?m)^--- FAIL: (\S+)`).FindSubmatch(out); name != nil {
 		return string(name[1]), nil
+	}
+	// A goroutine of the mutated code may panic just before the test would have failed.
+	if regexp.MustCompile(`(?m)^panic: `).Match(out) {
+		return "a panic in " + c.pattern, nil
 	}
 	return "", fmt.Errorf("%w: %v\n%s", errBroken, err, tail(out))
 }
@@ -254,6 +262,7 @@ func TestHunt(t *testing.T) {
 	const transcripts = "caught by: ./dedup TestTranscripts\n"
 	for _, c := range []struct{ name, text, err string }{
 		{"broken", transcripts + "--- dedup\n@@\n-\tr.fingerprint, r.state = fingerprint, Queued\n+\tr.fingerprint = fingerprint\n", ""},
+		{"panics in a goroutine of its own", transcripts + "--- dedup\n@@\n-\tr.fingerprint, r.state = fingerprint, Queued\n+\tnever := make(chan int)\n+\tgo func() { panic(fingerprint) }()\n+\t<-never\n", ""},
 		{"harmless", transcripts + "--- dedup\n@@\n-\tr.fingerprint, r.state = fingerprint, Queued\n+\tr.state, r.fingerprint = Queued, fingerprint\n", "survives"},
 		{"not Go", transcripts + "--- dedup\n@@\n-\tr.fingerprint, r.state = fingerprint, Queued\n+\tr.fingerprint = \n", errBuild.Error()},
 		{"not here any more", transcripts + "--- dedup\n@@\n-\tr.fingerprint, r.state = fingerprint, Running\n", "at 0 places"},
