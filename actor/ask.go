@@ -138,11 +138,11 @@ func (a *ask[R]) GiveUp(code rpc.Code, message string) {
 // Cancel ends the request for a caller who has cancelled its future.
 func (a *ask[R]) Cancel() { a.GiveUp(rpc.Canceled, "the future was cancelled") }
 
-// await waits for the outcome and returns it. The request is cancelled when ctx ends or expired
-// fires. Only one goroutine may call it.
-func (a *ask[R]) await(ctx context.Context, waiters *promise.Waiters, expired <-chan time.Time) (R, error) {
+// await waits for the outcome and returns it. The request is cancelled when ctx ends or, if limited,
+// when the system's time-out has passed. Only one goroutine may call it.
+func (a *ask[R]) await(ctx context.Context, waiters *promise.Waiters, limited bool) (R, error) {
 	p := &a.promise
-	if p.Wait(waiters, ctx.Done(), expired) {
+	if p.Wait(waiters, ctx.Done(), limited) {
 		return p.Take() // a keeps no reference to it: the handler's Context may be kept, and refers to a
 	}
 	if ctx.Err() != nil {
@@ -150,7 +150,7 @@ func (a *ask[R]) await(ctx context.Context, waiters *promise.Waiters, expired <-
 	} else {
 		a.GiveUp(rpc.Expired, "no reply within the system's time-out")
 	}
-	p.Wait(waiters, nil, nil) // for the first outcome, which another goroutine may be about to set
+	p.Wait(waiters, nil, false) // for the first outcome, which another goroutine may be about to set
 	return p.Take()
 }
 

@@ -123,7 +123,7 @@ func openLocal(ctx context.Context, from *Context, c *cell, m any, opts *setting
 	if err := put(ctx, from, c, m, a, metaOf(ctx, from, opts), opts, false); err != nil {
 		a.end(streamOpened{}, err)
 	}
-	a.promise.Wait(nil, nil, nil)
+	a.promise.Wait(nil, nil, false)
 	return a.promise.Result()
 }
 

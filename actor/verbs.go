@@ -3,7 +3,6 @@ package actor
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/tandem-go/tandem/internal/promise"
@@ -158,38 +157,13 @@ func failed[R any](err error) *rpc.Future[R] {
 // callLocal is Call to an actor of this system.
 func callLocal[M Question[R], R any](ctx context.Context, from *Context, w *calling, c *cell, m M, opts *settings) (R, error) {
 	a := &ask[R]{}
-	var timeout *time.Timer
-	var expired <-chan time.Time
-	if at, ok := ctx.Deadline(); ok {
-		a.deadline = at
-	} else {
-		timeout = c.self.sys.timers.get()
-		timeout.Reset(c.self.sys.cfg.Timeout)
-		expired = timeout.C
-	}
+	at, hasDeadline := ctx.Deadline()
+	a.deadline = at
 	if err := put(ctx, from, c, m, a, metaOfCall(ctx, from, w, opts), opts, false); err != nil {
 		var none R
 		return none, err
 	}
-	r, err := a.await(ctx, &c.self.sys.waiters, expired)
-	if timeout != nil {
-		timeout.Stop()
-		c.self.sys.timers.pool.Put(timeout)
-	}
-	return r, err
-}
-
-// timers saves an allocation per call. Since Go 1.23 a stopped timer's channel is empty.
-type timers struct{ pool sync.Pool }
-
-// get returns a stopped timer.
-func (p *timers) get() *time.Timer {
-	if t, ok := p.pool.Get().(*time.Timer); ok {
-		return t
-	}
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return t
+	return a.await(ctx, &c.self.sys.waiters, !hasDeadline)
 }
 
 // targetOf returns the target of a ref. An unbound ref is bound to the handler's system.

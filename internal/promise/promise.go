@@ -105,7 +105,7 @@ func (p *Promise[R]) decide(set func()) bool {
 	p.waiter, p.then, p.onEnd, p.of = nil, nil, nil, nil
 	p.mu.Unlock()
 	if w != nil {
-		w.wake <- struct{}{}
+		w.wake <- true
 	}
 	if done != nil {
 		close(done)
@@ -132,9 +132,9 @@ func (p *Promise[R]) Done() <-chan struct{} {
 	return p.done
 }
 
-// Wait reports true once the promise is decided, and false if stop was closed or
-// timeout fired before. Each argument may be nil.
-func (p *Promise[R]) Wait(waiters *Waiters, stop <-chan struct{}, timeout <-chan time.Time) bool {
+// Wait reports true once the promise is decided, and false if stop was closed before, or, if
+// limited, the time-out of waiters has passed. stop may be nil, and so may waiters, if not limited.
+func (p *Promise[R]) Wait(waiters *Waiters, stop <-chan struct{}, limited bool) bool {
 	p.mu.Lock()
 	if p.decided {
 		p.mu.Unlock()
@@ -142,40 +142,60 @@ func (p *Promise[R]) Wait(waiters *Waiters, stop <-chan struct{}, timeout <-chan
 	}
 	if p.waiter != nil || p.done != nil { // not the only one: share the channel
 		p.mu.Unlock()
-		select {
-		case <-p.Done():
-			return true
-		case <-stop:
-		case <-timeout:
-		}
-		return p.isDecided()
+		return p.waitBeside(waiters, stop, limited)
 	}
 	w := waiters.get()
 	p.waiter = w
 	p.mu.Unlock()
-	if stop == nil && timeout == nil {
+	var until uint64
+	if limited {
+		until = waiters.limit(w)
+	}
+	got, decided := 1, false
+	if stop == nil {
+		decided = <-w.wake
+	} else {
+		select {
+		case decided = <-w.wake:
+		case <-stop:
+			got = 0
+		}
+	}
+	// Whatever is sent to w has to be received before w is used again.
+	due := 0
+	if limited && !w.unlimit(until) {
+		due++
+	}
+	if !decided {
+		p.mu.Lock()
+		if decided = p.waiter != w; !decided {
+			p.waiter = nil
+		}
+		p.mu.Unlock()
+	}
+	if decided {
+		due++
+	}
+	for ; got < due; got++ {
 		<-w.wake
-		waiters.put(w)
-		return true
+	}
+	waiters.put(w)
+	return decided
+}
+
+// waitBeside is Wait for one of several goroutines.
+func (p *Promise[R]) waitBeside(waiters *Waiters, stop <-chan struct{}, limited bool) bool {
+	var timeout <-chan time.Time
+	if limited {
+		timeout = time.After(waiters.Timeout)
 	}
 	select {
-	case <-w.wake:
-		waiters.put(w)
+	case <-p.Done():
 		return true
 	case <-stop:
 	case <-timeout:
 	}
-	p.mu.Lock()
-	mine := p.waiter == w
-	if mine {
-		p.waiter = nil
-	}
-	p.mu.Unlock()
-	if !mine { // decided meanwhile: the token is there or on its way
-		<-w.wake
-	}
-	waiters.put(w)
-	return !mine
+	return p.isDecided()
 }
 
 func (p *Promise[R]) isDecided() bool {

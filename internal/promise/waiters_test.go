@@ -1,0 +1,126 @@
+package promise
+
+import (
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tandem-go/tandem/test/bubble"
+)
+
+// A limited Wait ends no earlier than its time-out, and at most a thirty-second of it later (two
+// milliseconds, if that is more), whenever it begins and whoever waits beside it.
+func TestTimeout(t *testing.T) {
+	for _, timeout := range []time.Duration{time.Nanosecond, time.Millisecond, 100 * time.Millisecond, 30 * time.Second, time.Hour} {
+		bubble.Test(t, func(t *testing.T) {
+			pool := Waiters{Timeout: timeout}
+			var ended sync.WaitGroup
+			for i := range 40 {
+				stop := make(chan struct{})
+				if i%2 == 0 {
+					stop = nil
+				}
+				ended.Go(func() {
+					time.Sleep(timeout * time.Duration(i) / 13)
+					p, began := new(Promise[int]), time.Now()
+					if i%5 == 0 {
+						p.Done() // so that it is not the only one that waits
+					}
+					if p.Wait(&pool, stop, true) {
+						t.Error("decided by nobody")
+					}
+					most := timeout + max(timeout/32, 2*time.Millisecond)
+					if took := time.Since(began); took < timeout || took > most {
+						t.Errorf("wait %d took %v, want %v to %v", i, took, timeout, most)
+					}
+				})
+			}
+			ended.Wait()
+			time.Sleep(timeout + time.Minute)
+			synctest.Wait()
+			if pool.sweeping.Load() {
+				t.Error("the timer runs although nobody waits")
+			}
+		})
+	}
+}
+
+// The timer runs again when somebody waits after a time in which nobody did.
+func TestTimeoutAfterQuiet(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		pool := Waiters{Timeout: time.Second}
+		for range 5 {
+			if p := new(Promise[int]); p.Wait(&pool, nil, true) {
+				t.Error("decided by nobody")
+			}
+			p := new(Promise[int])
+			go p.Resolve(1, nil)
+			if !p.Wait(&pool, nil, true) {
+				t.Error("the result did not come")
+			}
+			time.Sleep(time.Minute)
+		}
+	})
+}
+
+// A result, the end of the time, and the end of the context at the same moment: what wakes a
+// waiter must never reach a later Wait.
+func TestResultAndTimeout(t *testing.T) {
+	const waits = 300
+	pool := Waiters{Timeout: time.Millisecond}
+	var all sync.WaitGroup
+	for g := range 8 {
+		all.Go(func() {
+			for i := range waits {
+				p := new(Promise[int])
+				var stop chan struct{}
+				if i%3 == 0 {
+					stop = make(chan struct{})
+					time.AfterFunc(3*time.Millisecond, func() { close(stop) })
+				}
+				timer := time.AfterFunc(time.Duration(2800+i%8*100)*time.Microsecond, func() { p.Resolve(g*waits+i, nil) })
+				switch v, err := 0, error(nil); {
+				case p.Wait(&pool, stop, true):
+					if v, err = p.Result(); v != g*waits+i || err != nil {
+						t.Errorf("got %d, %v", v, err)
+					}
+				default:
+					if !timer.Stop() {
+						p.Wait(&pool, nil, false)
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+	pool.mu.Lock()
+	defer pool.mu.Unlock()
+	for _, pointer := range pool.all {
+		if w := pointer.Value(); w != nil && (len(w.wake) != 0 || w.until.Load() != 0) {
+			t.Errorf("a waiter that nobody uses has %d tokens, and the tick %d", len(w.wake), w.until.Load())
+		}
+	}
+}
+
+// What a burst needed is collected, and sweep forgets it.
+func TestWaitersAreCollected(t *testing.T) {
+	pool := Waiters{Timeout: time.Hour}
+	var ended sync.WaitGroup
+	promises := make([]Promise[int], 1000)
+	for i := range promises {
+		ended.Go(func() { promises[i].Wait(&pool, nil, true) })
+	}
+	for i := range promises {
+		promises[i].Resolve(1, nil)
+	}
+	ended.Wait()
+	clear(promises)
+	for range 4 { // a sync.Pool lets go of what was not taken for two collections
+		runtime.GC()
+	}
+	if pool.wakeAll(1); len(pool.all) > 100 {
+		t.Errorf("%d waiters are left", len(pool.all))
+	}
+}
