@@ -66,7 +66,8 @@ func (p *Waiters) put(w *waiter) {
 // limit has w woken with false when the time-out has passed, until unlimit is called with the
 // same tick.
 func (p *Waiters) limit(w *waiter) (until uint64) {
-	until = p.ticks.Load() + uint64(p.Timeout/p.pause()) + 2
+	pause := p.pause()
+	until = p.ticks.Load() + uint64((p.Timeout+pause-1)/pause) + 1 // the next tick may come at once
 	w.until.Store(until)
 	if !p.sweeping.Load() { // sweep has another look after it has set this
 		p.start()
