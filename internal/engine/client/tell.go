@@ -18,13 +18,40 @@ func (cl *Client) Tell(ctx context.Context, r Request) error {
 		return rpc.Errorf(rpc.TooLarge, rpc.NotRun, "body of %d bytes, limit %d", len(r.Body), cl.cfg.MaxBody)
 	}
 	p := cl.lockPeer(r.Node)
+	credit := p.creditOf(r.Target)
+	if p.flowing() && p.unsent == 0 && !credit.used() && !p.closed {
+		if done, err := p.tellNow(&r, credit); done {
+			p.mu.Unlock()
+			return err
+		}
+	}
+	return p.tellLater(ctx, r, credit)
+}
+
+// tellNow puts a one-way message on the current link, unless that is full or closed: then it is not
+// done. p.mu is held.
+func (p *peer) tellNow(r *Request, credit *credit) (done bool, err error) {
+	switch err = p.tell(r); {
+	case err == nil:
+		p.countTell(credit, r.Target, len(r.Body))
+	case errors.Is(err, transport.ErrFull), errors.Is(err, transport.ErrClosed):
+		return false, nil
+	}
+	if credit.waiting > 0 {
+		credit.pass()
+	}
+	return true, err
+}
+
+// tellLater waits until a one-way message can be sent. It is apart from Tell because the timers
+// that it stops would make each Tell pay for a defer in a loop. p.mu is held; it is not on return.
+func (p *peer) tellLater(ctx context.Context, r Request, credit *credit) error {
 	p.tellers++
 	defer func() {
 		p.tellers--
 		p.mu.Unlock()
 	}()
 	since := p.attempts + 1
-	credit := p.creditOf(r.Target)
 	var timeout, linkless <-chan time.Time
 	for {
 		changed := p.changed
@@ -32,14 +59,7 @@ func (cl *Client) Tell(ctx context.Context, r Request) error {
 		case p.closed:
 			return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "this system is closed")
 		case p.flowing() && p.unsent == 0 && !credit.used():
-			err := p.tell(&r)
-			if err == nil {
-				p.countTell(credit, r.Target, len(r.Body))
-			}
-			if !errors.Is(err, transport.ErrFull) && !errors.Is(err, transport.ErrClosed) {
-				if credit.waiting > 0 {
-					credit.pass()
-				}
+			if done, err := p.tellNow(&r, credit); done {
 				return err
 			}
 		case p.current == nil && p.downSince >= since:
