@@ -123,6 +123,7 @@ func (s *System) close(ctx context.Context) error {
 	s.services.close()
 	s.jobs.close()
 	s.workers.close()
+	s.waiters.Close()
 	s.events.close()
 	s.letters.close()
 	s.letterLog.close()

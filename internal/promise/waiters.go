@@ -115,6 +115,20 @@ func (p *Waiters) sweep() {
 	}
 }
 
+// Close stops the timer, unless somebody waits with a time-out.
+func (p *Waiters) Close() {
+	p.mu.Lock()
+	stopped := p.timer != nil && p.timer.Stop()
+	p.mu.Unlock()
+	if !stopped {
+		return
+	}
+	p.sweeping.Store(false)
+	if p.wakeAll(p.ticks.Load()) {
+		p.start()
+	}
+}
+
 // wakeAll wakes those whose time is over at a tick, and reports whether others wait.
 func (p *Waiters) wakeAll(now uint64) (waiting bool) {
 	p.mu.Lock()

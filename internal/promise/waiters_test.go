@@ -65,6 +65,32 @@ func TestTimeoutAfterQuiet(t *testing.T) {
 	})
 }
 
+// Close leaves no timer behind, and takes nobody's time-out away.
+func TestClose(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		pool := Waiters{Timeout: time.Second}
+		pool.Close()
+		began := time.Now()
+		var ended sync.WaitGroup
+		ended.Go(func() {
+			if p := new(Promise[int]); p.Wait(&pool, nil, true) || time.Since(began) > 2*time.Second {
+				t.Errorf("waited for %v", time.Since(began))
+			}
+		})
+		time.Sleep(time.Second / 2)
+		pool.Close()
+		ended.Wait()
+		p := new(Promise[int])
+		go p.Resolve(1, nil)
+		if p.Wait(&pool, nil, true); !pool.sweeping.Load() {
+			t.Fatal("there is no timer to stop")
+		}
+		if pool.Close(); pool.sweeping.Load() || pool.timer.Stop() {
+			t.Error("the timer goes on")
+		}
+	})
+}
+
 // A result, the end of the time, and the end of the context at the same moment: what wakes a
 // waiter must never reach a later Wait.
 func TestResultAndTimeout(t *testing.T) {
