@@ -3,6 +3,7 @@ package actor_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -155,6 +156,7 @@ func TestSpawnRacesWithShutdown(t *testing.T) {
 					if n == 0 {
 						begun <- struct{}{}
 					}
+					runtime.Gosched() // else thousands of actors are there before the shutdown gets a processor
 				}
 			}()
 		}
