@@ -138,7 +138,7 @@ func TestShutdownEndsWhoTellsItself(t *testing.T) {
 // If Spawn and Shutdown are called at the same time, Spawn is refused or its actor is
 // stopped: no actor remains.
 func TestSpawnRacesWithShutdown(t *testing.T) {
-	for range 300 {
+	for range 1000 {
 		sys, err := actor.NewSystem(actor.Config{Logger: quiet})
 		if err != nil {
 			t.Fatal(err)
