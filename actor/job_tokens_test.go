@@ -2,6 +2,7 @@ package actor_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"runtime"
 	"slices"
@@ -89,15 +90,17 @@ func TestDefaultTokenLimit(t *testing.T) {
 	})
 }
 
+var manyTokens = flag.Int("actor.tokens", 10_000, "how many tokens of a principal are outstanding at the same time; CI tries 100,000")
+
 // As many tokens as the configuration allows may be outstanding at the same time, and each
 // gets its own result.
 func TestManyTokens(t *testing.T) {
 	t.Run("local", func(t *testing.T) {
-		sys := newSystem(t, actor.Config{Tokens: manyTokens})
-		tryManyTokens(t, sys, sys, manyTokens)
+		sys := newSystem(t, actor.Config{Tokens: *manyTokens})
+		tryManyTokens(t, sys, sys, *manyTokens)
 	})
 	t.Run("TCP", func(t *testing.T) {
-		const n = manyTokens / 5
+		n := *manyTokens / 5
 		reg := static.New()
 		start := func(name string) *actor.System {
 			return newSystem(t, actor.Config{Name: name, Registry: reg, Logger: quiet, Tokens: n,

@@ -3,6 +3,7 @@ package actor_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -137,7 +138,7 @@ func TestShutdownEndsWhoTellsItself(t *testing.T) {
 // If Spawn and Shutdown are called at the same time, Spawn is refused or its actor is
 // stopped: no actor remains.
 func TestSpawnRacesWithShutdown(t *testing.T) {
-	for range 300 {
+	for range 1000 {
 		sys, err := actor.NewSystem(actor.Config{Logger: quiet})
 		if err != nil {
 			t.Fatal(err)
@@ -155,6 +156,7 @@ func TestSpawnRacesWithShutdown(t *testing.T) {
 					if n == 0 {
 						begun <- struct{}{}
 					}
+					runtime.Gosched() // else thousands of actors are there before the shutdown gets a processor
 				}
 			}()
 		}

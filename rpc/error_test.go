@@ -1,4 +1,4 @@
-package rpc
+package rpc_test
 
 import (
 	"context"
@@ -8,35 +8,36 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
 
-var errFunds = NewError("bank.insufficient_funds", "insufficient funds")
+var errFunds = rpc.NewError("bank.insufficient_funds", "insufficient funds")
 
 func TestCodeOfAndRan(t *testing.T) {
-	overloaded := Errorf(Overloaded, NotRun, "full")
+	overloaded := rpc.Errorf(rpc.Overloaded, rpc.NotRun, "full")
 	for _, row := range []struct {
 		name string
 		err  error
-		code Code
-		ran  Verdict
+		code rpc.Code
+		ran  rpc.Verdict
 	}{
-		{"nil", nil, 0, HasRun},
-		{"any other error", io.EOF, Failed, Unknown},
-		{"context canceled", context.Canceled, Canceled, Unknown},
-		{"context deadline", fmt.Errorf("x: %w", context.DeadlineExceeded), Expired, Unknown},
-		{"a bare code", Denied, Denied, Unknown},
-		{"an Error", overloaded, Overloaded, NotRun},
-		{"wrapped", fmt.Errorf("a: %w", fmt.Errorf("b: %w", overloaded)), Overloaded, NotRun},
-		{"joined", errors.Join(io.EOF, overloaded), Overloaded, NotRun},
-		{"an application's", errFunds, Failed, HasRun},
-		{"the outermost counts", Errorf(Expired, Unknown, "late: %w", overloaded), Expired, Unknown},
+		{"nil", nil, 0, rpc.HasRun},
+		{"any other error", io.EOF, rpc.Failed, rpc.Unknown},
+		{"context canceled", context.Canceled, rpc.Canceled, rpc.Unknown},
+		{"context deadline", fmt.Errorf("x: %w", context.DeadlineExceeded), rpc.Expired, rpc.Unknown},
+		{"a bare code", rpc.Denied, rpc.Denied, rpc.Unknown},
+		{"an Error", overloaded, rpc.Overloaded, rpc.NotRun},
+		{"wrapped", fmt.Errorf("a: %w", fmt.Errorf("b: %w", overloaded)), rpc.Overloaded, rpc.NotRun},
+		{"joined", errors.Join(io.EOF, overloaded), rpc.Overloaded, rpc.NotRun},
+		{"an application's", errFunds, rpc.Failed, rpc.HasRun},
+		{"the outermost counts", rpc.Errorf(rpc.Expired, rpc.Unknown, "late: %w", overloaded), rpc.Expired, rpc.Unknown},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			if got := CodeOf(row.err); got != row.code {
+			if got := rpc.CodeOf(row.err); got != row.code {
 				t.Errorf("code %v, want %v", got, row.code)
 			}
-			if got := Ran(row.err); got != row.ran {
+			if got := rpc.Ran(row.err); got != row.ran {
 				t.Errorf("ran: %v, want %v", got, row.ran)
 			}
 		})
@@ -44,26 +45,26 @@ func TestCodeOfAndRan(t *testing.T) {
 }
 
 func TestErrorIs(t *testing.T) {
-	overloaded := Errorf(Overloaded, NotRun, "full")
-	twin := NewError("bank.insufficient_funds", "not enough") // as it arrives from another node
+	overloaded := rpc.Errorf(rpc.Overloaded, rpc.NotRun, "full")
+	twin := rpc.NewError("bank.insufficient_funds", "not enough") // as it arrives from another node
 	for _, row := range []struct {
 		name   string
 		err    error
 		target error
 		want   bool
 	}{
-		{"its code", overloaded, Overloaded, true},
-		{"another code", overloaded, Denied, false},
-		{"its code through wrapping", fmt.Errorf("x: %w", overloaded), Overloaded, true},
+		{"its code", overloaded, rpc.Overloaded, true},
+		{"another code", overloaded, rpc.Denied, false},
+		{"its code through wrapping", fmt.Errorf("x: %w", overloaded), rpc.Overloaded, true},
 		{"an application's by name", twin, errFunds, true},
-		{"an application's by another name", NewError("bank.closed", "insufficient funds"), errFunds, false},
-		{"no name matches no name", Errorf(Failed, HasRun, "a"), Errorf(Failed, HasRun, "a"), false},
-		{"an application's is Failed", errFunds, Failed, true},
-		{"Expired is a deadline", Errorf(Expired, Unknown, ""), context.DeadlineExceeded, true},
-		{"Canceled is a cancel", Errorf(Canceled, Unknown, ""), context.Canceled, true},
-		{"Expired is no cancel", Errorf(Expired, Unknown, ""), context.Canceled, false},
-		{"Unavailable is neither", Errorf(Unavailable, Unknown, ""), context.DeadlineExceeded, false},
-		{"%w is a cause", Errorf(TooLarge, NotRun, "%w", transport.ErrTooLarge), transport.ErrTooLarge, true},
+		{"an application's by another name", rpc.NewError("bank.closed", "insufficient funds"), errFunds, false},
+		{"no name matches no name", rpc.Errorf(rpc.Failed, rpc.HasRun, "a"), rpc.Errorf(rpc.Failed, rpc.HasRun, "a"), false},
+		{"an application's is Failed", errFunds, rpc.Failed, true},
+		{"Expired is a deadline", rpc.Errorf(rpc.Expired, rpc.Unknown, ""), context.DeadlineExceeded, true},
+		{"Canceled is a cancel", rpc.Errorf(rpc.Canceled, rpc.Unknown, ""), context.Canceled, true},
+		{"Expired is no cancel", rpc.Errorf(rpc.Expired, rpc.Unknown, ""), context.Canceled, false},
+		{"Unavailable is neither", rpc.Errorf(rpc.Unavailable, rpc.Unknown, ""), context.DeadlineExceeded, false},
+		{"%w is a cause", rpc.Errorf(rpc.TooLarge, rpc.NotRun, "%w", transport.ErrTooLarge), transport.ErrTooLarge, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if got := errors.Is(row.err, row.target); got != row.want {
@@ -75,14 +76,15 @@ func TestErrorIs(t *testing.T) {
 
 func TestErrorText(t *testing.T) {
 	for _, row := range []struct{ err, want string }{
-		{(&Error{Code: Overloaded, Verdict: NotRun, Node: "b", Message: "full"}).Error(), "rpc: overloaded (node b): full [not run]"},
-		{(&Error{Code: Expired}).Error(), "rpc: expired [unknown]"},
+		{(&rpc.Error{Code: rpc.Overloaded, Verdict: rpc.NotRun, Node: "b", Message: "full"}).Error(), "rpc: overloaded (node b): full [not run]"},
+		{(&rpc.Error{Code: rpc.Expired}).Error(), "rpc: expired [unknown]"},
 		{errFunds.Error(), "insufficient funds"},
-		{Denied.Error(), "rpc: denied"},
-		{Code(99).Error(), "rpc: code(99)"},
-		{Code(0).String(), "none"},
-		{lastCode.String(), "cycle"},
-		{Verdict(9).String(), "ran"},
+		{rpc.Denied.Error(), "rpc: denied"},
+		{rpc.Code(99).Error(), "rpc: code(99)"},
+		{rpc.Code(0).String(), "none"},
+		{rpc.Cycle.String(), "cycle"}, // the last one
+		{(rpc.Cycle + 1).String(), "code(22)"},
+		{rpc.Verdict(9).String(), "ran"},
 	} {
 		if row.err != row.want {
 			t.Errorf("text %q, want %q", row.err, row.want)
@@ -96,10 +98,10 @@ func TestFromContext(t *testing.T) {
 	cancel(why)
 	late, stop := context.WithDeadline(context.Background(), time.Unix(0, 0))
 	defer stop()
-	if err := FromContext(canceled, NotRun); CodeOf(err) != Canceled || Ran(err) != NotRun || !errors.Is(err, why) {
+	if err := rpc.FromContext(canceled, rpc.NotRun); rpc.CodeOf(err) != rpc.Canceled || rpc.Ran(err) != rpc.NotRun || !errors.Is(err, why) {
 		t.Errorf("canceled: %v", err)
 	}
-	if err := FromContext(late, Unknown); CodeOf(err) != Expired || Ran(err) != Unknown || !errors.Is(err, context.DeadlineExceeded) {
+	if err := rpc.FromContext(late, rpc.Unknown); rpc.CodeOf(err) != rpc.Expired || rpc.Ran(err) != rpc.Unknown || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("late: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package rpc
+package rpc_test
 
 import (
 	"context"
@@ -11,14 +11,15 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/internal/promise"
+	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/test/bubble"
 )
 
 // future is the public side of p.
-func future[R any](p *promise.Promise[R]) *Future[R] { return (*Future[R])(p) }
+func future[R any](p *promise.Promise[R]) *rpc.Future[R] { return (*rpc.Future[R])(p) }
 
 // isDecided reports whether f has its result.
-func isDecided[R any](f *Future[R]) bool {
+func isDecided[R any](f *rpc.Future[R]) bool {
 	select {
 	case <-f.Done():
 		return true
@@ -27,7 +28,7 @@ func isDecided[R any](f *Future[R]) bool {
 	}
 }
 
-func decided[R any](v R, err error) *Future[R] {
+func decided[R any](v R, err error) *rpc.Future[R] {
 	p := new(promise.Promise[R])
 	p.Resolve(v, err)
 	return future(p)
@@ -49,7 +50,7 @@ func TestFutureAwaitEnds(t *testing.T) {
 		p := new(promise.Promise[string])
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := future(p).Await(ctx); CodeOf(err) != Expired || Ran(err) != Unknown {
+		if _, err := future(p).Await(ctx); rpc.CodeOf(err) != rpc.Expired || rpc.Ran(err) != rpc.Unknown {
 			t.Errorf("await: %v", err)
 		}
 		p.Resolve("x", nil)
@@ -62,7 +63,7 @@ func TestFutureAwaitEnds(t *testing.T) {
 func TestAll(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		a, b := new(promise.Promise[int]), new(promise.Promise[int])
-		f := All(future(a), decided(2, nil), future(b))
+		f := rpc.All(future(a), decided(2, nil), future(b))
 		b.Resolve(3, nil)
 		synctest.Wait()
 		if isDecided(f) {
@@ -73,10 +74,10 @@ func TestAll(t *testing.T) {
 			t.Errorf("all: %v, %v", v, err)
 		}
 		never := new(promise.Promise[int])
-		if v, err := All(future(never), decided(0, io.EOF)).Await(t.Context()); v != nil || err != io.EOF {
+		if v, err := rpc.All(future(never), decided(0, io.EOF)).Await(t.Context()); v != nil || err != io.EOF {
 			t.Errorf("one failed: %v, %v", v, err)
 		}
-		if v, err := All[int]().Await(t.Context()); len(v) != 0 || err != nil {
+		if v, err := rpc.All[int]().Await(t.Context()); len(v) != 0 || err != nil {
 			t.Errorf("none: %v, %v", v, err)
 		}
 	})
@@ -85,13 +86,13 @@ func TestAll(t *testing.T) {
 func TestAny(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		never := new(promise.Promise[int])
-		if v, err := Any(future(never), decided(0, io.EOF), decided(2, nil)).Await(t.Context()); v != 2 || err != nil {
+		if v, err := rpc.Any(future(never), decided(0, io.EOF), decided(2, nil)).Await(t.Context()); v != 2 || err != nil {
 			t.Errorf("any: %d, %v", v, err)
 		}
-		if _, err := Any(decided(0, io.EOF), decided(0, io.EOF)).Await(t.Context()); !errors.Is(err, io.EOF) {
+		if _, err := rpc.Any(decided(0, io.EOF), decided(0, io.EOF)).Await(t.Context()); !errors.Is(err, io.EOF) {
 			t.Errorf("all failed: %v", err)
 		}
-		if _, err := Any[int]().Await(t.Context()); CodeOf(err) != Invalid || Ran(err) != NotRun {
+		if _, err := rpc.Any[int]().Await(t.Context()); rpc.CodeOf(err) != rpc.Invalid || rpc.Ran(err) != rpc.NotRun {
 			t.Errorf("none: %v", err)
 		}
 	})
@@ -107,15 +108,15 @@ func (g *canceler) Cancel() { g.cancelled.Add(1) }
 func TestLosersAreCancelled(t *testing.T) {
 	for _, row := range []struct {
 		name    string
-		combine func(fs ...*Future[int]) interface{ Cancel() }
+		combine func(fs ...*rpc.Future[int]) interface{ Cancel() }
 		decide  func(first *promise.Promise[int])
 		losers  int32
 	}{
-		{"All, one failed", func(fs ...*Future[int]) interface{ Cancel() } { return All(fs...) }, func(p *promise.Promise[int]) { p.Resolve(0, io.EOF) }, 1},
-		{"All, one is there", func(fs ...*Future[int]) interface{ Cancel() } { return All(fs...) }, func(p *promise.Promise[int]) { p.Resolve(1, nil) }, 0},
-		{"Any, one is there", func(fs ...*Future[int]) interface{ Cancel() } { return Any(fs...) }, func(p *promise.Promise[int]) { p.Resolve(1, nil) }, 1},
-		{"Any, one failed", func(fs ...*Future[int]) interface{ Cancel() } { return Any(fs...) }, func(p *promise.Promise[int]) { p.Resolve(0, io.EOF) }, 0},
-		{"Race, one failed", func(fs ...*Future[int]) interface{ Cancel() } { return Race(fs...) }, func(p *promise.Promise[int]) { p.Resolve(0, io.EOF) }, 1},
+		{"All, one failed", func(fs ...*rpc.Future[int]) interface{ Cancel() } { return rpc.All(fs...) }, func(p *promise.Promise[int]) { p.Resolve(0, io.EOF) }, 1},
+		{"All, one is there", func(fs ...*rpc.Future[int]) interface{ Cancel() } { return rpc.All(fs...) }, func(p *promise.Promise[int]) { p.Resolve(1, nil) }, 0},
+		{"Any, one is there", func(fs ...*rpc.Future[int]) interface{ Cancel() } { return rpc.Any(fs...) }, func(p *promise.Promise[int]) { p.Resolve(1, nil) }, 1},
+		{"Any, one failed", func(fs ...*rpc.Future[int]) interface{ Cancel() } { return rpc.Any(fs...) }, func(p *promise.Promise[int]) { p.Resolve(0, io.EOF) }, 0},
+		{"Race, one failed", func(fs ...*rpc.Future[int]) interface{ Cancel() } { return rpc.Race(fs...) }, func(p *promise.Promise[int]) { p.Resolve(0, io.EOF) }, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			bubble.Test(t, func(t *testing.T) {
@@ -147,10 +148,10 @@ func TestLosersAreCancelled(t *testing.T) {
 
 func TestRaceOfFutures(t *testing.T) {
 	never := new(promise.Promise[int])
-	if _, err := Race(future(never), decided(0, io.EOF)).Await(t.Context()); !errors.Is(err, io.EOF) {
+	if _, err := rpc.Race(future(never), decided(0, io.EOF)).Await(t.Context()); !errors.Is(err, io.EOF) {
 		t.Errorf("race: %v", err)
 	}
-	if _, err := Race[int]().Await(t.Context()); CodeOf(err) != Invalid {
+	if _, err := rpc.Race[int]().Await(t.Context()); rpc.CodeOf(err) != rpc.Invalid {
 		t.Errorf("none: %v", err)
 	}
 }

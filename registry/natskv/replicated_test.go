@@ -67,18 +67,28 @@ func TestClaimsReadFromLeader(t *testing.T) {
 	js := connect(t, servers[0])
 	cfg := natskv.Config{Replicas: 3}
 	regs := []*natskv.Registry{open(t, js, cfg), open(t, connect(t, servers[1]), cfg), open(t, connect(t, servers[2]), cfg)}
-	// A server reports a request to JetStream that it answers with an error, such as that for a
-	// record that does not exist.
-	reports, err := js.Conn().SubscribeSync("$JS.EVENT.ADVISORY.API")
-	if err != nil {
-		t.Fatal(err)
-	}
 	direct, err := js.Conn().SubscribeSync("$JS.API.DIRECT.GET.KV_tandem_nodes.>")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := js.Conn().Flush(); err != nil {
+	// A server reports a request to JetStream that it answers with an error, such as that for a
+	// record that does not exist.
+	const advisories = "$JS.EVENT.ADVISORY.API"
+	reports, err := js.Conn().SubscribeSync(advisories)
+	if err != nil {
 		t.Fatal(err)
+	}
+	for _, server := range servers { // until it knows of both subscriptions
+		for nc := connect(t, server).Conn(); ; {
+			if err := nc.Publish(advisories, []byte("{}")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := reports.NextMsg(100 * time.Millisecond); err == nil {
+				break
+			} else if ctx.Err() != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	for i, r := range regs { // one of them is connected to the leader, two are not
 		n := registrytest.Node("n", fmt.Sprintf("e%d", i), "x")

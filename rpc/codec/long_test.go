@@ -2,6 +2,7 @@ package codec
 
 import (
 	"bytes"
+	"fmt"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -71,20 +72,23 @@ func TestLongBodiesLetOthersRun(t *testing.T) {
 			_ = c.Decode(encoded, &into)
 		},
 	}
-	waits := make([][]time.Duration, len(copies))
-	for range 5 {
-		for i, step := range copies {
-			debug.FreeOSMemory() // into new memory a copy takes longest
-			waits[i] = append(waits[i], longestStop(step))
-		}
-	}
 	median := func(d []time.Duration) time.Duration { slices.Sort(d); return d[len(d)/2] }
-	plain := median(waits[0])
-	for i, name := range []string{1: "encoding", 2: "decoding"} {
-		if stop := median(waits[i]); i > 0 && stop > plain/3 {
-			t.Errorf("%s: the world stopped after %v, and after %v for a plain append", name, stop, plain)
+	var found []string
+	for range 6 { // what else runs on the machine disturbs a try, but makes a plain append no shorter
+		waits := make([][]time.Duration, len(copies))
+		for range 5 {
+			for i, step := range copies {
+				debug.FreeOSMemory() // into new memory a copy takes longest
+				waits[i] = append(waits[i], longestStop(step))
+			}
 		}
+		plain, encoding, decoding := median(waits[0]), median(waits[1]), median(waits[2])
+		if max(encoding, decoding) <= plain/3 {
+			return
+		}
+		found = append(found, fmt.Sprintf("encoding %v, decoding %v, a plain append %v", encoding, decoding, plain))
 	}
+	t.Errorf("the world stopped too late in each of six tries:\n%s", strings.Join(found, "\n"))
 }
 
 // longestStop says how long it took at worst to stop the world while step ran.

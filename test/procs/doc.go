@@ -36,7 +36,7 @@
 //
 //	go test ./test/procs                                    4 injections of most faults
 //	go test ./test/procs -run Faults -procs.injections 1000 -timeout 0 -v
-//	go test ./test/procs -run TestPatterns -procs.injections 1000 -procs.patient -timeout 0 -v    # a twelfth of that: 83 kills
+//	go test ./test/procs -run TestPatterns -procs.kills 80 -procs.patient -timeout 0 -v
 //	go test ./test/procs -run Faults -procs.fault 'kill server' -v
 //	go test ./test/procs -run 'Starts|Deploy|Sick|Comes' -procs.starts 50 -procs.restarts 170 -procs.comebacks 100 -timeout 0 -v
 package procs

@@ -4,6 +4,7 @@ package procs
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"sync"
@@ -231,14 +232,16 @@ func (s *stage) play(n int, kill func() error, within time.Duration) error {
 	return err
 }
 
+var (
+	kills   = flag.Int("procs.kills", 2, "how often to kill those whom patterns belong to; NATS elects three times as many leaders")
+	patient = flag.Bool("procs.patient", false, "also kill those who read streams, and wait a minute until their producers end")
+)
+
 // TestPatterns kills those whom queues, streams and jobs belong to, and has NATS change the
 // leaders of the queue in it. With -procs.patient it also kills those who use them.
 func TestPatterns(t *testing.T) {
 	t.Parallel()
-	n := max(3, *injections/12)
-	if testing.Short() {
-		n = 3
-	}
+	n := *kills
 	var runs sync.WaitGroup
 	defer runs.Wait()
 	runs.Go(func() {

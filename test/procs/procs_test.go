@@ -19,7 +19,6 @@ var (
 	injections = flag.Int("procs.injections", 4, "how many times to inject each fault")
 	only       = flag.String("procs.fault", "", "inject this fault alone")
 	seed       = flag.Uint64("procs.seed", 1, "what pauses and operations are drawn from; not what the system scheduler does")
-	patient    = flag.Bool("procs.patient", false, "also kill those who read streams, and wait a minute until their producers end")
 	parallel   = flag.Int("procs.parallel", 3, "how many runs there are at once, of all tests, each with processes of its own")
 )
 

@@ -9,7 +9,7 @@
 // begins, outside of all systems, over all nodes, their starts and their sessions. The results
 // that callers got are compared with it.
 //
-//	go test ./test/sim                                   a hundred seeds
+//	go test ./test/sim                                   75 seeds
 //	go test ./test/sim -run Seeds -sim.seeds 20000 -timeout 0 many
 //	go test ./test/sim -run Seeds -sim.seed 17 -v        one, with its transcript
 //	go test ./test/sim -run Services -sim.terms 1000     many terms of a service

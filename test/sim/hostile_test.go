@@ -24,7 +24,7 @@ import (
 )
 
 var (
-	sieges   = flag.Int("sim.sieges", 40, "how many seeds with hostile peers to run")
+	sieges   = flag.Int("sim.sieges", 20, "how many seeds with hostile peers to run")
 	oneSiege = flag.Uint64("sim.siege", 0, "run this seed with hostile peers alone, with its transcript under -v")
 )
 
@@ -277,7 +277,7 @@ func TestHostilePeers(t *testing.T) {
 		runs = append(runs, fmt.Sprintf("%s %d", who, served[who]))
 	}
 	t.Logf("%d seeds: %d honest operations, %d shed; %d envelopes came to hostile peers; handlers ran for %s", count, calls, shed, heard, strings.Join(runs, ", "))
-	if count > 20 && (served["node:mallory"] == 0 || served["tls:trudy"]+served["nats:trudy"] == 0 || calls == 0) {
+	if count >= 20 && (served["node:mallory"] == 0 || served["tls:trudy"]+served["nats:trudy"] == 0 || calls == 0) {
 		t.Error("who did not get through to any handler has shown nothing")
 	}
 }

@@ -20,13 +20,13 @@ import (
 )
 
 var (
-	seeds   = flag.Int("sim.seeds", 150, "how many seeds to run")
+	seeds   = flag.Int("sim.seeds", 75, "how many seeds to run")
 	from    = flag.Uint64("sim.from", 1, "the first of them")
 	seed    = flag.Uint64("sim.seed", 0, "run this seed alone, with its transcript under -v")
 	tries   = flag.Int("sim.tries", 1, "run every seed so many times, or until it fails")
-	terms   = flag.Int("sim.terms", 30, "how many terms of a service to run")
+	terms   = flag.Int("sim.terms", 15, "how many terms of a service to run")
 	oneTerm = flag.Uint64("sim.term", 0, "run this term alone, with its transcript under -v")
-	planted = flag.Int("sim.planted", 3, "try one in so many of the broken promises that the checks have to find: 1 for all")
+	planted = flag.Int("sim.planted", 6, "try one in so many of the broken promises that the checks have to find: 1 for all")
 	wire    = flag.Bool("sim.wire", false, "show every envelope in the transcript")
 )
 
