@@ -65,7 +65,7 @@ func (s *System) send(ctx context.Context, from *Context, out *outgoing) error {
 		r.Timeout = min(r.Timeout, s.cfg.SendWait)
 	}
 	err := s.node.Client.Tell(ctx, *r) // keeps no reference to it
-	*r = client.Request{Body: wire.FreeBody(r.Body)}
+	*r = client.Request{Body: wire.FreeSent(r.Body)}
 	tellPool.Put(out)
 	return err
 }

@@ -45,7 +45,7 @@ var mayImport = map[string][]string{
 	"dedup":     {},
 	"ledger":    {},
 	"registry":  {},
-	"transport": {longCopy},
+	"transport": {longCopy, bufPool},
 	"rpc/codec": {longCopy, "github.com/vmihailenco/msgpack/v5"},
 	"rpc":       {"transport", "rpc/codec", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey"},
 	"actor":     {longCopy, bufPool, "access", "balance", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "transport", "github.com/google/uuid"},

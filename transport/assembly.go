@@ -4,10 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"strings"
 	"time"
-	"unsafe"
 
+	"github.com/tandem-go/tandem/internal/bufpool"
 	"github.com/tandem-go/tandem/internal/longcopy"
 )
 
@@ -49,16 +48,15 @@ const PartPatience = 2 * time.Minute
 
 // assembly is one incomplete message.
 type assembly struct {
-	total int             // 0: nothing of it has come
-	have  int             // bytes that have come
-	parts []string        // them, but for the latest
-	part  strings.Builder // the latest; its memory need not be zeroed first
-	room  int             // bytes of part that are free
-	held  int             // bytes of all parts, as far as they are counted
-	cut   bool            // there was no room: they were dropped
-	at    time.Duration   // the holder's clock when the last bytes came
-	asked bool            // the missing chunks were requested, and nothing has come since
-	said  int             // how much of it was acknowledged
+	total int           // 0: nothing of it has come
+	have  int           // bytes that have come
+	parts [][]byte      // them
+	room  int           // bytes of the latest part that are free
+	held  int           // bytes of all parts, as far as they are counted
+	cut   bool          // there was no room: they were dropped
+	at    time.Duration // the holder's clock when the last bytes came
+	asked bool          // the missing chunks were requested, and nothing has come since
+	said  int           // how much of it was acknowledged
 }
 
 // answerEvery is how many bytes may come on a link before they are acknowledged.
@@ -193,14 +191,15 @@ func (a *Assembly) add(e *Envelope) (message []byte, answer Envelope, err error)
 
 // whole returns the bytes that have come, which belong to the caller from then on.
 func (m *assembly) whole() []byte {
-	last := m.part.String()
-	if len(m.parts) == 0 {
-		return unsafe.Slice(unsafe.StringData(last), len(last))
+	if len(m.parts) == 1 {
+		return m.parts[0]
 	}
-	all := longcopy.Make(m.total)
-	for _, p := range append(m.parts, last) {
+	all := bufpool.Get(m.total)
+	for _, p := range m.parts {
 		all = longcopy.Append(all, p)
+		bufpool.Put(p)
 	}
+	m.parts = nil
 	return all
 }
 
@@ -210,11 +209,7 @@ const maxOther = maxHead + 64<<10
 
 // mayBeLong reports whether the verb of m, whose first part has come, carries a body of the user's.
 func (m *assembly) mayBeLong() bool {
-	first := m.part.String()
-	if len(m.parts) > 0 {
-		first = m.parts[0]
-	}
-	switch Verb(first[1]) {
+	switch Verb(m.parts[0][1]) {
 	case VerbRequest, VerbReply, VerbTell:
 		return true
 	}
@@ -224,7 +219,7 @@ func (m *assembly) mayBeLong() bool {
 // beginning returns the first bytes that have come, at most maxHead, followed by b.
 func (m *assembly) beginning(b []byte) []byte {
 	var first []byte
-	for _, p := range append(m.parts, m.part.String()) {
+	for _, p := range m.parts {
 		first = append(first, p[:min(len(p), maxHead-len(first))]...)
 	}
 	return append(first, b...)
@@ -316,18 +311,15 @@ func (a *Assembly) keep(m *assembly, b []byte) (header []byte) {
 					header = head(m.beginning(b))
 				}
 				a.free(m.held)
-				m.parts, m.part, m.held, m.cut = nil, strings.Builder{}, 0, true
+				m.parts, m.held, m.cut = nil, 0, true
 				return header
 			}
-			if m.held > 0 {
-				m.parts = append(m.parts, m.part.String())
-			}
-			m.part = strings.Builder{}
-			m.part.Grow(n)
+			m.parts = append(m.parts, bufpool.Get(n))
 			m.room, m.held = n, m.held+n
 		}
 		n := min(len(b), m.room)
-		m.part.Write(b[:n])
+		last := &m.parts[len(m.parts)-1]
+		*last = append(*last, b[:n]...)
 		m.room -= n
 		b = b[n:]
 	}

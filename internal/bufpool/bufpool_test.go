@@ -11,7 +11,7 @@ func TestSizes(t *testing.T) {
 			n = size(i/27%len(pools)) + i/9%3 - 1
 		}
 		b := Get(n)
-		if len(b) != 0 || cap(b) < n || n > Min && cap(b) > n+n/2+1 || n > Max && cap(b) > n+n/4 {
+		if len(b) != 0 || cap(b) < n || n > Min && cap(b) > n+n/2+n/4+64 || n > Max && cap(b) > n+n/4 {
 			t.Fatalf("Get(%d) has length %d and capacity %d", n, len(b), cap(b))
 		}
 		Put(b)

@@ -74,8 +74,8 @@ func (x *Exchange) Free() {
 	if !c.answered || x.left {
 		return
 	}
-	c.req = Request{Body: wire.FreeBody(c.req.Body)}
-	c.reply = promise.Reply{Body: wire.FreeBody(c.reply.Body)}
+	c.req = Request{Body: wire.FreeSent(c.req.Body)}
+	c.reply = promise.Reply{Body: wire.FreeReceived(c.reply.Body)}
 	c.flight, c.answered = flight{}, false
 	x.ended.Store(false)
 	x.client.exchanges.Put(x)

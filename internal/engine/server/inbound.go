@@ -161,7 +161,7 @@ func (in *Inbound) Principal() string { return in.session.principal }
 // Body returns the encoded message. Decoded says that it is not needed any more: then Storage
 // returns memory into which the reply can be written, as an empty slice; nil if there is none.
 func (in *Inbound) Body() []byte    { return in.body }
-func (in *Inbound) Decoded()        { in.body = wire.FreeBody(in.body) }
+func (in *Inbound) Decoded()        { in.body = wire.FreeReceived(in.body) }
 func (in *Inbound) Storage() []byte { return in.body[:0] }
 
 // TakeBody returns the encoded message the first time that it is called, so that its memory

@@ -22,7 +22,7 @@ const (
 // because fill sets the other fields.
 func (i *inbounds) putTells(tells []*Inbound) {
 	for _, in := range tells {
-		in.session, in.link, in.Meta, in.body = nil, nil, nil, wire.FreeBody(in.body)
+		in.session, in.link, in.Meta, in.body = nil, nil, nil, wire.FreeReceived(in.body)
 	}
 	i.put(tells)
 }
@@ -59,7 +59,7 @@ func (s *freeList) get(i *inbounds) *Inbound {
 
 // put frees a message that nobody uses any more.
 func (s *freeList) put(i *inbounds, in *Inbound) {
-	*in = Inbound{body: wire.FreeBody(in.body)}
+	*in = Inbound{body: wire.FreeSent(in.body)}
 	if *s = append(*s, in); len(*s) == 2*freeBatch {
 		i.put((*s)[:freeBatch])
 		*s = append((*s)[:0], (*s)[freeBatch:]...)

@@ -40,16 +40,23 @@ func OwnBody(into []byte, e *transport.Envelope) []byte {
 // smallBody is the capacity up to which the memory of a body stays with the struct that holds it.
 const smallBody = bufpool.Min
 
-// FreeBody ends the use of a body, which nobody else may refer to any more. It returns what of its
-// memory the struct that held it is to keep for its next one, as an empty slice; nil for nothing.
-func FreeBody(b []byte) []byte {
-	switch {
-	case cap(b) <= smallBody:
+// FreeReceived ends the use of a body that has come, which nobody else may refer to any more. It
+// returns what of its memory the struct that held it is to keep for its next one, as an empty slice;
+// nil for nothing.
+func FreeReceived(b []byte) []byte {
+	if cap(b) <= smallBody {
 		return b[:0]
-	case len(b) <= transport.LargeBody: // a link may still refer to a larger one
-		bufpool.Put(b)
 	}
+	bufpool.Put(b)
 	return nil
+}
+
+// FreeSent is FreeReceived for a body that was handed to links. They may still refer to a large one.
+func FreeSent(b []byte) []byte {
+	if len(b) > transport.LargeBody {
+		return nil
+	}
+	return FreeReceived(b)
 }
 
 // ErrorOf returns the error that a reply from a node carries, nil for none.
