@@ -36,9 +36,9 @@ func TestRemoteAllocationsOfLargerBodies(t *testing.T) {
 		allocs float64 // at most, on average
 		bytes  int
 	}{
-		{1 << 10, 2.5, 2400},
-		{16 << 10, 3, 36 << 10},
-		{64 << 10, 3.5, 150 << 10},
+		{1 << 10, 3.5, 2600},
+		{16 << 10, 4, 36 << 10},
+		{64 << 10, 4, 150 << 10},
 	} {
 		m := Copy{Data: make([]byte, c.size)}
 		call := func() {
@@ -49,7 +49,7 @@ func TestRemoteAllocationsOfLargerBodies(t *testing.T) {
 		for range 300 {
 			call()
 		}
-		const n = 500
+		const n = 1500
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		for range n {
@@ -96,7 +96,7 @@ func TestRemoteAllocations(t *testing.T) {
 		{"tell", tell, 0.5}, // the storage of a queue that grows
 		{"ask", ask, 10},
 	} {
-		const n = 5000
+		const n = 15000
 		for range n / 5 { // links, pools and mailboxes get their memory
 			c.do()
 		}
