@@ -1,5 +1,5 @@
 // Package bufpool keeps the memory of larger bodies and of read buffers for their next use. It has
-// a pool for each size, two sizes for each power of two, so at most half of a buffer is unused. A
+// a pool for each size, two sizes for each power of two, so at most a third of a buffer is unused. A
 // buffer has some bytes more than its size, so that the rest of a message without its header still
 // counts as one of that size.
 //
