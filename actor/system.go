@@ -74,7 +74,7 @@ type Config struct {
 	Codecs []codec.Codec // further codecs to understand, besides msgpack, JSON and raw
 	Limits codec.Limits  // of decoding; by default the length of a body is bounded only by RPC.MaxBody
 
-	Timeout      time.Duration // of a call whose context has no deadline; default 30 s. A Call within the system may end a thirty-second of it later
+	Timeout      time.Duration // of a call whose context has no deadline; default 30 s
 	SendWait     time.Duration // how long a handler waits for room in a mailbox; default 5 s
 	StartWait    time.Duration // how long NewSystem waits for transports, registry and store; default 30 s
 	AckWait      time.Duration // how long Shutdown waits for the acks of replies; default 5 s
@@ -294,7 +294,7 @@ func NewSystem(cfg Config) (*System, error) {
 	s := &System{cfg: cfg, epoch: uuid.NewString(), log: cfg.Logger.With("node", cfg.Name),
 		refs: refTable{seed: maphash.MakeSeed(), actors: map[string]*target{}, gone: map[*cell]chan struct{}{}, weak: map[address]weak.Pointer[target]{}}}
 	s.kinds, s.changes = map[string]*Kind{}, lineLimit{}
-	s.waiters.Timeout = cfg.Timeout
+	s.waiters.Init(cfg.Timeout)
 	s.quiet, s.down = make(chan struct{}, 1), make(chan struct{})
 	if s.life.checksSendsFrom = draining; cfg.CopyLocal {
 		s.life.checksSendsFrom = joining

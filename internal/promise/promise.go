@@ -147,7 +147,7 @@ func (p *Promise[R]) Wait(waiters *Waiters, stop <-chan struct{}, limited bool) 
 	w := waiters.get()
 	p.waiter = w
 	p.mu.Unlock()
-	var until uint64
+	var until int64
 	if limited {
 		until = waiters.limit(w)
 	}
@@ -187,7 +187,7 @@ func (p *Promise[R]) Wait(waiters *Waiters, stop <-chan struct{}, limited bool) 
 func (p *Promise[R]) waitBeside(waiters *Waiters, stop <-chan struct{}, limited bool) bool {
 	var timeout <-chan time.Time
 	if limited {
-		timeout = time.After(waiters.Timeout)
+		timeout = time.After(waiters.timeout)
 	}
 	select {
 	case <-p.Done():

@@ -10,18 +10,18 @@ import (
 
 // Waiters has what goroutines wait with: it spares an allocation for each Wait, and a timer.
 // Each system has its own, because a channel that was made in a bubble of testing/synctest must
-// not be used in another one. The zero value is ready. All methods may be called concurrently.
+// not be used in another one. The zero value is ready for waits without a time-out. All other
+// methods than Init may be called concurrently.
 //
-// A time-out is the same for all and seldom passes, so no timer is set for each Wait: one timer
-// looks at all that wait, some 64 times in a time-out, and only while there are any.
+// A time-out is the same for all and seldom passes, so no timer is set for each Wait. One timer
+// fires when the first of those that waited last time would be late, wakes whose time is over, and is
+// set again to the first of the others: about once in a time-out, and only while somebody waits.
 type Waiters struct {
-	// Timeout is how long a limited Wait takes at most; up to a thirty-second of it more. It must
-	// not change once Wait was called.
-	Timeout time.Duration
+	timeout time.Duration
+	base    time.Time // of the times in waiter.until
 
-	pool     sync.Pool
-	ticks    atomic.Uint64 // how often sweep has looked
-	sweeping atomic.Bool   // the timer is set
+	pool  sync.Pool
+	timed atomic.Bool // the timer is set
 
 	mu    sync.Mutex // guards what follows
 	timer *time.Timer
@@ -30,16 +30,14 @@ type Waiters struct {
 
 // waiter wakes one goroutine, and can be used again.
 type waiter struct {
-	wake  chan bool     // has room for both: true if the promise is decided, false if the time is over
-	until atomic.Uint64 // the tick at which the time is over; 0: never; over: it was
+	wake  chan bool    // has room for both: true if the promise is decided, false if the time is over
+	until atomic.Int64 // when the time is over; 0: never; over: it was
 }
 
-const (
-	looks     = 64               // in a time-out
-	shortLook = time.Millisecond // bounds of the time between two
-	longLook  = 250 * time.Millisecond
-	over      = math.MaxUint64
-)
+const over = math.MaxInt64
+
+// Init sets the time-out of limited waits, which is positive. It is called before anything else.
+func (p *Waiters) Init(timeout time.Duration) { p.timeout, p.base = timeout, time.Now() }
 
 func (p *Waiters) get() *waiter {
 	if p == nil {
@@ -64,19 +62,18 @@ func (p *Waiters) put(w *waiter) {
 }
 
 // limit has w woken with false when the time-out has passed, until unlimit is called with the
-// same tick.
-func (p *Waiters) limit(w *waiter) (until uint64) {
-	pause := p.pause()
-	until = p.ticks.Load() + uint64((p.Timeout+pause-1)/pause) + 1 // the next tick may come at once
+// same time. A timer that is set fires before that, because all have the same time-out.
+func (p *Waiters) limit(w *waiter) (until int64) {
+	until = int64(time.Since(p.base) + p.timeout)
 	w.until.Store(until)
-	if !p.sweeping.Load() { // sweep has another look after it has set this
-		p.start()
+	if !p.timed.Load() { // sweep has another look after it has set this
+		p.start(p.timeout)
 	}
 	return until
 }
 
 // unlimit reports false if the time is over: then wake has a false, or will have it in a moment.
-func (w *waiter) unlimit(until uint64) bool {
+func (w *waiter) unlimit(until int64) bool {
 	if w.until.CompareAndSwap(until, 0) {
 		return true
 	}
@@ -84,34 +81,36 @@ func (w *waiter) unlimit(until uint64) bool {
 	return false
 }
 
-func (p *Waiters) pause() time.Duration { return min(max(p.Timeout/looks, shortLook), longLook) }
-
 // start sets the timer if nobody else has.
-func (p *Waiters) start() {
-	if p.sweeping.Swap(true) {
+func (p *Waiters) start(in time.Duration) {
+	if p.timed.Swap(true) {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.timer == nil {
-		p.timer = time.AfterFunc(p.pause(), p.sweep)
+		p.timer = time.AfterFunc(in, p.sweep)
 	} else {
-		p.timer.Reset(p.pause())
+		p.timer.Reset(in)
 	}
 }
 
 // sweep wakes those whose time is over, and sets the timer again if others wait.
 func (p *Waiters) sweep() {
-	now := p.ticks.Add(1)
-	if p.wakeAll(now) {
+	if next, waiting := p.wakeAll(); waiting {
 		p.mu.Lock()
-		p.timer.Reset(p.pause())
+		p.timer.Reset(next)
 		p.mu.Unlock()
 		return
 	}
-	p.sweeping.Store(false)
-	if p.wakeAll(now) { // who waits since then may have found the timer set
-		p.start()
+	p.rest()
+}
+
+// rest notes that the timer is not set, unless somebody waits.
+func (p *Waiters) rest() {
+	p.timed.Store(false)
+	if next, waiting := p.wakeAll(); waiting { // who waits since then may have found the timer set
+		p.start(next)
 	}
 }
 
@@ -120,17 +119,16 @@ func (p *Waiters) Close() {
 	p.mu.Lock()
 	stopped := p.timer != nil && p.timer.Stop()
 	p.mu.Unlock()
-	if !stopped {
-		return
-	}
-	p.sweeping.Store(false)
-	if p.wakeAll(p.ticks.Load()) {
-		p.start()
+	if stopped {
+		p.rest()
 	}
 }
 
-// wakeAll wakes those whose time is over at a tick, and reports whether others wait.
-func (p *Waiters) wakeAll(now uint64) (waiting bool) {
+// wakeAll wakes those whose time is over. It reports whether others wait, and when the first of
+// their times will be over.
+func (p *Waiters) wakeAll() (next time.Duration, waiting bool) {
+	now := int64(time.Since(p.base))
+	first := int64(over)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	kept := p.all[:0]
@@ -143,12 +141,12 @@ func (p *Waiters) wakeAll(now uint64) (waiting bool) {
 		switch until := w.until.Load(); {
 		case until == 0 || until == over:
 		case until > now:
-			waiting = true
-		case w.until.CompareAndSwap(until, over): // a later Wait has a later tick
+			first = min(first, until)
+		case w.until.CompareAndSwap(until, over): // a later Wait has a later time
 			w.wake <- false
 		}
 	}
 	clear(p.all[len(kept):])
 	p.all = kept
-	return waiting
+	return time.Duration(first - now), first != over
 }
