@@ -212,13 +212,27 @@ func (e *Envelope) Append(dst []byte) ([]byte, error) {
 	if !e.Sent.IsZero() {
 		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagSent, 8), uint64(e.Sent.UnixNano()))
 	}
+	if len(e.Headers)|len(e.Mark.Except)|len(e.Message)|len(e.UserCode)|len(e.Key)|len(e.Waiting)|int(e.RetryAfter|e.Age) != 0 || e.After > 0 || !e.Trace.IsZero() {
+		var err error
+		if dst, err = e.appendMore(dst); err != nil {
+			return dst[:start], err
+		}
+	}
+	binary.BigEndian.PutUint16(dst[start+4:], uint16(len(dst)-start-headerSize))
+	return append(dst, e.Body...), nil
+}
+
+// appendMore appends the options that few envelopes have. It is apart from Append because that
+// runs on the stacks of many callers, and whatever it needs there is memory that does not stay in
+// a cache.
+func (e *Envelope) appendMore(dst []byte) ([]byte, error) {
 	if !e.Trace.IsZero() {
 		dst = append(appendTag(dst, tagTrace, len(e.Trace)), e.Trace[:]...)
 	}
 	headerBytes := 0
 	for _, h := range e.Headers {
 		if headerBytes += len(h.Key) + len(h.Value); headerBytes > MaxHeaderBytes || len(h.Key) > math.MaxUint8 {
-			return dst[:start], fmt.Errorf("%w: headers over %d bytes", ErrTooLarge, MaxHeaderBytes)
+			return dst, fmt.Errorf("%w: headers over %d bytes", ErrTooLarge, MaxHeaderBytes)
 		}
 		dst = append(appendTag(dst, tagHeader, 1+len(h.Key)+len(h.Value)), byte(len(h.Key)))
 		dst = append(append(dst, h.Key...), h.Value...)
@@ -248,8 +262,7 @@ func (e *Envelope) Append(dst []byte) ([]byte, error) {
 	if n := len(e.Waiting); n > 0 {
 		dst = AppendSeqBytes(appendTag(dst, tagWaiting, 8*n), e.Waiting)
 	}
-	binary.BigEndian.PutUint16(dst[start+4:], uint16(len(dst)-start-headerSize))
-	return append(dst, e.Body...), nil
+	return dst, nil
 }
 
 func appendTag(dst []byte, tag byte, n int) []byte {

@@ -19,10 +19,10 @@ import (
 // may have run: it is sent again under the same number only, in the same session.
 type copies struct {
 	on     *Link   // the live link that has the latest copy; nil: none has it
-	also   []*Link // other links that were given a copy; nil for most
 	at     uint64  // position of the latest copy in the queue of its link
 	away   bool    // an earlier copy may have left this node
 	hedged bool    // a copy was sent over a second road
+	also   []*Link // other links that were given a copy; nil for most
 }
 
 // sent notes that a copy is in the queue of k, and reports whether no live link had one before.

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"sync/atomic"
 
 	"github.com/tandem-go/tandem/internal/engine/wire"
 	"github.com/tandem-go/tandem/internal/promise"
@@ -15,14 +14,13 @@ import (
 // reply, and calls Free.
 type Exchange struct {
 	client *Client
-	Spare  any // memory that a user of the Exchange leaves for the next one
+	Spare  any            // memory that a user of the Exchange leaves for the next one
+	left   bool           // the caller's context ended first
+	wake   chan struct{}  // holds a token once the request has ended
+	reply  *promise.Reply // to the attempt that was answered; set with err before the token is there
+	err    error
 
-	call  Call
-	wake  chan struct{} // holds a token once the request has ended
-	ended atomic.Bool
-	left  bool           // the caller's context ended first
-	reply *promise.Reply // to the attempt that was answered
-	err   error
+	call Call // begins a cache line
 }
 
 // Exchange returns an Exchange to fill in. The caller must call Do and then Free.
@@ -30,7 +28,9 @@ func (cl *Client) Exchange() *Exchange {
 	if x, ok := cl.exchanges.Get().(*Exchange); ok {
 		return x
 	}
-	return &Exchange{client: cl, wake: make(chan struct{}, 1)}
+	x := &Exchange{client: cl, wake: make(chan struct{}, 1)}
+	x.call.to = x
+	return x
 }
 
 // Request returns the request to fill in. Its Body is empty and may have storage to append to.
@@ -39,7 +39,6 @@ func (x *Exchange) Request() *Request { return &x.call.req }
 // Do sends the request and waits for its outcome. It cancels the request if ctx ends first. The
 // reply must not be used after Free.
 func (x *Exchange) Do(ctx context.Context) (*promise.Reply, error) {
-	x.call.to = x
 	if err := x.client.send(ctx, &x.call); err != nil {
 		return nil, err
 	}
@@ -60,9 +59,6 @@ func (x *Exchange) Do(ctx context.Context) (*promise.Reply, error) {
 
 // Complete implements Completer.
 func (x *Exchange) Complete(r *promise.Reply, err error) {
-	if x.ended.Swap(true) {
-		return
-	}
 	x.reply, x.err = r, err
 	x.wake <- struct{}{}
 }
@@ -75,8 +71,7 @@ func (x *Exchange) Free() {
 		return
 	}
 	c.req = Request{Body: wire.FreeSent(c.req.Body)}
-	c.reply = promise.Reply{Body: wire.FreeReceived(c.reply.Body)}
+	c.reply.Body = wire.FreeReceived(c.reply.Body)
 	c.flight, c.answered = flight{}, false
-	x.ended.Store(false)
 	x.client.exchanges.Put(x)
 }

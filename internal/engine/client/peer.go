@@ -10,7 +10,6 @@ import (
 	"github.com/tandem-go/tandem/dedup"
 	"github.com/tandem-go/tandem/internal/engine/host"
 	"github.com/tandem-go/tandem/internal/engine/wire"
-	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -79,7 +78,9 @@ func (cl *Client) send(ctx context.Context, c *Call) error {
 	c.first = c
 	c.deadline, c.patience = now+min(c.req.Timeout, wire.FarOff), probeMin
 	for {
-		c.peer = cl.peer(c.req.Node)
+		if p := c.peer; p == nil || p.name != c.req.Node || p.gone.Load() { // else its memory has served a request to the same peer
+			c.peer = cl.peer(c.req.Node)
+		}
 		switch err := c.peer.admit(ctx, c, now); err {
 		case errGone:
 		case nil:
@@ -365,7 +366,8 @@ func (p *peer) reply(k *Link, e *transport.Envelope) {
 	if c.first != c || c.req.Retry != nil {
 		p.client.cfg.Budget.Earn()
 	}
-	c.reply = promise.Reply{TypeID: e.TypeID, Codec: e.Codec, Node: p.name, Body: wire.OwnBody(c.reply.Body, e)}
+	r := &c.reply
+	r.TypeID, r.Codec, r.Node, r.Body = e.TypeID, e.Codec, p.name, wire.OwnBody(r.Body, e) // a composite literal would be copied
 	if route := c.first.req.route(); route != nil {
 		route.Over(nil)
 	}
