@@ -92,7 +92,10 @@ func (c *conn) heartbeat() {
 }
 
 // Flush, Drained, Disturbed and Closed are the other methods of transport.Receiver.
-func (c *conn) Flush() { c.server.Flush() }
+func (c *conn) Flush() {
+	c.server.Flush()
+	c.client.Flush()
+}
 
 func (c *conn) Drained() { c.client.Drained() }
 

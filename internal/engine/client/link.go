@@ -18,6 +18,8 @@ type Link struct {
 	rtt        atomic.Int64 // round-trip time of the latest heartbeat in nanoseconds; 0 before the first
 	answeredAt atomic.Int64 // node clock when the latest heartbeat was answered or the session was opened; 0 before that
 
+	run run // replies that came and are not handled yet; the reader's
+
 	// The fields below are guarded by peer.mu.
 	asked   bool            // an open was sent, and is outstanding or answered
 	askedAt time.Duration   // node clock when it was sent
@@ -47,9 +49,12 @@ func (k *Link) Connected() { k.peer.connected(k) }
 
 // Receive handles an envelope that the peer has sent as a server.
 func (k *Link) Receive(e *transport.Envelope) {
+	if e.Verb == transport.VerbReply {
+		k.receiveReply(e)
+		return
+	}
+	k.endRun()
 	switch e.Verb {
-	case transport.VerbReply:
-		k.peer.reply(k, e)
 	case transport.VerbOpened:
 		k.peer.opened(k, e)
 	case transport.VerbStatus:

@@ -321,60 +321,6 @@ func (p *peer) remove(c *Call) {
 	}
 }
 
-// reply handles a reply that came on k. If a request is answered on several links, the first reply
-// counts.
-func (p *peer) reply(k *Link, e *transport.Envelope) {
-	p.mu.Lock()
-	if !k.ready || k.grant != p.grant {
-		p.mu.Unlock()
-		p.client.counts.repliesLate.Add(1)
-		return
-	}
-	c := p.win.get(e.Seq)
-	if c != nil && !c.isOn(k) || c == nil && !p.asked(k, e.Seq) { // the request was not sent on k
-		p.mu.Unlock()
-		p.client.counts.repliesLate.Add(1)
-		return
-	}
-	if rpc.Code(e.Code) == rpc.SessionLost && (c != nil || e.Seq == 0 && (e.Grant == p.grant || k.Direct)) {
-		if c != nil && c.refused(k) {
-			p.unsent++
-		}
-		p.lose("the server does not know the session any more", false)
-		p.open(k)
-		p.mu.Unlock()
-		return
-	}
-	queried := c == nil
-	if queried {
-		c = p.takeUnresolved(e.Seq)
-	} else {
-		p.remove(c)
-	}
-	if c != nil {
-		p.sums.replies++
-	}
-	p.mu.Unlock()
-	if c == nil {
-		p.client.counts.repliesLate.Add(1)
-		return
-	}
-	if err := k.ErrorOf(e); err != nil {
-		c.fail(err)
-		return
-	}
-	if c.first != c || c.req.Retry != nil {
-		p.client.cfg.Budget.Earn()
-	}
-	r := &c.reply
-	r.TypeID, r.Codec, r.Node, r.Body = e.TypeID, e.Codec, p.name, wire.OwnBody(r.Body, e) // a composite literal would be copied
-	if route := c.first.req.route(); route != nil {
-		route.Over(nil)
-	}
-	c.answered = c.first == c && !queried
-	c.to.Complete(&c.reply, nil) // from here on c may be reused for another request
-}
-
 // status handles the answer to a probe.
 func (p *peer) status(k *Link, seq uint64, state dedup.State) {
 	p.mu.Lock()

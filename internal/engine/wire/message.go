@@ -31,10 +31,15 @@ func OwnBody(into []byte, e *transport.Envelope) []byte {
 	if e.Owned {
 		return e.Body
 	}
-	if len(e.Body) > max(cap(into), smallBody) {
-		into = bufpool.Get(len(e.Body))
+	return CopyBody(into, e.Body)
+}
+
+// CopyBody returns a copy of a body, in the memory of into if it is large enough.
+func CopyBody(into, body []byte) []byte {
+	if len(body) > max(cap(into), smallBody) {
+		into = bufpool.Get(len(body))
 	}
-	return append(into[:0], e.Body...)
+	return append(into[:0], body...)
 }
 
 // smallBody is the capacity up to which the memory of a body stays with the struct that holds it.
