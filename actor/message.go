@@ -95,9 +95,14 @@ type typeTable struct {
 // get returns what is known about a type. It registers a type that it has not seen before.
 func (t *typeTable) get(typ reflect.Type) *messageType {
 	slot := &t.recent[spread(typeWord(typ))]
-	if m := slot.Load(); m != nil && m.typ == typ {
+	if m := slot.Load(); m != nil && typeWord(m.typ) == typeWord(typ) { // as ==, but without a call
 		return m
 	}
+	return t.find(typ, slot)
+}
+
+// find is get for a type that is not in its slot of recent.
+func (t *typeTable) find(typ reflect.Type, slot *atomic.Pointer[messageType]) *messageType {
 	if m, ok := t.byType.Load(typ); ok {
 		slot.Store(m.(*messageType))
 		return m.(*messageType)
