@@ -212,7 +212,8 @@ func (e *Envelope) Append(dst []byte) ([]byte, error) {
 	if !e.Sent.IsZero() {
 		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagSent, 8), uint64(e.Sent.UnixNano()))
 	}
-	if len(e.Headers)|len(e.Mark.Except)|len(e.Message)|len(e.UserCode)|len(e.Key)|len(e.Waiting)|int(e.RetryAfter|e.Age) != 0 || e.After > 0 || !e.Trace.IsZero() {
+	more := len(e.Headers) | len(e.Mark.Except) | len(e.Message) | len(e.UserCode) | len(e.Key) | len(e.Waiting)
+	if more != 0 || e.RetryAfter > 0 || e.After > 0 || e.Age > 0 || !e.Trace.IsZero() {
 		var err error
 		if dst, err = e.appendMore(dst); err != nil {
 			return dst[:start], err
@@ -222,9 +223,8 @@ func (e *Envelope) Append(dst []byte) ([]byte, error) {
 	return append(dst, e.Body...), nil
 }
 
-// appendMore appends the options that few envelopes have. It is apart from Append because that
-// runs on the stacks of many callers, and whatever it needs there is memory that does not stay in
-// a cache.
+// appendMore appends the options that few envelopes have. It is apart from Append, which runs on
+// the stacks of many callers: the less of each stack it uses, the more of them stay in the cache.
 func (e *Envelope) appendMore(dst []byte) ([]byte, error) {
 	if !e.Trace.IsZero() {
 		dst = append(appendTag(dst, tagTrace, len(e.Trace)), e.Trace[:]...)

@@ -1,7 +1,7 @@
 // Package client is the half of a node that asks other nodes. It keeps the requests that are
 // outstanding at each peer, sends them on the best link that there is, and sends them again on
 // another one, under the same numbers, when a link closes. Start reading with Client.Do; peer.go
-// sends and ends calls, links.go manages the links.
+// sends calls, replies.go handles what comes back, links.go manages the links.
 package client
 
 import (

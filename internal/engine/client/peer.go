@@ -15,8 +15,8 @@ import (
 )
 
 // peer is the client's side of one other node: the session at that node, the calls that are
-// outstanding in it, and the links to send them on. This file sends and ends calls; links.go
-// manages the links.
+// outstanding in it, and the links to send them on. This file sends and ends calls, replies.go
+// handles the replies, and links.go manages the links.
 type peer struct {
 	client *Client
 	name   string
