@@ -61,3 +61,10 @@ func (b *Box[T]) yieldingLock() bool {
 	}
 	return false
 }
+
+// lock locks the box.
+func (b *Box[T]) lock() {
+	if b.state.Load() < crowded || !b.yieldingLock() {
+		b.mu.Lock()
+	}
+}

@@ -126,7 +126,7 @@ func (b *Box[T]) PushAll(vs []T) (wake bool, n int) {
 // context.Cause(ctx), and v is not in the box. If room and the end of ctx coincide, v is in
 // the box and the error is nil. While there is room, a ctx that has ended does not matter.
 func (b *Box[T]) Put(ctx context.Context, v T) (Put[T], error) {
-	b.mu.Lock()
+	b.lock()
 	if b.room > 0 || b.has(isClosed) || b.config.Policy != Block {
 		defer b.mu.Unlock()
 		return b.put(v)
@@ -140,7 +140,7 @@ func (b *Box[T]) Put(ctx context.Context, v T) (Put[T], error) {
 		return Put[T]{}, w.err
 	case <-ctx.Done():
 	}
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
 	select {
 	case <-w.done: // the room, or the close, came first
@@ -153,7 +153,7 @@ func (b *Box[T]) Put(ctx context.Context, v T) (Put[T], error) {
 
 // Offer is Put without waiting: under Block, a full box is ErrFull.
 func (b *Box[T]) Offer(v T) (Put[T], error) {
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
 	return b.put(v)
 }
@@ -164,7 +164,7 @@ func (b *Box[T]) Offer(v T) (Put[T], error) {
 // counts as accepted. When the backlog holds Config.Backlog messages, Enqueue returns
 // ErrFull. Under the other policies it is Offer.
 func (b *Box[T]) Enqueue(v T) (Put[T], error) {
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
 	if b.room == 0 && !b.has(isClosed) && b.config.Policy == Block && int(b.waiters.backlog) < b.config.backlog() {
 		b.waiters.push(&waiter[T]{v: v})
@@ -209,7 +209,7 @@ func (b *Box[T]) Take(done *Batch[T]) *Batch[T] {
 			return next
 		}
 	}
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
 	capacity := b.config.capacity()
 	if b.has(isClosed) || b.room == capacity {
@@ -249,7 +249,7 @@ func (b *Box[T]) admit() (producers int) {
 // there is a consumer, whose next Take returns nil. A second Close returns no messages and
 // the same busy.
 func (b *Box[T]) Close() (rest []T, busy bool) {
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
 	if b.has(isClosed) {
 		return nil, b.has(isBusy)
@@ -270,7 +270,7 @@ func (b *Box[T]) Close() (rest []T, busy bool) {
 // Len returns how many messages were accepted and not taken, the backlog included. A
 // message whose producer blocks is not counted.
 func (b *Box[T]) Len() int {
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
 	if b.has(isClosed) {
 		return 0
