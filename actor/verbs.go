@@ -33,7 +33,7 @@ func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
 }
 
 // tellCell is the short form of Tell for the usual case: to an actor of this system, without
-// options.
+// options. It looks at ctx only if that may say anything, because each look is a call.
 func tellCell[M any](ctx context.Context, c *cell, m M) error {
 	var from *Context
 	var meta *meta
@@ -57,7 +57,8 @@ func tellCell[M any](ctx context.Context, c *cell, m M) error {
 	return nil
 }
 
-// under is what a message carries that is sent under ctx, and the handler that sends it.
+// under returns the handler that sends under ctx, if one does, and what a message without
+// options carries then. It returns an error if ctx has ended.
 func under(ctx context.Context) (from *Context, meta *meta, err error) {
 	from = handling(ctx)
 	if err = contextError(ctx); err == nil {
@@ -66,6 +67,7 @@ func under(ctx context.Context) (from *Context, meta *meta, err error) {
 	return from, meta, err
 }
 
+// tellWith is Tell in all other cases.
 func tellWith[M any](ctx context.Context, to Ref, m M, opts []rpc.Option) error {
 	from := handling(ctx)
 	t, err := targetOf(to, from)

@@ -18,8 +18,9 @@
 // comes out. Messages come out in the order of their arrival. Those that wait for room
 // count as arrived: a later message never overtakes them.
 //
-// A Box is one mutex and a list of batches, all of which the consumer takes at once. It
-// starts no goroutine and reads no clock. An idle box owns no storage, so millions of idle
+// A Box is one mutex and a list of batches, all of which the consumer takes at once. While
+// several producers wait for room, those that find the mutex locked yield rather than wait
+// for it. A Box starts no goroutine and reads no clock. An idle box owns no storage, so millions of idle
 // actors cost little.
 //
 // The limits: the capacity bounds the messages that wait, not those that the consumer has
@@ -53,7 +54,7 @@ type Box[T any] struct {
 
 	mu      sync.Mutex    // guards what follows
 	room    int32         // how many more may wait; 0 once closed
-	state   atomic.Uint32 // flags, and above them a count, see crowd.go; written under mu, read without it, too
+	state   atomic.Uint32 // see crowd.go; written under mu, also read without it
 	waiting chain[T]      // the messages that wait
 	waiters waitQueue[T]  // messages that wait for room; empty while there is room
 }
@@ -78,7 +79,7 @@ func (b *Box[T]) Init(c *Config) {
 // Push is the short form of Offer for the usual case: it puts v into the box if there
 // is room, and does nothing if there is none or the box is closed.
 func (b *Box[T]) Push(v T) (wake, ok bool) {
-	if b.state.Load() < crowded || !b.yieldingLock() {
+	if b.state.Load() < crowd || !b.lockInCrowd() {
 		b.mu.Lock()
 	}
 	if ok = b.room > 0; ok {
@@ -94,7 +95,7 @@ func (b *Box[T]) Push(v T) (wake, ok bool) {
 // zero, or holds what a consumer left there (Batch.Leave). fill runs under the box's lock,
 // so it must be short and must not use the box.
 func (b *Box[T]) PushWith(fill func(place *T)) (wake, ok bool) {
-	if b.state.Load() < crowded || !b.yieldingLock() {
+	if b.state.Load() < crowd || !b.lockInCrowd() {
 		b.mu.Lock()
 	}
 	if ok = b.room > 0; ok {
@@ -228,7 +229,7 @@ func (b *Box[T]) Take(done *Batch[T]) *Batch[T] {
 }
 
 // admit moves messages that wait for room into the box, as many as fit. It returns how many
-// producers waited with them.
+// producers are released by that.
 func (b *Box[T]) admit() (producers int) {
 	for b.waiters.first != nil && b.room > 0 {
 		w := b.waiters.first
