@@ -142,7 +142,9 @@ func (c *cell) burst(w *worker) {
 			emptied = reused && h != nil && h.decodeInto != nil
 		}
 		if it.req == nil && it.meta == nil && h != nil && h.run != nil { // such messages can share a context, for nothing distinguishes their contexts
-			ctx = w.plainContext(c, from)
+			if ctx = w.plain; ctx == nil || ctx.origin != from {
+				ctx = w.plainContext(c, from)
+			}
 			h.run(c.state, ctx, it.msg, &w.reusable)
 			if ctx.rest.Load() != nil && ctx.detached() {
 				ctx.handlerReturned()

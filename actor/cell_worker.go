@@ -124,8 +124,6 @@ func (w *worker) context(c *cell, it *item, from *server.Origin) *Context {
 // plainContext returns the context that c's one-way messages of one origin share if they
 // have neither a sender nor a trace.
 func (w *worker) plainContext(c *cell, from *server.Origin) *Context {
-	if w.plain == nil || w.plain.origin != from {
-		w.plain = w.context(c, &item{}, from)
-	}
+	w.plain = w.context(c, &item{}, from)
 	return w.plain
 }

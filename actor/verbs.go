@@ -24,6 +24,51 @@ import (
 // maps refer to is shared, so neither side may change it afterwards. With Config.CopyLocal
 // messages are copied, so that tests show who does.
 func Tell[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
+	if t := to.to; t != nil && len(opts) == 0 {
+		if c := t.cell.Load(); c != nil && !c.self.sys.checksSends() {
+			return tellCell(ctx, c, m)
+		}
+	}
+	return tellWith(ctx, to, m, opts)
+}
+
+// tellCell is the short form of Tell for the usual case: to an actor of this system, without
+// options. It looks at ctx only if that may say anything, because each look is a call.
+func tellCell[M any](ctx context.Context, c *cell, m M) error {
+	var from *Context
+	var meta *meta
+	if ctx != context.Background() {
+		var err error
+		if from, meta, err = under(ctx); err != nil {
+			return err
+		}
+	}
+	if isValue[M]() {
+		return putValue(ctx, from, c, m, nil, meta, nil, false)
+	}
+	wake, ok := c.box.Push(item{msg: m, meta: meta})
+	if ok && !wake {
+		return nil
+	}
+	if !ok {
+		return c.putFull(ctx, from, item{msg: m, meta: meta}, false)
+	}
+	c.run()
+	return nil
+}
+
+// under returns the handler that sends under ctx, if one does, and what a message without
+// options carries then. It returns an error if ctx has ended.
+func under(ctx context.Context) (from *Context, meta *meta, err error) {
+	from = handling(ctx)
+	if err = contextError(ctx); err == nil {
+		meta = metaOf(ctx, from, nil)
+	}
+	return from, meta, err
+}
+
+// tellWith is Tell in all other cases.
+func tellWith[M any](ctx context.Context, to Ref, m M, opts []rpc.Option) error {
 	from := handling(ctx)
 	t, err := targetOf(to, from)
 	if err == nil {

@@ -18,8 +18,9 @@
 // comes out. Messages come out in the order of their arrival. Those that wait for room
 // count as arrived: a later message never overtakes them.
 //
-// A Box is one mutex and a list of batches, all of which the consumer takes at once. It
-// starts no goroutine and reads no clock. An idle box owns no storage, so millions of idle
+// A Box is one mutex and a list of batches, all of which the consumer takes at once. While
+// several producers wait for room, those that find the mutex locked yield rather than wait
+// for it. A Box starts no goroutine and reads no clock. An idle box owns no storage, so millions of idle
 // actors cost little.
 //
 // The limits: the capacity bounds the messages that wait, not those that the consumer has
@@ -33,6 +34,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 )
 
 // Errors of a put. After either of them the message is not in the box.
@@ -50,12 +52,11 @@ var (
 type Box[T any] struct {
 	config *Config // shared by all boxes of a kind, never written
 
-	mu      sync.Mutex // guards what follows
-	room    int32      // how many more may wait; 0 once closed
-	busy    bool       // a consumer runs, or a put has asked for one
-	closed  bool
-	waiting chain[T]     // the messages that wait
-	waiters waitQueue[T] // messages that wait for room; empty while there is room
+	mu      sync.Mutex    // guards what follows
+	room    int32         // how many more may wait; 0 once closed
+	state   atomic.Uint32 // see crowd.go; written under mu, also read without it
+	waiting chain[T]      // the messages that wait
+	waiters waitQueue[T]  // messages that wait for room; empty while there is room
 }
 
 // Put is the result of a successful put.
@@ -78,10 +79,11 @@ func (b *Box[T]) Init(c *Config) {
 // Push is the short form of Offer for the usual case: it puts v into the box if there
 // is room, and does nothing if there is none or the box is closed.
 func (b *Box[T]) Push(v T) (wake, ok bool) {
-	b.mu.Lock()
+	if b.state.Load() < crowd || !b.lockInCrowd() {
+		b.mu.Lock()
+	}
 	if ok = b.room > 0; ok {
-		wake = !b.busy
-		b.busy = true
+		wake = b.wakes()
 		b.room--
 		*b.waiting.tail().slot() = v
 	}
@@ -93,10 +95,11 @@ func (b *Box[T]) Push(v T) (wake, ok bool) {
 // zero, or holds what a consumer left there (Batch.Leave). fill runs under the box's lock,
 // so it must be short and must not use the box.
 func (b *Box[T]) PushWith(fill func(place *T)) (wake, ok bool) {
-	b.mu.Lock()
+	if b.state.Load() < crowd || !b.lockInCrowd() {
+		b.mu.Lock()
+	}
 	if ok = b.room > 0; ok {
-		wake = !b.busy
-		b.busy = true
+		wake = b.wakes()
 		b.room--
 		fill(b.waiting.tail().slot())
 	}
@@ -109,8 +112,7 @@ func (b *Box[T]) PushAll(vs []T) (wake bool, n int) {
 	b.mu.Lock()
 	n = min(len(vs), int(b.room))
 	if n > 0 {
-		wake = !b.busy
-		b.busy = true
+		wake = b.wakes()
 		b.room -= int32(n)
 	}
 	for _, v := range vs[:n] {
@@ -125,8 +127,8 @@ func (b *Box[T]) PushAll(vs []T) (wake bool, n int) {
 // context.Cause(ctx), and v is not in the box. If room and the end of ctx coincide, v is in
 // the box and the error is nil. While there is room, a ctx that has ended does not matter.
 func (b *Box[T]) Put(ctx context.Context, v T) (Put[T], error) {
-	b.mu.Lock()
-	if b.room > 0 || b.closed || b.config.Policy != Block {
+	b.lock()
+	if b.room > 0 || b.has(isClosed) || b.config.Policy != Block {
 		defer b.mu.Unlock()
 		return b.put(v)
 	}
@@ -139,7 +141,7 @@ func (b *Box[T]) Put(ctx context.Context, v T) (Put[T], error) {
 		return Put[T]{}, w.err
 	case <-ctx.Done():
 	}
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
 	select {
 	case <-w.done: // the room, or the close, came first
@@ -152,7 +154,7 @@ func (b *Box[T]) Put(ctx context.Context, v T) (Put[T], error) {
 
 // Offer is Put without waiting: under Block, a full box is ErrFull.
 func (b *Box[T]) Offer(v T) (Put[T], error) {
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
 	return b.put(v)
 }
@@ -163,9 +165,9 @@ func (b *Box[T]) Offer(v T) (Put[T], error) {
 // counts as accepted. When the backlog holds Config.Backlog messages, Enqueue returns
 // ErrFull. Under the other policies it is Offer.
 func (b *Box[T]) Enqueue(v T) (Put[T], error) {
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
-	if b.room == 0 && !b.closed && b.config.Policy == Block && int(b.waiters.backlog) < b.config.backlog() {
+	if b.room == 0 && !b.has(isClosed) && b.config.Policy == Block && int(b.waiters.backlog) < b.config.backlog() {
 		b.waiters.push(&waiter[T]{v: v})
 		return Put[T]{}, nil
 	}
@@ -176,12 +178,11 @@ func (b *Box[T]) Enqueue(v T) (Put[T], error) {
 func (b *Box[T]) put(v T) (Put[T], error) {
 	switch {
 	case b.room > 0:
-		wake := !b.busy
-		b.busy = true
+		wake := b.wakes()
 		b.room--
 		*b.waiting.tail().slot() = v
 		return Put[T]{Wake: wake}, nil
-	case b.closed:
+	case b.has(isClosed):
 		return Put[T]{}, ErrClosed
 	case b.config.Policy == DropNewest:
 		return Put[T]{Dropped: v, HasDropped: true}, nil
@@ -209,12 +210,12 @@ func (b *Box[T]) Take(done *Batch[T]) *Batch[T] {
 			return next
 		}
 	}
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
 	capacity := b.config.capacity()
-	if b.closed || b.room == capacity {
-		b.busy = b.closed // a closed box never asks for a consumer again
-		b.waiting.drain() // it may hold an empty batch that was given back
+	if b.has(isClosed) || b.room == capacity {
+		b.is(isBusy, b.has(isClosed)) // a closed box never asks for a consumer again
+		b.waiting.drain()             // it may hold an empty batch that was given back
 		if done != nil {
 			done.free()
 		}
@@ -223,19 +224,24 @@ func (b *Box[T]) Take(done *Batch[T]) *Batch[T] {
 	taken := b.waiting.first
 	b.waiting = chain[T]{done, done}
 	b.room = capacity
-	b.admit()
+	b.note(b.admit())
 	return taken
 }
 
-// admit moves messages that wait for room into the box, as many as fit.
-func (b *Box[T]) admit() {
+// admit moves messages that wait for room into the box, as many as fit. It returns how many
+// producers are released by that.
+func (b *Box[T]) admit() (producers int) {
 	for b.waiters.first != nil && b.room > 0 {
 		w := b.waiters.first
+		if w.done != nil {
+			producers++
+		}
 		b.waiters.remove(w)
 		b.room--
 		*b.waiting.tail().slot() = w.v
 		w.end(nil)
 	}
+	return producers
 }
 
 // Close makes all further puts fail with ErrClosed, including those that wait for room. It
@@ -244,12 +250,12 @@ func (b *Box[T]) admit() {
 // there is a consumer, whose next Take returns nil. A second Close returns no messages and
 // the same busy.
 func (b *Box[T]) Close() (rest []T, busy bool) {
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
-	if b.closed {
-		return nil, b.busy
+	if b.has(isClosed) {
+		return nil, b.has(isBusy)
 	}
-	b.closed = true
+	b.is(isClosed, true)
 	b.room = 0
 	rest = b.waiting.drain()
 	for w := b.waiters.first; w != nil; w = b.waiters.first {
@@ -259,15 +265,15 @@ func (b *Box[T]) Close() (rest []T, busy bool) {
 		}
 		w.end(ErrClosed)
 	}
-	return rest, b.busy
+	return rest, b.has(isBusy)
 }
 
 // Len returns how many messages were accepted and not taken, the backlog included. A
 // message whose producer blocks is not counted.
 func (b *Box[T]) Len() int {
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
-	if b.closed {
+	if b.has(isClosed) {
 		return 0
 	}
 	return int(b.config.capacity()-b.room) + int(b.waiters.backlog)

@@ -25,7 +25,7 @@ func (b *Box[T]) Sweep(now time.Duration, dead func(*T) bool) (gone []T) {
 	tick := uint32(now / time.Microsecond) // it wraps around: once in 71 minutes a call may do nothing although it could
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if early := b.waiters.nextSweep - tick; b.room > 0 || b.closed || 0 < early && early <= sweepPause {
+	if early := b.waiters.nextSweep - tick; b.room > 0 || b.has(isClosed) || 0 < early && early <= sweepPause {
 		return nil
 	}
 	looked := int(b.config.capacity())
