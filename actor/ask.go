@@ -3,6 +3,7 @@ package actor
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
@@ -15,6 +16,11 @@ import (
 type ask[R any] struct {
 	promise  promise.Promise[R]
 	deadline time.Time // zero for none
+
+	// For Call: what its goroutine waits with, and whether nothing else than that goroutine refers to
+	// the request once the promise is decided.
+	waiter *promise.Waiter
+	sole   bool
 
 	// elsewhere retries the request at another instance of its service. It returns false if
 	// there is to be no retry. nil: the request is for one actor.
@@ -138,19 +144,48 @@ func (a *ask[R]) GiveUp(code rpc.Code, message string) {
 // Cancel ends the request for a caller who has cancelled its future.
 func (a *ask[R]) Cancel() { a.GiveUp(rpc.Canceled, "the future was cancelled") }
 
+// asks has spare requests of Calls within a system, by the types of their replies. Each system has
+// its own, because they have Waiters.
+type asks [32]sync.Pool
+
+func (p *asks) of(reply reflect.Type) *sync.Pool { return &p[spread(typeWord(reply))%uint8(len(p))] }
+
+// newAsk returns the request of a Call.
+func newAsk[R any](s *System) *ask[R] {
+	if a, ok := s.asks.of(reflect.TypeFor[R]()).Get().(*ask[R]); ok {
+		return a
+	}
+	return &ask[R]{waiter: s.waiters.Get()}
+}
+
+// free keeps the request of a Call for another one, or only its Waiter if others may refer to it.
+func (a *ask[R]) free(s *System) {
+	if !a.sole {
+		s.waiters.Put(a.waiter)
+		return
+	}
+	a.promise.Reuse()
+	a.deadline, a.sole, a.state = time.Time{}, false, asked
+	s.asks.of(reflect.TypeFor[R]()).Put(a)
+}
+
 // await waits for the outcome and returns it. The request is cancelled when ctx ends or, if limited,
-// when the system's time-out has passed. Only one goroutine may call it.
-func (a *ask[R]) await(ctx context.Context, waiters *promise.Waiters, limited bool) (R, error) {
+// when the system's time-out has passed. Only one goroutine may call it, once, and a must not be used
+// any more.
+func (a *ask[R]) await(ctx context.Context, s *System, limited bool) (R, error) {
 	p := &a.promise
-	if p.Wait(waiters, ctx.Done(), limited) {
-		return p.Take() // a keeps no reference to it: the handler's Context may be kept, and refers to a
+	if p.Wait(a.waiter, ctx.Done(), limited) {
+		r, err := p.Take() // a keeps no reference to it: the handler's Context may be kept, and refers to a
+		a.free(s)
+		return r, err
 	}
 	if ctx.Err() != nil {
 		a.GiveUp(contextCode(ctx), context.Cause(ctx).Error())
 	} else {
 		a.GiveUp(rpc.Expired, "no reply within the system's time-out")
 	}
-	p.Wait(waiters, nil, false) // for the first outcome, which another goroutine may be about to set
+	p.Wait(a.waiter, nil, false) // for the first outcome, which another goroutine may be about to set
+	s.waiters.Put(a.waiter)
 	return p.Take()
 }
 

@@ -18,7 +18,7 @@ func TestOutcomeBeatsCancel(t *testing.T) {
 			time.Sleep(time.Second)
 			a.promise.Resolve(7, nil)
 		}()
-		if n, err := a.await(ctx, nil, false); n != 7 || err != nil {
+		if n, err := a.await(ctx, new(System), false); n != 7 || err != nil {
 			t.Errorf("got %d, %v", n, err)
 		}
 	})

@@ -156,14 +156,14 @@ func failed[R any](err error) *rpc.Future[R] {
 
 // callLocal is Call to an actor of this system.
 func callLocal[M Question[R], R any](ctx context.Context, from *Context, w *calling, c *cell, m M, opts *settings) (R, error) {
-	a := &ask[R]{}
+	a := newAsk[R](c.self.sys)
 	at, hasDeadline := ctx.Deadline()
 	a.deadline = at
 	if err := put(ctx, from, c, m, a, metaOfCall(ctx, from, w, opts), opts, false); err != nil {
 		var none R
 		return none, err
 	}
-	return a.await(ctx, &c.self.sys.waiters, !hasDeadline)
+	return a.await(ctx, c.self.sys, !hasDeadline)
 }
 
 // targetOf returns the target of a ref. An unbound ref is bound to the handler's system.

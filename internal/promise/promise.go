@@ -18,7 +18,7 @@ type Promise[R any] struct {
 	decided bool
 	raw     *Reply        // what to decode, once
 	done    chan struct{} // made on first use, closed when decided
-	waiter  *waiter       // the one goroutine in Wait that needs no done channel
+	waiter  *Waiter       // the one goroutine in Wait that needs no done channel
 	then    []func(R, error)
 	onEnd   func()
 	of      Canceler // nil: nothing that can be cancelled
@@ -133,8 +133,8 @@ func (p *Promise[R]) Done() <-chan struct{} {
 }
 
 // Wait reports true once the promise is decided, and false if stop was closed before, or, if
-// limited, the time-out of waiters has passed. stop may be nil, and so may waiters, if not limited.
-func (p *Promise[R]) Wait(waiters *Waiters, stop <-chan struct{}, limited bool) bool {
+// limited, the time-out of w's Waiters has passed. stop may be nil, and so may w, if not limited.
+func (p *Promise[R]) Wait(w *Waiter, stop <-chan struct{}, limited bool) bool {
 	p.mu.Lock()
 	if p.decided {
 		p.mu.Unlock()
@@ -142,14 +142,16 @@ func (p *Promise[R]) Wait(waiters *Waiters, stop <-chan struct{}, limited bool) 
 	}
 	if p.waiter != nil || p.done != nil { // not the only one: share the channel
 		p.mu.Unlock()
-		return p.waitBeside(waiters, stop, limited)
+		return p.waitBeside(w, stop, limited)
 	}
-	w := waiters.get()
+	if w == nil {
+		w = newWaiter()
+	}
 	p.waiter = w
 	p.mu.Unlock()
 	var until int64
 	if limited {
-		until = waiters.limit(w)
+		until = w.limit()
 	}
 	got, decided := 1, false
 	if stop == nil {
@@ -179,15 +181,14 @@ func (p *Promise[R]) Wait(waiters *Waiters, stop <-chan struct{}, limited bool) 
 	for ; got < due; got++ {
 		<-w.wake
 	}
-	waiters.put(w)
 	return decided
 }
 
 // waitBeside is Wait for one of several goroutines.
-func (p *Promise[R]) waitBeside(waiters *Waiters, stop <-chan struct{}, limited bool) bool {
+func (p *Promise[R]) waitBeside(w *Waiter, stop <-chan struct{}, limited bool) bool {
 	var timeout <-chan time.Time
 	if limited {
-		timeout = time.After(waiters.timeout)
+		timeout = time.After(w.of.timeout)
 	}
 	select {
 	case <-p.Done():
@@ -225,6 +226,13 @@ func (p *Promise[R]) Take() (R, error) {
 	var none R
 	p.value = none
 	return v, err
+}
+
+// Reuse makes a promise undecided again that was decided by Resolve and whose result was taken. Its
+// only owner may call it, but Resolve need not have returned yet: it does not look at the promise any
+// more, except at the state of mu, which goes on.
+func (p *Promise[R]) Reuse() {
+	p.decided, p.err = false, nil
 }
 
 // Then arranges that fn is called with the result, once, in a goroutine of its own.

@@ -35,10 +35,10 @@ func TestWaitEnds(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		var pool Waiters
 		p := new(Promise[string])
-		for _, waiters := range []*Waiters{nil, &pool} {
+		for _, w := range []*Waiter{nil, pool.Get()} {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			began := time.Now()
-			if p.Wait(waiters, ctx.Done(), false) {
+			if p.Wait(w, ctx.Done(), false) {
 				t.Error("decided by nobody")
 			}
 			if took := time.Since(began); took != time.Second {
@@ -77,7 +77,7 @@ func TestManyWaiters(t *testing.T) {
 				go func() { want(await(p)) }()
 			case 1:
 				go func() {
-					if p.Wait(&pool, nil, false) {
+					if p.Wait(pool.Get(), nil, false) {
 						want(p.Result())
 					}
 				}()
@@ -118,7 +118,9 @@ func TestResultAndEndOfTheWait(t *testing.T) {
 				stop := make(chan struct{})
 				go func() { p.Resolve(g*10000+i, nil) }()
 				go close(stop)
-				p.Wait(&pool, stop, false)
+				w := pool.Get()
+				p.Wait(w, stop, false)
+				pool.Put(w)
 				if v, err := await(p); v != g*10000+i || err != nil {
 					t.Errorf("got %d, %v", v, err)
 					return

@@ -10,8 +10,7 @@ import (
 
 // Waiters has what goroutines wait with: it spares an allocation for each Wait, and a timer.
 // Each system has its own, because a channel that was made in a bubble of testing/synctest must
-// not be used in another one. The zero value is ready for waits without a time-out. All other
-// methods than Init may be called concurrently.
+// not be used in another one. All other methods than Init may be called concurrently.
 //
 // A time-out is the same for all and seldom passes, so no timer is set for each Wait. One timer
 // fires when the first of those that waited last time would be late, wakes whose time is over, and is
@@ -25,11 +24,12 @@ type Waiters struct {
 
 	mu    sync.Mutex // guards what follows
 	timer *time.Timer
-	all   []weak.Pointer[waiter] // those that were made; the pool lets go of some
+	all   []weak.Pointer[Waiter] // those that were made; some are garbage
 }
 
-// waiter wakes one goroutine, and can be used again.
-type waiter struct {
+// Waiter wakes one goroutine, and can be used again. Only one Wait at a time may have it.
+type Waiter struct {
+	of    *Waiters
 	wake  chan bool    // has room for both: true if the promise is decided, false if the time is over
 	until atomic.Int64 // when the time is over; 0: never; over: it was
 }
@@ -39,31 +39,28 @@ const over = math.MaxInt64
 // Init sets the time-out of limited waits, which is positive. It is called before anything else.
 func (p *Waiters) Init(timeout time.Duration) { p.timeout, p.base = timeout, time.Now() }
 
-func (p *Waiters) get() *waiter {
-	if p == nil {
-		return newWaiter()
-	}
-	if w, ok := p.pool.Get().(*waiter); ok {
+// Get returns a Waiter for one Wait after another. It may be put back, or become garbage.
+func (p *Waiters) Get() *Waiter {
+	if w, ok := p.pool.Get().(*Waiter); ok {
 		return w
 	}
 	w := newWaiter()
+	w.of = p
 	p.mu.Lock()
 	p.all = append(p.all, weak.Make(w))
 	p.mu.Unlock()
 	return w
 }
 
-func newWaiter() *waiter { return &waiter{wake: make(chan bool, 2)} }
+// Put gives a Waiter back that no Wait has.
+func (p *Waiters) Put(w *Waiter) { p.pool.Put(w) }
 
-func (p *Waiters) put(w *waiter) {
-	if p != nil {
-		p.pool.Put(w)
-	}
-}
+func newWaiter() *Waiter { return &Waiter{wake: make(chan bool, 2)} }
 
 // limit has w woken with false when the time-out has passed, until unlimit is called with the
 // same time. A timer that is set fires before that, because all have the same time-out.
-func (p *Waiters) limit(w *waiter) (until int64) {
+func (w *Waiter) limit() (until int64) {
+	p := w.of
 	until = int64(time.Since(p.base) + p.timeout)
 	w.until.Store(until)
 	if !p.timed.Load() { // sweep has another look after it has set this
@@ -73,7 +70,7 @@ func (p *Waiters) limit(w *waiter) (until int64) {
 }
 
 // unlimit reports false if the time is over: then wake has a false, or will have it in a moment.
-func (w *waiter) unlimit(until int64) bool {
+func (w *Waiter) unlimit(until int64) bool {
 	if w.until.CompareAndSwap(until, 0) {
 		return true
 	}

@@ -28,7 +28,7 @@ func TestTimeout(t *testing.T) {
 					if i%5 == 0 {
 						p.Done() // so that it is not the only one that waits
 					}
-					if p.Wait(&pool, stop, true) {
+					if p.Wait(pool.Get(), stop, true) {
 						t.Error("decided by nobody")
 					}
 					if took := time.Since(began); took != timeout {
@@ -52,12 +52,12 @@ func TestTimeoutAfterQuiet(t *testing.T) {
 		var pool Waiters
 		pool.Init(time.Second)
 		for range 5 {
-			if p := new(Promise[int]); p.Wait(&pool, nil, true) {
+			if p := new(Promise[int]); p.Wait(pool.Get(), nil, true) {
 				t.Error("decided by nobody")
 			}
 			p := new(Promise[int])
 			go p.Resolve(1, nil)
-			if !p.Wait(&pool, nil, true) {
+			if !p.Wait(pool.Get(), nil, true) {
 				t.Error("the result did not come")
 			}
 			time.Sleep(time.Minute)
@@ -74,7 +74,7 @@ func TestClose(t *testing.T) {
 		began := time.Now()
 		var ended sync.WaitGroup
 		ended.Go(func() {
-			if p := new(Promise[int]); p.Wait(&pool, nil, true) || time.Since(began) != time.Second {
+			if p := new(Promise[int]); p.Wait(pool.Get(), nil, true) || time.Since(began) != time.Second {
 				t.Errorf("waited for %v", time.Since(began))
 			}
 		})
@@ -83,7 +83,7 @@ func TestClose(t *testing.T) {
 		ended.Wait()
 		p := new(Promise[int])
 		go p.Resolve(1, nil)
-		if p.Wait(&pool, nil, true); !pool.timed.Load() {
+		if p.Wait(pool.Get(), nil, true); !pool.timed.Load() {
 			t.Fatal("there is no timer to stop")
 		}
 		if pool.Close(); pool.timed.Load() || pool.timer.Stop() {
@@ -101,6 +101,8 @@ func TestResultAndTimeout(t *testing.T) {
 	var all sync.WaitGroup
 	for g := range 8 {
 		all.Go(func() {
+			w := pool.Get()
+			defer pool.Put(w)
 			for i := range waits {
 				p := new(Promise[int])
 				var stop chan struct{}
@@ -110,13 +112,13 @@ func TestResultAndTimeout(t *testing.T) {
 				}
 				timer := time.AfterFunc(time.Duration(800+i%8*50)*time.Microsecond, func() { p.Resolve(g*waits+i, nil) })
 				switch v, err := 0, error(nil); {
-				case p.Wait(&pool, stop, true):
+				case p.Wait(w, stop, true):
 					if v, err = p.Result(); v != g*waits+i || err != nil {
 						t.Errorf("got %d, %v", v, err)
 					}
 				default:
 					if !timer.Stop() {
-						p.Wait(&pool, nil, false)
+						p.Wait(w, nil, false)
 					}
 				}
 			}
@@ -139,7 +141,11 @@ func TestWaitersAreCollected(t *testing.T) {
 	var ended sync.WaitGroup
 	promises := make([]Promise[int], 1000)
 	for i := range promises {
-		ended.Go(func() { promises[i].Wait(&pool, nil, true) })
+		ended.Go(func() {
+			w := pool.Get()
+			promises[i].Wait(w, nil, true)
+			pool.Put(w)
+		})
 	}
 	for i := range promises {
 		promises[i].Resolve(1, nil)
