@@ -112,13 +112,11 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 	}
 	c := t.cell.Load()
 	if c != nil && !set.IsKeyed() {
-		a := &ask[R]{deadline: t.sys.deadline(ctx)}
-		a.promise.Of(a)
-		a.watch(ctx)
+		a := newAsking[R](ctx, t.sys)
 		if err := put(ctx, from, c, m, a, metaOf(ctx, from, set), set, false); err != nil {
 			a.end(none, err)
 		}
-		return future(&a.promise)
+		return future(a.future)
 	}
 	if c == nil && t.addr.node == t.sys.cfg.Name {
 		return failed[R](t.sys.noActor(from, t.addr))

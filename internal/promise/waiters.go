@@ -8,7 +8,7 @@ import (
 	"weak"
 )
 
-// Waiters has what goroutines wait with: it spares an allocation for each Wait, and a timer.
+// Waiters has what goroutines wait with for an outcome: it spares an allocation for each Wait, and a timer.
 // Each system has its own, because a channel that was made in a bubble of testing/synctest must
 // not be used in another one. All other methods than Init may be called concurrently.
 //
@@ -27,10 +27,10 @@ type Waiters struct {
 	all   []weak.Pointer[Waiter] // those that were made; some are garbage
 }
 
-// Waiter wakes one goroutine, and can be used again. Only one Wait at a time may have it.
+// Waiter wakes one goroutine when there is an outcome, and can then be used for the next one.
 type Waiter struct {
 	of    *Waiters
-	wake  chan bool    // has room for both: true if the promise is decided, false if the time is over
+	wake  chan bool    // has room for both: true if there is an outcome, false if the time is over
 	until atomic.Int64 // when the time is over; 0: never; over: it was
 }
 
@@ -39,23 +39,54 @@ const over = math.MaxInt64
 // Init sets the time-out of limited waits, which is positive. It is called before anything else.
 func (p *Waiters) Init(timeout time.Duration) { p.timeout, p.base = timeout, time.Now() }
 
-// Get returns a Waiter for one Wait after another. It may be put back, or become garbage.
+// Get returns a Waiter. It may be put back, or become garbage.
 func (p *Waiters) Get() *Waiter {
 	if w, ok := p.pool.Get().(*Waiter); ok {
 		return w
 	}
-	w := newWaiter()
-	w.of = p
+	w := &Waiter{of: p, wake: make(chan bool, 2)}
 	p.mu.Lock()
 	p.all = append(p.all, weak.Make(w))
 	p.mu.Unlock()
 	return w
 }
 
-// Put gives a Waiter back that no Wait has.
+// Put gives a Waiter back. Wake was not called since the last Wait that returned true.
 func (p *Waiters) Put(w *Waiter) { p.pool.Put(w) }
 
-func newWaiter() *Waiter { return &Waiter{wake: make(chan bool, 2)} }
+// Wake says that there is an outcome. It is called once for each, and does not block.
+func (w *Waiter) Wake() { w.wake <- true }
+
+// Wait reports true when Wake has been called, once for each call, and false if stop, which may be
+// nil, was closed before, or, if limited, the time-out has passed. Only one goroutine at a time may
+// call it.
+func (w *Waiter) Wait(stop <-chan struct{}, limited bool) (woken bool) {
+	var until int64
+	if limited {
+		until = w.limit()
+	}
+	late := false // the time is over, and w was woken for that
+	if stop == nil {
+		woken = <-w.wake
+		late = !woken
+	} else {
+		select {
+		case woken = <-w.wake:
+			late = !woken
+		case <-stop:
+		}
+	}
+	if limited && !w.unlimit(until) {
+		for !late { // what was sent for that must not reach a later Wait
+			if <-w.wake {
+				woken = true
+			} else {
+				late = true
+			}
+		}
+	}
+	return woken
+}
 
 // limit has w woken with false when the time-out has passed, until unlimit is called with the
 // same time. A timer that is set fires before that, because all have the same time-out.
