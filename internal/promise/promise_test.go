@@ -3,7 +3,6 @@ package promise
 import (
 	"context"
 	"io"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
