@@ -111,9 +111,10 @@ func (c *cell) burst(w *worker) {
 			}
 		}
 	}()
-	var typ reflect.Type
-	var h *handler
-	var emptied bool // h empties the codec.Reusable that messages of typ come in
+	if w.last.kind != c.kind {
+		w.last = lookup{kind: c.kind}
+	}
+	typ, h, emptied := w.last.typ, w.last.handler, w.last.emptied
 	recorded := c.kind.recorded()
 	for w.done < len(w.batch) {
 		if recorded {
@@ -140,6 +141,7 @@ func (c *cell) burst(w *worker) {
 			typ, h = t, c.kind.handlers[typeOf(it.msg)]
 			_, reused := it.msg.(reusable)
 			emptied = reused && h != nil && h.decodeInto != nil
+			w.last = lookup{c.kind, typ, h, emptied}
 		}
 		if it.req == nil && it.meta == nil && h != nil && h.run != nil { // such messages can share a context, for nothing distinguishes their contexts
 			if ctx = w.plain; ctx == nil || ctx.origin != from {

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -30,16 +31,14 @@ func local(t *testing.T) *System {
 
 // If the handler has run and the outcome is about to be set, a cancel does not replace it.
 func TestGiveUpAfterTheHandler(t *testing.T) {
-	a := &ask[int]{}
+	a := &ask[int]{future: new(promise.Promise[int])}
 	if !a.Start() {
 		t.Fatal("not started")
 	}
-	a.mu.Lock()
-	a.state = finished // as it is right before end resolves the promise
-	a.mu.Unlock()
+	a.state.Store(finished) // as it is right before end sets the outcome
 	a.GiveUp(rpc.Canceled, "enough")
-	a.promise.Resolve(7, nil)
-	if v, err := future(&a.promise).Await(t.Context()); v != 7 || err != nil {
+	a.deliver(7, nil)
+	if v, err := future(a.future).Await(t.Context()); v != 7 || err != nil {
 		t.Errorf("got %d, %v", v, err)
 	}
 }
@@ -51,7 +50,7 @@ func TestGiveUpVerdicts(t *testing.T) {
 		want    rpc.Verdict
 	}{{"before it started", false, rpc.NotRun}, {"while it runs", true, rpc.Unknown}} {
 		t.Run(row.name, func(t *testing.T) {
-			a := &ask[int]{}
+			a := &ask[int]{future: new(promise.Promise[int])}
 			if row.started && !a.Start() {
 				t.Fatal("not started")
 			}
@@ -66,7 +65,7 @@ func TestGiveUpVerdicts(t *testing.T) {
 				t.Errorf("a look at the context after the cancel: cancelled %v", canceled)
 			}
 			a.end(1, nil)
-			if _, err := future(&a.promise).Await(t.Context()); rpc.CodeOf(err) != rpc.Canceled || rpc.Ran(err) != row.want {
+			if _, err := future(a.future).Await(t.Context()); rpc.CodeOf(err) != rpc.Canceled || rpc.Ran(err) != row.want {
 				t.Errorf("%v, ran: %v", err, rpc.Ran(err))
 			}
 		})

@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"reflect"
 	"sync"
 
 	"github.com/tandem-go/tandem/internal/engine/server"
@@ -18,9 +19,18 @@ type worker struct {
 	done     int                  // messages of the batch that were handled, or are being handled
 	begun    int                  // messages of the batch that were prepared, see cell.prepare
 	decoded  []*server.Inbound    // one-way messages of the batch from other nodes
+	last     lookup               // of the latest message's handler
 	plain    *Context             // for its one-way messages without sender and trace
 	reusable reusableValues       // for the message that is being handled, and for its reply
 	slab     []Context            // fresh contexts; each is given out once and never reused
+}
+
+// lookup is what was found for a type of messages that come either directly or in a codec.Reusable.
+type lookup struct {
+	kind    *Kind
+	typ     reflect.Type
+	handler *handler // nil: the kind has none for them
+	emptied bool     // the handler empties the codec.Reusable that they come in
 }
 
 const (

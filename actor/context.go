@@ -272,6 +272,9 @@ func followDeadline(in *server.Inbound, cancel context.CancelCauseFunc) (stop fu
 // end is called when the handler has returned. It ends the context of a request, unless a Deferred
 // still has to answer.
 func (c *Context) end() {
+	if c.asks && c.life.released() { // the handler's reply did so
+		return
+	}
 	if r := c.rest.Load(); r != nil {
 		c.handlerReturned()
 		if d := r.deferral.Load(); d != nil && !d.handlerReturned() {

@@ -145,8 +145,10 @@ func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Han
 			if err == nil && c.mustAnswer() && c.deferred() == nil {
 				switch req := c.req.(type) {
 				case *ask[R]:
-					req.end(r, nil)
 					c.life.answer()
+					c.end() // before the caller gets the reply, so that it may use the request for its next Call
+					req.sole = c.life.released()
+					req.end(r, nil)
 					return
 				case *server.Inbound:
 					reused := reusableIn[R](&spare.reply)

@@ -106,11 +106,9 @@ func askHere[M Question[R], R any](ctx context.Context, from *Context, v *servic
 	if c == nil {
 		return nil, t.sys.noActor(from, t.addr)
 	}
-	a := &ask[R]{deadline: t.sys.deadline(ctx)}
-	a.promise.Of(a)
-	a.watch(ctx)
-	a.promise.OnEnd(func() {
-		_, err := a.promise.Result()
+	a := newAsking[R](ctx, t.sys)
+	a.future.OnEnd(func() {
+		_, err := a.future.Result()
 		v.end(err)
 	})
 	a.elsewhere = func(err *rpc.Error) bool {
@@ -122,7 +120,7 @@ func askHere[M Question[R], R any](ctx context.Context, from *Context, v *servic
 		a.end(none, err)
 		return nil, err
 	}
-	return future(&a.promise), nil
+	return future(a.future), nil
 }
 
 // askOn retries a at other instances, in a goroutine of its own, after an actor of this system

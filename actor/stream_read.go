@@ -118,13 +118,12 @@ func (f *clientStream) openAt(ctx context.Context, from *Context, at *serviceCal
 }
 
 func openLocal(ctx context.Context, from *Context, c *cell, m any, opts *settings) (streamOpened, error) {
-	a := &ask[streamOpened]{deadline: c.self.sys.deadline(ctx)}
-	a.watch(ctx)
+	a := newAsking[streamOpened](ctx, c.self.sys)
 	if err := put(ctx, from, c, m, a, metaOf(ctx, from, opts), opts, false); err != nil {
 		a.end(streamOpened{}, err)
 	}
-	a.promise.Wait(nil, nil, false)
-	return a.promise.Result()
+	a.future.Wait(nil)
+	return a.future.Result()
 }
 
 func (s *System) openRemote(ctx context.Context, from *Context, at *serviceCall, t *target, m any, typ reflect.Type, opts *settings) (v streamOpened, err error) {

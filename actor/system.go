@@ -231,6 +231,7 @@ type systemNode struct {
 type systemWork struct {
 	workers   workers
 	waiters   promise.Waiters
+	asks      asks
 	waitLists waitLists
 	streams   streamTable
 	jobs      jobTable

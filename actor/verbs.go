@@ -157,13 +157,11 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 	}
 	c := t.cell.Load()
 	if c != nil && !set.IsKeyed() {
-		a := &ask[R]{deadline: t.sys.deadline(ctx)}
-		a.promise.Of(a)
-		a.watch(ctx)
+		a := newAsking[R](ctx, t.sys)
 		if err := put(ctx, from, c, m, a, metaOf(ctx, from, set), set, false); err != nil {
 			a.end(none, err)
 		}
-		return future(&a.promise)
+		return future(a.future)
 	}
 	if c == nil && t.addr.node == t.sys.cfg.Name {
 		return failed[R](t.sys.noActor(from, t.addr))
@@ -201,14 +199,14 @@ func failed[R any](err error) *rpc.Future[R] {
 
 // callLocal is Call to an actor of this system.
 func callLocal[M Question[R], R any](ctx context.Context, from *Context, w *calling, c *cell, m M, opts *settings) (R, error) {
-	a := &ask[R]{}
+	a := newAsk[R](c.self.sys)
 	at, hasDeadline := ctx.Deadline()
 	a.deadline = at
 	if err := put(ctx, from, c, m, a, metaOfCall(ctx, from, w, opts), opts, false); err != nil {
 		var none R
 		return none, err
 	}
-	return a.await(ctx, &c.self.sys.waiters, !hasDeadline)
+	return a.await(ctx, c.self.sys, !hasDeadline)
 }
 
 // targetOf returns the target of a ref. An unbound ref is bound to the handler's system.

@@ -17,7 +17,7 @@ func (f *Future[R]) promise() *promise.Promise[R] { return (*promise.Promise[R])
 // with. If both are there, the result and the end of ctx, Await returns the result.
 func (f *Future[R]) Await(ctx context.Context) (R, error) {
 	p := f.promise()
-	if !p.Wait(nil, ctx.Done(), false) {
+	if !p.Wait(ctx.Done()) {
 		var none R
 		return none, FromContext(ctx, Unknown)
 	}

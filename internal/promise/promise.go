@@ -2,10 +2,7 @@
 // a few methods are public.
 package promise
 
-import (
-	"sync"
-	"time"
-)
+import "sync"
 
 // Promise is a result that comes later. It is decided once and keeps its result. Its zero
 // value is undecided, and must not be copied once it is used. All methods may be called
@@ -18,7 +15,6 @@ type Promise[R any] struct {
 	decided bool
 	raw     *Reply        // what to decode, once
 	done    chan struct{} // made on first use, closed when decided
-	waiter  *waiter       // the one goroutine in Wait that needs no done channel
 	then    []func(R, error)
 	onEnd   func()
 	of      Canceler // nil: nothing that can be cancelled
@@ -101,12 +97,9 @@ func (p *Promise[R]) decide(set func()) bool {
 	}
 	p.decided = true
 	set()
-	done, w, then, onEnd := p.done, p.waiter, p.then, p.onEnd
-	p.waiter, p.then, p.onEnd, p.of = nil, nil, nil, nil
+	done, then, onEnd := p.done, p.then, p.onEnd
+	p.then, p.onEnd, p.of = nil, nil, nil
 	p.mu.Unlock()
-	if w != nil {
-		w.wake <- true
-	}
 	if done != nil {
 		close(done)
 	}
@@ -132,70 +125,14 @@ func (p *Promise[R]) Done() <-chan struct{} {
 	return p.done
 }
 
-// Wait reports true once the promise is decided, and false if stop was closed before, or, if
-// limited, the time-out of waiters has passed. stop may be nil, and so may waiters, if not limited.
-func (p *Promise[R]) Wait(waiters *Waiters, stop <-chan struct{}, limited bool) bool {
-	p.mu.Lock()
-	if p.decided {
-		p.mu.Unlock()
-		return true
-	}
-	if p.waiter != nil || p.done != nil { // not the only one: share the channel
-		p.mu.Unlock()
-		return p.waitBeside(waiters, stop, limited)
-	}
-	w := waiters.get()
-	p.waiter = w
-	p.mu.Unlock()
-	var until int64
-	if limited {
-		until = waiters.limit(w)
-	}
-	got, decided := 1, false
-	if stop == nil {
-		decided = <-w.wake
-	} else {
-		select {
-		case decided = <-w.wake:
-		case <-stop:
-			got = 0
-		}
-	}
-	// Whatever is sent to w has to be received before w is used again.
-	due := 0
-	if limited && !w.unlimit(until) {
-		due++
-	}
-	if !decided {
-		p.mu.Lock()
-		if decided = p.waiter != w; !decided {
-			p.waiter = nil
-		}
-		p.mu.Unlock()
-	}
-	if decided {
-		due++
-	}
-	for ; got < due; got++ {
-		<-w.wake
-	}
-	waiters.put(w)
-	return decided
-}
-
-// waitBeside is Wait for one of several goroutines.
-func (p *Promise[R]) waitBeside(waiters *Waiters, stop <-chan struct{}, limited bool) bool {
-	var timeout <-chan time.Time
-	if limited {
-		timeout = time.After(waiters.timeout)
-	}
+// Wait reports true once the promise is decided, and false if stop, which may be nil, was closed before.
+func (p *Promise[R]) Wait(stop <-chan struct{}) bool {
 	select {
 	case <-p.Done():
 		return true
 	case <-stop:
-	case <-timeout:
+		return p.isDecided()
 	}
-	return p.isDecided()
 }
 
 func (p *Promise[R]) isDecided() bool {
@@ -216,15 +153,6 @@ func (p *Promise[R]) Result() (R, error) {
 		})
 	}
 	return p.value, p.err
-}
-
-// Take is Result for the only one who has the promise: it forgets the value, so that
-// who holds its memory for longer does not hold the value too.
-func (p *Promise[R]) Take() (R, error) {
-	v, err := p.Result()
-	var none R
-	p.value = none
-	return v, err
 }
 
 // Then arranges that fn is called with the result, once, in a goroutine of its own.

@@ -3,7 +3,6 @@ package promise
 import (
 	"context"
 	"io"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,7 +13,7 @@ import (
 
 // await waits for the result of p.
 func await[R any](p *Promise[R]) (R, error) {
-	p.Wait(nil, nil, false)
+	p.Wait(nil)
 	return p.Result()
 }
 
@@ -29,22 +28,18 @@ func TestIsDecidedOnce(t *testing.T) {
 	}
 }
 
-// However one waits, the wait ends with its context or time-out and leaves the
-// promise as it was; later waits get the result.
+// A wait ends with its context and leaves the promise as it was; later waits get the result.
 func TestWaitEnds(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
-		var pool Waiters
 		p := new(Promise[string])
-		for _, waiters := range []*Waiters{nil, &pool} {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			began := time.Now()
-			if p.Wait(waiters, ctx.Done(), false) {
-				t.Error("decided by nobody")
-			}
-			if took := time.Since(began); took != time.Second {
-				t.Errorf("waited %v, want 1s", took)
-			}
-			cancel()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		if p.Wait(ctx.Done()) {
+			t.Error("decided by nobody")
+		}
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("waited %v, want 1s", took)
 		}
 		p.Resolve("x", nil)
 		if v, err := await(p); v != "x" || err != nil {
@@ -63,7 +58,6 @@ func TestManyWaiters(t *testing.T) {
 			return string(r.Body), nil
 		}, io.ErrUnexpectedEOF)
 		p.OnEnd(func() { ends.Add(1) })
-		var pool Waiters
 		var got atomic.Int32
 		want := func(v string, err error) {
 			if v != "x" || err != nil {
@@ -77,7 +71,7 @@ func TestManyWaiters(t *testing.T) {
 				go func() { want(await(p)) }()
 			case 1:
 				go func() {
-					if p.Wait(&pool, nil, false) {
+					if p.Wait(t.Context().Done()) {
 						want(p.Result())
 					}
 				}()
@@ -104,29 +98,6 @@ func TestManyWaiters(t *testing.T) {
 			t.Error("OnEnd after the end was not called")
 		}
 	})
-}
-
-// A result and the end of the wait at the same moment: the token of a reused waiter
-// must never reach another promise.
-func TestResultAndEndOfTheWait(t *testing.T) {
-	var pool Waiters
-	var all sync.WaitGroup
-	for g := range 4 {
-		all.Go(func() {
-			for i := range 2000 {
-				p := new(Promise[int])
-				stop := make(chan struct{})
-				go func() { p.Resolve(g*10000+i, nil) }()
-				go close(stop)
-				p.Wait(&pool, stop, false)
-				if v, err := await(p); v != g*10000+i || err != nil {
-					t.Errorf("got %d, %v", v, err)
-					return
-				}
-			}
-		})
-	}
-	all.Wait()
 }
 
 // Promises in one bubble leave nothing behind that a promise in another would trip on.

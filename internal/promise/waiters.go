@@ -8,10 +8,9 @@ import (
 	"weak"
 )
 
-// Waiters has what goroutines wait with: it spares an allocation for each Wait, and a timer.
+// Waiters has what goroutines wait with for an outcome: it spares an allocation for each Wait, and a timer.
 // Each system has its own, because a channel that was made in a bubble of testing/synctest must
-// not be used in another one. The zero value is ready for waits without a time-out. All other
-// methods than Init may be called concurrently.
+// not be used in another one. All other methods than Init may be called concurrently.
 //
 // A time-out is the same for all and seldom passes, so no timer is set for each Wait. One timer
 // fires when the first of those that waited last time would be late, wakes whose time is over, and is
@@ -25,12 +24,13 @@ type Waiters struct {
 
 	mu    sync.Mutex // guards what follows
 	timer *time.Timer
-	all   []weak.Pointer[waiter] // those that were made; the pool lets go of some
+	all   []weak.Pointer[Waiter] // those that were made; some are garbage
 }
 
-// waiter wakes one goroutine, and can be used again.
-type waiter struct {
-	wake  chan bool    // has room for both: true if the promise is decided, false if the time is over
+// Waiter wakes one goroutine when there is an outcome, and can then be used for the next one.
+type Waiter struct {
+	of    *Waiters
+	wake  chan bool    // has room for both: true if there is an outcome, false if the time is over
 	until atomic.Int64 // when the time is over; 0: never; over: it was
 }
 
@@ -39,31 +39,59 @@ const over = math.MaxInt64
 // Init sets the time-out of limited waits, which is positive. It is called before anything else.
 func (p *Waiters) Init(timeout time.Duration) { p.timeout, p.base = timeout, time.Now() }
 
-func (p *Waiters) get() *waiter {
-	if p == nil {
-		return newWaiter()
-	}
-	if w, ok := p.pool.Get().(*waiter); ok {
+// Get returns a Waiter. It may be put back, or become garbage.
+func (p *Waiters) Get() *Waiter {
+	if w, ok := p.pool.Get().(*Waiter); ok {
 		return w
 	}
-	w := newWaiter()
+	w := &Waiter{of: p, wake: make(chan bool, 2)}
 	p.mu.Lock()
 	p.all = append(p.all, weak.Make(w))
 	p.mu.Unlock()
 	return w
 }
 
-func newWaiter() *waiter { return &waiter{wake: make(chan bool, 2)} }
+// Put gives a Waiter back. Wake was not called since the last Wait that returned true.
+func (p *Waiters) Put(w *Waiter) { p.pool.Put(w) }
 
-func (p *Waiters) put(w *waiter) {
-	if p != nil {
-		p.pool.Put(w)
+// Wake says that there is an outcome. It is called once for each, and does not block.
+func (w *Waiter) Wake() { w.wake <- true }
+
+// Wait reports true when Wake has been called, once for each call, and false if stop, which may be
+// nil, was closed before, or, if limited, the time-out has passed. Only one goroutine at a time may
+// call it.
+func (w *Waiter) Wait(stop <-chan struct{}, limited bool) (woken bool) {
+	var until int64
+	if limited {
+		until = w.limit()
 	}
+	late := false // the time is over, and w was woken for that
+	if stop == nil {
+		woken = <-w.wake
+		late = !woken
+	} else {
+		select {
+		case woken = <-w.wake:
+			late = !woken
+		case <-stop:
+		}
+	}
+	if limited && !w.unlimit(until) {
+		for !late { // what was sent for that must not reach a later Wait
+			if <-w.wake {
+				woken = true
+			} else {
+				late = true
+			}
+		}
+	}
+	return woken
 }
 
 // limit has w woken with false when the time-out has passed, until unlimit is called with the
 // same time. A timer that is set fires before that, because all have the same time-out.
-func (p *Waiters) limit(w *waiter) (until int64) {
+func (w *Waiter) limit() (until int64) {
+	p := w.of
 	until = int64(time.Since(p.base) + p.timeout)
 	w.until.Store(until)
 	if !p.timed.Load() { // sweep has another look after it has set this
@@ -73,7 +101,7 @@ func (p *Waiters) limit(w *waiter) (until int64) {
 }
 
 // unlimit reports false if the time is over: then wake has a false, or will have it in a moment.
-func (w *waiter) unlimit(until int64) bool {
+func (w *Waiter) unlimit(until int64) bool {
 	if w.until.CompareAndSwap(until, 0) {
 		return true
 	}

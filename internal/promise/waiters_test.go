@@ -3,6 +3,7 @@ package promise
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,16 +25,14 @@ func TestTimeout(t *testing.T) {
 				}
 				ended.Go(func() {
 					time.Sleep(timeout * time.Duration(i) / 13)
-					p, began := new(Promise[int]), time.Now()
-					if i%5 == 0 {
-						p.Done() // so that it is not the only one that waits
-					}
-					if p.Wait(&pool, stop, true) {
-						t.Error("decided by nobody")
+					w, began := pool.Get(), time.Now()
+					if w.Wait(stop, true) {
+						t.Error("woken by nobody")
 					}
 					if took := time.Since(began); took != timeout {
 						t.Errorf("wait %d took %v, want %v", i, took, timeout)
 					}
+					pool.Put(w)
 				})
 			}
 			ended.Wait()
@@ -46,19 +45,25 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-// The timer runs again when somebody waits after a time in which nobody did.
+// The timer runs again when somebody waits after a time in which nobody did. A Wait that ended
+// with nothing leaves the Waiter as it was.
 func TestTimeoutAfterQuiet(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		var pool Waiters
 		pool.Init(time.Second)
+		w := pool.Get()
 		for range 5 {
-			if p := new(Promise[int]); p.Wait(&pool, nil, true) {
-				t.Error("decided by nobody")
+			if w.Wait(nil, true) {
+				t.Error("woken by nobody")
 			}
-			p := new(Promise[int])
-			go p.Resolve(1, nil)
-			if !p.Wait(&pool, nil, true) {
-				t.Error("the result did not come")
+			stop := make(chan struct{})
+			close(stop)
+			if w.Wait(stop, true) {
+				t.Error("woken by nobody")
+			}
+			go w.Wake()
+			if !w.Wait(nil, true) {
+				t.Error("not woken")
 			}
 			time.Sleep(time.Minute)
 		}
@@ -74,16 +79,16 @@ func TestClose(t *testing.T) {
 		began := time.Now()
 		var ended sync.WaitGroup
 		ended.Go(func() {
-			if p := new(Promise[int]); p.Wait(&pool, nil, true) || time.Since(began) != time.Second {
+			if pool.Get().Wait(nil, true) || time.Since(began) != time.Second {
 				t.Errorf("waited for %v", time.Since(began))
 			}
 		})
 		time.Sleep(time.Second / 2)
 		pool.Close()
 		ended.Wait()
-		p := new(Promise[int])
-		go p.Resolve(1, nil)
-		if p.Wait(&pool, nil, true); !pool.timed.Load() {
+		w := pool.Get()
+		go w.Wake()
+		if w.Wait(nil, true); !pool.timed.Load() {
 			t.Fatal("there is no timer to stop")
 		}
 		if pool.Close(); pool.timed.Load() || pool.timer.Stop() {
@@ -92,34 +97,39 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// A result, the end of the time, and the end of the context at the same moment: what wakes a
-// waiter must never reach a later Wait.
+// A result, the end of the time, and the end of the context at the same moment: each Wake ends one
+// Wait, and what else wakes a Waiter never reaches a later Wait.
 func TestResultAndTimeout(t *testing.T) {
 	const waits = 300
 	var pool Waiters
 	pool.Init(time.Millisecond)
 	var all sync.WaitGroup
-	for g := range 8 {
+	for range 8 {
 		all.Go(func() {
+			w := pool.Get()
 			for i := range waits {
-				p := new(Promise[int])
 				var stop chan struct{}
 				if i%3 == 0 {
 					stop = make(chan struct{})
 					time.AfterFunc(time.Millisecond, func() { close(stop) })
 				}
-				timer := time.AfterFunc(time.Duration(800+i%8*50)*time.Microsecond, func() { p.Resolve(g*waits+i, nil) })
-				switch v, err := 0, error(nil); {
-				case p.Wait(&pool, stop, true):
-					if v, err = p.Result(); v != g*waits+i || err != nil {
-						t.Errorf("got %d, %v", v, err)
+				var result atomic.Bool
+				timer := time.AfterFunc(time.Duration(800+i%8*50)*time.Microsecond, func() {
+					result.Store(true)
+					w.Wake()
+				})
+				switch {
+				case w.Wait(stop, true):
+					if !result.Load() {
+						t.Error("woken before there was a result")
 					}
-				default:
-					if !timer.Stop() {
-						p.Wait(&pool, nil, false)
+				case !timer.Stop():
+					if !w.Wait(nil, false) {
+						t.Error("a wait without limit ended without a result")
 					}
 				}
 			}
+			pool.Put(w)
 		})
 	}
 	all.Wait()
@@ -137,15 +147,20 @@ func TestWaitersAreCollected(t *testing.T) {
 	var pool Waiters
 	pool.Init(time.Hour)
 	var ended sync.WaitGroup
-	promises := make([]Promise[int], 1000)
-	for i := range promises {
-		ended.Go(func() { promises[i].Wait(&pool, nil, true) })
+	waiters := make([]*Waiter, 1000)
+	for i := range waiters {
+		w := pool.Get()
+		waiters[i] = w
+		ended.Go(func() {
+			w.Wait(nil, true)
+			pool.Put(w)
+		})
 	}
-	for i := range promises {
-		promises[i].Resolve(1, nil)
+	for _, w := range waiters {
+		w.Wake()
 	}
 	ended.Wait()
-	clear(promises)
+	clear(waiters)
 	for range 4 { // a sync.Pool lets go of what was not taken for two collections
 		runtime.GC()
 	}
