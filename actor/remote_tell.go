@@ -2,10 +2,12 @@ package actor
 
 import (
 	"context"
+	"reflect"
 	"sync"
 
 	"github.com/tandem-go/tandem/internal/engine/client"
 	"github.com/tandem-go/tandem/internal/engine/wire"
+	"github.com/tandem-go/tandem/internal/tracekey"
 	"github.com/tandem-go/tandem/rpc"
 )
 
@@ -43,10 +45,47 @@ func tellAt[M any](ctx context.Context, from *Context, at *serviceCall, t *targe
 		return err
 	}
 	out := tellPool.Get().(*outgoing)
+	if opts == nil && from == nil && at == nil && ctx.Value(tracekey.Key{}) == nil {
+		return tellPlain(ctx, t, m, out)
+	}
 	if err := compose(ctx, from, at, t, m, opts, &out.request, &out.message); err != nil {
 		return err
 	}
 	return s.send(ctx, from, out)
+}
+
+// tellPlain is tellAt for a message with nothing but its body, as most are.
+func tellPlain[M any](ctx context.Context, t *target, m M, out *outgoing) error {
+	s, r := t.sys, &out.request
+	reused := reusableIn[M](&out.message)
+	reused.V = m
+	err := s.encodePlain(t, reused.Value(), reflect.TypeFor[M](), r)
+	reused.Take()
+	if err != nil {
+		return err
+	}
+	done, err := s.node.Client.TellNow(r)
+	if !done {
+		r.Timeout = s.timeout(ctx)
+		err = s.node.Client.Tell(ctx, *r)
+	}
+	out.free()
+	return err
+}
+
+// encodePlain makes r the message m to t.
+func (s *System) encodePlain(t *target, m any, typ reflect.Type, r *client.Request) error {
+	mt, err := s.sendable(nil, t, m, typ)
+	if err != nil {
+		return err
+	}
+	c := s.codecFor(t.addr.name, nil)
+	body, refusal := encodeMessage(c, mt.storage(r.Body), m, mt)
+	if refusal != nil {
+		return refusal
+	}
+	r.Node, r.Target, r.TypeID, r.Codec, r.Body = t.addr.node, t.addr.name, mt.id, c.ID(), body
+	return nil
 }
 
 // outgoing is a one-way message on its way to a link.
@@ -65,7 +104,12 @@ func (s *System) send(ctx context.Context, from *Context, out *outgoing) error {
 		r.Timeout = min(r.Timeout, s.cfg.SendWait)
 	}
 	err := s.node.Client.Tell(ctx, *r) // keeps no reference to it
-	*r = client.Request{Body: wire.FreeSent(r.Body)}
-	tellPool.Put(out)
+	out.free()
 	return err
+}
+
+// free keeps the memory of a message that was sent, or never will be.
+func (out *outgoing) free() {
+	out.request = client.Request{Body: wire.FreeSent(out.request.Body)}
+	tellPool.Put(out)
 }

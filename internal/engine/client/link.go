@@ -19,6 +19,7 @@ type Link struct {
 	answeredAt atomic.Int64 // node clock when the latest heartbeat was answered or the session was opened; 0 before that
 
 	// The fields below are guarded by peer.mu.
+	row     *transport.Row  // made when numbers are first lent
 	asked   bool            // an open was sent, and is outstanding or answered
 	askedAt time.Duration   // node clock when it was sent
 	askedAs uint64          // its number
