@@ -95,7 +95,7 @@ type typeTable struct {
 // get returns what is known about a type. It registers a type that it has not seen before.
 func (t *typeTable) get(typ reflect.Type) *messageType {
 	slot := &t.recent[spread(typeWord(typ))]
-	if m := slot.Load(); m != nil && m.typ == typ {
+	if m := slot.Load(); m != nil && typeWord(m.typ) == typeWord(typ) {
 		return m
 	}
 	if m, ok := t.byType.Load(typ); ok {

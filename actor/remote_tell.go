@@ -56,31 +56,33 @@ func tellAt[M any](ctx context.Context, from *Context, at *serviceCall, t *targe
 
 // tellPlain is tellAt for a message with nothing but its body, as most are.
 func tellPlain[M any](ctx context.Context, t *target, m M, out *outgoing) error {
-	s, r := t.sys, &out.request
+	s := t.sys
 	reused := reusableIn[M](&out.message)
 	reused.V = m
-	err := s.encodePlain(t, reused.Value(), reflect.TypeFor[M](), r)
+	var r client.Request
+	err := s.plain(t, reused.Value(), reflect.TypeFor[M](), out.request.Body, &r)
 	reused.Take()
 	if err != nil {
 		return err
 	}
-	done, err := s.node.Client.TellNow(r)
+	done, err := s.node.Client.TellNow(&r)
 	if !done {
 		r.Timeout = s.timeout(ctx)
-		err = s.node.Client.Tell(ctx, *r)
+		err = s.node.Client.Tell(ctx, r)
 	}
-	out.free()
+	out.request.Body = wire.FreeSent(r.Body)
+	tellPool.Put(out)
 	return err
 }
 
-// encodePlain makes r the message m to t.
-func (s *System) encodePlain(t *target, m any, typ reflect.Type, r *client.Request) error {
+// plain makes r, which is empty, the message m to t, encoded into the memory of into if it fits there.
+func (s *System) plain(t *target, m any, typ reflect.Type, into []byte, r *client.Request) error {
 	mt, err := s.sendable(nil, t, m, typ)
 	if err != nil {
 		return err
 	}
 	c := s.codecFor(t.addr.name, nil)
-	body, refusal := encodeMessage(c, mt.storage(r.Body), m, mt)
+	body, refusal := encodeMessage(c, mt.storage(into), m, mt)
 	if refusal != nil {
 		return refusal
 	}
@@ -104,12 +106,7 @@ func (s *System) send(ctx context.Context, from *Context, out *outgoing) error {
 		r.Timeout = min(r.Timeout, s.cfg.SendWait)
 	}
 	err := s.node.Client.Tell(ctx, *r) // keeps no reference to it
-	out.free()
-	return err
-}
-
-// free keeps the memory of a message that was sent, or never will be.
-func (out *outgoing) free() {
-	out.request = client.Request{Body: wire.FreeSent(out.request.Body)}
+	*r = client.Request{Body: wire.FreeSent(r.Body)}
 	tellPool.Put(out)
+	return err
 }

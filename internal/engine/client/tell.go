@@ -32,6 +32,11 @@ func (cl *Client) TellNow(r *Request) (done bool, err error) {
 			return true, nil
 		}
 	}
+	return cl.tellNumbered(r)
+}
+
+// tellNumbered is TellNow for a message that takes a number of its own from the peer.
+func (cl *Client) tellNumbered(r *Request) (done bool, err error) {
 	p := cl.lockPeer(r.Node)
 	defer p.mu.Unlock()
 	credit := p.creditOf(r.Target)
