@@ -170,6 +170,9 @@ func (t *refTable) target(s *System, a address) *target {
 	if found := t.find(s, a); found != nil {
 		return found
 	}
+	if a.node != s.cfg.Name {
+		a.node = unique.Make(a.node).Value() // one text for all targets on that node: Client.peer finds it faster
+	}
 	made := &target{sys: s, addr: a}
 	t.hold(made)
 	return made

@@ -98,21 +98,10 @@ func (s *System) request(ctx context.Context, from *Context, at *serviceCall, t 
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "key of %d bytes, want 1 to %d", len(o.Key), transport.MaxTarget)
 	case o.Keyed && at != nil:
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a key names a request at one actor, and service %s is many", at.svc.name)
-	case t.addr.node == s.cfg.Name:
-		s.startAlone()
-	case len(s.cfg.Transports) == 0:
-		return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "send to %v: the system has no Transports", t.addr)
 	}
-	if from == nil && s.draining() {
-		return errShutdown
-	}
-	typ, refusal := dynamic(m, typ)
-	if refusal != nil {
-		return refusal
-	}
-	mt := s.types.get(typ)
-	if mt.err != nil {
-		return mt.err
+	mt, err := s.sendable(from, t, m, typ)
+	if err != nil {
+		return err
 	}
 	o.Codec = s.codecFor(t.addr.name, opts)
 	body, refusal := encodeMessage(o.Codec, mt.storage(r.Body), m, mt)
@@ -120,10 +109,7 @@ func (s *System) request(ctx context.Context, from *Context, at *serviceCall, t 
 		return refusal
 	}
 	r.Node, r.Target, r.TypeID, r.Codec, r.Body = t.addr.node, t.addr.name, mt.id, o.Codec.ID(), body
-	r.Confirm, r.Retry, r.Timeout = o.Acked, o.Retry, s.cfg.Timeout
-	if at, ok := ctx.Deadline(); ok {
-		r.Timeout = time.Until(at)
-	}
+	r.Confirm, r.Retry, r.Timeout = o.Acked, o.Retry, s.timeout(ctx)
 	if r.Retry == nil && from != nil {
 		r.Retry = from.cell.kind.retry
 	}
@@ -140,6 +126,33 @@ func (s *System) request(ctx context.Context, from *Context, at *serviceCall, t 
 		}
 	}
 	return nil
+}
+
+// timeout is how long a message that is sent under ctx may take.
+func (s *System) timeout(ctx context.Context) time.Duration {
+	if at, ok := ctx.Deadline(); ok {
+		return time.Until(at)
+	}
+	return s.cfg.Timeout
+}
+
+// sendable returns what is known about the type that m is sent as, or an error if it cannot be sent to t.
+func (s *System) sendable(from *Context, t *target, m any, typ reflect.Type) (*messageType, error) {
+	switch {
+	case t.addr.node == s.cfg.Name:
+		s.startAlone()
+	case len(s.cfg.Transports) == 0:
+		return nil, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "send to %v: the system has no Transports", t.addr)
+	}
+	if from == nil && s.draining() {
+		return nil, errShutdown
+	}
+	typ, refusal := dynamic(m, typ)
+	if refusal != nil {
+		return nil, refusal
+	}
+	mt := s.types.get(typ)
+	return mt, mt.err
 }
 
 // noActor is the error of a request to an address of this node that no actor has.

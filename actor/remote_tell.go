@@ -2,10 +2,12 @@ package actor
 
 import (
 	"context"
+	"reflect"
 	"sync"
 
 	"github.com/tandem-go/tandem/internal/engine/client"
 	"github.com/tandem-go/tandem/internal/engine/wire"
+	"github.com/tandem-go/tandem/internal/tracekey"
 	"github.com/tandem-go/tandem/rpc"
 )
 
@@ -43,10 +45,49 @@ func tellAt[M any](ctx context.Context, from *Context, at *serviceCall, t *targe
 		return err
 	}
 	out := tellPool.Get().(*outgoing)
+	if opts == nil && from == nil && at == nil && ctx.Value(tracekey.Key{}) == nil {
+		return tellPlain(ctx, t, m, out)
+	}
 	if err := compose(ctx, from, at, t, m, opts, &out.request, &out.message); err != nil {
 		return err
 	}
 	return s.send(ctx, from, out)
+}
+
+// tellPlain is tellAt for a message with nothing but its body, as most are.
+func tellPlain[M any](ctx context.Context, t *target, m M, out *outgoing) error {
+	s := t.sys
+	reused := reusableIn[M](&out.message)
+	reused.V = m
+	var r client.Request
+	err := s.plain(t, reused.Value(), reflect.TypeFor[M](), out.request.Body, &r)
+	reused.Take()
+	if err != nil {
+		return err
+	}
+	done, err := s.node.Client.TellNow(&r)
+	if !done {
+		r.Timeout = s.timeout(ctx)
+		err = s.node.Client.Tell(ctx, r)
+	}
+	out.request.Body = wire.FreeSent(r.Body)
+	tellPool.Put(out)
+	return err
+}
+
+// plain makes r, which is empty, the message m to t, encoded into the memory of into if it fits there.
+func (s *System) plain(t *target, m any, typ reflect.Type, into []byte, r *client.Request) error {
+	mt, err := s.sendable(nil, t, m, typ)
+	if err != nil {
+		return err
+	}
+	c := s.codecFor(t.addr.name, nil)
+	body, refusal := encodeMessage(c, mt.storage(into), m, mt)
+	if refusal != nil {
+		return refusal
+	}
+	r.Node, r.Target, r.TypeID, r.Codec, r.Body = t.addr.node, t.addr.name, mt.id, c.ID(), body
+	return nil
 }
 
 // outgoing is a one-way message on its way to a link.

@@ -25,6 +25,8 @@ type rig struct {
 	t   *testing.T
 	net *memnet.Network
 
+	lends bool // links have rows (transport.Rower), and what comes through them is not tapped; set before the first link
+
 	mu     sync.Mutex // guards what follows
 	places map[string]client.Place
 	was    map[string]bool // nodes that have been somewhere
@@ -104,8 +106,18 @@ func (t *tapped) Dial(ctx context.Context, to transport.Endpoint, open func(tran
 }
 
 func (t *tapped) wrap(open func(transport.Link) transport.Receiver) func(transport.Link) transport.Receiver {
-	return func(l transport.Link) transport.Receiver { return open(&tappedLink{l, t}) }
+	return func(l transport.Link) transport.Receiver {
+		if t.r.lends {
+			return open(lendingLink{&tappedLink{l, t}})
+		}
+		return open(&tappedLink{l, t})
+	}
 }
+
+// lendingLink is a tappedLink with rows.
+type lendingLink struct{ *tappedLink }
+
+func (l lendingLink) Row() *transport.Row { return l.Link.(transport.Rower).Row() }
 
 type tappedLink struct {
 	transport.Link

@@ -78,6 +78,9 @@ func (e *end) Send(env *transport.Envelope) (at uint64, err error) {
 	return at, err
 }
 
+// Row implements transport.Rower.
+func (e *end) Row() *transport.Row { return e.out.Row() }
+
 // Handed implements transport.Link.
 func (e *end) Handed(at uint64) bool { return e.out.Handed(at, e.taken.Load()) }
 

@@ -124,6 +124,9 @@ func (l *link) Send(e *transport.Envelope) (uint64, error) {
 	return at, err
 }
 
+// Row implements transport.Rower.
+func (l *link) Row() *transport.Row { return l.out.Row() }
+
 // Handed implements transport.Link.
 func (l *link) Handed(at uint64) bool { return l.out.Handed(at, l.handed.Load()) }
 

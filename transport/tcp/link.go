@@ -91,6 +91,9 @@ func (l *link) Send(e *transport.Envelope) (at uint64, err error) {
 	return at, err
 }
 
+// Row implements transport.Rower.
+func (l *link) Row() *transport.Row { return l.out.Row() }
+
 // Handed implements transport.Link.
 func (l *link) Handed(at uint64) bool { return l.out.Handed(at, l.taken.Load()) }
 

@@ -80,6 +80,32 @@ func testRowsOfTells(t *testing.T, cfg Config) {
 }
 
 // testManySenders lets many goroutines share a link. The order of each must be kept.
+// testRow sends one-way messages through a transport.Row, if the road has them, and others by Send.
+// They arrive in the order in which they were sent.
+func testRow(t *testing.T, cfg Config) {
+	a, b := newPair(t, cfg)
+	from, to := link(t, a, b)
+	rower, ok := from.Link.(transport.Rower)
+	if !ok {
+		return
+	}
+	row := rower.Row()
+	const count = 5000
+	for seq := uint64(1); seq <= count; {
+		from.push(t, &transport.Envelope{Verb: transport.VerbTell, Seq: seq, Target: "alice", Body: pattern(int(seq), 20)})
+		seq++
+		row.Lend("alice", transport.Grant{}, seq, int(min(seq%100, count+1-seq)))
+		for i := seq; row.Append("alice", 0, 0, pattern(int(i), 20)); i++ {
+		}
+		seq += uint64(row.Settle())
+	}
+	for i, got := range to.in.waitFor(count) {
+		if got.Seq != uint64(i+1) || got.Target != "alice" || !bytes.Equal(got.Body, pattern(i+1, 20)) {
+			t.Fatalf("message %d arrived as %+v", i+1, got)
+		}
+	}
+}
+
 func testManySenders(t *testing.T, cfg Config) {
 	a, b := newPair(t, cfg)
 	from, to := link(t, a, b)

@@ -84,6 +84,7 @@ func Run(t *testing.T, cfg Config) {
 		{"BodyMayBeReused", testBodyMayBeReused},
 		{"OrderBothWays", testOrderBothWays},
 		{"RowsOfTells", testRowsOfTells},
+		{"Row", testRow},
 		{"ManySenders", testManySenders},
 		{"ManyLinks", testManyLinks},
 		{"ReplyFromReceive", testReplyFromReceive},

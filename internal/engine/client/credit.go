@@ -51,6 +51,7 @@ func (p *peer) creditOf(target string) *credit {
 	if p.lastCredit != nil && p.lastTarget == target {
 		return p.lastCredit
 	}
+	p.inRow = 0
 	c := p.credits[target]
 	if c != nil {
 		p.lastTarget, p.lastCredit = target, c

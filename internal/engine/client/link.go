@@ -21,6 +21,7 @@ type Link struct {
 	run run // replies that came and are not handled yet; the reader's
 
 	// The fields below are guarded by peer.mu.
+	row     *transport.Row  // made when numbers are first lent
 	asked   bool            // an open was sent, and is outstanding or answered
 	askedAt time.Duration   // node clock when it was sent
 	askedAs uint64          // its number

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,14 +19,15 @@ import (
 type peer struct {
 	client *Client
 	name   string
-	own    bool                 // it is this node itself
-	live   atomic.Pointer[Link] // a copy of current, to read without the lock
-	left   atomic.Bool          // a copy of leaving, to read without the lock
-	gone   atomic.Bool          // it was forgotten, and there may be another peer of its name; set under mu
-	links  int                  // attached and not yet closed; guarded by Client.mu
-	_      host.LinePad         // keeps the fields above off the cache line of the lock
+	own    bool                          // it is this node itself
+	live   atomic.Pointer[Link]          // a copy of current, to read without the lock
+	left   atomic.Bool                   // a copy of leaving, to read without the lock
+	gone   atomic.Bool                   // it was forgotten, and there may be another peer of its name; set under mu
+	row    atomic.Pointer[transport.Row] // what numbers of one-way messages are lent to; nil: none are; set under mu
+	links  int                           // attached and not yet closed; guarded by Client.mu
+	_      host.LinePad                  // keeps the fields above off the cache line of the lock
 
-	mu sync.Mutex // guards the fields below
+	mu peerLock // guards the fields below
 	peerCalls
 	peerTells
 	peerSession
@@ -50,6 +50,7 @@ const (
 
 func newPeer(cl *Client, name string) *peer {
 	p := &peer{client: cl, name: name, own: name == cl.host.Name}
+	p.mu.peer = p
 	p.win, p.unresolved, p.limit = newWindow(1), map[uint64]*unresolved{}, cl.cfg.Window
 	p.changed, p.credits, p.dialers = make(chan struct{}), map[string]*credit{}, map[string]*dialer{}
 	return p

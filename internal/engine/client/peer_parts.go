@@ -31,6 +31,7 @@ type peerTells struct {
 	credits    map[string]*credit // flow control of one-way messages, by actor
 	lastTarget string             // the actor of the credit that was looked up last
 	lastCredit *credit            // its credit
+	inRow      int                // how many to that actor came one after another; see lend
 	changed    chan struct{}      // closed, and replaced, when a waiting tell should look again
 	telling    transport.Envelope // reused for one-way messages, as scratch is for requests
 }

@@ -14,18 +14,39 @@ import (
 // Rare.LinkWait), and while the actor has too many one-way messages left to handle (see credit),
 // until ctx or the deadline ends. An error means that the message was not sent and never will be.
 func (cl *Client) Tell(ctx context.Context, r Request) error {
-	if len(r.Body) > cl.cfg.MaxBody {
-		return rpc.Errorf(rpc.TooLarge, rpc.NotRun, "body of %d bytes, limit %d", len(r.Body), cl.cfg.MaxBody)
+	if done, err := cl.TellNow(&r); done {
+		return err
 	}
 	p := cl.lockPeer(r.Node)
-	credit := p.creditOf(r.Target)
-	if p.flowing() && p.unsent == 0 && !credit.used() && !p.closed {
-		if done, err := p.tellNow(&r, credit); done {
-			p.mu.Unlock()
-			return err
+	return p.tellLater(ctx, r, p.creditOf(r.Target))
+}
+
+// TellNow is Tell, except that it does not wait. It reports false if it would have to; then the
+// message was not sent. It does not need the Timeout of r, and keeps no reference to r.
+func (cl *Client) TellNow(r *Request) (done bool, err error) {
+	if len(r.Body) > cl.cfg.MaxBody {
+		return true, rpc.Errorf(rpc.TooLarge, rpc.NotRun, "body of %d bytes, limit %d", len(r.Body), cl.cfg.MaxBody)
+	}
+	if r.Rare == nil {
+		if row := cl.peer(r.Node).row.Load(); row != nil && row.Append(r.Target, r.Codec, r.TypeID, r.Body) {
+			return true, nil
 		}
 	}
-	return p.tellLater(ctx, r, credit)
+	return cl.tellNumbered(r)
+}
+
+// tellNumbered is TellNow for a message that takes a number of its own from the peer.
+func (cl *Client) tellNumbered(r *Request) (done bool, err error) {
+	p := cl.lockPeer(r.Node)
+	defer p.mu.Unlock()
+	credit := p.creditOf(r.Target)
+	if !p.flowing() || p.unsent > 0 || credit.used() || p.closed {
+		return false, nil
+	}
+	if done, err = p.tellNow(r, credit); done && err == nil && r.Rare == nil {
+		p.lend(r.Target, credit)
+	}
+	return done, err
 }
 
 // tellNow puts a one-way message on the current link, unless that is full or closed: then it is not
