@@ -44,7 +44,7 @@ var (
 // Box is a bounded FIFO with many producers and one consumer. It is unusable
 // before Init and must not be copied after it.
 //
-// Push, Put, Offer, Enqueue, Sweep, Close and Len may be called by any number of goroutines
+// Push, PushAll, PushRow, Put, Offer, Enqueue, Sweep, Close and Len may be called by any number of goroutines
 // at once. Only the consumer may call Take. There is a consumer from the put that reported
 // Wake until the Take that returned nil.
 type Box[T any] struct {
@@ -118,6 +118,22 @@ func (b *Box[T]) PushAll(vs []T) (wake bool, n int) {
 	}
 	b.mu.Unlock()
 	return wake, n
+}
+
+// PushRow is Push for a v that stands for n messages: it takes as many places, or is not put.
+// It comes out of Take and Close as one. put is how many were put, 0 or 1. A box that drops its
+// oldest message takes no v of several, because it could not drop a part of it. Sweep must not
+// find such a v dead.
+func (b *Box[T]) PushRow(v T, n int) (wake bool, put int) {
+	b.mu.Lock()
+	if int(b.room) >= n && b.config.Policy != DropOldest {
+		wake, put = !b.busy, 1
+		b.busy = true
+		b.room -= int32(n)
+		*b.waiting.tail().slot() = v
+	}
+	b.mu.Unlock()
+	return wake, put
 }
 
 // Put puts v into the box. When the box is full, the policy decides. Under Block, Put waits
