@@ -51,7 +51,7 @@ type Box[T any] struct {
 	config *Config // shared by all boxes of a kind, never written
 
 	mu      sync.Mutex // guards what follows
-	room    int32      // how many more may wait; 0 once closed
+	room    int32      // how many more may wait; below 0 if a row takes places of the backlog; 0 once closed
 	busy    bool       // a consumer runs, or a put has asked for one
 	closed  bool
 	waiting chain[T]     // the messages that wait
@@ -107,7 +107,7 @@ func (b *Box[T]) PushWith(fill func(place *T)) (wake, ok bool) {
 // PushAll is Push for the first of vs, as many as there is room for. It returns how many.
 func (b *Box[T]) PushAll(vs []T) (wake bool, n int) {
 	b.mu.Lock()
-	n = min(len(vs), int(b.room))
+	n = min(len(vs), max(int(b.room), 0))
 	if n > 0 {
 		wake = !b.busy
 		b.busy = true
@@ -120,13 +120,13 @@ func (b *Box[T]) PushAll(vs []T) (wake bool, n int) {
 	return wake, n
 }
 
-// PushRow is Push for a v that stands for n messages: it takes as many places, or is not put.
-// It comes out of Take and Close as one. put is how many were put, 0 or 1. A box that drops its
-// oldest message takes no v of several, because it could not drop a part of it. Sweep must not
-// find such a v dead.
+// PushRow is Push for a v that stands for n messages and takes as many places. It comes out of
+// Take and Close as one. put is how many were put, 0 or 1. Under Block, v may take places of the
+// backlog as well, if there is room for a part of it. A box that drops its oldest message takes no
+// v of several, because it could not drop a part of it. Sweep must not find such a v dead.
 func (b *Box[T]) PushRow(v T, n int) (wake bool, put int) {
 	b.mu.Lock()
-	if int(b.room) >= n && b.config.Policy != DropOldest {
+	if beyond := n - int(b.room); b.room > 0 && b.config.Policy != DropOldest && (beyond <= 0 || b.config.Policy == Block && beyond <= b.config.backlog()) {
 		wake, put = !b.busy, 1
 		b.busy = true
 		b.room -= int32(n)
@@ -181,7 +181,7 @@ func (b *Box[T]) Offer(v T) (Put[T], error) {
 func (b *Box[T]) Enqueue(v T) (Put[T], error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.room == 0 && !b.closed && b.config.Policy == Block && int(b.waiters.backlog) < b.config.backlog() {
+	if b.room <= 0 && !b.closed && b.config.Policy == Block && int(b.waiters.backlog-b.room) < b.config.backlog() {
 		b.waiters.push(&waiter[T]{v: v})
 		return Put[T]{}, nil
 	}
