@@ -1,6 +1,9 @@
 package actor
 
-import "github.com/tandem-go/tandem/internal/engine/server"
+import (
+	"github.com/tandem-go/tandem/internal/engine/server"
+	"github.com/tandem-go/tandem/rpc"
+)
 
 // burstRow is burst for the one-way messages of a row, which is w's latest item. What is the same
 // for all of them is done once. ctx is that of the handler that runs, and nil while none runs.
@@ -9,15 +12,13 @@ func (c *cell) burstRow(w *worker, it *item, in *server.Inbound, ctx **Context) 
 	h := c.kind.handlerOf(sys, in.TypeID)
 	cd, refusal := c.codecOf(in, h)
 	if refusal != nil {
-		sys.handBack(c.self.addr, *it, refusal)
-		*it = item{}
+		w.handBackRow(c, it, in, refusal)
 		return
 	}
 	var shared *Context // of messages with a typed handler: nothing distinguishes their contexts
 	for in.Left() > 0 {
 		if c.stopped.Load() {
-			sys.handBack(c.self.addr, *it, errStopped)
-			*it = item{}
+			w.handBackRow(c, it, in, errStopped)
 			return
 		}
 		body, _ := in.Next()
@@ -56,6 +57,13 @@ func (w *worker) rowContext(c *cell, it *item, in *server.Inbound) *Context {
 		return w.plainContext(c, in.Origin())
 	}
 	return w.context(c, &item{meta: it.meta}, in.Origin())
+}
+
+// handBackRow makes dead letters of the messages of a row that are left.
+func (w *worker) handBackRow(c *cell, it *item, in *server.Inbound, why *rpc.Error) {
+	w.more += in.Left() - 1
+	c.self.sys.handBack(c.self.addr, *it, why)
+	*it = item{}
 }
 
 // endRow is called when all messages of a row were handled.

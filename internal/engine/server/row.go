@@ -29,10 +29,7 @@ func (in *Inbound) Next() (body []byte, ok bool) {
 	if in.row.left == 0 {
 		return nil, false
 	}
-	body, rest, ok := transport.CutRow(in.body[in.row.at:])
-	if !ok {
-		return nil, false
-	}
+	body, rest, _ := transport.CutRow(in.body[in.row.at:]) // the link has counted them
 	in.row.left--
 	in.row.at = len(in.body) - len(rest)
 	return body, true
