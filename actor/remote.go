@@ -214,13 +214,14 @@ func (v dispatcher) HandleRequest(in *server.Inbound) {
 		in.Fail(errLeaving)
 		return
 	}
-	if c := s.refs.live(in.Target); s.restricted(c) {
+	c := s.refs.live(in.Target)
+	if s.restricted(c) {
 		if err := s.refusal(in, c); err != nil {
 			in.Fail(err)
 			return
 		}
 	}
-	if err := s.deliver(in, !in.Confirm); err != nil {
+	if err := s.deliver(c, in, !in.Confirm); err != nil {
 		in.Fail(err)
 	}
 }
@@ -235,7 +236,7 @@ func (v dispatcher) HandleTells(tells []*server.Inbound) {
 		tells = tells[v.s.push(c, tells):]
 	}
 	for _, in := range server.Unpack(tells) { // there is no room for them, or no actor
-		if err := v.s.deliver(in, false); err != nil {
+		if err := v.s.deliver(v.s.refs.live(in.Target), in, false); err != nil {
 			v.s.handBack(address{in.Target, v.s.cfg.Name}, item{msg: in}, err)
 		}
 	}
@@ -298,10 +299,9 @@ func (s *System) metaFrom(in *server.Inbound) *meta {
 	return m
 }
 
-// deliver puts a message into its actor's mailbox. asked says that the sender waits for an
+// deliver puts a message into the mailbox of c, its actor; nil: there is none. asked says that the sender waits for an
 // outcome until the message was handled. It never blocks.
-func (s *System) deliver(in *server.Inbound, asked bool) *rpc.Error {
-	c := s.refs.live(in.Target)
+func (s *System) deliver(c *cell, in *server.Inbound, asked bool) *rpc.Error {
 	if c == nil {
 		return rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %s on node %s", in.Target, s.cfg.Name)
 	}
