@@ -42,7 +42,12 @@ func (c *cell) burstRow(w *worker, it *item, in *server.Inbound, ctx **Context) 
 			*ctx, shared.msg = shared, msg
 			h.run(c.state, shared, msg, &w.reusable)
 			*ctx, shared.msg = nil, nil
-			if shared.rest.Load() != nil && shared.detached() {
+			switch {
+			case shared.rest.Load() == nil:
+			case it.meta != nil:
+				shared.end()
+				shared = nil
+			case shared.detached():
 				shared.handlerReturned()
 				w.plain, shared = nil, nil
 			}
@@ -51,7 +56,8 @@ func (c *cell) burstRow(w *worker, it *item, in *server.Inbound, ctx **Context) 
 	w.endRow(it, in)
 }
 
-// rowContext returns the context that the messages of a row share.
+// rowContext returns the context that the messages of a row share. If they have a sender, they share
+// it only until a handler uses more of it than the message.
 func (w *worker) rowContext(c *cell, it *item, in *server.Inbound) *Context {
 	if it.meta == nil {
 		return w.plainContext(c, in.Origin())
@@ -72,8 +78,8 @@ func (w *worker) endRow(it *item, in *server.Inbound) {
 	*it = item{}
 }
 
-// leaveCrashed is called when a handler did not return from a message of it, the latest item. The other
-// messages of a row are still to be handled.
+// leaveCrashed is called when a handler did not return from a message of it, the latest item. The
+// other messages of a row are still to be handled.
 func (w *worker) leaveCrashed(it *item) {
 	switch in, remote := it.msg.(*server.Inbound); {
 	case !remote || it.req != nil:

@@ -299,8 +299,8 @@ func (s *System) metaFrom(in *server.Inbound) *meta {
 	return m
 }
 
-// deliver puts a message into the mailbox of c, its actor; nil: there is none. asked says that the sender waits for an
-// outcome until the message was handled. It never blocks.
+// deliver puts a message into the mailbox of c, its actor; nil: there is none. asked says that the
+// sender waits for an outcome until the message was handled. It never blocks.
 func (s *System) deliver(c *cell, in *server.Inbound, asked bool) *rpc.Error {
 	if c == nil {
 		return rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %s on node %s", in.Target, s.cfg.Name)

@@ -27,6 +27,8 @@ type conn struct {
 	silentBeats  int           // heartbeats since the last envelope; used only by the sweeper
 }
 
+var _ transport.RowReceiver = (*conn)(nil)
+
 // Receive handles an envelope. It is called by the link's reader, decodes no bodies, and never
 // blocks.
 func (c *conn) Receive(e *transport.Envelope) {

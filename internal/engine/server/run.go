@@ -27,7 +27,8 @@ func (c *Link) ReceiveRow(e *transport.Envelope, count int) {
 	c.receiveTells(s, e, count)
 }
 
-// receiveTells adds a one-way message, or a row of them, to the run, or ends that and begins another one.
+// receiveTells adds a one-way message, or a row of count, to the run, or ends that and begins another
+// one.
 func (c *Link) receiveTells(s *session, e *transport.Envelope, count int) {
 	r := &c.run
 	if r.count > 0 && (e.Cut || s != r.session || e.Seq != r.first+uint64(r.count) || e.Target != r.tells[0].Target) {

@@ -258,8 +258,8 @@ func (s *session) receiveTells(first uint64, count int, tells []*Inbound) {
 	}
 }
 
-// holdTells counts the bytes of one-way messages. It returns those for which there is room, and the rest, which
-// is not counted, and in which there are no rows. s.mu is held.
+// holdTells counts the bytes of one-way messages. It returns those for which there is room, and
+// the rest, which is not counted, and in which there are no rows. s.mu is held.
 func (s *session) holdTells(tells []*Inbound) (held, lost []*Inbound) {
 	if len(tells) == 0 || tells[0].cut { // such a message comes alone: see Link.receiveTells
 		return nil, tells
