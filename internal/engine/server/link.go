@@ -19,7 +19,6 @@ type Link struct {
 	openNumber   uint64         // number of the open with which the latest one was opened
 	run          run            // one-way messages that are to be handled together
 	names        names          // of the actors that lately got messages
-	lastHead     head           // of the latest request
 	freeInbounds freeList       // for the memory of one-way messages
 	replays      replays
 	clock        time.Duration // node clock when a deadline was first computed since the last Flush; 0: not yet

@@ -83,7 +83,7 @@ func newSession(srv *Server, g transport.Grant, c *Link, opened uint64, cl *clie
 // outcome of an earlier copy, gets the recorded outcome, or is refused.
 func (s *session) request(c *Link, e *transport.Envelope) {
 	srv := s.server
-	fp := c.fingerprint(e)
+	fp := srv.fingerprint(e)
 	s.client.receiveLock.Lock()
 	defer s.client.receiveLock.Unlock()
 	s.mu.Lock()
