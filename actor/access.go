@@ -145,6 +145,9 @@ func (s *System) admit(c *cell, tells []*server.Inbound) []*server.Inbound {
 	rest := tells[:0]
 	for _, in := range tells {
 		if err := s.refusal(in, c); err != nil {
+			for range in.Left() - 1 {
+				_ = s.refusal(in, c) // each message of a row is counted
+			}
 			s.handBack(address{in.Target, s.cfg.Name}, item{msg: in, meta: s.metaFrom(in)}, err)
 			continue
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/rpc/codec"
 )
 
 // cell is one live actor: its state and its mailbox. While the mailbox is empty, the
@@ -34,7 +35,7 @@ type cell struct {
 }
 
 // item is a message in a mailbox. If it came from another node and is not decoded yet, msg
-// is an *server.Inbound.
+// is an *server.Inbound, which can also be a row of one-way messages.
 type item struct {
 	msg  any
 	req  request // nil: the message is one-way
@@ -104,8 +105,10 @@ func (c *cell) burst(w *worker) {
 	defer func() {
 		if ctx != nil { // a handler did not return
 			reason := recover()
-			c.crashed(ctx, w.batch[w.done-1].msg, reason)
-			w.batch[w.done-1], w.plain = item{}, nil
+			it := &w.batch[w.done-1]
+			c.crashed(ctx, it.msg, reason)
+			w.plain = nil
+			w.leaveCrashed(it)
 			if reason == nil { // runtime.Goexit: this goroutine ends, the actor does not
 				go w.resume(c)
 			}
@@ -132,6 +135,10 @@ func (c *cell) burst(w *worker) {
 			continue
 		}
 		in, remote := it.msg.(*server.Inbound)
+		if remote && in.Left() > 0 {
+			c.burstRow(w, it, in, &ctx)
+			continue
+		}
 		from := originOf(it)
 		if remote && it.req == nil && !c.decodeTell(w, it, in) {
 			*it = item{}
@@ -216,22 +223,34 @@ func (c *cell) decodeTell(w *worker, it *item, in *server.Inbound) bool {
 // decode decodes a message from another node, into w's reusable memory if the handler can take
 // it from there.
 func (c *cell) decode(w *worker, in *server.Inbound, h *handler) (any, *rpc.Error) {
-	sys := c.self.sys
-	if h == nil {
-		return nil, sys.unhandled(c.kind, in.TypeID)
+	cd, refusal := c.codecOf(in, h)
+	if refusal != nil {
+		return nil, refusal
 	}
-	cd, err := sys.codecs.ByID(in.Codec)
+	return c.decodeBody(w, cd, in.Body(), h)
+}
+
+// codecOf returns the codec of a message, or why it cannot be decoded for the handler h.
+func (c *cell) codecOf(in *server.Inbound, h *handler) (codec.Codec, *rpc.Error) {
+	if h == nil {
+		return nil, c.self.sys.unhandled(c.kind, in.TypeID)
+	}
+	cd, err := c.self.sys.codecs.ByID(in.Codec)
 	if err != nil {
 		return nil, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "%w", err)
 	}
-	var msg any
+	return cd, nil
+}
+
+func (c *cell) decodeBody(w *worker, cd codec.Codec, body []byte, h *handler) (msg any, refusal *rpc.Error) {
+	var err error
 	if h.decodeInto != nil {
-		msg, err = h.decodeInto(&w.reusable.message, cd, in.Body())
+		msg, err = h.decodeInto(&w.reusable.message, cd, body)
 	} else {
-		msg, err = h.decode(cd, in.Body())
+		msg, err = h.decode(cd, body)
 	}
 	if err != nil {
-		return nil, bodyError(sys.hidePanic(err, c.self.addr, fmt.Sprint(h.typ)), rpc.NotRun, fmt.Sprint("message ", h.typ))
+		return nil, bodyError(c.self.sys.hidePanic(err, c.self.addr, fmt.Sprint(h.typ)), rpc.NotRun, fmt.Sprint("message ", h.typ))
 	}
 	return msg, nil
 }

@@ -20,6 +20,7 @@ type worker struct {
 	begun    int                  // messages of the batch that were prepared, see cell.prepare
 	decoded  []*server.Inbound    // one-way messages of the batch from other nodes
 	last     lookup               // of the latest message's handler
+	more     int                  // messages of the batch that share an item with another one, as far as they were handled
 	plain    *Context             // for its one-way messages without sender and trace
 	reusable reusableValues       // for the message that is being handled, and for its reply
 	slab     []Context            // fresh contexts; each is given out once and never reused
@@ -86,10 +87,10 @@ func (w *worker) resume(c *cell) {
 // finishBatch counts the messages of a batch that was handled, and frees the memory of those
 // that came from other nodes.
 func (w *worker) finishBatch(s *System) {
-	s.stats.handled.Add(uint64(len(w.batch)))
+	s.stats.handled.Add(uint64(len(w.batch) + w.more))
 	server.FreeAll(w.decoded)
 	clear(w.decoded)
-	w.decoded = w.decoded[:0]
+	w.decoded, w.more = w.decoded[:0], 0
 }
 
 // wait makes w available for the next actor. It returns false if w is not needed any more.

@@ -17,8 +17,8 @@ import (
 // context.Context: that of a request ends when the handler returns, when the caller cancels
 // or when the deadline passes; every one ends when a shutdown runs out of time. It
 // may be passed to other goroutines and kept, because it is never reused for another message.
-// Only one-way messages from one principal and node that have neither sender nor trace may
-// share a Context.
+// Only one-way messages without a trace, from one principal and node, that have the same sender or
+// none, may share a Context.
 type Context struct {
 	cell   *cell
 	msg    any

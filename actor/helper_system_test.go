@@ -36,7 +36,7 @@ func spawn(t testing.TB, sys *actor.System, name string, kind *actor.Kind, opts 
 func world(t *testing.T, roads []string, run func(t *testing.T, net *memnet.Network, a, b *actor.System), change ...func(*actor.Config)) {
 	t.Helper()
 	bubble.Test(t, func(t *testing.T) {
-		net, reg := memnet.New(memnet.Config{Seed: 1}), static.New()
+		net, reg := memnet.New(memnet.Config{Seed: 1, PackTells: true}), static.New()
 		start := func(name string) *actor.System {
 			cfg := actor.Config{Name: name, Registry: reg, Logger: quiet}
 			for _, road := range roads {

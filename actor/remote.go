@@ -227,13 +227,14 @@ func (v dispatcher) HandleRequest(in *server.Inbound) {
 		in.Fail(errLeaving)
 		return
 	}
-	if c := s.refs.live(in.Target); s.restricted(c) {
+	c := s.refs.live(in.Target)
+	if s.restricted(c) {
 		if err := s.refusal(in, c); err != nil {
 			in.Fail(err)
 			return
 		}
 	}
-	if err := s.deliver(in, !in.Confirm); err != nil {
+	if err := s.deliver(c, in, !in.Confirm); err != nil {
 		in.Fail(err)
 	}
 }
@@ -247,8 +248,8 @@ func (v dispatcher) HandleTells(tells []*server.Inbound) {
 	if c != nil {
 		tells = tells[v.s.push(c, tells):]
 	}
-	for _, in := range tells { // there is no room for them, or no actor
-		if err := v.s.deliver(in, false); err != nil {
+	for _, in := range server.Unpack(tells) { // there is no room for them, or no actor
+		if err := v.s.deliver(v.s.refs.live(in.Target), in, false); err != nil {
 			v.s.handBack(address{in.Target, v.s.cfg.Name}, item{msg: in}, err)
 		}
 	}
@@ -262,20 +263,29 @@ func (v dispatcher) LoseTells(tells []*server.Inbound, why *rpc.Error) {
 }
 
 // push puts as many of the one-way messages into c's mailbox as there is room for, in order,
-// and returns how many.
+// and returns how many. A row for which there is not enough room does not get in.
 func (s *System) push(c *cell, tells []*server.Inbound) (pushed int) {
 	var items [16]item
 	for pushed < len(tells) {
-		n := min(len(items), len(tells)-pushed)
-		for i := range n {
-			in := tells[pushed+i]
-			items[i] = item{msg: in, meta: s.metaFrom(in)}
+		n, done := 0, 0
+		var wake bool
+		if in := tells[pushed]; in.Left() > 0 {
+			n = 1
+			wake, done = c.box.PushRow(item{msg: in, meta: s.metaFrom(in)}, in.Left())
+		} else {
+			for _, in := range tells[pushed:min(pushed+len(items), len(tells))] {
+				if in.Left() > 0 {
+					break
+				}
+				items[n] = item{msg: in, meta: s.metaFrom(in)}
+				n++
+			}
+			wake, done = c.box.PushAll(items[:n])
 		}
-		wake, ok := c.box.PushAll(items[:n])
 		if wake {
 			c.run()
 		}
-		if pushed += ok; ok < n {
+		if pushed += done; done < n {
 			break
 		}
 	}
@@ -302,10 +312,9 @@ func (s *System) metaFrom(in *server.Inbound) *meta {
 	return m
 }
 
-// deliver puts a message into its actor's mailbox. asked says that the sender waits for an
-// outcome until the message was handled. It never blocks.
-func (s *System) deliver(in *server.Inbound, asked bool) *rpc.Error {
-	c := s.refs.live(in.Target)
+// deliver puts a message into the mailbox of c, its actor; nil: there is none. asked says that the
+// sender waits for an outcome until the message was handled. It never blocks.
+func (s *System) deliver(c *cell, in *server.Inbound, asked bool) *rpc.Error {
 	if c == nil {
 		return rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %s on node %s", in.Target, s.cfg.Name)
 	}
@@ -381,12 +390,23 @@ func (s *System) handBack(to address, it item, err *rpc.Error) {
 		it.req.Fail(err)
 		return
 	}
+	count := 1
+	if in, remote := it.msg.(*server.Inbound); remote {
+		count = max(in.Left(), 1)
+		in.Drop()
+	}
+	for d := s.letterOf(to, it, err); count > 0; count-- {
+		s.deadLetter(d)
+	}
+}
+
+// letterOf returns the dead letter of a one-way message.
+func (s *System) letterOf(to address, it item, err *rpc.Error) DeadLetter {
 	d := DeadLetter{To: to.String(), Type: fmt.Sprint(typeOf(it.msg)), Reason: err}
 	if it.meta != nil {
 		d.From = it.meta.sender.String()
 	}
 	if in, ok := it.msg.(*server.Inbound); ok {
-		in.Drop()
 		d.Type = s.types.nameOf(in.TypeID)
 		if d.From == "" {
 			d.From = "@" + in.From()
@@ -395,7 +415,7 @@ func (s *System) handBack(to address, it item, err *rpc.Error) {
 			}
 		}
 	}
-	s.deadLetter(d)
+	return d
 }
 
 // handlerFailed counts and logs an error of a handler that has no caller.

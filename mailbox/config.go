@@ -44,7 +44,7 @@ type Config struct {
 	Capacity  int    // messages that may wait, without those that the consumer has taken; 0 means DefaultCapacity
 	Policy    Policy // what a put does when that many wait
 	Unbounded bool   // no bound; not together with Capacity or Policy
-	Backlog   int    // messages that Enqueue may add beyond Capacity, under Block; 0 means DefaultBacklog
+	Backlog   int    // messages that Enqueue and PushRow may add beyond Capacity, under Block; 0 means DefaultBacklog
 }
 
 // Validate returns everything that is wrong with c, joined, or nil.

@@ -79,6 +79,8 @@ func ExampleBox_Push() {
 	fmt.Println(ok)
 	_, ok = box.Push("five")
 	fmt.Println(ok)
+	_, n = box.PushRow("six, seven", 2) // takes two places
+	fmt.Println(n)
 	for batch := box.Take(nil); batch != nil; batch = box.Take(batch) {
 		for i, m := range batch.Messages() {
 			fmt.Print(m, " ")
@@ -92,6 +94,7 @@ func ExampleBox_Push() {
 	// 2
 	// true
 	// false
+	// 0
 	// one two three four true
 }
 

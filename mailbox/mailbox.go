@@ -46,14 +46,14 @@ var (
 // Box is a bounded FIFO with many producers and one consumer. It is unusable
 // before Init and must not be copied after it.
 //
-// Push, Put, Offer, Enqueue, Sweep, Close and Len may be called by any number of goroutines
-// at once. Only the consumer may call Take. There is a consumer from the put that reported
+// Push, PushAll, PushRow, Put, Offer, Enqueue, Sweep, Close and Len may be called by any number of
+// goroutines at once. Only the consumer may call Take. There is a consumer from the put that reported
 // Wake until the Take that returned nil.
 type Box[T any] struct {
 	config *Config // shared by all boxes of a kind, never written
 
 	mu      sync.Mutex    // guards what follows
-	room    int32         // how many more may wait; 0 once closed
+	room    int32         // how many more may wait; below 0 if a row takes places of the backlog; 0 once closed
 	state   atomic.Uint32 // see crowd.go; written under mu, also read without it
 	waiting chain[T]      // the messages that wait
 	waiters waitQueue[T]  // messages that wait for room; empty while there is room
@@ -110,7 +110,7 @@ func (b *Box[T]) PushWith(fill func(place *T)) (wake, ok bool) {
 // PushAll is Push for the first of vs, as many as there is room for. It returns how many.
 func (b *Box[T]) PushAll(vs []T) (wake bool, n int) {
 	b.mu.Lock()
-	n = min(len(vs), int(b.room))
+	n = min(len(vs), max(int(b.room), 0))
 	if n > 0 {
 		wake = b.wakes()
 		b.room -= int32(n)
@@ -120,6 +120,21 @@ func (b *Box[T]) PushAll(vs []T) (wake bool, n int) {
 	}
 	b.mu.Unlock()
 	return wake, n
+}
+
+// PushRow is Push for a v that stands for n messages and takes as many places. It comes out of
+// Take and Close as one. put is how many were put, 0 or 1. Under Block, v may take places of the
+// backlog as well, if there is room for a part of it. A box that drops its oldest message takes no
+// v of several, because it could not drop a part of it. Sweep must not find such a v dead.
+func (b *Box[T]) PushRow(v T, n int) (wake bool, put int) {
+	b.mu.Lock()
+	if beyond := n - int(b.room); b.room > 0 && b.config.Policy != DropOldest && (beyond <= 0 || b.config.Policy == Block && beyond <= b.config.backlog()) {
+		wake, put = b.wakes(), 1
+		b.room -= int32(n)
+		*b.waiting.tail().slot() = v
+	}
+	b.mu.Unlock()
+	return wake, put
 }
 
 // Put puts v into the box. When the box is full, the policy decides. Under Block, Put waits
@@ -167,7 +182,7 @@ func (b *Box[T]) Offer(v T) (Put[T], error) {
 func (b *Box[T]) Enqueue(v T) (Put[T], error) {
 	b.lock()
 	defer b.mu.Unlock()
-	if b.room == 0 && !b.has(isClosed) && b.config.Policy == Block && int(b.waiters.backlog) < b.config.backlog() {
+	if b.room <= 0 && !b.has(isClosed) && b.config.Policy == Block && int(b.waiters.backlog-b.room) < b.config.backlog() {
 		b.waiters.push(&waiter[T]{v: v})
 		return Put[T]{}, nil
 	}

@@ -30,7 +30,7 @@ func (b *Box[T]) Sweep(now time.Duration, dead func(*T) bool) (gone []T) {
 	}
 	looked := int(b.config.capacity())
 	gone = b.waiting.sweep(dead)
-	b.room = int32(len(gone))
+	b.room += int32(len(gone))
 	if b.waiters.backlog > 0 {
 		var n int
 		gone, n = b.waiters.sweep(dead, gone)

@@ -16,8 +16,9 @@ type Assembly struct {
 	largest int  // bytes of one message
 	lossy   bool // chunks may be lost, duplicated or reordered
 
-	holder Holder // nil: nobody counts
-	met    bool   // it was asked for
+	holder Holder      // nil: nobody counts
+	rows   RowReceiver // nil: one-way messages are received one by one
+	met    bool        // both were asked for
 	open   map[uint64]*assembly
 	newest uint64        // the latest message to have begun
 	bytes  int           // of the open ones, as announced

@@ -81,9 +81,17 @@ func (a *Assembly) Deliver(e *Envelope, out *Outbox, to Receiver) error {
 			a.holder = h
 			out.heldBy(h)
 		}
+		a.rows, _ = to.(RowReceiver)
 	}
 	switch {
 	case e.Verb == VerbTells:
+		if a.rows != nil {
+			if count := rowLength(e.Body); count > 1 {
+				e.Verb = VerbTell
+				a.rows.ReceiveRow(e, count)
+				return nil
+			}
+		}
 		return e.split(to)
 	case e.Verb >= VerbChunk:
 		if whole, err := a.Receive(e, out); err != nil || !whole {
@@ -99,13 +107,49 @@ func (e *Envelope) split(to Receiver) error {
 	rest := e.Body
 	e.Verb = VerbTell
 	for count := 0; count == 0 || len(rest) > 0; count++ {
-		n, size := binary.Uvarint(rest)
-		if size <= 0 || n > uint64(len(rest)-size) || count == maxTells {
+		body, after, ok := CutRow(rest)
+		if !ok || count == maxTells {
 			return fmt.Errorf("%w: one-way message %d in a frame: %d bytes left", ErrProtocol, count, len(rest))
 		}
-		e.Body, rest = rest[size:size+int(n)], rest[size+int(n):]
+		e.Body, rest = body, after
 		to.Receive(e)
 		e.Seq++
 	}
 	return nil
+}
+
+// RowReceiver is a Receiver that takes the one-way messages of a frame together, because that
+// costs less than one by one.
+type RowReceiver interface {
+	Receiver
+
+	// ReceiveRow handles count one-way messages, which are 2 or more. It is called like Receive
+	// and in its place. e is the first message; the others differ from it in their bodies alone,
+	// and their numbers follow that of the first. e.Body has all bodies, for CutRow.
+	ReceiveRow(e *Envelope, count int)
+}
+
+// CutRow returns the first body of a row of one-way messages, and what follows it. ok is false if
+// there is none; in what a RowReceiver got, that is only at the end.
+func CutRow(row []byte) (body, rest []byte, ok bool) {
+	if len(row) > 0 && row[0] < 0x80 && int(row[0]) < len(row) { // most bodies are that short
+		end := 1 + int(row[0])
+		return row[1:end:end], row[end:], true
+	}
+	n, size := binary.Uvarint(row)
+	if size <= 0 || n > uint64(len(row)-size) {
+		return nil, row, false
+	}
+	end := size + int(n)
+	return row[size:end:end], row[end:], true
+}
+
+// rowLength returns how many one-way messages a row has; 0 if it is not a valid one.
+func rowLength(row []byte) (count int) {
+	for ok := true; len(row) > 0; count++ {
+		if _, row, ok = CutRow(row); !ok || count == maxTells {
+			return 0
+		}
+	}
+	return count
 }

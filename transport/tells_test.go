@@ -1,6 +1,7 @@
 package transport_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -388,5 +389,63 @@ func TestTellsPlaces(t *testing.T) {
 				t.Errorf("message %d is not at its place", i)
 			}
 		}
+	}
+}
+
+// rows is a Receiver that takes one-way messages together, and keeps them one by one.
+type rows struct {
+	kept
+	lengths []int // of the rows
+}
+
+func (r *rows) ReceiveRow(e *transport.Envelope, count int) {
+	r.lengths = append(r.lengths, count)
+	one, rest := e.Clone(), e.Body
+	for {
+		var ok bool
+		if one.Body, rest, ok = transport.CutRow(rest); !ok {
+			return
+		}
+		r.got = append(r.got, one.Clone())
+		one.Seq++
+	}
+}
+
+// A RowReceiver gets the messages of a frame together, a single one like any other, and
+// of a frame that is not valid what any Receiver gets.
+func TestRows(t *testing.T) {
+	long := func(body []byte, size int) []byte {
+		return append(binary.AppendUvarint(body, uint64(size)), make([]byte, size)...)
+	}
+	for _, c := range []struct {
+		name    string
+		body    []byte
+		lengths []int
+		count   int // of messages
+		bad     bool
+	}{
+		{"one", []byte{1, 'a'}, nil, 1, false},
+		{"two", []byte{1, 'a', 2, 'b', 'c'}, []int{2}, 2, false},
+		{"without bodies", make([]byte, mostTells), []int{mostTells}, mostTells, false},
+		{"long ones", long(long(long(nil, 127), 128), 20_000), []int{3}, 3, false},
+		{"length of more bytes than needed", []byte{0x81, 0, 'a', 0x80, 0}, []int{2}, 2, false},
+		{"none", nil, nil, 0, true},
+		{"one more than there may be", make([]byte, mostTells+1), nil, mostTells, true},
+		{"length beyond the body", []byte{1, 'a', 3, 'b', 'c'}, nil, 1, true},
+		{"cut length", []byte{1, 'a', 1, 'b', 0x80}, nil, 2, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := row(1)[0]
+			e.Verb, e.Body = transport.VerbTells, c.body
+			single := e.Clone()
+			var k kept
+			_ = newHalf(1<<20, false).in.Deliver(&single, transport.NewOutbox(transport.MaxFrame), &k)
+			var r rows
+			err := newHalf(1<<20, false).in.Deliver(&e, transport.NewOutbox(transport.MaxFrame), &r)
+			if (err != nil) != c.bad || len(r.got) != c.count || !slices.Equal(r.lengths, c.lengths) {
+				t.Errorf("%d messages in rows of %v, %v; want %d in %v, an error: %v", len(r.got), r.lengths, err, c.count, c.lengths, c.bad)
+			}
+			wantSame(t, r.got, k.got)
+		})
 	}
 }

@@ -27,13 +27,12 @@ type conn struct {
 	silentBeats  int           // heartbeats since the last envelope; used only by the sweeper
 }
 
+var _ transport.RowReceiver = (*conn)(nil)
+
 // Receive handles an envelope. It is called by the link's reader, decodes no bodies, and never
 // blocks.
 func (c *conn) Receive(e *transport.Envelope) {
-	if !c.heard.Load() {
-		c.heard.Store(true)
-		c.everHeard.Store(true)
-	}
+	c.hear()
 	if e.Verb != transport.VerbTell {
 		c.server.EndRun() // the one-way messages that came before have to run before a request that comes now
 	}
@@ -54,6 +53,20 @@ func (c *conn) Receive(e *transport.Envelope) {
 		c.answered(e)
 	default:
 		c.server.Receive(e)
+	}
+}
+
+// ReceiveRow handles several one-way messages, see transport.RowReceiver.
+func (c *conn) ReceiveRow(e *transport.Envelope, count int) {
+	c.hear()
+	c.server.ReceiveRow(e, count)
+}
+
+// hear notes that the peer has sent something.
+func (c *conn) hear() {
+	if !c.heard.Load() {
+		c.heard.Store(true)
+		c.everHeard.Store(true)
 	}
 }
 

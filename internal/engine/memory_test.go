@@ -109,6 +109,40 @@ func TestWaitingTellsCount(t *testing.T) {
 	})
 }
 
+// Of a frame of one-way messages for which there is not enough room, those are taken that fit.
+func TestWaitingRowsCount(t *testing.T) {
+	withRig(t, func(t *testing.T, r *rig) {
+		_, b := attacked(r)
+		b.keepTells = true
+		c := r.dialRaw("c", "bus", "b")
+		grant := c.open(t, 1)
+		const frames, each, size = 100, 50, 1000
+		var row []byte
+		for range each {
+			row = framed(row, make([]byte, size))
+		}
+		c.flood(t, frames, func(i int) transport.Envelope {
+			return transport.Envelope{Verb: transport.VerbTells, Grant: grant, Seq: uint64(i*each) + 1, Target: "t", Body: row}
+		})
+		b.mu.Lock()
+		fit, got, waiting := 4<<20/(len(row)/each+account.Record), len(b.tells), b.waiting
+		b.mu.Unlock()
+		if got != fit || b.lost != frames*each-fit {
+			t.Errorf("%d came and %d are lost, want %d and %d", got, b.lost, fit, frames*each-fit)
+		}
+		if s := b.Stats(); s.HeldBytes > 4<<20 || s.TellsRefused != uint64(frames*each-fit) || s.TellsServed != uint64(fit) || s.TellsMissed != 0 {
+			t.Errorf("%+v", s)
+		}
+		for _, in := range waiting {
+			in.Drop()
+		}
+		time.Sleep(10 * time.Second)
+		if s := b.Stats(); s.HeldBytes != 0 {
+			t.Errorf("at rest %d bytes are held", s.HeldBytes)
+		}
+	})
+}
+
 // Headers are counted, and so are the texts of errors, which are cut: at the end of a rune,
 // both where they are made and where they are received.
 func TestErrorTextsAreCut(t *testing.T) {

@@ -253,7 +253,7 @@ func (s *site) HandleTells(tells []*server.Inbound) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, in := range tells {
-		s.tells = append(s.tells, string(in.TakeBody()))
+		s.tells = append(s.tells, bodies(in)...)
 	}
 	if s.keepTells {
 		s.waiting = append(s.waiting, tells...)
@@ -262,6 +262,17 @@ func (s *site) HandleTells(tells []*server.Inbound) {
 	for _, in := range tells {
 		in.Drop()
 	}
+}
+
+// bodies returns the bodies of one-way messages, which are several if in is a row.
+func bodies(in *server.Inbound) (all []string) {
+	if in.Left() == 0 {
+		return []string{string(in.TakeBody())}
+	}
+	for body, ok := in.Next(); ok; body, ok = in.Next() {
+		all = append(all, string(body))
+	}
+	return all
 }
 
 func (s *site) LoseTells(tells []*server.Inbound, why *rpc.Error) {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/binary"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,11 +29,15 @@ func (h *takenIn) HandleRequest(in *server.Inbound) {
 }
 
 func (h *takenIn) HandleTells(tells []*server.Inbound) {
-	var bodies []string
+	var all []string
 	for _, in := range tells {
-		bodies = append(bodies, string(in.Body()))
+		if in.Left() == 0 {
+			all = append(all, string(in.Body()))
+		} else {
+			all = append(all, bodies(in)...)
+		}
 	}
-	h.log, h.tells = append(h.log, strings.Join(bodies, "+")), append(h.tells, tells...)
+	h.log, h.tells = append(h.log, strings.Join(all, "+")), append(h.tells, tells...)
 }
 
 func (h *takenIn) LoseTells(tells []*server.Inbound, _ *rpc.Error) {
@@ -56,8 +61,16 @@ func takesIn(t *testing.T, r *rig) (h *takenIn, k *conn, grants [2]transport.Gra
 	return h, b.liveConns()[0], grants
 }
 
-// One-way messages that come in a row are handed on together, in order and once.
+// One-way messages that come in a row are handed on together, in order and once, whether or not
+// they come in frames.
 func TestRuns(t *testing.T) {
+	t.Run("single", func(t *testing.T) { testRuns(t, 1) })
+	t.Run("pairs", func(t *testing.T) { testRuns(t, 2) })
+	t.Run("rows", func(t *testing.T) { testRuns(t, together) })
+}
+
+// testRuns has up to so many one-way messages in a frame.
+func testRuns(t *testing.T, most int) {
 	type step struct {
 		seq    uint64 // of a one-way message; 0: something else
 		target string
@@ -95,12 +108,14 @@ func TestRuns(t *testing.T) {
 		{"a request among them", slices.Concat(row(1, 2), []step{request}, row(3, 4), []step{flush}), []string{"1+2", "request x", "3+4"}, 0, 0},
 		{"as many as are handed on together", append(row(1, together), flush), []string{joined(1, together)}, 0, 0},
 		{"one more", append(row(1, together+1), flush), []string{joined(1, together), joined(together+1, together+1)}, 0, 0},
+		{"the middle of many twice", slices.Concat(row(1, 20), row(10, 40), []step{flush}), []string{joined(1, 20), joined(21, 40)}, 11, 0},
 		{"a session that was left", []step{{seq: 1}, {seq: 1, grant: 1}, {seq: 2}, {seq: 3}, flush}, []string{"1", "1"}, 2, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			withRig(t, func(t *testing.T, r *rig) {
 				h, k, grants := takesIn(t, r)
-				for _, s := range c.steps {
+				for i := 0; i < len(c.steps); i++ {
+					s := c.steps[i]
 					e := transport.Envelope{Verb: transport.VerbTell, Seq: s.seq, Grant: grants[s.grant], Target: "t" + s.target, Body: strconv.AppendUint(nil, s.seq, 10)}
 					switch s.what {
 					case "flush":
@@ -108,8 +123,25 @@ func TestRuns(t *testing.T) {
 						continue
 					case "request":
 						e.Verb, e.Seq, e.Timeout, e.Body = transport.VerbRequest, 1, time.Hour, []byte("x")
+						k.Receive(&e)
+						continue
 					}
-					k.Receive(&e)
+					row := framed(nil, e.Body)
+					count := 1
+					for next := s; count < most && i+1 < len(c.steps); count++ {
+						if next.seq++; c.steps[i+1] != next {
+							break
+						}
+						i++
+						row = framed(row, strconv.AppendUint(nil, next.seq, 10))
+					}
+					if count == 1 {
+						k.Receive(&e)
+						continue
+					}
+					e.Body = row
+					k.ReceiveRow(&e, count)
+					clear(row) // its memory is the link's
 				}
 				if !slices.Equal(h.log, c.want) {
 					t.Errorf("handed on: %q\nwant %q", h.log, c.want)
@@ -121,6 +153,11 @@ func TestRuns(t *testing.T) {
 			})
 		})
 	}
+}
+
+// framed appends a body to those of a frame.
+func framed(row, body []byte) []byte {
+	return append(binary.AppendUvarint(row, uint64(len(body))), body...)
 }
 
 // One-way messages of one session that wait on two roads to be handed on together are handed on

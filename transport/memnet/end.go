@@ -46,6 +46,9 @@ func newEnd(t *Transport, peer transport.Peer, largest uint64) *end {
 		done:      make(chan struct{}),
 		pumped:    make(chan struct{}),
 	}
+	if t.net.cfg.PackTells {
+		e.out.PackTells()
+	}
 	e.out.SendLarge(t.local.Common(largest))
 	return e
 }

@@ -37,6 +37,11 @@ type Config struct {
 
 	// DialTimeout bounds a greeting that gets no answer; default 5 s.
 	DialTimeout time.Duration
+
+	// PackTells makes one-way messages that follow each other share a frame, as on other roads.
+	// Which ones do depends on how fast they are sent, so the same seed does not give the same
+	// faults to each of them.
+	PackTells bool
 }
 
 // Network carries the links of all its transports. All methods may be called

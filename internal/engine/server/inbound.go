@@ -16,7 +16,8 @@ import (
 
 // Inbound is a message from a peer that is to be handled here: a request, or a one-way
 // message (its Seq is 0, its Start always returns true, and its answering methods do nothing).
-// The exported fields are read-only.
+// It can also be several one-way messages, a row, whose bodies Next returns. The exported fields
+// are read-only.
 type Inbound struct {
 	session *session
 
@@ -29,6 +30,7 @@ type Inbound struct {
 	Codec   uint8
 	Receipt bool // a request without a message, which is answered when its turn in the mailbox comes
 	Confirm bool // a one-way message whose sender wants to know that it was accepted: that is the outcome, not the handler's result
+	row     row
 
 	// The session's mu guards what follows.
 	life

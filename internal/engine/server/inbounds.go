@@ -18,11 +18,11 @@ const (
 	freeBatch   = 16   // how many a freeList takes and gives back at a time
 )
 
-// putTells frees one-way messages that nobody uses any more. It clears only their pointers,
-// because fill sets the other fields.
+// putTells frees one-way messages that nobody uses any more. It clears only
+// what fill does not set.
 func (i *inbounds) putTells(tells []*Inbound) {
 	for _, in := range tells {
-		in.session, in.link, in.Meta, in.body = nil, nil, nil, wire.FreeReceived(in.body)
+		in.session, in.link, in.Meta, in.body, in.row = nil, nil, nil, wire.FreeReceived(in.body), row{}
 	}
 	i.put(tells)
 }

@@ -140,7 +140,7 @@ func (c *Link) serve(e *transport.Envelope) {
 	case transport.VerbRequest:
 		s.request(c, e)
 	case transport.VerbTell:
-		c.receiveTell(s, e)
+		c.receiveTells(s, e, 1)
 	case transport.VerbAck:
 		s.ack(e)
 	case transport.VerbCancel:

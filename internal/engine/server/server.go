@@ -26,10 +26,10 @@ type Handler interface {
 	// Durability returns what a later start of this node can find out about requests to an
 	// actor.
 	Durability(target string) Durability
-	// HandleTells gets one-way messages to one actor, in order. The slice is valid only during
-	// the call.
+	// HandleTells gets one-way messages to one actor, in order. Some of tells may be rows, see
+	// Inbound.Left and Unpack. The slice is valid only during the call.
 	HandleTells(tells []*Inbound)
-	// LoseTells gets one-way messages to one actor that are not to be handled, and the reason.
+	// LoseTells gets one-way messages to one actor that are not to be handled, no rows, and the reason.
 	// Their bodies may be missing. It must not keep any of them.
 	LoseTells(tells []*Inbound, why *rpc.Error)
 }

@@ -215,11 +215,11 @@ func refusal(v dedup.Decision) *rpc.Error {
 	return rpc.Errorf(rpc.Internal, rpc.Unknown, "dedup verdict %v", v)
 }
 
-// receiveTells gives one-way messages to the handler. They have consecutive numbers, from
-// first on. It drops those that come after a later one, whether that came in this session or
-// in a later session of the same client. So the order holds when the client changes the
-// transport, and duplicates are dropped.
-func (s *session) receiveTells(first uint64, tells []*Inbound) {
+// receiveTells gives one-way messages to the handler. They are count, and have consecutive
+// numbers, from first on. It drops those that come after a later one, whether that came in this
+// session or in a later session of the same client. So the order holds when the client changes
+// the transport, and duplicates are dropped.
+func (s *session) receiveTells(first uint64, count int, tells []*Inbound) {
 	srv := s.server
 	s.client.receiveLock.Lock()
 	defer s.client.receiveLock.Unlock()
@@ -228,71 +228,60 @@ func (s *session) receiveTells(first uint64, tells []*Inbound) {
 	s.active, s.worked = true, true
 	switch {
 	case s.openNumber < s.client.lastTeller:
-		late = len(tells)
+		late = count
 	case first <= s.lastTell:
-		late = int(min(s.lastTell-first+1, uint64(len(tells))))
+		late = int(min(s.lastTell-first+1, uint64(count)))
 	default:
 		srv.counts.tellsMissed.Add(first - s.lastTell - 1)
 	}
-	if late < len(tells) {
-		s.lastTell, s.client.lastTeller = first+uint64(len(tells))-1, s.openNumber
+	if late < count {
+		s.lastTell, s.client.lastTeller = first+uint64(count)-1, s.openNumber
 	}
-	fit := late
-	if late < len(tells) {
-		fit += s.holdTells(tells[late:])
-	}
-	s.mu.Unlock()
-	srv.counts.tellsDropped.Add(uint64(late))
 	if late > 0 {
+		tells = Unpack(tells) // such a run is rare
+		srv.counts.tellsDropped.Add(uint64(late))
 		srv.inbounds.putTells(tells[:late])
+		tells = tells[late:]
 	}
-	if late < fit {
-		srv.counts.tellsServed.Add(uint64(fit - late))
-		srv.cfg.Handler.HandleTells(tells[late:fit])
+	tells, lost := s.holdTells(tells)
+	s.mu.Unlock()
+	if len(tells) > 0 {
+		srv.counts.tellsServed.Add(uint64(countTells(tells)))
+		srv.cfg.Handler.HandleTells(tells)
 	}
-	if fit < len(tells) {
-		srv.counts.tellsRefused.Add(uint64(len(tells) - fit))
-		for _, in := range tells[fit:] {
+	if len(lost) > 0 {
+		srv.counts.tellsRefused.Add(uint64(len(lost)))
+		for _, in := range lost {
 			in.weight = 0
 		}
-		srv.cfg.Handler.LoseTells(tells[fit:], s.share.Full(s.id.Node))
+		srv.cfg.Handler.LoseTells(lost, s.share.Full(s.id.Node))
 	}
 }
 
-// holdTells counts the bytes of one-way messages, and returns for how many of them there is
-// room: the rest is not counted. s.mu is held.
-func (s *session) holdTells(tells []*Inbound) int {
-	if tells[0].cut { // such a message comes alone: see Link.receiveTell
-		return 0
+// holdTells counts the bytes of one-way messages. It returns those for which there is room, and
+// the rest, which is not counted, and in which there are no rows. s.mu is held.
+func (s *session) holdTells(tells []*Inbound) (held, lost []*Inbound) {
+	if len(tells) == 0 || tells[0].cut { // such a message comes alone: see Link.receiveTells
+		return nil, tells
 	}
-	small, first := 0, 0 // bytes of the small messages from index first on, which are not counted yet
+	small := 0
+	for _, in := range tells {
+		if in.large() {
+			small = -1
+			break
+		}
+		small += in.weight
+	}
+	if small >= 0 && s.hold(small, false) {
+		return tells, nil
+	}
+	tells = Unpack(tells)
 	for i, in := range tells {
-		if !in.large() {
-			small += in.weight
-			continue
-		}
-		if !s.hold(small, false) {
-			return s.holdEach(tells, first, i)
-		}
-		if small, first = 0, i+1; !s.hold(in.weight, true) {
-			return i
+		if !s.hold(in.weight, in.large()) {
+			return tells[:i], tells[i:]
 		}
 	}
-	if small > 0 && !s.hold(small, false) {
-		return s.holdEach(tells, first, len(tells))
-	}
-	return len(tells)
-}
-
-// holdEach does what holdTells does, one by one, for small messages that do not all have
-// room. It returns the index of the first one without room. s.mu is held.
-func (s *session) holdEach(tells []*Inbound, first, end int) int {
-	for i := first; i < end; i++ {
-		if !s.hold(tells[i].weight, false) {
-			return i
-		}
-	}
-	return end
+	return tells, nil
 }
 
 // ack handles an ack frame, whose body is the whole set of exceptions.
