@@ -330,8 +330,10 @@ func (s *System) deliver(in *server.Inbound, asked bool) *rpc.Error {
 		return putError(err)
 	}
 	switch {
-	case confirm && p.HasDropped && p.Dropped.msg == it.msg:
+	case confirm && p.HasDropped && p.Dropped.msg == it.msg: // its sender gets the error, so it is no dead letter
+		it.msg.(*server.Inbound).Drop()
 		in.Fail(errDropped)
+		return nil
 	case confirm:
 		in.Reply(0, 0, nil)
 	}
@@ -368,6 +370,11 @@ func (s *System) handBack(to address, it item, err *rpc.Error) {
 		it.req.Fail(err)
 		return
 	}
+	s.lost(to, it, err, "")
+}
+
+// lost makes a one-way message a dead letter. owner is as in deadLetter.
+func (s *System) lost(to address, it item, err *rpc.Error, owner string) {
 	d := DeadLetter{To: to.String(), Type: fmt.Sprint(typeOf(it.msg)), Reason: err}
 	if it.meta != nil {
 		d.From = it.meta.sender.String()
@@ -382,7 +389,7 @@ func (s *System) handBack(to address, it item, err *rpc.Error) {
 			}
 		}
 	}
-	s.deadLetter(d)
+	s.deadLetter(d, it, owner)
 }
 
 // handlerFailed counts and logs an error of a handler that has no caller.
