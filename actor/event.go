@@ -154,9 +154,9 @@ type Stats struct {
 	LetterBytes    int    // what they take, see KeptLetter.Size
 	LettersDropped uint64 // dead letters that were pushed out by later ones, or were too large to be kept
 
-	Denied      uint64 // messages from other nodes, and requests for stored replies, that were refused by access rules
-	FeedLost    uint64 // events and dead letters that slow subscribers have lost
-	RPC         rpc.Stats
+	Denied   uint64 // messages from other nodes, and requests for stored replies, that were refused by access rules
+	FeedLost uint64 // events and dead letters that slow subscribers have lost
+	RPC      rpc.Stats
 }
 
 // Stats returns a snapshot.
