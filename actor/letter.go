@@ -3,6 +3,7 @@ package actor
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -66,11 +67,13 @@ const (
 	LetterUnclear LetterState = "unclear" // nobody can tell whether it has arrived where a ResendLetter has sent it
 )
 
-// LogValue implements slog.LogValuer. It leaves the message out.
-func (k KeptLetter) LogValue() slog.Value {
-	return slog.GroupValue(slog.String("id", k.ID), slog.Time("time", k.Time), slog.String("to", k.To), slog.String("from", k.From),
-		slog.String("type", k.Type), slog.Any("reason", k.Reason), slog.Int("size", k.Size), slog.String("state", string(k.State)))
+// String describes the letter, without its message, so that this does not get into a log.
+func (k KeptLetter) String() string {
+	return fmt.Sprintf("dead letter %s of %v, %s, to %s from %q: %s, %d bytes, because of %v", k.ID, k.Time, k.State, k.To, k.From, k.Type, k.Size, k.Reason)
 }
+
+// LogValue implements slog.LogValuer. It leaves the message out, as String does.
+func (k KeptLetter) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // The errors of ResendLetter that are about the letter. Each is the cause of an *rpc.Error whose
 // verdict is Unknown, because another attempt may have been accepted.

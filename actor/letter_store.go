@@ -72,15 +72,18 @@ func (s letterStage) settle(ran rpc.Verdict) (next letterStage, gone bool) {
 	return letterUnclear, false
 }
 
-// State is the stage as users see it.
+// sending reports whether somebody is sending the letter.
+func (s letterStage) sending() bool { return s == letterSending || s == letterSendingAgain }
+
+// state is the stage as users see it.
 func (s letterStage) state() LetterState {
-	switch s {
-	case letterKept:
-		return LetterKept
-	case letterUnclear:
+	switch {
+	case s.sending():
+		return LetterSending
+	case s == letterUnclear:
 		return LetterUnclear
 	}
-	return LetterSending
+	return LetterKept
 }
 
 // letterStore keeps dead letters, up to a number and a number of bytes. A letter for which there
@@ -148,9 +151,13 @@ func (s *letterStore) add(l *letter) bool {
 	return true
 }
 
+// drop pushes a letter out. One that is being sent counts as dropped only if it does not arrive.
 func (s *letterStore) drop(e *list.Element) {
-	s.remove(e.Value.(*letter))
-	s.dropped++
+	l := e.Value.(*letter)
+	s.remove(l)
+	if !l.stage.sending() {
+		s.dropped++
+	}
 }
 
 // remove removes a letter. It does nothing if it was removed before.
@@ -205,7 +212,7 @@ func (s *letterStore) list(f LetterFilter) (found []*letter) {
 // A letter that is being sent stays.
 func (s *letterStore) discard(f LetterFilter) (n int) {
 	s.each(f, func(l *letter) bool {
-		if l.stage == letterKept || l.stage == letterUnclear {
+		if !l.stage.sending() {
 			s.remove(l)
 			n++
 		}
@@ -308,6 +315,9 @@ func (s *letterStore) settle(a letterAttempt, ran rpc.Verdict, keyed bool) {
 	if gone {
 		s.remove(l)
 		return
+	}
+	if s.bySeq[l.seq] != l { // it was pushed out meanwhile
+		s.dropped++
 	}
 	if l.stage = next; next == letterUnclear && !again {
 		l.asked, l.at, l.epoch, l.expiry = a.asked, a.at, a.epoch, a.expiry

@@ -277,10 +277,19 @@ func TestLetterTake(t *testing.T) {
 	for range 20 {
 		put() // pushes it out
 	}
+	dropped := s.dropped
 	s.settle(a, rpc.NotRun, false)
-	s.settle(a, rpc.HasRun, false)
-	if s.find(id) != nil || s.all.Len() != 10 || s.bytes != 10 {
+	if s.find(id) != nil || s.all.Len() != 10 || s.bytes != 10 || s.dropped != dropped+1 {
 		t.Errorf("a letter that was pushed out while it was sent is back; %d letters, %d bytes", s.all.Len(), s.bytes)
+	}
+	id = put()
+	a, _ = take(0, id, y)
+	for range 20 {
+		put()
+	}
+	dropped = s.dropped
+	if s.settle(a, rpc.HasRun, false); s.find(id) != nil || s.all.Len() != 10 || s.bytes != 10 || s.dropped != dropped {
+		t.Errorf("a letter that was pushed out, and arrived: %d letters, %d bytes, %d dropped", s.all.Len(), s.bytes, s.dropped-dropped)
 	}
 }
 

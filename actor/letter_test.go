@@ -28,6 +28,12 @@ type Card struct {
 	Text string
 }
 
+// Forward makes an actor send a Card.
+type Forward struct {
+	To   string
+	Card Card
+}
+
 // cards notes the Cards that actors have handled, on all nodes.
 type cards struct {
 	mu   sync.Mutex // guards what follows
@@ -50,6 +56,9 @@ func (c *cards) kind() *actor.Kind {
 			return nil
 		}),
 		actor.Handle(func(_ *struct{}, ctx *actor.Context, m Note) error { return m.F(ctx) }),
+		actor.Handle(func(_ *struct{}, ctx *actor.Context, m Forward) error {
+			return actor.Tell(ctx, ctx.System().Ref(m.To), m.Card, rpc.WithHeader("lang", "en"))
+		}),
 		actor.Answer(func(_ *struct{}, ctx *actor.Context, m Count) (int, error) { return 0, nil }))
 }
 
@@ -97,9 +106,7 @@ func TestLetterIsSentAgain(t *testing.T) {
 			stream := letters(t, sys)
 			from := spawn(t, sys, "from", c.kind())
 			for n := range 2 {
-				tell(t, from, note(func(ctx *actor.Context) {
-					_ = actor.Tell(ctx, sys.Ref("x"), Card{n, "secret"}, rpc.WithHeader("lang", "en"))
-				}))
+				tell(t, from, Forward{"x", Card{n, "secret"}})
 			}
 			synctest.Wait()
 			all, dead := sys.KeptLetters(actor.LetterFilter{Actor: "x"}), stream()
@@ -192,9 +199,7 @@ func TestLetterOfAnotherNode(t *testing.T) {
 		c := new(cards)
 		from := spawn(t, a, "from", c.kind())
 		for n := range 3 {
-			tell(t, from, note(func(ctx *actor.Context) {
-				_ = actor.Tell(ctx, a.Ref("x@b"), Card{n, "far"}, rpc.WithHeader("lang", "en"))
-			}))
+			tell(t, from, Forward{"x@b", Card{n, "far"}})
 		}
 		synctest.Wait()
 		all := b.KeptLetters(actor.LetterFilter{Code: rpc.NotFound})
@@ -345,6 +350,7 @@ func TestDroppedWithAnError(t *testing.T) {
 			t.Errorf("%d dead letters", n)
 		}
 		tell(t, bind(x), Card{N: 3})
+		synctest.Wait()
 		tell(t, b.Service("cards"), Card{N: 4})
 		synctest.Wait()
 		kept := b.KeptLetters(actor.LetterFilter{})
@@ -368,7 +374,7 @@ func TestLetterToAService(t *testing.T) {
 		if l.To != "cards@*" || l.Message != (Card{N: 1}) {
 			t.Errorf("%+v", l)
 		}
-		wantErr(t, "no instance", a.ResendLetter(t.Context(), l.ID, actor.Ref{}), rpc.Unavailable, rpc.NotRun)
+		wantErr(t, "no instance", a.ResendLetter(t.Context(), l.ID, actor.Ref{}), rpc.NotFound, rpc.NotRun)
 		spawn(t, b, "x", c.kind(), actor.Expose("cards"))
 		time.Sleep(time.Second)
 		if err := a.ResendLetter(t.Context(), l.ID, actor.Ref{}); err != nil {
