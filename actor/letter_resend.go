@@ -18,8 +18,8 @@ import (
 // that it had. nil means that it is in the mailbox; then the letter is not kept any more.
 //
 // A letter that was provably not sent stays as it is: the verdict of the error is NotRun, and it
-// can be sent again anywhere. After Unknown it may have arrived, and stays as LetterUnclear. It
-// can then be sent again to the same address only, and has the same rpc.Key there, so that it
+// can be sent again anywhere. After Unknown it may have arrived, and stays as LetterUnclear, also
+// if a later attempt does not reach its receiver. It can then be sent again to the same address only, and has the same rpc.Key there, so that it
 // is not accepted twice; but only to the same start of that node, and within rpc.Limits.KeyLife
 // of the first attempt, of which the receiver's must not be shorter. Otherwise, and if the
 // actor's kind takes no keys for one-way messages, as durable ones, the error is
@@ -54,7 +54,19 @@ func (s *System) ResendLetter(ctx context.Context, id string, to Ref) error {
 	if ran = rpc.HasRun; err != nil {
 		ran = rpc.Ran(err)
 	}
-	return err
+	return a.covering(err)
+}
+
+// covering returns err with the verdict that covers all attempts: if this one did not run, an
+// earlier one may have.
+func (a *letterAttempt) covering(err error) error {
+	var e *rpc.Error
+	if !a.again || !errors.As(err, &e) || e.Verdict != rpc.NotRun {
+		return err
+	}
+	worse := *e
+	worse.Verdict = rpc.Unknown
+	return &worse
 }
 
 // resend makes an attempt. keyed is as in letterStore.settle.
@@ -138,7 +150,7 @@ func (s *System) resendAway(ctx context.Context, from *Context, a *letterAttempt
 		return false, s.exchange(ctx, a, "")
 	}
 	if errors.Is(err, client.ErrOtherStart) {
-		err = rpc.Errorf(rpc.OutcomeUnknown, rpc.Unknown, "%w at %v: %w", ErrLetterUnclear, a.at, err)
+		err = rpc.Errorf(rpc.OutcomeUnknown, rpc.Unknown, "%w at an earlier start of %v", ErrLetterUnclear, a.at)
 	}
 	return a.epoch != "", err
 }

@@ -274,6 +274,7 @@ type letterAttempt struct {
 	at     address   // the actor that gets it; zero while asked is a service of which none is chosen yet
 	epoch  string    // the only start of that actor's node that may get it; empty: any
 	expiry time.Time // until then the key of the attempt is certainly remembered
+	again  bool      // an earlier attempt may have arrived
 }
 
 // take begins an attempt to send a letter to an address, or with the zero address to where it was
@@ -298,7 +299,7 @@ func (s *letterStore) take(now time.Time, keyLife time.Duration, id string, to a
 		case !now.Before(l.expiry):
 			return letterAttempt{}, rpc.Errorf(rpc.OutcomeUnknown, rpc.Unknown, "%w at %v, which may not remember it any more", ErrLetterUnclear, l.at)
 		}
-		a.asked, a.at, a.epoch, a.expiry = l.asked, l.at, l.epoch, l.expiry
+		a.asked, a.at, a.epoch, a.expiry, a.again = l.asked, l.at, l.epoch, l.expiry, true
 	} else if to == (address{}) {
 		a.asked, _ = parseAddress(l.To)
 	}
@@ -310,7 +311,6 @@ func (s *letterStore) take(now time.Time, keyLife time.Duration, id string, to a
 // recognised, at the start of the node that may have got this one.
 func (s *letterStore) settle(a letterAttempt, ran rpc.Verdict, keyed bool) {
 	l := a.letter
-	again := l.stage == letterSendingAgain
 	next, gone := l.stage.settle(ran)
 	if gone {
 		s.remove(l)
@@ -319,7 +319,7 @@ func (s *letterStore) settle(a letterAttempt, ran rpc.Verdict, keyed bool) {
 	if s.bySeq[l.seq] != l { // it was pushed out meanwhile
 		s.dropped++
 	}
-	if l.stage = next; next == letterUnclear && !again {
+	if l.stage = next; next == letterUnclear && !a.again {
 		l.asked, l.at, l.epoch, l.expiry = a.asked, a.at, a.epoch, a.expiry
 		if !keyed {
 			l.expiry = time.Time{}
