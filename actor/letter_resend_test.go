@@ -192,8 +192,8 @@ func TestLetterToADurableActor(t *testing.T) {
 		if err := resend(t, a, all[0].ID, "x@b"); err != nil {
 			t.Fatal(err)
 		}
-		c.net.SetFaults("", "b", "a", memnet.Faults{MinDelay: 10 * time.Second, MaxDelay: 10 * time.Second})
-		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second) // the refusal of the key comes after 10 s, and nothing of the second attempt
+		c.net.SetFaults("", "b", "a", memnet.Faults{MinDelay: time.Second, MaxDelay: time.Second})
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond) // the refusal of the key comes after a second, and nothing of the second attempt
 		defer cancel()
 		err := a.ResendLetter(ctx, all[1].ID, a.Ref("x@b"))
 		wantErr(t, "the answer is lost", err, rpc.Expired, rpc.Unknown)
