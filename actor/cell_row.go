@@ -28,7 +28,7 @@ func (c *cell) burstRow(w *worker, it *item, in *server.Inbound, ctx **Context) 
 		msg, refusal := c.decodeBody(w, cd, body, h)
 		switch {
 		case refusal != nil:
-			sys.deadLetter(sys.letterOf(c.self.addr, *it, refusal))
+			sys.lost(c.self.addr, *it, body, refusal, "")
 		case h.run == nil:
 			one := item{msg: msg, meta: it.meta}
 			*ctx = w.context(c, &one, in.Origin())

@@ -9,8 +9,10 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// DeadLetter is a one-way message that reached nobody.
+// DeadLetter is a one-way message that reached nobody. A message whose sender got an error is
+// none, as one that was sent with rpc.Acked.
 type DeadLetter struct {
+	ID     string // under which it is kept with its message, see KeptLetter; empty: it is not kept
 	Time   time.Time
 	To     string // address
 	From   string // sender's address, or the node it came from; empty if unknown
@@ -122,8 +124,13 @@ func levelOf(t EventType) slog.Level {
 	return slog.LevelDebug
 }
 
-func (s *System) deadLetter(d DeadLetter) {
+// deadLetter keeps, counts, publishes and logs a dead letter, whose message is in it, and its body
+// in body if it came from another node. owner is the
+// principal to which the memory of a message belongs that is not known from the message; empty:
+// this node.
+func (s *System) deadLetter(d DeadLetter, it item, body []byte, owner string) {
 	d.Time = time.Now()
+	s.kept.keep(&d, it, body, owner)
 	s.stats.deadLetters.Add(1)
 	s.letters.publish(d)
 	if rpc.CodeOf(d.Reason) != rpc.Denied { // those are logged as refusals
@@ -143,15 +150,23 @@ type Stats struct {
 	Panics      uint64 // handlers that panicked
 	Failed      uint64 // handlers of one-way messages that returned an error
 	DeadLetters uint64
-	Denied      uint64 // messages from other nodes, and requests for stored replies, that were refused by access rules
-	FeedLost    uint64 // events and dead letters that slow subscribers have lost
-	RPC         rpc.Stats
+
+	LettersKept    int    // dead letters that are kept with their messages now
+	LetterBytes    int    // what they take, see KeptLetter.Size
+	LettersDropped uint64 // dead letters that were pushed out by later ones, or were too large to be kept
+
+	Denied   uint64 // messages from other nodes, and requests for stored replies, that were refused by access rules
+	FeedLost uint64 // events and dead letters that slow subscribers have lost
+	RPC      rpc.Stats
 }
 
 // Stats returns a snapshot.
 func (s *System) Stats() Stats {
 	st := Stats{Handled: s.stats.handled.Load(), Panics: s.stats.panics.Load(), Failed: s.stats.failed.Load(),
 		DeadLetters: s.stats.deadLetters.Load(), Denied: s.stats.denied.Load(), FeedLost: s.events.lost.Load() + s.letters.lost.Load()}
+	s.kept.mu.Lock()
+	st.LettersKept, st.LetterBytes, st.LettersDropped = s.kept.store.all.Len(), s.kept.store.bytes, s.kept.store.dropped
+	s.kept.mu.Unlock()
 	s.refs.mu.RLock()
 	st.Actors = len(s.refs.actors) - s.refs.unseen
 	s.refs.mu.RUnlock()

@@ -100,7 +100,8 @@ func (o *Offer[T]) push(ctx *Context, it queue.Item[T]) (duplicate bool, err err
 		return false, err
 	}
 	if p.HasDropped {
-		ctx.System().handBack(ctx.cell.self.addr, item{msg: p.Dropped}, errPushedOut)
+		at := ctx.cell.self.addr
+		ctx.System().lost(at, item{msg: p.Dropped}, nil, errPushedOut, "queue "+at.String()) // another node may have pushed it
 	}
 	o.serve(ctx, 0)
 	return p.Duplicate, nil

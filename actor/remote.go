@@ -352,8 +352,10 @@ func (s *System) deliver(c *cell, in *server.Inbound, asked bool) *rpc.Error {
 		return putError(err)
 	}
 	switch {
-	case confirm && p.HasDropped && p.Dropped.msg == it.msg:
+	case confirm && p.HasDropped && p.Dropped.msg == it.msg: // its sender gets the error, so it is no dead letter
+		it.msg.(*server.Inbound).Drop()
 		in.Fail(errDropped)
+		return nil
 	case confirm:
 		in.Reply(0, 0, nil)
 	}
@@ -390,18 +392,23 @@ func (s *System) handBack(to address, it item, err *rpc.Error) {
 		it.req.Fail(err)
 		return
 	}
-	count := 1
-	if in, remote := it.msg.(*server.Inbound); remote {
-		count = max(in.Left(), 1)
-		in.Drop()
+	in, remote := it.msg.(*server.Inbound)
+	switch {
+	case !remote:
+		s.lost(to, it, nil, err, "")
+		return
+	case in.Left() == 0:
+		s.lost(to, it, in.Body(), err, "")
 	}
-	for d := s.letterOf(to, it, err); count > 0; count-- {
-		s.deadLetter(d)
+	for body, more := in.Next(); more; body, more = in.Next() {
+		s.lost(to, it, body, err, "")
 	}
+	in.Drop()
 }
 
-// letterOf returns the dead letter of a one-way message.
-func (s *System) letterOf(to address, it item, err *rpc.Error) DeadLetter {
+// lost makes a one-way message a dead letter. body is what it has from another node; owner is as
+// in deadLetter.
+func (s *System) lost(to address, it item, body []byte, err *rpc.Error, owner string) {
 	d := DeadLetter{To: to.String(), Type: fmt.Sprint(typeOf(it.msg)), Reason: err}
 	if it.meta != nil {
 		d.From = it.meta.sender.String()
@@ -415,7 +422,7 @@ func (s *System) letterOf(to address, it item, err *rpc.Error) DeadLetter {
 			}
 		}
 	}
-	return d
+	s.deadLetter(d, it, body, owner)
 }
 
 // handlerFailed counts and logs an error of a handler that has no caller.

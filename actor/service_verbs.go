@@ -155,7 +155,7 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 			if acked {
 				return none
 			}
-			s.deadLetter(DeadLetter{To: to.addr.String(), Type: reflect.TypeFor[M]().String(), Reason: none})
+			s.handBack(to.addr, item{msg: m, meta: metaOf(ctx, from, opts)}, none)
 			return nil
 		}
 		var err error
@@ -172,7 +172,8 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 		}
 		v.end(err)
 		switch {
-		case err == errDropped && !acked: // it has become a dead letter
+		case err == errDropped && !acked:
+			s.handBack(t.addr, item{msg: m, meta: metaOf(ctx, from, opts)}, errDropped)
 			return nil
 		case err == nil || err == errDropped || acked && !here || !v.again(err): // for another node, the engine has made the other attempts
 			if !acked && err == errGone {

@@ -99,6 +99,10 @@ type Config struct {
 	// Access says which principals of other nodes may do what, see SetAccess. The zero value
 	// allows everybody everything.
 	Access access.Rules
+
+	// DeadLetters bounds the dead letters that are kept with their messages, see KeptLetters.
+	DeadLetters LetterLimits
+
 	// PanicTexts sends the text of a panic to callers on other nodes. It is for development,
 	// because the text may contain data of others. Without it they only learn that the handler
 	// panicked.
@@ -179,6 +183,7 @@ func (c *Config) validate() error {
 	} else if c.Tokens == 0 {
 		c.Tokens = DefaultTokens
 	}
+	c.DeadLetters.fill()
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -243,6 +248,7 @@ type systemReports struct {
 	stats     counters
 	events    subscribers[Event]
 	letters   subscribers[DeadLetter]
+	kept      keptLetters
 	changes   lineLimit  // limits the log lines about links and peers; only the goroutine that reports the node's events uses it
 	letterLog summaryLog // logs dead letters
 	faults    summaryLog // logs failures of handlers
@@ -302,6 +308,7 @@ func NewSystem(cfg Config) (*System, error) {
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.startLogs()
+	s.kept.store.limits, s.kept.store.prefix = cfg.DeadLetters, s.epoch[:8]+"-"
 	s.waits.Store(rand.Uint64())
 	s.members = newMembers(s)
 	s.services.init(s)

@@ -284,10 +284,10 @@ func (c *cell) putFull(ctx context.Context, from *Context, it item, acked bool) 
 		p, err = c.box.Offer(it)
 	}
 	if err == nil {
-		c.accepted(p)
-		if acked && p.HasDropped && c.box.DropsNewest() {
+		if acked && it.req == nil && p.HasDropped && c.box.DropsNewest() { // its sender gets the error, so it is no dead letter
 			return errDropped
 		}
+		c.accepted(p)
 		return nil
 	}
 	e := putError(err)

@@ -29,6 +29,8 @@ type Rare struct {
 	Idempotent bool          // the request may run twice
 	Hedge      time.Duration // silence after which a second copy is sent over another road; 0: never
 	Route      Route         // chooses one of several instances; nil: the request goes to Node and Target
+	Epoch      string        // the only start of the node that may get it; empty: any
+	SentTo     *string       // set to the start of the node that got the latest copy; nil: nobody wants to know. It is not written any more once the request has ended
 	LinkWait   time.Duration // how long it waits for a link before it fails with Unavailable; 0: until opening links has failed on every road, or, with a Route, until its deadline
 }
 

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -233,6 +234,9 @@ func (p *peer) sendOn(k *Link, c *Call, now time.Duration) *rpc.Error {
 		flags |= transport.FlagReceipt
 	}
 	again := !c.unsent()
+	if r := c.req.Rare; r != nil && r.Epoch != "" && r.Epoch != k.ID.Epoch {
+		return p.endAtSend(c, rpc.Unavailable, fmt.Errorf("%w: it is for the start %s of node %s only", ErrOtherStart, r.Epoch, p.name))
+	}
 	if again {
 		flags |= transport.FlagResend
 	}
@@ -263,6 +267,9 @@ func (p *peer) sendOn(k *Link, c *Call, now time.Duration) *rpc.Error {
 		if !k.Direct {
 			p.arm(now + c.patience)
 		}
+		if r := c.req.Rare; r != nil && r.SentTo != nil {
+			*r.SentTo = k.ID.Epoch
+		}
 		if h := c.req.hedge(); h > 0 && !c.hedged {
 			c.hedgeAt = now + h
 			p.arm(c.hedgeAt)
@@ -271,14 +278,26 @@ func (p *peer) sendOn(k *Link, c *Call, now time.Duration) *rpc.Error {
 			p.sendAck()
 		}
 	case errors.Is(err, transport.ErrTooLarge):
-		verdict := c.verdict()
-		p.remove(c)
-		if verdict == rpc.NotRun && !again {
-			return rpc.Errorf(rpc.TooLarge, rpc.NotRun, "%w", err)
-		}
-		c.end(rpc.Errorf(rpc.TooLarge, verdict, "%w", err))
+		return p.endAtSend(c, rpc.TooLarge, err)
 	}
 	return nil // after ErrFull it is sent once the link has drained, after ErrClosed on another link
+}
+
+// ErrOtherStart is the cause of the error of a request whose Epoch is not that of the node now.
+var ErrOtherStart = errors.New("rpc: the node was restarted")
+
+// endAtSend ends a call that cannot be sent. It returns the error if no copy of it was sent; the
+// caller then reports it. p.mu is held.
+func (p *peer) endAtSend(c *Call, code rpc.Code, why error) *rpc.Error {
+	unsent := c.unsent()
+	verdict := c.verdict()
+	p.remove(c)
+	err := rpc.Errorf(code, verdict, "%w", why)
+	if unsent {
+		return err
+	}
+	c.end(err)
+	return nil
 }
 
 // flush sends the calls of which no live link has a copy, in the order of their numbers. p.mu is

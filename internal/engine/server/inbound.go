@@ -123,6 +123,17 @@ func (in *Inbound) dropBody() {
 	in.weight = 0
 }
 
+// Cut reports whether the message came without its body, because there was no room for it.
+func (in *Inbound) Cut() bool { return in.cut }
+
+// MetaSize returns about how many bytes the message's metadata takes.
+func (in *Inbound) MetaSize() int {
+	if in.Meta == nil {
+		return 0
+	}
+	return metaSize(in.Meta)
+}
+
 // Drop frees what is counted for a one-way message that is not handled.
 func (in *Inbound) Drop() {
 	in.session.share.Free(in.weight)
@@ -216,10 +227,10 @@ func (in *Inbound) Free() {
 // after the request itself has been answered.
 func (in *Inbound) AsTell() *Inbound {
 	in.session.mu.Lock()
-	weight := in.weight
+	weight, link := in.weight, in.link
 	in.weight = 0
 	in.session.mu.Unlock()
-	return &Inbound{session: in.session, Target: in.Target, TypeID: in.TypeID, Codec: in.Codec, body: in.TakeBody(), Meta: in.Meta, weight: weight}
+	return &Inbound{session: in.session, link: link, Target: in.Target, TypeID: in.TypeID, Codec: in.Codec, body: in.TakeBody(), Meta: in.Meta, weight: weight}
 }
 
 // Keyed reports whether the request has a key.

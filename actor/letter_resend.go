@@ -1,0 +1,211 @@
+package actor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"reflect"
+	"time"
+
+	"github.com/tandem-go/tandem/internal/engine/client"
+	"github.com/tandem-go/tandem/internal/engine/server"
+	"github.com/tandem-go/tandem/internal/engine/wire"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// ResendLetter sends the message of a kept letter to an actor, or, if to is the zero Ref, to where
+// it was addressed, as Tell does with rpc.Acked. It carries the sender, the headers and the trace
+// that it had. nil means that it is in the mailbox; then the letter is not kept any more.
+//
+// A letter that was provably not sent stays as it is: the verdict of the error is NotRun, and it
+// can be sent again anywhere. After Unknown it may have arrived, and stays as LetterUnclear, also
+// if a later attempt does not reach its receiver. It can then be sent again to the same address only, and has the same rpc.Key there, so that it
+// is not accepted twice; but only to the same start of that node, and within rpc.Limits.KeyLife
+// of the first attempt, of which the receiver's must not be shorter. Otherwise, and if the
+// actor's kind takes no keys for one-way messages, as durable ones, the error is
+// ErrLetterUnclear.
+//
+// Of several calls at a time for one letter, one sends it, and the others get ErrLetterBusy. For an
+// id that is not kept (any more) the error is ErrLetterGone. A letter to a service goes to one
+// instance.
+//
+// The message of another node is decoded by the actor that gets it. An actor of this node gets
+// it as from that node: Context.Principal is that of the original sender, and the access rules
+// decide again, for this actor. To another node it is sent under this node's own principal.
+func (s *System) ResendLetter(ctx context.Context, id string, to Ref) error {
+	from := handling(ctx)
+	if err := contextError(ctx); err != nil {
+		return err
+	}
+	k := &s.kept
+	k.mu.Lock()
+	a, refusal := k.store.take(time.Now(), cmp.Or(s.cfg.RPC.KeyLife, rpc.DefaultKeyLife), id, to.address())
+	k.mu.Unlock()
+	if refusal != nil {
+		return refusal
+	}
+	ran, keyed := rpc.Unknown, false
+	defer func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.store.settle(a, ran, keyed)
+	}()
+	keyed, err := s.resend(ctx, from, &a)
+	if ran = rpc.HasRun; err != nil {
+		ran = rpc.Ran(err)
+	}
+	return a.covering(err)
+}
+
+// covering returns err with the verdict that covers all attempts: if this one did not run, an
+// earlier one may have.
+func (a *letterAttempt) covering(err error) error {
+	var e *rpc.Error
+	if !a.again || !errors.As(err, &e) || e.Verdict != rpc.NotRun {
+		return err
+	}
+	worse := *e
+	worse.Verdict = rpc.Unknown
+	return &worse
+}
+
+// resend makes an attempt. keyed is as in letterStore.settle.
+func (s *System) resend(ctx context.Context, from *Context, a *letterAttempt) (keyed bool, err error) {
+	if a.at == (address{}) {
+		a.at = a.asked
+		if a.asked.node == anyNode {
+			v := s.serviceCall(ctx, from, &target{sys: s, addr: a.asked}, nil)
+			t, none := v.next()
+			if none != nil {
+				return false, none
+			}
+			a.at = t.addr
+			v.sent = true
+			defer func() { v.end(err) }()
+		}
+	}
+	if a.at.node == s.cfg.Name {
+		return false, s.resendHere(ctx, from, a)
+	}
+	return s.resendAway(ctx, from, a)
+}
+
+// resendHere is resend to an actor of this node.
+func (s *System) resendHere(ctx context.Context, from *Context, a *letterAttempt) error {
+	c := s.refs.live(a.at.name)
+	if c == nil {
+		return s.noActor(from, a.at)
+	}
+	if a.what.encoded == nil {
+		if c.kind.handlers[reflect.TypeOf(a.what.value)] == nil && !c.kind.receiver {
+			return rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for messages of %s", c.kind.name, a.Type)
+		}
+		return put(ctx, from, c, a.what.value, nil, a.what.meta, nil, true)
+	}
+	if s.draining() {
+		if err := s.closedTo(from, c); err != nil {
+			return err
+		}
+	}
+	in, err := s.cameAgain(a)
+	if err != nil {
+		return err
+	}
+	if s.restricted(c) {
+		err = s.refusal(in, c)
+	}
+	if err == nil && c.kind.handlerOf(s, in.TypeID) == nil {
+		err = s.unhandled(c.kind, in.TypeID)
+	}
+	if err != nil {
+		in.Drop()
+		return err
+	}
+	if err := c.put(ctx, from, item{msg: in, meta: s.metaFrom(in)}, true); err != nil {
+		in.Drop()
+		return err
+	}
+	return nil
+}
+
+// cameAgain returns the message of a letter as if it came from its node once more, for the actor
+// to which it is sent now.
+func (s *System) cameAgain(a *letterAttempt) (*server.Inbound, *rpc.Error) {
+	k := server.Kept{Arrival: a.what.came.from, Foreign: a.what.came.foreign, Codec: a.what.encoded.Codec, Body: a.what.encoded.Body, Meta: a.what.came.meta}
+	k.Target = a.at.name
+	return s.node.Server.Again(k)
+}
+
+// resendAway is resend to another node, under the letter's key.
+func (s *System) resendAway(ctx context.Context, from *Context, a *letterAttempt) (keyed bool, err error) {
+	switch {
+	case len(s.cfg.Transports) == 0:
+		return false, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "send to %v: the system has no Transports", a.at)
+	case from == nil && s.draining():
+		return false, errShutdown
+	}
+	err = s.exchange(ctx, a, "dead letter "+s.epoch+" "+a.ID)
+	var e *rpc.Error
+	if a.epoch == "" && errors.As(err, &e) && e.Code == rpc.Invalid && e.Verdict == rpc.NotRun && e.Node != "" { // its kind takes no keys
+		return false, s.exchange(ctx, a, "")
+	}
+	if errors.Is(err, client.ErrOtherStart) {
+		err = rpc.Errorf(rpc.OutcomeUnknown, rpc.Unknown, "%w at an earlier start of %v", ErrLetterUnclear, a.at)
+	}
+	return a.epoch != "", err
+}
+
+// exchange sends the letter and waits until it is in the actor's mailbox.
+func (s *System) exchange(ctx context.Context, a *letterAttempt, key string) error {
+	x := s.node.Client.Exchange()
+	r := x.Request()
+	if e := a.what.encoded; e != nil {
+		r.TypeID, r.Codec, r.Body = e.TypeID, e.Codec, append(r.Body, e.Body...)
+	} else if err := s.encodeLetter(a, r); err != nil {
+		return err
+	}
+	r.Node, r.Target, r.Confirm, r.Retry, r.Timeout = a.at.node, a.at.name, true, &s.cfg.Retry, s.cfg.Timeout
+	if at, ok := ctx.Deadline(); ok {
+		r.Timeout = time.Until(at)
+	}
+	r.Timeout = min(r.Timeout, time.Until(a.expiry))
+	sentTo := ""
+	r.Rare = &client.Rare{Meta: s.metaOfLetter(a), Key: key, Epoch: a.epoch, SentTo: &sentTo}
+	_, err := x.Do(ctx)
+	err = s.withName(err, r.TypeID)
+	x.Free()
+	if a.epoch == "" && key != "" && err != nil && rpc.Ran(err) == rpc.Unknown {
+		a.epoch = sentTo
+	}
+	return err
+}
+
+// encodeLetter encodes the message of a letter of this node into r.
+func (s *System) encodeLetter(a *letterAttempt, r *client.Request) error {
+	mt := s.types.get(reflect.TypeOf(a.what.value))
+	if mt.err != nil {
+		return mt.err
+	}
+	cd := s.codecFor(a.at.name, nil)
+	body, refusal := encodeMessage(cd, mt.storage(r.Body), a.what.value, mt)
+	if refusal != nil {
+		return refusal
+	}
+	r.TypeID, r.Codec, r.Body = mt.id, cd.ID(), body
+	return nil
+}
+
+// metaOfLetter is what the message of a letter carries to another node. A node can only name
+// actors of its own as senders.
+func (s *System) metaOfLetter(a *letterAttempt) (m wire.Meta) {
+	switch {
+	case a.what.came != nil && a.what.came.meta != nil:
+		m = wire.Meta{Trace: a.what.came.meta.Trace, Headers: a.what.came.meta.Headers}
+	case a.what.meta != nil:
+		m = wire.Meta{Trace: a.what.meta.trace, Headers: a.what.meta.headers}
+		if a.what.meta.sender.Node() == s.cfg.Name {
+			m.Sender = a.what.meta.sender.String()
+		}
+	}
+	return m
+}
