@@ -44,8 +44,8 @@ type ask[R any] struct {
 //	  │                 │                    │
 //	  └─────────────────┴──── end ───────────┴──► finished
 //
-// Who leaves asked or started for one of the last two gives the request its outcome, except that GiveUp
-// takes it from asked to finished, because its handler will not run then.
+// Who takes it from asked or started to one of the last two gives the request its outcome. GiveUp takes
+// it from asked to finished, because its handler will not run then.
 type askState = uint32
 
 const (
