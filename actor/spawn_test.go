@@ -29,7 +29,7 @@ func TestStopHandsBack(t *testing.T) {
 		blocked := make(chan error, 1)
 		go func() { _, err := actor.Call(t.Context(), ref, Count{}); blocked <- err }()
 		synctest.Wait()
-		sys.Stop(ref)
+		actor.Halt(sys, ref)
 		_, err := asked.Await(t.Context())
 		wantErr(t, "what waited", err, rpc.Unavailable, rpc.NotRun)
 		wantErr(t, "who waited for room", <-blocked, rpc.NotFound, rpc.NotRun)
@@ -76,9 +76,9 @@ func TestStopHandsBack(t *testing.T) {
 	})
 }
 
-// When StopAndWait has returned, the name is free. A Spawn that is refused does not call
+// When Stop has returned, the name is free. A Spawn that is refused does not call
 // newState.
-func TestStopAndWait(t *testing.T) {
+func TestStop(t *testing.T) {
 	sys := newSystem(t, actor.Config{})
 	var states atomic.Int64
 	kind := actor.Define("counted", func() *Account { states.Add(1); return new(Account) }, actor.Answer((*Account).Balance), actor.Answer((*Account).Block))
@@ -90,7 +90,7 @@ func TestStopAndWait(t *testing.T) {
 		if _, err := actor.Call(t.Context(), ref, Balance{}); err != nil {
 			t.Fatal(err)
 		}
-		if err := sys.StopAndWait(t.Context(), ref); err != nil {
+		if err := sys.Stop(t.Context(), ref); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -103,22 +103,22 @@ func TestStopAndWait(t *testing.T) {
 	<-m.Entered
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	wantErr(t, "a wait that is over", sys.StopAndWait(ctx, ref), rpc.Canceled, rpc.Unknown)
+	wantErr(t, "a wait that is over", sys.Stop(ctx, ref), rpc.Canceled, rpc.Unknown)
 	close(m.Leave)
 	if _, err := f.Await(t.Context()); err != nil {
 		t.Error("the handler that ran:", err)
 	}
-	if err := sys.StopAndWait(t.Context(), ref); err != nil {
+	if err := sys.Stop(t.Context(), ref); err != nil {
 		t.Error("again:", err)
 	}
 }
 
-// An actor that calls StopAndWait for itself gets an error.
+// An actor that calls Stop for itself gets an error.
 func TestAnActorDoesNotWaitForItsOwnEnd(t *testing.T) {
 	sys := newSystem(t, actor.Config{})
 	ref := spawn(t, sys, "self", PuppetKind)
 	_, err := actor.Call(t.Context(), ref, run(func(ctx *actor.Context) (string, error) {
-		return "", sys.StopAndWait(ctx, ctx.Self())
+		return "", sys.Stop(ctx, ctx.Self())
 	}))
 	if !errors.Is(err, rpc.Invalid) {
 		t.Errorf("%v", err)
@@ -130,7 +130,7 @@ func TestRespawnedActorIsInItsServices(t *testing.T) {
 	sys := newSystem(t, actor.Config{Timeout: 5 * time.Second})
 	for i := range 500 {
 		ref := spawn(t, sys, "one", AccountKind, actor.Expose("first"), actor.Expose("second"))
-		go sys.Stop(ref)
+		go actor.Halt(sys, ref)
 		for {
 			next, err := sys.Spawn("one", AccountKind, actor.Expose("first"), actor.Expose("second"))
 			if errors.Is(err, actor.ErrNameTaken) {
@@ -148,7 +148,7 @@ func TestRespawnedActorIsInItsServices(t *testing.T) {
 				t.Fatalf("round %d, %s: %v", i, service, err)
 			}
 		}
-		if err := sys.StopAndWait(t.Context(), ref); err != nil {
+		if err := sys.Stop(t.Context(), ref); err != nil {
 			t.Fatal(err)
 		}
 	}
