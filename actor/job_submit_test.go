@@ -140,7 +140,7 @@ func TestJobFails(t *testing.T) {
 		}
 
 		unstarted := submit(t, to, "c")
-		actor.Halt(b, b.Ref("x@" + b.Name()))
+		actor.Halt(b, b.Ref("x@"+b.Name()))
 		_, err = submitErr(t, to)
 		if rpc.Ran(err) != rpc.NotRun {
 			t.Errorf("submitted to a stopped actor: %v", err)
