@@ -26,3 +26,11 @@ func Halt(s *System, r Ref) {
 	cancel()
 	_ = s.StopNow(ctx, r)
 }
+
+// Watches returns how many watches an actor has, or is watched by.
+func Watches(r Ref) int {
+	a := r.to.cell.Load().annexed()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.watching) + len(a.watchers)
+}

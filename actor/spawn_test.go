@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -152,4 +153,58 @@ func TestRespawnedActorIsInItsServices(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Of many who want an actor at once, one starts it, and all get it; whatever becomes of it
+// meanwhile.
+func TestGetOrSpawn(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		sys := newSystem(t, actor.Config{Logger: quiet})
+		var made atomic.Int64
+		slow := actor.Define("slow", func() *Puppet { made.Add(1); time.Sleep(time.Millisecond); return new(Puppet) },
+			actor.Answer(func(_ *Puppet, ctx *actor.Context, m Run) (string, error) { return m.F(ctx) }))
+		for round := range int64(20) {
+			var all sync.WaitGroup
+			for range 100 {
+				all.Go(func() {
+					ref, err := sys.GetOrSpawn("x", slow)
+					if err != nil || ref != sys.Ref("x") {
+						t.Errorf("%v, %v", ref, err)
+					}
+				})
+			}
+			all.Wait()
+			if n := made.Load(); n != round+1 {
+				t.Fatalf("%d were made in %d rounds", n, round+1)
+			}
+			actor.Halt(sys, sys.Ref("x"))
+		}
+		if _, err := sys.GetOrSpawn("x", slow); err != nil {
+			t.Error(err)
+		}
+		if _, err := sys.GetOrSpawn("x", PuppetKind); !errors.Is(err, actor.ErrOtherKind) {
+			t.Errorf("another kind: %v", err)
+		}
+		if _, err := sys.GetOrSpawn("x", nil); !errors.Is(err, actor.ErrOtherKind) {
+			t.Errorf("no kind: %v", err)
+		}
+	})
+}
+
+// GetOrSpawn waits for the end of an actor that has the name, but not for ever.
+func TestGetOrSpawnBehindAnEnd(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		sys := newSystem(t, actor.Config{Logger: quiet})
+		for wait, want := range map[time.Duration]error{time.Second: nil, 6 * time.Second: actor.ErrNameTaken} {
+			ref := spawn(t, sys, "x", PuppetKind)
+			unplug := plug(t, ref)
+			actor.Halt(sys, ref)
+			time.AfterFunc(wait, unplug)
+			if _, err := sys.GetOrSpawn("x", PuppetKind); !errors.Is(err, want) {
+				t.Errorf("an end in %v: %v", wait, err)
+			}
+			time.Sleep(10 * time.Second)
+			_ = sys.Stop(t.Context(), ref)
+		}
+	})
 }

@@ -156,7 +156,7 @@ func (r *Record) Next(s *Strategy, now time.Time, d Directive, random float64) D
 	}
 	bound := min(backoff, maxBackoff)
 	for i := 1; i < n && bound < maxBackoff; i++ {
-		bound = min(2*bound, maxBackoff)
+		bound += min(bound, maxBackoff-bound)
 	}
 	return Decision{Delay: time.Duration(random * float64(bound))}
 }
