@@ -122,7 +122,7 @@ func (s *System) refusal(in *server.Inbound, c *cell) *rpc.Error {
 			return errNotOpened
 		case h != nil && h.asked && oneWay:
 			return errAsked
-		case c.kind == jobServerKind:
+		case c.kind == jobServerKind, c.kind == nodeServerKind:
 			m.op, m.broad = h.op, true
 		}
 	}
@@ -197,6 +197,9 @@ func (s *System) judge(a server.Arrival, m matter) *rpc.Error {
 		}
 	}
 	list := s.access.Load()
+	if list == nil && m.op == access.Stop {
+		return refused(a, m.op.String(), "no rule allows it")
+	}
 	if list == nil {
 		return nil
 	}

@@ -15,21 +15,25 @@ import (
 // An actor cannot wait for its own end, nor for that of an actor that it descends from: the error
 // is then rpc.Invalid, and nothing is stopped; see Context.Stop. Nor can two actors wait for
 // each other: see ErrCycle.
-func (s *System) Stop(ctx context.Context, r Ref) error { return s.stop(ctx, r, (*cell).seal) }
+//
+// An actor of another node is stopped if that node's access list has a rule that allows
+// access.Stop by name; otherwise the error is rpc.Denied. The request has the deadline of ctx, or
+// Config.Timeout; the error's verdict says whether the other node has begun to stop the actor.
+func (s *System) Stop(ctx context.Context, r Ref) error { return s.stop(ctx, r, false) }
 
 // StopNow is Stop, but the actor ends after the message that it is handling. Requests that wait in
 // its mailbox fail as rpc.Unavailable, and one-way messages become dead letters.
 func (s *System) StopNow(ctx context.Context, r Ref) error {
-	return s.stop(ctx, r, func(c *cell) { c.end(nil) })
+	return s.stop(ctx, r, true)
 }
 
-func (s *System) stop(ctx context.Context, r Ref, stop func(*cell)) error {
+func (s *System) stop(ctx context.Context, r Ref, now bool) error {
 	t := s.Bind(r).to
 	switch {
 	case t == nil || t.addr.node == anyNode || strings.HasPrefix(t.addr.name, hidden):
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v cannot be stopped", r)
 	case t.addr.node != s.cfg.Name:
-		return s.stopAfar(ctx, t)
+		return s.stopAfar(ctx, t, now)
 	}
 	c := t.cell.Load()
 	if c == nil {
@@ -47,7 +51,7 @@ func (s *System) stop(ctx context.Context, r Ref, stop func(*cell)) error {
 		defer w.end(from.cell)
 	}
 	over := s.refs.whenGone(c)
-	stop(c)
+	c.stop(now)
 	select {
 	case <-over: // an end that is there beats a ctx that has ended
 		return nil
@@ -59,9 +63,4 @@ func (s *System) stop(ctx context.Context, r Ref, stop func(*cell)) error {
 	case <-ctx.Done():
 		return rpc.FromContext(ctx, rpc.Unknown)
 	}
-}
-
-// stopAfar is for an actor on another node.
-func (s *System) stopAfar(_ context.Context, t *target) error {
-	return rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%v: actors of other nodes cannot be stopped yet", t.addr)
 }

@@ -325,8 +325,10 @@ func NewSystem(cfg Config) (*System, error) {
 		return nil, err
 	}
 	s.node = s.newNode()
-	if _, err := s.spawnHidden(jobServerName, jobServerKind); err != nil {
-		return nil, err
+	for name, kind := range map[string]*Kind{jobServerName: jobServerKind, nodeServerName: nodeServerKind} {
+		if _, err := s.spawnHidden(name, kind); err != nil {
+			return nil, err
+		}
 	}
 	start := s.join
 	if len(cfg.Transports) == 0 && cfg.Store == nil {
