@@ -49,9 +49,13 @@ const (
 	// message: only rules whose Ops name it apply, neither Default nor ExposedOnly, and if
 	// no such rule matches, every node may. The principal is that of the node's record.
 	Expose Op = 1 << 9
+
+	// Stop is to end an actor. Only rules whose Ops name it apply, and if no such rule matches,
+	// nobody may: neither Default nor an empty list allows it.
+	Stop Op = 1 << 10
 )
 
-var opNames = [...]string{"send", "call", "stream", "push", "pull", "manage", "submit", "redeem", "cancel", "expose"}
+var opNames = [...]string{"send", "call", "stream", "push", "pull", "manage", "submit", "redeem", "cancel", "expose", "stop"}
 
 // String returns the names of the operations, joined with "|".
 func (o Op) String() string {
@@ -189,8 +193,8 @@ func Compile(r Rules) (*List, error) {
 		if in.Effect != Allow && in.Effect != Deny {
 			bad("%s: Effect is %d: want Allow or Deny", where, in.Effect)
 		}
-		if in.Ops&^(All|Expose) != 0 {
-			bad("%s: unknown operations: %#x", where, uint16(in.Ops&^(All|Expose)))
+		if in.Ops&^(All|Expose|Stop) != 0 {
+			bad("%s: unknown operations: %#x", where, uint16(in.Ops&^(All|Expose|Stop)))
 		}
 		if in.Ops&Expose != 0 && len(in.Networks)+len(in.Kinds)+len(in.Messages) > 0 {
 			bad("%s: Expose goes by Principals, Services and Actors alone: the registry says nothing else", where)
@@ -270,6 +274,9 @@ func (l *List) Decide(who Who, what What) Decision {
 			return r.decision
 		}
 	}
+	if what.Op == Stop {
+		return Decision{false, "default"}
+	}
 	if l.exposedOnly && len(what.Services) == 0 {
 		return Decision{false, "exposed only"}
 	}
@@ -302,5 +309,5 @@ func (l *List) MayAny(who Who, op Op) bool {
 			return false
 		}
 	}
-	return l.byDefault.Allowed
+	return l.byDefault.Allowed && op != Stop
 }

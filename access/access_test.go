@@ -169,3 +169,35 @@ func BenchmarkDecide(b *testing.B) {
 		list.Decide(Who{Principal: "tls:bob"}, What{Kind: "shop", Actor: "x", Op: Call, Message: "m"})
 	}
 }
+
+// Stop is allowed by rules that name it, and by nothing else.
+func TestStopHasToBeNamed(t *testing.T) {
+	who, what := Who{Principal: "tls:ann"}, What{Op: Stop, Actor: "x", Services: []string{"s"}}
+	for _, row := range []struct {
+		name  string
+		rules Rules
+		want  bool
+	}{
+		{"nothing", Rules{}, false},
+		{"by default", Rules{Default: Allow}, false},
+		{"a rule for all operations", Rules{List: []Rule{{Effect: Allow}, {Effect: Allow, Ops: All}}}, false},
+		{"a rule for it", Rules{List: []Rule{{Effect: Allow, Ops: Stop | Call}}, Default: Deny}, true},
+		{"a rule for another actor", Rules{List: []Rule{{Effect: Allow, Ops: Stop, Actors: []string{"y"}}}}, false},
+		{"a rule against it", Rules{List: []Rule{{Effect: Deny, Ops: Stop, Actors: []string{"x"}}, {Effect: Allow, Ops: Stop}}}, false},
+	} {
+		list, err := Compile(row.rules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := list.Decide(who, what); got.Allowed != row.want {
+			t.Errorf("%s: %+v", row.name, got)
+		}
+		if row.want && !list.MayAny(who, Stop) {
+			t.Errorf("%s: denied before the target is known", row.name)
+		}
+	}
+	list, _ := Compile(Rules{Default: Allow})
+	if list.MayAny(who, Stop) || !list.MayAny(who, Call) || Stop.String() != "stop" {
+		t.Error("the default is about Stop, too")
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/supervise"
 )
 
 // Access is checked when a message arrives from another node, before it is decoded and before
@@ -52,13 +53,6 @@ func LocalOnly() SpawnOption { return func(s *spawn) { s.local = true } }
 // KeptLocal makes all actors of a kind LocalOnly.
 func KeptLocal() KindOption { return func(k *Kind) { k.local = true } }
 
-// traits are properties that few actors have.
-type traits struct {
-	services []string // the services that it is an instance of
-	local    bool     // it is LocalOnly
-	stream   *stream  // the stream, for the hidden actor of a stream
-}
-
 // withOp is a message that needs another permission than to send or to call. asked says that
 // it is accepted only as a request; sent one-way, it becomes a dead letter.
 type withOp interface {
@@ -88,8 +82,13 @@ func (h *handler) setOp() {
 // errAsked is the error of a one-way message of a type that is accepted only as a request.
 var errAsked = rpc.Errorf(rpc.Unhandled, rpc.NotRun, "such a message is taken as a request only, and was sent one-way")
 
-// systems marks a kind as internal to the system.
-func systems() KindOption { return func(k *Kind) { k.system = true } }
+// systems marks a kind as internal to the system. Its actors survive every failure.
+func systems() KindOption {
+	return func(k *Kind) {
+		k.system = true
+		k.strategy.Decide = func(supervise.Failure) supervise.Directive { return supervise.Resume }
+	}
+}
 
 // matter is what a message from another node wants: the actor, the type and the operation.
 type matter struct {
@@ -102,7 +101,7 @@ type matter struct {
 
 // restricted reports whether messages from other nodes to c have to be checked.
 func (s *System) restricted(c *cell) bool {
-	return s.access.Load() != nil || c != nil && (c.kind.asked || c.traits != nil)
+	return s.access.Load() != nil || c != nil && (c.kind.asked || c.more.Load() != nil)
 }
 
 // refusal returns why a message from another node may not be accepted, or nil if it may.
@@ -123,16 +122,16 @@ func (s *System) refusal(in *server.Inbound, c *cell) *rpc.Error {
 			return errNotOpened
 		case h != nil && h.asked && oneWay:
 			return errAsked
-		case c.kind == jobServerKind:
+		case c.kind == jobServerKind, c.kind == nodeServerKind:
 			m.op, m.broad = h.op, true
 		}
 	}
-	if s.access.Load() == nil && (c == nil || c.traits == nil) {
+	if s.access.Load() == nil && (c == nil || c.more.Load() == nil) {
 		return nil
 	}
 	err := s.check(in.Arrival(), m)
-	if err != nil && c != nil && c.traits != nil {
-		if st := c.traits.stream; st != nil && st.principal == in.Origin().Principal { // only the principal that has opened the stream can end it
+	if err != nil && c != nil {
+		if st := c.stream(); st != nil && st.principal == in.Origin().Principal { // only the principal that has opened the stream can end it
 			st.close(cut(err))
 		}
 	}
@@ -193,14 +192,17 @@ func (s *System) judge(a server.Arrival, m matter) *rpc.Error {
 	if a.Origin == nil || a.Origin.Local {
 		return nil
 	}
-	if c := m.cell; c != nil && c.traits != nil {
-		if st := c.traits.stream; st != nil {
+	if c := m.cell; c != nil {
+		if st := c.stream(); st != nil {
 			m = st.subject()
-		} else if c.traits.local {
+		} else if c.localOnly() {
 			return refused(a, "send to", "local only")
 		}
 	}
 	list := s.access.Load()
+	if list == nil && m.op == access.Stop {
+		return refused(a, m.op.String(), "no rule allows it")
+	}
 	if list == nil {
 		return nil
 	}

@@ -6,13 +6,13 @@ import (
 	"reflect"
 	"runtime"
 	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
+	"github.com/tandem-go/tandem/supervise"
 )
 
 // cell is one live actor: its state and its mailbox. While the mailbox is empty, the
@@ -24,12 +24,11 @@ import (
 type cell struct {
 	self    *target
 	kind    *Kind
-	traits  *traits // nil for most actors
-	state   any     // only the run loop uses it
-	pace    *pace   // of recording requests as begun; only the run loop uses it; nil until it has recorded one
-	stopped atomic.Bool
-	leaving atomic.Bool          // leave has been called
-	waits   atomic.Pointer[turn] // the turn in which its handler waits for a reply; nil: it waits for none
+	state   any // only the run loop uses it
+	life    cellLife
+	more    atomic.Pointer[annex] // what few actors have; nil: nothing of it
+	waits   atomic.Pointer[turn]  // the turn in which its handler waits for a reply; nil: it waits for none
+	handled atomic.Uint64         // messages taken out of the mailbox and the lane; only the run loop writes it
 
 	box mailbox.Box[item]
 }
@@ -65,19 +64,31 @@ var (
 	errGone    = rpc.Errorf(rpc.NotFound, rpc.NotRun, "the actor has stopped")
 )
 
-// work is the run loop: it handles messages until the mailbox is empty.
+// work is the run loop: it handles messages until the mailbox is empty. Who has had the box say
+// Wake is the only one that runs the actor, until Take has returned nil or the actor is parked.
 func (c *cell) work(w *worker) {
 	sys := c.self.sys
-	for w.nextBatch(c) {
-		for w.done < len(w.batch) {
-			c.burst(w)
+	w.pickUp(c)
+	for {
+		if c.life.calls() {
+			if to := c.attend(w); to == parks {
+				return
+			} else if to == over {
+				break
+			}
 		}
-		w.finishBatch(sys)
+		if w.done == len(w.batch) {
+			w.finishBatch(c)
+			if !w.nextBatch(c) {
+				if c.life.calls() && c.box.Wake() { // a signal, or an end, has found this run loop busy
+					continue
+				}
+				break
+			}
+		}
+		c.burst(w)
 	}
 	w.plain = nil
-	if c.stopped.Load() {
-		c.leave()
-	}
 	if sys.draining() {
 		sys.loops.end(c)
 	}
@@ -99,7 +110,8 @@ func (w *worker) nextBatch(c *cell) bool {
 	return true
 }
 
-// burst handles messages of the batch until all are handled or a handler panics.
+// burst handles messages of the batch until all are handled, a handler panics, or something else
+// is to be done first. A signal lets one message pass, so that signals do not hold all up.
 func (c *cell) burst(w *worker) {
 	var ctx *Context
 	defer func() {
@@ -110,7 +122,7 @@ func (c *cell) burst(w *worker) {
 			w.plain = nil
 			w.leaveCrashed(it)
 			if reason == nil { // runtime.Goexit: this goroutine ends, the actor does not
-				go w.resume(c)
+				go c.work(w)
 			}
 		}
 	}()
@@ -119,17 +131,15 @@ func (c *cell) burst(w *worker) {
 	}
 	typ, h, emptied := w.last.typ, w.last.handler, w.last.emptied
 	recorded := c.kind.recorded()
-	for w.done < len(w.batch) {
+	for first := stateBits; w.done < len(w.batch); first |= signaled {
 		if recorded {
 			c.prepare(w)
 		}
+		if c.life.word.Load()&first != 0 {
+			return
+		}
 		it := &w.batch[w.done]
 		w.done++
-		if c.stopped.Load() {
-			c.self.sys.handBack(c.self.addr, *it, errStopped)
-			*it = item{}
-			continue
-		}
 		if it.req != nil && !it.req.Start() {
 			*it = item{}
 			continue
@@ -256,7 +266,7 @@ func (c *cell) decodeBody(w *worker, cd codec.Codec, body []byte, h *handler) (m
 }
 
 // crashed deals with a handler that panicked or ended its goroutine. The caller gets an
-// error, and the actor goes on with fresh state.
+// error, and the actor is suspended, see cell.recover.
 func (c *cell) crashed(ctx *Context, msg, reason any) {
 	sys := c.self.sys
 	if reason == nil {
@@ -270,21 +280,13 @@ func (c *cell) crashed(ctx *Context, msg, reason any) {
 	name := fmt.Sprint(typeOf(msg))
 	sys.stats.panics.Add(1)
 	err := panicked("the handler of "+name, reason)
-	sys.faults.note(DeadLetter{Time: time.Now(), To: c.self.addr.String(), Type: name, Reason: err}, c.kind.name)
+	c.noteFailure(name, err)
 	if d := ctx.deferred(); d != nil {
 		_ = d.fail(sys.forCaller(req, err))
 	} else if mustAnswer {
 		req.Fail(sys.forCaller(req, err))
 	}
-	sys.event(Event{Type: ActorRestarted, Actor: c.self.addr.String(), Err: err})
-	state, fresh := c.kind.fresh()
-	if fresh != nil {
-		sys.log.Error("the actor's state could not be recreated; it stops", "actor", c.self.addr.String(), "err", fresh)
-		c.stop()
-		return
-	}
-	c.state = state
-	sys.waitLists.end(c)
+	c.fail(supervise.Failure{Err: err, Message: name})
 }
 
 // fresh makes a new state. It returns an error if the function that makes it panicked.
@@ -306,48 +308,6 @@ func (k *Kind) handlerOf(s *System, id uint64) *handler {
 		slot.Store(known)
 	}
 	return known.byID[id]
-}
-
-// stop ends the actor after the message that it is handling. The messages that wait in its
-// mailbox are handed back.
-func (c *cell) stop() {
-	if c.stopped.Swap(true) {
-		return
-	}
-	rest, busy := c.box.Close()
-	for _, it := range rest {
-		c.self.sys.handBack(c.self.addr, it, errStopped)
-	}
-	if !busy {
-		c.leave()
-	}
-}
-
-// leave frees the actor's name once nothing of it runs. Both stop and the end of the run
-// loop may call it; the first call counts.
-//
-// The name is freed last, so that nothing of the old actor is left when the name can be
-// taken again.
-func (c *cell) leave() {
-	if c.leaving.Swap(true) {
-		return
-	}
-	sys := c.self.sys
-	c.state = nil // a context that the application keeps still refers to the cell
-	sys.waitLists.end(c)
-	for _, service := range c.services() {
-		sys.members.withdraw(service, c.self.addr.name)
-	}
-	sys.refs.leave(c)
-	sys.event(Event{Type: ActorStopped, Actor: c.self.addr.String()})
-}
-
-// services are the services that the actor is an instance of.
-func (c *cell) services() []string {
-	if c.traits == nil {
-		return nil
-	}
-	return c.traits.services
 }
 
 // putError turns a mailbox's error into the error that a sender gets.

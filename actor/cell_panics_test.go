@@ -9,6 +9,7 @@ import (
 
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
+	"github.com/tandem-go/tandem/supervise"
 )
 
 // brittle is a codec that panics: Append for a string, Decode for a body that contains "bad".
@@ -168,7 +169,8 @@ func TestPanicTextsStayAtHome(t *testing.T) {
 func TestFailuresAreSummedUpInTheLog(t *testing.T) {
 	for how, text := range map[string]string{"panic": "handler panicked", "error": "the handler of a one-way message failed"} {
 		withGuests(t, func(t *testing.T, g guests) {
-			if _, err := g.b.Spawn("x", failKind()); err != nil {
+			resumes := Supervise(Strategy{Decide: func(supervise.Failure) supervise.Directive { return supervise.Resume }})
+			if _, err := g.b.Spawn("x", failKind().With(resumes)); err != nil {
 				t.Fatal(err)
 			}
 			const each = 1000

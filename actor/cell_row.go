@@ -16,9 +16,9 @@ func (c *cell) burstRow(w *worker, it *item, in *server.Inbound, ctx **Context) 
 		return
 	}
 	var shared *Context // of messages with a typed handler: nothing distinguishes their contexts
-	for in.Left() > 0 {
-		if c.stopped.Load() {
-			w.handBackRow(c, it, in, errStopped)
+	for first := stateBits; in.Left() > 0; first |= signaled {
+		if c.life.word.Load()&first != 0 { // as in burst
+			w.done--
 			return
 		}
 		body, _ := in.Next()

@@ -79,7 +79,7 @@ func TestNameIsFreedOnce(t *testing.T) {
 	events := sys.Events(t.Context())
 	old, _ := sys.Spawn("x", nothingKind)
 	c := old.to.cell.Load()
-	sys.Stop(old)
+	Halt(sys, old)
 	next, err := sys.Spawn("x", nothingKind)
 	if err != nil {
 		t.Fatal(err)

@@ -14,16 +14,21 @@ import (
 type worker struct {
 	next chan *cell // the actor to run next; nil: the worker ends
 
-	taken    *mailbox.Batch[item] // of the actor being run
-	batch    []item               // its messages
-	done     int                  // messages of the batch that were handled, or are being handled
-	begun    int                  // messages of the batch that were prepared, see cell.prepare
-	decoded  []*server.Inbound    // one-way messages of the batch from other nodes
-	last     lookup               // of the latest message's handler
-	more     int                  // messages of the batch that share an item with another one, as far as they were handled
-	plain    *Context             // for its one-way messages without sender and trace
-	reusable reusableValues       // for the message that is being handled, and for its reply
-	slab     []Context            // fresh contexts; each is given out once and never reused
+	hand                    // of the actor being run
+	last     lookup         // of the latest message's handler
+	plain    *Context       // for its one-way messages without sender and trace
+	reusable reusableValues // for the message that is being handled, and for its reply
+	slab     []Context      // fresh contexts; each is given out once and never reused
+}
+
+// hand is the batch that a run loop has in hand.
+type hand struct {
+	taken   *mailbox.Batch[item]
+	batch   []item            // its messages
+	done    int               // messages of the batch that were handled, or are being handled
+	begun   int               // messages of the batch that were prepared, see cell.prepare
+	decoded []*server.Inbound // one-way messages of the batch from other nodes
+	more    int               // messages of the batch that share an item with another one, as far as they were handled
 }
 
 // lookup is what was found for a type of messages that come either directly or in a codec.Reusable.
@@ -75,19 +80,15 @@ func (w *worker) loop(p *workers, c *cell) {
 	p.ended.Done()
 }
 
-// resume goes on with a batch after a handler has ended the worker's goroutine.
-func (w *worker) resume(c *cell) {
-	for w.done < len(w.batch) {
-		c.burst(w)
+// finishBatch counts the messages of a batch that was handled, if there is one, and frees the
+// memory of those that came from other nodes.
+func (w *worker) finishBatch(c *cell) {
+	if w.taken == nil {
+		return
 	}
-	w.finishBatch(c.self.sys)
-	c.work(w)
-}
-
-// finishBatch counts the messages of a batch that was handled, and frees the memory of those
-// that came from other nodes.
-func (w *worker) finishBatch(s *System) {
-	s.stats.handled.Add(uint64(len(w.batch) + w.more))
+	n := uint64(len(w.batch) + w.more)
+	c.self.sys.stats.handled.Add(n)
+	c.handled.Store(c.handled.Load() + n)
 	server.FreeAll(w.decoded)
 	clear(w.decoded)
 	w.decoded, w.more = w.decoded[:0], 0

@@ -146,8 +146,8 @@ func (c *Context) Message() any {
 }
 
 // Stop ends the actor once the handler has returned. Requests that wait in its mailbox fail
-// as rpc.Unavailable, and one-way messages become dead letters.
-func (c *Context) Stop() { c.cell.stop() }
+// as rpc.Unavailable, and one-way messages become dead letters. Its children end before it.
+func (c *Context) Stop() { c.cell.end(nil) }
 
 // Reply answers the request that is being handled, for a Receiver. The error says that
 // nobody waits for a reply (any more), or that v cannot be the reply.

@@ -97,8 +97,18 @@ package balance. If it did not run there, it is sent to another instance at once
 an actor that has other handlers too. [QueueKind] makes an actor that is only a queue. [Defer]
 lets a handler answer later, after it has returned. [Receiver] is for messages whose type is
 not known beforehand.
-A handler that panics fails its request as [rpc.Panicked]; the actor goes on with fresh
-state.
+
+# One life
+
+An actor lives from [System.Spawn] or [System.GetOrSpawn] until it stops. Its state may have methods
+that are called in its turn: Started, Restarting and Stopping, see Spawn. A handler that panics fails
+its request as [rpc.Panicked], which is not tried again. The actor is then restarted with fresh state,
+after a back-off if it was restarted before; if it fails too often, it stops. [Supervise] gives a kind
+another [Strategy].
+
+[Context.Spawn] makes a child, which ends before its parent. [Context.Watch] has the actor get
+a [Terminated] when another actor has ended. [System.Stop] ends an actor once it has handled what waits
+in its mailbox, [System.StopNow] and [Context.Stop] end it after the message that it is handling.
 
 # Errors and verdicts
 
@@ -141,6 +151,7 @@ the fields that are named here, and those of [rpc.Limits] (Config.RPC), set othe
 
   - A mailbox holds 1,024 messages. When it is full, senders wait until their context
     ends, handlers for 5 seconds at most ([Mailbox], Config.SendWait).
+  - An actor is restarted 10 times a minute at most, and then stops (package supervise).
   - A request without a deadline has one of 30 seconds (Config.Timeout).
   - A message to another node may have 64 MiB of data; a larger one fails as
     [rpc.TooLarge] and did not run.

@@ -104,14 +104,15 @@ func (c *cell) prepare(w *worker) {
 	if w.done < w.begun {
 		return
 	}
-	if c.pace == nil {
-		c.pace = new(pace)
+	a := c.annexed()
+	if a.pace == nil {
+		a.pace = new(pace)
 	}
-	began := time.Now()
-	w.begun = min(w.done+c.pace.next(began.Sub(c.pace.since)), len(w.batch))
+	began, p := time.Now(), a.pace
+	w.begun = min(w.done+p.next(began.Sub(p.since)), len(w.batch))
 	defer func() {
-		c.pace.since = time.Now()
-		c.pace.waited = c.pace.since.Sub(began)
+		p.since = time.Now()
+		p.waited = p.since.Sub(began)
 	}()
 	var ins []*server.Inbound
 	var jobs []*job
@@ -132,7 +133,7 @@ func (c *cell) prepare(w *worker) {
 			}
 		}
 	}
-	if len(ins)+len(jobs) == 0 || c.stopped.Load() {
+	if len(ins)+len(jobs) == 0 || c.life.now() == ending {
 		return
 	}
 	if c.kind.completions != nil {

@@ -26,8 +26,8 @@ type EventType = rpc.EventType
 
 // The events of a system, in addition to those of package rpc.
 const (
-	ActorRestarted EventType = "actor restarted" // the actor's handler panicked, and the actor goes on with fresh state
-	ActorStopped   EventType = "actor stopped"
+	ActorRestarted EventType = "actor restarted" // the actor has failed, as Err says, and goes on with fresh state
+	ActorStopped   EventType = "actor stopped"   // Err is the failure that it has stopped because of; nil if there was none
 	NodeJoined     EventType = "node joined"
 	NodeLeft       EventType = "node left"
 	NameTaken      EventType = "name taken"  // another process holds this node's name in the registry

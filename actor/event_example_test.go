@@ -48,7 +48,9 @@ func ExampleSystem_Events() {
 		fmt.Println(err)
 		return
 	}
-	sys.Stop(ref)
+	if err := sys.Stop(ctx, ref); err != nil {
+		fmt.Println(err)
+	}
 	e := <-events
 	fmt.Println(e.Type, e.Actor)
 	// Output: actor stopped one@local

@@ -212,13 +212,16 @@ func (s *System) sayFault(sum logSummary) {
 	to := cmp.Or(sum.to, "others")
 	attrs := []slog.Attr{slog.String("actor", to), slog.String("kind", sum.detail), slog.String("message", sum.last), slog.Uint64("count", sum.count)}
 	if p := (*crash)(nil); errors.As(sum.reason, &p) {
-		s.log.LogAttrs(context.Background(), slog.LevelError, "handler panicked; the actor restarts with fresh state",
+		s.log.LogAttrs(context.Background(), slog.LevelError, "handler panicked",
 			append(attrs, slog.String("panic", p.text), slog.String("stack", p.stack))...)
 		return
 	}
 	what := "the handler of a one-way message failed"
-	if sum.code == rpc.Undecodable {
+	switch {
+	case sum.code == rpc.Undecodable:
 		what = "the codec of a message or reply panicked"
+	case sum.last == "Started":
+		what = "an actor could not start"
 	}
 	s.log.LogAttrs(context.Background(), slog.LevelWarn, what, append(attrs, slog.Any("err", sum.reason))...)
 }

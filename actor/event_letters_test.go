@@ -73,7 +73,7 @@ func TestBurstOfDeadLetters(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		sys.Stop(ref)
+		actor.Halt(sys, ref)
 		unplug()
 		if got := len(dead()); got != burst || sys.Stats().FeedLost != 0 {
 			t.Errorf("%d of %d dead letters came, %d lost", got, burst, sys.Stats().FeedLost)
@@ -120,7 +120,7 @@ func TestEventsOfManyTypes(t *testing.T) {
 		synctest.Wait()
 		const stops = 3 * actor.EventRoom
 		for range stops {
-			a.Stop(spawn(t, a, "y", PuppetKind))
+			actor.Halt(a, spawn(t, a, "y", PuppetKind))
 		}
 		synctest.Wait()
 		down, stopped, lost := 0, 0, uint64(0)

@@ -1,5 +1,7 @@
 package actor
 
+import "context"
+
 // Outstanding returns how many requests and streams the picker of a service counts as
 // outstanding, and how many instances there are.
 func Outstanding(s *System, name string) (n, instances int) {
@@ -17,3 +19,18 @@ type Dequeue[T any] = dequeue[T]
 
 // Dequeued answers it.
 type Dequeued[T any] = dequeued[T]
+
+// Halt is System.StopNow, but does not wait for the actor's end.
+func Halt(s *System, r Ref) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = s.StopNow(ctx, r)
+}
+
+// Watches returns how many watches an actor has, or is watched by.
+func Watches(r Ref) int {
+	a := r.to.cell.Load().annexed()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.watching) + len(a.watchers)
+}

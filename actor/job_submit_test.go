@@ -140,7 +140,7 @@ func TestJobFails(t *testing.T) {
 		}
 
 		unstarted := submit(t, to, "c")
-		b.Stop(b.Ref("x@" + b.Name()))
+		actor.Halt(b, b.Ref("x@"+b.Name()))
 		_, err = submitErr(t, to)
 		if rpc.Ran(err) != rpc.NotRun {
 			t.Errorf("submitted to a stopped actor: %v", err)
@@ -165,7 +165,7 @@ func TestSubmitRefused(t *testing.T) {
 		_, err := submitErr(t, bind(spawn(t, b, "deaf", AccountKind)))
 		wantErr(t, "no handler", err, rpc.Unhandled, rpc.NotRun)
 		x := spawn(t, b, "gone", AccountKind)
-		b.Stop(x)
+		actor.Halt(b, x)
 		synctest.Wait()
 		_, err = submitErr(t, bind(x))
 		wantErr(t, "no actor", err, rpc.NotFound, rpc.NotRun)

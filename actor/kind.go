@@ -21,6 +21,9 @@ type Kind struct {
 	receiver bool // the state is a Receiver, which gets the messages without a handler
 	byName   bool // KindNamed: a stand-in that Spawn looks up
 
+	hooks    hooks
+	strategy Strategy // for failures
+
 	durable     bool
 	completions ledger.Completions // nil unless Transactional
 	retry       *rpc.Retry         // for requests that its actors make; nil: the system's
@@ -65,11 +68,11 @@ type Handler[S any] struct{ h *handler }
 
 // Define describes a kind of actor. name is unique among the kinds of a system;
 // newState is called once for each actor, and again when it is restarted after a
-// panic.
+// failure. The hooks of the state are described at System.Spawn.
 //
 // It panics, at the program's start, if two handlers are for one message, if a
-// message that declares a reply has a handler that does not answer, or if the name or
-// newState is missing.
+// message that declares a reply has a handler that does not answer, if a method of the state
+// has the name of a hook and another signature, or if the name or newState is missing.
 func Define[S any](name string, newState func() S, handlers ...Handler[S]) *Kind {
 	k := &Kind{name: name, handlers: map[reflect.Type]*handler{}}
 	errs := []error{validActorName(name)}
@@ -78,6 +81,8 @@ func Define[S any](name string, newState func() S, handlers ...Handler[S]) *Kind
 	}
 	k.make = func() any { return newState() }
 	_, k.receiver = reflect.Zero(reflect.TypeFor[S]()).Interface().(Receiver)
+	hooks, wrong := hooksOf(reflect.TypeFor[S]())
+	k.hooks, errs = hooks, append(errs, wrong...)
 	names := map[string]bool{}
 	var all []*handler
 	for _, given := range handlers {

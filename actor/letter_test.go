@@ -170,7 +170,7 @@ func TestLetterIsACopy(t *testing.T) {
 			for n := range sent {
 				tell(t, x, Card{n, fmt.Sprint(n)})
 			}
-			sys.Stop(x)
+			actor.Halt(sys, x)
 			unplug()
 			for n := range 100 {
 				tell(t, y, Card{-1 - n, "later"})

@@ -136,7 +136,11 @@ func (s *System) fenced(err error) {
 
 // Callers get errShutdown from their own system when it drains, and errLeaving from another
 // node that drains.
+//
+// ErrShutdown is why actors end in a shutdown: see Terminated and the hook Stopping.
 var (
+	ErrShutdown error = errShutdown
+
 	errShutdown = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the system is shutting down")
 	errLeaving  = rpc.Errorf(rpc.Leaving, rpc.NotRun, "the node is shutting down")
 )

@@ -58,9 +58,15 @@ func (s *System) shutdown(ctx context.Context, why error) error {
 		}
 	}
 	s.part(ctx)
+	if by, ok := ctx.Deadline(); ok {
+		s.endBy.Store(&by)
+	}
 	s.life.enter(draining)
 	errs := []error{s.drain(ctx)}
 	s.stopAll()
+	if n := s.settle(ctx); n > 0 && errs[0] == nil {
+		errs[0] = rpc.Errorf(rpc.Expired, rpc.Unknown, "shutdown ran out of time: %d actors had not ended", n)
+	}
 	s.cancel(errShutdown)
 	acked, cancel := context.WithTimeout(ctx, s.cfg.AckWait)
 	if left := s.node.Server.AwaitAcks(acked); left > 0 {
@@ -88,24 +94,32 @@ func (s *System) part(ctx context.Context) {
 func (s *System) drain(ctx context.Context) error {
 	s.streams.close()
 	s.waitLists.nudgeAll()
+	for _, c := range s.refs.all() {
+		c.hasten()
+	}
+	if n := s.settle(ctx); n > 0 {
+		return rpc.Errorf(rpc.Expired, rpc.Unknown, "shutdown ran out of time: %d actors were busy, what waited was handed back", n)
+	}
+	return nil
+}
+
+// settle waits until nothing runs any more, or ctx ends. It returns how much still runs.
+func (s *System) settle(ctx context.Context) int64 {
 	for s.busy.Load() > 0 && ctx.Err() == nil {
 		select {
 		case <-s.quiet:
 		case <-ctx.Done():
 		}
 	}
-	if n := s.busy.Load(); n > 0 {
-		return rpc.Errorf(rpc.Expired, rpc.Unknown, "shutdown ran out of time: %d actors were busy, what waited was handed back", n)
-	}
-	return nil
+	return s.busy.Load()
 }
 
-// stopAll stops the actors, and lets no new ones start.
+// stopAll stops the actors, and lets no new ones start. Children are stopped by their parents.
 func (s *System) stopAll() {
 	s.refs.shut()
 	for _, c := range s.refs.all() {
-		if c != nil {
-			c.stop()
+		if c.parent() == nil {
+			c.end(errShutdown)
 		}
 	}
 }

@@ -258,7 +258,7 @@ func (m *members) put(ctx context.Context, write func(registry.Registry, context
 // expose makes an actor an instance of its services, unless the actor is stopping.
 func (m *members) expose(c *cell) error {
 	m.mu.Lock()
-	if c.leaving.Load() { // it may have been withdrawn already
+	if c.life.now() >= ending { // it may have been withdrawn already
 		m.mu.Unlock()
 		return nil
 	}

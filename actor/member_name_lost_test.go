@@ -57,7 +57,7 @@ func (r *evicting) Update(ctx context.Context, n registry.Node) error {
 // it has just lost the name. Otherwise it would prevent a successor from starting.
 func TestLostNameIsNotClaimedAgain(t *testing.T) {
 	for name, takeBack := range map[string]func(context.Context, *actor.System){
-		"an actor stops":      func(ctx context.Context, s *actor.System) { s.StopAndWait(ctx, s.Ref("one")) },
+		"an actor stops":      func(ctx context.Context, s *actor.System) { s.Stop(ctx, s.Ref("one")) },
 		"the node shuts down": func(ctx context.Context, s *actor.System) { s.Shutdown(ctx) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -68,7 +68,7 @@ func TestDeliveryMisuse(t *testing.T) {
 
 		pushAll(t, other, nil, 3)
 		d = pulls(t, other, []string{"3:1"}, now)[0]
-		b.Stop(other)
+		actor.Halt(b, other)
 		synctest.Wait()
 		wantErr(t, "ack to no queue", d.Ack(ctx), rpc.NotFound, rpc.NotRun)
 		bind(spawn(t, b, "other", queueKind(queue.Config{})))

@@ -83,7 +83,7 @@ func TestItemsOfQueuesCount(t *testing.T) {
 			}
 		}},
 		{"pushed out", queue.Config{Capacity: 3, Policy: queue.DropOldest}, nil},
-		{"stopped", queue.Config{}, func(_ *testing.T, _, b *System, _, local Ref, _ int) { b.Stop(local) }},
+		{"stopped", queue.Config{}, func(_ *testing.T, _, b *System, _, local Ref, _ int) { Halt(b, local) }},
 		{"panicked", queue.Config{}, func(t *testing.T, a, _ *System, q, _ Ref, _ int) {
 			if _, err := Ask(t.Context(), q, weigh{}).Await(t.Context()); rpc.CodeOf(err) != rpc.Panicked {
 				t.Error(err)
@@ -108,7 +108,7 @@ func TestItemsOfQueuesCount(t *testing.T) {
 					if n := b.held(); n < 3*wideItem || n > 4*wideItem {
 						t.Errorf("%d bytes are held for three items", n)
 					}
-					b.Stop(local)
+					Halt(b, local)
 				} else {
 					c.end(t, a, b, a.Ref("q@b"), local, pushes(t, a.Ref("q@b")))
 				}

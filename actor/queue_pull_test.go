@@ -222,7 +222,7 @@ func TestShutdownEndsPulls(t *testing.T) {
 func TestPullsEndWithTheActor(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
 		for what, end := range map[string]func(actor.Ref){
-			"stop":  func(c actor.Ref) { b.Stop(b.Ref("crawler")) },
+			"stop":  func(c actor.Ref) { actor.Halt(b, b.Ref("crawler")) },
 			"panic": func(c actor.Ref) { _, _ = actor.Call(t.Context(), c, Crash{}) },
 		} {
 			c := bind(spawn(t, b, "crawler", CrawlerKind))
@@ -235,7 +235,7 @@ func TestPullsEndWithTheActor(t *testing.T) {
 			if took := time.Since(began); took > time.Second {
 				t.Errorf("%s: after %v", what, took)
 			}
-			b.Stop(b.Ref("crawler"))
+			actor.Halt(b, b.Ref("crawler"))
 			synctest.Wait()
 		}
 	})

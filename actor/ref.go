@@ -300,6 +300,7 @@ func (t *refTable) claim(s *System, name string) (*target, error) {
 func (t *refTable) begin(v *target, c *cell) {
 	c.self = v
 	v.cell.Store(c)
+	t.tell(v)
 	if !strings.HasPrefix(v.addr.name, hidden) {
 		t.unseen--
 	}
@@ -308,22 +309,53 @@ func (t *refTable) begin(v *target, c *cell) {
 func (t *refTable) free(v *target) {
 	delete(t.actors, v.addr.name)
 	t.unseen--
+	t.tell(v)
+}
+
+// tell tells those who wait that another actor has the name now, or none. t.mu is held.
+func (t *refTable) tell(v *target) {
+	if changed := t.changed[v]; changed != nil {
+		close(changed)
+		delete(t.changed, v)
+	}
 }
 
 // whenGone returns a channel that is closed when c has left.
 func (t *refTable) whenGone(c *cell) <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	gone := t.gone[c]
-	if gone == nil {
-		gone = make(chan struct{})
-		if c.self.cell.Load() != c {
-			close(gone)
-		} else {
-			t.gone[c] = gone
-		}
+	if c.self.cell.Load() != c {
+		return closedChannel()
 	}
-	return gone
+	return t.wait(c.self)
+}
+
+// whenOther returns a channel that is closed when the name of v has another actor than c, or none.
+// c is nil while the actor is being made.
+func (t *refTable) whenOther(name string, c *cell) <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v := t.actors[name]
+	if v == nil || v.cell.Load() != c {
+		return closedChannel()
+	}
+	return t.wait(v)
+}
+
+func closedChannel() <-chan struct{} {
+	ch := make(chan struct{})
+	close(ch)
+	return ch
+}
+
+// wait returns the channel that tell closes. t.mu is held.
+func (t *refTable) wait(v *target) <-chan struct{} {
+	ch := t.changed[v]
+	if ch == nil {
+		ch = make(chan struct{})
+		t.changed[v] = ch
+	}
+	return ch
 }
 
 // leave frees the name of a stopped actor. It returns false if the name was freed before:
@@ -336,10 +368,7 @@ func (t *refTable) leave(c *cell) bool {
 	}
 	c.self.cell.Store(nil)
 	delete(t.actors, c.self.addr.name)
-	if gone := t.gone[c]; gone != nil {
-		close(gone)
-		delete(t.gone, c)
-	}
+	t.tell(c.self)
 	t.slot(c.self.addr.name).CompareAndSwap(c.self, nil)
 	if strings.HasPrefix(c.self.addr.name, hidden) {
 		t.unseen--

@@ -376,7 +376,9 @@ func (s *System) learn(k *Kind) *kindTypes {
 	}
 	t := &kindTypes{k, make(map[uint64]*handler, len(k.handlers))}
 	for typ, h := range k.handlers {
-		t.byID[s.types.get(typ).id] = h
+		if typ != reflect.TypeFor[Terminated]() { // no other node can say that an actor has ended
+			t.byID[s.types.get(typ).id] = h
+		}
 	}
 	actual, _ := s.allKindTypes.LoadOrStore(k, t)
 	return actual.(*kindTypes)
@@ -428,5 +430,5 @@ func (s *System) lost(to address, it item, body []byte, err *rpc.Error, owner st
 // handlerFailed counts and logs an error of a handler that has no caller.
 func (s *System) handlerFailed(c *Context, msg any, err error) {
 	s.stats.failed.Add(1)
-	s.faults.note(DeadLetter{Time: time.Now(), To: c.cell.self.addr.String(), Type: fmt.Sprint(typeOf(msg)), Reason: failure(err)}, c.cell.kind.name)
+	c.cell.noteFailure(fmt.Sprint(typeOf(msg)), failure(err))
 }

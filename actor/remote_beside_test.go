@@ -51,7 +51,7 @@ func slowOnes(t testing.TB, a, b *actor.System, n int) (release func() int) {
 			if v, err := f.Await(ctx); err == nil {
 				answered += v
 			}
-			b.Stop(refs[i])
+			actor.Halt(b, refs[i])
 		}
 		return answered
 	}

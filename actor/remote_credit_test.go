@@ -94,7 +94,7 @@ func TestDroppingMailboxesGiveCreditAtOnce(t *testing.T) {
 				t.Errorf("%v: %d dead letters, want %d", policy, s, burst-4)
 			}
 			dead()
-			b.Stop(ref)
+			actor.Halt(b, ref)
 			unplug()
 		})
 	}

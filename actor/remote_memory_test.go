@@ -122,7 +122,7 @@ func TestOneWayMessagesAreFreed(t *testing.T) {
 				t.Errorf("%s: %d bytes are held for what waits", c.name, waiting)
 			}
 			if c.name == "stopped" {
-				b.Stop(ref)
+				Halt(b, ref)
 			}
 			gate <- struct{}{}
 			_, _ = f.Await(ctx)

@@ -146,7 +146,7 @@ func TestWhatWasAnsweredIsFree(t *testing.T) {
 		if _, err := actor.Call(t.Context(), ref, bigNoteSeen{}); err != nil {
 			t.Fatal(err)
 		}
-		if err := sys.StopAndWait(t.Context(), ref); err != nil {
+		if err := sys.Stop(t.Context(), ref); err != nil {
 			t.Fatal(err)
 		}
 	}

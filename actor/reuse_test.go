@@ -17,6 +17,7 @@ import (
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/supervise"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
@@ -131,7 +132,7 @@ func TestReusedMessagesAreNotMixedUp(t *testing.T) {
 		world(t, []string{"direct"}, func(t *testing.T, _ *memnet.Network, a, b *actor.System) {
 			var binders []*Binder // all states of one actor: each panic adds one
 			kind := actor.Define("test.binder", func() *Binder { b := new(Binder); binders = append(binders, b); return b },
-				actor.Answer((*Binder).sheet), actor.Answer((*Binder).leaf))
+				actor.Answer((*Binder).sheet), actor.Answer((*Binder).leaf)).With(actor.Supervise(actor.Strategy{Max: supervise.MaxRestarts, Backoff: 1}))
 			send(t, spawn(t, b, "binder", kind), a.Ref("binder@b"))
 			var sheets []Sheet
 			var leaves []Leaf

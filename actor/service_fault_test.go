@@ -181,7 +181,7 @@ func TestServiceAway(t *testing.T) {
 		if _, err := actor.Call(t.Context(), svc, Toil{}); err != nil {
 			t.Fatal(err)
 		}
-		c.nodes[0].Stop(c.nodes[0].Ref("lone"))
+		actor.Halt(c.nodes[0], c.nodes[0].Ref("lone"))
 		synctest.Wait()
 		time.AfterFunc(5*time.Second, func() { spawn(t, c.nodes[2], "lone", kind, actor.Expose("lone")) })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

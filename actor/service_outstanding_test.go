@@ -103,7 +103,7 @@ func TestNothingStaysOutstanding(t *testing.T) {
 		time.Sleep(time.Minute)
 		under("streams that were left", 0)
 		for _, sys := range c.nodes {
-			sys.Stop(sys.Ref("all0")) // one of the instances
+			actor.Halt(sys, sys.Ref("all0")) // one of the instances
 		}
 		c.net.Partition("", "s1", "")
 		for range 20 {

@@ -199,8 +199,8 @@ func TestService(t *testing.T) {
 		if got := ask(40); len(got) != 4 || got["m0@a"] != 10 || got["m3@b"] != 10 {
 			t.Errorf("hits: %v", got)
 		}
-		a.Stop(a.Ref("m0"))
-		b.Stop(b.Ref("m1"))
+		actor.Halt(a, a.Ref("m0"))
+		actor.Halt(b, b.Ref("m1"))
 		if got := ask(40); len(got) != 2 || got["m2@a"] != 20 || got["m3@b"] != 20 {
 			t.Errorf("hits after two stopped: %v", got)
 		}

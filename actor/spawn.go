@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -41,17 +42,69 @@ func Expose(service string) SpawnOption {
 	}
 }
 
+// ErrOtherKind is the error of a GetOrSpawn when the live actor of that name is of another kind.
+var ErrOtherKind = errors.New("actor: the live actor of this name is of another kind")
+
 // Spawn starts an actor of a kind. If a live actor of this system has the name, the error is
-// ErrNameTaken; an empty name stands for a random one. The actor lives until it is stopped. A
-// stopped actor keeps its name until its handler has returned: see StopAndWait.
+// ErrNameTaken; an empty name stands for a random one. The actor lives until it is stopped, by
+// itself, by System.Stop, or because it fails too often (Supervise). A stopped actor keeps its name
+// until its handler and its hooks have returned and its children have ended: see System.Stop.
+//
+// The state may have methods that are called in the actor's turn, once for each state that newState
+// has made; all are optional:
+//
+//	Started(ctx *actor.Context) error             // before the first message; an error is a failure
+//	Restarting(ctx *actor.Context, why error)     // the state is given up after a failure
+//	Stopping(ctx *actor.Context, why error)       // the actor ends; after the last message
+//
+// Each state that was Started comes to either Restarting or Stopping. Stopping's why is nil if
+// somebody stopped the actor, else the failure, ErrParentStopped or ErrShutdown. In a shutdown its
+// context has the shutdown's deadline. A panic in Started is a failure; in the others it is logged.
 func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error) {
+	if name == "" {
+		name = uuid.NewString()
+	}
+	return s.spawn(nil, name, kind, opts)
+}
+
+// GetOrSpawn returns the live actor of that name and kind, or starts it. Of several calls at once,
+// one starts it and all return it. If an actor of that name is ending, GetOrSpawn waits for its end,
+// for Config.SendWait at most; then the error is ErrNameTaken. If the actor is of another kind, the
+// error is ErrOtherKind.
+func (s *System) GetOrSpawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error) {
+	var late <-chan time.Time
+	for {
+		c := s.refs.live(name)
+		if c != nil && !c.life.ends() {
+			if kind == nil || c.kind.name != kind.name {
+				return Ref{}, fmt.Errorf("%w: %s", ErrOtherKind, name)
+			}
+			return Ref{to: c.self}, nil
+		}
+		r, err := s.Spawn(name, kind, opts...)
+		if !errors.Is(err, ErrNameTaken) {
+			return r, err
+		}
+		if late == nil {
+			timer := time.NewTimer(s.cfg.SendWait)
+			defer timer.Stop()
+			late = timer.C
+		}
+		select {
+		case <-s.refs.whenOther(name, c):
+		case <-late:
+			return Ref{}, err
+		}
+	}
+}
+
+// spawn is Spawn of a child of parent, or with nil of an actor without a parent.
+func (s *System) spawn(parent *cell, name string, kind *Kind, opts []SpawnOption) (Ref, error) {
 	var o spawn
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if name == "" {
-		name = uuid.NewString()
-	} else if err := validActorName(name); err != nil {
+	if err := validActorName(name); err != nil {
 		return Ref{}, err
 	} else if strings.HasPrefix(name, hidden) {
 		return Ref{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "actor name %q: a leading %s is for the system's own", name, hidden)
@@ -79,7 +132,7 @@ func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error
 	if len(o.services) > 0 && (o.local || kind.local) {
 		return Ref{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "Spawn(%q): an actor that is kept from other nodes cannot be exposed to them", name)
 	}
-	if s.draining() {
+	if parent == nil && s.draining() {
 		return Ref{}, errShutdown
 	}
 	if err := s.checkDurable(kind); err != nil {
@@ -98,17 +151,23 @@ func (s *System) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, error
 		return Ref{}, err
 	}
 	c := &cell{kind: kind, state: state}
-	if len(o.services) > 0 || o.local || kind.local {
-		c.traits = &traits{services: o.services, local: o.local || kind.local}
+	if len(o.services) > 0 || o.local || kind.local || parent != nil {
+		c.more.Store(&annex{services: o.services, local: o.local || kind.local, parent: parent})
+	}
+	if kind.hooks.started {
+		c.life.word.Store(uint32(starting))
 	}
 	c.box.Init(o.box)
 	if err := s.refs.begun(t, c); err != nil {
 		return Ref{}, err
 	}
 	s.resume(c)
+	if kind.hooks.started && c.box.Wake() {
+		c.run()
+	}
 	if len(o.services) > 0 {
 		if err := s.members.expose(c); err != nil {
-			c.stop()
+			c.end(nil)
 			return Ref{}, err
 		}
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// When StopAndWait has returned, the name is free for the next actor.
-func ExampleSystem_StopAndWait() {
+// When Stop has returned, the name is free for the next actor.
+func ExampleSystem_Stop() {
 	sys, err := actor.NewSystem(actor.Config{Name: "solo"})
 	if err != nil {
 		log.Fatal(err)
@@ -22,7 +22,7 @@ func ExampleSystem_StopAndWait() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := sys.StopAndWait(ctx, ref); err != nil {
+	if err := sys.Stop(ctx, ref); err != nil {
 		log.Fatal(err)
 	}
 	_, err = sys.Spawn("ada", AccountKind)
@@ -43,12 +43,14 @@ func ExampleSystem_Spawn() {
 	// true
 }
 
-// What waits in the mailbox of an actor that is stopped is handed back.
-func ExampleSystem_Stop() {
+// StopNow hands back what waits in the mailbox; here nothing does.
+func ExampleSystem_StopNow() {
 	ctx, sys := context.Background(), quietSystem()
 	defer sys.Shutdown(ctx)
 	greeter := must(sys.Spawn("greeter", GreeterKind))
-	sys.Stop(greeter)
+	if err := sys.StopNow(ctx, greeter); err != nil {
+		log.Fatal(err)
+	}
 	_, err := actor.Call(ctx, greeter, Greet{Name: "ann"})
 	fmt.Println(rpc.Ran(err))
 	// Output: not run

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -29,7 +30,7 @@ func TestStopHandsBack(t *testing.T) {
 		blocked := make(chan error, 1)
 		go func() { _, err := actor.Call(t.Context(), ref, Count{}); blocked <- err }()
 		synctest.Wait()
-		sys.Stop(ref)
+		actor.Halt(sys, ref)
 		_, err := asked.Await(t.Context())
 		wantErr(t, "what waited", err, rpc.Unavailable, rpc.NotRun)
 		wantErr(t, "who waited for room", <-blocked, rpc.NotFound, rpc.NotRun)
@@ -76,9 +77,9 @@ func TestStopHandsBack(t *testing.T) {
 	})
 }
 
-// When StopAndWait has returned, the name is free. A Spawn that is refused does not call
+// When Stop has returned, the name is free. A Spawn that is refused does not call
 // newState.
-func TestStopAndWait(t *testing.T) {
+func TestStop(t *testing.T) {
 	sys := newSystem(t, actor.Config{})
 	var states atomic.Int64
 	kind := actor.Define("counted", func() *Account { states.Add(1); return new(Account) }, actor.Answer((*Account).Balance), actor.Answer((*Account).Block))
@@ -90,7 +91,7 @@ func TestStopAndWait(t *testing.T) {
 		if _, err := actor.Call(t.Context(), ref, Balance{}); err != nil {
 			t.Fatal(err)
 		}
-		if err := sys.StopAndWait(t.Context(), ref); err != nil {
+		if err := sys.Stop(t.Context(), ref); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -103,22 +104,22 @@ func TestStopAndWait(t *testing.T) {
 	<-m.Entered
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	wantErr(t, "a wait that is over", sys.StopAndWait(ctx, ref), rpc.Canceled, rpc.Unknown)
+	wantErr(t, "a wait that is over", sys.Stop(ctx, ref), rpc.Canceled, rpc.Unknown)
 	close(m.Leave)
 	if _, err := f.Await(t.Context()); err != nil {
 		t.Error("the handler that ran:", err)
 	}
-	if err := sys.StopAndWait(t.Context(), ref); err != nil {
+	if err := sys.Stop(t.Context(), ref); err != nil {
 		t.Error("again:", err)
 	}
 }
 
-// An actor that calls StopAndWait for itself gets an error.
+// An actor that calls Stop for itself gets an error.
 func TestAnActorDoesNotWaitForItsOwnEnd(t *testing.T) {
 	sys := newSystem(t, actor.Config{})
 	ref := spawn(t, sys, "self", PuppetKind)
 	_, err := actor.Call(t.Context(), ref, run(func(ctx *actor.Context) (string, error) {
-		return "", sys.StopAndWait(ctx, ctx.Self())
+		return "", sys.Stop(ctx, ctx.Self())
 	}))
 	if !errors.Is(err, rpc.Invalid) {
 		t.Errorf("%v", err)
@@ -130,7 +131,7 @@ func TestRespawnedActorIsInItsServices(t *testing.T) {
 	sys := newSystem(t, actor.Config{Timeout: 5 * time.Second})
 	for i := range 500 {
 		ref := spawn(t, sys, "one", AccountKind, actor.Expose("first"), actor.Expose("second"))
-		go sys.Stop(ref)
+		go actor.Halt(sys, ref)
 		for {
 			next, err := sys.Spawn("one", AccountKind, actor.Expose("first"), actor.Expose("second"))
 			if errors.Is(err, actor.ErrNameTaken) {
@@ -148,8 +149,62 @@ func TestRespawnedActorIsInItsServices(t *testing.T) {
 				t.Fatalf("round %d, %s: %v", i, service, err)
 			}
 		}
-		if err := sys.StopAndWait(t.Context(), ref); err != nil {
+		if err := sys.Stop(t.Context(), ref); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Of many who want an actor at once, one starts it, and all get it; whatever becomes of it
+// meanwhile.
+func TestGetOrSpawn(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		sys := newSystem(t, actor.Config{Logger: quiet})
+		var made atomic.Int64
+		slow := actor.Define("slow", func() *Puppet { made.Add(1); time.Sleep(time.Millisecond); return new(Puppet) },
+			actor.Answer(func(_ *Puppet, ctx *actor.Context, m Run) (string, error) { return m.F(ctx) }))
+		for round := range int64(20) {
+			var all sync.WaitGroup
+			for range 100 {
+				all.Go(func() {
+					ref, err := sys.GetOrSpawn("x", slow)
+					if err != nil || ref != sys.Ref("x") {
+						t.Errorf("%v, %v", ref, err)
+					}
+				})
+			}
+			all.Wait()
+			if n := made.Load(); n != round+1 {
+				t.Fatalf("%d were made in %d rounds", n, round+1)
+			}
+			actor.Halt(sys, sys.Ref("x"))
+		}
+		if _, err := sys.GetOrSpawn("x", slow); err != nil {
+			t.Error(err)
+		}
+		if _, err := sys.GetOrSpawn("x", PuppetKind); !errors.Is(err, actor.ErrOtherKind) {
+			t.Errorf("another kind: %v", err)
+		}
+		if _, err := sys.GetOrSpawn("x", nil); !errors.Is(err, actor.ErrOtherKind) {
+			t.Errorf("no kind: %v", err)
+		}
+	})
+}
+
+// GetOrSpawn waits for the end of an actor that has the name, but not for ever.
+func TestGetOrSpawnBehindAnEnd(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		sys := newSystem(t, actor.Config{Logger: quiet})
+		for wait, want := range map[time.Duration]error{time.Second: nil, 6 * time.Second: actor.ErrNameTaken} {
+			ref := spawn(t, sys, "x", PuppetKind)
+			unplug := plug(t, ref)
+			actor.Halt(sys, ref)
+			time.AfterFunc(wait, unplug)
+			if _, err := sys.GetOrSpawn("x", PuppetKind); !errors.Is(err, want) {
+				t.Errorf("an end in %v: %v", wait, err)
+			}
+			time.Sleep(10 * time.Second)
+			_ = sys.Stop(t.Context(), ref)
+		}
+	})
 }

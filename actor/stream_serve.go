@@ -161,7 +161,8 @@ func (s *System) newStream(c *Context) (*stream, *rpc.Error) {
 	if err := s.streams.enter(st); err != nil {
 		return nil, err
 	}
-	st.self = &cell{kind: streamKind, state: st, traits: &traits{stream: st}}
+	st.self = &cell{kind: streamKind, state: st}
+	st.self.more.Store(&annex{stream: st})
 	if _, err := s.enter(streamName+uuid.NewString(), st.self); err != nil {
 		s.streams.leave(st)
 		return nil, errShutdown
@@ -346,7 +347,7 @@ func (st *stream) close(why *rpc.Error) {
 	if cancel != nil {
 		cancel()
 	}
-	st.self.stop()
+	st.self.end(nil)
 	if ended {
 		st.sys.streams.leave(st)
 	}

@@ -261,10 +261,11 @@ type systemLife struct {
 	ctx     context.Context // parent of all handlers' contexts
 	cancel  context.CancelCauseFunc
 	fence   sync.Once
-	quiet   chan struct{} // gets a token when busy falls to 0 while draining
-	down    chan struct{} // closed when the system has ended
-	downErr error         // the result of Shutdown; set before down is closed
-	endErr  error         // the result of Err; set before down is closed
+	quiet   chan struct{}             // gets a token when busy falls to 0 while draining
+	endBy   atomic.Pointer[time.Time] // the deadline of Shutdown; set before it drains
+	down    chan struct{}             // closed when the system has ended
+	downErr error                     // the result of Shutdown; set before down is closed
+	endErr  error                     // the result of Err; set before down is closed
 }
 
 // systemLoad is what changes with nearly every message. It is a cache line away from what is read
@@ -281,12 +282,12 @@ type refTable struct {
 	seed   maphash.Seed
 	recent [64]atomic.Pointer[target] // a cache for live, indexed by a hash of the name: most messages need no lock
 
-	mu     sync.RWMutex // guards what follows
-	actors map[string]*target
-	gone   map[*cell]chan struct{} // closed when the actor has ended; only for actors that somebody waits for
-	closed bool                    // no actor may start any more
-	unseen int                     // how many of actors Stats does not count: internal ones, and those that are still being made
-	weak   map[address]weak.Pointer[target]
+	mu      sync.RWMutex // guards what follows
+	actors  map[string]*target
+	changed map[*target]chan struct{} // closed when the actor has ended, or the one that is being made has begun; only for names that somebody waits for
+	closed  bool                      // no actor may start any more
+	unseen  int                       // how many of actors Stats does not count: internal ones, and those that are still being made
+	weak    map[address]weak.Pointer[target]
 }
 
 // NewSystem starts a system. It claims its name in the registry, takes over the records of
@@ -299,7 +300,7 @@ func NewSystem(cfg Config) (*System, error) {
 		return nil, err
 	}
 	s := &System{cfg: cfg, epoch: uuid.NewString(), log: cfg.Logger.With("node", cfg.Name),
-		refs: refTable{seed: maphash.MakeSeed(), actors: map[string]*target{}, gone: map[*cell]chan struct{}{}, weak: map[address]weak.Pointer[target]{}}}
+		refs: refTable{seed: maphash.MakeSeed(), actors: map[string]*target{}, changed: map[*target]chan struct{}{}, weak: map[address]weak.Pointer[target]{}}}
 	s.kinds, s.changes = map[string]*Kind{}, lineLimit{}
 	s.waiters.Init(cfg.Timeout)
 	s.quiet, s.down = make(chan struct{}, 1), make(chan struct{})
@@ -332,8 +333,10 @@ func NewSystem(cfg Config) (*System, error) {
 		return nil, err
 	}
 	s.node = s.newNode()
-	if _, err := s.spawnHidden(jobServerName, jobServerKind); err != nil {
-		return nil, err
+	for name, kind := range map[string]*Kind{jobServerName: jobServerKind, nodeServerName: nodeServerKind} {
+		if _, err := s.spawnHidden(name, kind); err != nil {
+			return nil, err
+		}
 	}
 	start := s.join
 	if len(cfg.Transports) == 0 && cfg.Store == nil {
@@ -375,45 +378,3 @@ func codecSet(cfg Config) (*codec.Set, error) {
 // Name is the node's name, and Epoch the random id of this start of the node.
 func (s *System) Name() string  { return s.cfg.Name }
 func (s *System) Epoch() string { return s.epoch }
-
-// Stop ends an actor of this system after the message that it is handling. Requests that wait
-// in its mailbox fail as rpc.Unavailable, and one-way messages become dead letters. For an
-// actor of another node it does nothing.
-func (s *System) Stop(r Ref) {
-	if r.Node() != s.cfg.Name {
-		return
-	}
-	if c := s.refs.live(r.Name()); c != nil {
-		c.stop()
-	}
-}
-
-// StopAndWait is Stop, and waits until the actor has ended: its last handler has
-// returned, it is no longer an instance of a service, and its name is free. If ctx ends
-// first, the error says so, and the actor still stops. An actor cannot wait for its
-// own end: the error is then rpc.Invalid, and the actor is not stopped.
-func (s *System) StopAndWait(ctx context.Context, r Ref) error {
-	if r.Node() != s.cfg.Name {
-		return nil
-	}
-	c := s.refs.live(r.Name())
-	if c == nil {
-		return nil
-	}
-	if handling(ctx).isIn(c) {
-		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v waits for its own end", c.self.addr)
-	}
-	gone := s.refs.whenGone(c)
-	c.stop()
-	select {
-	case <-gone:
-		return nil
-	default:
-	}
-	select {
-	case <-gone:
-		return nil
-	case <-ctx.Done():
-		return rpc.FromContext(ctx, rpc.Unknown)
-	}
-}

@@ -205,7 +205,7 @@ func TestAckedOnThisNode(t *testing.T) {
 	}
 	wantErr(t, "to a full mailbox", actor.Tell(t.Context(), ref, nothing, rpc.Acked()), rpc.Overloaded, rpc.NotRun)
 	unplug()
-	sys.Stop(ref)
+	actor.Halt(sys, ref)
 	wantErr(t, "to an actor that has stopped", actor.Tell(t.Context(), ref, nothing, rpc.Acked()), rpc.NotFound, rpc.NotRun)
 	wantErr(t, "to nobody", actor.Tell(t.Context(), sys.Ref("nobody@"+sys.Name()), nothing, rpc.Acked()), rpc.NotFound, rpc.NotRun)
 	wantErr(t, "to a service without instances", actor.Tell(t.Context(), sys.Service("none"), nothing, rpc.Acked()), rpc.NotFound, rpc.NotRun)

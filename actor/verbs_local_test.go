@@ -45,7 +45,7 @@ func TestLocalPatterns(t *testing.T) {
 	if sys.Ref("alice") != ref {
 		t.Fatal("refs of one address differ")
 	}
-	sys.Stop(ref)
+	actor.Halt(sys, ref)
 	if _, err := actor.Call(ctx, ref, Balance{}); rpc.CodeOf(err) != rpc.NotFound || rpc.Ran(err) != rpc.NotRun {
 		t.Fatalf("call to a stopped actor: %v", err)
 	}

@@ -170,7 +170,7 @@ func (r *ring) both(from *actor.System, each func(c *actor.Context, i int) strin
 	r.t.Helper()
 	began := time.Now()
 	puppet := spawn(r.t, from, "puppet", PuppetKind)
-	defer from.StopAndWait(r.t.Context(), puppet)
+	defer from.Stop(r.t.Context(), puppet)
 	_, err := actor.Call(r.t.Context(), puppet, run(func(c *actor.Context) (string, error) {
 		var all sync.WaitGroup
 		for i := range got {

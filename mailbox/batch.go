@@ -100,6 +100,19 @@ func (c *chain[T]) shift() T {
 	return v
 }
 
+// empty reports whether there are no messages.
+func (c *chain[T]) empty() bool {
+	return c.first == nil || c.first.from == c.first.to && c.first.next == nil
+}
+
+// len returns how many messages there are.
+func (c *chain[T]) len() (n int) {
+	for b := c.first; b != nil; b = b.next {
+		n += b.to - b.from
+	}
+	return n
+}
+
 // drain removes all messages and returns them.
 func (c *chain[T]) drain() (all []T) {
 	for b := c.first; b != nil; {

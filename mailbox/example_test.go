@@ -67,6 +67,26 @@ func ExampleBox_Put() {
 	// true
 }
 
+// A sealed box takes no more, and keeps what it has. Wake asks for a consumer without a message.
+func ExampleBox_Seal() {
+	var box mailbox.Box[string]
+	box.Init(nil)
+	fmt.Println(box.Wake(), box.Wake())
+	box.Push("one")
+	box.Seal()
+	_, err := box.Offer("two")
+	fmt.Println(errors.Is(err, mailbox.ErrClosed), box.Len())
+	for batch := box.Take(nil); batch != nil; batch = box.Take(batch) {
+		fmt.Println(batch.Messages())
+	}
+	fmt.Println(box.Wake())
+	// Output:
+	// true false
+	// true 1
+	// [one]
+	// true
+}
+
 // Push and its kin are for the usual case, in which there is room.
 func ExampleBox_Push() {
 	var box mailbox.Box[string]

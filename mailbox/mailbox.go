@@ -46,9 +46,9 @@ var (
 // Box is a bounded FIFO with many producers and one consumer. It is unusable
 // before Init and must not be copied after it.
 //
-// Push, PushAll, PushRow, Put, Offer, Enqueue, Sweep, Close and Len may be called by any number of
-// goroutines at once. Only the consumer may call Take. There is a consumer from the put that reported
-// Wake until the Take that returned nil.
+// All methods but Take may be called by any number of goroutines at once. Only the consumer
+// may call Take. There is a consumer from the put that reported Wake, or the Wake that returned
+// true, until the Take that returned nil.
 type Box[T any] struct {
 	config *Config // shared by all boxes of a kind, never written
 
@@ -213,7 +213,7 @@ func (b *Box[T]) put(v T) (Put[T], error) {
 // and returns the oldest batch of what it took. When that batch is given back as done, Take
 // returns the next one. When nothing is left, Take returns nil and the box is idle: the
 // consumer must end, and the next put asks for a new one. After Close, Take returns what it
-// took before, and then nil.
+// took before, and then nil; after Seal also what was accepted before that.
 //
 // done is what Take returned last, and nil at first. The box clears it, unless Leave was
 // called, and uses its storage for the next messages, so that a put does not allocate.
@@ -228,9 +228,9 @@ func (b *Box[T]) Take(done *Batch[T]) *Batch[T] {
 	b.lock()
 	defer b.mu.Unlock()
 	capacity := b.config.capacity()
-	if b.has(isClosed) || b.room == capacity {
-		b.is(isBusy, b.has(isClosed)) // a closed box never asks for a consumer again
-		b.waiting.drain()             // it may hold an empty batch that was given back
+	if b.room == capacity || b.has(isClosed) && b.waiting.empty() {
+		b.is(isBusy, false)
+		b.waiting.drain() // it may hold an empty batch that was given back
 		if done != nil {
 			done.free()
 		}
@@ -238,8 +238,10 @@ func (b *Box[T]) Take(done *Batch[T]) *Batch[T] {
 	}
 	taken := b.waiting.first
 	b.waiting = chain[T]{done, done}
-	b.room = capacity
-	b.note(b.admit())
+	if !b.has(isClosed) {
+		b.room = capacity
+		b.note(b.admit())
+	}
 	return taken
 }
 
@@ -262,25 +264,12 @@ func (b *Box[T]) admit() (producers int) {
 // Close makes all further puts fail with ErrClosed, including those that wait for room. It
 // returns the messages that were accepted and not taken, the backlog included, oldest
 // first. A batch that the consumer holds stays with the consumer. busy reports whether
-// there is a consumer, whose next Take returns nil. A second Close returns no messages and
-// the same busy.
+// there is a consumer, whose next Take returns nil. A second Close returns no messages.
 func (b *Box[T]) Close() (rest []T, busy bool) {
 	b.lock()
 	defer b.mu.Unlock()
-	if b.has(isClosed) {
-		return nil, b.has(isBusy)
-	}
-	b.is(isClosed, true)
-	b.room = 0
-	rest = b.waiting.drain()
-	for w := b.waiters.first; w != nil; w = b.waiters.first {
-		b.waiters.remove(w)
-		if w.done == nil {
-			rest = append(rest, w.v)
-		}
-		w.end(ErrClosed)
-	}
-	return rest, b.has(isBusy)
+	b.seal()
+	return b.waiting.drain(), b.has(isBusy)
 }
 
 // Len returns how many messages were accepted and not taken, the backlog included. A
@@ -289,7 +278,7 @@ func (b *Box[T]) Len() int {
 	b.lock()
 	defer b.mu.Unlock()
 	if b.has(isClosed) {
-		return 0
+		return b.waiting.len()
 	}
 	return int(b.config.capacity()-b.room) + int(b.waiters.backlog)
 }

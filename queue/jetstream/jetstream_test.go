@@ -212,7 +212,7 @@ func TestMisuse(t *testing.T) {
 	all("one that another delivery has acked", d, actor.ErrDone)
 	push(t, q, 3)
 	d = pull(t, q, []string{"3:1"})[0]
-	sys.Stop(q)
+	ok(t, sys.StopNow(ctx, q))
 	for {
 		if _, err := actor.Pull[Work](ctx, q, actor.Wait(0)); rpc.CodeOf(err) == rpc.NotFound {
 			break
@@ -396,7 +396,7 @@ func TestRestarts(t *testing.T) {
 	old := ref
 	ref = next
 	mu.Unlock()
-	sys.Stop(old)
+	ok(t, sys.StopNow(ctx, old))
 	reach(150)
 	server.Shutdown()
 	start(t, cfg)

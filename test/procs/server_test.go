@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/supervise"
 )
 
 // crew is the service of both servers' quick actors.
@@ -107,7 +108,7 @@ func (r role) serve(end <-chan struct{}) error {
 			opts = []actor.KindOption{actor.Durable()}
 		}
 		k := actor.Define("procs."+name, func() *worker { return &worker{r, uint64(i + 1), j, c} },
-			actor.Answer(op), actor.Handle((*worker).note)).With(opts...)
+			actor.Answer(op), actor.Handle((*worker).note)).With(append(opts, actor.Supervise(actor.Strategy{Max: supervise.MaxRestarts, Backoff: 1}))...)
 		kinds = append(kinds, k)
 	}
 	sys, nc, addr, err := r.system(kinds)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/mailbox"
+	"github.com/tandem-go/tandem/supervise"
 )
 
 // Op is a request. Its ID is the ground truth.
@@ -185,7 +186,12 @@ const durableKind = "sim.durable"
 // kind makes a kind of actors.
 func (w *world) kind(name string, d *drive) *actor.Kind {
 	return actor.Define(name, func() *worker { return &worker{w.truth, w.cheat.handler, d} },
-		actor.Answer((*worker).op), actor.Handle((*worker).note), actor.Answer((*worker).ping))
+		actor.Answer((*worker).op), actor.Handle((*worker).note), actor.Answer((*worker).ping)).With(lively())
+}
+
+// lively has actors restart after each of their many panics, most of them after a back-off.
+func lively() actor.KindOption {
+	return actor.Supervise(actor.Strategy{Max: supervise.MaxRestarts, Backoff: 5 * time.Millisecond, MaxBackoff: 50 * time.Millisecond})
 }
 
 // spawnCast starts the actors of a node.

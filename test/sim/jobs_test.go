@@ -31,7 +31,7 @@ type Made struct {
 type clerk struct{ w *world }
 
 func (w *world) clerkKind(name string) *actor.Kind {
-	return actor.Define(name, func() *clerk { return &clerk{w} }, actor.Answer((*clerk).do))
+	return actor.Define(name, func() *clerk { return &clerk{w} }, actor.Answer((*clerk).do)).With(lively())
 }
 
 func (k *clerk) do(ctx *actor.Context, m Job) (Made, error) {

@@ -1,0 +1,93 @@
+package actor
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tandem-go/tandem/supervise"
+)
+
+// annex holds the parts of a cell that few actors have. It is made on first use.
+type annex struct {
+	// These never change once others can see the actor.
+	services []string // the services that it is an instance of
+	local    bool     // it is LocalOnly
+	stream   *stream  // the stream, for the hidden actor of a stream
+	parent   *cell    // nil for most actors
+
+	// Only the run loop uses these.
+	pace      *pace // of recording requests as begun; nil until it has recorded one
+	step      step
+	record    supervise.Record
+	failure   supervise.Failure // the latest
+	again     *time.Timer       // ends the back-off
+	backedOff bool              // the back-off is over
+	entered   bool              // Started was called in this incarnation
+	hand      hand              // what the run loop had in hand when it parked
+
+	incarnation      atomic.Uint64 // how often it has got fresh state since it was spawned
+	failed, restarts atomic.Uint64 // messages whose handlers failed, and restarts
+
+	mu       sync.Mutex // guards what follows
+	parked   bool       // it is suspended or ends, and no run loop has it: the next signal starts one
+	signals  []signal   // the lane, oldest first
+	why      error      // why it ends; nil: somebody wanted it to
+	children map[*cell]struct{}
+	spawning int  // how many children are being made
+	barren   bool // it may have no more children
+	watching map[*target]*watch
+	watchers map[*watch]struct{}
+}
+
+// step is what the run loop does next for an actor that is suspended or ends.
+type step uint8
+
+const (
+	deciding step = iota + 1 // asks the strategy
+	awaiting                 // waits for the children to end, and for the back-off
+	givingUp                 // calls Restarting
+	making                   // makes fresh state
+	closing                  // waits for the children to end
+	lastCall                 // calls Stopping
+	leaving                  // frees the name
+)
+
+// annexed returns the annex of c, which it makes on first use.
+func (c *cell) annexed() *annex {
+	if a := c.more.Load(); a != nil {
+		return a
+	}
+	c.more.CompareAndSwap(nil, new(annex))
+	return c.more.Load()
+}
+
+// services are the services that the actor is an instance of.
+func (c *cell) services() []string {
+	if a := c.more.Load(); a != nil {
+		return a.services
+	}
+	return nil
+}
+
+// stream is the stream whose hidden actor c is, or nil.
+func (c *cell) stream() *stream {
+	if a := c.more.Load(); a != nil {
+		return a.stream
+	}
+	return nil
+}
+
+// localOnly reports whether other nodes may not send to the actor.
+func (c *cell) localOnly() bool {
+	a := c.more.Load()
+	return a != nil && a.local
+}
+
+// parent is the parent of the actor, or nil.
+func (c *cell) parent() *cell {
+	if a := c.more.Load(); a != nil {
+		return a.parent
+	}
+	return nil
+}

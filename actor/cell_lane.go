@@ -1,0 +1,238 @@
+package actor
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/tandem-go/tandem/internal/engine/server"
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/supervise"
+)
+
+// The lane is how an actor learns of what must not wait behind its messages: that an actor that
+// it watches has ended, that a child has failed, that a back-off is over. Signals overtake all
+// messages, also those of the batch in hand. They are few, so the lane has no bound of its own:
+// each watch, child and timer has at most one signal in it.
+
+// signal is something in the lane.
+type signal interface {
+	// arrive is called in the run loop, unless the actor ends. A message that it returns is
+	// handled at once, if the actor is not suspended. nil: there is none.
+	arrive(c *cell) (msg any)
+}
+
+// signal puts s into the actor's lane. It never waits. It returns false if the actor is gone.
+func (c *cell) signal(s signal) bool {
+	a := c.annexed()
+	a.mu.Lock()
+	if c.life.now() == gone {
+		a.mu.Unlock()
+		return false
+	}
+	a.signals = append(a.signals, s)
+	c.life.word.Or(signaled)
+	parked := a.parked
+	a.parked = false
+	a.mu.Unlock()
+	switch {
+	case parked:
+		c.self.sys.workers.run(c)
+	case c.box.Wake():
+		c.run()
+	}
+	return true
+}
+
+// signals returns how many signals wait.
+func (c *cell) signals() int {
+	a := c.more.Load()
+	if a == nil || c.life.word.Load()&signaled == 0 {
+		return 0
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.signals)
+}
+
+// heed takes one signal and does what it says. It returns false if there is none.
+func (c *cell) heed(w *worker) bool {
+	if c.life.word.Load()&signaled == 0 {
+		return false
+	}
+	a := c.more.Load()
+	a.mu.Lock()
+	if len(a.signals) == 0 {
+		a.mu.Unlock()
+		return false
+	}
+	s := a.signals[0]
+	a.signals[0] = nil
+	if a.signals = a.signals[1:]; len(a.signals) == 0 {
+		a.signals = nil
+		c.life.word.And(^signaled)
+	}
+	a.mu.Unlock()
+	if msg := s.arrive(c); msg != nil && c.life.now() == working {
+		c.deliver(w, msg)
+	}
+	return true
+}
+
+// deliver has a handler handle a message from the lane.
+func (c *cell) deliver(w *worker, msg any) {
+	sys := c.self.sys
+	ctx := &Context{cell: c, msg: msg}
+	c.guarded(w, "the handler of "+fmt.Sprint(reflect.TypeOf(msg)), func() error {
+		switch h := c.kind.handlers[reflect.TypeOf(msg)]; {
+		case h != nil && h.run != nil:
+			h.run(c.state, ctx, msg, &w.reusable)
+		case c.kind.receiver:
+			ctx.finish(msg, c.state.(Receiver).Receive(ctx))
+		}
+		return nil
+	}, func(err *rpc.Error) {
+		ctx.end()
+		sys.stats.handled.Add(1)
+		c.handled.Add(1)
+		if err != nil {
+			name := fmt.Sprint(reflect.TypeOf(msg))
+			c.noteFailure(name, err)
+			c.fail(supervise.Failure{Err: err, Message: name})
+		}
+	})
+}
+
+// guarded calls a function of the application in the run loop, and then done with its error, or
+// with why it did not return. If it has ended its goroutine (runtime.Goexit), the run loop goes
+// on in another one after done, and guarded does not return. So what follows has to be in done,
+// or has to follow from the actor's state.
+func (c *cell) guarded(w *worker, what string, call func() error, done func(*rpc.Error)) {
+	returned := false
+	var result *rpc.Error
+	defer func() {
+		if returned {
+			done(result)
+			return
+		}
+		reason := recover()
+		exits := reason == nil
+		if exits {
+			reason = "it called runtime.Goexit"
+		}
+		c.self.sys.stats.panics.Add(1)
+		done(panicked(what, reason))
+		if exits {
+			go c.work(w)
+		}
+	}()
+	if err := call(); err != nil {
+		result = failure(err)
+	}
+	returned = true
+}
+
+// attention is what attend has come to.
+type attention uint8
+
+const (
+	goesOn attention = iota // the run loop handles the next message
+	parks                   // it ends, and a signal starts another one
+	over                    // it ends, and the actor is gone
+)
+
+// attend does what has precedence over the messages in the mailbox: signals, hooks, a restart,
+// the end. At most as many signals are handled at a time as there are at the beginning, so that
+// messages have their turn.
+func (c *cell) attend(w *worker) attention {
+	for n := c.signals(); ; {
+		switch c.life.now() {
+		case starting:
+			c.start(w)
+		case working:
+			if n--; n >= 0 && c.heed(w) {
+				continue
+			}
+			if !c.life.sealed() || !c.isEmpty(w) {
+				return goesOn
+			}
+			c.life.move(cellStopped)
+		case suspended:
+			if !c.heed(w) && !c.recover(w) && c.park(w) {
+				return parks
+			}
+		case ending:
+			if w.taken != nil {
+				c.handBackRest(w)
+				return goesOn
+			}
+			if !c.finish(w) && c.park(w) {
+				return parks
+			}
+		case gone:
+			return over
+		}
+	}
+}
+
+// isEmpty reports whether nothing waits in the mailbox, which is closed to new messages, or in
+// the run loop's hand.
+func (c *cell) isEmpty(w *worker) bool {
+	c.box.Seal()
+	return w.taken == nil && c.box.Len() == 0
+}
+
+// handBackRest hands the messages of the batch in hand back that were not handled.
+func (c *cell) handBackRest(w *worker) {
+	for ; w.done < len(w.batch); w.done++ {
+		if in, remote := w.batch[w.done].msg.(*server.Inbound); remote {
+			w.more += max(in.Left()-1, 0)
+		}
+		c.self.sys.handBack(c.self.addr, w.batch[w.done], errStopped)
+		w.batch[w.done] = item{}
+	}
+}
+
+// park keeps what the run loop has in hand, so that the run loop can end although the actor is
+// suspended or ends. It returns false if there is something to do.
+func (c *cell) park(w *worker) bool {
+	a := c.annexed()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	children := len(a.children)+a.spawning > 0
+	switch c.life.now() {
+	case suspended:
+		if len(a.signals) > 0 || a.step != awaiting || a.backedOff && !children {
+			return false
+		}
+	case ending:
+		if a.step != closing || !children {
+			return false
+		}
+	}
+	a.hand, w.hand = w.hand, hand{}
+	w.plain = nil
+	a.parked = true
+	return true
+}
+
+// unpark starts a run loop if the actor is parked, because its state has changed.
+func (c *cell) unpark() {
+	a := c.more.Load()
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	parked := a.parked
+	a.parked = false
+	a.mu.Unlock()
+	if parked {
+		c.self.sys.workers.run(c)
+	}
+}
+
+// pickUp takes what the last run loop had in hand when it parked.
+func (w *worker) pickUp(c *cell) {
+	if a := c.more.Load(); a != nil && a.hand.taken != nil {
+		w.hand, a.hand = a.hand, hand{}
+	}
+}

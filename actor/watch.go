@@ -1,0 +1,154 @@
+package actor
+
+import (
+	"reflect"
+
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// Terminated is the message that an actor gets when an actor that it watches has ended, see
+// Context.Watch. It cannot be sent to another node.
+type Terminated struct {
+	Ref Ref   // the actor that was watched
+	Why error // nil if somebody stopped it; the failure, ErrShutdown, ErrParentStopped, or rpc.NotFound if there was no such actor
+}
+
+// watch is one actor watching another one.
+type watch struct {
+	by *cell
+	of *target
+}
+
+// Watch has this actor get one Terminated when the actor of r has ended and its name is free, and
+// at once if there is no such actor. It overtakes the messages that wait. That an actor is
+// restarted is not its end. Watching an actor that is watched already changes nothing. The watch
+// ends with Unwatch, and when this actor ends or is restarted; Started may watch anew.
+//
+// The error says that the kind of this actor has no handler for Terminated (rpc.Unhandled), or that
+// r is this actor itself or a service (rpc.Invalid). Watch may be called by any goroutine.
+func (c *Context) Watch(r Ref) error {
+	t, err := targetOf(r, c)
+	if err != nil {
+		return err
+	}
+	by := c.cell
+	switch {
+	case t == by.self:
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v watches itself", t.addr)
+	case t.addr.node == anyNode:
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v is a service, which has no end", t.addr)
+	case by.kind.handlers[reflect.TypeFor[Terminated]()] == nil && !by.kind.receiver:
+		return rpc.Errorf(rpc.Unhandled, rpc.NotRun, "kind %s has no handler for Terminated", by.kind.name)
+	}
+	w := by.watches(t)
+	if w == nil {
+		return nil
+	}
+	if t.addr.node != t.sys.cfg.Name {
+		if err := w.afar(); err != nil {
+			by.unwatch(t)
+			return err
+		}
+		return nil
+	}
+	if c := t.cell.Load(); c == nil || !c.watchedBy(w) {
+		by.signal(terminated{w, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %v", t.addr)})
+	}
+	return nil
+}
+
+// Unwatch ends a watch. No Terminated of it is handled any more.
+func (c *Context) Unwatch(r Ref) {
+	if t, err := targetOf(r, c); err == nil {
+		c.cell.unwatch(t)
+	}
+}
+
+// afar is for a watch of an actor on another node.
+func (w *watch) afar() error {
+	return rpc.Errorf(rpc.Unhandled, rpc.NotRun, "watch of %v: actors of other nodes cannot be watched yet", w.of.addr)
+}
+
+// terminated is the signal that an actor that is watched has ended.
+type terminated struct {
+	*watch
+	why error
+}
+
+func (s terminated) arrive(c *cell) any {
+	a := c.annexed()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.watching[s.of] != s.watch { // the watch has ended
+		return nil
+	}
+	delete(a.watching, s.of)
+	return Terminated{Ref{to: s.of}, s.why}
+}
+
+// watches returns a new watch of c, or nil if c watches t already.
+func (c *cell) watches(t *target) *watch {
+	a := c.annexed()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.watching[t] != nil {
+		return nil
+	}
+	if a.watching == nil {
+		a.watching = map[*target]*watch{}
+	}
+	w := &watch{c, t}
+	a.watching[t] = w
+	return w
+}
+
+// watchedBy notes that c is watched. It returns false if c is gone.
+func (c *cell) watchedBy(w *watch) bool {
+	a := c.annexed()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c.life.now() == gone {
+		return false
+	}
+	if a.watchers == nil {
+		a.watchers = map[*watch]struct{}{}
+	}
+	a.watchers[w] = struct{}{}
+	return true
+}
+
+func (c *cell) unwatch(t *target) {
+	a := c.annexed()
+	a.mu.Lock()
+	w := a.watching[t]
+	delete(a.watching, t)
+	a.mu.Unlock()
+	if w != nil {
+		w.end()
+	}
+}
+
+// dropWatches ends all watches of c, because its incarnation ends.
+func (c *cell) dropWatches() {
+	a := c.annexed()
+	a.mu.Lock()
+	all := a.watching
+	a.watching = nil
+	a.mu.Unlock()
+	for _, w := range all {
+		w.end()
+	}
+}
+
+// end has the watched actor forget w.
+func (w *watch) end() {
+	c := w.of.cell.Load()
+	if c == nil {
+		return
+	}
+	if a := c.more.Load(); a != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.watchers, w)
+	}
+}
