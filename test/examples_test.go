@@ -25,10 +25,10 @@ var withExamples = []string{"actor", "rpc", "access", "balance", "dedup", "ledge
 
 // ofInterfaces are methods that a reader knows by the interface they belong to.
 var ofInterfaces = []struct{ below, methods string }{
-	{"", "String Error Unwrap Is MarshalText UnmarshalText"}, // fmt, error, encoding
-	{"actor", "WireName Err Value"},                          // actor.WireNamer, context.Context
-	{"transport/", "Road Direct Start Dial Identity"},        // transport.Transport: see transport/transporttest
-	{"registry/", "Evict Lease Nodes Refresh Renew Update"},  // registry.Registry: see registry/registrytest
+	{"", "String Error Unwrap Is MarshalText UnmarshalText LogValue"}, // fmt, error, encoding, log/slog
+	{"actor", "WireName Err Value"},                                   // actor.WireNamer, context.Context
+	{"transport/", "Road Direct Start Dial Identity"},                 // transport.Transport: see transport/transporttest
+	{"registry/", "Evict Lease Nodes Refresh Renew Update"},           // registry.Registry: see registry/registrytest
 }
 
 // withoutExample lists the others that have no example, or none of their own name, and why.
