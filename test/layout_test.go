@@ -49,6 +49,7 @@ var mayImport = map[string][]string{
 	"rpc/codec": {longCopy, "github.com/vmihailenco/msgpack/v5"},
 	"rpc":       {"transport", "rpc/codec", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey"},
 	"actor":     {longCopy, bufPool, "access", "balance", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "transport", "github.com/google/uuid"},
+	"actortest": {"actor", bubbles},
 
 	longCopy:                  {},
 	queueStore:                {"queue", "rpc"},
@@ -268,6 +269,7 @@ func TestViolationsAreFound(t *testing.T) {
 			"queue/jetstream":            {"queue", queueStore, "rpc", "rpc/codec", nats},
 			queueStore:                   {"queue", "rpc"},
 			"examples/quickstart":        {"actor", "transport/tcp", "transport/natsbus/embedded"},
+			"actortest":                  {"testing", "actor", bubbles},
 			"test/chaos":                 {"testing", "actor", "transport/natsbus/embedded", "transport/transporttest"},
 		} {
 			n := node{Name: path.Base(name)}
@@ -340,6 +342,9 @@ func TestViolationsAreFound(t *testing.T) {
 		{"transport/tcp", module + "/" + natsWait, "transport/tcp imports " + natsWait + ", which is not below transport"},
 		{natsWait, module + "/transport", natsWait + " imports transport"},
 		{"rpc", module + "/examples/quickstart", "rpc imports examples/quickstart"},
+		{"actor", module + "/actortest", "actor imports actortest"},
+		{"examples/quickstart", module + "/actortest", "examples/quickstart imports actortest, a suite for tests"},
+		{"actortest", module + "/transport/natsbus", "actortest imports transport/natsbus"},
 		{"actor/util", "fmt", "actor/util: the name says nothing"},
 	} {
 		g := sound()
