@@ -15,6 +15,7 @@ import (
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/internal/engine"
+	"github.com/tandem-go/tandem/internal/simulation"
 	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/test/bubble"
 )
@@ -56,20 +57,18 @@ func run(t *testing.T, seed uint64, c cheat, silent bool) (res result) {
 	}()
 	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(seed, c, silent, *wire)
-		for road, f := range w.plan.Base {
-			w.net.SetFaults(road, "", "", f)
-		}
-		for _, n := range w.nodes {
-			w.start(n)
+		w.Settle()
+		for _, n := range w.Nodes {
+			_ = w.Start(n) // see allUp
 		}
 		for i := range w.plan.Callers {
 			w.callers.Go(w.newCaller(i).run)
 		}
 		w.usePatterns()
-		w.inject()
-		w.calm()
+		w.Inject()
+		w.Calm()
 		if !w.allUp() {
-			panic(strings.Join(w.truth.wrong, "\n"))
+			panic(strings.Join(w.truth.Wrong(), "\n"))
 		}
 		if w.plan.Window > 0 { // slow requests may fill it
 			w.callers.Wait()
@@ -80,18 +79,18 @@ func run(t *testing.T, seed uint64, c cheat, silent bool) (res result) {
 		w.drain()
 		time.Sleep(100*time.Second + 3*w.plan.Lease + 2*w.plan.KeyLife + 2*w.plan.Patterns.TokenLife) // late copies come out, sessions of dead clients end
 		w.atRest()
-		w.end()
+		w.End()
 		w.judgePatterns()
-		w.truth.judge(w.plan.inOrder(), w.plan.mixed(), w.mayDrop)
-		res.plan, res.tally, res.faults, res.length = w.plan, w.truth.tally(), w.faults, w.truth.now()
-		res.wrong, res.script, res.print = w.truth.wrong, w.truth.script, w.truth.print()
+		w.truth.Judge(w.plan.inOrder(), w.plan.mixed(), w.mayDrop)
+		res.plan, res.tally, res.faults, res.length = w.plan, w.tally(), w.Counts, w.truth.Now()
+		res.wrong, res.script, res.print = w.truth.Wrong(), w.truth.Script(), w.truth.Print()
 	})
 	return res
 }
 
 // allUp reports whether every node has started.
 func (w *world) allUp() bool {
-	return !slices.ContainsFunc(w.nodes, func(n *node) bool { return n.live() == nil })
+	return !slices.ContainsFunc(w.Nodes, func(n *simulation.Node) bool { return n.Live() == nil })
 }
 
 // alive checks that every node answers every other soon after the last fault.
@@ -101,21 +100,21 @@ func (w *world) alive() time.Duration {
 		limit += w.plan.Lease + 90*time.Second
 	}
 	var owned sync.WaitGroup
-	for _, a := range w.nodes {
-		for _, b := range w.nodes {
+	for _, a := range w.Nodes {
+		for _, b := range w.Nodes {
 			owned.Go(func() {
 				var err error
 				for time.Since(calm) < limit {
 					var n int
 					ctx, cancel := context.WithTimeout(context.Background(), limit-time.Since(calm))
-					n, err = actor.Call(ctx, a.live().sys.Ref("probe@"+b.name), Ping{N: 7})
+					n, err = actor.Call(ctx, a.Live().Sys.Ref("probe@"+b.Name), Ping{N: 7})
 					cancel()
 					if err == nil && n == 7 {
 						return
 					}
 					time.Sleep(100 * time.Millisecond)
 				}
-				w.truth.bad("%s does not answer %s %v after the last fault: %v", b.name, a.name, limit, err)
+				w.truth.Bad("%s does not answer %s %v after the last fault: %v", b.Name, a.Name, limit, err)
 			})
 		}
 	}
@@ -127,15 +126,15 @@ func (w *world) alive() time.Duration {
 // which the time of all keys is over.
 func (w *world) atRest() {
 	forgotten := (w.plan.Keys == 0 || w.plan.KeyLife > 0) && (!w.plan.Patterns.Jobs || w.plan.Patterns.TokenLife > 0)
-	for _, n := range w.nodes {
-		st := n.live().sys.Stats().RPC
+	for _, n := range w.Nodes {
+		st := n.Live().Sys.Stats().RPC
 		if st.Outstanding != 0 || st.Records != 0 || st.HeldBytes != 0 && forgotten {
-			w.truth.bad("%s at rest: %d outstanding, %d records, %d bytes kept", n.name, st.Outstanding, st.Records, st.HeldBytes)
+			w.truth.Bad("%s at rest: %d outstanding, %d records, %d bytes kept", n.Name, st.Outstanding, st.Records, st.HeldBytes)
 		}
-		if n.disk != nil && w.plan.KeyLife > 0 && (!w.plan.Patterns.Jobs || w.plan.Patterns.TokenLife > 0) {
-			for c := range n.disk.ledger().All() {
+		if n.Disk != nil && w.plan.KeyLife > 0 && (!w.plan.Patterns.Jobs || w.plan.Patterns.TokenLife > 0) {
+			for c := range n.Disk.Ledger().All() {
 				if c.Op != ledger.Opened {
-					w.truth.bad("%s at rest: its store still has %v %v of %v", n.name, c.Op, c.ID, c.Time.Sub(w.truth.start))
+					w.truth.Bad("%s at rest: its store still has %v %v of %v", n.Name, c.Op, c.ID, c.Time.Sub(w.truth.Start))
 				}
 			}
 		}
