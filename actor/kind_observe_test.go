@@ -3,11 +3,21 @@ package actor_test
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/rpc"
-	"github.com/tandem-go/tandem/test/bubble"
 )
+
+// hearer is a Receiver.
+type hearer struct{}
+
+func (hearer) Receive(*actor.Context) error { return nil }
+
+var hearerKind = actor.Define("test.hearer", func() hearer { return hearer{} }, actor.Accepts[hearer, Note]())
+
+// second is the error of a function that returns something else, too.
+func second[T any](_ T, err error) error { return err }
 
 // An observer sees each message once, before its handler, with the context of the handler; of
 // all kinds of handlers, local or not. The kind that it was made of has none.
@@ -16,21 +26,21 @@ func TestObserve(t *testing.T) {
 		var seen []string
 		see := func(ctx *actor.Context) { seen = append(seen, ctx.Self().Name()+" "+ctx.Header("no")) }
 		account := spawn(t, b, "account", AccountKind.With(actor.Observe(see)))
-		chat := spawn(t, b, "chat", ChatKind.With(actor.Observe(see)))
+		chat := spawn(t, b, "chat", hearerKind.With(actor.Observe(see)))
 		plain := spawn(t, b, "plain", AccountKind)
 		for _, sys := range []*actor.System{a, b} {
 			seen = nil
 			for _, err := range []error{
 				actor.Tell(t.Context(), sys.Bind(account), Deposit{Amount: 1}, rpc.WithHeader("no", "1"), rpc.Acked()),
 				second(actor.Call(t.Context(), sys.Bind(account), Balance{}, rpc.WithHeader("no", "2"))),
-				actor.Tell(t.Context(), sys.Bind(chat), Say{}, rpc.WithHeader("no", "3"), rpc.Acked()),
+				actor.Tell(t.Context(), sys.Bind(chat), Note{}, rpc.WithHeader("no", "3"), rpc.Acked()),
 				second(actor.Call(t.Context(), sys.Bind(plain), Balance{})),
 			} {
 				if err != nil {
 					t.Fatal(err)
 				}
 			}
-			bubble.Wait()
+			synctest.Wait()
 			if want := []string{"account 1", "account 2", "chat 3"}; !slices.Equal(seen, want) {
 				t.Errorf("from %s: seen %q, want %q", sys.Name(), seen, want)
 			}

@@ -37,6 +37,21 @@ minute of the bubble's time. Everything of this package works in a bubble, and o
 In a bubble all goroutines have to end with the test; those of a system made with [NewSystem]
 do. Sockets do not work there, so nodes need roads in memory.
 
+# Clusters
+
+A [Cluster] is several nodes in a bubble, on both roads, which the test breaks on purpose: nodes
+are killed, stopped and started again under their names; roads are cut, delayed or lose messages.
+
+	actortest.Bubble(t, func(t *testing.T) {
+		c := actortest.NewCluster(t, actortest.ClusterConfig{Nodes: 3, Setup: spawnAccounts})
+		c.Cut(actortest.Both, c.Node(0), c.Node(1))
+		c.Node(2).Kill()
+		...
+	})
+
+The nodes are real systems, and what they send is encoded as in production. What is missing is
+the operating system: a killed node's goroutines go on, unheard (see [Node.Kill]).
+
 # Limits
 
 The functions that take a testing.TB, and [Expect], end the test when they fail. So they must be
