@@ -66,6 +66,8 @@ type Cluster struct {
 	world *simulation.World
 	nodes []*Node
 
+	observe func(*actor.Kind) *actor.Kind // lets the judges of a World see what a kind's handlers run; nil: there are none
+
 	mu   sync.Mutex // guards what follows
 	over bool
 }

@@ -177,7 +177,12 @@ func (c *Cluster) setup(n *Node) error {
 }
 
 // observed is a kind whose handlers are seen by the judges.
-func (c *Cluster) observed(k *actor.Kind) *actor.Kind { return k }
+func (c *Cluster) observed(k *actor.Kind) *actor.Kind {
+	if c.observe == nil || k == nil {
+		return k
+	}
+	return c.observe(k)
+}
 
 // ErrDiskGone is the error of a write to a Disk whose node was killed, or has started anew.
 var ErrDiskGone = errors.New("actortest: this start of the node has ended, and cannot write any more")

@@ -66,7 +66,7 @@ type worker struct {
 var errAsked = errors.New("an error was asked for")
 
 func (w *worker) op(ctx *actor.Context, m Op) (Done, error) {
-	p := simulation.Place{simulation.Call, m.Stream, m.N}
+	p := simulation.Place{Kind: simulation.Call, Stream: m.Stream, N: m.N}
 	if m.Async {
 		p.Kind = simulation.Ask
 	}
@@ -121,7 +121,7 @@ func (w *worker) nested(ctx *actor.Context, m Op, id uint64) {
 }
 
 func (w *worker) note(ctx *actor.Context, m Note) error {
-	p := simulation.Place{simulation.Tell, m.Stream, m.N}
+	p := simulation.Place{Kind: simulation.Tell, Stream: m.Stream, N: m.N}
 	if m.Acked {
 		p.Kind = simulation.Acked
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/tandem-go/tandem/internal/draw"
 	"github.com/tandem-go/tandem/internal/simulation"
 	"github.com/tandem-go/tandem/rpc"
-	"github.com/tandem-go/tandem/transport/memnet"
 )
 
 // plan is everything that the seed draws for a run.
@@ -32,14 +31,10 @@ type plan struct {
 }
 
 func newPlan(r *rand.Rand) plan {
-	var p plan
-	p.Nodes, p.Callers, p.Ops = 2+r.IntN(3), 2+r.IntN(5), 20+r.IntN(50)
-	p.Roads = draw.Pick(r, []string{"direct", "bus"}, []string{"direct", "bus"}, []string{"direct", "bus"}, []string{"direct"}, []string{"bus"})
-	p.Lease = draw.Pick(r, 25*time.Second, 25*time.Second, 15*time.Second, 5*time.Second, 3*time.Second)
+	p := plan{Plan: simulation.NewPlan(r)}
+	p.Callers, p.Ops = 2+r.IntN(5), 20+r.IntN(50)
 	p.Window, p.Keep, p.MemoryBytes = draw.Pick(r, 0, 0, 2, 16), draw.Pick(r, 0, 0, 64), draw.Pick[int64](r, 0, 0, 0, 2<<20)
 	p.Pace = draw.Pick(r, 20*time.Millisecond, 100*time.Millisecond, 500*time.Millisecond)
-	p.Length, p.Gap = draw.Span(r, 10*time.Second, 60*time.Second), draw.Pick(r, 200*time.Millisecond, time.Second, 5*time.Second)
-	p.Base = map[string]memnet.Faults{"direct": {}, "bus": {}}
 	p.Idle = draw.Chance(r, 0.2)
 	mixed, policy := draw.Chance(r, 0.2), draw.Pick(r, rpc.DirectFirst, rpc.Adaptive)
 	for range p.Nodes {
@@ -48,36 +43,19 @@ func newPlan(r *rand.Rand) plan {
 		}
 		p.Policies = append(p.Policies, policy)
 	}
-	p.Base["direct"] = memnet.Faults{MaxDelay: draw.Pick(r, 0, time.Millisecond, 20*time.Millisecond)}
-	bus := memnet.Faults{MaxDelay: draw.Pick(r, 0, 2*time.Millisecond, 50*time.Millisecond)}
-	if draw.Chance(r, 0.1) { // slow, but not dead: copies live for long
-		bus.MinDelay = draw.Span(r, 0, 3*time.Second)
-		bus.MaxDelay = bus.MinDelay + draw.Span(r, 0, 3*time.Second)
-	}
-	if draw.Chance(r, 0.3) {
-		bus.Drop, bus.Duplicate, bus.Reorder = draw.Pick(r, 0, 0.02, 0.2), draw.Pick(r, 0, 0.05, 0.3), draw.Pick(r, 0, 0.05, 0.3)
-		bus.ReorderBy = draw.Pick(r, 0, time.Second, 20*time.Second, 2*p.Lease)
-	}
-	p.Base["bus"] = bus
 	p.Retry.Attempts, p.Strangers = draw.Pick(r, 0, 1), draw.Chance(r, 0.1)
 	if draw.Chance(r, 0.1) {
 		p.MaxSessions = p.Nodes + 2
 	}
-	p.Heartbeat = draw.Pick(r, 0, 0, 0, 5*time.Second)
 	if !p.Strangers { // on each road they are others, and their keys other keys
 		p.Keys = draw.Pick(r, 0, 0.1, 0.4)
 	}
 	p.KeyLife = draw.Pick(r, 0, 0, 20*time.Second)
 	p.Hedges, p.Twice, p.Own = draw.Pick(r, 0, 0.1), draw.Pick(r, 0, 0.1), draw.Pick(r, 0, 0.1)
 	p.stores(r)
-	fails := p.Durable != nil && draw.Chance(r, 0.6)
-	for _, f := range simulation.FaultNames {
-		if draw.Chance(r, 0.4) && (fails || !strings.HasPrefix(f, "store")) {
-			p.Faults = append(p.Faults, f)
-		}
-	}
+	p.DrawFaults(r, p.Durable != nil && draw.Chance(r, 0.6))
 	if p.Durable != nil { // where it matters what becomes of a lost server's calls
-		p.Faults = append(p.Faults, draw.Pick(r, "kill", "power off", "zombie", "usurp"))
+		p.Faults = append(p.Faults, simulation.Ends(r))
 	}
 	p.Patterns = p.patterns(r)
 	return p

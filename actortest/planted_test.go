@@ -1,0 +1,184 @@
+//go:build !race
+
+// What is planted here is for the simulator to find, not for the race detector.
+
+package actortest_test
+
+import (
+	"flag"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/actortest"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+var replays = flag.Int("actortest.replays", 5, "how often a seed that has found a planted mistake is run again, each time in a process of its own")
+
+// asPlanted is set in a process that is to run with the mistakes.
+const asPlanted = "TANDEM_ACTORTEST_PLANTED"
+
+// Peek asks a vault for what it has, and Set replaces that.
+type (
+	Peek struct{ actor.Returns[int] }
+	Set  struct {
+		actor.Returns[bool]
+		Sum int
+	}
+)
+
+func (v *vault) peek(*actor.Context, Peek) (int, error) { return v.sum, nil }
+func (v *vault) set(_ *actor.Context, m Set) (bool, error) {
+	err := v.disk.Write("sum", []byte(strconv.Itoa(m.Sum)))
+	if err == nil {
+		v.sum = m.Sum
+	}
+	return err == nil, err
+}
+
+// openVaultKind makes vaults for those who read and write from outside.
+func openVaultKind(d *actortest.Disk) *actor.Kind {
+	return actor.Define("test.openvault", func() *vault { return &vault{d, onDisk(d)} }, actor.Answer((*vault).peek), actor.Answer((*vault).set))
+}
+
+// cashier puts amounts into a vault by two messages.
+type cashier struct{}
+
+func (cashier) put(ctx *actor.Context, m Put) (int, error) {
+	vault := ctx.System().Ref("vault@n0")
+	sum, err := actor.Call(ctx, vault, Peek{})
+	if err != nil {
+		return 0, err
+	}
+	time.Sleep(100 * time.Millisecond) // for example to ask somebody else
+	_, err = actor.Call(ctx, vault, Set{Sum: sum + m.Amount})
+	return sum + m.Amount, err
+}
+
+var cashierKind = actor.Define("test.cashier", func() cashier { return cashier{} }, actor.Answer(cashier.put))
+
+// planted are mistakes of those who write actors, each in otherwise sound actors. Figures: after
+// how many seeds the simulator finds it, and in how many of 100 runs of that seed in fresh
+// processes it is found again (-actortest.replays 100; Go 1.26, two cores, other work beside it).
+var planted = []struct {
+	name     string
+	says     string // in the failure
+	describe func(w *actortest.World, b *books)
+}{
+	// The state is on disk, and a new incarnation begins without it: found by seed FIGUREA.
+	{"state is not restored", "in the vault", func(w *actortest.World, b *books) {
+		w.Cluster(actortest.ClusterConfig{Setup: func(n *actortest.Node) error {
+			d := n.Disk()
+			_, err := n.Spawn("vault", actor.Define("test.vault", func() *vault { return &vault{d, 0} }, actor.Answer((*vault).put)))
+			return err
+		}})
+		w.Callers(4, func(c *actortest.Caller) { b.put(c, "vault@n0") })
+	}},
+
+	// The cashier is one actor, so its reads and writes do not interleave; until its node is
+	// replaced while it still runs: found by seed FIGUREB.
+	{"a read and a write are two messages", "in the vault", func(w *actortest.World, b *books) {
+		w.Cluster(actortest.ClusterConfig{Setup: func(n *actortest.Node) error {
+			if _, err := n.Spawn("cashier", cashierKind); err != nil {
+				return err
+			}
+			_, err := n.Spawn("vault", openVaultKind(n.Disk()))
+			return err
+		}})
+		w.Callers(4, func(c *actortest.Caller) { b.put(c, "cashier@n1") })
+	}},
+
+	// A caller that does not know whether its call ran makes it again as another one: found by
+	// seed FIGUREC.
+	{"unknown is tried again", "in the vault", func(w *actortest.World, b *books) {
+		w.Cluster(actortest.ClusterConfig{Setup: func(n *actortest.Node) error {
+			_, err := n.Spawn("vault", vaultKind(n.Disk()))
+			return err
+		}})
+		w.Callers(4, func(c *actortest.Caller) {
+			amount := 1 + c.Rand().IntN(9)
+			_, err := actortest.Call(c, "vault@n0", Put{Amount: amount})
+			if err != nil && rpc.Ran(err) != rpc.HasRun {
+				_, err = actortest.Call(c, "vault@n0", Put{Amount: amount})
+			}
+			b.enter(amount, err)
+		})
+	}},
+
+	// The handler is sound, and a caller permits that its call runs twice: found by seed FIGURED.
+	{"a call may run twice", "in the vault", func(w *actortest.World, b *books) {
+		w.Cluster(actortest.ClusterConfig{Setup: func(n *actortest.Node) error {
+			_, err := n.Spawn("vault", vaultKind(n.Disk()))
+			return err
+		}})
+		w.Callers(4, func(c *actortest.Caller) {
+			amount := 1 + c.Rand().IntN(9)
+			_, err := actortest.Call(c, "vault@n0", Put{Amount: amount}, rpc.Idempotent())
+			b.enter(amount, err)
+		})
+	}},
+}
+
+// put calls a vault or a cashier.
+func (b *books) put(c *actortest.Caller, to string) {
+	amount := 1 + c.Rand().IntN(9)
+	_, err := actortest.Call(c, to, Put{Amount: amount})
+	b.enter(amount, err)
+}
+
+// mostSeeds are enough to find each of the planted mistakes.
+const mostSeeds = 300
+
+// TestPlanted shows that the simulator finds lost updates, and that the seed that has found one
+// finds it again in another process.
+func TestPlanted(t *testing.T) {
+	for _, p := range planted {
+		t.Run(p.name, func(t *testing.T) {
+			if os.Getenv(asPlanted) != "" {
+				actortest.Simulate(t, mostSeeds, func(w *actortest.World) {
+					var b books
+					p.describe(w, &b)
+					w.Invariant("nothing is lost", func() error { return b.balance(onDisk(w.Node(0).Disk())) })
+				})
+				return
+			}
+			found := fresh(t, p.says)
+			if found == "" {
+				t.Fatalf("not found by %d seeds", mostSeeds)
+			}
+			again := 0
+			for range *replays {
+				if fresh(t, p.says, actortest.SeedVariable+"="+found) == found {
+					again++
+				}
+			}
+			t.Logf("found by seed %s, and again in %d of %d runs of that seed", found, again, *replays)
+			if again == 0 && *replays > 0 {
+				t.Errorf("seed %s has found it, and has not in %d runs after that", found, *replays)
+			}
+		})
+	}
+}
+
+// fresh runs this test in another process, and returns the seed that fails as it should; empty
+// for none.
+func fresh(t *testing.T, says string, env ...string) string {
+	t.Helper()
+	run := exec.Command(os.Args[0], "-test.run", "^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$")
+	run.Env = append(append(os.Environ(), asPlanted+"=1"), env...)
+	out, err := run.CombinedOutput()
+	if err == nil {
+		return ""
+	}
+	m := regexp.MustCompile(`actortest: seed (\d+), with`).FindSubmatch(out)
+	if m == nil || !strings.Contains(string(out), says) || !strings.Contains(string(out), actortest.SeedVariable+"="+string(m[1])+" go test -run '^TestPlanted$/^") {
+		t.Fatalf("another failure than that:\n%s", out)
+	}
+	return string(m[1])
+}
