@@ -170,15 +170,22 @@ func TestPlanted(t *testing.T) {
 // for none.
 func fresh(t *testing.T, says string, env ...string) string {
 	t.Helper()
-	run := exec.Command(os.Args[0], "-test.run", "^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$")
-	run.Env = append(append(os.Environ(), asPlanted+"=1"), env...)
-	out, err := run.CombinedOutput()
+	out, err := inProcess(t, env...)
 	if err == nil {
 		return ""
 	}
-	m := regexp.MustCompile(`actortest: seed (\d+), with`).FindSubmatch(out)
-	if m == nil || !strings.Contains(string(out), says) || !strings.Contains(string(out), actortest.SeedVariable+"="+string(m[1])+" go test -run '^TestPlanted$/^") {
+	m := regexp.MustCompile(`actortest: seed (\d+)`).FindStringSubmatch(out)
+	if m == nil || !strings.Contains(out, says) || !strings.Contains(out, "again: "+actortest.SeedVariable+"="+m[1]+" go test -run '^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$'") {
 		t.Fatalf("another failure than that:\n%s", out)
 	}
-	return string(m[1])
+	return m[1]
+}
+
+// inProcess runs this test in another process, and returns what that prints.
+func inProcess(t *testing.T, env ...string) (string, error) {
+	t.Helper()
+	run := exec.Command(os.Args[0], "-test.run", "^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$", "-test.v")
+	run.Env = append(append(os.Environ(), asPlanted+"=1"), env...)
+	out, err := run.CombinedOutput()
+	return string(out), err
 }

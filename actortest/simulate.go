@@ -55,6 +55,9 @@ const patience = 2 * time.Minute
 // has started.
 func Simulate(t *testing.T, seeds int, describe func(w *World)) {
 	t.Helper()
+	if inBubble() {
+		t.Fatalf("actortest: Simulate makes bubbles of its own, and is called in one")
+	}
 	if seeds < 1 {
 		t.Fatalf("actortest: a simulation of %d seeds", seeds)
 	}

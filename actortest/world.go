@@ -276,9 +276,16 @@ var livesKind = actor.Define(livesName, func() struct{} { return struct{}{} },
 // calmLimit is how soon after the last fault every node must answer every other.
 const calmLimit = 20 * time.Second
 
-// allUp reports whether every node has started.
+// allUp checks that every node is up.
 func (w *World) allUp() bool {
-	return !slices.ContainsFunc(w.cluster.nodes, func(n *Node) bool { return !n.Up() })
+	all := true
+	for _, n := range w.cluster.nodes {
+		if !n.Up() {
+			all = false
+			w.truth.Bad("%s is down after the last fault", n.Name())
+		}
+	}
+	return all
 }
 
 // alive checks that every node answers every other soon after the last fault.

@@ -85,12 +85,12 @@ func (w *world) populate(_ *simulation.Node, l *simulation.Life) error {
 }
 
 // mayDrop reports whether a message that its sender was told to be in the mailbox may still be
-// dropped: because of the mailbox's policy, or because its node was shut down and had no time
-// left.
+// dropped: because of the mailbox's policy, because its node was shut down and had no time left,
+// or because its node was fenced, which ends it with what waits in its mailboxes.
 func (w *world) mayDrop(o *simulation.Op) bool {
 	for _, n := range w.Nodes {
 		for _, l := range n.Past() {
-			if l.Deployed && (o.To == crew || strings.HasSuffix(o.To, "@"+n.Name)) {
+			if (l.Deployed || l.Sys.Err() != nil) && (o.To == crew || strings.HasSuffix(o.To, "@"+n.Name)) {
 				return true
 			}
 		}
