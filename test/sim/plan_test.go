@@ -31,10 +31,12 @@ type plan struct {
 }
 
 func newPlan(r *rand.Rand) plan {
-	p := plan{Plan: simulation.NewPlan(r)}
-	p.Callers, p.Ops = 2+r.IntN(5), 20+r.IntN(50)
+	var p plan
+	p.Nodes, p.Callers, p.Ops = simulation.DrawNodes(r), 2+r.IntN(5), 20+r.IntN(50)
+	p.Roads, p.Lease = simulation.DrawRoads(r), simulation.DrawLease(r)
 	p.Window, p.Keep, p.MemoryBytes = draw.Pick(r, 0, 0, 2, 16), draw.Pick(r, 0, 0, 64), draw.Pick[int64](r, 0, 0, 0, 2<<20)
 	p.Pace = draw.Pick(r, 20*time.Millisecond, 100*time.Millisecond, 500*time.Millisecond)
+	p.Length, p.Gap = simulation.DrawLength(r), simulation.DrawGap(r)
 	p.Idle = draw.Chance(r, 0.2)
 	mixed, policy := draw.Chance(r, 0.2), draw.Pick(r, rpc.DirectFirst, rpc.Adaptive)
 	for range p.Nodes {
@@ -43,10 +45,12 @@ func newPlan(r *rand.Rand) plan {
 		}
 		p.Policies = append(p.Policies, policy)
 	}
+	p.DrawBase(r)
 	p.Retry.Attempts, p.Strangers = draw.Pick(r, 0, 1), draw.Chance(r, 0.1)
 	if draw.Chance(r, 0.1) {
 		p.MaxSessions = p.Nodes + 2
 	}
+	p.Heartbeat = simulation.DrawHeartbeat(r)
 	if !p.Strangers { // on each road they are others, and their keys other keys
 		p.Keys = draw.Pick(r, 0, 0.1, 0.4)
 	}
