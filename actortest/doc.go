@@ -52,9 +52,50 @@ are killed, stopped and started again under their names; roads are cut, delayed 
 The nodes are real systems, and what they send is encoded as in production. What is missing is
 the operating system: a killed node's goroutines go on, unheard (see [Node.Kill]).
 
+# Simulations
+
+[Simulate] runs your actors in many worlds, each drawn from a seed: nodes on both roads, callers,
+crashes, restarts, replaced nodes that go on for a while, delays, losses, partitions, disks that
+fail. Everything goes over the real wire code. Judges check that no operation ran twice, that
+what callers were told is true, that one-way messages are in order, that nothing stays
+unanswered, and that nothing leaks. What only you know, you say as an invariant:
+
+	actortest.Simulate(t, 200, func(w *actortest.World) {
+		var surely, perhaps atomic.Int64
+		w.Cluster(actortest.ClusterConfig{Setup: func(n *actortest.Node) error {
+			_, err := n.Spawn("safe", safeKind(n.Disk()))
+			return err
+		}})
+		w.Callers(4, func(c *actortest.Caller) {
+			_, err := actortest.Call(c, "safe@n0", PutIn{Amount: 1})
+			if err == nil {
+				surely.Add(1)
+			}
+			if rpc.Ran(err) != rpc.NotRun {
+				perhaps.Add(1)
+			}
+		})
+		w.Invariant("nothing is lost", func() error { ... })
+	})
+
+A seed that fails is said with the command that runs it again, as
+
+	ACTORTEST_SEED=17 go test -run '^TestSafe$' -v .
+
+which shows the transcript: every fault, call and run of a handler, with the bubble's time.
+ACTORTEST_SEEDS=20000 runs more seeds than the test asks for. A seed takes about 50 ms of
+processor time, for a minute or two of the bubble's.
+
 # Limits
 
-The functions that take a testing.TB, and [Expect], end the test when they fail. So they must be
-called from the goroutine of the test, as testing.TB.FailNow must.
+  - What a seed draws is the same in every run, the order of goroutines that are ready at the same
+    moment is not; so not every failure occurs again at the first attempt.
+  - The judges see operations of [Call] and [Tell] at actors that [Node.Spawn] has started. They
+    see neither jobs, queues and streams nor actors that handlers spawn: use invariants for those.
+  - A killed node's goroutines cannot be stopped. They go on, unheard, and can write neither to the
+    node's store nor to its [Disk]; what a handler writes elsewhere is not undone or prevented.
+  - There is no time in a bubble that a handler spends computing, and no memory runs out.
+  - The functions that take a testing.TB, and [Expect], end the test when they fail. So they must be
+    called from the goroutine of the test, as testing.TB.FailNow must.
 */
 package actortest

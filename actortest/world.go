@@ -161,13 +161,12 @@ func (w *World) run(t testing.TB, loud bool, describe func(*World)) {
 	}
 	sim.Inject()
 	sim.Calm()
-	if !w.allUp() {
-		w.owned.Wait()
+	up := w.alive()
+	w.owned.Wait()
+	if !up {
 		sim.End()
 		return
 	}
-	w.alive()
-	w.owned.Wait()
 	for _, inv := range w.invariants {
 		if err := inv.check(); err != nil {
 			w.truth.Bad("invariant %q: %v", inv.name, err)
@@ -273,43 +272,18 @@ type lives struct{ actor.Returns[bool] }
 var livesKind = actor.Define(livesName, func() struct{} { return struct{}{} },
 	actor.Answer(func(struct{}, *actor.Context, lives) (bool, error) { return true, nil }))
 
-// calmLimit is how soon after the last fault every node must answer every other.
-const calmLimit = 20 * time.Second
-
-// allUp checks that every node is up.
-func (w *World) allUp() bool {
-	all := true
-	for _, n := range w.cluster.nodes {
-		if !n.Up() {
-			all = false
-			w.truth.Bad("%s is down after the last fault", n.Name())
-		}
+// alive checks that every node is up and answers every other soon after the last fault.
+func (w *World) alive() bool {
+	sim := w.cluster.world
+	if !sim.AllUp() {
+		w.truth.Bad("not all nodes are up after the last fault")
+		return false
 	}
-	return all
-}
-
-// alive checks that every node answers every other soon after the last fault.
-func (w *World) alive() {
-	calm, limit := time.Now(), calmLimit+20*w.plan.Heartbeat // until a dead link is noticed
-	var owned sync.WaitGroup
-	for _, a := range w.cluster.nodes {
-		for _, b := range w.cluster.nodes {
-			owned.Go(func() {
-				var err error
-				for time.Since(calm) < limit {
-					ctx, cancel := context.WithTimeout(context.Background(), limit-time.Since(calm))
-					_, err = actor.Call(ctx, a.Ref(livesName+"@"+b.Name()), lives{})
-					cancel()
-					if err == nil {
-						return
-					}
-					time.Sleep(100 * time.Millisecond)
-				}
-				w.truth.Bad("%s does not answer %s %v after the last fault: %v", b.Name(), a.Name(), limit, err)
-			})
-		}
-	}
-	owned.Wait()
+	sim.Answering(simulation.CalmLimit, func(ctx context.Context, from *simulation.Life, to *simulation.Node) error {
+		_, err := actor.Call(ctx, from.Sys.Ref(livesName+"@"+to.Name), lives{})
+		return err
+	})
+	return true
 }
 
 // atRest checks that nothing is left when nothing is outstanding. Timers of the application may

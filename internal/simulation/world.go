@@ -6,11 +6,13 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/internal/draw"
+	"github.com/tandem-go/tandem/internal/engine"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
@@ -111,6 +113,41 @@ func (w *World) Start(n *Node) error {
 	defer n.mu.Unlock()
 	n.now = l
 	return nil
+}
+
+// CalmLimit is how soon after the last fault every node must answer every other, if none waits
+// for something that takes longer.
+const CalmLimit = 20 * time.Second
+
+// Answering checks that within limit every node gets an answer of every other. ask makes one
+// attempt. All nodes must be up.
+func (w *World) Answering(limit time.Duration, ask func(ctx context.Context, from *Life, to *Node) error) {
+	calm := time.Now()
+	limit += 2 * engine.DeadAfter * w.Plan.Heartbeat // until a dead link is noticed
+	var owned sync.WaitGroup
+	for _, a := range w.Nodes {
+		for _, b := range w.Nodes {
+			owned.Go(func() {
+				var err error
+				for time.Since(calm) < limit {
+					ctx, cancel := context.WithTimeout(context.Background(), limit-time.Since(calm))
+					err = ask(ctx, a.Live(), b)
+					cancel()
+					if err == nil {
+						return
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				w.Truth.Bad("%s does not answer %s %v after the last fault: %v", b.Name, a.Name, limit, err)
+			})
+		}
+	}
+	owned.Wait()
+}
+
+// AllUp reports whether every node is up.
+func (w *World) AllUp() bool {
+	return !slices.ContainsFunc(w.Nodes, func(n *Node) bool { return n.Live() == nil })
 }
 
 // Evict removes a dead start from the registry.

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
-	"github.com/tandem-go/tandem/internal/engine"
 	"github.com/tandem-go/tandem/internal/simulation"
 	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/test/bubble"
@@ -30,9 +29,6 @@ var (
 	planted = flag.Int("sim.planted", 6, "try one in so many of the broken promises that the checks have to find: 1 for all")
 	wire    = flag.Bool("sim.wire", false, "show every envelope in the transcript")
 )
-
-// calmLimit is how soon after the last fault every node must answer every other.
-const calmLimit = 20 * time.Second
 
 // result is the result of a run.
 type result struct {
@@ -67,7 +63,7 @@ func run(t *testing.T, seed uint64, c cheat, silent bool) (res result) {
 		w.usePatterns()
 		w.Inject()
 		w.Calm()
-		if !w.allUp() {
+		if !w.AllUp() {
 			panic(strings.Join(w.truth.Wrong(), "\n"))
 		}
 		if w.plan.Window > 0 { // slow requests may fill it
@@ -88,37 +84,19 @@ func run(t *testing.T, seed uint64, c cheat, silent bool) (res result) {
 	return res
 }
 
-// allUp reports whether every node has started.
-func (w *world) allUp() bool {
-	return !slices.ContainsFunc(w.Nodes, func(n *simulation.Node) bool { return n.Live() == nil })
-}
-
 // alive checks that every node answers every other soon after the last fault.
 func (w *world) alive() time.Duration {
-	calm, limit := time.Now(), calmLimit+2*engine.DeadAfter*w.plan.Heartbeat // until a dead link is noticed
-	if w.plan.MaxSessions > 0 {                                              // those of the dead take up room until their lease and what runs for them have ended
+	calm, limit := time.Now(), simulation.CalmLimit
+	if w.plan.MaxSessions > 0 { // those of the dead take up room until their lease and what runs for them have ended
 		limit += w.plan.Lease + 90*time.Second
 	}
-	var owned sync.WaitGroup
-	for _, a := range w.Nodes {
-		for _, b := range w.Nodes {
-			owned.Go(func() {
-				var err error
-				for time.Since(calm) < limit {
-					var n int
-					ctx, cancel := context.WithTimeout(context.Background(), limit-time.Since(calm))
-					n, err = actor.Call(ctx, a.Live().Sys.Ref("probe@"+b.Name), Ping{N: 7})
-					cancel()
-					if err == nil && n == 7 {
-						return
-					}
-					time.Sleep(100 * time.Millisecond)
-				}
-				w.truth.Bad("%s does not answer %s %v after the last fault: %v", b.Name, a.Name, limit, err)
-			})
+	w.Answering(limit, func(ctx context.Context, from *simulation.Life, to *simulation.Node) error {
+		n, err := actor.Call(ctx, from.Sys.Ref("probe@"+to.Name), Ping{N: 7})
+		if err == nil && n != 7 {
+			err = fmt.Errorf("it answers %d", n)
 		}
-	}
-	owned.Wait()
+		return err
+	})
 	return time.Since(calm)
 }
 
