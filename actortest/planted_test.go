@@ -111,20 +111,6 @@ var planted = []struct {
 			b.enter(amount, err)
 		})
 	}},
-
-	// The handler is sound, and a caller permits that its call runs twice: found by
-	// seed 82, again in 100 of 100.
-	{"a call may run twice", "in the vault", func(w *actortest.World, b *books) {
-		w.Cluster(actortest.ClusterConfig{Setup: func(n *actortest.Node) error {
-			_, err := n.Spawn("vault", vaultKind(n.Disk()))
-			return err
-		}})
-		w.Callers(4, func(c *actortest.Caller) {
-			amount := 1 + c.Rand().IntN(9)
-			_, err := actortest.Call(c, "vault@n0", Put{Amount: amount}, rpc.Idempotent())
-			b.enter(amount, err)
-		})
-	}},
 }
 
 // put calls a vault or a cashier.
@@ -134,8 +120,10 @@ func (b *books) put(c *actortest.Caller, to string) {
 	b.enter(amount, err)
 }
 
-// mostSeeds are enough to find each of the planted mistakes.
-const mostSeeds = 300
+const (
+	mostSeeds   = 300 // are enough to find each of the planted mistakes
+	mostReplays = 20  // are enough to find it again, also if it depends on the order of what happens at one moment
+)
 
 // TestPlanted shows that the simulator finds lost updates, and that the seed that has found one
 // finds it again in another process.
@@ -154,15 +142,15 @@ func TestPlanted(t *testing.T) {
 			if found == "" {
 				t.Fatalf("not found by %d seeds", mostSeeds)
 			}
-			again := 0
-			for range *replays {
-				if fresh(t, p.says, actortest.SeedVariable+"="+found) == found {
+			again, runs := 0, 0
+			for runs < *replays || again == 0 && runs < mostReplays {
+				if runs++; fresh(t, p.says, actortest.SeedVariable+"="+found) == found {
 					again++
 				}
 			}
-			t.Logf("found by seed %s, and again in %d of %d runs of that seed", found, again, *replays)
-			if again == 0 && *replays > 0 {
-				t.Errorf("seed %s has found it, and has not in %d runs after that", found, *replays)
+			t.Logf("found by seed %s, and again in %d of %d runs of that seed", found, again, runs)
+			if again == 0 {
+				t.Errorf("seed %s has found it, and has not in %d runs after that", found, runs)
 			}
 		})
 	}
