@@ -49,7 +49,7 @@ var mayImport = map[string][]string{
 	"rpc/codec": {longCopy, "github.com/vmihailenco/msgpack/v5"},
 	"rpc":       {"transport", "rpc/codec", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey"},
 	"actor":     {longCopy, bufPool, "access", "balance", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "transport", "github.com/google/uuid"},
-	"actortest": {"actor", bubbles, "internal/draw", "internal/simulation", "ledger", "rpc", "transport", "transport/memnet"},
+	"actortest": {"actor", bubbles, "internal/draw", "internal/sendopt", "internal/simulation", "rpc", "transport", "transport/memnet"},
 
 	"internal/draw":       {},
 	"internal/simulation": {"actor", "internal/draw", "internal/engine", "ledger", "registry/static", "rpc", "transport", "transport/memnet"},
