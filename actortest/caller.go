@@ -85,6 +85,19 @@ func Call[M actor.Question[R], R any](c *Caller, to string, m M, opts ...rpc.Opt
 	return r, err
 }
 
+// Ask is Call without waiting: see actor.Ask.
+func Ask[M actor.Question[R], R any](c *Caller, to string, m M, opts ...rpc.Option) *rpc.Future[R] {
+	ctx, cancel, o, opts := c.begin(simulation.Ask, to, opts)
+	f := actor.Ask(ctx, c.life.Sys.Ref(to), m, opts...)
+	c.w.owned.Add(1)
+	f.Then(func(_ R, err error) {
+		defer c.w.owned.Done()
+		cancel()
+		c.w.truth.End(o, nil, err)
+	})
+	return f
+}
+
 // Tell is actor.Tell to an address. The judges know what becomes of it.
 func Tell[M any](c *Caller, to string, m M, opts ...rpc.Option) error {
 	ctx, cancel, o, opts := c.begin(simulation.Tell, to, opts)

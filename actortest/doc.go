@@ -90,7 +90,7 @@ processor time, for a minute or two of the bubble's.
 
   - What a seed draws is the same in every run, the order of goroutines that are ready at the same
     moment is not; so not every failure occurs again at the first attempt.
-  - The judges see operations of [Call] and [Tell] at actors that [Node.Spawn] has started. They
+  - The judges see operations of [Call], [Ask] and [Tell] at actors that [Node.Spawn] has started. They
     see neither jobs, queues and streams nor actors that handlers spawn: use invariants for those.
   - A killed node's goroutines cannot be stopped. They go on, unheard, and can write neither to the
     node's store nor to its [Disk]; what a handler writes elsewhere is not undone or prevented.

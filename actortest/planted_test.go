@@ -113,13 +113,6 @@ var planted = []struct {
 	}},
 }
 
-// put calls a vault or a cashier.
-func (b *books) put(c *actortest.Caller, to string) {
-	amount := 1 + c.Rand().IntN(9)
-	_, err := actortest.Call(c, to, Put{Amount: amount})
-	b.enter(amount, err)
-}
-
 const (
 	mostSeeds   = 300 // are enough to find each of the planted mistakes
 	mostReplays = 20  // are enough to find it again, also if it depends on the order of what happens at one moment

@@ -51,7 +51,7 @@ const patience = 2 * time.Minute
 //   - nothing leaked: in the end nothing is outstanding, all systems shut down in time, and no
 //     goroutine is left.
 //
-// They see the operations of callers (Call and Tell of this package) at actors that Node.Spawn
+// They see the operations of callers (Call, Ask and Tell of this package) at actors that Node.Spawn
 // has started.
 func Simulate(t *testing.T, seeds int, describe func(w *World)) {
 	t.Helper()

@@ -55,6 +55,13 @@ func (b *books) enter(amount int, err error) {
 	}
 }
 
+// put calls a vault or a cashier.
+func (b *books) put(c *actortest.Caller, to string) {
+	amount := 1 + c.Rand().IntN(9)
+	_, err := actortest.Call(c, to, Put{Amount: amount})
+	b.enter(amount, err)
+}
+
 // balance checks that what is in the vault is what callers were told.
 func (b *books) balance(in int) error {
 	if sure, perhaps := int(b.sure.Load()), int(b.perhaps.Load()); in < sure || in > perhaps {
@@ -72,10 +79,12 @@ func TestSimulateSoundActor(t *testing.T) {
 			_, err := n.Spawn("vault", vaultKind(n.Disk()))
 			return err
 		}})
-		w.Callers(4, func(c *actortest.Caller) {
-			amount := 1 + c.Rand().IntN(9)
-			_, err := actortest.Call(c, "vault@n0", Put{Amount: amount})
-			b.enter(amount, err)
+		w.Callers(3, func(c *actortest.Caller) { b.put(c, "vault@n0") })
+		w.Callers(1, func(c *actortest.Caller) {
+			for range 1 + c.Rand().IntN(5) {
+				amount := 1 + c.Rand().IntN(9)
+				actortest.Ask(c, "vault@n0", Put{Amount: amount}).Then(func(_ int, err error) { b.enter(amount, err) })
+			}
 		})
 		w.Invariant("nothing is lost", func() error { return b.balance(onDisk(w.Node(0).Disk())) })
 	})

@@ -163,6 +163,7 @@ func (w *World) run(t testing.TB, loud bool, describe func(*World)) {
 	sim.Calm()
 	up := w.alive()
 	w.owned.Wait()
+	settle() // what the test does with the last results
 	if !up {
 		sim.End()
 		return

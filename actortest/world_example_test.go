@@ -142,6 +142,17 @@ func ExampleCall() {
 	// Output: all seeds have passed
 }
 
+// A caller need not wait for what it asks.
+func ExampleAsk() {
+	safes(func(c *actortest.Caller) {
+		first := actortest.Ask(c, "safe@n1", PutIn{Amount: 5})
+		second := actortest.Ask(c, "safe@n2", PutIn{Amount: 5})
+		<-first.Done()
+		<-second.Done()
+	})
+	// Output: all seeds have passed
+}
+
 // The judges check that one-way messages of one caller are handled in order.
 func ExampleTell() {
 	safes(func(c *actortest.Caller) {
