@@ -84,7 +84,7 @@ A seed that fails is said with the command that runs it again, as
 
 which shows the transcript: every fault, call and run of a handler, with the bubble's time.
 ACTORTEST_SEEDS=20000 runs more seeds than the test asks for. A seed takes about 50 ms of
-processor time, for a minute or two of the bubble's.
+processor time, for two to four minutes of the bubble's.
 
 # Limits
 

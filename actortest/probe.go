@@ -33,6 +33,7 @@ type Probe struct {
 
 	mu      sync.Mutex // guards what follows
 	waiting []received
+	full    bool          // the test was told that there is no room
 	over    bool          // the test has ended
 	came    chan struct{} // has a token when waiting was empty and is not
 }
@@ -102,7 +103,10 @@ func (p *Probe) keep(r received) {
 	case p.over:
 		return
 	case len(p.waiting) == ProbeRoom:
-		p.t.Errorf("actortest: probe %v: %d messages wait to be expected; dropped: %v", p.Ref, ProbeRoom, r)
+		if !p.full {
+			p.t.Errorf("actortest: probe %v: %d messages wait to be expected, and there is room for no more; the first that is dropped: %v", p.Ref, ProbeRoom, r)
+		}
+		p.full = true
 		return
 	}
 	p.waiting = append(p.waiting, r)

@@ -188,6 +188,25 @@ func TestProbeOfSystemThatEnded(t *testing.T) {
 	f.wants(t, false, "system has ended")
 }
 
+// A probe that nobody expects anything of keeps so many messages, and says once that it has
+// no room.
+func TestProbeIsFull(t *testing.T) {
+	f := &fake{TB: t}
+	p := actortest.NewProbe(f, actortest.NewSystem(t, actor.Config{}), "p", actortest.Answers(func(m Ask) (int, error) { return 0, nil }))
+	for i := range actortest.ProbeRoom + 2 {
+		send(p, Hello{i})
+	}
+	if _, err := actor.Call(t.Context(), p.Ref, Ask{}); err != nil { // all before it is handled
+		t.Fatal(err)
+	}
+	f.wants(t, false, "there is room for no more", "dropped: {N:65536}")
+	for i := range actortest.ProbeRoom {
+		if m := actortest.Expect[Hello](p); m.N != i {
+			t.Fatalf("got %v, want %d", m, i)
+		}
+	}
+}
+
 // A request that the probe was not told to answer fails, and can be expected.
 func TestProbeIsAskedWhatItDoesNotAnswer(t *testing.T) {
 	p := actortest.NewProbe(t, actortest.NewSystem(t, actor.Config{}), "")

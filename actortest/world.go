@@ -20,7 +20,8 @@ import (
 
 // World is one run of Simulate. Cluster, Callers and Invariant describe it, before it starts;
 // the other methods may be called at any time until it is over, also concurrently. Whatever is
-// called when it is over ends the test.
+// called when it is over ends the test. Its nodes and roads fail by themselves: a test that kills
+// a node has to start it again, and may find that the World has done so.
 type World struct {
 	t    testing.TB // of Simulate
 	seed uint64
