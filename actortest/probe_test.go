@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
@@ -146,6 +147,7 @@ func TestProbeFailures(t *testing.T) {
 			for i := range 8 {
 				send(p, Hello{i})
 			}
+			synctest.Wait()
 			actortest.Expect[Other](p)
 		}, true, []string{"got {N:0}", "behind it:\n\t{N:1}", "and 2 more"}},
 		"something waits": {func(p *actortest.Probe) { send(p, Hello{3}); p.ExpectNothing(time.Second) }, false, []string{"want no message, got {N:3}"}},
