@@ -87,8 +87,8 @@ func (c *cell) finish(w *worker) bool {
 	switch a.step {
 	default:
 		c.withdraw()
-		if a.again != nil {
-			a.again.Stop()
+		if t := a.failures; t != nil && t.again != nil {
+			t.again.Stop()
 		}
 		c.stopChildren()
 		a.step = closing
@@ -129,7 +129,7 @@ func (c *cell) leave() {
 	a.signals, a.watchers = nil, nil
 	a.mu.Unlock()
 	e := Event{Type: ActorStopped, Actor: c.self.addr.String()}
-	if why != nil && why == a.failure.Err {
+	if t := a.failures; t != nil && why != nil && why == t.latest.Err {
 		e.Err = why
 	}
 	sys.event(e)
