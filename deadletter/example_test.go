@@ -33,9 +33,9 @@ func Example() {
 	a.At = a.Asked
 	store.Settle(a, rpc.Unknown, true)
 	_, err = store.Take(now, keyLife, "1a2b-3", "y@b")
-	fmt.Println(err)
+	fmt.Println(errors.Is(err, deadletter.ErrUnclear))
 	_, err = store.Take(now.Add(keyLife), keyLife, "1a2b-3", "x@a")
-	fmt.Println(err)
+	fmt.Println(rpc.CodeOf(err), errors.Is(err, deadletter.ErrUnclear))
 	fmt.Println(store.Discard(deadletter.Filter{}), "discarded")
 	// Output:
 	// added 1a2b-1
@@ -46,7 +46,7 @@ func Example() {
 	// 1a2b-3 2 undelivered
 	// x@a headers <nil>
 	// true
-	// x
-	// y
+	// true
+	// rpc: outcome unknown true
 	// 2 discarded
 }
