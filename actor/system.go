@@ -101,7 +101,7 @@ type Config struct {
 	// allows everybody everything.
 	Access access.Rules
 
-	// DeadLetters bounds the dead letters that are kept with their messages, see KeptLetters.
+	// DeadLetters bounds the dead letters that are kept with their messages, see System.KeptLetters.
 	DeadLetters deadletter.Limits
 
 	// PanicTexts sends the text of a panic to callers on other nodes. It is for development,
