@@ -193,7 +193,7 @@ func TestRowOfLetters(t *testing.T) {
 					return nil
 				})))
 				for _, l := range kept {
-					if l.From != "@a" || l.Size != kept[0].Size-len(kept[0].Encoded.Body)+len(l.Encoded.Body) {
+					if l.From != "@a" || l.Size < 512+len(l.Encoded.Body) {
 						t.Errorf("%v", l)
 					}
 					if c.bad != 0 && !bytes.Contains(l.Encoded.Body, []byte("many")) {
