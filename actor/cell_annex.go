@@ -38,6 +38,7 @@ type annex struct {
 	barren   bool // it may have no more children
 	watching map[*target]*watch
 	watchers map[*watch]struct{}
+	topics   []*subscription
 }
 
 // step is what the run loop does next for an actor that is suspended or ends.

@@ -176,6 +176,9 @@ func (k *keptLetters) keep(d *DeadLetter, it item, body []byte, owner string) {
 		l.what = letterMessage{value: plainValue(it.msg), meta: it.meta.lasting()}
 		l.size += sizeOf(l.what.value, limits.Bytes)
 		if m := l.what.meta; m != nil {
+			if m.arrival != nil {
+				l.owner = m.arrival.Origin.Principal
+			}
 			l.size += sizeOf(m.headers, limits.Bytes)
 		}
 	case in.Cut():
@@ -199,8 +202,8 @@ func (k *keptLetters) keep(d *DeadLetter, it item, body []byte, owner string) {
 
 // lasting returns what is kept of m with a message that nobody waits for; nil for nothing.
 func (m *meta) lasting() *meta {
-	if m == nil || m.sender.IsZero() && m.trace.IsZero() && len(m.headers) == 0 {
+	if m == nil || m.sender.IsZero() && m.trace.IsZero() && len(m.headers) == 0 && m.arrival == nil {
 		return nil
 	}
-	return &meta{sender: m.sender, trace: m.trace, headers: m.headers}
+	return &meta{sender: m.sender, trace: m.trace, headers: m.headers, arrival: m.arrival}
 }
