@@ -3,6 +3,7 @@ package actor_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/topic"
@@ -49,19 +50,20 @@ func ExamplePublish() {
 }
 
 // Teller takes turns with other members of its group.
-type Teller struct{}
+type Teller struct{ n *atomic.Int64 }
 
-func (Teller) Started(ctx *actor.Context) error {
+func (t Teller) Started(ctx *actor.Context) error {
 	return ctx.Subscribe(Rates, topic.Group("tellers"), topic.WhenFull(topic.DropOldest))
 }
 
-func (Teller) OnRate(ctx *actor.Context, m Rate) error {
-	if m.Cents == 0 {
-		ctx.Unsubscribe(Rates) // the bank closes
-		return nil
-	}
-	fmt.Println("a teller got", m.Cents)
-	return nil
+func (t Teller) OnRate(ctx *actor.Context, m Rate) error { t.n.Add(1); return nil }
+
+// Leave has a Teller leave its group.
+type Leave struct{ actor.Returns[bool] }
+
+func (t Teller) Leave(ctx *actor.Context, m Leave) (bool, error) {
+	ctx.Unsubscribe(Rates)
+	return true, nil
 }
 
 func ExampleContext_Subscribe() {
@@ -71,17 +73,23 @@ func ExampleContext_Subscribe() {
 		return
 	}
 	ctx := context.Background()
-	kind := actor.Define("example.teller", func() Teller { return Teller{} }, actor.Handle(Teller.OnRate))
+	var n atomic.Int64
+	kind := actor.Define("example.teller", func() Teller { return Teller{&n} }, actor.Handle(Teller.OnRate), actor.Answer(Teller.Leave))
+	var tellers []actor.Ref
 	for range 3 {
 		r, _ := sys.Spawn("", kind)
-		defer sys.Stop(ctx, r)
-		_ = actor.Tell(ctx, r, Rate{1}) // an actor can be told the same message without a topic
+		tellers = append(tellers, r)
 	}
+	_, _ = actor.Call(ctx, tellers[0], Leave{})
+	_, _ = actor.Call(ctx, tellers[1], Leave{}) // one is left in the group
+	for range 10 {
+		_ = actor.Publish(ctx, Rates.At("rates.eur").Bind(sys), Rate{1})
+	}
+	_, _ = actor.Call(ctx, tellers[2], Leave{})
+	_ = actor.Publish(ctx, Rates.At("rates.eur").Bind(sys), Rate{1}) // nobody is
 	_ = sys.Shutdown(ctx)
-	// Output:
-	// a teller got 1
-	// a teller got 1
-	// a teller got 1
+	fmt.Println(n.Load())
+	// Output: 10
 }
 
 func ExampleNewTopic() {
@@ -89,5 +97,5 @@ func ExampleNewTopic() {
 	fmt.Println(actor.Publish(context.Background(), Rates.At("weather"), Rate{}))
 	// Output:
 	// rates.> rates.eur
-	// invalid: topic weather is not one of rates.> (not run)
+	// rpc: invalid: topic weather is not one of rates.> [not run]
 }
