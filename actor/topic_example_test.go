@@ -58,11 +58,16 @@ func (t Teller) Started(ctx *actor.Context) error {
 
 func (t Teller) OnRate(ctx *actor.Context, m Rate) error { t.n.Add(1); return nil }
 
-// Leave has a Teller leave its group.
-type Leave struct{ actor.Returns[bool] }
+// Attend is answered by a Teller that has started. Leave has it leave its group.
+type Attend struct {
+	actor.Returns[bool]
+	Leave bool
+}
 
-func (t Teller) Leave(ctx *actor.Context, m Leave) (bool, error) {
-	ctx.Unsubscribe(Rates)
+func (t Teller) Attend(ctx *actor.Context, m Attend) (bool, error) {
+	if m.Leave {
+		ctx.Unsubscribe(Rates)
+	}
 	return true, nil
 }
 
@@ -74,18 +79,19 @@ func ExampleContext_Subscribe() {
 	}
 	ctx := context.Background()
 	var n atomic.Int64
-	kind := actor.Define("example.teller", func() Teller { return Teller{&n} }, actor.Handle(Teller.OnRate), actor.Answer(Teller.Leave))
+	kind := actor.Define("example.teller", func() Teller { return Teller{&n} }, actor.Handle(Teller.OnRate), actor.Answer(Teller.Attend))
 	var tellers []actor.Ref
 	for range 3 {
 		r, _ := sys.Spawn("", kind)
+		_, _ = actor.Call(ctx, r, Attend{})
 		tellers = append(tellers, r)
 	}
-	_, _ = actor.Call(ctx, tellers[0], Leave{})
-	_, _ = actor.Call(ctx, tellers[1], Leave{}) // one is left in the group
+	_, _ = actor.Call(ctx, tellers[0], Attend{Leave: true})
+	_, _ = actor.Call(ctx, tellers[1], Attend{Leave: true}) // one is left in the group
 	for range 10 {
 		_ = actor.Publish(ctx, Rates.At("rates.eur").Bind(sys), Rate{1})
 	}
-	_, _ = actor.Call(ctx, tellers[2], Leave{})
+	_, _ = actor.Call(ctx, tellers[2], Attend{Leave: true})
 	_ = actor.Publish(ctx, Rates.At("rates.eur").Bind(sys), Rate{1}) // nobody is
 	_ = sys.Shutdown(ctx)
 	fmt.Println(n.Load())

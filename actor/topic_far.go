@@ -272,11 +272,11 @@ func (o *outbound) send() error {
 	if first == nil {
 		return nil
 	}
-	verdict := rpc.NotRun
+	ran := rpc.NotRun
 	if o.reached {
-		verdict = rpc.Unknown
+		ran = rpc.Unknown
 	}
-	return rpc.Errorf(rpc.CodeOf(first), verdict, "topic %s: %d of %d nodes or groups have not got the message: %w", o.name, failed, max(total, failed), first)
+	return rpc.Errorf(rpc.CodeOf(first), ran, "topic %s: %d of %d nodes or groups have not got the message: %w", o.name, failed, max(total, failed), first)
 }
 
 // lastly counts the groups for which no other node is left.
