@@ -43,7 +43,7 @@ const (
 	Redeem                // to poll and to await a job by its token
 	Cancel                // to cancel a job by its token
 
-	All = Send | Call | Stream | Push | Pull | Manage | Submit | Redeem | Cancel
+	All = Send | Call | Stream | Push | Pull | Manage | Submit | Redeem | Cancel | Publish
 
 	// Expose is to offer an instance of a service to the actors of this node. It is not a
 	// message: only rules whose Ops name it apply, neither Default nor ExposedOnly, and if
@@ -53,9 +53,13 @@ const (
 	// Stop is to end an actor. Only rules whose Ops name it apply, and if no such rule matches,
 	// nobody may: neither Default nor an empty list allows it.
 	Stop Op = 1 << 10
+
+	// Publish is to publish a message on a topic, for the subscribers of this node. It goes by Topics
+	// and Messages; such a message is to no actor of a name, kind or service.
+	Publish Op = 1 << 11
 )
 
-var opNames = [...]string{"send", "call", "stream", "push", "pull", "manage", "submit", "redeem", "cancel", "expose", "stop"}
+var opNames = [...]string{"send", "call", "stream", "push", "pull", "manage", "submit", "redeem", "cancel", "expose", "stop", "publish"}
 
 // String returns the names of the operations, joined with "|".
 func (o Op) String() string {
@@ -92,6 +96,7 @@ type Rule struct {
 	Actors   []string // of one of these names
 	Services []string // that is an instance of one of these services
 	Messages []string // by one of these messages, by their wire names; a message type that the node does not know has none
+	Topics   []string // on one of these topics; other operations than Publish have none
 }
 
 // Rules are an access list. Its zero value allows everything.
@@ -100,8 +105,8 @@ type Rules struct {
 	List    []Rule
 	Default Effect // if no rule matches; 0: Allow
 
-	// ExposedOnly denies other nodes all actors that are not instances of a service, except
-	// for what an Allow in List matches.
+	// ExposedOnly denies other nodes all actors that are not instances of a service, and to
+	// publish, except for what an Allow in List matches.
 	ExposedOnly bool
 }
 
@@ -119,6 +124,7 @@ type What struct {
 	Kind, Actor string
 	Services    []string // of which the actor is an instance
 	Message     string   // wire name; empty if the node does not know it
+	Topic       string   // of a Publish
 	Op          Op       // exactly one
 }
 
@@ -136,11 +142,11 @@ type List struct {
 }
 
 type rule struct {
-	decision                         Decision
-	principals                       names
-	networks                         []netip.Prefix
-	ops                              Op
-	kinds, actors, services, message names
+	decision                                 Decision
+	principals                               names
+	networks                                 []netip.Prefix
+	ops                                      Op
+	kinds, actors, services, message, topics names
 }
 
 // names is a condition on a name. nil matches every name.
@@ -158,7 +164,7 @@ func (n *names) matchOne(of []string) bool { return n.any || slices.ContainsFunc
 
 // everything reports whether the rule has no condition on the target.
 func (r *rule) everything() bool {
-	return r.kinds.any && r.actors.any && r.services.any && r.message.any
+	return r.kinds.any && r.actors.any && r.services.any && r.message.any && r.topics.any
 }
 
 func (r *rule) matchWho(w Who, op Op) bool {
@@ -196,11 +202,14 @@ func Compile(r Rules) (*List, error) {
 		if in.Ops&^(All|Expose|Stop) != 0 {
 			bad("%s: unknown operations: %#x", where, uint16(in.Ops&^(All|Expose|Stop)))
 		}
-		if in.Ops&Expose != 0 && len(in.Networks)+len(in.Kinds)+len(in.Messages) > 0 {
+		if in.Ops&Expose != 0 && len(in.Networks)+len(in.Kinds)+len(in.Messages)+len(in.Topics) > 0 {
 			bad("%s: Expose goes by Principals, Services and Actors alone: the registry says nothing else", where)
 		}
 		if out.ops == 0 {
 			out.ops = All
+		}
+		if len(in.Topics) > 0 && out.ops&Publish == 0 {
+			bad("%s: Topics go with Publish only", where)
 		}
 		for _, n := range in.Networks {
 			if !n.IsValid() {
@@ -227,7 +236,7 @@ func Compile(r Rules) (*List, error) {
 			what string
 			from []string
 			to   *names
-		}{{"Kinds", in.Kinds, &out.kinds}, {"Actors", in.Actors, &out.actors}, {"Services", in.Services, &out.services}, {"Messages", in.Messages, &out.message}} {
+		}{{"Kinds", in.Kinds, &out.kinds}, {"Actors", in.Actors, &out.actors}, {"Services", in.Services, &out.services}, {"Messages", in.Messages, &out.message}, {"Topics", in.Topics, &out.topics}} {
 			if slices.Contains(c.from, "") {
 				bad("%s: %s: an empty name", where, c.what)
 			}
@@ -270,7 +279,7 @@ func (l *List) Decide(who Who, what What) Decision {
 	who.Addr = who.Addr.Unmap().WithZone("")
 	for i := range l.rules {
 		r := &l.rules[i]
-		if r.matchWho(who, what.Op) && r.kinds.match(what.Kind) && r.actors.match(what.Actor) && r.services.matchOne(what.Services) && r.message.match(what.Message) {
+		if r.matchWho(who, what.Op) && r.kinds.match(what.Kind) && r.actors.match(what.Actor) && r.services.matchOne(what.Services) && r.message.match(what.Message) && r.topics.match(what.Topic) {
 			return r.decision
 		}
 	}

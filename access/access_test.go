@@ -201,3 +201,38 @@ func TestStopHasToBeNamed(t *testing.T) {
 		t.Error("the default is about Stop, too")
 	}
 }
+
+// Publish goes by the topic. Rules about actors say nothing about it, and rules about topics nothing
+// about other operations.
+func TestPublishGoesByTheTopic(t *testing.T) {
+	who := Who{Principal: "tls:ann"}
+	publish := func(topic string) What { return What{Op: Publish, Topic: topic, Message: "shop.Price"} }
+	for _, row := range []struct {
+		name  string
+		rules Rules
+		what  What
+		want  bool
+	}{
+		{"nothing", Rules{}, publish("prices.eur"), true},
+		{"a rule for all", Rules{List: []Rule{{Effect: Allow}}, Default: Deny}, publish("prices.eur"), true},
+		{"its prefix", Rules{List: []Rule{{Effect: Allow, Topics: []string{"prices.*"}}}, Default: Deny}, publish("prices.eur"), true},
+		{"another topic", Rules{List: []Rule{{Effect: Allow, Topics: []string{"prices.usd"}}}, Default: Deny}, publish("prices.eur"), false},
+		{"its message", Rules{List: []Rule{{Effect: Allow, Ops: Publish, Messages: []string{"shop.Price"}}}, Default: Deny}, publish("prices.eur"), true},
+		{"a rule for an actor", Rules{List: []Rule{{Effect: Allow, Actors: []string{"prices.eur"}}}, Default: Deny}, publish("prices.eur"), false},
+		{"exposed only", Rules{ExposedOnly: true}, publish("prices.eur"), false},
+		{"a tell by a rule for a topic", Rules{List: []Rule{{Effect: Allow, Topics: []string{"prices.*"}}}, Default: Deny}, What{Op: Send, Actor: "prices.eur"}, false},
+	} {
+		list, err := Compile(row.rules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := list.Decide(who, row.what); got.Allowed != row.want || got.Allowed && !list.MayAny(who, row.what.Op) {
+			t.Errorf("%s: %+v", row.name, got)
+		}
+	}
+	for _, r := range []Rule{{Effect: Allow, Ops: Call, Topics: []string{"a"}}, {Effect: Allow, Topics: []string{""}}, {Effect: Allow, Ops: Expose | Publish, Topics: []string{"a"}}} {
+		if _, err := Compile(Rules{List: []Rule{r}}); err == nil {
+			t.Errorf("%+v: compiled", r)
+		}
+	}
+}

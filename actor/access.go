@@ -95,6 +95,7 @@ type matter struct {
 	cell   *cell // nil: no actor has that name
 	name   string
 	typeID uint64
+	topic  string    // of what is published
 	op     access.Op // 0: it follows from the type
 	broad  bool      // the real target is not known yet: it is enough that some target is allowed
 }
@@ -112,6 +113,8 @@ func (s *System) refusal(in *server.Inbound, c *cell) *rpc.Error {
 	oneWay := in.Seq == 0 || in.Confirm
 	m := matter{cell: c, name: in.Target, typeID: in.TypeID}
 	switch {
+	case c != nil && c.kind == topicServerKind: // the topic is in the message
+		m.op, m.broad = access.Publish, true
 	case in.Receipt: // it belongs to one-way messages of any type
 		m.op, m.broad = access.Send, true
 	case c != nil && c.kind.asked:
@@ -207,7 +210,7 @@ func (s *System) judge(a server.Arrival, m matter) *rpc.Error {
 		return nil
 	}
 	who := access.Who{Principal: a.Origin.Principal, Addr: a.Addr}
-	what := access.What{Actor: m.name, Op: m.op}
+	what := access.What{Actor: m.name, Topic: m.topic, Op: m.op}
 	var h *handler
 	if m.cell != nil {
 		what.Kind, what.Services = m.cell.kind.name, m.cell.services()

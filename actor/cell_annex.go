@@ -35,6 +35,7 @@ type annex struct {
 	barren   bool // it may have no more children
 	watching map[*target]*watch
 	watchers map[*watch]struct{}
+	topics   []*subscription
 }
 
 // failures is what there is to know of the failures of an actor.

@@ -124,6 +124,7 @@ func (c *cell) leave() {
 		return
 	}
 	c.dropWatches()
+	c.dropTopics()
 	a.mu.Lock()
 	why, watchers := a.why, a.watchers
 	a.signals, a.watchers = nil, nil

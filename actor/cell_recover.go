@@ -135,6 +135,7 @@ func (c *cell) begin(state any) {
 	a, sys := c.annexed(), c.self.sys
 	c.state = state
 	c.dropWatches()
+	c.dropTopics()
 	a.mu.Lock()
 	a.barren = false
 	a.mu.Unlock()

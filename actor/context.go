@@ -65,7 +65,8 @@ type meta struct {
 	sender  Ref
 	trace   rpc.Trace
 	headers []transport.Header
-	turn    *turn // the turn in which the sender waits; nil: the sender goes on
+	arrival *server.Arrival // how a publication came from another node; nil for everything else
+	turn    *turn           // the turn in which the sender waits; nil: the sender goes on
 }
 
 // request is a message whose sender waits for an outcome, such as *ask[R] or *server.Inbound.

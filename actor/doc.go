@@ -83,6 +83,10 @@ Each verb takes a context, a ref, a message and options ([rpc.Option]).
     both directions (server, client and bidirectional streaming). Items arrive in order,
     none twice and none left out, or the stream ends with an error. A slow reader slows
     down the writer of its own stream and nobody else.
+  - [Publish] sends a one-way message to all actors that have subscribed to a [Topic]
+    ([Context.Subscribe]), on all nodes, and to one member of each group of subscribers. One
+    message travels to each node. A subscriber that does not keep up loses messages, and slows
+    nobody down.
   - [Push] and [Pull] put items into a queue and take them out under a lease. An item whose
     lease ends without an Ack is delivered again: at least once, and the delivery says
     which attempt it is. Order is by priority, then by age.

@@ -1,6 +1,10 @@
 package actor
 
-import "context"
+import (
+	"context"
+
+	"github.com/tandem-go/tandem/registry"
+)
 
 // Outstanding returns how many requests and streams the picker of a service counts as
 // outstanding, and how many instances there are.
@@ -34,3 +38,6 @@ func Watches(r Ref) int {
 	defer a.mu.Unlock()
 	return len(a.watching) + len(a.watchers)
 }
+
+// RegistryOf is the registry of a system.
+func RegistryOf(s *System) registry.Registry { return s.cfg.Registry }

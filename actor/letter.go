@@ -74,6 +74,9 @@ func (k *keptLetters) keep(d *DeadLetter, it item, body []byte, owner string) {
 		l.Message, with.own = plainValue(it.msg), it.meta.lasting()
 		l.Size += sizeOf(l.Message, largest)
 		if with.own != nil {
+			if with.own.arrival != nil {
+				owner = with.own.arrival.Origin.Principal
+			}
 			l.Size += sizeOf(with.own.headers, largest)
 		}
 	case in.Cut():
@@ -95,8 +98,8 @@ func (k *keptLetters) keep(d *DeadLetter, it item, body []byte, owner string) {
 
 // lasting returns what is kept of m with a message that nobody waits for; nil for nothing.
 func (m *meta) lasting() *meta {
-	if m == nil || m.sender.IsZero() && m.trace.IsZero() && len(m.headers) == 0 {
+	if m == nil || m.sender.IsZero() && m.trace.IsZero() && len(m.headers) == 0 && m.arrival == nil {
 		return nil
 	}
-	return &meta{sender: m.sender, trace: m.trace, headers: m.headers}
+	return &meta{sender: m.sender, trace: m.trace, headers: m.headers, arrival: m.arrival}
 }

@@ -37,6 +37,7 @@ type members struct {
 	parted       bool                     // the node is leaving: its record has no services any more
 	left         bool                     // deregistered
 	closed       bool
+	behind       bool          // a goroutine is to write the record, because the topics of this node's actors have changed
 	heard        chan struct{} // closed at the next change; nil: nobody waits
 }
 
@@ -89,6 +90,7 @@ func (m *members) enter(ctx context.Context) error {
 	for _, n := range there {
 		if n.Name != m.sys.cfg.Name {
 			m.nodes[n.Name] = n
+			m.sys.farTopics.set(n.Name, n.Topics)
 		}
 	}
 	m.changed()
@@ -116,8 +118,9 @@ func (m *members) record() registry.Node {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	record := m.mine.Clone()
+	record.Topics = m.sys.topics.interest()
 	if m.hidden || m.parted {
-		record.Services = map[string][]string{}
+		record.Services, record.Topics = map[string][]string{}, nil
 	}
 	return record
 }
@@ -135,10 +138,12 @@ func (m *members) follow(changes <-chan registry.Event) {
 		switch {
 		case e.Change == registry.Joined || e.Change == registry.Updated:
 			m.nodes[name] = e.Node
+			m.sys.farTopics.set(name, e.Node.Topics)
 		case suspect: // its lease has expired, but a link to it is open
 			m.leaseExpired[name] = true
 		default:
 			delete(m.nodes, name)
+			m.sys.farTopics.set(name, nil)
 		}
 		m.changed()
 		m.mu.Unlock()
@@ -158,6 +163,7 @@ func (m *members) dropExpired() {
 		if !m.sys.node.Linked(name) {
 			delete(m.leaseExpired, name)
 			delete(m.nodes, name)
+			m.sys.farTopics.set(name, nil)
 			m.changed()
 			m.sys.event(Event{Type: NodeLeft, Peer: name})
 		}
@@ -301,56 +307,6 @@ func (m *members) withdraw(service string, c *cell) {
 	})
 }
 
-// redial is the time within which a second look-up of a node means that the address that the
-// first one found did not work.
-const redial = 10 * time.Second
-
-// sighting is when a node was last looked up, and when its cached record was last refreshed.
-type sighting struct{ sought, refreshed time.Time }
-
-// refresh has the registry read the record of a node again if it was looked up shortly before,
-// because the registry's cache may be out of date. That happens in the background, at most once
-// a second.
-func (m *members) refresh(node string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := time.Now()
-	for name, s := range m.sought { // there are few: only those looked up lately
-		if now.Sub(s.sought) > redial {
-			delete(m.sought, name)
-		}
-	}
-	s, again := m.sought[node]
-	due := again && now.Sub(s.refreshed) >= time.Second
-	if s.sought = now; due {
-		s.refreshed = now
-	}
-	m.sought[node] = s
-	if !due || m.closed {
-		return
-	}
-	m.owned.Go(func() {
-		ctx, cancel := context.WithTimeout(m.ctx, time.Second)
-		defer cancel()
-		_ = m.sys.cfg.Registry.Refresh(ctx, node) // if it fails, the cached record is used
-	})
-}
-
-// resolve returns the epoch, the addresses and the principal of a node.
-func (m *members) resolve(ctx context.Context, node string) (client.Place, error) {
-	m.refresh(node)
-	n, err := m.sys.cfg.Registry.Lookup(ctx, node)
-	switch {
-	case errors.Is(err, registry.ErrNotFound):
-		return client.Place{}, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no node %s in the registry", node)
-	case errors.Is(err, registry.ErrAway):
-		return client.Place{}, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "no node %s in the registry: %w", node, client.ErrAway)
-	case err != nil:
-		return client.Place{}, err
-	}
-	return client.Place{Epoch: n.Epoch, Addrs: n.Addrs, Principal: n.Principal}, nil
-}
-
 // recorded is the principal in a node's record, as far as it is known.
 func (m *members) recorded(node string) string {
 	m.mu.Lock()
@@ -450,9 +406,9 @@ func (m *members) withhold(ctx context.Context) error {
 	m.mu.Lock()
 	parted := m.parted
 	m.parted = true
-	services := len(m.mine.Services)
+	offers := len(m.mine.Services) + len(m.sys.topics.interest())
 	m.mu.Unlock()
-	if parted || services == 0 || m.sys.cfg.Registry == nil {
+	if parted || offers == 0 || m.sys.cfg.Registry == nil {
 		return nil
 	}
 	return m.update(ctx)

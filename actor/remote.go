@@ -271,13 +271,13 @@ func (s *System) push(c *cell, tells []*server.Inbound) (pushed int) {
 		var wake bool
 		if in := tells[pushed]; in.Left() > 0 {
 			n = 1
-			wake, done = c.box.PushRow(item{msg: in, meta: s.metaFrom(in)}, in.Left())
+			wake, done = c.box.PushRow(item{msg: in, meta: c.metaFrom(in)}, in.Left())
 		} else {
 			for _, in := range tells[pushed:min(pushed+len(items), len(tells))] {
 				if in.Left() > 0 {
 					break
 				}
-				items[n] = item{msg: in, meta: s.metaFrom(in)}
+				items[n] = item{msg: in, meta: c.metaFrom(in)}
 				n++
 			}
 			wake, done = c.box.PushAll(items[:n])
@@ -312,6 +312,21 @@ func (s *System) metaFrom(in *server.Inbound) *meta {
 	return m
 }
 
+// metaFrom is the meta of a message from another node to c. For what is published, it says how the
+// message came: whether it was allowed is known when its topic is.
+func (c *cell) metaFrom(in *server.Inbound) *meta {
+	m := c.self.sys.metaFrom(in)
+	if c.kind != topicServerKind {
+		return m
+	}
+	if m == nil {
+		m = new(meta)
+	}
+	a := in.Arrival()
+	m.arrival = &a
+	return m
+}
+
 // deliver puts a message into the mailbox of c, its actor; nil: there is none. asked says that the
 // sender waits for an outcome until the message was handled. It never blocks.
 func (s *System) deliver(c *cell, in *server.Inbound, asked bool) *rpc.Error {
@@ -319,7 +334,7 @@ func (s *System) deliver(c *cell, in *server.Inbound, asked bool) *rpc.Error {
 		return rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %s on node %s", in.Target, s.cfg.Name)
 	}
 	it := item{msg: in}
-	if in.Receipt && (c.kind.system || !c.box.Blocks()) { // such a mailbox never makes senders wait, and a receipt must not take up room
+	if in.Receipt && (c.kind.system && c.kind != topicServerKind || !c.box.Blocks()) { // such a mailbox never makes senders wait, and a receipt must not take up room
 		if in.Start() {
 			in.Reply(0, 0, nil)
 		}
@@ -342,7 +357,7 @@ func (s *System) deliver(c *cell, in *server.Inbound, asked bool) *rpc.Error {
 		}
 		it.msg = in.AsTell()
 	}
-	it.meta = s.metaFrom(in)
+	it.meta = c.metaFrom(in)
 	confirm := in.Confirm
 	p, err := c.enqueue(it) // once a one-way message is in, its memory belongs to the actor
 	if err != nil {
@@ -413,7 +428,9 @@ func (s *System) handBack(to address, it item, err *rpc.Error) {
 func (s *System) lost(to address, it item, body []byte, err *rpc.Error, owner string) {
 	d := DeadLetter{To: to.String(), Type: fmt.Sprint(typeOf(it.msg)), Reason: err}
 	if it.meta != nil {
-		d.From = it.meta.sender.String()
+		if d.From = it.meta.sender.String(); d.From == "" && it.meta.arrival != nil {
+			d.From = it.meta.arrival.Origin.Principal
+		}
 	}
 	if in, ok := it.msg.(*server.Inbound); ok {
 		d.Type = s.types.nameOf(in.TypeID)

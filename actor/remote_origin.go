@@ -36,5 +36,8 @@ func originOf(it *item) *server.Origin {
 	if j, ok := it.req.(*job); ok {
 		return j.origin
 	}
+	if it.meta != nil && it.meta.arrival != nil {
+		return it.meta.arrival.Origin
+	}
 	return nil
 }

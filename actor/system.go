@@ -199,12 +199,14 @@ func (c *Config) validate() error {
 // System is one node: its actors, and its roads to the other nodes of the cluster. A process
 // may have several systems. All methods may be called concurrently.
 type System struct {
-	cfg      Config
-	epoch    string
-	log      *slog.Logger
-	refs     refTable
-	services services
-	access   atomic.Pointer[access.List] // nil: everybody may do everything
+	cfg       Config
+	epoch     string
+	log       *slog.Logger
+	refs      refTable
+	services  services
+	topics    topicTable                  // of this node's actors
+	farTopics farTopics                   // of other nodes
+	access    atomic.Pointer[access.List] // nil: everybody may do everything
 
 	systemTypes
 	systemNode
@@ -313,6 +315,7 @@ func NewSystem(cfg Config) (*System, error) {
 	s.waits.Store(rand.Uint64())
 	s.members = newMembers(s)
 	s.services.init(s)
+	s.topics.sys = s
 	s.jobs.init(s)
 	var err error
 	if s.codecs, err = codecSet(cfg); err != nil {
@@ -333,7 +336,7 @@ func NewSystem(cfg Config) (*System, error) {
 		return nil, err
 	}
 	s.node = s.newNode()
-	for name, kind := range map[string]*Kind{jobServerName: jobServerKind, nodeServerName: nodeServerKind} {
+	for name, kind := range map[string]*Kind{jobServerName: jobServerKind, nodeServerName: nodeServerKind, topicServerName: topicServerKind} {
 		if _, err := s.spawnHidden(name, kind); err != nil {
 			return nil, err
 		}

@@ -174,6 +174,19 @@ func (b *Box[T]) Offer(v T) (Put[T], error) {
 	return b.put(v)
 }
 
+// Displace is Offer, but into a full box it puts v in the place of the message that has waited
+// longest, whatever the policy is.
+func (b *Box[T]) Displace(v T) (Put[T], error) {
+	b.lock()
+	defer b.mu.Unlock()
+	if b.room > 0 || b.has(isClosed) || b.waiting.empty() {
+		return b.put(v)
+	}
+	oldest := b.waiting.shift()
+	*b.waiting.tail().slot() = v
+	return Put[T]{Dropped: oldest, HasDropped: true}, nil
+}
+
 // Enqueue is Put for callers that must not wait and cannot refuse the message either, such
 // as the reader of a link. Under Block, a message that finds the box full goes to the
 // backlog: it waits for room behind the producers that block, and its caller goes on. It

@@ -1,5 +1,5 @@
 // Package registry says which nodes of a cluster run, under which epochs, at which addresses,
-// and which services they expose.
+// which services they expose, and which topics their actors subscribe to.
 //
 // [Registry] is the interface. Package registry/static serves a fixed list, and package
 // registry/natskv keeps the records in a JetStream key-value bucket, with leases and a cache
@@ -23,6 +23,7 @@ type Node struct {
 	Epoch    string              `json:"epoch"`              // random id of this start of the node
 	Addrs    map[string]string   `json:"addrs,omitempty"`    // road name → address on that road
 	Services map[string][]string `json:"services,omitempty"` // service → names of the actors exposed under it
+	Topics   map[string][]string `json:"topics,omitempty"`   // pattern of topics that actors subscribe to → names of their groups; "" stands for those without a group
 	Version  string              `json:"version,omitempty"`  // of the program that the node runs
 	Zone     string              `json:"zone,omitempty"`     // where it runs: a rack, a data centre
 	Weight   int                 `json:"weight,omitempty"`   // share of a service's requests, relative to others; 0 means the default, 1
@@ -50,6 +51,13 @@ func (n Node) Clone() Node {
 		services[s] = slices.Clone(actors)
 	}
 	n.Services = services
+	if n.Topics != nil {
+		topics := make(map[string][]string, len(n.Topics))
+		for p, groups := range n.Topics {
+			topics[p] = slices.Clone(groups)
+		}
+		n.Topics = topics
+	}
 	if n.Proof != nil {
 		p := *n.Proof
 		n.Proof = &p

@@ -16,13 +16,16 @@ const (
 	MaxWho    = 512       // bytes of a principal
 	MaxRecord = 64 << 10  // bytes of an encoded record
 	MaxLast   = 256 << 10 // bytes of a last word, see Registry.Deregister
+	MaxTopic  = 255       // bytes of a pattern, and of the name of a group
+	MaxTopics = 32 << 10  // of all entries of Topics, by TopicSize
 )
 
 // Valid returns nil if n can be registered, else an error that wraps ErrInvalid. Name and
 // Epoch must have 1 to MaxName bytes of letters, digits, '-' and '_', so that they can be a
 // token of a NATS subject and a key of a bucket. Version, Zone and the texts of Proof may
 // have up to MaxName bytes of text, Principal up to MaxWho, and Weight may be 0 to
-// MaxWeight.
+// MaxWeight. Patterns and groups in Topics have up to MaxTopic bytes of text, and all together
+// have a TopicSize of at most MaxTopics.
 func (n Node) Valid() error {
 	if err := valid("node name", n.Name); err != nil {
 		return err
@@ -42,6 +45,9 @@ func (n Node) Valid() error {
 	if n.Weight < 0 || n.Weight > MaxWeight {
 		return fmt.Errorf("%w: weight %d: want 0 to %d", ErrInvalid, n.Weight, MaxWeight)
 	}
+	if err := validTopics(n.Topics); err != nil {
+		return err
+	}
 	if n.Proof == nil {
 		return nil
 	}
@@ -52,6 +58,48 @@ func (n Node) Valid() error {
 		return err
 	}
 	return text("namespace", n.Proof.Namespace)
+}
+
+// TopicSize is how much of MaxTopics a pattern with its groups takes up. It is at least the bytes
+// that they have in JSON.
+func TopicSize(pattern string, groups ...string) int {
+	size := inJSON(pattern) + len(`"":[],`)
+	for _, g := range groups {
+		size += inJSON(g) + len(`"",`)
+	}
+	return size
+}
+
+// inJSON is the most bytes that a text can have in JSON, without quotes.
+func inJSON(s string) int {
+	n := len(s)
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '-', c == '_', c == '*':
+		default:
+			n += len(`\u0000`) - 1
+		}
+	}
+	return n
+}
+
+func validTopics(topics map[string][]string) error {
+	size := 0
+	for pattern, groups := range topics {
+		if pattern == "" || len(groups) == 0 {
+			return fmt.Errorf("%w: topics %q of %d groups", ErrInvalid, pattern, len(groups))
+		}
+		for _, s := range append([]string{pattern}, groups...) {
+			if err := textUpTo(MaxTopic, "topics", s); err != nil {
+				return err
+			}
+		}
+		size += TopicSize(pattern, groups...)
+	}
+	if size > MaxTopics {
+		return fmt.Errorf("%w: topics of size %d: want at most %d", ErrInvalid, size, MaxTopics)
+	}
+	return nil
 }
 
 // text checks a value that is shown to people and compared as a whole.
@@ -88,5 +136,6 @@ func (n Node) Equal(o Node) bool {
 		n.Version == o.Version && n.Zone == o.Zone && n.Weight == o.Weight && n.Principal == o.Principal &&
 		(n.Proof == nil) == (o.Proof == nil) && (n.Proof == nil || *n.Proof == *o.Proof) &&
 		maps.Equal(n.Addrs, o.Addrs) &&
-		maps.EqualFunc(n.Services, o.Services, slices.Equal)
+		maps.EqualFunc(n.Services, o.Services, slices.Equal) &&
+		maps.EqualFunc(n.Topics, o.Topics, slices.Equal)
 }

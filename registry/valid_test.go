@@ -1,7 +1,9 @@
 package registry
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -13,7 +15,7 @@ func TestValid(t *testing.T) {
 		{Name: "a", Epoch: "E-1_z"},
 		{Name: long, Epoch: long},
 		{Name: "a", Epoch: "e", Version: "v1.2.3+né", Zone: "eu west/1", Weight: 1, Proof: &Proof{PID: 1}},
-		{Name: "a", Epoch: "e", Version: long, Zone: long, Weight: MaxWeight, Proof: largest, Principal: strings.Repeat("p", MaxWho)},
+		{Name: "a", Epoch: "e", Version: long, Zone: long, Weight: MaxWeight, Proof: largest, Topics: topicsOf(MaxTopics), Principal: strings.Repeat("p", MaxWho)},
 	} {
 		if err := n.Valid(); err != nil {
 			t.Error(err)
@@ -34,6 +36,12 @@ func TestValid(t *testing.T) {
 		"a zone that is not text":      func(n *Node) { n.Zone = "\xff" },
 		"a principal that is too long": func(n *Node) { n.Principal = strings.Repeat("p", MaxWho+1) },
 		"a principal that is no text":  func(n *Node) { n.Principal = "a\x00b" },
+		"a pattern that is too long":   func(n *Node) { n.Topics = map[string][]string{strings.Repeat("x", MaxTopic+1): {""}} },
+		"a pattern that is no text":    func(n *Node) { n.Topics = map[string][]string{"a\x00": {""}} },
+		"a pattern without groups":     func(n *Node) { n.Topics = map[string][]string{"a": nil} },
+		"an empty pattern":             func(n *Node) { n.Topics = map[string][]string{"": {""}} },
+		"a group that is too long":     func(n *Node) { n.Topics = map[string][]string{"a": {strings.Repeat("x", MaxTopic+1)}} },
+		"topics one beyond the limit":  func(n *Node) { n.Topics = topicsOf(MaxTopics + 1) },
 		"a weight below 0":             func(n *Node) { n.Weight = -1 },
 		"a weight that is too large":   func(n *Node) { n.Weight = MaxWeight + 1 },
 		"a proof without a process":    func(n *Node) { n.Proof = &Proof{} },
@@ -58,6 +66,7 @@ func TestEqual(t *testing.T) {
 		func(o *Node) { o.Epoch = "f" },
 		func(o *Node) { o.Addrs["tcp"] = "y" },
 		func(o *Node) { o.Services["s"][1] = "3" },
+		func(o *Node) { o.Topics = map[string][]string{"a": {""}} },
 		func(o *Node) { o.Services["t"] = nil },
 		func(o *Node) { o.Version = "2" },
 		func(o *Node) { o.Zone = "y" },
@@ -93,5 +102,34 @@ func TestInstances(t *testing.T) {
 func TestChangeString(t *testing.T) {
 	if s := Expired.String() + Change(0).String(); s != "expired?" {
 		t.Error(s)
+	}
+}
+
+// topicsOf returns topics of that size.
+func topicsOf(size int) map[string][]string {
+	topics := map[string][]string{}
+	for i := 0; size > 0; i++ {
+		pattern := fmt.Sprintf("t%05d", i)
+		if left := size - TopicSize(pattern, ""); left < 2*TopicSize(pattern, "") {
+			pattern += strings.Repeat("x", left)
+		}
+		topics[pattern] = []string{""}
+		size -= TopicSize(pattern, "")
+	}
+	return topics
+}
+
+// A TopicSize is never less than what JSON takes, so that a record with the most topics fits.
+func TestTopicSize(t *testing.T) {
+	for _, s := range []string{"a.b", "prices.>", "é.*", "<&>.\"\\", "\u2028.x"} {
+		topics := map[string][]string{s: {"", s}}
+		text, err := json.Marshal(topics)
+		if got := TopicSize(s, "", s); err != nil || len(text)-2 > got {
+			t.Errorf("%q: %d bytes as JSON, size %d", s, len(text)-2, got)
+		}
+	}
+	n := Node{Name: "a", Epoch: "e", Topics: topicsOf(MaxTopics)}
+	if text, err := json.Marshal(n); err != nil || len(text) > MaxRecord*2/3 {
+		t.Errorf("%d bytes, %v", len(text), err)
 	}
 }

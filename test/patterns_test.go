@@ -36,11 +36,18 @@ type (
 	Sum  struct{ actor.Collects[int, int] }
 	Echo struct{ actor.Converses[int, int] }
 	Item struct{ N int }
+	News struct{ N int }
+	Hear struct {
+		actor.Returns[bool]
+		Stop bool
+	}
+	Heard struct{ actor.Returns[[]int] }
 )
 
 // all is that actor. It passes on to the test what it learns of cancels.
 type all struct {
 	n        int
+	heard    []int
 	began    chan struct{} // a token for each Block that began
 	canceled chan struct{}
 }
@@ -65,6 +72,22 @@ func (a *all) Block(ctx *actor.Context, m Block) (int, error) {
 	<-ctx.Done()
 	a.canceled <- struct{}{}
 	return 0, ctx.Err()
+}
+
+// news is the topic of these tests.
+var news = actor.NewTopic[News]("news.>")
+
+func (a *all) News(ctx *actor.Context, m News) error { a.heard = append(a.heard, m.N); return nil }
+func (a *all) Heard(ctx *actor.Context, m Heard) ([]int, error) {
+	return slices.Clone(a.heard), nil
+}
+
+func (a *all) Hear(ctx *actor.Context, m Hear) (bool, error) {
+	if m.Stop {
+		ctx.Unsubscribe(news)
+		return true, nil
+	}
+	return true, ctx.Subscribe(news)
 }
 
 func (a *all) Upto(ctx *actor.Context, m Upto) (iter.Seq2[int, error], error) {
@@ -105,6 +128,7 @@ type place struct {
 	sys      *actor.System // of the caller
 	all, pq  actor.Ref
 	mid      func()
+	lossless bool          // mid does nothing
 	began    chan struct{} // a token for each Block that began
 	canceled chan struct{}
 }
@@ -132,6 +156,49 @@ var patterns = []pattern{
 		}
 		n, err := actor.Call(p.ctx, p.all, Got{})
 		must(t, before+rounds, n, err)
+	}},
+	{"publish", func(t *testing.T, p place) {
+		_, err := actor.Call(p.ctx, p.all, Hear{})
+		must(t, 0, 0, err)
+		n := 0
+		publish := func() {
+			n++
+			if err := actor.Publish(p.ctx, news.At("news.today").Bind(p.sys), News{n}); err != nil && p.lossless {
+				t.Error(err)
+			}
+		}
+		arrives := func() int { // publishes until something arrives
+			for before := n; ; {
+				publish()
+				heard, err := actor.Call(p.ctx, p.all, Heard{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(heard) > 0 && heard[len(heard)-1] > before {
+					return heard[len(heard)-1]
+				}
+			}
+		}
+		first := arrives()
+		for i := range rounds {
+			if i == rounds/2 {
+				p.mid()
+			}
+			publish()
+		}
+		last := arrives()
+		_, err = actor.Call(p.ctx, p.all, Hear{Stop: true})
+		must(t, 0, 0, err)
+		publish()
+		heard, err := actor.Call(p.ctx, p.all, Heard{})
+		if err != nil || len(heard) == 0 || heard[len(heard)-1] > n-1 {
+			t.Fatalf("after the end of the subscription: %v, %v", heard, err)
+		}
+		for i, v := range heard {
+			if i > 0 && v <= heard[i-1] || i > 0 && p.lossless && v >= first && v <= last && heard[i-1] >= first && v != heard[i-1]+1 {
+				t.Fatalf("heard %v", heard)
+			}
+		}
 	}},
 	{"call", func(t *testing.T, p place) {
 		for i := range rounds {
@@ -339,6 +406,7 @@ func TestPatterns(t *testing.T) {
 			kind := actor.Define("test.all", func() *all { return &all{began: began, canceled: canceled} },
 				actor.Handle((*all).Inc), actor.Answer((*all).Got), actor.Answer((*all).Dbl), actor.Answer((*all).Later),
 				actor.Answer((*all).Left), actor.Answer((*all).Block),
+				actor.Handle((*all).News), actor.Answer((*all).Hear), actor.Answer((*all).Heard),
 				actor.Produce((*all).Upto), actor.Collect((*all).Sum), actor.Converse((*all).Echo))
 			queues := actor.QueueKind[Item]("test.items", queue.Config{})
 			w := newWorld(t, column.roads, kind, queues)
@@ -359,7 +427,7 @@ func TestPatterns(t *testing.T) {
 					if column.mid != nil {
 						mid = sync.OnceFunc(func() { column.mid(w) })
 					}
-					p.try(t, place{ctx, sys, sys.Ref("all@server"), sys.Ref("items@server"), mid, began, canceled})
+					p.try(t, place{ctx, sys, sys.Ref("all@server"), sys.Ref("items@server"), mid, column.mid == nil, began, canceled})
 				})
 			}
 		})

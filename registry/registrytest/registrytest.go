@@ -76,6 +76,7 @@ func Node(name, epoch, addr string) registry.Node {
 		Epoch:    epoch,
 		Addrs:    map[string]string{"tcp": addr},
 		Services: map[string][]string{"mailer": {"m1", "m2"}},
+		Topics:   map[string][]string{"prices.>": {"", "audit"}},
 		Version:  "v1",
 		Zone:     "east",
 		Weight:   3,

@@ -1,0 +1,30 @@
+package topic_test
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tandem-go/tandem/topic"
+)
+
+func ExampleMatch() {
+	fmt.Println(topic.Match("prices.*", "prices.eur"), topic.Match("prices.*", "prices.eur.spot"), topic.Match("prices.>", "prices.eur.spot"))
+	// Output: true false true
+}
+
+func ExampleIndex() {
+	var x topic.Index[string]
+	_ = x.Add("prices.*", "all prices")
+	_ = x.Add("prices.eur", "the euro")
+	fmt.Println(len(x.Append(nil, "prices.eur")), x.Append(nil, "prices.usd"))
+	x.Remove("prices.*", "all prices")
+	fmt.Println(x.Append(nil, "prices.eur"))
+	// Output:
+	// 2 [all prices]
+	// [the euro]
+}
+
+func ExampleValidName() {
+	fmt.Println(errors.Is(topic.ValidName("prices.*"), topic.ErrName), topic.ValidPattern("prices.*"))
+	// Output: true <nil>
+}
