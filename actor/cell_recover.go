@@ -134,6 +134,9 @@ func (c *cell) begin(state any) {
 	a, sys := c.annexed(), c.self.sys
 	c.state = state
 	c.dropWatches()
+	if a.pool != nil {
+		a.pool.clear()
+	}
 	a.mu.Lock()
 	a.barren = false
 	a.mu.Unlock()

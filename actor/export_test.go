@@ -34,3 +34,6 @@ func Watches(r Ref) int {
 	defer a.mu.Unlock()
 	return len(a.watching) + len(a.watchers)
 }
+
+// SystemOf returns the system that a ref is bound to.
+func SystemOf(r Ref) *System { return r.to.sys }
