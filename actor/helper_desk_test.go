@@ -4,6 +4,7 @@ package actor_test
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tandem-go/tandem/actor"
@@ -37,6 +38,7 @@ type keyed interface{ Key() string }
 type Desk struct {
 	Diary
 	arrived chan string   // gets the name of a worker that waits
+	whoms   atomic.Int64  // how many Whoms were handled
 	leave   chan struct{} // has one of them go on
 }
 
@@ -55,7 +57,10 @@ func (c deskman) Slip(ctx *actor.Context, m Slip) error {
 	c.d.note("%s: %s %d by %s", number(ctx), m.Customer, m.N, ctx.Node())
 	return nil
 }
-func (c deskman) Whom(ctx *actor.Context, m Whom) (string, error) { return number(ctx), nil }
+func (c deskman) Whom(ctx *actor.Context, m Whom) (string, error) {
+	c.d.whoms.Add(1)
+	return number(ctx), nil
+}
 func (c deskman) Linger(ctx *actor.Context, m Linger) (string, error) {
 	c.d.arrived <- number(ctx)
 	select {
