@@ -29,7 +29,7 @@ type (
 )
 
 func (m Slip) Key() string { return m.Customer }
-func (m Whom) Key() string  { return m.Customer }
+func (m Whom) Key() string { return m.Customer }
 
 // keyed is what tickets and queries have in common.
 type keyed interface{ Key() string }
@@ -72,8 +72,8 @@ func (c deskman) Linger(ctx *actor.Context, m Linger) (string, error) {
 	}
 }
 func (c deskman) Blunder(ctx *actor.Context, m Blunder) (string, error) { panic("on purpose") }
-func (c deskman) Run(ctx *actor.Context, m Run) (string, error)       { return m.F(ctx) }
-func (c deskman) Note(ctx *actor.Context, m Note) error               { return m.F(ctx) }
+func (c deskman) Run(ctx *actor.Context, m Run) (string, error)         { return m.F(ctx) }
+func (c deskman) Note(ctx *actor.Context, m Note) error                 { return m.F(ctx) }
 
 // clerks is the kind of workers at desk d.
 func (d *Desk) clerks(opts ...actor.KindOption) *actor.Kind {

@@ -21,7 +21,7 @@ import (
 // The workers are its children "resize/1", "resize/2" and so on, which other nodes cannot address.
 // opts are for them; only Mailbox makes sense. A message that finds the mailboxes of all workers full
 // stays in the pool's own, whatever the workers' policy, and when that is full, its policy decides.
-// Messages that one sender's messages follow to the same worker stay in order.
+// Messages that go to the same worker keep their order.
 //
 // The kind's strategy supervises the workers. A worker that has ended is not replaced: the pool goes on
 // without it, System.Resize brings it back to its size, and when none is left, the pool ends for
@@ -234,7 +234,9 @@ func (s workerGone) arrive(c *cell) any {
 		return nil
 	}
 	if p.want--; len(p.crew) == 0 {
-		c.annexed().failure.Err = s.why
+		if s.why != nil {
+			c.annexed().has(supervise.Failure{Err: s.why, Child: s.worker.self.addr.String()})
+		}
 		c.end(s.why)
 	}
 	return nil

@@ -38,26 +38,23 @@ func (c *cell) route(w *worker) bool {
 			return true
 		}
 		it := &w.batch[w.done]
-		if in, remote := it.msg.(*server.Inbound); p.head.cut.msg == nil && remote && in.Left() > 0 {
+		one, rest := it, 0
+		in, remote := it.msg.(*server.Inbound)
+		if p.head.cut.msg == nil && remote && in.Left() > 0 {
 			p.head.cut = item{msg: in.Split(), meta: it.meta}
 			if in.Left() > 0 {
 				w.more++
 			}
 		}
-		one := it
 		if p.head.cut.msg != nil {
-			one = &p.head.cut
+			one, rest = &p.head.cut, in.Left()
 		}
 		if !c.pass(w, one) {
 			return false
 		}
-		rest := 0
-		if in, remote := it.msg.(*server.Inbound); remote {
-			rest = in.Left()
-		}
 		p.head.next()
-		if rest == 0 {
-			*it = item{} // its memory belongs to the worker
+		if rest == 0 { // its memory belongs to the worker
+			*it = item{}
 			w.done++
 		}
 	}
