@@ -130,21 +130,25 @@ func TestFirstOfVerdict(t *testing.T) {
 	})
 }
 
-// Deferred answers, and many races at once.
+// Deferred answers, and many races at once. Each worker knows where the request comes from.
 func TestFirstOfMany(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
 		kind := actor.Define("test.later", func() int { return 0 }, actor.Answer(func(_ int, ctx *actor.Context, m Whom) (string, error) {
-			later, who := actor.Defer[string](ctx), number(ctx)
-			go func() { _ = later.Answer(who + m.Customer) }()
+			later, answer := actor.Defer[string](ctx), number(ctx)+ctx.Node()
+			go func() { _ = later.Answer(answer) }()
 			return "", nil
 		}))
 		ref := bind(spawn(t, b, "desk", kind, actor.Pool(3, route.FirstOf(2), small(4, mailbox.Block))))
+		node := "b"
+		if bindsAfar(ref) {
+			node = "a"
+		}
 		var all []*rpc.Future[string]
 		for range 200 {
-			all = append(all, actor.Ask(t.Context(), ref, Whom{Customer: "!"}))
+			all = append(all, actor.Ask(t.Context(), ref, Whom{}))
 		}
 		for i, f := range all {
-			if v, err := f.Await(t.Context()); err != nil || len(v) != 2 {
+			if v, err := f.Await(t.Context()); err != nil || len(v) < 2 || v[1:] != node {
 				t.Errorf("%d: %q, %v", i, v, err)
 			}
 		}
