@@ -86,7 +86,11 @@ func (c *cell) work(w *worker) {
 				break
 			}
 		}
-		c.burst(w)
+		if !c.kind.pool {
+			c.burst(w)
+		} else if !c.route(w) && c.stall(w) {
+			return
+		}
 	}
 	w.plain = nil
 	if sys.draining() {
@@ -102,12 +106,14 @@ func (w *worker) nextBatch(c *cell) bool {
 		runtime.Gosched() // a caller that was just answered may send the next message; yielding is cheaper than going idle and being woken
 	}
 	w.taken, w.batch, w.done, w.begun = c.box.Take(w.taken), nil, 0, 0
-	if w.taken == nil {
-		return false
+	if w.taken != nil {
+		w.batch = w.taken.Messages()
+		w.taken.Leave()
 	}
-	w.batch = w.taken.Messages()
-	w.taken.Leave()
-	return true
+	if a := c.more.Load(); a != nil && a.seat != nil {
+		a.seat.took(len(w.batch))
+	}
+	return w.taken != nil
 }
 
 // burst handles messages of the batch until all are handled, a handler panics, or something else
@@ -130,10 +136,10 @@ func (c *cell) burst(w *worker) {
 		w.last = lookup{kind: c.kind}
 	}
 	typ, h, emptied := w.last.typ, w.last.handler, w.last.emptied
-	recorded := c.kind.recorded()
+	careful := c.kind.recorded() || c.seat() != nil
 	for first := stateBits; w.done < len(w.batch); first |= signaled {
-		if recorded {
-			c.prepare(w)
+		if careful {
+			c.beforeNext(w)
 		}
 		if c.life.word.Load()&first != 0 {
 			return
@@ -179,6 +185,16 @@ func (c *cell) burst(w *worker) {
 		if !emptied || remote { // otherwise its memory stays, for the next message in this place
 			it.msg = nil
 		}
+	}
+}
+
+// beforeNext does for few actors what is due before each message.
+func (c *cell) beforeNext(w *worker) {
+	if c.kind.recorded() {
+		c.prepare(w)
+	}
+	if s := c.seat(); s != nil {
+		s.inHand.Store(int32(len(w.batch) - w.done))
 	}
 }
 

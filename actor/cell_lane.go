@@ -149,11 +149,18 @@ func (c *cell) attend(w *worker) attention {
 		case starting:
 			c.start(w)
 		case working:
-			if n--; n >= 0 && c.heed(w) {
+			if n--; n >= 0 && c.heed(w) || c.kind.pool && c.tend(w) {
 				continue
 			}
 			if !c.life.sealed() || !c.isEmpty(w) {
 				return goesOn
+			}
+			if c.kind.pool && !c.dismissed() {
+				if c.park(w) {
+					return parks
+				}
+				n = c.signals()
+				continue
 			}
 			c.life.move(cellStopped)
 		case suspended:
@@ -183,6 +190,9 @@ func (c *cell) isEmpty(w *worker) bool {
 
 // handBackRest hands the messages of the batch in hand back that were not handled.
 func (c *cell) handBackRest(w *worker) {
+	if c.kind.pool {
+		c.handBackHead(w)
+	}
 	for ; w.done < len(w.batch); w.done++ {
 		if in, remote := w.batch[w.done].msg.(*server.Inbound); remote {
 			w.more += max(in.Left()-1, 0)
@@ -193,13 +203,17 @@ func (c *cell) handBackRest(w *worker) {
 }
 
 // park keeps what the run loop has in hand, so that the run loop can end although the actor is
-// suspended or ends. It returns false if there is something to do.
+// suspended or ends, or is a pool whose workers have no room. It returns false if there is something to do.
 func (c *cell) park(w *worker) bool {
 	a := c.annexed()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	children := len(a.children)+a.spawning > 0
 	switch c.life.now() {
+	case working: // a pool
+		if len(a.signals) > 0 || !children {
+			return false
+		}
 	case suspended:
 		if len(a.signals) > 0 || a.step != awaiting || a.failures.backedOff && !children {
 			return false

@@ -87,7 +87,9 @@ func (w *worker) finishBatch(c *cell) {
 		return
 	}
 	n := uint64(len(w.batch) + w.more)
-	c.self.sys.stats.handled.Add(n)
+	if !c.kind.pool { // what a pool has passed on is counted when it is handled
+		c.self.sys.stats.handled.Add(n)
+	}
 	c.handled.Store(c.handled.Load() + n)
 	server.FreeAll(w.decoded)
 	clear(w.decoded)

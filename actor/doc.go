@@ -114,6 +114,9 @@ another [Strategy].
 a [Terminated] when another actor has ended. [System.Stop] ends an actor once it has handled what waits
 in its mailbox, [System.StopNow] and [Context.Stop] end it after the message that it is handling.
 
+[Pool] has several workers handle the messages of one ref, see package route; [System.Resize] changes
+how many.
+
 # Errors and verdicts
 
 Every failed request ends with an [*rpc.Error]. Two questions can be asked of it:

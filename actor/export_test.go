@@ -41,3 +41,6 @@ func Watches(r Ref) int {
 
 // RegistryOf is the registry of a system.
 func RegistryOf(s *System) registry.Registry { return s.cfg.Registry }
+
+// SystemOf returns the system that a ref is bound to.
+func SystemOf(r Ref) *System { return r.to.sys }

@@ -224,6 +224,7 @@ type systemTypes struct {
 	kinds   map[string]*Kind
 
 	allKindTypes sync.Map                       // *Kind → *kindTypes
+	poolKinds    sync.Map                       // *Kind → the *Kind of pools of it
 	kindTypes    [256]atomic.Pointer[kindTypes] // a cache of allKindTypes, indexed by the address of the kind
 }
 
