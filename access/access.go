@@ -43,7 +43,7 @@ const (
 	Redeem                // to poll and to await a job by its token
 	Cancel                // to cancel a job by its token
 
-	All = Send | Call | Stream | Push | Pull | Manage | Submit | Redeem | Cancel
+	All = Send | Call | Stream | Push | Pull | Manage | Submit | Redeem | Cancel | Watch | Inspect
 
 	// Expose is to offer an instance of a service to the actors of this node. It is not a
 	// message: only rules whose Ops name it apply, neither Default nor ExposedOnly, and if
@@ -53,9 +53,12 @@ const (
 	// Stop is to end an actor. Only rules whose Ops name it apply, and if no such rule matches,
 	// nobody may: neither Default nor an empty list allows it.
 	Stop Op = 1 << 10
+
+	Watch   Op = 1 << 11 // to learn that an actor has ended
+	Inspect Op = 1 << 12 // to see that an actor exists, and what it does; never the content of a message
 )
 
-var opNames = [...]string{"send", "call", "stream", "push", "pull", "manage", "submit", "redeem", "cancel", "expose", "stop"}
+var opNames = [...]string{"send", "call", "stream", "push", "pull", "manage", "submit", "redeem", "cancel", "expose", "stop", "watch", "inspect"}
 
 // String returns the names of the operations, joined with "|".
 func (o Op) String() string {

@@ -122,6 +122,8 @@ func (s *System) refusal(in *server.Inbound, c *cell) *rpc.Error {
 			return errNotOpened
 		case h != nil && h.asked && oneWay:
 			return errAsked
+		case h != nil && h.op == 0 && c.kind == nodeServerKind: // it says by itself who may send it
+			return nil
 		case c.kind == jobServerKind, c.kind == nodeServerKind:
 			m.op, m.broad = h.op, true
 		}
@@ -158,7 +160,12 @@ func (s *System) admit(c *cell, tells []*server.Inbound) []*server.Inbound {
 // permit is judge for the engine, which asks whether a caller may get a recorded outcome.
 func (s *System) permit(a server.Arrival) *rpc.Error {
 	m := matter{cell: s.refs.live(a.Target), name: a.Target, typeID: a.TypeID}
-	m.broad = m.cell != nil && m.cell.kind == jobServerKind
+	m.broad = m.cell != nil && (m.cell.kind == jobServerKind || m.cell.kind == nodeServerKind)
+	if m.cell != nil && m.cell.kind == nodeServerKind {
+		if h := m.cell.kind.handlerOf(s, a.TypeID); h != nil && h.op == 0 {
+			return nil
+		}
+	}
 	return s.judge(a, m)
 }
 

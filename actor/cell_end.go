@@ -128,7 +128,7 @@ func (c *cell) leave() {
 	}
 	sys.event(e)
 	for w := range watchers {
-		w.by.signal(terminated{w, why})
+		w.tell(why)
 	}
 	if a.parent != nil {
 		a.parent.childGone(c)

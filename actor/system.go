@@ -230,6 +230,8 @@ type systemNode struct {
 	node    *engine.Node
 	started sync.Once // starts the node of a system without transports when it is first needed
 	members *members
+	far     farNodes
+	keeps   followers
 }
 
 // systemWork is what runs and what waits.
@@ -313,6 +315,7 @@ func NewSystem(cfg Config) (*System, error) {
 	s.waits.Store(rand.Uint64())
 	s.members = newMembers(s)
 	s.services.init(s)
+	s.far.sys, s.keeps.sys = s, s
 	s.jobs.init(s)
 	var err error
 	if s.codecs, err = codecSet(cfg); err != nil {
