@@ -276,6 +276,18 @@ func (c *Context) mayUse(name string, typeID uint64, op access.Op) *rpc.Error {
 	return s.check(a, matter{cell: s.refs.live(name), name: name, typeID: typeID, op: op})
 }
 
+// maySee reports whether the caller of a request to an internal actor may learn of c. Nothing is
+// counted or logged.
+func (c *Context) maySee(of *cell, typeID uint64) bool {
+	in, remote := c.request().(*server.Inbound)
+	if !remote {
+		return true
+	}
+	a := in.Arrival()
+	a.Target, a.TypeID = of.self.addr.name, typeID
+	return c.System().judge(a, matter{cell: of, name: a.Target, typeID: typeID, op: access.Inspect}) == nil
+}
+
 // foreign is the error of a caller that uses something of another principal.
 func (c *Context) foreign(what string) *rpc.Error {
 	err := rpc.Errorf(rpc.Denied, rpc.NotRun, "%s is another principal's", what)

@@ -63,7 +63,8 @@ func (actorsEnded) neededOp() (access.Op, bool) { return 0, true } // its key sh
 // nodeServer has no state of its own.
 type nodeServer struct{}
 
-var nodeServerKind = Define("tandem.node", func() nodeServer { return nodeServer{} }, Answer(nodeServer.stop), Answer(nodeServer.watch), Answer(nodeServer.ended)).With(systems())
+var nodeServerKind = Define("tandem.node", func() nodeServer { return nodeServer{} }, Answer(nodeServer.stop), Answer(nodeServer.watch), Answer(nodeServer.ended),
+	Answer(nodeServer.inspect), Answer(nodeServer.list)).With(systems())
 
 // watch registers watches of another node.
 func (nodeServer) watch(ctx *Context, m watchActors) (watched, error) {
