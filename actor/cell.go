@@ -54,8 +54,12 @@ func (c *cell) accepted(p mailbox.Put[item]) {
 
 // run starts the run loop on a worker.
 func (c *cell) run() {
-	c.self.sys.busy.Add(1)
-	c.self.sys.workers.run(c)
+	sys := c.self.sys
+	sys.busy.Add(1)
+	if !sys.clock.goes.Load() {
+		sys.clock.set(sys)
+	}
+	sys.workers.run(c)
 }
 
 var (
@@ -102,6 +106,9 @@ func (w *worker) nextBatch(c *cell) bool {
 		runtime.Gosched() // a caller that was just answered may send the next message; yielding is cheaper than going idle and being woken
 	}
 	w.taken, w.batch, w.done, w.begun = c.box.Take(w.taken), nil, 0, 0
+	if now := c.self.sys.clock.now.Load(); now != w.since.Load() {
+		w.since.Store(now)
+	}
 	if w.taken == nil {
 		return false
 	}
@@ -122,7 +129,7 @@ func (c *cell) burst(w *worker) {
 			w.plain = nil
 			w.leaveCrashed(it)
 			if reason == nil { // runtime.Goexit: this goroutine ends, the actor does not
-				go c.work(w)
+				go c.workOn(w)
 			}
 		}
 	}()
@@ -159,6 +166,7 @@ func (c *cell) burst(w *worker) {
 			_, reused := it.msg.(reusable)
 			emptied = reused && h != nil && h.decodeInto != nil
 			w.last = lookup{c.kind, typ, h, emptied}
+			w.doing.Store(h)
 		}
 		if it.req == nil && it.meta == nil && h != nil && h.run != nil { // such messages can share a context, for nothing distinguishes their contexts
 			if ctx = w.plain; ctx == nil || ctx.origin != from {
@@ -190,6 +198,7 @@ func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
 			return
 		}
 		h = c.kind.handlerOf(c.self.sys, in.TypeID)
+		w.doing.Store(h)
 		if !c.decodeRequest(ctx, w, in, h) {
 			return
 		}
@@ -199,6 +208,9 @@ func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
 		h.run(c.state, ctx, ctx.msg, &w.reusable)
 	case c.kind.receiver:
 		ctx.msg = plainValue(ctx.msg)
+		if c.kind.observe != nil {
+			c.kind.observe(ctx)
+		}
 		ctx.finish(ctx.msg, c.state.(Receiver).Receive(ctx))
 	default:
 		c.self.sys.handBack(c.self.addr, *it, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for %v", c.kind.name, typeOf(it.msg)))

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/inspect"
@@ -111,6 +112,12 @@ func (c *cell) inspect() inspect.Actor {
 		x.mu.Lock()
 		a.Children, a.Watchers, a.Watching = len(x.children), len(x.watchers), len(x.watching)
 		x.mu.Unlock()
+	}
+	if w := c.self.sys.workers.running(c); w != nil {
+		if h := w.doing.Load(); h != nil {
+			a.Running = h.typ.String()
+		}
+		a.For = time.Since(c.self.sys.clock.start) - time.Duration(w.since.Load())
 	}
 	return a
 }

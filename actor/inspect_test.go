@@ -36,6 +36,9 @@ func TestInspect(t *testing.T) {
 			if got.Handled == 0 || err != nil {
 				t.Errorf("%s: %+v, %v", name, got, err)
 			}
+			if got.Running != "actor_test.Note" || got.For < 9*time.Second || got.For > 12*time.Second {
+				t.Errorf("%s: runs %q for %v", name, got.Running, got.For)
+			}
 			got.Handled, got.Running, got.For = 0, "", 0
 			if want := (inspect.Actor{Name: "x", Node: "b", Kind: "test.puppet", Stage: inspect.Working, Waiting: 3, Failed: 1, Restarts: 1, Children: 1, Watchers: 1}); got != want {
 				t.Errorf("%s:\n%+v, want\n%+v", name, got, want)
@@ -54,6 +57,10 @@ func TestInspect(t *testing.T) {
 			}
 		}
 		unplug()
+		synctest.Wait()
+		if got, err := b.Inspect(t.Context(), x); err != nil || got.Running != "" || got.For != 0 || got.Waiting != 0 {
+			t.Errorf("idle: %+v, %v", got, err)
+		}
 	})
 }
 

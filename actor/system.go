@@ -237,6 +237,7 @@ type systemNode struct {
 // systemWork is what runs and what waits.
 type systemWork struct {
 	workers   workers
+	clock     clock
 	waiters   promise.Waiters
 	asks      asks
 	waitLists waitLists
@@ -314,6 +315,7 @@ func NewSystem(cfg Config) (*System, error) {
 	s.kept.store.limits, s.kept.store.prefix = cfg.DeadLetters, s.epoch[:8]+"-"
 	s.waits.Store(rand.Uint64())
 	s.members = newMembers(s)
+	s.clock.start = time.Now()
 	s.services.init(s)
 	s.far.sys, s.keeps.sys = s, s
 	s.jobs.init(s)
