@@ -54,8 +54,12 @@ func (c *cell) accepted(p mailbox.Put[item]) {
 
 // run starts the run loop on a worker.
 func (c *cell) run() {
-	c.self.sys.busy.Add(1)
-	c.self.sys.workers.run(c)
+	sys := c.self.sys
+	sys.busy.Add(1)
+	if !sys.clock.goes.Load() {
+		sys.clock.set(sys)
+	}
+	sys.workers.run(c)
 }
 
 var (
@@ -106,6 +110,9 @@ func (w *worker) nextBatch(c *cell) bool {
 		runtime.Gosched() // a caller that was just answered may send the next message; yielding is cheaper than going idle and being woken
 	}
 	w.taken, w.batch, w.done, w.begun = c.box.Take(w.taken), nil, 0, 0
+	if now := c.self.sys.clock.now.Load(); now != w.since.Load() {
+		w.since.Store(now)
+	}
 	if w.taken != nil {
 		w.batch = w.taken.Messages()
 		w.taken.Leave()
@@ -128,7 +135,7 @@ func (c *cell) burst(w *worker) {
 			w.plain = nil
 			w.leaveCrashed(it)
 			if reason == nil { // runtime.Goexit: this goroutine ends, the actor does not
-				go c.work(w)
+				go c.workOn(w)
 			}
 		}
 	}()
@@ -165,6 +172,7 @@ func (c *cell) burst(w *worker) {
 			_, reused := it.msg.(reusable)
 			emptied = reused && h != nil && h.decodeInto != nil
 			w.last = lookup{c.kind, typ, h, emptied}
+			w.doing.Store(h)
 		}
 		if it.req == nil && it.meta == nil && h != nil && h.run != nil { // such messages can share a context, for nothing distinguishes their contexts
 			if ctx = w.plain; ctx == nil || ctx.origin != from {
@@ -206,6 +214,7 @@ func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
 			return
 		}
 		h = c.kind.handlerOf(c.self.sys, in.TypeID)
+		w.doing.Store(h)
 		if !c.decodeRequest(ctx, w, in, h) {
 			return
 		}

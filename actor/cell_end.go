@@ -135,7 +135,7 @@ func (c *cell) leave() {
 	}
 	sys.event(e)
 	for w := range watchers {
-		w.by.signal(terminated{w, why})
+		w.tell(why)
 	}
 	if a.pool != nil {
 		a.pool.opened(errGone)

@@ -83,7 +83,9 @@ func (c *cell) deliver(w *worker, msg any) {
 	sys := c.self.sys
 	ctx := &Context{cell: c, msg: msg}
 	c.guarded(w, "the handler of "+fmt.Sprint(reflect.TypeOf(msg)), func() error {
-		switch h := c.kind.handlers[reflect.TypeOf(msg)]; {
+		h := c.kind.handlers[reflect.TypeOf(msg)]
+		w.doing.Store(h)
+		switch {
 		case h != nil && h.run != nil:
 			h.run(c.state, ctx, msg, &w.reusable)
 		case c.kind.receiver:
@@ -108,6 +110,8 @@ func (c *cell) deliver(w *worker, msg any) {
 // or has to follow from the actor's state.
 func (c *cell) guarded(w *worker, what string, call func() error, done func(*rpc.Error)) {
 	returned := false
+	w.last = lookup{}
+	w.doing.Store(nil)
 	var result *rpc.Error
 	defer func() {
 		if returned {
@@ -122,7 +126,7 @@ func (c *cell) guarded(w *worker, what string, call func() error, done func(*rpc
 		c.self.sys.stats.panics.Add(1)
 		done(panicked(what, reason))
 		if exits {
-			go c.work(w)
+			go c.workOn(w)
 		}
 	}()
 	if err := call(); err != nil {
@@ -249,6 +253,9 @@ func (c *cell) unpark() {
 
 // pickUp takes what the last run loop had in hand when it parked.
 func (w *worker) pickUp(c *cell) {
+	if w.runs.Load() != c {
+		w.runs.Store(c)
+	}
 	if a := c.more.Load(); a != nil && a.hand != nil {
 		w.hand, a.hand = *a.hand, nil
 	}

@@ -78,6 +78,12 @@ func (s *System) event(e Event) {
 // rpcEvent publishes and logs a change of a link or a peer. No other place logs such changes.
 func (s *System) rpcEvent(e rpc.Event) {
 	defer s.events.publish(Event{Time: e.Time, Type: e.Type, Peer: e.Peer, Road: e.Road, Err: e.Err})
+	if e.Type == rpc.LinkDown || e.Type == rpc.SessionGone {
+		s.far.stir(e.Peer)
+	}
+	if lost := s.node.EventsLost(); s.far.missed.Swap(lost) != lost {
+		s.far.stirAll()
+	}
 	unsaid, due := s.changes.due(e.Type, e.Time)
 	if !due {
 		return

@@ -233,11 +233,14 @@ type systemNode struct {
 	node    *engine.Node
 	started sync.Once // starts the node of a system without transports when it is first needed
 	members *members
+	far     farNodes
+	keeps   followers
 }
 
 // systemWork is what runs and what waits.
 type systemWork struct {
 	workers   workers
+	clock     clock
 	waiters   promise.Waiters
 	asks      asks
 	waitLists waitLists
@@ -315,8 +318,10 @@ func NewSystem(cfg Config) (*System, error) {
 	s.kept.store = deadletter.New[letterCarries](cfg.DeadLetters, s.epoch[:8]+"-")
 	s.waits.Store(rand.Uint64())
 	s.members = newMembers(s)
+	s.clock.start = time.Now()
 	s.services.init(s)
 	s.topics.sys = s
+	s.far.sys, s.keeps.sys = s, s
 	s.jobs.init(s)
 	var err error
 	if s.codecs, err = codecSet(cfg); err != nil {
