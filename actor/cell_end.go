@@ -84,6 +84,7 @@ func (c *cell) finish(w *worker) bool {
 		if a.again != nil {
 			a.again.Stop()
 		}
+		c.dropTimers()
 		c.stopChildren()
 		a.step = closing
 	case closing:
@@ -118,9 +119,10 @@ func (c *cell) leave() {
 		return
 	}
 	c.dropWatches()
+	c.dropTimers()
 	a.mu.Lock()
 	why, watchers := a.why, a.watchers
-	a.signals, a.watchers = nil, nil
+	a.signals, a.held, a.watchers = nil, nil, nil
 	a.mu.Unlock()
 	e := Event{Type: ActorStopped, Actor: c.self.addr.String()}
 	if why != nil && why == a.failure.Err {

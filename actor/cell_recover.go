@@ -105,6 +105,7 @@ func (c *cell) obey(is supervise.Decision) {
 	switch is.Directive {
 	case supervise.Resume:
 		a.step = 0
+		c.release()
 		c.life.move(cellResumed)
 	case supervise.Restart:
 		a.step = awaiting
@@ -134,6 +135,8 @@ func (c *cell) begin(state any) {
 	a, sys := c.annexed(), c.self.sys
 	c.state = state
 	c.dropWatches()
+	c.dropTimers()
+	c.release()
 	a.mu.Lock()
 	a.barren = false
 	a.mu.Unlock()

@@ -49,7 +49,7 @@ var mayImport = map[string][]string{
 	"transport": {longCopy, bufPool},
 	"rpc/codec": {longCopy, "github.com/vmihailenco/msgpack/v5"},
 	"rpc":       {"transport", "rpc/codec", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey"},
-	"actor":     {longCopy, bufPool, "access", "balance", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "supervise", "transport", "github.com/google/uuid"},
+	"actor":     {longCopy, bufPool, "access", "balance", "internal/crontime", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "supervise", "transport", "github.com/google/uuid"},
 
 	longCopy:                  {},
 	queueStore:                {"queue", "rpc"},
@@ -61,6 +61,7 @@ var mayImport = map[string][]string{
 	"internal/engine/client":  {"internal/engine/host", "internal/engine/retry", "internal/engine/wire", "internal/promise", "dedup", "rpc", "transport"},
 	"internal/engine/server":  {"internal/engine/account", "internal/engine/host", "internal/engine/journal", "internal/engine/wire", "dedup", "ledger", "rpc", "transport"},
 	"internal/engine":         {"internal/engine/account", "internal/engine/client", "internal/engine/host", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "ledger", "rpc", "transport"},
+	"internal/crontime":       {"github.com/adhocore/gronx"},
 	"internal/jobtoken":       {},
 	"internal/promise":        {},
 	"internal/sendopt":        {"rpc/codec", "transport"},
