@@ -110,6 +110,9 @@ another [Strategy].
 a [Terminated] when another actor has ended. [System.Stop] ends an actor once it has handled what waits
 in its mailbox, [System.StopNow] and [Context.Stop] end it after the message that it is handling.
 
+[After], [Every] and [Cron] set timers that send the actor a message. They end when the actor ends or
+is restarted, so Started is the place for those that it always has.
+
 # Errors and verdicts
 
 Every failed request ends with an [*rpc.Error]. Two questions can be asked of it:
