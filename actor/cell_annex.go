@@ -34,6 +34,7 @@ type annex struct {
 	signals  []signal   // the lane, oldest first
 	held     []signal   // signals that come with a message, and wait because the actor is suspended
 	timers   *timer     // the first one that has not ended
+	idle     *idleness  // nil unless the kind has Idle
 	why      error      // why it ends; nil: somebody wanted it to
 	children map[*cell]struct{}
 	spawning int  // how many children are being made

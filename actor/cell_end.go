@@ -122,6 +122,7 @@ func (c *cell) leave() {
 	c.dropTimers()
 	a.mu.Lock()
 	why, watchers := a.why, a.watchers
+	a.stopIdle()
 	a.signals, a.held, a.watchers = nil, nil, nil
 	a.mu.Unlock()
 	e := Event{Type: ActorStopped, Actor: c.self.addr.String()}

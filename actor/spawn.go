@@ -161,6 +161,9 @@ func (s *System) spawn(parent *cell, name string, kind *Kind, opts []SpawnOption
 	if err := s.refs.begun(t, c); err != nil {
 		return Ref{}, err
 	}
+	if kind.idle > 0 {
+		c.minds()
+	}
 	s.resume(c)
 	if kind.hooks.started && c.box.Wake() {
 		c.run()
