@@ -199,6 +199,9 @@ func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
 		h.run(c.state, ctx, ctx.msg, &w.reusable)
 	case c.kind.receiver:
 		ctx.msg = plainValue(ctx.msg)
+		if c.kind.observe != nil {
+			c.kind.observe(ctx)
+		}
 		ctx.finish(ctx.msg, c.state.(Receiver).Receive(ctx))
 	default:
 		c.self.sys.handBack(c.self.addr, *it, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for %v", c.kind.name, typeOf(it.msg)))

@@ -31,11 +31,11 @@ func TestIdleStops(t *testing.T) {
 		{"no message", func(*testing.T, actor.Ref) {}, 10 * time.Second},
 		{"a message", func(t *testing.T, r actor.Ref) { time.Sleep(9 * time.Second); tell(t, r, note(nothing)) }, 20 * time.Second},
 		{"messages", func(t *testing.T, r actor.Ref) {
-			for range 10 {
+			for range 8 {
 				time.Sleep(9 * time.Second)
 				tell(t, r, note(nothing))
 			}
-		}, 110 * time.Second},
+		}, 90 * time.Second},
 		{"a long handler", func(t *testing.T, r actor.Ref) {
 			tell(t, r, note(func(*actor.Context) { time.Sleep(35 * time.Second) }))
 		}, 50 * time.Second},
