@@ -111,7 +111,8 @@ a [Terminated] when another actor has ended. [System.Stop] ends an actor once it
 in its mailbox, [System.StopNow] and [Context.Stop] end it after the message that it is handling.
 
 [After], [Every] and [Cron] set timers that send the actor a message. They end when the actor ends or
-is restarted, so Started is the place for those that it always has.
+is restarted, so Started is the place for those that it always has. [Idle] has actors stopped that get no message for
+a while.
 
 # Errors and verdicts
 
