@@ -31,6 +31,9 @@ type annex struct {
 	mu       sync.Mutex // guards what follows
 	parked   bool       // it is suspended or ends, and no run loop has it: the next signal starts one
 	signals  []signal   // the lane, oldest first
+	held     []signal   // signals that come with a message, and wait because the actor is suspended
+	timers   *timer     // the first one that has not ended
+	idle     *idleness  // nil unless the kind has Idle
 	why      error      // why it ends; nil: somebody wanted it to
 	children map[*cell]struct{}
 	spawning int  // how many children are being made

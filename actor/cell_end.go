@@ -90,6 +90,7 @@ func (c *cell) finish(w *worker) bool {
 		if t := a.failures; t != nil && t.again != nil {
 			t.again.Stop()
 		}
+		c.dropTimers()
 		c.stopChildren()
 		a.step = closing
 	case closing:
@@ -125,9 +126,11 @@ func (c *cell) leave() {
 	}
 	c.dropWatches()
 	c.dropTopics()
+	c.dropTimers()
 	a.mu.Lock()
 	why, watchers := a.why, a.watchers
-	a.signals, a.watchers = nil, nil
+	a.stopIdle()
+	a.signals, a.held, a.watchers = nil, nil, nil
 	a.mu.Unlock()
 	e := Event{Type: ActorStopped, Actor: c.self.addr.String()}
 	if t := a.failures; t != nil && why != nil && why == t.latest.Err {

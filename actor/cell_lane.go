@@ -1,7 +1,6 @@
 package actor
 
 import (
-	"fmt"
 	"reflect"
 
 	"github.com/tandem-go/tandem/internal/engine/server"
@@ -17,7 +16,8 @@ import (
 // signal is something in the lane.
 type signal interface {
 	// arrive is called in the run loop, unless the actor ends. A message that it returns is
-	// handled at once, if the actor is not suspended. nil: there is none.
+	// handled at once. nil: there is none. A signal that brings a message is held until the actor is
+	// not suspended any more.
 	arrive(c *cell) (msg any)
 }
 
@@ -54,6 +54,27 @@ func (c *cell) signals() int {
 	return len(a.signals)
 }
 
+// bringsMessage reports whether the arrival of s is a message to the actor.
+func bringsMessage(s signal) bool {
+	switch s.(type) {
+	case terminated, *timer:
+		return true
+	}
+	return false
+}
+
+// release puts the signals that were held back into the lane, before the others. Those of an
+// incarnation that has ended come to nothing.
+func (c *cell) release() {
+	a := c.annexed()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.held) > 0 {
+		a.signals, a.held = append(a.held, a.signals...), nil
+		c.life.word.Or(signaled)
+	}
+}
+
 // heed takes one signal and does what it says. It returns false if there is none.
 func (c *cell) heed(w *worker) bool {
 	if c.life.word.Load()&signaled == 0 {
@@ -71,6 +92,11 @@ func (c *cell) heed(w *worker) bool {
 		a.signals = nil
 		c.life.word.And(^signaled)
 	}
+	if c.life.now() == suspended && bringsMessage(s) {
+		a.held = append(a.held, s)
+		a.mu.Unlock()
+		return true
+	}
 	a.mu.Unlock()
 	if msg := s.arrive(c); msg != nil && c.life.now() == working {
 		c.deliver(w, msg)
@@ -82,8 +108,9 @@ func (c *cell) heed(w *worker) bool {
 func (c *cell) deliver(w *worker, msg any) {
 	sys := c.self.sys
 	ctx := &Context{cell: c, msg: msg}
-	c.guarded(w, "the handler of "+fmt.Sprint(reflect.TypeOf(msg)), func() error {
-		h := c.kind.handlers[reflect.TypeOf(msg)]
+	typ := reflect.TypeOf(msg)
+	c.guarded(w, "the handler of "+typ.String(), func() error {
+		h := c.kind.handlers[typ]
 		w.doing.Store(h)
 		switch {
 		case h != nil && h.run != nil:
@@ -97,9 +124,8 @@ func (c *cell) deliver(w *worker, msg any) {
 		sys.stats.handled.Add(1)
 		c.handled.Add(1)
 		if err != nil {
-			name := fmt.Sprint(reflect.TypeOf(msg))
-			c.noteFailure(name, err)
-			c.fail(supervise.Failure{Err: err, Message: name})
+			c.noteFailure(typ.String(), err)
+			c.fail(supervise.Failure{Err: err, Message: typ.String()})
 		}
 	})
 }

@@ -106,6 +106,7 @@ func (c *cell) obey(is supervise.Decision) {
 	switch is.Directive {
 	case supervise.Resume:
 		a.step = 0
+		c.release()
 		c.life.move(cellResumed)
 	case supervise.Restart:
 		a.step = awaiting
@@ -139,6 +140,8 @@ func (c *cell) begin(state any) {
 	if a.pool != nil {
 		a.pool.clear()
 	}
+	c.dropTimers()
+	c.release()
 	a.mu.Lock()
 	a.barren = false
 	a.mu.Unlock()

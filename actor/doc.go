@@ -117,6 +117,10 @@ in its mailbox, [System.StopNow] and [Context.Stop] end it after the message tha
 [Pool] has several workers handle the messages of one ref, see package route; [System.Resize] changes
 how many.
 
+[After], [Every] and [Cron] set timers that send the actor a message. They end when the actor ends or
+is restarted, so Started is the place for those that it always has. [Idle] has actors stopped that get no message for
+a while.
+
 # Errors and verdicts
 
 Every failed request ends with an [*rpc.Error]. Two questions can be asked of it:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"time"
 
 	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/internal/engine/server"
@@ -22,7 +23,8 @@ type Kind struct {
 	byName   bool // KindNamed: a stand-in that Spawn looks up
 
 	hooks    hooks
-	strategy Strategy // for failures
+	strategy Strategy      // for failures
+	idle     time.Duration // see Idle; 0: its actors may be idle
 
 	durable     bool
 	completions ledger.Completions // nil unless Transactional

@@ -170,6 +170,9 @@ func (s *System) spawn(parent *cell, name string, kind *Kind, opts []SpawnOption
 	if err := s.refs.begun(t, c); err != nil {
 		return Ref{}, err
 	}
+	if kind.idle > 0 {
+		c.minds()
+	}
 	s.resume(c)
 	if starts && c.box.Wake() {
 		c.run()

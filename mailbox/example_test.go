@@ -127,3 +127,23 @@ func ExampleBox_Sweep() {
 	fmt.Println(gone, box.Len())
 	// Output: [given up] 1
 }
+
+// An idle box can be closed without losing a message that comes at the same time: either the put
+// is accepted and the box stays open, or the box is closed and the put is refused.
+func ExampleBox_CloseIfIdle() {
+	var box mailbox.Box[string]
+	box.Init(nil)
+	put, _ := box.Offer("a message")
+	fmt.Println(put.Wake, box.CloseIfIdle())
+	for batch := box.Take(nil); batch != nil; batch = box.Take(batch) {
+		fmt.Println(batch.Messages())
+	}
+	fmt.Println(box.CloseIfIdle())
+	_, err := box.Offer("too late")
+	fmt.Println(err)
+	// Output:
+	// true false
+	// [a message]
+	// true
+	// mailbox: closed
+}

@@ -31,3 +31,16 @@ func (b *Box[T]) Wake() bool {
 	defer b.mu.Unlock()
 	return b.wakes()
 }
+
+// CloseIfIdle is Close of a box that has no consumer, and in which so nothing waits. It makes the
+// caller start a consumer, as Wake does. It returns false, and does nothing, if the box has
+// a consumer or is closed.
+func (b *Box[T]) CloseIfIdle() bool {
+	b.lock()
+	defer b.mu.Unlock()
+	if b.has(isBusy | isClosed) {
+		return false
+	}
+	b.seal()
+	return b.wakes()
+}

@@ -109,3 +109,24 @@ func TestOneConsumerAtATime(t *testing.T) {
 		}
 	}
 }
+
+// CloseIfIdle closes only a box without a consumer, and its caller becomes the consumer.
+func TestCloseIfIdle(t *testing.T) {
+	b := newBox(Config{Capacity: 2})
+	offer(t, b, 1, 1)
+	if b.CloseIfIdle() {
+		t.Error("a box with a message was closed")
+	}
+	wantTake(t, b, 1)
+	if b.CloseIfIdle() {
+		t.Error("a box with a consumer was closed")
+	}
+	wantTake(t, b)
+	if !b.CloseIfIdle() || b.CloseIfIdle() || b.Wake() {
+		t.Error("an idle box was not closed, or not only once, or has no consumer")
+	}
+	if _, err := b.Offer(2); err != ErrClosed {
+		t.Errorf("a put into a closed box: %v", err)
+	}
+	wantTake(t, b)
+}
