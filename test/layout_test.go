@@ -48,8 +48,9 @@ var mayImport = map[string][]string{
 	"registry":  {},
 	"transport": {longCopy, bufPool},
 	"rpc/codec": {longCopy, "github.com/vmihailenco/msgpack/v5"},
+	"intercept": {"access", "rpc"},
 	"rpc":       {"transport", "rpc/codec", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey"},
-	"actor":     {longCopy, bufPool, "access", "balance", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "supervise", "transport", "github.com/google/uuid"},
+	"actor":     {longCopy, bufPool, "access", "balance", "intercept", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "supervise", "transport", "github.com/google/uuid"},
 
 	longCopy:                  {},
 	queueStore:                {"queue", "rpc"},
