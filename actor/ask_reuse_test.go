@@ -11,6 +11,7 @@ import (
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/supervise"
 )
 
 // riddle is answered with its number, in one of the ways in which a request may end or be kept.
@@ -66,7 +67,8 @@ func TestCallsAreNotMixedUp(t *testing.T) {
 	const callers, calls = 8, 400
 	sys := newSystem(t, actor.Config{Logger: quiet})
 	var kept, ended sync.WaitGroup
-	kind := actor.Define("sphinx", func() *sphinx { return &sphinx{&kept} }, actor.Answer((*sphinx).solve))
+	kind := actor.Define("sphinx", func() *sphinx { return &sphinx{&kept} }, actor.Answer((*sphinx).solve)).With(
+		actor.Supervise(actor.Strategy{Decide: func(supervise.Failure) supervise.Directive { return supervise.Resume }}))
 	ref := spawn(t, sys, "sphinx", kind)
 	for caller := range callers {
 		ended.Go(func() {

@@ -207,11 +207,14 @@ func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
 
 // receive calls the Receiver, inside the interceptors of its kind.
 func (c *cell) receive(ctx *Context) error {
-	r := c.state.(Receiver)
-	if c.kind.incoming == nil {
-		return r.Receive(ctx)
+	receive := c.state.(Receiver).Receive
+	if c.kind.incoming != nil {
+		return ctx.through(ctx.msg, receive)
 	}
-	return ctx.through(ctx.msg, r.Receive)
+	if c.kind.observe != nil {
+		c.kind.observe(ctx)
+	}
+	return receive(ctx)
 }
 
 // decodeRequest decodes a request from another node. It returns false if it refused the request.

@@ -72,15 +72,17 @@ func (c *Context) through(m any, handle func(*Context) error) error {
 		}
 	}
 	err := intercept.Run(at, c.cell.kind.incoming, op, func(ctx context.Context) error {
-		if ctx == context.Context(at) {
-			return handle(c)
-		}
 		h := c
-		if !c.asks {
-			h = &Context{cell: c.cell, msg: c.msg, meta: c.meta, origin: c.origin}
-			defer h.end()
+		if ctx != context.Context(at) {
+			if !c.asks {
+				h = &Context{cell: c.cell, msg: c.msg, meta: c.meta, origin: c.origin}
+				defer h.end()
+			}
+			h.onDemand().values = ctx
 		}
-		h.onDemand().values = ctx
+		if c.cell.kind.observe != nil {
+			c.cell.kind.observe(h)
+		}
 		return handle(h)
 	})
 	if r := refusal(err); r != nil && !c.asks {

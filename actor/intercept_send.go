@@ -7,6 +7,7 @@ import (
 
 	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/intercept"
+	"github.com/tandem-go/tandem/internal/engine/client"
 	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/rpc"
 )
@@ -14,8 +15,8 @@ import (
 // The interceptors of senders, Config.Outgoing. A verb that finds some runs them, and the
 // innermost next calls the verb again, under a context that says so.
 
-// passedKey is the key of the value of a context under which a verb has run the interceptors: the
-// *intercept.Operation, which learns how the request went.
+// passedKey is the key of the value of a context under which a verb has run the interceptors: a
+// *client.Report, which learns how the request to another node went.
 type passedKey struct{}
 
 // intercepts reports whether interceptors are still to run for a message that is sent to t under ctx.
@@ -43,8 +44,9 @@ func (s *System) through(ctx context.Context, t *target, m any, ask access.Op, o
 	return intercept.Run(ctx, s.cfg.Outgoing, op, func(ctx context.Context) error {
 		with := append([]rpc.Option(nil), opts...)
 		op.Added(func(key, value string) { with = append(with, rpc.WithHeader(key, value)) })
-		err := send(context.WithValue(ctx, passedKey{}, op), with)
-		if op.Attempts == 0 && rpc.Ran(err) != rpc.NotRun {
+		report := new(client.Report)
+		err := send(context.WithValue(ctx, passedKey{}, report), with)
+		if op.Attempts, op.Replayed = report.Attempts, report.Replayed; op.Attempts == 0 && rpc.Ran(err) != rpc.NotRun {
 			op.Attempts = 1
 		}
 		return err

@@ -20,15 +20,15 @@ import (
 
 // withExamples are the packages whose exported functions and methods are shown in runnable
 // examples, which are their documentation.
-var withExamples = []string{"actor", "rpc", "access", "balance", "dedup", "ledger", "mailbox", "queue", "registry", "registry/static",
+var withExamples = []string{"actor", "actortest", "rpc", "access", "balance", "dedup", "ledger", "mailbox", "queue", "registry", "registry/static",
 	"registry/natskv", "transport/tcp", "transport/natsbus", "transport/natsbus/embedded"}
 
 // ofInterfaces are methods that a reader knows by the interface they belong to.
 var ofInterfaces = []struct{ below, methods string }{
-	{"", "String Error Unwrap Is MarshalText UnmarshalText"}, // fmt, error, encoding
-	{"actor", "WireName Err Value"},                          // actor.WireNamer, context.Context
-	{"transport/", "Road Direct Start Dial Identity"},        // transport.Transport: see transport/transporttest
-	{"registry/", "Evict Lease Nodes Refresh Renew Update"},  // registry.Registry: see registry/registrytest
+	{"", "String Error Unwrap Is MarshalText UnmarshalText LogValue"}, // fmt, error, encoding, log/slog
+	{"actor", "WireName Err Value"},                                   // actor.WireNamer, context.Context
+	{"transport/", "Road Direct Start Dial Identity"},                 // transport.Transport: see transport/transporttest
+	{"registry/", "Evict Lease Nodes Refresh Renew Update"},           // registry.Registry: see registry/registrytest
 }
 
 // withoutExample lists the others that have no example, or none of their own name, and why.

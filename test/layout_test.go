@@ -51,6 +51,10 @@ var mayImport = map[string][]string{
 	"intercept": {"access", "rpc"},
 	"rpc":       {"transport", "rpc/codec", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey"},
 	"actor":     {longCopy, bufPool, "access", "balance", "intercept", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "supervise", "transport", "github.com/google/uuid"},
+	"actortest": {"actor", bubbles, "internal/draw", "internal/sendopt", "internal/simulation", "rpc", "transport", "transport/memnet"},
+
+	"internal/draw":       {},
+	"internal/simulation": {"actor", "internal/draw", "internal/engine", "ledger", "registry/static", "rpc", "transport", "transport/memnet"},
 
 	longCopy:                  {},
 	queueStore:                {"queue", "rpc"},
@@ -100,6 +104,9 @@ const natsWait = "internal/natswait"
 // JetStream's errors prove.
 const proofs = "internal/jserror"
 
+// simulations is a package for tests: what actortest and test/sim have in common.
+const simulations = "internal/simulation"
+
 // bubbles may be imported by every conformance suite, although it is below test.
 const bubbles = "test/bubble"
 
@@ -136,7 +143,7 @@ func violations(g graph) []string {
 			if !ours || to == bubbles && suite(name) || to == bufPool && strings.HasPrefix(name, "transport/") || (to == natsWait || to == proofs) && n.onNATS() {
 				continue
 			}
-			if suite(to) && !suite(name) && !within(name, "test") {
+			if (suite(to) || to == simulations) && !suite(name) && !within(name, "test") {
 				bad("%s imports %s, a suite for tests", name, to)
 			}
 			for folder, root := range mayImportBelow {
@@ -270,6 +277,9 @@ func TestViolationsAreFound(t *testing.T) {
 			"queue/jetstream":            {"queue", queueStore, "rpc", "rpc/codec", nats},
 			queueStore:                   {"queue", "rpc"},
 			"examples/quickstart":        {"actor", "transport/tcp", "transport/natsbus/embedded"},
+			"internal/draw":              {},
+			"internal/simulation":        {"actor", "internal/draw", "internal/engine", "ledger", "rpc", "transport"},
+			"actortest":                  {"testing", "actor", bubbles, "internal/simulation"},
 			"test/chaos":                 {"testing", "actor", "transport/natsbus/embedded", "transport/transporttest"},
 		} {
 			n := node{Name: path.Base(name)}
@@ -342,6 +352,12 @@ func TestViolationsAreFound(t *testing.T) {
 		{"transport/tcp", module + "/" + natsWait, "transport/tcp imports " + natsWait + ", which is not below transport"},
 		{natsWait, module + "/transport", natsWait + " imports transport"},
 		{"rpc", module + "/examples/quickstart", "rpc imports examples/quickstart"},
+		{"actor", module + "/actortest", "actor imports actortest"},
+		{"actor", module + "/internal/simulation", "actor imports internal/simulation"},
+		{"internal/simulation", module + "/actortest", "internal/simulation imports actortest"},
+		{"internal/simulation", "testing", "internal/simulation imports testing"},
+		{"examples/quickstart", module + "/actortest", "examples/quickstart imports actortest, a suite for tests"},
+		{"actortest", module + "/transport/natsbus", "actortest imports transport/natsbus"},
 		{"actor/util", "fmt", "actor/util: the name says nothing"},
 	} {
 		g := sound()

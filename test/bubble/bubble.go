@@ -29,6 +29,15 @@ var (
 	usual   int // processors outside bubbles
 )
 
+// OneProcessor is Test, except that the program has only one processor while the bubble runs,
+// also without the race detector: then more of what happens is the same in every run.
+func OneProcessor(t *testing.T, f func(*testing.T)) {
+	t.Helper()
+	enter()
+	defer leave()
+	synctest.Test(t, f)
+}
+
 func enter() {
 	mu.Lock()
 	defer mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/internal/simulation"
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/supervise"
 )
@@ -37,6 +38,9 @@ type Done struct {
 	Pad []byte
 }
 
+// reply is what the truth needs of it.
+func (d Done) reply() *simulation.Reply { return &simulation.Reply{ID: d.ID, Run: d.Run} }
+
 // Note is a one-way message.
 type Note struct {
 	ID     uint64
@@ -55,26 +59,26 @@ type Ping struct {
 
 // worker is an actor of the simulation.
 type worker struct {
-	truth *truth
+	truth *simulation.Truth
 	cheat func(id uint64) int
-	drive *drive // of a durable one
+	drive *simulation.Drive // of a durable one
 }
 
 var errAsked = errors.New("an error was asked for")
 
 func (w *worker) op(ctx *actor.Context, m Op) (Done, error) {
-	p := place{call, m.Stream, m.N}
+	p := simulation.Place{Kind: simulation.Call, Stream: m.Stream, N: m.N}
 	if m.Async {
-		p.kind = ask
+		p.Kind = simulation.Ask
 	}
 	w.recorded(ctx, m.ID)
-	run := w.count(ctx, &turn{id: m.ID, key: m.Key, durable: w.drive != nil, twice: m.Twice}, p)
-	defer w.truth.handledUntil(run)
+	run := w.count(ctx, &simulation.Turn{ID: m.ID, Key: m.Key, Durable: w.drive != nil, Twice: m.Twice}, p)
+	defer w.truth.HandledUntil(run)
 	if m.Work > 0 {
 		work(ctx, m.Work, m.Heed)
 	}
 	if m.Next != "" {
-		w.nested(ctx, m, m.NextID|uint64(run.again)<<44)
+		w.nested(ctx, m, m.NextID|uint64(run.Again)<<44)
 	}
 	switch m.End {
 	case 1:
@@ -82,7 +86,7 @@ func (w *worker) op(ctx *actor.Context, m Op) (Done, error) {
 	case 2:
 		panic("a panic was asked for")
 	}
-	return Done{ID: m.ID, Run: run.no, Pad: make([]byte, m.Pad)}, nil
+	return Done{ID: m.ID, Run: run.No, Pad: make([]byte, m.Pad)}, nil
 }
 
 // recorded checks that no request of another node to a durable actor runs before its
@@ -93,10 +97,10 @@ func (w *worker) recorded(ctx *actor.Context, id uint64) {
 	}
 	request, _, err := actor.Completion(ctx, Done{})
 	if err != nil {
-		w.truth.bad("the name of %x: %v", id, err)
+		w.truth.Bad("the name of %x: %v", id, err)
 	}
-	if len(request) == 48 && !w.drive.hasBegun(request) { // another length: of this node, without a key
-		w.truth.bad("operation %x runs on %s, and its beginning is not in the store", id, address(ctx))
+	if len(request) == 48 && !w.drive.HasBegun(request) { // another length: of this node, without a key
+		w.truth.Bad("operation %x runs on %s, and its beginning is not in the store", id, address(ctx))
 	}
 }
 
@@ -108,22 +112,22 @@ func (w *worker) nested(ctx *actor.Context, m Op, id uint64) {
 		within, cancel = context.WithTimeout(ctx, m.Within)
 		defer cancel()
 	}
-	o := &op{id: id, kind: call, from: ctx.System().Name(), to: m.Next, due: w.truth.now() + 30*time.Second}
+	o := &simulation.Op{ID: id, Kind: simulation.Call, From: ctx.System().Name(), To: m.Next, Due: w.truth.Now() + 30*time.Second}
 	if at, ok := within.Deadline(); ok {
-		o.due = at.Sub(w.truth.start)
+		o.Due = at.Sub(w.truth.Start)
 	}
-	w.truth.begin(o)
+	w.truth.Begin(o)
 	done, err := actor.Call(within, ctx.System().Ref(m.Next), Op{ID: id})
-	w.truth.end(o, done, err)
+	w.truth.End(o, done.reply(), err)
 }
 
 func (w *worker) note(ctx *actor.Context, m Note) error {
-	p := place{tell, m.Stream, m.N}
+	p := simulation.Place{Kind: simulation.Tell, Stream: m.Stream, N: m.N}
 	if m.Acked {
-		p.kind = acked
+		p.Kind = simulation.Acked
 	}
-	run := w.count(ctx, &turn{id: m.ID, key: m.Key, durable: w.drive != nil, note: true}, p)
-	defer w.truth.handledUntil(run)
+	run := w.count(ctx, &simulation.Turn{ID: m.ID, Key: m.Key, Durable: w.drive != nil, Note: true}, p)
+	defer w.truth.HandledUntil(run)
 	if m.Work > 0 {
 		work(ctx, m.Work, false)
 	}
@@ -136,14 +140,14 @@ func (w *worker) ping(_ *actor.Context, m Ping) (int, error) { return m.N, nil }
 func address(ctx *actor.Context) string { return ctx.Self().String() + "/" + ctx.System().Epoch() }
 
 // count notes in the truth that a handler begins.
-func (w *worker) count(ctx *actor.Context, r *turn, p place) *turn {
-	if r.on = address(ctx); w.cheat != nil {
-		for range w.cheat(r.id) - 1 {
+func (w *worker) count(ctx *actor.Context, r *simulation.Turn, p simulation.Place) *simulation.Turn {
+	if r.On = address(ctx); w.cheat != nil {
+		for range w.cheat(r.ID) - 1 {
 			again := *r
-			w.truth.handled(&again, p)
+			w.truth.Handled(&again, p)
 		}
 	}
-	return w.truth.handled(r, p)
+	return w.truth.Handled(r, p)
 }
 
 // work takes the time that a request says.
@@ -184,7 +188,7 @@ const crew = "crew"
 const durableKind = "sim.durable"
 
 // kind makes a kind of actors.
-func (w *world) kind(name string, d *drive) *actor.Kind {
+func (w *world) kind(name string, d *simulation.Drive) *actor.Kind {
 	return actor.Define(name, func() *worker { return &worker{w.truth, w.cheat.handler, d} },
 		actor.Answer((*worker).op), actor.Handle((*worker).note), actor.Answer((*worker).ping)).With(lively())
 }
@@ -195,7 +199,7 @@ func lively() actor.KindOption {
 }
 
 // spawnCast starts the actors of a node.
-func (w *world) spawnCast(sys *actor.System, d *drive) error {
+func (w *world) spawnCast(sys *actor.System, d *simulation.Drive) error {
 	kinds := map[bool]*actor.Kind{false: w.kind("sim.worker", nil)}
 	if d != nil {
 		if kinds[true] = w.kind(durableKind, d); !w.cheat.unrecorded {

@@ -5,6 +5,10 @@
 // real actor.Systems on roads in memory (transport/memnet), in a bubble of testing/synctest.
 // So minutes pass in milliseconds, and no goroutine may be left behind.
 //
+// The nodes, their roads and disks, the faults, and the truth are those of internal/simulation,
+// which users of package actortest have, too. What is drawn for requests, the actors and the
+// checks of jobs, queues and streams are here, and so are the planted mistakes.
+//
 // The ground truth is the id that every operation carries. It is counted when a handler
 // begins, outside of all systems, over all nodes, their starts and their sessions. The results
 // that callers got are compared with it.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tandem-go/tandem/internal/draw"
 	"github.com/tandem-go/tandem/internal/queuestore"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
@@ -68,7 +69,7 @@ func (h *hostile) grant(m *mask) transport.Grant {
 	case x < 0.6 && len(mine) > 0:
 		return mine[len(mine)-1]
 	case x < 0.9:
-		return draw(&h.w.known, h.r, &h.w.known.grants)
+		return recall(&h.w.known, h.r, &h.w.known.grants)
 	case x < 0.95:
 		var g transport.Grant
 		binary.BigEndian.PutUint64(g[:], h.r.Uint64())
@@ -95,13 +96,13 @@ func (h *hostile) number(m *mask) uint64 {
 }
 
 func (h *hostile) mark(m *mask) (k transport.Mark) {
-	if chance(h.r, 0.8) {
+	if draw.Chance(h.r, 0.8) {
 		return k
 	}
 	m.mu.Lock()
 	k.Below = h.r.Uint64N(m.seq + 2)
 	m.mu.Unlock()
-	if chance(h.r, 0.05) { // after which nothing of the session runs
+	if draw.Chance(h.r, 0.05) { // after which nothing of the session runs
 		k.Below = h.r.Uint64()
 	}
 	for range h.r.IntN(4) {
@@ -115,12 +116,12 @@ func (h *hostile) attack(m *mask) {
 	switch x := h.r.IntN(100); {
 	case x < 12:
 		m.mu.Lock()
-		if m.opens += h.r.Uint64N(3); chance(h.r, 0.1) {
+		if m.opens += h.r.Uint64N(3); draw.Chance(h.r, 0.1) {
 			m.opens = h.r.Uint64N(8)
 		}
 		e := transport.Envelope{Verb: transport.VerbOpen, Seq: m.opens}
 		m.mu.Unlock()
-		if chance(h.r, 0.6) {
+		if draw.Chance(h.r, 0.6) {
 			e.Grant = h.grant(m)
 		}
 		m.send(&e)
@@ -159,7 +160,7 @@ func (h *hostile) attack(m *mask) {
 
 // replay sends what was overheard, as it is or with something changed.
 func (h *hostile) replay(m *mask) {
-	e := draw(&h.w.known, h.r, &h.w.known.seen)
+	e := recall(&h.w.known, h.r, &h.w.known.seen)
 	if e.Verb == 0 {
 		return
 	}
@@ -178,7 +179,7 @@ func (h *hostile) replay(m *mask) {
 		case 5:
 			e.Target = h.target()
 		case 6:
-			e.Key = draw(&h.w.known, h.r, &h.w.known.seen).Key
+			e.Key = recall(&h.w.known, h.r, &h.w.known.seen).Key
 		case 7:
 			e.Code = uint16(h.r.IntN(24))
 		case 8:
@@ -189,15 +190,15 @@ func (h *hostile) replay(m *mask) {
 }
 
 func (h *hostile) target() string {
-	if chance(h.r, 0.2) {
-		return draw(&h.w.known, h.r, &h.w.known.actors)
+	if draw.Chance(h.r, 0.2) {
+		return recall(&h.w.known, h.r, &h.w.known.actors)
 	}
-	return pick(h.r, "till", "till", "vault", "line", "bin", h.w.desk, "nobody")
+	return draw.Pick(h.r, "till", "till", "vault", "line", "bin", h.w.desk, "nobody")
 }
 
 // id returns the id of an operation: a new one, or one that an honest client has.
 func (h *hostile) id() uint64 {
-	if chance(h.r, 0.3) {
+	if draw.Chance(h.r, 0.3) {
 		return uint64(1+h.r.IntN(4))<<32 | uint64(1+h.r.IntN(20))
 	}
 	h.ids++
@@ -207,56 +208,56 @@ func (h *hostile) id() uint64 {
 // request returns a request that makes sense in most respects.
 func (h *hostile) request(m *mask) transport.Envelope {
 	e := transport.Envelope{Verb: transport.VerbRequest, Seq: h.number(m), Grant: h.grant(m), Mark: h.mark(m), Codec: 1,
-		Timeout: span(h.r, 0, time.Minute), Sender: pick(h.r, "", "till@shop", "till@"+h.given)}
-	if chance(h.r, 0.2) {
-		e.Flags = pick(h.r, transport.FlagAcked, transport.FlagResend, transport.FlagReceipt, transport.FlagRecover)
+		Timeout: draw.Span(h.r, 0, time.Minute), Sender: draw.Pick(h.r, "", "till@shop", "till@"+h.given)}
+	if draw.Chance(h.r, 0.2) {
+		e.Flags = draw.Pick(h.r, transport.FlagAcked, transport.FlagResend, transport.FlagReceipt, transport.FlagRecover)
 	}
-	if chance(h.r, 0.2) {
-		e.Key = draw(&h.w.known, h.r, &h.w.known.seen).Key
+	if draw.Chance(h.r, 0.2) {
+		e.Key = recall(&h.w.known, h.r, &h.w.known.seen).Key
 	}
 	k := &h.w.known
 	body := func(to, name string, v any) {
-		if e.Target = to; chance(h.r, 0.05) {
+		if e.Target = to; draw.Chance(h.r, 0.05) {
 			e.Target = h.target()
 		}
 		e.TypeID, e.Body = typeOf(name), pack(v)
 	}
 	crates := "tandem.%s[github.com/tandem-go/tandem/test/sim.Crate]"
-	booth, shelf := pick(h.r, "till", "till", "vault"), pick(h.r, "bin", "bin", "line")
+	booth, shelf := draw.Pick(h.r, "till", "till", "vault"), draw.Pick(h.r, "bin", "bin", "line")
 	switch h.r.IntN(12) {
 	case 0, 1:
-		body(booth, "Deed", Deed{ID: h.id(), Work: span(h.r, 0, 100*time.Millisecond), Next: pick(h.r, "", "vault@shop"), NextID: h.id()})
+		body(booth, "Deed", Deed{ID: h.id(), Work: draw.Span(h.r, 0, 100*time.Millisecond), Next: draw.Pick(h.r, "", "vault@shop"), NextID: h.id()})
 	case 2:
-		body(booth, "Word", Word{ID: h.id(), Line: pick(h.r, "line 1", "line 2"), N: h.r.IntN(100)})
+		body(booth, "Word", Word{ID: h.id(), Line: draw.Pick(h.r, "line 1", "line 2"), N: h.r.IntN(100)})
 	case 3:
 		body(booth, "Haul", Haul{ID: h.id(), Count: h.r.IntN(40), Pace: 5 * time.Millisecond})
 	case 4:
 		body(booth, "Bring", Bring{ID: h.id()})
 	case 5:
-		body(h.w.desk, "tandem.job.submit", forgedSubmit{pick(h.r, "till", "vault", h.w.desk), typeOf("Deed"), 1, pack(Deed{ID: h.id(), Work: span(h.r, 0, time.Second)})})
+		body(h.w.desk, "tandem.job.submit", forgedSubmit{draw.Pick(h.r, "till", "vault", h.w.desk), typeOf("Deed"), 1, pack(Deed{ID: h.id(), Work: draw.Span(h.r, 0, time.Second)})})
 	case 6:
-		body(h.w.desk, pick(h.r, "tandem.job.poll", "tandem.job.await", "tandem.job.cancel"), forgedToken{draw(k, h.r, &k.tokens), time.Second})
+		body(h.w.desk, draw.Pick(h.r, "tandem.job.poll", "tandem.job.await", "tandem.job.cancel"), forgedToken{recall(k, h.r, &k.tokens), time.Second})
 	case 7:
 		name, v := "tandem.stream.next", any(forgedNext{uint64(1 + h.r.IntN(4))})
 		switch h.r.IntN(4) {
 		case 0:
-			name, v = "tandem.stream.push", forgedPush{uint64(1 + h.r.IntN(4)), append([]byte{}, pack(Deal{1, 2})...), chance(h.r, 0.5)}
+			name, v = "tandem.stream.push", forgedPush{uint64(1 + h.r.IntN(4)), append([]byte{}, pack(Deal{1, 2})...), draw.Chance(h.r, 0.5)}
 		case 1:
-			name, v = "tandem.stream.sign", forgedSign{chance(h.r, 0.7)}
+			name, v = "tandem.stream.sign", forgedSign{draw.Chance(h.r, 0.7)}
 		}
-		body(draw(k, h.r, &k.actors), name, v)
+		body(recall(k, h.r, &k.actors), name, v)
 	case 8:
-		body(shelf, fmt.Sprintf(crates, "Enqueue"), forgedEnqueue{Item: Crate{ID: h.id(), On: "line"}, ID: pick(h.r, "", "id")})
+		body(shelf, fmt.Sprintf(crates, "Enqueue"), forgedEnqueue{Item: Crate{ID: h.id(), On: "line"}, ID: draw.Pick(h.r, "", "id")})
 	case 9:
-		body(shelf, fmt.Sprintf(crates, "Dequeue"), forgedOrder{Op: queuestore.Pull, Max: 1 + h.r.IntN(3), Wait: span(h.r, 0, time.Second)})
+		body(shelf, fmt.Sprintf(crates, "Dequeue"), forgedOrder{Op: queuestore.Pull, Max: 1 + h.r.IntN(3), Wait: draw.Span(h.r, 0, time.Second)})
 	case 10:
-		t := draw(k, h.r, &k.leases)
-		if chance(h.r, 0.5) {
+		t := recall(k, h.r, &k.leases)
+		if draw.Chance(h.r, 0.5) {
 			t[1+h.r.IntN(2)] ^= 1 << h.r.IntN(64)
 		}
-		body(shelf, fmt.Sprintf(crates, "Dequeue"), forgedOrder{Op: pick(h.r, queuestore.Ack, queuestore.Nack, queuestore.Extend, queuestore.Release), Delay: time.Second, Tokens: [][3]uint64{t, {t[0], 0, 1}, {t[0], 1, 1}}})
+		body(shelf, fmt.Sprintf(crates, "Dequeue"), forgedOrder{Op: draw.Pick(h.r, queuestore.Ack, queuestore.Nack, queuestore.Extend, queuestore.Release), Delay: time.Second, Tokens: [][3]uint64{t, {t[0], 0, 1}, {t[0], 1, 1}}})
 	case 11:
-		body(shelf, fmt.Sprintf(crates, "Oversee"), forgedOrder{Op: pick(h.r, queuestore.Stats, queuestore.Dead, queuestore.Pause, queuestore.Purge, queuestore.Waiting, queuestore.Cancel), Max: 5})
+		body(shelf, fmt.Sprintf(crates, "Oversee"), forgedOrder{Op: draw.Pick(h.r, queuestore.Stats, queuestore.Dead, queuestore.Pause, queuestore.Purge, queuestore.Waiting, queuestore.Cancel), Max: 5})
 	}
 	return e
 }
@@ -266,20 +267,20 @@ func (h *hostile) slander(m *mask) {
 	g, seq := h.grant(m), h.r.Uint64N(100)
 	switch h.r.IntN(7) {
 	case 0:
-		m.send(&transport.Envelope{Verb: transport.VerbOpened, Seq: h.r.Uint64N(10), Grant: g, Mark: transport.Mark{Below: h.r.Uint64N(1000)}, Flags: pick(h.r, 0, transport.FlagDurable)})
+		m.send(&transport.Envelope{Verb: transport.VerbOpened, Seq: h.r.Uint64N(10), Grant: g, Mark: transport.Mark{Below: h.r.Uint64N(1000)}, Flags: draw.Pick(h.r, 0, transport.FlagDurable)})
 	case 1:
 		e := h.forged(h.r, seq)
 		m.send(&e)
 	case 2:
-		m.send(&transport.Envelope{Verb: transport.VerbReply, Seq: pick(h.r, 0, seq), Grant: g, Code: uint16(rpc.SessionLost)})
+		m.send(&transport.Envelope{Verb: transport.VerbReply, Seq: draw.Pick(h.r, 0, seq), Grant: g, Code: uint16(rpc.SessionLost)})
 	case 3:
 		m.send(&transport.Envelope{Verb: transport.VerbStatus, Seq: seq, Code: uint16(h.r.IntN(5))})
 	case 4:
-		m.send(&transport.Envelope{Verb: pick(h.r, transport.VerbResync, transport.VerbBye)})
+		m.send(&transport.Envelope{Verb: draw.Pick(h.r, transport.VerbResync, transport.VerbBye)})
 	case 5:
-		m.send(&transport.Envelope{Verb: transport.VerbBye, Grant: g, Body: pick(h.r, []byte{1, 0, 0}, []byte{1, 1, 0, 99, 0}, []byte{1, 0, 1, 0, 99}, []byte{7})})
+		m.send(&transport.Envelope{Verb: transport.VerbBye, Grant: g, Body: draw.Pick(h.r, []byte{1, 0, 0}, []byte{1, 1, 0, 99, 0}, []byte{1, 0, 1, 0, 99}, []byte{7})})
 	case 6:
-		m.send(&transport.Envelope{Verb: transport.VerbPong, Seq: pick(h.r, seq, 1<<63|h.r.Uint64N(5), 1<<62|h.r.Uint64N(5)), Sent: time.Now().Add(span(h.r, -time.Hour, time.Hour))})
+		m.send(&transport.Envelope{Verb: transport.VerbPong, Seq: draw.Pick(h.r, seq, 1<<63|h.r.Uint64N(5), 1<<62|h.r.Uint64N(5)), Sent: time.Now().Add(draw.Span(h.r, -time.Hour, time.Hour))})
 	}
 }
 
@@ -288,9 +289,9 @@ func (h *hostile) forged(r *rand.Rand, seq uint64) transport.Envelope {
 	e := transport.Envelope{Verb: transport.VerbReply, Seq: seq}
 	switch r.IntN(4) {
 	case 0:
-		e.Code, e.Flags, e.Message = uint16(r.IntN(24)), pick(r, 0, transport.FlagNotRun, transport.FlagRan), strings.Repeat("forged ", r.IntN(900))
+		e.Code, e.Flags, e.Message = uint16(r.IntN(24)), draw.Pick(r, 0, transport.FlagNotRun, transport.FlagRan), strings.Repeat("forged ", r.IntN(900))
 	case 1:
-		e.Code, e.Flags, e.RetryAfter = uint16(rpc.Overloaded), transport.FlagNotRun, span(r, 0, time.Second)
+		e.Code, e.Flags, e.RetryAfter = uint16(rpc.Overloaded), transport.FlagNotRun, draw.Span(r, 0, time.Second)
 	default:
 		e.TypeID, e.Codec, e.Body = typeOf("Deal"), 1, pack(Deal{r.Uint64N(30) | 1<<32, r.Uint64()})
 	}
@@ -299,7 +300,7 @@ func (h *hostile) forged(r *rand.Rand, seq uint64) transport.Envelope {
 
 // control sends messages about requests: acks, cancels, probes and pings.
 func (h *hostile) control(m *mask) {
-	e := transport.Envelope{Verb: pick(h.r, transport.VerbAck, transport.VerbCancel, transport.VerbProbe, transport.VerbPing), Grant: h.grant(m), Seq: h.number(m), Mark: h.mark(m)}
+	e := transport.Envelope{Verb: draw.Pick(h.r, transport.VerbAck, transport.VerbCancel, transport.VerbProbe, transport.VerbPing), Grant: h.grant(m), Seq: h.number(m), Mark: h.mark(m)}
 	if e.Verb == transport.VerbAck {
 		for range h.r.IntN(20) {
 			e.Body = binary.BigEndian.AppendUint64(e.Body, h.r.Uint64N(50))
@@ -320,18 +321,18 @@ func (h *hostile) chunk(m *mask) {
 		return
 	}
 	total := uint64(len(whole))
-	if chance(h.r, 0.3) {
+	if draw.Chance(h.r, 0.3) {
 		total += uint64(h.r.IntN(1 << 20)) // of which the rest never comes
 	}
 	for at := 0; at < len(whole); {
 		n := min(1+h.r.IntN(100), len(whole)-at)
-		if chance(h.r, 0.02) {
+		if draw.Chance(h.r, 0.02) {
 			at = h.r.IntN(len(whole) - n + 1)
 		}
 		m.send(&transport.Envelope{Verb: transport.VerbChunk, Seq: no, Mark: transport.Mark{Below: total}, TypeID: uint64(at), Body: whole[at : at+n]})
 		at += n
 	}
-	if chance(h.r, 0.05) {
+	if draw.Chance(h.r, 0.05) {
 		m.send(&transport.Envelope{Verb: transport.VerbChunked, Seq: h.r.Uint64N(3), Mark: transport.Mark{Below: 10}})
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/internal/draw"
 	"github.com/tandem-go/tandem/internal/queuestore"
 	"github.com/tandem-go/tandem/queue"
 	"github.com/tandem-go/tandem/rpc"
@@ -149,8 +150,8 @@ func (c *client) own(id uint64) owned { return owned{rpc.NodePrincipal(c.sys.Nam
 // within draws a context for an operation, and returns when the operation ends at the latest.
 func (c *client) within(may bool) (context.Context, context.CancelFunc, time.Time) {
 	d := 30 * time.Second
-	if may && chance(c.r, 0.1) {
-		d = span(c.r, 0, 50*time.Millisecond)
+	if may && draw.Chance(c.r, 0.1) {
+		d = draw.Span(c.r, 0, 50*time.Millisecond)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	return ctx, cancel, time.Now().Add(d)
@@ -179,11 +180,11 @@ func (c *client) step() {
 }
 
 func (c *client) draw() (to string, m Deed) {
-	m = Deed{ID: c.id(), Work: pick(c.r, 0, 0, span(c.r, 0, 50*time.Millisecond))}
-	if chance(c.r, 0.3) {
-		m.Next, m.NextID = pick(c.r, "till", "vault")+"@"+c.sys.Name(), c.id()
+	m = Deed{ID: c.id(), Work: draw.Pick(c.r, 0, 0, draw.Span(c.r, 0, 50*time.Millisecond))}
+	if draw.Chance(c.r, 0.3) {
+		m.Next, m.NextID = draw.Pick(c.r, "till", "vault")+"@"+c.sys.Name(), c.id()
 	}
-	return pick(c.r, "till", "vault") + "@" + c.to, m
+	return draw.Pick(c.r, "till", "vault") + "@" + c.to, m
 }
 
 func (c *client) call() {
@@ -210,12 +211,12 @@ func (c *client) keyed() {
 }
 
 func (c *client) tell() {
-	to := c.sys.Ref(pick(c.r, "till", "vault") + "@" + c.to)
+	to := c.sys.Ref(draw.Pick(c.r, "till", "vault") + "@" + c.to)
 	for range 1 + c.r.IntN(10) {
 		m := Word{ID: c.id(), Line: c.line, N: c.n + 1}
 		c.n++
 		var opts []rpc.Option
-		if chance(c.r, 0.2) {
+		if draw.Chance(c.r, 0.2) {
 			opts = append(opts, rpc.Acked())
 		}
 		if err := actor.Tell(context.Background(), to, m, opts...); err != nil {
@@ -240,11 +241,11 @@ func (c *client) job() {
 }
 
 func (c *client) haul() {
-	m := Haul{ID: c.id(), Count: c.r.IntN(40), Pace: pick(c.r, 0, 10*time.Millisecond)}
+	m := Haul{ID: c.id(), Count: c.r.IntN(40), Pace: draw.Pick(c.r, 0, 10*time.Millisecond)}
 	ctx, cancel, due := c.within(false)
 	defer cancel()
 	n, o := 0, c.own(m.ID)
-	for d, err := range actor.Stream(ctx, c.sys.Ref(pick(c.r, "till", "vault")+"@"+c.to), m) {
+	for d, err := range actor.Stream(ctx, c.sys.Ref(draw.Pick(c.r, "till", "vault")+"@"+c.to), m) {
 		if err != nil {
 			c.w.books.ends("a stream", o, d, err, due)
 			return
@@ -264,10 +265,10 @@ func (c *client) bring() {
 	m := Bring{ID: c.id()}
 	ctx, cancel, due := c.within(false)
 	defer cancel()
-	up, err := actor.Open(ctx, c.sys.Ref(pick(c.r, "till", "vault")+"@"+c.to), m)
+	up, err := actor.Open(ctx, c.sys.Ref(draw.Pick(c.r, "till", "vault")+"@"+c.to), m)
 	for n := 0; err == nil && n < 30; n++ {
 		err = up.Send(ctx, Deal{uint64(n), m.ID})
-		if chance(c.r, 0.1) {
+		if draw.Chance(c.r, 0.1) {
 			time.Sleep(20 * time.Millisecond)
 		}
 	}
@@ -280,7 +281,7 @@ func (c *client) bring() {
 
 // queue pushes, pulls and acks. What is in a queue that all may use can be pulled by anybody.
 func (c *client) queue() {
-	name := pick(c.r, "line", "bin")
+	name := draw.Pick(c.r, "line", "bin")
 	q := c.sys.Ref(name + "@" + c.to)
 	ctx, cancel, _ := c.within(false)
 	defer cancel()
@@ -292,7 +293,7 @@ func (c *client) queue() {
 	if err != nil {
 		c.w.books.excused("a pull", o, err)
 	}
-	time.Sleep(span(c.r, 0, 100*time.Millisecond))
+	time.Sleep(draw.Span(c.r, 0, 100*time.Millisecond))
 	for _, d := range got {
 		if d.Message.On != name {
 			c.w.books.bad("%v is in %s", d.Message, name)
@@ -308,7 +309,7 @@ func (c *client) stranger() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	due := time.Now().Add(time.Second)
-	_, _ = actor.Call(ctx, c.sys.Ref("till@"+pick(c.r, hostiles...)), Deed{ID: c.id()})
+	_, _ = actor.Call(ctx, c.sys.Ref("till@"+draw.Pick(c.r, hostiles...)), Deed{ID: c.id()})
 	if late := time.Since(due); late > time.Second {
 		c.w.books.bad("a call of a stranger ended %v late", late)
 	}

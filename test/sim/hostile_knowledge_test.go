@@ -72,8 +72,8 @@ func (k *knowledge) lease(t [3]uint64) {
 	keep(&k.leases, t)
 }
 
-// draw returns one of a list, or the zero value.
-func draw[T any](k *knowledge, r *rand.Rand, list *[]T) (v T) {
+// recall returns one of a list, or the zero value.
+func recall[T any](k *knowledge, r *rand.Rand, list *[]T) (v T) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(*list) == 0 {

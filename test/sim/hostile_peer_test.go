@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/internal/draw"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
@@ -101,7 +102,7 @@ func (h *hostile) run(ctx context.Context, steps int) {
 func (h *hostile) pick() *mask {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if chance(h.r, 0.02) {
+	if draw.Chance(h.r, 0.02) {
 		return nil
 	}
 	for range 4 {
@@ -175,14 +176,14 @@ func (m *mask) Receive(e *transport.Envelope) {
 	case transport.VerbOpen:
 		a := transport.Envelope{Verb: transport.VerbOpened, Seq: e.Seq, Grant: e.Grant, Mark: transport.Mark{Below: 1 + r.Uint64N(500)}}
 		switch {
-		case chance(r, 0.2):
-			a.Grant = draw(&h.w.known, r, &h.w.known.grants)
-		case chance(r, 0.2):
+		case draw.Chance(r, 0.2):
+			a.Grant = recall(&h.w.known, r, &h.w.known.grants)
+		case draw.Chance(r, 0.2):
 			a.Code, a.Grant = uint16(r.IntN(24)), transport.Grant{}
 		case a.Grant == (transport.Grant{}):
 			binary.BigEndian.PutUint64(a.Grant[:], r.Uint64())
 		}
-		if chance(r, 0.9) {
+		if draw.Chance(r, 0.9) {
 			m.send(&a)
 		}
 	case transport.VerbRequest:
@@ -193,8 +194,8 @@ func (m *mask) Receive(e *transport.Envelope) {
 	case transport.VerbProbe:
 		m.send(&transport.Envelope{Verb: transport.VerbStatus, Seq: e.Seq, Code: uint16(r.IntN(5))})
 	case transport.VerbPing:
-		if chance(r, 0.9) {
-			m.send(&transport.Envelope{Verb: transport.VerbPong, Seq: e.Seq, Sent: time.Now().Add(span(r, -time.Minute, time.Minute))})
+		if draw.Chance(r, 0.9) {
+			m.send(&transport.Envelope{Verb: transport.VerbPong, Seq: e.Seq, Sent: time.Now().Add(draw.Span(r, -time.Minute, time.Minute))})
 		}
 	case transport.VerbOpened:
 		if e.Code == 0 {

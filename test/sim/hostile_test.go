@@ -16,6 +16,7 @@ import (
 
 	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/internal/draw"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/test/bubble"
@@ -48,15 +49,15 @@ type siegePlan struct {
 
 func newSiegePlan(r *rand.Rand) siegePlan {
 	p := siegePlan{
-		Roads: pick(r, []string{"direct", "bus"}, []string{"direct", "bus"}, []string{"direct"}, []string{"bus"}),
+		Roads: draw.Pick(r, []string{"direct", "bus"}, []string{"direct", "bus"}, []string{"direct"}, []string{"bus"}),
 		Peers: 3 + r.IntN(4), Steps: 60 + r.IntN(100), Clients: 1 + r.IntN(2), Ops: 8 + r.IntN(12),
-		Pace: pick(r, time.Millisecond, 5*time.Millisecond, 50*time.Millisecond), Lease: pick(r, 5*time.Second, 20*time.Second), KeyLife: time.Minute,
-		Faults: map[string]memnet.Faults{}, Policies: map[string]rpc.RoadPolicy{}, Impostors: chance(r, 0.3),
+		Pace: draw.Pick(r, time.Millisecond, 5*time.Millisecond, 50*time.Millisecond), Lease: draw.Pick(r, 5*time.Second, 20*time.Second), KeyLife: time.Minute,
+		Faults: map[string]memnet.Faults{}, Policies: map[string]rpc.RoadPolicy{}, Impostors: draw.Chance(r, 0.3),
 	}
-	p.Faults["direct"] = memnet.Faults{MaxDelay: pick(r, 0, time.Millisecond, 20*time.Millisecond)}
-	p.Faults["bus"] = memnet.Faults{MaxDelay: pick(r, 0, 2*time.Millisecond, 50*time.Millisecond), Duplicate: pick(r, 0, 0.1)}
+	p.Faults["direct"] = memnet.Faults{MaxDelay: draw.Pick(r, 0, time.Millisecond, 20*time.Millisecond)}
+	p.Faults["bus"] = memnet.Faults{MaxDelay: draw.Pick(r, 0, 2*time.Millisecond, 50*time.Millisecond), Duplicate: draw.Pick(r, 0, 0.1)}
 	for _, name := range []string{"ann", "shop"} {
-		p.Policies[name] = pick(r, rpc.DirectFirst, rpc.Adaptive)
+		p.Policies[name] = draw.Pick(r, rpc.DirectFirst, rpc.Adaptive)
 	}
 	return p
 }
@@ -172,9 +173,9 @@ func besiege(t *testing.T, seed uint64, c siegeCheat) (res siegeResult) {
 		var peers []*hostile
 		for i := range w.plan.Peers {
 			r := w.rng(fmt.Sprintf("peer %d", i))
-			h := &hostile{w: w, r: r, no: i, given: hostiles[i%len(hostiles)], road: pick(r, w.plan.Roads...), to: pick(r, "shop", "shop", "ann")}
-			if h.claim = h.given; i >= len(hostiles) || chance(r, 0.3) {
-				h.claim = pick(r, h.given, "ann", "shop")
+			h := &hostile{w: w, r: r, no: i, given: hostiles[i%len(hostiles)], road: draw.Pick(r, w.plan.Roads...), to: draw.Pick(r, "shop", "shop", "ann")}
+			if h.claim = h.given; i >= len(hostiles) || draw.Chance(r, 0.3) {
+				h.claim = draw.Pick(r, h.given, "ann", "shop")
 			}
 			if err := h.start(); err != nil {
 				t.Fatal(err)

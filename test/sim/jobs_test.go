@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/internal/draw"
+	"github.com/tandem-go/tandem/internal/simulation"
 	"github.com/tandem-go/tandem/rpc"
 )
 
@@ -58,7 +60,7 @@ func (k *clerk) do(ctx *actor.Context, m Job) (Made, error) {
 			first := later.Answer(made)
 			second := later.Answer(Made{m.ID, -1})
 			if second == nil || k.w.cheats("a second answer is accepted") && first == nil {
-				k.w.truth.bad("job %x was answered twice: %v, %v", m.ID, first, second)
+				k.w.truth.Bad("job %x was answered twice: %v, %v", m.ID, first, second)
 			}
 		}()
 	}
@@ -78,7 +80,7 @@ type jobRun struct {
 type ticket struct {
 	id       uint64
 	text     string
-	to       *node
+	to       *simulation.Node
 	keyed    bool
 	rank     int // of the latest state
 	progress int64
@@ -98,26 +100,26 @@ func (t *jobsTruth) begins(w *world, m Job, on string) *jobRun {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.no++
-	r := &jobRun{no: t.no, on: on, keyed: m.Keyed, begun: w.truth.now()}
-	forgets := min(w.plan.tokenLife(), w.truth.keyLife)
+	r := &jobRun{no: t.no, on: on, keyed: m.Keyed, begun: w.truth.Now()}
+	forgets := min(w.plan.tokenLife(), w.truth.KeyLife)
 	for _, o := range t.runs[m.ID] {
 		other := m.Keyed && (o.on != on && !w.plan.clerkDurable(nodeOf(on)) || o.over && r.begun >= o.ended+forgets)
 		if !other {
-			w.truth.bad("job %x runs on %s, and it has run on %s", m.ID, on, o.on)
+			w.truth.Bad("job %x runs on %s, and it has run on %s", m.ID, on, o.on)
 		}
 	}
 	if t.runs == nil {
 		t.runs = map[uint64][]*jobRun{}
 	}
 	t.runs[m.ID] = append(t.runs[m.ID], r)
-	w.truth.note("  job %x runs on %s", m.ID, on)
+	w.truth.Note("  job %x runs on %s", m.ID, on)
 	return r
 }
 
 func (t *jobsTruth) ends(w *world, r *jobRun) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	r.ended, r.over = w.truth.now(), true
+	r.ended, r.over = w.truth.Now(), true
 }
 
 func (p plan) tokenLife() time.Duration {
@@ -145,7 +147,7 @@ func (t *jobsTruth) verdict(w *world, what string, id uint64, keyed bool, err er
 	switch {
 	case err == nil || keyed: // whose other attempts may have run
 	case rpc.Ran(err) == rpc.HasRun && len(t.runs[id]) == 0:
-		w.truth.bad("%s: job %x is said to have run, and it has not: %v", what, id, err)
+		w.truth.Bad("%s: job %x is said to have run, and it has not: %v", what, id, err)
 	case rpc.Ran(err) == rpc.NotRun:
 		if t.never == nil {
 			t.never = map[uint64]error{}
@@ -157,18 +159,18 @@ func (t *jobsTruth) verdict(w *world, what string, id uint64, keyed bool, err er
 // job submits a job, and starts others that follow it.
 func (u *user) job() {
 	to := u.target()
-	m := Job{ID: u.id(), Steps: u.r.IntN(4), Step: span(u.r, 0, pick(u.r, 20*time.Millisecond, time.Second)), Heed: chance(u.r, 0.5),
-		End: pick(u.r, 0, 0, 0, 0, 0, 1, 2, 3), Keyed: u.w.plan.Keys > 0 && chance(u.r, 0.4)}
+	m := Job{ID: u.id(), Steps: u.r.IntN(4), Step: draw.Span(u.r, 0, draw.Pick(u.r, 20*time.Millisecond, time.Second)), Heed: draw.Chance(u.r, 0.5),
+		End: draw.Pick(u.r, 0, 0, 0, 0, 0, 1, 2, 3), Keyed: u.w.plan.Keys > 0 && draw.Chance(u.r, 0.4)}
 	first, ok := u.submit(to, m)
-	if m.Keyed && chance(u.r, 0.7) {
-		started := to.starts1()
+	if m.Keyed && draw.Chance(u.r, 0.7) {
+		started := firstStart(to)
 		second, again := u.submit(to, m)
-		one := u.w.plan.clerkDurable(to.name) || started && to.starts1()
+		one := u.w.plan.clerkDurable(to.Name) || started && firstStart(to)
 		if u.w.cheats("a second submission gets another token") {
 			second.text += "x"
 		}
 		if ok && again && one && first.text != second.text {
-			u.w.truth.bad("job %x has two tokens under one key on %s", m.ID, to.name)
+			u.w.truth.Bad("job %x has two tokens under one key on %s", m.ID, to.Name)
 		}
 		if again {
 			first, ok = second, true
@@ -182,23 +184,22 @@ func (u *user) job() {
 	}
 }
 
-// starts1 reports whether a node is up in its first start.
-func (n *node) starts1() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.now != nil && n.starts == 1
+// firstStart reports whether a node is up in its first start.
+func firstStart(n *simulation.Node) bool {
+	l := n.Live()
+	return l != nil && l.No == 1
 }
 
-func (u *user) submit(to *node, m Job) (*ticket, bool) {
+func (u *user) submit(to *simulation.Node, m Job) (*ticket, bool) {
 	ctx, cancel, due := u.brief(time.Millisecond, 8*time.Second)
 	defer cancel()
 	var opts []rpc.Option
 	if m.Keyed {
 		opts = append(opts, rpc.Key(fmt.Sprintf("job %x", m.ID)))
 	}
-	u.w.truth.note("submit %x to %s", m.ID, to.name)
-	token, err := actor.Submit(ctx, u.life.sys.Ref("clerk@"+to.name), m, opts...)
-	u.w.truth.note("  submitted %x: %v %v", m.ID, err, token)
+	u.w.truth.Note("submit %x to %s", m.ID, to.Name)
+	token, err := actor.Submit(ctx, u.life.Sys.Ref("clerk@"+to.Name), m, opts...)
+	u.w.truth.Note("  submitted %x: %v %v", m.ID, err, token)
 	u.w.inTime(fmt.Sprintf("the submission of job %x", m.ID), due)
 	if u.w.cheats("an unknown submission is called not run") && err != nil {
 		err = rpc.Errorf(rpc.Expired, rpc.NotRun, "a lie")
@@ -209,30 +210,30 @@ func (u *user) submit(to *node, m Job) (*ticket, bool) {
 
 // watch starts a goroutine that follows a job, on this node or another one.
 func (u *user) watch(t *ticket) {
-	v := &user{w: u.w, r: u.w.rng(fmt.Sprintf("watcher %d %d", u.no, u.id())), home: u.home}
-	if chance(u.r, 0.3) {
-		v.home = u.w.nodes[u.r.IntN(len(u.w.nodes))]
+	v := &user{w: u.w, r: u.w.RNG(fmt.Sprintf("watcher %d %d", u.no, u.id())), home: u.home}
+	if draw.Chance(u.r, 0.3) {
+		v.home = u.w.Nodes[u.r.IntN(len(u.w.Nodes))]
 	}
-	if v.life = v.home.live(); v.life == nil {
+	if v.life = v.home.Live(); v.life == nil {
 		return
 	}
-	cancels := chance(u.r, 0.15)
+	cancels := draw.Chance(u.r, 0.15)
 	u.w.callers.Go(func() {
-		token, err := actor.Redeem[Made](v.life.sys, t.text)
+		token, err := actor.Redeem[Made](v.life.Sys, t.text)
 		if err != nil {
-			v.w.truth.bad("the token of job %x cannot be redeemed: %v", t.id, err)
+			v.w.truth.Bad("the token of job %x cannot be redeemed: %v", t.id, err)
 			return
 		}
 		for range v.r.IntN(4) {
 			v.poll(t, token.Poll)
-			time.Sleep(span(v.r, 0, time.Second))
+			time.Sleep(draw.Span(v.r, 0, time.Second))
 		}
 		if cancels {
 			v.poll(t, token.Cancel)
 		}
 		v.await(t, token)
-		if chance(v.r, 0.3) {
-			time.Sleep(span(v.r, 0, 2*min(v.w.plan.tokenLife(), 20*time.Second)))
+		if draw.Chance(v.r, 0.3) {
+			time.Sleep(draw.Span(v.r, 0, 2*min(v.w.plan.tokenLife(), 20*time.Second)))
 			v.poll(t, token.Poll)
 		}
 	})
@@ -259,11 +260,11 @@ func (u *user) poll(t *ticket, ask func(context.Context) (rpc.JobStatus, error))
 	u.w.jobs.mu.Unlock()
 	st, err := ask(ctx)
 	u.w.inTime(fmt.Sprintf("a poll of job %x", t.id), due)
-	u.w.truth.note("  job %x is %v %d/%d %v, %v", t.id, st.State, st.Done, st.Total, st.Err, err)
+	u.w.truth.Note("  job %x is %v %d/%d %v, %v", t.id, st.State, st.Done, st.Total, st.Err, err)
 	if err != nil {
 		u.w.typed("a poll", err)
 		if rpc.CodeOf(err) == rpc.Denied {
-			u.w.truth.bad("a poll of job %x was denied: %v", t.id, err)
+			u.w.truth.Bad("a poll of job %x was denied: %v", t.id, err)
 		}
 		return
 	}
@@ -275,10 +276,10 @@ func (u *user) poll(t *ticket, ask func(context.Context) (rpc.JobStatus, error))
 		st.Done = 0
 	}
 	switch both := u.w.plan.twoOfOneName(); {
-	case now < rank && !(rank >= 4 && (both || u.w.plan.clerkDurable(t.to.name))) && !(both && !u.w.plan.clerkDurable(t.to.name)):
-		u.w.truth.bad("job %x is %v, and was further on before (%d)", t.id, st.State, rank)
+	case now < rank && !(rank >= 4 && (both || u.w.plan.clerkDurable(t.to.Name))) && !(both && !u.w.plan.clerkDurable(t.to.Name)):
+		u.w.truth.Bad("job %x is %v, and was further on before (%d)", t.id, st.State, rank)
 	case now == rank && now == 2 && st.Done < progress && !both:
-		u.w.truth.bad("job %x has done %d, and had done %d before", t.id, st.Done, progress)
+		u.w.truth.Bad("job %x has done %d, and had done %d before", t.id, st.Done, progress)
 	}
 	if st.State == rpc.JobFailed || st.State == rpc.JobCancelled {
 		u.w.jobs.verdict(u.w, "Poll", t.id, t.keyed, st.Err)
@@ -301,7 +302,7 @@ func (p plan) twoOfOneName() bool {
 func (u *user) await(t *ticket, token rpc.Token[Made]) {
 	var made Made
 	var err error
-	if chance(u.r, 0.5) {
+	if draw.Chance(u.r, 0.5) {
 		ctx, cancel, due := u.brief(0, 30*time.Second)
 		made, err = token.Await(ctx)
 		cancel()
@@ -313,7 +314,7 @@ func (u *user) await(t *ticket, token rpc.Token[Made]) {
 			<-ctx.Done()
 		}
 		if !stop() {
-			u.w.truth.bad("an Await of job %x did not return for %v after the last fault", t.id, patience)
+			u.w.truth.Bad("an Await of job %x did not return for %v after the last fault", t.id, patience)
 			return
 		}
 	}
@@ -331,7 +332,7 @@ func (u *user) await(t *ticket, token rpc.Token[Made]) {
 		}
 		u.w.jobs.mu.Unlock()
 	}
-	u.w.truth.note("  job %x gave %v, %v", t.id, made, err)
+	u.w.truth.Note("  job %x gave %v, %v", t.id, made, err)
 	if err != nil {
 		if errors.Is(err, context.Canceled) && rpc.CodeOf(err) == 0 {
 			return
@@ -347,11 +348,11 @@ func (u *user) await(t *ticket, token rpc.Token[Made]) {
 	}
 	switch {
 	case made.ID != t.id:
-		u.w.truth.bad("the token of job %x gave the result of %x", t.id, made.ID)
+		u.w.truth.Bad("the token of job %x gave the result of %x", t.id, made.ID)
 	case t.run != 0 && t.run != made.Run:
-		u.w.truth.bad("the token of job %x gave the results of runs %d and %d", t.id, t.run, made.Run)
+		u.w.truth.Bad("the token of job %x gave the results of runs %d and %d", t.id, t.run, made.Run)
 	case !ran:
-		u.w.truth.bad("the token of job %x gave the result of a run that there was not: %d", t.id, made.Run)
+		u.w.truth.Bad("the token of job %x gave the result of a run that there was not: %d", t.id, made.Run)
 	}
 	t.run = made.Run
 }
@@ -361,7 +362,7 @@ func (t *jobsTruth) judge(w *world) {
 	defer t.mu.Unlock()
 	for id, why := range t.never {
 		if len(t.runs[id]) > 0 {
-			w.truth.bad("job %x ran on %s, and was said never to run: %v", id, t.runs[id][0].on, why)
+			w.truth.Bad("job %x ran on %s, and was said never to run: %v", id, t.runs[id][0].on, why)
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/internal/draw"
+	"github.com/tandem-go/tandem/internal/simulation"
 	"github.com/tandem-go/tandem/rpc"
 )
 
@@ -26,19 +28,19 @@ type keyed struct {
 
 // key returns the run's i-th key.
 func (w *world) key(i int) keyed {
-	r := w.rng(fmt.Sprintf("key %d", i))
-	name := pick(r, "quick", "quick", "slow0", "slow1", "small", "picky")
-	k := keyed{to: name + "@" + w.nodes[r.IntN(len(w.nodes))].name}
+	r := w.RNG(fmt.Sprintf("key %d", i))
+	name := draw.Pick(r, "quick", "quick", "slow0", "slow1", "small", "picky")
+	k := keyed{to: name + "@" + w.Nodes[r.IntN(len(w.Nodes))].Name}
 	k.key = fmt.Sprintf("k%d %s", i, k.to)
 	id := 1<<63 | uint64(i)<<8
-	if chance(r, 0.15) {
-		k.n = &Note{ID: id, Acked: true, Key: k.key, Work: pick(r, 0, span(r, 0, 50*time.Millisecond))}
+	if draw.Chance(r, 0.15) {
+		k.n = &Note{ID: id, Acked: true, Key: k.key, Work: draw.Pick(r, 0, draw.Span(r, 0, 50*time.Millisecond))}
 		return k
 	}
-	messages := pick(r, 1, 1, 2)
+	messages := draw.Pick(r, 1, 1, 2)
 	for range messages {
-		op := Op{ID: id, Key: k.key, Rivals: messages > 1, Heed: chance(r, 0.2), Pad: pick(r, 0, 0, 100, 300), Work: pick(r, 0, span(r, 0, 100*time.Millisecond), span(r, 0, 5*time.Second))}
-		if chance(r, 0.05) {
+		op := Op{ID: id, Key: k.key, Rivals: messages > 1, Heed: draw.Chance(r, 0.2), Pad: draw.Pick(r, 0, 0, 100, 300), Work: draw.Pick(r, 0, draw.Span(r, 0, 100*time.Millisecond), draw.Span(r, 0, 5*time.Second))}
+		if draw.Chance(r, 0.05) {
 			op.End = 1 + r.IntN(2)
 		}
 		k.ops = append(k.ops, op)
@@ -49,15 +51,15 @@ func (w *world) key(i int) keyed {
 
 // keyed sends a message under a key that others use as well.
 func (c *caller) keyed() {
-	term := int(c.w.truth.now() / keyTerm)
-	if chance(c.r, 0.2) {
+	term := int(c.w.truth.Now() / keyTerm)
+	if draw.Chance(c.r, 0.2) {
 		term = c.r.IntN(term + 1)
 	}
 	k := c.w.key(term*keysAtOnce + c.r.IntN(keysAtOnce))
 	switch {
 	case k.n != nil:
 		c.tellKeyed(k)
-	case chance(c.r, 0.5):
+	case draw.Chance(c.r, 0.5):
 		c.call(k.to, k.draw(c))
 	default:
 		c.ask(k.to, k.draw(c))
@@ -73,10 +75,10 @@ func (k keyed) draw(c *caller) Op {
 }
 
 func (c *caller) tellKeyed(k keyed) {
-	ctx, cancel, due := c.within(chance(c.r, 0.1))
+	ctx, cancel, due := c.within(draw.Chance(c.r, 0.1))
 	defer cancel()
-	o := c.next(acked, k.n.ID, k.to, due)
-	o.key = k.key
-	c.w.truth.begin(o)
+	o := c.next(simulation.Acked, k.n.ID, k.to, due)
+	o.Key = k.key
+	c.w.truth.Begin(o)
 	c.end(o, Done{}, actor.Tell(ctx, c.ref(k.to), *k.n, rpc.Acked(), rpc.Key(k.key)))
 }

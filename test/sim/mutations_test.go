@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tandem-go/tandem/internal/simulation"
 	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
@@ -33,14 +34,14 @@ var mutations = []struct {
 		}}
 	}, "ran 2 times"},
 
-	{"a copy gets a number of its own", onWire(transport.VerbRequest, func(_ *meddler, e *transport.Envelope, send sender) (uint64, error) {
+	{"a copy gets a number of its own", onWire(transport.VerbRequest, func(_ *meddler, e *transport.Envelope, send simulation.Sender) (uint64, error) {
 		copied := *e
 		copied.Seq += 1 << 40
 		_, _ = send(&copied)
 		return send(e)
 	}), "ran 2 times"},
 
-	{"two replies are swapped", onWire(transport.VerbReply, func(m *meddler, e *transport.Envelope, send sender) (uint64, error) {
+	{"two replies are swapped", onWire(transport.VerbReply, func(m *meddler, e *transport.Envelope, send simulation.Sender) (uint64, error) {
 		if len(e.Body) == 0 || e.Code != 0 {
 			return send(e)
 		}
@@ -54,7 +55,7 @@ var mutations = []struct {
 		return send(e)
 	}), "got the reply of"},
 
-	{"two tells change places", onWire(transport.VerbTell, func(m *meddler, e *transport.Envelope, send sender) (uint64, error) {
+	{"two tells change places", onWire(transport.VerbTell, func(m *meddler, e *transport.Envelope, send simulation.Sender) (uint64, error) {
 		if m.kept == nil {
 			m.kept = clone(e)
 			return 0, nil
@@ -71,14 +72,14 @@ var mutations = []struct {
 		return send(later)
 	}), "one-way message"},
 
-	{"a reply becomes a refusal", onWire(transport.VerbReply, func(_ *meddler, e *transport.Envelope, send sender) (uint64, error) {
+	{"a reply becomes a refusal", onWire(transport.VerbReply, func(_ *meddler, e *transport.Envelope, send simulation.Sender) (uint64, error) {
 		if e.Code == 0 {
 			e = &transport.Envelope{Verb: e.Verb, Seq: e.Seq, Grant: e.Grant, Code: uint16(rpc.Expired), Flags: transport.FlagNotRun}
 		}
 		return send(e)
 	}), "told that it never would"},
 
-	{"acks get lost, all of them", onWire(0, func(_ *meddler, e *transport.Envelope, send sender) (uint64, error) {
+	{"acks get lost, all of them", onWire(0, func(_ *meddler, e *transport.Envelope, send simulation.Sender) (uint64, error) {
 		if e.Verb == transport.VerbAck || e.Verb == transport.VerbCancel {
 			return 0, nil
 		}
@@ -88,21 +89,21 @@ var mutations = []struct {
 		return send(e)
 	}), "at rest"},
 
-	{"no session is ever opened", onWire(transport.VerbOpened, func(*meddler, *transport.Envelope, sender) (uint64, error) {
+	{"no session is ever opened", onWire(transport.VerbOpened, func(*meddler, *transport.Envelope, simulation.Sender) (uint64, error) {
 		return 0, nil
 	}), "does not answer"},
 
 	{"a lost reply is called a success", func() cheat {
-		return cheat{caller: func(o *op, reply Done, err error) (Done, error) {
+		return cheat{caller: func(o *simulation.Op, reply Done, err error) (Done, error) {
 			if rpc.Ran(err) == rpc.Unknown {
-				return Done{ID: o.id}, nil
+				return Done{ID: o.ID}, nil
 			}
 			return reply, err
 		}}
 	}, "was answered before it ran"},
 
 	{"unknown is called not run", func() cheat {
-		return cheat{caller: func(_ *op, reply Done, err error) (Done, error) {
+		return cheat{caller: func(_ *simulation.Op, reply Done, err error) (Done, error) {
 			if err != nil && rpc.Ran(err) == rpc.Unknown {
 				err = rpc.Errorf(rpc.Expired, rpc.NotRun, "a lie")
 			}
@@ -111,7 +112,7 @@ var mutations = []struct {
 	}, "told that it never would"},
 
 	{"not run is called run", func() cheat {
-		return cheat{caller: func(_ *op, reply Done, err error) (Done, error) {
+		return cheat{caller: func(_ *simulation.Op, reply Done, err error) (Done, error) {
 			if rpc.Ran(err) == rpc.NotRun {
 				err = errors.Join(rpc.NewError("lie", "a lie"))
 			}
@@ -120,20 +121,20 @@ var mutations = []struct {
 	}, "told that it had"},
 
 	{"a lost tell is called accepted", func() cheat {
-		return cheat{caller: func(o *op, reply Done, err error) (Done, error) {
-			if o.kind == acked && rpc.Ran(err) != rpc.HasRun {
+		return cheat{caller: func(o *simulation.Op, reply Done, err error) (Done, error) {
+			if o.Kind == simulation.Acked && rpc.Ran(err) != rpc.HasRun {
 				err = nil
 			}
 			return reply, err
 		}}
 	}, "said to be in the mailbox"},
 
-	{"a key gets lost on the way", onWire(transport.VerbRequest, func(_ *meddler, e *transport.Envelope, send sender) (uint64, error) {
+	{"a key gets lost on the way", onWire(transport.VerbRequest, func(_ *meddler, e *transport.Envelope, send simulation.Sender) (uint64, error) {
 		e.Key = ""
 		return send(e)
 	}), "of a volatile actor"},
 
-	{"a key gets lost on the way to durable actors", onWire(transport.VerbRequest, func(_ *meddler, e *transport.Envelope, send sender) (uint64, error) {
+	{"a key gets lost on the way to durable actors", onWire(transport.VerbRequest, func(_ *meddler, e *transport.Envelope, send simulation.Sender) (uint64, error) {
 		e.Key = ""
 		return send(e)
 	}), "of a durable actor"},
@@ -148,29 +149,29 @@ var mutations = []struct {
 
 	{"a store lets a dead start go on", func() cheat { return cheat{unfenced: true} }, "its beginning is not in the store"},
 
-	{"replies of a key differ", onWire(transport.VerbRequest, func(_ *meddler, e *transport.Envelope, send sender) (uint64, error) {
+	{"replies of a key differ", onWire(transport.VerbRequest, func(_ *meddler, e *transport.Envelope, send simulation.Sender) (uint64, error) {
 		e.Key = ""
 		return send(e)
 	}), "under its key, and another one that of run"},
 
 	{"a reply is of no run", func() cheat {
-		return cheat{caller: func(_ *op, reply Done, err error) (Done, error) {
+		return cheat{caller: func(_ *simulation.Op, reply Done, err error) (Done, error) {
 			reply.Run += 1000
 			return reply, err
 		}}
 	}, "got the reply of a run that it has not had"},
 
 	{"another message under a key is answered", func() cheat {
-		return cheat{caller: func(o *op, reply Done, err error) (Done, error) {
+		return cheat{caller: func(o *simulation.Op, reply Done, err error) (Done, error) {
 			if rpc.CodeOf(err) == rpc.IDReused {
-				return Done{ID: o.id ^ 1}, nil
+				return Done{ID: o.ID ^ 1}, nil
 			}
 			return reply, err
 		}}
 	}, "was answered under its key with the reply of"},
 
 	{"another message under a key is said not to have run", func() cheat {
-		return cheat{caller: func(_ *op, reply Done, err error) (Done, error) {
+		return cheat{caller: func(_ *simulation.Op, reply Done, err error) (Done, error) {
 			if rpc.CodeOf(err) == rpc.IDReused {
 				err = rpc.Errorf(rpc.IDReused, rpc.NotRun, "a lie")
 			}
@@ -179,8 +180,8 @@ var mutations = []struct {
 	}, "its caller was told that nothing ran"},
 
 	{"a request is taken for another one", func() cheat {
-		return cheat{caller: func(o *op, reply Done, err error) (Done, error) {
-			if err != nil && rpc.Ran(err) == rpc.NotRun && o.key == "" {
+		return cheat{caller: func(o *simulation.Op, reply Done, err error) (Done, error) {
+			if err != nil && rpc.Ran(err) == rpc.NotRun && o.Key == "" {
 				err = rpc.Errorf(rpc.IDReused, rpc.NotRun, "a lie")
 			}
 			return reply, err
@@ -188,8 +189,8 @@ var mutations = []struct {
 	}, "another request that there is not"},
 
 	{"all attempts under a key are said not to have run", func() cheat {
-		return cheat{caller: func(o *op, reply Done, err error) (Done, error) {
-			if o.key != "" {
+		return cheat{caller: func(o *simulation.Op, reply Done, err error) (Done, error) {
+			if o.Key != "" {
 				err = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "a lie")
 			}
 			return reply, err
@@ -199,7 +200,7 @@ var mutations = []struct {
 	{"durable requests begin unrecorded", func() cheat { return cheat{unrecorded: true} }, "its beginning is not in the store"},
 
 	{"callers are told late", func() cheat {
-		return cheat{late: func(o *op) { time.Sleep(max(0, o.due-time.Duration(o.begun)+time.Second)) }}
+		return cheat{late: func(o *simulation.Op) { time.Sleep(max(0, o.Due-time.Duration(o.Begun)+time.Second)) }}
 	}, "ended at"},
 }
 
@@ -210,11 +211,11 @@ type meddler struct {
 }
 
 // onWire is a mutation of what nodes send: of one verb, or of all if it is 0.
-func onWire(verb transport.Verb, fn func(*meddler, *transport.Envelope, sender) (uint64, error)) func() cheat {
+func onWire(verb transport.Verb, fn func(*meddler, *transport.Envelope, simulation.Sender) (uint64, error)) func() cheat {
 	return func() cheat {
-		return cheat{wire: func() func(*transport.Envelope, sender) (uint64, error) {
+		return cheat{wire: func() func(*transport.Envelope, simulation.Sender) (uint64, error) {
 			m := &meddler{}
-			return func(e *transport.Envelope, send sender) (uint64, error) {
+			return func(e *transport.Envelope, send simulation.Sender) (uint64, error) {
 				if verb != 0 && e.Verb != verb {
 					return send(e)
 				}

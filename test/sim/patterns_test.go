@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/internal/draw"
+	"github.com/tandem-go/tandem/internal/simulation"
 	"github.com/tandem-go/tandem/queue"
 	"github.com/tandem-go/tandem/rpc"
 )
@@ -23,9 +25,9 @@ type patterns struct {
 func (p *plan) patterns(r *rand.Rand) patterns {
 	own := !p.Strangers // a token, and a stream, is its principal's
 	return patterns{
-		Jobs: own && chance(r, 0.5), Queues: chance(r, 0.5), Streams: own && p.Window != 2 && chance(r, 0.5),
-		Durable: p.Durable != nil && chance(r, 0.6), TokenLife: pick(r, 0, 5*time.Second, 30*time.Second),
-		Queue: queue.Config{Capacity: pick(r, 4, 16, 64), Lease: pick(r, time.Second, 4*time.Second, 10*time.Second), Attempts: 1 + r.IntN(4)},
+		Jobs: own && draw.Chance(r, 0.5), Queues: draw.Chance(r, 0.5), Streams: own && p.Window != 2 && draw.Chance(r, 0.5),
+		Durable: p.Durable != nil && draw.Chance(r, 0.6), TokenLife: draw.Pick(r, 0, 5*time.Second, 30*time.Second),
+		Queue: queue.Config{Capacity: draw.Pick(r, 4, 16, 64), Lease: draw.Pick(r, time.Second, 4*time.Second, 10*time.Second), Attempts: 1 + r.IntN(4)},
 	}
 }
 
@@ -34,8 +36,8 @@ type user struct {
 	w    *world
 	r    *rand.Rand
 	no   uint64
-	home *node
-	life *life
+	home *simulation.Node
+	life *simulation.Life
 	ids  uint64
 }
 
@@ -47,7 +49,7 @@ func (p plan) clerkDurable(node string) bool {
 }
 
 // spawnPatterns starts a node's actors of jobs, queues and streams.
-func (w *world) spawnPatterns(sys *actor.System, d *drive) error {
+func (w *world) spawnPatterns(sys *actor.System, d *simulation.Drive) error {
 	clerks := w.clerkKind("sim.clerk")
 	if d != nil && w.plan.clerkDurable(sys.Name()) {
 		clerks = w.clerkKind(clerkKind).With(actor.Durable())
@@ -74,19 +76,19 @@ func (w *world) usePatterns() {
 }
 
 func (w *world) newUser(i int) *user {
-	r := w.rng(fmt.Sprintf("user %d", i))
-	return &user{w: w, r: r, no: uint64(0x100 + i), home: w.nodes[r.IntN(len(w.nodes))]}
+	r := w.RNG(fmt.Sprintf("user %d", i))
+	return &user{w: w, r: r, no: uint64(0x100 + i), home: w.Nodes[r.IntN(len(w.Nodes))]}
 }
 
 func (u *user) run(step func(*user)) {
-	end := u.w.truth.start.Add(u.w.plan.Length)
+	end := u.w.truth.Start.Add(u.w.plan.Length)
 	for range 25 {
 		pause := time.Duration(u.r.ExpFloat64() * float64(u.w.plan.Length/25))
 		time.Sleep(min(pause, time.Until(end)))
 		if !time.Now().Before(end) {
 			return
 		}
-		if u.life = u.home.live(); u.life != nil {
+		if u.life = u.home.Live(); u.life != nil {
 			step(u)
 		}
 	}
@@ -98,10 +100,10 @@ func (u *user) id() uint64 {
 }
 
 // target draws a node, seldom the user's own.
-func (u *user) target() *node {
-	n := u.w.nodes[u.r.IntN(len(u.w.nodes))]
-	if n == u.home && chance(u.r, 0.6) {
-		n = u.w.nodes[u.r.IntN(len(u.w.nodes))]
+func (u *user) target() *simulation.Node {
+	n := u.w.Nodes[u.r.IntN(len(u.w.Nodes))]
+	if n == u.home && draw.Chance(u.r, 0.6) {
+		n = u.w.Nodes[u.r.IntN(len(u.w.Nodes))]
 	}
 	return n
 }
@@ -119,9 +121,9 @@ func (u *user) open() (ctx context.Context, stop func() bool) {
 	l, home := u.life, u.home
 	var mu sync.Mutex
 	late := false
-	end := time.Until(u.w.truth.start.Add(u.w.plan.Length))
+	end := time.Until(u.w.truth.Start.Add(u.w.plan.Length))
 	dead := time.AfterFunc(end+20*time.Second, func() {
-		if home.live() != l { // its process is dead: nobody waits
+		if home.Live() != l { // its process is dead: nobody waits
 			cancel()
 		}
 	})
@@ -143,22 +145,22 @@ func (u *user) open() (ctx context.Context, stop func() bool) {
 
 // brief returns a context with a deadline, and the deadline.
 func (u *user) brief(from, to time.Duration) (context.Context, context.CancelFunc, time.Duration) {
-	d := span(u.r, from, to)
+	d := draw.Span(u.r, from, to)
 	ctx, cancel := context.WithTimeout(context.Background(), d)
-	return ctx, cancel, u.w.truth.now() + d
+	return ctx, cancel, u.w.truth.Now() + d
 }
 
 // inTime checks that something has ended by its deadline.
 func (w *world) inTime(what string, due time.Duration) {
-	if now := w.truth.now(); now > due+slack {
-		w.truth.bad("%s ended at %v, and its deadline was %v", what, now, due)
+	if now := w.truth.Now(); now > due+simulation.Slack {
+		w.truth.Bad("%s ended at %v, and its deadline was %v", what, now, due)
 	}
 }
 
 // typed checks that an error is one of Tandem's, with a code.
 func (w *world) typed(what string, err error) {
 	if err != nil && rpc.CodeOf(err) == 0 {
-		w.truth.bad("%s ended with an error of no code: %v", what, err)
+		w.truth.Bad("%s ended with an error of no code: %v", what, err)
 	}
 }
 

@@ -6,95 +6,60 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tandem-go/tandem/internal/draw"
+	"github.com/tandem-go/tandem/internal/simulation"
 	"github.com/tandem-go/tandem/rpc"
-	"github.com/tandem-go/tandem/transport/memnet"
 )
 
 // plan is everything that the seed draws for a run.
 type plan struct {
-	Nodes, Callers, Ops int
-	Roads               []string
-	Policies            []rpc.RoadPolicy // of the nodes
-	Lease               time.Duration
-	Window, Keep        int
-	MemoryBytes         int64
-	Pace                time.Duration // mean pause of a caller
-	Length              time.Duration // of the faults
-	Gap                 time.Duration // mean pause between faults
-	Faults              []string
-	Base                map[string]memnet.Faults // of each road, all the time
-	Idle                bool                     // callers may pause for longer than a lease
-	Retry               rpc.Retry
-	Strangers           bool // nobody can show on the bus who he is on a direct link
-	MaxSessions         int
-	Heartbeat           time.Duration
-	Durable             map[string]bool // actors that are, on nodes with a store
-	Stores              []bool          // of the nodes
-	Slow                time.Duration   // a write to a store takes, at most
-	Keys                float64         // share of the operations that have one
-	KeyLife             time.Duration
-	Hedges, Twice, Own  float64 // shares of those that are hedged, that may run twice, that have a retry of their own
-	Patterns            patterns
-}
-
-// pick returns one of its arguments.
-func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
-
-func chance(r *rand.Rand, p float64) bool { return r.Float64() < p }
-
-// span draws a duration between two bounds.
-func span(r *rand.Rand, from, to time.Duration) time.Duration {
-	return from + time.Duration(r.Float64()*float64(to-from))
+	simulation.Plan
+	Callers, Ops       int
+	Policies           []rpc.RoadPolicy // of the nodes
+	Window, Keep       int
+	MemoryBytes        int64
+	Pace               time.Duration // mean pause of a caller
+	Idle               bool          // callers may pause for longer than a lease
+	Retry              rpc.Retry
+	Strangers          bool // nobody can show on the bus who he is on a direct link
+	MaxSessions        int
+	Durable            map[string]bool // actors that are, on nodes with a store
+	Keys               float64         // share of the operations that have one
+	KeyLife            time.Duration
+	Hedges, Twice, Own float64 // shares of those that are hedged, that may run twice, that have a retry of their own
+	Patterns           patterns
 }
 
 func newPlan(r *rand.Rand) plan {
-	p := plan{
-		Nodes: 2 + r.IntN(3), Callers: 2 + r.IntN(5), Ops: 20 + r.IntN(50),
-		Roads:  pick(r, []string{"direct", "bus"}, []string{"direct", "bus"}, []string{"direct", "bus"}, []string{"direct"}, []string{"bus"}),
-		Lease:  pick(r, 25*time.Second, 25*time.Second, 15*time.Second, 5*time.Second, 3*time.Second),
-		Window: pick(r, 0, 0, 2, 16), Keep: pick(r, 0, 0, 64), MemoryBytes: pick[int64](r, 0, 0, 0, 2<<20),
-		Pace:   pick(r, 20*time.Millisecond, 100*time.Millisecond, 500*time.Millisecond),
-		Length: span(r, 10*time.Second, 60*time.Second), Gap: pick(r, 200*time.Millisecond, time.Second, 5*time.Second),
-		Base: map[string]memnet.Faults{"direct": {}, "bus": {}},
-		Idle: chance(r, 0.2),
-	}
-	mixed, policy := chance(r, 0.2), pick(r, rpc.DirectFirst, rpc.Adaptive)
+	var p plan
+	p.Nodes, p.Callers, p.Ops = simulation.DrawNodes(r), 2+r.IntN(5), 20+r.IntN(50)
+	p.Roads, p.Lease = simulation.DrawRoads(r), simulation.DrawLease(r)
+	p.Window, p.Keep, p.MemoryBytes = draw.Pick(r, 0, 0, 2, 16), draw.Pick(r, 0, 0, 64), draw.Pick[int64](r, 0, 0, 0, 2<<20)
+	p.Pace = draw.Pick(r, 20*time.Millisecond, 100*time.Millisecond, 500*time.Millisecond)
+	p.Length, p.Gap = simulation.DrawLength(r), simulation.DrawGap(r)
+	p.Idle = draw.Chance(r, 0.2)
+	mixed, policy := draw.Chance(r, 0.2), draw.Pick(r, rpc.DirectFirst, rpc.Adaptive)
 	for range p.Nodes {
 		if mixed && len(p.Roads) == 2 {
-			policy = pick(r, rpc.DirectFirst, rpc.BusOnly, rpc.DirectOnly, rpc.Adaptive)
+			policy = draw.Pick(r, rpc.DirectFirst, rpc.BusOnly, rpc.DirectOnly, rpc.Adaptive)
 		}
 		p.Policies = append(p.Policies, policy)
 	}
-	p.Base["direct"] = memnet.Faults{MaxDelay: pick(r, 0, time.Millisecond, 20*time.Millisecond)}
-	bus := memnet.Faults{MaxDelay: pick(r, 0, 2*time.Millisecond, 50*time.Millisecond)}
-	if chance(r, 0.1) { // slow, but not dead: copies live for long
-		bus.MinDelay = span(r, 0, 3*time.Second)
-		bus.MaxDelay = bus.MinDelay + span(r, 0, 3*time.Second)
-	}
-	if chance(r, 0.3) {
-		bus.Drop, bus.Duplicate, bus.Reorder = pick(r, 0, 0.02, 0.2), pick(r, 0, 0.05, 0.3), pick(r, 0, 0.05, 0.3)
-		bus.ReorderBy = pick(r, 0, time.Second, 20*time.Second, 2*p.Lease)
-	}
-	p.Base["bus"] = bus
-	p.Retry.Attempts, p.Strangers = pick(r, 0, 1), chance(r, 0.1)
-	if chance(r, 0.1) {
+	p.DrawBase(r)
+	p.Retry.Attempts, p.Strangers = draw.Pick(r, 0, 1), draw.Chance(r, 0.1)
+	if draw.Chance(r, 0.1) {
 		p.MaxSessions = p.Nodes + 2
 	}
-	p.Heartbeat = pick(r, 0, 0, 0, 5*time.Second)
+	p.Heartbeat = simulation.DrawHeartbeat(r)
 	if !p.Strangers { // on each road they are others, and their keys other keys
-		p.Keys = pick(r, 0, 0.1, 0.4)
+		p.Keys = draw.Pick(r, 0, 0.1, 0.4)
 	}
-	p.KeyLife = pick(r, 0, 0, 20*time.Second)
-	p.Hedges, p.Twice, p.Own = pick(r, 0, 0.1), pick(r, 0, 0.1), pick(r, 0, 0.1)
+	p.KeyLife = draw.Pick(r, 0, 0, 20*time.Second)
+	p.Hedges, p.Twice, p.Own = draw.Pick(r, 0, 0.1), draw.Pick(r, 0, 0.1), draw.Pick(r, 0, 0.1)
 	p.stores(r)
-	fails := p.Durable != nil && chance(r, 0.6)
-	for _, f := range faultNames {
-		if chance(r, 0.4) && (fails || !strings.HasPrefix(f, "store")) {
-			p.Faults = append(p.Faults, f)
-		}
-	}
+	p.DrawFaults(r, p.Durable != nil && draw.Chance(r, 0.6))
 	if p.Durable != nil { // where it matters what becomes of a lost server's calls
-		p.Faults = append(p.Faults, pick(r, "kill", "power off", "zombie", "usurp"))
+		p.Faults = append(p.Faults, simulation.Ends(r))
 	}
 	p.Patterns = p.patterns(r)
 	return p
@@ -102,15 +67,15 @@ func newPlan(r *rand.Rand) plan {
 
 // stores draws which nodes keep records that outlive the process.
 func (p *plan) stores(r *rand.Rand) {
-	if chance(r, 0.5) {
+	if draw.Chance(r, 0.5) {
 		return
 	}
-	p.Durable, p.Slow = map[string]bool{}, pick(r, 0, time.Millisecond, 20*time.Millisecond)
+	p.Durable, p.Slow = map[string]bool{}, draw.Pick(r, 0, time.Millisecond, 20*time.Millisecond)
 	for range p.Nodes {
-		p.Stores = append(p.Stores, chance(r, 0.8))
+		p.Stores = append(p.Stores, draw.Chance(r, 0.8))
 	}
 	for _, c := range cast {
-		p.Durable[c.name] = chance(r, 0.7)
+		p.Durable[c.name] = draw.Chance(r, 0.7)
 	}
 }
 

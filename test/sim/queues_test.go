@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/internal/draw"
 	"github.com/tandem-go/tandem/internal/queuestore"
+	"github.com/tandem-go/tandem/internal/simulation"
 	"github.com/tandem-go/tandem/queue"
 	"github.com/tandem-go/tandem/rpc"
 )
@@ -38,7 +40,7 @@ func (l *line) push(q queuestore.Queue, it queue.Item[any]) (duplicate bool, err
 	item.Place = l.w.queues.place()
 	it.Value = item
 	l.w.queues.mu.Lock() // an item is known to the truth before any consumer has it
-	p := &parcel{Parcel: item, priority: it.Priority, at: l.w.truth.now()}
+	p := &parcel{Parcel: item, priority: it.Priority, at: l.w.truth.Now()}
 	known := l.w.queues.entered(on, item.ID)
 	if known == nil {
 		l.w.queues.enter(on, p)
@@ -51,7 +53,7 @@ func (l *line) push(q queuestore.Queue, it queue.Item[any]) (duplicate bool, err
 	entered := q.Stats().Pushed != before
 	switch {
 	case entered && known != nil:
-		l.w.truth.bad("parcel %x entered %s twice", item.ID, on)
+		l.w.truth.Bad("parcel %x entered %s twice", item.ID, on)
 	case !entered && known == nil:
 		l.w.queues.forget(on, item.ID)
 	}
@@ -66,7 +68,7 @@ func (l *line) bounded(s queue.Stats) {
 		most = 1
 	}
 	if s.Depth+s.Delayed+s.InFlight > most {
-		l.w.truth.bad("%s holds %d items, and may hold %d", l.on, s.Depth+s.Delayed+s.InFlight, most)
+		l.w.truth.Bad("%s holds %d items, and may hold %d", l.on, s.Depth+s.Delayed+s.InFlight, most)
 	}
 }
 
@@ -96,8 +98,8 @@ type queuesTruth struct {
 	mu     sync.Mutex // guards what follows
 	in     map[string]map[uint64]*parcel
 	places int
-	pushed map[uint64]*node // those that were said to be in a queue of that node
-	never  map[uint64]error // that were said never to be
+	pushed map[uint64]*simulation.Node // those that were said to be in a queue of that node
+	never  map[uint64]error            // that were said never to be
 }
 
 func (t *queuesTruth) place() int {
@@ -111,7 +113,7 @@ func (t *queuesTruth) entered(on string, id uint64) *parcel { return t.in[on][id
 
 func (t *queuesTruth) enter(on string, p *parcel) {
 	if t.in == nil {
-		t.in, t.pushed, t.never = map[string]map[uint64]*parcel{}, map[uint64]*node{}, map[uint64]error{}
+		t.in, t.pushed, t.never = map[string]map[uint64]*parcel{}, map[uint64]*simulation.Node{}, map[uint64]error{}
 	}
 	if t.in[on] == nil {
 		t.in[on] = map[uint64]*parcel{}
@@ -131,22 +133,22 @@ func (u *user) push() {
 	for range 1 + u.r.IntN(5) {
 		id := u.id()
 		opts := []actor.PushOption{actor.PushID(fmt.Sprintf("%x", id)), actor.Priority(u.r.IntN(3))}
-		if chance(u.r, 0.15) {
-			opts = append(opts, actor.Delay(span(u.r, 0, 3*time.Second)))
+		if draw.Chance(u.r, 0.15) {
+			opts = append(opts, actor.Delay(draw.Span(u.r, 0, 3*time.Second)))
 		}
-		times := pick(u.r, 1, 1, 1, 2, 3)
+		times := draw.Pick(u.r, 1, 1, 1, 2, 3)
 		for range times {
 			u.pushOne(to, id, times == 1, opts)
 		}
 	}
 }
 
-func (u *user) pushOne(to *node, id uint64, once bool, opts []actor.PushOption) {
+func (u *user) pushOne(to *simulation.Node, id uint64, once bool, opts []actor.PushOption) {
 	ctx, cancel, due := u.brief(time.Millisecond, 5*time.Second)
 	defer cancel()
-	err := actor.Push(ctx, u.life.sys.Ref("line@"+to.name), Parcel{ID: id}, opts...)
+	err := actor.Push(ctx, u.life.Sys.Ref("line@"+to.Name), Parcel{ID: id}, opts...)
 	u.w.inTime(fmt.Sprintf("the push of parcel %x", id), due)
-	u.w.truth.note("pushed %x to %s: %v", id, to.name, err)
+	u.w.truth.Note("pushed %x to %s: %v", id, to.Name, err)
 	u.w.typed("a push", err)
 	if u.w.cheats("a lost push is called accepted") {
 		err = nil
@@ -171,14 +173,14 @@ func (u *user) pushOne(to *node, id uint64, once bool, opts []actor.PushOption) 
 // consume pulls parcels, and acks, rejects, extends or forgets them.
 func (u *user) consume() {
 	to := u.target()
-	batch := u.pull(to, 1+u.r.IntN(5), span(u.r, 0, 4*time.Second))
+	batch := u.pull(to, 1+u.r.IntN(5), draw.Span(u.r, 0, 4*time.Second))
 	for _, d := range batch {
 		g := u.got(d)
 		if g == nil {
 			continue
 		}
-		if chance(u.r, 0.3) {
-			time.Sleep(span(u.r, 0, 2*u.w.plan.Patterns.Queue.Lease))
+		if draw.Chance(u.r, 0.3) {
+			time.Sleep(draw.Span(u.r, 0, 2*u.w.plan.Patterns.Queue.Lease))
 		}
 		switch x := u.r.Float64(); {
 		case x < 0.55:
@@ -187,7 +189,7 @@ func (u *user) consume() {
 			u.nack(d, g)
 		case x < 0.85:
 			u.extend(d, g)
-			time.Sleep(span(u.r, 0, 2*u.w.plan.Patterns.Queue.Lease))
+			time.Sleep(draw.Span(u.r, 0, 2*u.w.plan.Patterns.Queue.Lease))
 			u.ack(d, g)
 		}
 	}
@@ -198,11 +200,11 @@ type delivery struct {
 	asked, got time.Duration
 }
 
-func (u *user) pull(to *node, n int, wait time.Duration) []delivery {
-	asked := u.w.truth.now()
+func (u *user) pull(to *simulation.Node, n int, wait time.Duration) []delivery {
+	asked := u.w.truth.Now()
 	ctx, cancel, due := u.brief(wait, wait+6*time.Second)
 	defer cancel()
-	batch, err := actor.Pull[Parcel](ctx, u.life.sys.Ref("line@"+to.name), actor.Max(n), actor.Wait(wait))
+	batch, err := actor.Pull[Parcel](ctx, u.life.Sys.Ref("line@"+to.Name), actor.Max(n), actor.Wait(wait))
 	u.w.inTime("a pull", due)
 	u.w.typed("a pull", err)
 	var all []delivery
@@ -210,7 +212,7 @@ func (u *user) pull(to *node, n int, wait time.Duration) []delivery {
 		if u.w.cheats("a batch is out of order") && i > 0 && len(batch) > 1 {
 			d, all[0].Delivery = all[0].Delivery, d
 		}
-		all = append(all, delivery{d, asked, u.w.truth.now()})
+		all = append(all, delivery{d, asked, u.w.truth.Now()})
 	}
 	u.inOrder(all)
 	return all
@@ -225,7 +227,7 @@ func (u *user) inOrder(all []delivery) {
 			continue
 		}
 		if last != nil && (d.Priority > last.Priority || d.Priority == last.Priority && d.Message.Place < last.Message.Place) {
-			u.w.truth.bad("parcel %x (priority %d) was given out before parcel %x (priority %d)", last.Message.ID, last.Priority, d.Message.ID, d.Priority)
+			u.w.truth.Bad("parcel %x (priority %d) was given out before parcel %x (priority %d)", last.Message.ID, last.Priority, d.Message.ID, d.Priority)
 		}
 		last = &all[i]
 	}
@@ -244,22 +246,22 @@ func (u *user) got(d delivery) *given {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := t.in[d.Message.On][d.Message.ID]
-	u.w.truth.note("  got %x of %s, attempt %d, lease %v", d.Message.ID, d.Message.On, d.Attempt, d.Lease)
+	u.w.truth.Note("  got %x of %s, attempt %d, lease %v", d.Message.ID, d.Message.On, d.Attempt, d.Lease)
 	if p == nil {
-		u.w.truth.bad("parcel %x came out of %s, which it never entered", d.Message.ID, d.Message.On)
+		u.w.truth.Bad("parcel %x came out of %s, which it never entered", d.Message.ID, d.Message.On)
 		return nil
 	}
 	if d.Attempt > u.w.plan.Patterns.Queue.Attempts || u.w.cheats("attempts have no end") {
-		u.w.truth.bad("parcel %x was given out for the %dth time", p.ID, d.Attempt)
+		u.w.truth.Bad("parcel %x was given out for the %dth time", p.ID, d.Attempt)
 	}
 	for _, o := range p.given {
 		switch {
 		case o.attempt == g.attempt:
-			u.w.truth.bad("parcel %x was given out twice as attempt %d", p.ID, g.attempt)
+			u.w.truth.Bad("parcel %x was given out twice as attempt %d", p.ID, g.attempt)
 		case o.attempt < g.attempt && g.got < o.least && !o.nacked:
-			u.w.truth.bad("parcel %x was given out as attempt %d at %v, and the lease of attempt %d lasts until %v", p.ID, g.attempt, g.got, o.attempt, o.least)
+			u.w.truth.Bad("parcel %x was given out as attempt %d at %v, and the lease of attempt %d lasts until %v", p.ID, g.attempt, g.got, o.attempt, o.least)
 		case o.acked && g.asked > o.ended:
-			u.w.truth.bad("parcel %x was given out after it was acked", p.ID)
+			u.w.truth.Bad("parcel %x was given out after it was acked", p.ID)
 		}
 	}
 	p.given = append(p.given, g)
@@ -269,11 +271,11 @@ func (u *user) got(d delivery) *given {
 func (u *user) settle(what string, do func(context.Context) error) (begun time.Duration, err error) {
 	ctx, cancel, due := u.brief(10*time.Millisecond, 5*time.Second)
 	defer cancel()
-	begun = u.w.truth.now()
+	begun = u.w.truth.Now()
 	err = do(ctx)
 	u.w.inTime(what, due)
 	u.w.typed(what, err)
-	u.w.truth.note("  %s: %v", what, err)
+	u.w.truth.Note("  %s: %v", what, err)
 	return begun, err
 }
 
@@ -289,14 +291,14 @@ func (u *user) ack(d delivery, g *given) {
 	switch {
 	case err == nil:
 		if begun > g.most {
-			u.w.truth.bad("parcel %x was acked at %v, and its lease ended at %v", p.ID, begun, g.most)
+			u.w.truth.Bad("parcel %x was acked at %v, and its lease ended at %v", p.ID, begun, g.most)
 		}
 		for _, o := range p.given {
 			if o.acked || u.w.cheats("two acks are good") {
-				u.w.truth.bad("parcel %x was acked twice, by attempts %d and %d", p.ID, o.attempt, g.attempt)
+				u.w.truth.Bad("parcel %x was acked twice, by attempts %d and %d", p.ID, o.attempt, g.attempt)
 			}
 		}
-		g.acked, g.begun, g.ended = true, begun, u.w.truth.now()
+		g.acked, g.begun, g.ended = true, begun, u.w.truth.Now()
 	case rpc.Ran(err) == rpc.Unknown:
 		p.perhaps = true
 	}
@@ -306,20 +308,20 @@ func (u *user) nack(d delivery, g *given) {
 	u.w.queues.mu.Lock()
 	g.nacked = true // from now on it may come again
 	u.w.queues.mu.Unlock()
-	delay := pick(u.r, 0, span(u.r, 0, 2*time.Second))
+	delay := draw.Pick(u.r, 0, draw.Span(u.r, 0, 2*time.Second))
 	_, _ = u.settle(fmt.Sprintf("nack of %x", d.Message.ID), func(ctx context.Context) error { return d.Nack(ctx, delay) })
 }
 
 func (u *user) extend(d delivery, g *given) {
-	by := span(u.r, time.Millisecond, 10*time.Second)
+	by := draw.Span(u.r, time.Millisecond, 10*time.Second)
 	u.w.queues.mu.Lock()
-	g.least, g.most = min(g.least, u.w.truth.now()+by), g.most+time.Minute // until it is known
+	g.least, g.most = min(g.least, u.w.truth.Now()+by), g.most+time.Minute // until it is known
 	u.w.queues.mu.Unlock()
 	begun, err := u.settle(fmt.Sprintf("extension of %x by %v", d.Message.ID, by), func(ctx context.Context) error { return d.Extend(ctx, by) })
 	u.w.queues.mu.Lock()
 	defer u.w.queues.mu.Unlock()
 	if err == nil {
-		g.least, g.most = begun+by, u.w.truth.now()+by
+		g.least, g.most = begun+by, u.w.truth.Now()+by
 	}
 }
 
@@ -328,21 +330,21 @@ func (w *world) drain() {
 	if !w.plan.Patterns.Queues {
 		return
 	}
-	for i, n := range w.nodes {
+	for i, n := range w.Nodes {
 		u := w.newUser(50 + i)
-		u.home, u.life = n, n.live()
-		ref := u.life.sys.Ref("line@" + n.name)
+		u.home, u.life = n, n.Live()
+		ref := u.life.Sys.Ref("line@" + n.Name)
 		for {
 			st, err := actor.QueueStats[Parcel](context.Background(), ref)
 			if err != nil {
-				w.truth.bad("the queue of %s is not there: %v", n.name, err)
+				w.truth.Bad("the queue of %s is not there: %v", n.Name, err)
 				break
 			}
 			if st.Depth+st.Delayed+st.InFlight == 0 {
 				break
 			}
-			if w.truth.now() > w.plan.Length+2*patience {
-				w.truth.bad("the queue of %s does not become empty: %+v", n.name, st)
+			if w.truth.Now() > w.plan.Length+2*patience {
+				w.truth.Bad("the queue of %s does not become empty: %+v", n.Name, st)
 				break
 			}
 			time.Sleep(time.Millisecond) // so a queue that refuses all comes to the limit
@@ -356,7 +358,7 @@ func (w *world) drain() {
 		}
 		dead, err := actor.DeadItems[Parcel](context.Background(), ref, actor.Max(actor.MaxPull))
 		if err != nil {
-			w.truth.bad("the dead letters of %s: %v", n.name, err)
+			w.truth.Bad("the dead letters of %s: %v", n.Name, err)
 		}
 		w.queues.checkDead(w, dead)
 	}
@@ -369,16 +371,16 @@ func (t *queuesTruth) checkDead(w *world, dead []actor.DeadItem[Parcel]) {
 	for _, d := range dead {
 		p := t.in[d.Message.On][d.Message.ID]
 		if p == nil {
-			w.truth.bad("parcel %x is dead on %s, which it never entered", d.Message.ID, d.Message.On)
+			w.truth.Bad("parcel %x is dead on %s, which it never entered", d.Message.ID, d.Message.On)
 			continue
 		}
 		p.dead = !w.cheats("a dead letter is lost")
 		if d.Attempts != w.plan.Patterns.Queue.Attempts || w.cheats("an item dies too early") {
-			w.truth.bad("parcel %x is dead after %d attempts", p.ID, d.Attempts)
+			w.truth.Bad("parcel %x is dead after %d attempts", p.ID, d.Attempts)
 		}
 		for _, g := range p.given {
 			if g.acked || w.cheats("an acked item is dead") {
-				w.truth.bad("parcel %x is dead, and was acked", p.ID)
+				w.truth.Bad("parcel %x is dead, and was acked", p.ID)
 			}
 		}
 	}
@@ -388,8 +390,8 @@ func (t *queuesTruth) judge(w *world) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	alive := map[string]bool{}
-	for _, n := range w.nodes {
-		alive["line@"+n.name+"/"+n.live().sys.Epoch()] = true
+	for _, n := range w.Nodes {
+		alive["line@"+n.Name+"/"+n.Live().Sys.Epoch()] = true
 	}
 	everIn := map[uint64]bool{}
 	for on, all := range t.in {
@@ -400,18 +402,18 @@ func (t *queuesTruth) judge(w *world) {
 				acked = acked || g.acked
 			}
 			if alive[on] && on != "" && !acked && !p.perhaps && !p.dead {
-				w.truth.bad("parcel %x entered %s, and was lost", id, on)
+				w.truth.Bad("parcel %x entered %s, and was lost", id, on)
 			}
 		}
 	}
 	for id, to := range t.pushed {
 		if !everIn[id] {
-			w.truth.bad("parcel %x was said to be in the queue of %s, and never was", id, to.name)
+			w.truth.Bad("parcel %x was said to be in the queue of %s, and never was", id, to.Name)
 		}
 	}
 	for id, err := range t.never {
 		if everIn[id] {
-			w.truth.bad("parcel %x is in a queue, and was said never to be: %v", id, err)
+			w.truth.Bad("parcel %x is in a queue, and was said never to be: %v", id, err)
 		}
 	}
 }

@@ -62,12 +62,12 @@ func (w *term) begin(s *step, alone bool) *episode {
 	} else if s.What == "restart" && !alone && h.name == w.episodes[len(w.episodes)-1].host {
 		h = w.hosts[(s.Host+1)%w.plan.Hosts]
 	}
-	e := &episode{step: *s, host: h.name, from: w.truth.now(), alone: alone}
+	e := &episode{step: *s, host: h.name, from: w.truth.Now(), alone: alone}
 	if s.What == "join" {
 		e.host = fmt.Sprintf("s%d", len(w.hosts))
 	}
 	w.episodes = append(w.episodes, e)
-	w.truth.note("STEP %+v", *e)
+	w.truth.Note("STEP %+v", *e)
 	return e
 }
 
@@ -102,9 +102,9 @@ func (w *term) host(name string) *host {
 
 func (w *term) ended(e *episode) {
 	w.mu.Lock()
-	e.to, e.over = w.truth.now(), true
+	e.to, e.over = w.truth.Now(), true
 	w.mu.Unlock()
-	w.truth.note("STEP %v is over", e)
+	w.truth.Note("STEP %v is over", e)
 }
 
 // closeDown shuts a start of a host down gracefully.
@@ -118,7 +118,7 @@ func (w *term) closeDown(h *host, forGood bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := l.sys.Shutdown(ctx); err != nil {
-		w.truth.bad("shutdown of %s: %v", h.name, err)
+		w.truth.Bad("shutdown of %s: %v", h.name, err)
 	}
 	w.gone(h)
 }
@@ -187,7 +187,7 @@ func (w *term) befall(e *episode, h *host) {
 		w.net.Hold("", h.name, "")
 		w.net.Hold("", "", h.name)
 		for _, g := range l.gates {
-			g.stop(e.For)
+			g.Stop(e.For)
 		}
 		time.Sleep(e.For)
 		w.net.Heal("", h.name, "")
@@ -207,7 +207,7 @@ func (w *term) befall(e *episode, h *host) {
 		h.past = append(h.past, l)
 		w.mu.Unlock()
 		for _, g := range l.gates {
-			g.close(e.Word)
+			g.Shut(e.Word)
 		}
 		if e.Known {
 			w.gone(h)

@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/balance"
 	"github.com/tandem-go/tandem/internal/engine"
+	"github.com/tandem-go/tandem/internal/simulation"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/test/bubble"
 )
@@ -61,8 +62,8 @@ func (w *term) getsCalls(e *episode, h *host, c *customer) {
 	}
 	at, ok := served()
 	for ; !ok; at, ok = served() {
-		if w.truth.now() > e.to+limit {
-			w.truth.bad("%v: the instance on %s is well since %v, and %s has not called it for %v", e, h.name, e.to, c.name, limit)
+		if w.truth.Now() > e.to+limit {
+			w.truth.Bad("%v: the instance on %s is well since %v, and %s has not called it for %v", e, h.name, e.to, c.name, limit)
 			return
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -79,9 +80,8 @@ func (w *term) getsCalls(e *episode, h *host, c *customer) {
 
 // judge checks what became of the calls.
 func (w *term) judge() {
-	w.truth.mu.Lock()
-	ops := slices.Clone(w.truth.ops)
-	w.truth.mu.Unlock()
+	var ops []*simulation.Op
+	w.truth.Ops(func(o *simulation.Op, _ int) { ops = append(ops, o) })
 	for _, e := range w.episodes {
 		switch e.What {
 		case "restart":
@@ -99,31 +99,31 @@ func (w *term) judge() {
 	}
 	for _, o := range ops {
 		w.figures.calls++
-		if o.err != nil && !slices.ContainsFunc(w.episodes, func(e *episode) bool { return e.excuses(o) }) {
-			w.truth.bad("%v failed at %v%s: %v, %v", o, o.ended, w.duringWhat(o), o.err, rpc.Ran(o.err))
+		if o.Err != nil && !slices.ContainsFunc(w.episodes, func(e *episode) bool { return e.excuses(o) }) {
+			w.truth.Bad("%v failed at %v%s: %v, %v", o, o.Ended, w.duringWhat(o), o.Err, rpc.Ran(o.Err))
 		}
 	}
 }
 
 // excuses reports whether a call may fail because of an episode.
-func (e *episode) excuses(o *op) bool {
+func (e *episode) excuses(o *simulation.Op) bool {
 	switch {
-	case e.What == "sick" && o.to != firm && o.begun < e.from: // it may have been under way
-		return o.ended > e.from
+	case e.What == "sick" && o.To != firm && o.Begun < e.from: // it may have been under way
+		return o.Ended > e.from
 	case e.What == "sick":
-		return o.begun < e.to+e.aftermath() && o.ended > e.from
+		return o.Begun < e.to+e.aftermath() && o.Ended > e.from
 	case e.What == "restart" && e.Ailment == "cut": // its last word says what has become of them
-		return o.begun < e.to && o.ended > e.from && rpc.Ran(o.err) != rpc.Unknown
-	case e.What == "leave" && o.to == ownActor+"@"+e.host: // there is nobody to wait for
-		return o.ended > e.from && rpc.Ran(o.err) == rpc.NotRun
+		return o.Begun < e.to && o.Ended > e.from && rpc.Ran(o.Err) != rpc.Unknown
+	case e.What == "leave" && o.To == ownActor+"@"+e.host: // there is nobody to wait for
+		return o.Ended > e.from && rpc.Ran(o.Err) == rpc.NotRun
 	}
 	return false
 }
 
 // duringWhat names the steps during which a call was outstanding.
-func (w *term) duringWhat(o *op) (what string) {
+func (w *term) duringWhat(o *simulation.Op) (what string) {
 	for _, e := range w.episodes {
-		if o.begun < e.to+settled && o.ended > e.from {
+		if o.Begun < e.to+settled && o.Ended > e.from {
 			what += fmt.Sprintf(" (during %v)", e)
 		}
 	}
@@ -131,26 +131,26 @@ func (w *term) duringWhat(o *op) (what string) {
 }
 
 // judgeIllness checks that one failing instance among working ones affects few calls.
-func (w *term) judgeIllness(e *episode, ops []*op) {
+func (w *term) judgeIllness(e *episode, ops []*simulation.Op) {
 	if (e.Ailment == "slow" || e.Ailment == "hung") && w.plan.Policy.String() != balance.LeastLoaded().String() {
 		return // who takes them in turn looks for no other sign than that one lives
 	}
-	troubled := map[string][]*op{}
+	troubled := map[string][]*simulation.Op{}
 	for _, o := range ops {
-		if o.to != firm || o.begun < e.from || o.begun > e.to+e.aftermath() {
+		if o.To != firm || o.Begun < e.from || o.Begun > e.to+e.aftermath() {
 			continue
 		}
-		if o.err != nil || o.ended-o.begun > slowCall {
-			troubled[o.stream] = append(troubled[o.stream], o)
+		if o.Err != nil || o.Ended-o.Begun > slowCall {
+			troubled[o.Stream] = append(troubled[o.Stream], o)
 		}
-		if o.err != nil && o.begun > e.from+signs && !(e.stale() && o.begun >= e.to) {
-			w.truth.bad("%v failed, and %v had shown for %v: %v, %v", o, e, o.begun-e.from, o.err, rpc.Ran(o.err))
+		if o.Err != nil && o.Begun > e.from+signs && !(e.stale() && o.Begun >= e.to) {
+			w.truth.Bad("%v failed, and %v had shown for %v: %v, %v", o, e, o.Begun-e.from, o.Err, rpc.Ran(o.Err))
 		}
 	}
 	for who, of := range troubled {
 		w.figures.troubled = max(w.figures.troubled, len(of))
 		if len(of) > fewSlow {
-			w.truth.bad("%v: %d calls of %s were slow or failed, of which the last is %v, and it ended at %v", e, len(of), who, of[len(of)-1], of[len(of)-1].ended)
+			w.truth.Bad("%v: %d calls of %s were slow or failed, of which the last is %v, and it ended at %v", e, len(of), who, of[len(of)-1], of[len(of)-1].Ended)
 		}
 	}
 }
@@ -166,34 +166,34 @@ func (w *term) episodesNow() []*episode {
 }
 
 // meddle lets a planted violation change what a caller is told.
-func (w *term) meddle(o *op, done Done, err error) (Done, error) {
+func (w *term) meddle(o *simulation.Op, done Done, err error) (Done, error) {
 	during := func(what string) bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return slices.ContainsFunc(w.episodes, func(e *episode) bool {
-			return e.What == what && e.alone && o.begun > e.from && !e.over && e.Hosts == 1
+			return e.What == what && e.alone && o.Begun > e.from && !e.over && e.Hosts == 1
 		})
 	}
 	unknown := rpc.Errorf(rpc.OutcomeUnknown, rpc.Unknown, "planted")
 	switch {
-	case w.cheats("a restart fails a call") && o.to == firm && during("restart"),
-		w.cheats("a restart fails a call of one actor") && o.to != firm && during("restart"),
+	case w.cheats("a restart fails a call") && o.To == firm && during("restart"),
+		w.cheats("a restart fails a call of one actor") && o.To != firm && during("restart"),
 		w.cheats("a leave makes a call unknown") && during("leave"):
 		return Done{}, unknown
 	case w.cheats("a call fails in calm") && len(w.episodesNow()) == 0:
 		return Done{}, unknown
 	case w.cheats("a join finds nobody") && during("join"):
 		return Done{}, rpc.Errorf(rpc.NotFound, rpc.HasRun, "planted")
-	case w.cheats("a sick instance holds up calls") && o.to == firm && during("sick"):
+	case w.cheats("a sick instance holds up calls") && o.To == firm && during("sick"):
 		time.Sleep(2 * slowCall)
-	case w.cheats("a sick instance fails calls") && o.to == firm && during("sick"):
+	case w.cheats("a sick instance fails calls") && o.To == firm && during("sick"):
 		return Done{}, unknown
-	case w.cheats("a call that ran is called not run") && o.n%50 == 7:
+	case w.cheats("a call that ran is called not run") && o.N%50 == 7:
 		return Done{}, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "planted")
 	case w.cheats("an instance stays out beside others"):
 		for _, c := range w.customers {
-			if c.name == o.from && o.n%50 == 7 {
-				w.sees(c, actor.Event{Type: actor.InstanceEjected, Peer: fmt.Sprintf("s%d", o.n/50%w.plan.Hosts)})
+			if c.name == o.From && o.N%50 == 7 {
+				w.sees(c, actor.Event{Type: actor.InstanceEjected, Peer: fmt.Sprintf("s%d", o.N/50%w.plan.Hosts)})
 			}
 		}
 	}
@@ -212,7 +212,7 @@ func serve(t *testing.T, seed uint64, cheat string, silent bool) (wrong, script 
 	bubble.Test(t, func(*testing.T) {
 		w := newTerm(seed, cheat, silent)
 		w.run()
-		wrong, script, f = w.truth.wrong, w.truth.script, w.figures
+		wrong, script, f = w.truth.Wrong(), w.truth.Script(), w.figures
 	})
 	return wrong, script, f
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/balance"
+	"github.com/tandem-go/tandem/internal/draw"
 )
 
 // termPlan is what a term is made of.
@@ -45,16 +46,16 @@ func (w *term) rng(what string) *rand.Rand {
 
 func newTermPlan(r *rand.Rand) termPlan {
 	p := termPlan{
-		Hosts: 2 + r.IntN(4), Customers: 1 + r.IntN(2), Callers: pick(r, 1, 2, 3, 8),
-		Roads: pick(r, []string{"direct", "bus"}, []string{"direct", "bus"}, []string{"direct"}, []string{"bus"}),
-		Delay: pick(r, 0, time.Millisecond, 10*time.Millisecond), Pace: pick(r, 20*time.Millisecond, 50*time.Millisecond, 100*time.Millisecond),
-		Policy: pick(r, balance.LeastLoaded(), balance.LeastLoaded(), balance.LeastLoaded(), balance.RoundRobin(), balance.Random(), balance.Weighted()),
+		Hosts: 2 + r.IntN(4), Customers: 1 + r.IntN(2), Callers: draw.Pick(r, 1, 2, 3, 8),
+		Roads: draw.Pick(r, []string{"direct", "bus"}, []string{"direct", "bus"}, []string{"direct"}, []string{"bus"}),
+		Delay: draw.Pick(r, 0, time.Millisecond, 10*time.Millisecond), Pace: draw.Pick(r, 20*time.Millisecond, 50*time.Millisecond, 100*time.Millisecond),
+		Policy: draw.Pick(r, balance.LeastLoaded(), balance.LeastLoaded(), balance.LeastLoaded(), balance.RoundRobin(), balance.Random(), balance.Weighted()),
 	}
 	for range 3 + r.IntN(3) {
-		s := newStep(r, p, pick(r, "restart", "restart", "join", "sick", "sick"))
-		if s.What == "sick" && s.Hosts == 1 && chance(r, 0.2) {
-			beside := newStep(r, p, pick(r, "restart", "join"))
-			s.Beside, s.After = &beside, span(r, 0, s.For)
+		s := newStep(r, p, draw.Pick(r, "restart", "restart", "join", "sick", "sick"))
+		if s.What == "sick" && s.Hosts == 1 && draw.Chance(r, 0.2) {
+			beside := newStep(r, p, draw.Pick(r, "restart", "join"))
+			s.Beside, s.After = &beside, draw.Span(r, 0, s.For)
 		}
 		if p.Steps = append(p.Steps, s); s.What == "join" {
 			s.What = "leave"
@@ -65,23 +66,23 @@ func newTermPlan(r *rand.Rand) termPlan {
 }
 
 func newStep(r *rand.Rand, p termPlan, what string) step {
-	s := step{What: what, Host: r.IntN(p.Hosts), Hosts: 1, Known: chance(r, 0.3), Word: chance(r, 0.5)}
+	s := step{What: what, Host: r.IntN(p.Hosts), Hosts: 1, Known: draw.Chance(r, 0.3), Word: draw.Chance(r, 0.5)}
 	for i := range s.Setup {
-		s.Setup[i] = pick(r, 0, 50*time.Millisecond, span(r, 0, 2*time.Second))
+		s.Setup[i] = draw.Pick(r, 0, 50*time.Millisecond, draw.Span(r, 0, 2*time.Second))
 	}
 	switch what {
 	case "restart":
-		if chance(r, 0.3) {
-			s.Ailment, s.After = "cut", span(r, 0, 500*time.Millisecond)
+		if draw.Chance(r, 0.3) {
+			s.Ailment, s.After = "cut", draw.Span(r, 0, 500*time.Millisecond)
 		}
-		s.For = pick(r, 0, span(r, 0, time.Second), span(r, 0, 5*time.Second))
+		s.For = draw.Pick(r, 0, draw.Span(r, 0, time.Second), draw.Span(r, 0, 5*time.Second))
 	case "sick":
-		s.For, s.Ailment = pick(r, span(r, 100*time.Millisecond, 3*time.Second), span(r, 3*time.Second, 12*time.Second)), pick(r, ailments...)
-		if s.Ailment == "hung" && chance(r, 0.3) { // for longer than callers wait
+		s.For, s.Ailment = draw.Pick(r, draw.Span(r, 100*time.Millisecond, 3*time.Second), draw.Span(r, 3*time.Second, 12*time.Second)), draw.Pick(r, ailments...)
+		if s.Ailment == "hung" && draw.Chance(r, 0.3) { // for longer than callers wait
 			s.For += patienceOfAll
 		}
-		if chance(r, 0.25) { // more of them than may be left out
-			s.Ailment = pick(r, "refusing", "silent", "cut")
+		if draw.Chance(r, 0.25) { // more of them than may be left out
+			s.Ailment = draw.Pick(r, "refusing", "silent", "cut")
 			s.Hosts = p.Hosts - r.IntN(2)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/balance"
+	"github.com/tandem-go/tandem/internal/draw"
+	"github.com/tandem-go/tandem/internal/simulation"
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/transport/memnet"
@@ -22,7 +24,7 @@ import (
 type term struct {
 	seed  uint64
 	plan  termPlan
-	truth *truth
+	truth *simulation.Truth
 	net   *memnet.Network
 	reg   *static.Registry
 	cheat string
@@ -57,7 +59,7 @@ type host struct {
 type tenancy struct {
 	no    int
 	sys   *actor.System
-	gates []*gate
+	gates []*simulation.Gate
 	ready atomic.Bool // Setup is through
 
 	mu   sync.Mutex    // guards what follows
@@ -104,9 +106,9 @@ type Errand struct {
 type Siesta struct{ N int }
 
 func newTerm(seed uint64, cheat string, silent bool) *term {
-	w := &term{seed: seed, truth: newTruth(silent), reg: static.New(), net: memnet.New(memnet.Config{Seed: seed}), cheat: cheat}
+	w := &term{seed: seed, truth: simulation.NewTruth(silent), reg: static.New(), net: memnet.New(memnet.Config{Seed: seed}), cheat: cheat}
 	w.plan = newTermPlan(w.rng("plan"))
-	w.truth.note("%+v", w.plan)
+	w.truth.Note("%+v", w.plan)
 	for _, road := range w.plan.Roads {
 		w.net.SetFaults(road, "", "", memnet.Faults{MaxDelay: w.plan.Delay})
 	}
@@ -124,8 +126,8 @@ func (w *term) run() {
 	for i := range w.plan.Customers {
 		w.newCustomer(fmt.Sprintf("c%d", i))
 	}
-	if len(w.truth.wrong) > 0 {
-		panic(strings.Join(w.truth.wrong, "\n"))
+	if len(w.truth.Wrong()) > 0 {
+		panic(strings.Join(w.truth.Wrong(), "\n"))
 	}
 	time.Sleep(time.Second)
 	for i := range w.customers {
@@ -142,7 +144,7 @@ func (w *term) run() {
 	w.callers.Wait()
 	w.judge()
 	w.end()
-	w.truth.judge(false, false, func(*op) bool { return false })
+	w.truth.Judge(false, false, func(*simulation.Op) bool { return false })
 }
 
 func (w *term) newHost() *host {
@@ -154,7 +156,7 @@ func (w *term) newHost() *host {
 }
 
 // system makes the system of a node.
-func (w *term) system(name string, setup func(*actor.System) error) (*actor.System, []*gate, error) {
+func (w *term) system(name string, setup func(*actor.System) error) (*actor.System, []*simulation.Gate, error) {
 	cfg := actor.Config{Name: name, Registry: w.reg, Logger: quiet, Setup: setup, AckWait: time.Second, Balance: map[string]balance.Policy{firm: w.plan.Policy}}
 	r := w.rng("pauses of " + name)
 	var mu sync.Mutex
@@ -163,9 +165,9 @@ func (w *term) system(name string, setup func(*actor.System) error) (*actor.Syst
 		defer mu.Unlock()
 		return r.Float64()
 	}
-	var gates []*gate
+	var gates []*simulation.Gate
 	for _, road := range w.plan.Roads {
-		g := &gate{Transport: w.net.Transport(road, road == "direct")}
+		g := &simulation.Gate{Transport: w.net.Transport(road, road == "direct")}
 		gates = append(gates, g)
 		cfg.Transports = append(cfg.Transports, g)
 	}
@@ -199,14 +201,14 @@ func (w *term) open(h *host, s step) {
 		return nil
 	})
 	if err != nil {
-		w.truth.bad("starting %s: %v", h.name, err)
+		w.truth.Bad("starting %s: %v", h.name, err)
 		return
 	}
 	l.sys, l.gates = sys, gates
-	w.truth.note("%s is up as %s", h.name, sys.Epoch())
+	w.truth.Note("%s is up as %s", h.name, sys.Epoch())
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	h.now, h.opened = l, w.truth.now()
+	h.now, h.opened = l, w.truth.Now()
 }
 
 // room is the capacity of an instance's mailbox, which refuses more messages.
@@ -217,23 +219,23 @@ func (w *term) errands(h *host, l *tenancy) *actor.Kind {
 	return actor.Define("sim.errands", func() *struct{} { return new(struct{}) },
 		actor.Answer(func(_ *struct{}, ctx *actor.Context, m Errand) (Done, error) {
 			if !l.ready.Load() {
-				w.truth.bad("%s ran %x before it was set up", address(ctx), m.ID)
+				w.truth.Bad("%s ran %x before it was set up", address(ctx), m.ID)
 			}
-			run := w.truth.handled(&turn{id: m.ID, on: address(ctx)}, place{})
+			run := w.truth.Handled(&simulation.Turn{ID: m.ID, On: address(ctx)}, simulation.Place{})
 			if w.cheats("an errand runs twice") && m.ID%64 == 7 {
-				w.truth.handled(&turn{id: m.ID, on: address(ctx)}, place{})
+				w.truth.Handled(&simulation.Turn{ID: m.ID, On: address(ctx)}, simulation.Place{})
 			}
-			defer w.truth.handledUntil(run)
+			defer w.truth.HandledUntil(run)
 			if ctx.Self().String() != ownActor+"@"+h.name {
 				w.mu.Lock()
 				if _, known := h.served[m.From]; !known {
-					h.served[m.From] = w.truth.now()
+					h.served[m.From] = w.truth.Now()
 				}
 				w.mu.Unlock()
 				l.suffer()
 			}
 			time.Sleep(m.Work)
-			return Done{ID: m.ID, Run: run.no}, nil
+			return Done{ID: m.ID, Run: run.No}, nil
 		}),
 		actor.Handle(func(*struct{}, *actor.Context, Siesta) error {
 			l.suffer()
@@ -255,7 +257,7 @@ func (l *tenancy) suffer() {
 func (w *term) newCustomer(name string) {
 	sys, _, err := w.system(name, nil)
 	if err != nil {
-		w.truth.bad("starting %s: %v", name, err)
+		w.truth.Bad("starting %s: %v", name, err)
 		return
 	}
 	c := &customer{name: name, sys: sys, out: map[string]int{}, shut: map[string]time.Duration{}}
@@ -263,7 +265,7 @@ func (w *term) newCustomer(name string) {
 	events := sys.Events(context.Background(), actor.InstanceEjected, actor.InstanceBack)
 	go func() {
 		for e := range events {
-			w.truth.note("%s: %s %s %v", name, e.Type, e.Peer, e.Err)
+			w.truth.Note("%s: %s %s %v", name, e.Type, e.Peer, e.Err)
 			w.sees(c, e)
 		}
 	}()
@@ -279,7 +281,7 @@ func (w *term) sees(c *customer, e actor.Event) {
 		}
 		return
 	}
-	now := w.truth.now()
+	now := w.truth.Now()
 	all, out := 0, 0
 	for _, h := range w.hosts {
 		if h.name == e.Peer {
@@ -299,7 +301,7 @@ func (w *term) sees(c *customer, e actor.Event) {
 		all = max(all, w.before)
 	}
 	if out > all/2 {
-		w.truth.bad("%s has ejected %d of %d instances", c.name, out, all)
+		w.truth.Bad("%s has ejected %d of %d instances", c.name, out, all)
 	}
 }
 
@@ -313,7 +315,7 @@ func (w *term) gone(h *host) {
 			w.before++
 		}
 	}
-	h.present, w.changed = false, w.truth.now()
+	h.present, w.changed = false, w.truth.Now()
 }
 
 // call is a caller: the last one of each customer calls the hosts' own actors, the others
@@ -325,28 +327,28 @@ func (w *term) call(customer, k int) {
 	defer calls.Wait()
 	for n := uint64(1); !w.stop.Load(); n++ {
 		time.Sleep(time.Duration(r.ExpFloat64() * float64(w.plan.Pace)))
-		m := Errand{ID: uint64(customer*16+k+1)<<32 | n, From: c.name, Work: span(r, time.Millisecond, 4*time.Millisecond)}
-		o := &op{id: m.ID, kind: call, from: c.name, to: firm, stream: fmt.Sprintf("%s.%d", c.name, k), n: int(n)}
+		m := Errand{ID: uint64(customer*16+k+1)<<32 | n, From: c.name, Work: draw.Span(r, time.Millisecond, 4*time.Millisecond)}
+		o := &simulation.Op{ID: m.ID, Kind: simulation.Call, From: c.name, To: firm, Stream: fmt.Sprintf("%s.%d", c.name, k), N: int(n)}
 		ref, due := c.sys.Service(firm), patienceOfAll
 		if own {
 			h := w.anyHost(r)
 			if h == "" {
 				continue
 			}
-			o.to, due = ownActor+"@"+h, patienceOfOne
-			if chance(r, 0.02) {
-				m.Work = span(r, 0, time.Second)
+			o.To, due = ownActor+"@"+h, patienceOfOne
+			if draw.Chance(r, 0.02) {
+				m.Work = draw.Span(r, 0, time.Second)
 			}
-			ref = c.sys.Ref(o.to)
+			ref = c.sys.Ref(o.To)
 		}
 		do := func() {
 			ctx, cancel := context.WithTimeout(context.Background(), due)
 			defer cancel()
-			o.due = w.truth.now() + due
-			w.truth.begin(o)
+			o.Due = w.truth.Now() + due
+			w.truth.Begin(o)
 			done, err := actor.Call(ctx, ref, m)
 			done, err = w.meddle(o, done, err)
-			w.truth.end(o, done, err)
+			w.truth.End(o, done.reply(), err)
 		}
 		if own { // one host that is away must not keep it from the others
 			calls.Go(do)
@@ -383,7 +385,7 @@ func (w *term) end() {
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 			defer cancel()
 			if err := sys.Shutdown(ctx); err != nil && sys.Err() == nil {
-				w.truth.bad("shutdown of %s: %v", sys.Name(), err)
+				w.truth.Bad("shutdown of %s: %v", sys.Name(), err)
 			}
 		})
 	}

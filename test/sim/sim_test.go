@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
-	"github.com/tandem-go/tandem/internal/engine"
+	"github.com/tandem-go/tandem/internal/simulation"
 	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/test/bubble"
 )
@@ -29,9 +29,6 @@ var (
 	planted = flag.Int("sim.planted", 6, "try one in so many of the broken promises that the checks have to find: 1 for all")
 	wire    = flag.Bool("sim.wire", false, "show every envelope in the transcript")
 )
-
-// calmLimit is how soon after the last fault every node must answer every other.
-const calmLimit = 20 * time.Second
 
 // result is the result of a run.
 type result struct {
@@ -56,20 +53,18 @@ func run(t *testing.T, seed uint64, c cheat, silent bool) (res result) {
 	}()
 	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(seed, c, silent, *wire)
-		for road, f := range w.plan.Base {
-			w.net.SetFaults(road, "", "", f)
-		}
-		for _, n := range w.nodes {
-			w.start(n)
+		w.Settle()
+		for _, n := range w.Nodes {
+			_ = w.Start(n) // see allUp
 		}
 		for i := range w.plan.Callers {
 			w.callers.Go(w.newCaller(i).run)
 		}
 		w.usePatterns()
-		w.inject()
-		w.calm()
-		if !w.allUp() {
-			panic(strings.Join(w.truth.wrong, "\n"))
+		w.Inject()
+		w.Calm()
+		if !w.AllUp() {
+			panic(strings.Join(w.truth.Wrong(), "\n"))
 		}
 		if w.plan.Window > 0 { // slow requests may fill it
 			w.callers.Wait()
@@ -80,46 +75,28 @@ func run(t *testing.T, seed uint64, c cheat, silent bool) (res result) {
 		w.drain()
 		time.Sleep(100*time.Second + 3*w.plan.Lease + 2*w.plan.KeyLife + 2*w.plan.Patterns.TokenLife) // late copies come out, sessions of dead clients end
 		w.atRest()
-		w.end()
+		w.End()
 		w.judgePatterns()
-		w.truth.judge(w.plan.inOrder(), w.plan.mixed(), w.mayDrop)
-		res.plan, res.tally, res.faults, res.length = w.plan, w.truth.tally(), w.faults, w.truth.now()
-		res.wrong, res.script, res.print = w.truth.wrong, w.truth.script, w.truth.print()
+		w.truth.Judge(w.plan.inOrder(), w.plan.mixed(), w.mayDrop)
+		res.plan, res.tally, res.faults, res.length = w.plan, w.tally(), w.Counts, w.truth.Now()
+		res.wrong, res.script, res.print = w.truth.Wrong(), w.truth.Script(), w.truth.Print()
 	})
 	return res
 }
 
-// allUp reports whether every node has started.
-func (w *world) allUp() bool {
-	return !slices.ContainsFunc(w.nodes, func(n *node) bool { return n.live() == nil })
-}
-
 // alive checks that every node answers every other soon after the last fault.
 func (w *world) alive() time.Duration {
-	calm, limit := time.Now(), calmLimit+2*engine.DeadAfter*w.plan.Heartbeat // until a dead link is noticed
-	if w.plan.MaxSessions > 0 {                                              // those of the dead take up room until their lease and what runs for them have ended
+	calm, limit := time.Now(), simulation.CalmLimit
+	if w.plan.MaxSessions > 0 { // those of the dead take up room until their lease and what runs for them have ended
 		limit += w.plan.Lease + 90*time.Second
 	}
-	var owned sync.WaitGroup
-	for _, a := range w.nodes {
-		for _, b := range w.nodes {
-			owned.Go(func() {
-				var err error
-				for time.Since(calm) < limit {
-					var n int
-					ctx, cancel := context.WithTimeout(context.Background(), limit-time.Since(calm))
-					n, err = actor.Call(ctx, a.live().sys.Ref("probe@"+b.name), Ping{N: 7})
-					cancel()
-					if err == nil && n == 7 {
-						return
-					}
-					time.Sleep(100 * time.Millisecond)
-				}
-				w.truth.bad("%s does not answer %s %v after the last fault: %v", b.name, a.name, limit, err)
-			})
+	w.Answering(limit, func(ctx context.Context, from *simulation.Life, to *simulation.Node) error {
+		n, err := actor.Call(ctx, from.Sys.Ref("probe@"+to.Name), Ping{N: 7})
+		if err == nil && n != 7 {
+			err = fmt.Errorf("it answers %d", n)
 		}
-	}
-	owned.Wait()
+		return err
+	})
 	return time.Since(calm)
 }
 
@@ -127,15 +104,15 @@ func (w *world) alive() time.Duration {
 // which the time of all keys is over.
 func (w *world) atRest() {
 	forgotten := (w.plan.Keys == 0 || w.plan.KeyLife > 0) && (!w.plan.Patterns.Jobs || w.plan.Patterns.TokenLife > 0)
-	for _, n := range w.nodes {
-		st := n.live().sys.Stats().RPC
+	for _, n := range w.Nodes {
+		st := n.Live().Sys.Stats().RPC
 		if st.Outstanding != 0 || st.Records != 0 || st.HeldBytes != 0 && forgotten {
-			w.truth.bad("%s at rest: %d outstanding, %d records, %d bytes kept", n.name, st.Outstanding, st.Records, st.HeldBytes)
+			w.truth.Bad("%s at rest: %d outstanding, %d records, %d bytes kept", n.Name, st.Outstanding, st.Records, st.HeldBytes)
 		}
-		if n.disk != nil && w.plan.KeyLife > 0 && (!w.plan.Patterns.Jobs || w.plan.Patterns.TokenLife > 0) {
-			for c := range n.disk.ledger().All() {
+		if n.Disk != nil && w.plan.KeyLife > 0 && (!w.plan.Patterns.Jobs || w.plan.Patterns.TokenLife > 0) {
+			for c := range n.Disk.Ledger().All() {
 				if c.Op != ledger.Opened {
-					w.truth.bad("%s at rest: its store still has %v %v of %v", n.name, c.Op, c.ID, c.Time.Sub(w.truth.start))
+					w.truth.Bad("%s at rest: its store still has %v %v of %v", n.Name, c.Op, c.ID, c.Time.Sub(w.truth.Start))
 				}
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/internal/draw"
 	"github.com/tandem-go/tandem/rpc"
 )
 
@@ -157,9 +158,9 @@ func (t *streamsTruth) opens(w *world, id uint64) *flow {
 	defer t.mu.Unlock()
 	f := t.of(id)
 	if f.runs++; f.runs > 1 || w.cheats("a stream is opened twice") {
-		w.truth.bad("stream %x was opened %d times", id, f.runs)
+		w.truth.Bad("stream %x was opened %d times", id, f.runs)
 	}
-	w.truth.note("  stream %x is open", id)
+	w.truth.Note("  stream %x is open", id)
 	return f
 }
 
@@ -169,8 +170,8 @@ func (t *streamsTruth) closes(w *world, f *flow) {
 	if w.cheats("a producer goes on") {
 		return
 	}
-	f.over, f.ended = true, w.truth.now()
-	w.truth.note("  stream %x is over at its producer", f.id)
+	f.over, f.ended = true, w.truth.Now()
+	w.truth.Note("  stream %x is over at its producer", f.id)
 }
 
 func (t *streamsTruth) done(f *flow) {
@@ -192,14 +193,14 @@ func (t *streamsTruth) yielded(w *world, f *flow, pad int) {
 		most = 2
 	}
 	if f.remote && f.out > f.in+most {
-		w.truth.bad("stream %x is %d items before its reader, and may be %d", f.id, f.out-f.in, most)
+		w.truth.Bad("stream %x is %d items before its reader, and may be %d", f.id, f.out-f.in, most)
 	}
 }
 
 // follows checks that an item is the next one of its stream.
 func (t *streamsTruth) follows(w *world, who string, id uint64, d Drop, n int) {
 	if d.ID != id || d.N != n {
-		w.truth.bad("%s stream %x got item %d of %x, and wanted %d", who, id, d.N, d.ID, n)
+		w.truth.Bad("%s stream %x got item %d of %x, and wanted %d", who, id, d.N, d.ID, n)
 	}
 }
 
@@ -211,49 +212,49 @@ func (t *streamsTruth) whole(w *world, f *flow, n int) {
 		n--
 	}
 	if !f.closed || n != f.sent {
-		w.truth.bad("stream %x came to its end after %d items, and its sender had sent %d (and closed it: %v)", f.id, n, f.sent, f.closed)
+		w.truth.Bad("stream %x came to its end after %d items, and its sender had sent %d (and closed it: %v)", f.id, n, f.sent, f.closed)
 	}
 }
 
 // leaves notes that a reader is done, with an error or not.
 func (t *streamsTruth) leaves(w *world, f *flow, opened bool, err error) {
 	w.typed(fmt.Sprintf("stream %x", f.id), err)
-	w.truth.note("  stream %x is over at its reader: %v", f.id, err)
+	w.truth.Note("  stream %x is over at its reader: %v", f.id, err)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f.left = w.truth.now()
+	f.left = w.truth.Now()
 	switch verdict := rpc.Ran(err); {
 	case w.cheats("a stream is called refused") && err != nil, err != nil && !opened && verdict == rpc.NotRun:
 		f.never = err
 	case err != nil && (opened || verdict == rpc.HasRun) && f.runs == 0:
-		w.truth.bad("stream %x was opened by nobody, and is said to have run: %v", f.id, err)
+		w.truth.Bad("stream %x was opened by nobody, and is said to have run: %v", f.id, err)
 	case err != nil && opened && verdict != rpc.HasRun:
-		w.truth.bad("stream %x was open, and ended with a verdict of %v: %v", f.id, verdict, err)
+		w.truth.Bad("stream %x was open, and ended with a verdict of %v: %v", f.id, verdict, err)
 	}
 }
 
 // stream opens one of the three.
 func (u *user) stream() {
 	to := u.target()
-	v := &user{w: u.w, r: u.w.rng(fmt.Sprintf("stream %x", u.id())), no: u.no, ids: u.ids, home: u.home, life: u.life}
+	v := &user{w: u.w, r: u.w.RNG(fmt.Sprintf("stream %x", u.id())), no: u.no, ids: u.ids, home: u.home, life: u.life}
 	id := v.no<<32 | v.ids
 	t := &u.w.streams
 	t.mu.Lock()
 	f := t.of(id)
 	f.remote = to != u.home
 	t.mu.Unlock()
-	use := pick(u.r, (*user).read, (*user).read, (*user).upload, (*user).talk)
-	u.w.callers.Go(func() { use(v, f, v.life.sys.Ref("tap@"+to.name)) })
+	use := draw.Pick(u.r, (*user).read, (*user).read, (*user).upload, (*user).talk)
+	u.w.callers.Go(func() { use(v, f, v.life.Sys.Ref("tap@"+to.Name)) })
 }
 
 // read reads a stream, slowly or not, to its end or not.
 func (u *user) read(f *flow, ref actor.Ref) {
-	m := Flow{ID: f.id, Count: u.r.IntN(100), Pace: pick(u.r, 0, span(u.r, 0, 100*time.Millisecond)), Pad: pick(u.r, 0, 100, 8<<10), End: pick(u.r, 0, 0, 0, 1, 2)}
-	slow := pick(u.r, 0, 0, span(u.r, 0, 300*time.Millisecond))
-	until := pick(u.r, -1, -1, u.r.IntN(m.Count+1))
+	m := Flow{ID: f.id, Count: u.r.IntN(100), Pace: draw.Pick(u.r, 0, draw.Span(u.r, 0, 100*time.Millisecond)), Pad: draw.Pick(u.r, 0, 100, 8<<10), End: draw.Pick(u.r, 0, 0, 0, 1, 2)}
+	slow := draw.Pick(u.r, 0, 0, draw.Span(u.r, 0, 300*time.Millisecond))
+	until := draw.Pick(u.r, -1, -1, u.r.IntN(m.Count+1))
 	ctx, stop := u.open()
 	var due time.Duration
-	if chance(u.r, 0.3) {
+	if draw.Chance(u.r, 0.3) {
 		ctx2, cancel, at := u.brief(0, 20*time.Second)
 		defer cancel()
 		ctx, due = ctx2, at
@@ -262,7 +263,7 @@ func (u *user) read(f *flow, ref actor.Ref) {
 	var last error
 	for d, err := range actor.Stream(ctx, ref, m) {
 		if ended {
-			u.w.truth.bad("stream %x went on after its end", f.id)
+			u.w.truth.Bad("stream %x went on after its end", f.id)
 		}
 		if last = err; err != nil {
 			ended = true
@@ -285,7 +286,7 @@ func (u *user) read(f *flow, ref actor.Ref) {
 		<-ctx.Done()
 	}
 	if !stop() {
-		u.w.truth.bad("stream %x did not end for %v after the last fault", f.id, patience)
+		u.w.truth.Bad("stream %x did not end for %v after the last fault", f.id, patience)
 	}
 	if due > 0 {
 		u.w.inTime(fmt.Sprintf("stream %x", f.id), due+slow)
@@ -297,7 +298,7 @@ func (u *user) read(f *flow, ref actor.Ref) {
 	u.w.streams.mu.Lock()
 	defer u.w.streams.mu.Unlock()
 	if last == nil && n != until && (n != m.Count || !f.whole) {
-		u.w.truth.bad("stream %x came to its end after %d items of %d", f.id, n, m.Count)
+		u.w.truth.Bad("stream %x came to its end after %d items of %d", f.id, n, m.Count)
 	}
 }
 
@@ -305,13 +306,13 @@ func (u *user) read(f *flow, ref actor.Ref) {
 func (u *user) upload(f *flow, ref actor.Ref) {
 	ctx, cancel, due := u.brief(10*time.Millisecond, 20*time.Second)
 	defer cancel()
-	up, err := actor.Open(ctx, ref, Load{ID: f.id, Pace: pick(u.r, 0, span(u.r, 0, 50*time.Millisecond))})
+	up, err := actor.Open(ctx, ref, Load{ID: f.id, Pace: draw.Pick(u.r, 0, draw.Span(u.r, 0, 50*time.Millisecond))})
 	if err != nil {
 		u.w.inTime("the opening of a stream", due)
 		u.w.streams.leaves(u.w, f, false, err)
 		return
 	}
-	if err := u.send(f, u.r.IntN(100), func(d Drop) error { return up.Send(ctx, d) }); err != nil || chance(u.r, 0.2) {
+	if err := u.send(f, u.r.IntN(100), func(d Drop) error { return up.Send(ctx, d) }); err != nil || draw.Chance(u.r, 0.2) {
 		up.Cancel()
 		if errors.Is(err, actor.ErrStreamOver) || rpc.Ran(err) == rpc.NotRun { // why, its result says; or that of the item alone
 			err = nil
@@ -329,12 +330,12 @@ func (u *user) upload(f *flow, ref actor.Ref) {
 		tally.ID++
 	}
 	if err == nil && (tally.ID != f.id || tally.Count != f.sent) {
-		u.w.truth.bad("stream %x, of %d items, was answered with %+v", f.id, f.sent, tally)
+		u.w.truth.Bad("stream %x, of %d items, was answered with %+v", f.id, f.sent, tally)
 	}
 }
 
 func (u *user) send(f *flow, n int, send func(Drop) error) error {
-	pace, pad := pick(u.r, 0, 0, span(u.r, 0, 50*time.Millisecond)), pick(u.r, 0, 100, 8<<10)
+	pace, pad := draw.Pick(u.r, 0, 0, draw.Span(u.r, 0, 50*time.Millisecond)), draw.Pick(u.r, 0, 100, 8<<10)
 	for i := range n {
 		if err := send(Drop{f.id, i, make([]byte, pad)}); err != nil {
 			return err
@@ -359,10 +360,10 @@ func (u *user) talk(f *flow, ref actor.Ref) {
 	}
 	var sender sync.WaitGroup
 	count, until := u.r.IntN(100), -1
-	if chance(u.r, 0.3) {
+	if draw.Chance(u.r, 0.3) {
 		until = u.r.IntN(count + 1)
 	}
-	v := &user{w: u.w, r: u.w.rng(fmt.Sprintf("sender %x", f.id))}
+	v := &user{w: u.w, r: u.w.RNG(fmt.Sprintf("sender %x", f.id))}
 	sender.Go(func() {
 		if v.send(f, count, func(x Drop) error { return d.Send(ctx, x) }) == nil {
 			u.w.streams.mu.Lock()
@@ -391,7 +392,7 @@ func (u *user) talk(f *flow, ref actor.Ref) {
 	u.w.streams.mu.Lock()
 	defer u.w.streams.mu.Unlock()
 	if last == nil && n != until && (n != count || !f.whole) {
-		u.w.truth.bad("stream %x came to its end after %d items of %d", f.id, n, count)
+		u.w.truth.Bad("stream %x came to its end after %d items of %d", f.id, n, count)
 	}
 }
 
@@ -401,21 +402,21 @@ func (w *world) leave() {
 	if !w.plan.Patterns.Streams || w.plan.MaxSessions > 0 {
 		return
 	}
-	for i, to := range w.nodes {
+	for i, to := range w.Nodes {
 		u := w.newUser(70 + i)
-		u.home = w.nodes[(i+1)%len(w.nodes)]
-		u.life = u.home.live()
+		u.home = w.Nodes[(i+1)%len(w.Nodes)]
+		u.life = u.home.Live()
 		id := u.id()
-		for _, err := range actor.Stream(context.Background(), u.life.sys.Ref("tap@"+to.name), Flow{ID: id, Count: 1 << 20, Pace: 10 * time.Millisecond}) {
+		for _, err := range actor.Stream(context.Background(), u.life.Sys.Ref("tap@"+to.Name), Flow{ID: id, Count: 1 << 20, Pace: 10 * time.Millisecond}) {
 			if err != nil {
-				w.truth.bad("a stream of %s, after the last fault: %v", to.name, err)
+				w.truth.Bad("a stream of %s, after the last fault: %v", to.Name, err)
 			}
 			break
 		}
 		time.Sleep(5 * time.Second)
 		w.streams.mu.Lock()
 		if f := w.streams.of(id); f.runs > 0 && !f.over {
-			w.truth.bad("stream %x was left, and its producer goes on", id)
+			w.truth.Bad("stream %x was left, and its producer goes on", id)
 		}
 		w.streams.mu.Unlock()
 	}
@@ -427,9 +428,9 @@ func (t *streamsTruth) judge(w *world) {
 	for id, f := range t.all {
 		switch {
 		case f.runs > 0 && !f.over:
-			w.truth.bad("the producer of stream %x never ended", id)
+			w.truth.Bad("the producer of stream %x never ended", id)
 		case f.runs > 0 && f.never != nil:
-			w.truth.bad("stream %x was opened, and said never to be: %v", id, f.never)
+			w.truth.Bad("stream %x was opened, and said never to be: %v", id, f.never)
 		}
 	}
 }

@@ -2,237 +2,108 @@ package sim
 
 import (
 	"cmp"
-	"context"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/internal/draw"
+	"github.com/tandem-go/tandem/internal/simulation"
 	"github.com/tandem-go/tandem/ledger"
-	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
-	"github.com/tandem-go/tandem/transport/memnet"
 )
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
-// world is one run: its nodes, the network between them, and the truth about them.
+// world is one run of what internal/simulation simulates, with this package's callers, actors
+// and checks.
 type world struct {
-	seed  uint64
+	*simulation.World
 	plan  plan
-	truth *truth
-	net   *memnet.Network
-	reg   *static.Registry
-	nodes []*node
+	truth *simulation.Truth // the World's
 	cheat cheat
 
 	jobs    jobsTruth
 	queues  queuesTruth
 	streams streamsTruth
 
-	wire bool // the transcript shows every envelope
-
 	callers sync.WaitGroup // and everything else that they start
-	spells  sync.WaitGroup // faults that are to end by themselves
-	faults  map[string]int // injected, by kind; the injector's own
-}
-
-// node is a name in the cluster. Its systems come and go.
-type node struct {
-	name string
-
-	disk *disk // nil: none
-
-	mu     sync.Mutex // guards what follows
-	now    *life      // nil: down
-	past   []*life
-	starts int
-}
-
-// life is a node from one start to its end.
-type life struct {
-	sys   *actor.System
-	gates []*gate
-	drive *drive // nil: none
-	no    int
-
-	deployed bool // it was shut down as a fault, and may have run out of time
-}
-
-// rng returns a generator of its own for everything that draws.
-func (w *world) rng(what string) *rand.Rand {
-	h := fnv.New64a()
-	h.Write([]byte(what))
-	return rand.New(rand.NewPCG(w.seed, h.Sum64()))
 }
 
 func newWorld(seed uint64, c cheat, silent, wire bool) *world {
-	w := &world{seed: seed, truth: newTruth(silent), reg: static.New(), cheat: c, wire: wire, faults: map[string]int{},
-		net: memnet.New(memnet.Config{Seed: seed})}
-	w.plan = newPlan(w.rng("plan"))
-	w.truth.plan, w.truth.keyLife = w.plan, cmp.Or(w.plan.KeyLife, rpc.DefaultKeyLife)
-	w.truth.note("%+v", w.plan)
-	for i := range w.plan.Nodes {
-		n := &node{name: fmt.Sprintf("n%d", i)}
-		if i < len(w.plan.Stores) && w.plan.Stores[i] {
-			n.disk = &disk{random: w.random("disk of " + n.name), slow: w.plan.Slow, keeps: c.keeps, fences: !c.unfenced, begun: map[string]*drive{}}
+	w := &world{truth: simulation.NewTruth(silent), cheat: c}
+	w.plan = newPlan(draw.From(seed, "plan"))
+	w.truth.Durable, w.truth.KeyLife = w.plan.durable, cmp.Or(w.plan.KeyLife, rpc.DefaultKeyLife)
+	w.truth.Note("%+v", w.plan)
+	w.World = simulation.New(seed, w.plan.Plan, w.truth)
+	w.Configure, w.Populate = w.configure, w.populate
+	w.Road = func(n *simulation.Node, g *simulation.Gate) {
+		if c.wire != nil {
+			g.Tamper = c.wire()
 		}
-		w.nodes = append(w.nodes, n)
+		if wire { // the transcript shows every envelope
+			g.Watch = func(format string, args ...any) { w.truth.Note(n.Name+" "+format, args...) }
+		}
+	}
+	for _, n := range w.Nodes {
+		if n.Disk != nil {
+			n.Disk.Keeps, n.Disk.Fences = c.keeps, !c.unfenced
+		}
 	}
 	return w
 }
 
-// start starts a node with a new epoch.
-func (w *world) start(n *node) {
-	n.mu.Lock()
-	n.starts++
-	l := &life{no: n.starts}
-	n.mu.Unlock()
-	cfg := actor.Config{Name: n.name, Registry: w.reg, Logger: quiet, Roads: w.plan.policy(n.name), AckWait: time.Second, Retry: w.plan.Retry, TokenLife: w.plan.Patterns.TokenLife, RPC: rpc.Limits{
+// configure completes the configuration of a start of a node.
+func (w *world) configure(n *simulation.Node, l *simulation.Life, cfg *actor.Config) {
+	cfg.Roads, cfg.AckWait, cfg.Retry, cfg.TokenLife = w.plan.policy(n.Name), time.Second, w.plan.Retry, w.plan.Patterns.TokenLife
+	cfg.RPC = rpc.Limits{
 		SessionLease: w.plan.Lease, Heartbeat: w.plan.Heartbeat, KeyLife: w.plan.KeyLife,
 		Window: w.plan.Window, Keep: w.plan.Keep, MemoryBytes: w.plan.MemoryBytes, MaxSessions: w.plan.MaxSessions,
-		Random: w.random(fmt.Sprintf("pauses of %s.%d", n.name, l.no)),
-	}}
+		Random: w.Random(fmt.Sprintf("pauses of %s.%d", n.Name, l.No)),
+	}
 	cfg.Principals = func(road string, _ transport.Peer) string {
 		if w.plan.Strangers {
 			return road
 		}
 		return "app" // of the loopback road as well: a key means the same from everywhere
 	}
-	if n.disk != nil {
-		l.drive = &drive{disk: n.disk, hangs: l.no%2 == 0}
-		cfg.Store, cfg.Kinds = l.drive, []*actor.Kind{w.kind(durableKind, nil).With(actor.Durable()), w.clerkKind(clerkKind).With(actor.Durable())}
-	}
-	for _, road := range w.plan.Roads {
-		g := &gate{Transport: w.net.Transport(road, road == "direct")}
-		if w.cheat.wire != nil {
-			g.tamper = w.cheat.wire()
-		}
-		if w.wire {
-			g.watch = func(format string, args ...any) { w.truth.note(n.name+" "+format, args...) }
-		}
-		l.gates = append(l.gates, g)
-		cfg.Transports = append(cfg.Transports, g)
-	}
-	sys, err := actor.NewSystem(cfg)
-	if err == nil {
-		err = w.spawnCast(sys, l.drive)
-	}
-	if err == nil {
-		err = w.spawnPatterns(sys, l.drive)
-	}
-	if err != nil {
-		w.truth.bad("starting %s: %v", n.name, err)
-		return
-	}
-	l.sys = sys
-	w.truth.note("%s is up as %s", n.name, sys.Epoch())
-	if !w.truth.silent {
-		events := sys.Events(context.Background())
-		go func() {
-			for e := range events {
-				w.truth.note("%s (%s): %s %s %s %s %v", n.name, sys.Epoch()[:4], e.Type, e.Actor, e.Peer, e.Road, e.Err)
-			}
-		}()
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.now = l
-}
-
-// live is the node's present start, or nil.
-func (n *node) live() *life {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.now
-}
-
-// down removes the present start from the node, so that another may follow.
-func (n *node) down() *life {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	l := n.now
-	if n.now = nil; l != nil {
-		n.past = append(n.past, l)
-	}
-	return l
-}
-
-// cutOff separates a start of a node from the others, and from its disk.
-func (l *life) cutOff(lastWord bool) {
-	l.drive.unplug()
-	l.silence(lastWord)
-}
-
-// silence separates a start from the others.
-func (l *life) silence(lastWord bool) {
-	for _, g := range l.gates {
-		g.close(lastWord)
+	if l.Drive != nil {
+		cfg.Kinds = []*actor.Kind{w.kind(durableKind, nil).With(actor.Durable()), w.clerkKind(clerkKind).With(actor.Durable())}
 	}
 }
 
-func (l *life) stall(d time.Duration) {
-	for _, g := range l.gates {
-		g.stall(d)
+// populate starts the actors of a node.
+func (w *world) populate(_ *simulation.Node, l *simulation.Life) error {
+	if err := w.spawnCast(l.Sys, l.Drive); err != nil {
+		return err
 	}
-}
-
-// evict removes a dead start from the registry.
-func (w *world) evict(n *node, l *life) {
-	if err := w.reg.Evict(context.Background(), n.name, l.sys.Epoch()); err != nil {
-		w.truth.bad("evicting %s: %v", n.name, err)
-	}
-}
-
-// end shuts all systems down, also those that were killed.
-func (w *world) end() {
-	var owned sync.WaitGroup
-	for _, n := range w.nodes {
-		lives := n.past
-		if n.now != nil {
-			lives = append(lives, n.now)
-		}
-		for _, l := range lives {
-			owned.Go(func() {
-				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-				defer cancel()
-				// A system that has lost its name to another start has ended by itself, while
-				// there were faults.
-				if err := l.sys.Shutdown(ctx); err != nil && !l.deployed && l.sys.Err() == nil {
-					w.truth.bad("shutdown of %s, start %d: %v", n.name, l.no, err)
-				}
-			})
-		}
-	}
-	owned.Wait()
+	return w.spawnPatterns(l.Sys, l.Drive)
 }
 
 // mayDrop reports whether a message that its sender was told to be in the mailbox may still be
-// dropped: because of the mailbox's policy, or because its node was shut down and had no time
-// left.
-func (w *world) mayDrop(o *op) bool {
-	for _, n := range w.nodes {
-		for _, l := range n.past {
-			if l.deployed && (o.to == crew || strings.HasSuffix(o.to, "@"+n.name)) {
+// dropped: because of the mailbox's policy, because its node was shut down and had no time left,
+// or because its node was fenced, which ends it with what waits in its mailboxes.
+func (w *world) mayDrop(o *simulation.Op) bool {
+	for _, n := range w.Nodes {
+		for _, l := range n.Past() {
+			if (l.Deployed || l.Sys.Err() != nil) && (o.To == crew || strings.HasSuffix(o.To, "@"+n.Name)) {
 				return true
 			}
 		}
 	}
-	return strings.HasPrefix(o.to, "fresh@")
+	return strings.HasPrefix(o.To, "fresh@")
 }
 
 // cheat breaks a promise on purpose, to show that the checks find it.
 type cheat struct {
-	handler func(id uint64) int                                             // how often a handler runs the body
-	wire    func() func(e *transport.Envelope, send sender) (uint64, error) // meddles with what a start of a node sends on a road
-	caller  func(o *op, reply Done, err error) (reply2 Done, err2 error)    // what the caller is told instead
-	late    func(o *op)                                                     // before the caller is told
+	handler func(id uint64) int                                                        // how often a handler runs the body
+	wire    func() func(e *transport.Envelope, send simulation.Sender) (uint64, error) // meddles with what a start of a node sends on a road
+	caller  func(o *simulation.Op, reply Done, err error) (reply2 Done, err2 error)    // what the caller is told instead
+	late    func(o *simulation.Op)                                                     // before the caller is told
 
 	keeps      func(ledger.Change) bool // what disks keep
 	unfenced   bool                     // disks let an earlier start go on

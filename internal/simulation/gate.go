@@ -1,4 +1,4 @@
-package sim
+package simulation
 
 import (
 	"context"
@@ -9,12 +9,12 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// gate is the road of one start of a node. When it is shut, nothing passes any more, as if the
+// Gate is the road of one start of a node. When it is shut, nothing passes any more, as if the
 // process behind it had died; in truth it goes on and sees only silence.
-type gate struct {
+type Gate struct {
 	transport.Transport
-	tamper func(e *transport.Envelope, send sender) (uint64, error) // of a mutation; nil: none
-	watch  func(format string, args ...any)
+	Tamper func(e *transport.Envelope, send Sender) (uint64, error) // sends what the node sends; nil: send does
+	Watch  func(format string, args ...any)                         // is told of each envelope; nil: nobody is
 
 	mu    sync.Mutex // guards what follows
 	shut  bool
@@ -24,20 +24,23 @@ type gate struct {
 	links []transport.Link
 }
 
-type sender func(*transport.Envelope) (uint64, error)
+// Sender is transport.Link.Send.
+type Sender func(*transport.Envelope) (uint64, error)
 
-func (g *gate) Start(ctx context.Context, local transport.Local, accept func(transport.Link) transport.Receiver) (string, error) {
+// Start implements transport.Transport.
+func (g *Gate) Start(ctx context.Context, local transport.Local, accept func(transport.Link) transport.Receiver) (string, error) {
 	return g.Transport.Start(ctx, local, g.through(accept))
 }
 
-func (g *gate) Dial(ctx context.Context, to transport.Endpoint, open func(transport.Link) transport.Receiver) (transport.Link, error) {
+// Dial implements transport.Transport.
+func (g *Gate) Dial(ctx context.Context, to transport.Endpoint, open func(transport.Link) transport.Receiver) (transport.Link, error) {
 	if g.isShut() {
 		return nil, fmt.Errorf("%w: the node is dead", transport.ErrNoPeer)
 	}
 	return g.Transport.Dial(ctx, to, g.through(open))
 }
 
-func (g *gate) through(open func(transport.Link) transport.Receiver) func(transport.Link) transport.Receiver {
+func (g *Gate) through(open func(transport.Link) transport.Receiver) func(transport.Link) transport.Receiver {
 	return func(l transport.Link) transport.Receiver {
 		g.mu.Lock()
 		g.links = append(g.links, l)
@@ -46,32 +49,32 @@ func (g *gate) through(open func(transport.Link) transport.Receiver) func(transp
 	}
 }
 
-// stall makes the readers of the links wait.
-func (g *gate) stall(d time.Duration) {
+// Stall makes the readers of the links wait.
+func (g *Gate) Stall(d time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.until = time.Now().Add(d)
 }
 
-// stop makes the readers of the links wait, and the goroutine that sends heartbeats and ends
+// Stop makes the readers of the links wait, and the goroutine that sends heartbeats and ends
 // sessions: for these the process stands still. That goroutine goes on first, before the
 // messages that have arrived meanwhile are read.
-func (g *gate) stop(d time.Duration) {
-	g.stall(d + time.Millisecond)
+func (g *Gate) Stop(d time.Duration) {
+	g.Stall(d + time.Millisecond)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.beats, g.stood = time.Now().Add(d), 0
 }
 
-// stands reports whether the process is stopped.
-func (g *gate) stands() bool {
+// Stands reports whether the process is stopped.
+func (g *Gate) Stands() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return time.Now().Before(g.beats.Add(time.Second))
 }
 
 // standStill returns when the process goes on.
-func (g *gate) standStill() {
+func (g *Gate) standStill() {
 	g.mu.Lock()
 	d := time.Until(g.beats)
 	g.mu.Unlock()
@@ -83,28 +86,28 @@ func (g *gate) standStill() {
 	}
 }
 
-// stoodFor is how long heartbeats waited for the end of the last stop; 0 if none did.
-func (g *gate) stoodFor() time.Duration {
+// StoodFor is how long heartbeats waited for the end of the last stop; 0 if none did.
+func (g *Gate) StoodFor() time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.stood
 }
 
-func (g *gate) stalled() time.Duration {
+func (g *Gate) stalled() time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return time.Until(g.until)
 }
 
-func (g *gate) isShut() bool {
+func (g *Gate) isShut() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.shut
 }
 
-// close shuts the gate. It does so silently, as in a power failure, or it closes every link as
+// Shut closes the gate for ever. It does so silently, as in a power failure, or it closes every link as
 // the operating system does for a killed process.
-func (g *gate) close(lastWord bool) {
+func (g *Gate) Shut(lastWord bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.shut = true
@@ -117,7 +120,7 @@ func (g *gate) close(lastWord bool) {
 
 type gatedLink struct {
 	transport.Link
-	g *gate
+	g *Gate
 }
 
 func (l *gatedLink) Send(e *transport.Envelope) (uint64, error) {
@@ -127,19 +130,19 @@ func (l *gatedLink) Send(e *transport.Envelope) (uint64, error) {
 	if l.g.isShut() {
 		return 0, nil
 	}
-	if l.g.watch != nil {
-		l.g.watch("    %s→%s %s: verb %v seq %d flags %b code %d below %d grant %x", l.Road(), l.Peer().Node, l.Peer().Epoch[:4],
+	if l.g.Watch != nil {
+		l.g.Watch("    %s→%s %s: verb %v seq %d flags %b code %d below %d grant %x", l.Road(), l.Peer().Node, l.Peer().Epoch[:4],
 			e.Verb, e.Seq, e.Flags, e.Code, e.Mark.Below, e.Grant[:2])
 	}
-	if l.g.tamper != nil {
-		return l.g.tamper(e, l.Link.Send)
+	if l.g.Tamper != nil {
+		return l.g.Tamper(e, l.Link.Send)
 	}
 	return l.Link.Send(e)
 }
 
 type gatedReceiver struct {
 	transport.Receiver
-	g *gate
+	g *Gate
 	l transport.Link
 }
 
@@ -150,8 +153,8 @@ func (r *gatedReceiver) Receive(e *transport.Envelope) {
 	if r.g.isShut() {
 		return
 	}
-	if r.g.watch != nil {
-		r.g.watch("    %s←%s %s: verb %v seq %d flags %b code %d below %d grant %x", r.l.Road(), r.l.Peer().Node, r.l.Peer().Epoch[:4],
+	if r.g.Watch != nil {
+		r.g.Watch("    %s←%s %s: verb %v seq %d flags %b code %d below %d grant %x", r.l.Road(), r.l.Peer().Node, r.l.Peer().Epoch[:4],
 			e.Verb, e.Seq, e.Flags, e.Code, e.Mark.Below, e.Grant[:2])
 	}
 	r.Receiver.Receive(e)
