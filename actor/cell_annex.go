@@ -17,14 +17,11 @@ type annex struct {
 	parent   *cell    // nil for most actors
 
 	// Only the run loop uses these.
-	pace      *pace // of recording requests as begun; nil until it has recorded one
-	step      step
-	record    supervise.Record
-	failure   supervise.Failure // the latest
-	again     *time.Timer       // ends the back-off
-	backedOff bool              // the back-off is over
-	entered   bool              // Started was called in this incarnation
-	hand      hand              // what the run loop had in hand when it parked
+	pace     *pace     // of recording requests as begun; nil until it has recorded one
+	failures *failures // nil: it has never failed
+	hand     *hand     // what the run loop had in hand when it parked; nil: nothing
+	step     step
+	entered  bool // Started was called in this incarnation
 
 	incarnation      atomic.Uint64 // how often it has got fresh state since it was spawned
 	failed, restarts atomic.Uint64 // messages whose handlers failed, and restarts
@@ -38,6 +35,22 @@ type annex struct {
 	barren   bool // it may have no more children
 	watching map[*target]*watch
 	watchers map[*watch]struct{}
+}
+
+// failures is what there is to know of the failures of an actor.
+type failures struct {
+	record    supervise.Record
+	latest    supervise.Failure
+	again     *time.Timer // ends the back-off; nil: there was none
+	backedOff bool        // the back-off is over
+}
+
+// has notes a failure.
+func (a *annex) has(f supervise.Failure) {
+	if a.failures == nil {
+		a.failures = new(failures)
+	}
+	a.failures.latest = f
 }
 
 // step is what the run loop does next for an actor that is suspended or ends.

@@ -45,6 +45,7 @@ func (c *cell) beginEnd(why error) bool {
 
 // seal ends the actor once it has handled the messages that wait in its mailbox.
 func (c *cell) seal() {
+	c.withdraw()
 	c.life.seal()
 	c.box.Seal()
 	if !c.box.Wake() {
@@ -54,6 +55,13 @@ func (c *cell) seal() {
 		c.life.move(cellStopped)
 	}
 	c.runToEnd()
+}
+
+// withdraw makes the actor no longer an instance of its services.
+func (c *cell) withdraw() {
+	for _, service := range c.services() {
+		c.self.sys.members.withdraw(service, c)
+	}
 }
 
 // runToEnd is run for an actor that has no run loop. If nothing is left to do, it ends here.
@@ -78,11 +86,9 @@ func (c *cell) finish(w *worker) bool {
 	a := c.annexed()
 	switch a.step {
 	default:
-		for _, service := range a.services {
-			c.self.sys.members.withdraw(service, c.self.addr.name)
-		}
-		if a.again != nil {
-			a.again.Stop()
+		c.withdraw()
+		if t := a.failures; t != nil && t.again != nil {
+			t.again.Stop()
 		}
 		c.stopChildren()
 		a.step = closing
@@ -123,7 +129,7 @@ func (c *cell) leave() {
 	a.signals, a.watchers = nil, nil
 	a.mu.Unlock()
 	e := Event{Type: ActorStopped, Actor: c.self.addr.String()}
-	if why != nil && why == a.failure.Err {
+	if t := a.failures; t != nil && why != nil && why == t.latest.Err {
 		e.Err = why
 	}
 	sys.event(e)

@@ -12,7 +12,6 @@ import (
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/rpc"
-	"github.com/tandem-go/tandem/supervise"
 	"github.com/tandem-go/tandem/test/bubble"
 )
 
@@ -182,5 +181,69 @@ func TestHooksOfAnotherShape(t *testing.T) {
 			define()
 		}()
 	}
-	_ = supervise.Restart
+}
+
+// A start that fails ends the actors that Setup has spawned, and does not wait long for them.
+func TestStoppingAfterAFailedStart(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		var d Diary
+		began := time.Now()
+		_, err := actor.NewSystem(actor.Config{Logger: quiet, Setup: func(s *actor.System) error {
+			spawn(t, s, "x", diarist(&d, nil))
+			spawn(t, s, "y", diarist(&d, func(k *Diarist) { k.onStop = func(*actor.Context, error) { time.Sleep(time.Hour) } }))
+			synctest.Wait()
+			d.read()
+			return errors.New("no")
+		}})
+		if err == nil || time.Since(began) > 5*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		if n := len(d.read()); n != 2 {
+			t.Errorf("%d actors were told", n)
+		}
+		time.Sleep(2 * time.Hour)
+	})
+}
+
+// A hook that blocks holds up nobody but its actor, and a Stop no longer than its context lasts.
+func TestHooksThatBlock(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		var d Diary
+		sys := newSystem(t, actor.Config{Logger: quiet})
+		free := make(chan struct{})
+		ref := spawn(t, sys, "x", diarist(&d, func(k *Diarist) { k.onStart = func(*actor.Context) error { <-free; return nil } }))
+		synctest.Wait()
+		for name, stop := range map[string]func(context.Context, actor.Ref) error{"stop": sys.Stop, "stop now": sys.StopNow} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if err := stop(ctx, ref); !errors.Is(err, rpc.Expired) {
+				t.Errorf("%s: %v", name, err)
+			}
+			cancel()
+		}
+		other := spawn(t, sys, "other", PuppetKind)
+		if _, err := actor.Call(t.Context(), other, Count{}); err != nil {
+			t.Error(err)
+		}
+		close(free)
+		d.want(t, "x/1 started", "x/1 stopping")
+	})
+}
+
+// An actor that is to stop is no instance of its services any more, although it still works off
+// what waits.
+func TestStoppingInstanceIsLeftOut(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		sys := newSystem(t, actor.Config{Logger: quiet})
+		one := spawn(t, sys, "one", PuppetKind, actor.Expose("s"))
+		unplug := plug(t, one)
+		spawn(t, sys, "two", PuppetKind, actor.Expose("s"))
+		go func() { _ = sys.Stop(t.Context(), one) }()
+		synctest.Wait()
+		for range 10 {
+			if _, err := actor.Call(t.Context(), sys.Service("s"), Count{}); err != nil {
+				t.Error(err)
+			}
+		}
+		unplug()
+	})
 }

@@ -201,7 +201,7 @@ func (c *cell) park(w *worker) bool {
 	children := len(a.children)+a.spawning > 0
 	switch c.life.now() {
 	case suspended:
-		if len(a.signals) > 0 || a.step != awaiting || a.backedOff && !children {
+		if len(a.signals) > 0 || a.step != awaiting || a.failures.backedOff && !children {
 			return false
 		}
 	case ending:
@@ -209,7 +209,10 @@ func (c *cell) park(w *worker) bool {
 			return false
 		}
 	}
-	a.hand, w.hand = w.hand, hand{}
+	if w.taken != nil {
+		kept := w.hand
+		a.hand, w.hand = &kept, hand{}
+	}
 	w.plain = nil
 	a.parked = true
 	return true
@@ -232,7 +235,7 @@ func (c *cell) unpark() {
 
 // pickUp takes what the last run loop had in hand when it parked.
 func (w *worker) pickUp(c *cell) {
-	if a := c.more.Load(); a != nil && a.hand.taken != nil {
-		w.hand, a.hand = a.hand, hand{}
+	if a := c.more.Load(); a != nil && a.hand != nil {
+		w.hand, a.hand = *a.hand, nil
 	}
 }

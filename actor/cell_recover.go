@@ -35,7 +35,8 @@ func (c *cell) fail(f supervise.Failure) {
 	}
 	a := c.annexed()
 	f.Actor = c.self.addr.String()
-	a.failure, a.step = f, deciding
+	a.has(f)
+	a.step = deciding
 }
 
 // recover does the next step for an actor that is suspended. It returns false while the actor
@@ -46,13 +47,13 @@ func (c *cell) recover(w *worker) bool {
 	case deciding:
 		c.decide(w)
 	case awaiting:
-		if !a.backedOff || c.hasChildren() {
+		if !a.failures.backedOff || c.hasChildren() {
 			return false
 		}
 		a.step = givingUp
 	case givingUp:
 		a.step = making
-		c.callRestarting(w, a.failure.Err)
+		c.callRestarting(w, a.failures.latest.Err)
 	case making:
 		var state any
 		c.guarded(w, "the function that makes the state", func() error { state = c.kind.make(); return nil }, func(err *rpc.Error) {
@@ -62,7 +63,7 @@ func (c *cell) recover(w *worker) bool {
 			}
 			c.noteFailure("the state", err)
 			c.self.sys.log.Error("the actor's state could not be recreated; it stops", "actor", c.self.addr.String(), "err", err)
-			c.state, a.failure.Err = nil, err
+			c.state, a.failures.latest.Err = nil, err
 			c.end(err)
 		})
 	}
@@ -71,14 +72,14 @@ func (c *cell) recover(w *worker) bool {
 
 // decide asks the strategy what to do about the failure.
 func (c *cell) decide(w *worker) {
-	a, s := c.annexed(), &c.kind.strategy
+	t, s := c.annexed().failures, &c.kind.strategy
 	d := supervise.Restart
 	if s.Decide == nil {
 		c.carryOut(d)
 		return
 	}
-	a.failure.Restarts = a.record.Restarts(s, time.Now())
-	c.guarded(w, "the Decide of a Strategy", func() error { d = s.Decide(a.failure); return nil }, func(err *rpc.Error) {
+	t.latest.Restarts = t.record.Restarts(s, time.Now())
+	c.guarded(w, "the Decide of a Strategy", func() error { d = s.Decide(t.latest); return nil }, func(err *rpc.Error) {
 		if err != nil {
 			c.noteFailure("Decide", err)
 			d = supervise.Stop
@@ -89,11 +90,11 @@ func (c *cell) decide(w *worker) {
 
 // carryOut does what the strategy has decided.
 func (c *cell) carryOut(d supervise.Directive) {
-	a, s := c.annexed(), &c.kind.strategy
-	is := a.record.Next(s, time.Now(), d, rand.Float64())
+	t, s := c.annexed().failures, &c.kind.strategy
+	is := t.record.Next(s, time.Now(), d, rand.Float64())
 	if s.AllForOne && (is.Directive == supervise.Restart || is.Directive == supervise.Stop) {
 		for _, sibling := range c.siblings() {
-			sibling.signal(follow{is, a.failure})
+			sibling.signal(follow{is, t.latest})
 		}
 	}
 	c.obey(is)
@@ -109,10 +110,10 @@ func (c *cell) obey(is supervise.Decision) {
 	case supervise.Restart:
 		a.step = awaiting
 		c.stopChildren()
-		a.backedOff = is.Delay <= 0 || c.self.sys.draining()
-		if !a.backedOff {
+		a.failures.backedOff = is.Delay <= 0 || c.self.sys.draining()
+		if !a.failures.backedOff {
 			n := a.incarnation.Load()
-			a.again = time.AfterFunc(is.Delay, func() { c.signal(backedOff{n}) })
+			a.failures.again = time.AfterFunc(is.Delay, func() { c.signal(backedOff{n}) })
 		}
 	default:
 		what := "an actor has failed and stops"
@@ -121,11 +122,11 @@ func (c *cell) obey(is supervise.Decision) {
 		}
 		p := c.parent()
 		if is.Directive == supervise.Escalate && p != nil {
-			p.signal(childFailed{a.failure})
+			p.signal(childFailed{a.failures.latest})
 		} else {
-			c.self.sys.log.Error(what, "actor", a.failure.Actor, "kind", c.kind.name, "restarts", a.restarts.Load(), "err", a.failure.Err)
+			c.self.sys.log.Error(what, "actor", a.failures.latest.Actor, "kind", c.kind.name, "restarts", a.restarts.Load(), "err", a.failures.latest.Err)
 		}
-		c.end(a.failure.Err)
+		c.end(a.failures.latest.Err)
 	}
 }
 
@@ -137,11 +138,11 @@ func (c *cell) begin(state any) {
 	a.mu.Lock()
 	a.barren = false
 	a.mu.Unlock()
-	a.step, a.entered, a.again = 0, false, nil
+	a.step, a.entered = 0, false
 	a.incarnation.Add(1)
 	a.restarts.Add(1)
 	sys.waitLists.end(c)
-	sys.event(Event{Type: ActorRestarted, Actor: c.self.addr.String(), Err: a.failure.Err})
+	sys.event(Event{Type: ActorRestarted, Actor: c.self.addr.String(), Err: a.failures.latest.Err})
 	c.life.move(cellRestarted)
 }
 
@@ -150,7 +151,7 @@ type backedOff struct{ of uint64 }
 
 func (s backedOff) arrive(c *cell) any {
 	if a := c.annexed(); s.of == a.incarnation.Load() {
-		a.backedOff = true
+		a.failures.backedOff = true
 	}
 	return nil
 }
@@ -180,7 +181,7 @@ func (s follow) arrive(c *cell) any {
 	if !c.life.move(cellFailed) {
 		return nil
 	}
-	c.annexed().failure = s.why
+	c.annexed().has(s.why)
 	if s.is.Directive == supervise.Stop {
 		c.end(s.why.Err)
 	} else {

@@ -155,7 +155,12 @@ func (s *System) abandon(err error) error {
 	s.life.enter(draining)
 	s.streams.close()
 	s.waitLists.nudgeAll()
+	by := time.Now().Add(lastWait)
+	s.endBy.Store(&by)
 	s.stopAll()
+	ctx, cancel := context.WithDeadline(context.Background(), by)
+	s.settle(ctx)
+	cancel()
 	s.cancel(err)
 	if err := s.close(context.Background()); err != nil {
 		s.log.Warn("a start that failed was not undone altogether", "err", err)

@@ -258,7 +258,7 @@ func (m *members) put(ctx context.Context, write func(registry.Registry, context
 // expose makes an actor an instance of its services, unless the actor is stopping.
 func (m *members) expose(c *cell) error {
 	m.mu.Lock()
-	if c.life.now() >= ending { // it may have been withdrawn already
+	if c.life.ends() { // it may have been withdrawn already
 		m.mu.Unlock()
 		return nil
 	}
@@ -277,14 +277,18 @@ func (m *members) expose(c *cell) error {
 }
 
 // withdraw makes an actor no longer an instance of a service.
-func (m *members) withdraw(service, actor string) {
+func (m *members) withdraw(service string, c *cell) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
+	actor := c.self.addr.name
+	if c.self.cell.Load() != c || !slices.Contains(m.mine.Services[service], actor) {
+		return // another actor has its name, or it was withdrawn before
+	}
 	rest := slices.DeleteFunc(m.mine.Services[service], func(a string) bool { return a == actor })
 	if m.mine.Services[service] = rest; len(rest) == 0 {
 		delete(m.mine.Services, service)
 	}
 	m.changed()
-	defer m.mu.Unlock()
 	if m.closed || m.hidden || m.parted {
 		return
 	}

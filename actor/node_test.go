@@ -62,3 +62,18 @@ func TestStopOnAnotherNode(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// No other node can say that an actor has ended.
+func TestNobodySendsTerminated(t *testing.T) {
+	eachMemRoad(t, func(t *testing.T, a, b *actor.System) {
+		dead := letters(t, b)
+		_, heard := watching(t, b)
+		if err := actor.Tell(t.Context(), a.Ref("watcher@b"), actor.Terminated{Ref: b.Ref("x")}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if all := dead(); len(all) != 1 || rpc.CodeOf(all[0].Reason) != rpc.Unhandled || len(heard) > 0 {
+			t.Errorf("%v; heard %d", all, len(heard))
+		}
+	})
+}
