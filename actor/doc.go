@@ -110,6 +110,13 @@ another [Strategy].
 a [Terminated] when another actor has ended. [System.Stop] ends an actor once it has handled what waits
 in its mailbox, [System.StopNow] and [Context.Stop] end it after the message that it is handling.
 
+# Interceptors
+
+Functions can run around each message: Config.Outgoing around what a system sends, with every verb;
+Config.Incoming, and for one kind [Incoming], around what its actors get. They measure, refuse, add
+headers that the handler reads with Context.Header, and put values into the handler's context. See
+package intercept.
+
 # Errors and verdicts
 
 Every failed request ends with an [*rpc.Error]. Two questions can be asked of it:

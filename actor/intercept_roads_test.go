@@ -201,4 +201,3 @@ func TestInterceptorNil(t *testing.T) {
 	}()
 	actor.Incoming(nil)
 }
-

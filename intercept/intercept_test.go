@@ -34,7 +34,7 @@ func TestOutcome(t *testing.T) {
 		{"goes on", access.Call, intercept.Outgoing, nil, func(ctx context.Context, n next) error { return n(ctx) }, "1 run, <nil>, ran"},
 		{"goes on, one-way", access.Send, intercept.Outgoing, nil, func(ctx context.Context, n next) error { return n(ctx) }, "1 run, <nil>, unknown"},
 		{"goes on and fails", access.Call, intercept.Outgoing, ran, func(ctx context.Context, n next) error { return n(ctx) }, "1 run, failed: theirs, ran"},
-		{"wraps", access.Call, intercept.Outgoing, notRun, func(ctx context.Context, n next) error { return fmt.Errorf("wrapped: %w", n(ctx)) }, "1 run, overloaded: wrapped: theirs, not run"},
+		{"wraps", access.Call, intercept.Outgoing, notRun, func(ctx context.Context, n next) error { return fmt.Errorf("wrapped: %w", n(ctx)) }, "1 run, overloaded: theirs, not run"},
 		{"lies", access.Call, intercept.Outgoing, ran, func(ctx context.Context, n next) error { _ = n(ctx); return notRun }, "1 run, overloaded: theirs, ran"},
 		{"hides", access.Call, intercept.Outgoing, notRun, func(ctx context.Context, n next) error { _ = n(ctx); return nil }, "1 run, overloaded: theirs, not run"},
 		{"refuses", access.Call, intercept.Outgoing, nil, func(context.Context, next) error { return mine }, "0 run, denied: mine, not run"},

@@ -97,6 +97,9 @@ func (r *run) settle(err error) error {
 
 // refusal is the outcome of an operation that was refused with err.
 func (r *run) refusal(err error) error {
+	if own, ok := err.(Refusal); ok { // of an inner interceptor
+		return own
+	}
 	e := with(err, rpc.NotRun, rpc.Denied)
 	if r.op.Side == Incoming {
 		return Refusal{e}
