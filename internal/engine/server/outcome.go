@@ -41,7 +41,7 @@ func (o outcome) send(c *Link, seq uint64) (at uint64, sent bool) {
 func (o outcome) fill(e *transport.Envelope, seq uint64) {
 	*e = transport.Envelope{} // the fields are set one by one, because a full literal would be built on the stack and copied
 	e.Verb, e.Seq = transport.VerbReply, seq
-	if o.stored {
+	if o.stored && !o.refused() {
 		e.Flags = transport.FlagReplayed
 	}
 	if o.err == nil {
