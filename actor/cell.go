@@ -224,13 +224,22 @@ func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
 		h.run(c.state, ctx, ctx.msg, &w.reusable)
 	case c.kind.receiver:
 		ctx.msg = plainValue(ctx.msg)
-		if c.kind.observe != nil {
-			c.kind.observe(ctx)
-		}
-		ctx.finish(ctx.msg, c.state.(Receiver).Receive(ctx))
+		ctx.finish(ctx.msg, c.receive(ctx))
 	default:
 		c.self.sys.handBack(c.self.addr, *it, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for %v", c.kind.name, typeOf(it.msg)))
 	}
+}
+
+// receive calls the Receiver, inside the interceptors of its kind.
+func (c *cell) receive(ctx *Context) error {
+	receive := c.state.(Receiver).Receive
+	if c.kind.incoming != nil {
+		return ctx.through(ctx.msg, receive)
+	}
+	if c.kind.observe != nil {
+		c.kind.observe(ctx)
+	}
+	return receive(ctx)
 }
 
 // decodeRequest decodes a request from another node. It returns false if it refused the request.

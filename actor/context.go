@@ -41,6 +41,8 @@ type rest struct {
 	calls  *calling   // what its Calls carry
 	inner  context.Context
 	cancel func()
+
+	values context.Context // what interceptors have made of the context; nil: nothing. It is set before the handler is called
 }
 
 // onDemand returns the rest of c, which it makes on first use.
@@ -200,7 +202,7 @@ func (c *Context) outgoing() *meta {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.mine == nil {
-		r.mine = &meta{sender: c.Self(), trace: c.Trace()}
+		r.mine = &meta{sender: c.Self(), trace: c.span()}
 	}
 	return r.mine
 }
@@ -431,8 +433,25 @@ func (c *Context) Err() error { return c.live().Err() }
 // goroutine of their own.
 func (c *Context) AfterFunc(f func()) (stop func() bool) { return context.AfterFunc(c.live(), f) }
 
-// Value implements context.Context. It has the trace context, and no values for keys of others.
+// Value implements context.Context. It has the trace context, and the values that interceptors
+// have added.
 func (c *Context) Value(key any) any {
+	if r := c.rest.Load(); r != nil && r.values != nil && key != (contextKey{}) {
+		return r.values.Value(key)
+	}
+	return c.own(key)
+}
+
+// span is the trace context that messages go on with which the handler sends under c.
+func (c *Context) span() rpc.Trace {
+	if r := c.rest.Load(); r != nil && r.values != nil {
+		return rpc.TraceOf(r.values)
+	}
+	return c.Trace()
+}
+
+// own is Value without what interceptors have added.
+func (c *Context) own(key any) any {
 	switch key.(type) {
 	case contextKey:
 		return c
@@ -482,7 +501,7 @@ func traceMeta(ctx context.Context, from *Context) *meta {
 		return from.outgoing()
 	}
 	switch t := rpc.TraceOf(ctx); {
-	case from != nil && t == from.Trace():
+	case from != nil && t == from.span():
 		return from.outgoing()
 	case from != nil: // the handler has begun a span
 		return &meta{sender: from.Self(), trace: t}

@@ -121,6 +121,13 @@ how many.
 is restarted, so Started is the place for those that it always has. [Idle] has actors stopped that get no message for
 a while.
 
+# Interceptors
+
+Functions can run around each message: Config.Outgoing around what a system sends, with every verb;
+Config.Incoming, and for one kind [Incoming], around what its actors get. They measure, refuse, add
+headers that the handler reads with Context.Header, and put values into the handler's context. See
+package intercept.
+
 # Errors and verdicts
 
 Every failed request ends with an [*rpc.Error]. Two questions can be asked of it:

@@ -37,6 +37,9 @@ func Submit[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.
 	if err != nil {
 		return none, err
 	}
+	if dest.sys.intercepts(ctx, dest) {
+		return submitThrough[M, R](ctx, dest, to, m, opts)
+	}
 	if dest.addr.node == anyNode {
 		return submitService[M, R](ctx, from, dest, m, opts)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/access"
+	"github.com/tandem-go/tandem/intercept"
 	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/rpc"
@@ -29,6 +30,7 @@ type Kind struct {
 	durable     bool
 	completions ledger.Completions // nil unless Transactional
 	retry       *rpc.Retry         // for requests that its actors make; nil: the system's
+	incoming    []intercept.Func   // for the messages that its actors get
 	observe     func(*Context)     // see Observe; nil for most kinds
 
 	local  bool // see KeptLocal
@@ -53,8 +55,13 @@ type handler struct {
 	// decodeInto decodes into the codec.Reusable in place. nil: decode is used.
 	decodeInto func(place *any, c codec.Codec, body []byte) (any, error)
 	// run handles a message that comes directly or in a codec.Reusable of its type. nil: the Receiver gets it.
-	run func(state any, c *Context, msg any, spare *reusableValues)
+	run handle
+	// wrap returns run with the interceptors of the actor's kind around the application's function.
+	wrap func() handle
 }
+
+// handle handles a message.
+type handle = func(state any, c *Context, msg any, spare *reusableValues)
 
 // decodeReusable is handler.decodeInto for messages of type M.
 func decodeReusable[M any](place *any, c codec.Codec, body []byte) (any, error) {
@@ -134,6 +141,11 @@ func Handle[S, M any](fn func(S, *Context, M) error) Handler[S] {
 				c.finish(msg, err)
 			}
 		},
+		wrap: func() handle {
+			return Handle(func(s S, c *Context, m M) error {
+				return c.through(m, func(c *Context) error { return fn(s, c, m) })
+			}).h.run
+		},
 	}}
 }
 
@@ -175,6 +187,15 @@ func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Han
 				return
 			}
 			c.finish(msg, err)
+		},
+		wrap: func() handle {
+			return Answer(func(s S, c *Context, m M) (r R, err error) {
+				err = c.through(m, func(c *Context) (err error) {
+					r, err = fn(s, c, m)
+					return err
+				})
+				return r, err
+			}).h.run
 		},
 	}}
 }

@@ -116,13 +116,16 @@ func (s *System) request(ctx context.Context, from *Context, at *serviceCall, t 
 	if r.Retry == nil {
 		r.Retry = &s.cfg.Retry
 	}
-	if trace := rpc.TraceOf(ctx); opts != nil || from != nil || at != nil || !trace.IsZero() {
+	if trace := rpc.TraceOf(ctx); opts != nil || from != nil || at != nil || len(s.cfg.Outgoing) > 0 || !trace.IsZero() {
 		r.Rare = &client.Rare{Meta: wire.Meta{Trace: trace, Headers: o.Headers}, Idempotent: o.Idempotent, Hedge: o.Hedge, LinkWait: o.LinkWait, Key: o.Key}
 		if from != nil {
 			r.Rare.Sender = from.cell.self.addr.String()
 		}
 		if at != nil {
 			at.setRoute(r.Rare)
+		}
+		if len(s.cfg.Outgoing) > 0 {
+			r.Rare.Report, _ = ctx.Value(passedKey{}).(*client.Report)
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/tandem-go/tandem/intercept"
 	"github.com/tandem-go/tandem/internal/engine/client"
 	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/rpc"
@@ -78,7 +79,18 @@ func failure(err error) *rpc.Error {
 	if errors.As(err, &u) {
 		return u.err
 	}
+	if r := refusal(err); r != nil {
+		return r
+	}
 	return handlerError(err)
+}
+
+// refusal is the error of a message that an interceptor has refused; nil if err is another one.
+func refusal(err error) *rpc.Error {
+	if r, ok := err.(intercept.Refusal); ok {
+		return r.Err
+	}
+	return nil
 }
 
 // handlerError is the error of a request whose handler returned err. Its verdict is HasRun,

@@ -153,6 +153,7 @@ func (s *System) spawn(parent *cell, name string, kind *Kind, opts []SpawnOption
 	if t == nil {
 		return Ref{}, fmt.Errorf("%w: %s", ErrNameTaken, name)
 	}
+	kind = s.intercepted(kind)
 	state, err := kind.fresh()
 	if err != nil {
 		s.refs.unreserve(t)

@@ -198,6 +198,15 @@ func opener[S, M any](begin func(S, *Context, M, *stream) (func() error, error))
 			st.opened(c.req)
 			c.life.answer()
 		},
+		wrap: func() handle {
+			return opener(func(s S, c *Context, m M, st *stream) (run func() error, err error) {
+				err = c.through(m, func(c *Context) (err error) {
+					run, err = begin(s, c, m, st)
+					return err
+				})
+				return run, err
+			}).h.run
+		},
 	}}
 }
 

@@ -30,7 +30,7 @@ import (
 // A handler that iterates keeps its actor waiting, as with Call.
 func Stream[M Streaming[T], T any](ctx context.Context, to Ref, m M, opts ...rpc.Option) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		f, err := open(ctx, to, m, reflect.TypeFor[M](), settingsOf(opts))
+		f, err := open(ctx, ctx, to, m, reflect.TypeFor[M](), opts)
 		if err != nil {
 			var none T
 			yield(none, err)
@@ -62,13 +62,17 @@ var errComplete = errors.New("actor: the stream has come to its end")
 // errBrokenOff is the cause of the end of a stream whose client has stopped before its end.
 var errBrokenOff = errors.New("actor: the stream was left")
 
-// open opens a stream.
-func open(ctx context.Context, to Ref, m any, typ reflect.Type, opts *settings) (*clientStream, error) {
+// open opens a stream under ctx, which lasts until life ends.
+func open(ctx, life context.Context, to Ref, m any, typ reflect.Type, options []rpc.Option) (*clientStream, error) {
 	from := handling(ctx)
 	t, err := targetOf(to, from)
 	if err != nil {
 		return nil, err
 	}
+	if t.sys.intercepts(ctx, t) {
+		return openThrough(ctx, t, to, m, typ, options)
+	}
+	opts := settingsOf(options)
 	if opts.IsKeyed() {
 		return nil, rpc.Errorf(rpc.Invalid, rpc.NotRun, "a stream cannot have a key: it is not one outcome")
 	}
@@ -93,7 +97,7 @@ func open(ctx context.Context, to Ref, m any, typ reflect.Type, opts *settings) 
 	if f.at != nil {
 		f.release = f.at.hold()
 	}
-	f.ctx, f.cancel = context.WithCancelCause(ctx)
+	f.ctx, f.cancel = context.WithCancelCause(life)
 	f.sign = time.AfterFunc(streamBeat, f.live)
 	f.unhook = context.AfterFunc(f.ctx, func() { f.close(errBrokenOff) })
 	return f, nil

@@ -28,7 +28,7 @@ var ErrStreamOver = errors.New("actor: the other side of the stream has finished
 // kept alive for ever. For the promise see Streams; what Stream says about items and options
 // applies here too.
 func Open[M Collecting[In, R], In, R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) (*Sink[In, R], error) {
-	f, err := open(ctx, to, m, reflect.TypeFor[M](), settingsOf(opts))
+	f, err := open(ctx, ctx, to, m, reflect.TypeFor[M](), opts)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (s *Sink[In, R]) Cancel() { s.out.to.close(errBrokenOff) }
 // these it is kept alive for ever. For the promise see Streams; what Stream says about items and
 // options applies here too.
 func Talk[M Conversing[In, Out], In, Out any](ctx context.Context, to Ref, m M, opts ...rpc.Option) (*Dialogue[In, Out], error) {
-	f, err := open(ctx, to, m, reflect.TypeFor[M](), settingsOf(opts))
+	f, err := open(ctx, ctx, to, m, reflect.TypeFor[M](), opts)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/balance"
 	"github.com/tandem-go/tandem/deadletter"
+	"github.com/tandem-go/tandem/intercept"
 	"github.com/tandem-go/tandem/internal/engine"
 	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/ledger"
@@ -100,6 +101,10 @@ type Config struct {
 	// Access says which principals of other nodes may do what, see SetAccess. The zero value
 	// allows everybody everything.
 	Access access.Rules
+
+	// Outgoing intercepts what is sent, also within the system, and Incoming what its actors get; the
+	// first interceptor is the outermost. See package intercept.
+	Outgoing, Incoming []intercept.Func
 
 	// DeadLetters bounds the dead letters that are kept with their messages, see System.KeptLetters.
 	DeadLetters deadletter.Limits
@@ -184,6 +189,9 @@ func (c *Config) validate() error {
 	} else if c.Tokens == 0 {
 		c.Tokens = DefaultTokens
 	}
+	if slices.ContainsFunc(slices.Concat(c.Outgoing, c.Incoming), func(fn intercept.Func) bool { return fn == nil }) {
+		bad("Config.Outgoing or Config.Incoming has an interceptor that is nil")
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -225,6 +233,7 @@ type systemTypes struct {
 
 	allKindTypes sync.Map                       // *Kind → *kindTypes
 	poolKinds    sync.Map                       // *Kind → the *Kind of pools of it
+	wrappedKinds sync.Map                       // *Kind → *Kind, see System.intercepted
 	kindTypes    [256]atomic.Pointer[kindTypes] // a cache of allKindTypes, indexed by the address of the kind
 }
 
@@ -310,7 +319,7 @@ func NewSystem(cfg Config) (*System, error) {
 	s.kinds, s.changes = map[string]*Kind{}, lineLimit{}
 	s.waiters.Init(cfg.Timeout)
 	s.quiet, s.down = make(chan struct{}, 1), make(chan struct{})
-	if s.life.checksSendsFrom = draining; cfg.CopyLocal {
+	if s.life.checksSendsFrom = draining; cfg.CopyLocal || len(cfg.Outgoing) > 0 {
 		s.life.checksSendsFrom = joining
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())

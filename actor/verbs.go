@@ -77,6 +77,9 @@ func tellWith[M any](ctx context.Context, to Ref, m M, opts []rpc.Option) error 
 	if err != nil {
 		return err
 	}
+	if t.sys.intercepts(ctx, t) {
+		return tellThrough(ctx, t, to, m, opts)
+	}
 	set := settingsOf(opts)
 	if c := t.cell.Load(); c != nil && !set.IsKeyed() {
 		if c.self.sys.checksSends() {
@@ -107,6 +110,9 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 	}
 	if err != nil {
 		return none, err
+	}
+	if t.sys.intercepts(ctx, t) {
+		return callThrough[M, R](ctx, t, to, m, opts)
 	}
 	if t.addr.node == anyNode {
 		return callService[M, R](ctx, from, t, m, set)
@@ -150,6 +156,9 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 	}
 	if err != nil {
 		return failed[R](err)
+	}
+	if t.sys.intercepts(ctx, t) {
+		return askThrough[M, R](ctx, t, to, m, opts)
 	}
 	set := settingsOf(opts)
 	if t.addr.node == anyNode {

@@ -61,14 +61,15 @@ func (v Verb) bounded() bool { return v == VerbRequest || v == VerbTell }
 type Flags uint8
 
 const (
-	FlagAcked   Flags = 1 << 0 // request: the outcome is "accepted into the mailbox", not that of the handler
-	FlagResend  Flags = 1 << 1 // request: an earlier copy was sent
-	FlagNotRun  Flags = 1 << 2 // reply: the request provably did not run
-	FlagRan     Flags = 1 << 3 // reply: the handler ran (with neither flag, that is unknown)
-	FlagReceipt Flags = 1 << 4 // request: it has no message; the outcome comes when all messages before it have left the mailbox
-	FlagRecover Flags = 1 << 5 // request: it was sent to an earlier start of the server; what became of it?
-	FlagDurable Flags = 1 << 6 // opened: later starts of this server answer requests with FlagRecover
-	knownFlags        = FlagAcked | FlagResend | FlagNotRun | FlagRan | FlagReceipt | FlagRecover | FlagDurable
+	FlagAcked    Flags = 1 << 0 // request: the outcome is "accepted into the mailbox", not that of the handler
+	FlagResend   Flags = 1 << 1 // request: an earlier copy was sent
+	FlagNotRun   Flags = 1 << 2 // reply: the request provably did not run
+	FlagRan      Flags = 1 << 3 // reply: the handler ran (with neither flag, that is unknown)
+	FlagReceipt  Flags = 1 << 4 // request: it has no message; the outcome comes when all messages before it have left the mailbox
+	FlagRecover  Flags = 1 << 5 // request: it was sent to an earlier start of the server; what became of it?
+	FlagDurable  Flags = 1 << 6 // opened: later starts of this server answer requests with FlagRecover
+	FlagReplayed Flags = 1 << 7 // reply: the outcome was recorded before this copy of the request came
+	knownFlags         = FlagAcked | FlagResend | FlagNotRun | FlagRan | FlagReceipt | FlagRecover | FlagDurable | FlagReplayed
 )
 
 // The size of the fixed header, in bytes, and the tags of the options behind it.

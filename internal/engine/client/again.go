@@ -26,7 +26,11 @@ type retries struct {
 // fail ends an attempt that has no outcome. It makes another attempt after a pause if the request
 // and the budget allow one, and otherwise ends the request with err. It may be called under the
 // lock of a peer.
-func (c *Call) fail(err *rpc.Error) {
+func (c *Call) fail(err *rpc.Error) { c.failWith(err, false) }
+
+// failWith is fail; replayed says that err is a recorded outcome.
+func (c *Call) failWith(err *rpc.Error, replayed bool) {
+	c.ended(replayed)
 	first, cl := c.first, c.peer.client
 	route := first.req.route()
 	if route != nil {

@@ -31,7 +31,22 @@ type Rare struct {
 	Route      Route         // chooses one of several instances; nil: the request goes to Node and Target
 	Epoch      string        // the only start of the node that may get it; empty: any
 	SentTo     *string       // set to the start of the node that got the latest copy; nil: nobody wants to know. It is not written any more once the request has ended
+	Report     *Report       // filled in before the request ends; nil: nobody wants to know
 	LinkWait   time.Duration // how long it waits for a link before it fails with Unavailable; 0: until opening links has failed on every road, or, with a Route, until its deadline
+}
+
+// Report says how a request went.
+type Report struct {
+	Attempts int  // that have ended
+	Replayed bool // the outcome is a recorded one
+}
+
+// ended notes that an attempt has ended; replayed: with a recorded outcome.
+func (c *Call) ended(replayed bool) {
+	if r := c.first.req.Rare; r != nil && r.Report != nil {
+		r.Report.Attempts++
+		r.Report.Replayed = replayed
+	}
 }
 
 // Route chooses the instance for each attempt of a request that several instances can serve.

@@ -29,6 +29,7 @@ type runReply struct {
 	body    int   // its length
 	call    *Call // what it answers, once that is known; nil: nothing
 	queried bool  // it is the answer to a query
+	again   bool  // it is a recorded one
 }
 
 // receiveReply adds a reply to the run, or handles one that is not small or is an error.
@@ -42,7 +43,7 @@ func (k *Link) receiveReply(e *transport.Envelope) {
 	if len(r.replies) == maxRun || len(r.bodies)+len(e.Body) > maxRunBodies {
 		k.endRun()
 	}
-	r.replies = append(r.replies, runReply{seq: e.Seq, typeID: e.TypeID, codec: e.Codec, body: len(e.Body)})
+	r.replies = append(r.replies, runReply{seq: e.Seq, typeID: e.TypeID, codec: e.Codec, body: len(e.Body), again: e.Flags&transport.FlagReplayed != 0})
 	r.bodies = append(r.bodies, e.Body...)
 }
 
@@ -74,6 +75,7 @@ func (k *Link) endRun() {
 			continue
 		}
 		a.call.reply.Body = wire.CopyBody(a.call.reply.Body, body)
+		a.call.ended(a.again)
 		p.answer(a.call, a.typeID, a.codec, a.queried)
 		a.call = nil // it may already be used for another request
 	}
@@ -106,11 +108,13 @@ func (p *peer) reply(k *Link, e *transport.Envelope) {
 		p.client.counts.repliesLate.Add(1)
 		return
 	}
+	replayed := e.Flags&transport.FlagReplayed != 0
 	if err := k.ErrorOf(e); err != nil {
-		c.fail(err)
+		c.failWith(err, replayed)
 		return
 	}
 	c.reply.Body = wire.OwnBody(c.reply.Body, e)
+	c.ended(replayed)
 	p.answer(c, e.TypeID, e.Codec, queried)
 }
 

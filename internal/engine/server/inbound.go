@@ -253,7 +253,7 @@ func Record(typeID uint64, codec uint8, body []byte) []byte {
 // Replay ends a request that ran before with the outcome that was recorded then.
 func (in *Inbound) Replay(record []byte) {
 	in.session.server.counts.replayed.Add(1)
-	in.finish(parseOutcome(record))
+	in.finish(parseOutcome(record).again())
 }
 
 // attach adds the link of a further copy. The latest deadline of all copies counts.
@@ -476,7 +476,7 @@ func (in *Inbound) replayLocked(c *Link) {
 	if !in.finished() || c.replays.waits(c.Link.Link, id) {
 		return
 	}
-	if at, sent := in.outcome.send(c, in.Seq); sent {
+	if at, sent := in.outcome.again().send(c, in.Seq); sent {
 		c.replays.sent(id, at)
 	}
 }

@@ -114,7 +114,7 @@ func (k *keys) lookup(in *Inbound) *outcome {
 		return k.stored(in) // nil if it has just expired there
 	}
 	k.server.counts.replayed.Add(1)
-	o := unpackOutcome(bytes.Clone(e.outcome))
+	o := unpackOutcome(bytes.Clone(e.outcome)).again()
 	return &o
 }
 
@@ -132,7 +132,7 @@ func (k *keys) stored(in *Inbound) *outcome {
 		return keyReused(page.Done)
 	case page.Done:
 		k.server.counts.replayed.Add(1)
-		o := parseOutcome(page.Outcome)
+		o := parseOutcome(page.Outcome).again()
 		return &o
 	}
 	return &outcome{err: rpc.Errorf(rpc.OutcomeUnknown, rpc.Unknown, "the handler of a request under this key had started when the node was lost")}

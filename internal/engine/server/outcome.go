@@ -15,6 +15,7 @@ type outcome struct {
 	err    *rpc.Error // nil for a reply
 	typeID uint64
 	codec  uint8
+	stored bool // it is sent again, or is that of a request that ran earlier; bytes and pack do not keep this
 	body   []byte
 }
 
@@ -40,6 +41,9 @@ func (o outcome) send(c *Link, seq uint64) (at uint64, sent bool) {
 func (o outcome) fill(e *transport.Envelope, seq uint64) {
 	*e = transport.Envelope{} // the fields are set one by one, because a full literal would be built on the stack and copied
 	e.Verb, e.Seq = transport.VerbReply, seq
+	if o.stored && !o.refused() {
+		e.Flags = transport.FlagReplayed
+	}
 	if o.err == nil {
 		e.TypeID, e.Codec, e.Body = o.typeID, o.codec, o.body
 		return
@@ -47,10 +51,16 @@ func (o outcome) fill(e *transport.Envelope, seq uint64) {
 	e.Code, e.Message, e.UserCode, e.RetryAfter = uint16(o.err.Code), wire.Truncate(o.err.Message), o.err.User, o.err.RetryAfter
 	switch o.err.Verdict {
 	case rpc.NotRun:
-		e.Flags = transport.FlagNotRun
+		e.Flags |= transport.FlagNotRun
 	case rpc.HasRun:
-		e.Flags = transport.FlagRan
+		e.Flags |= transport.FlagRan
 	}
+}
+
+// again returns the outcome as it is sent to those who did not see it being decided.
+func (o outcome) again() outcome {
+	o.stored = true
+	return o
 }
 
 // short returns the outcome as it is kept. An error that is long, or that has a cause, which

@@ -1,0 +1,99 @@
+package actor
+
+import (
+	"context"
+	"reflect"
+
+	"github.com/tandem-go/tandem/access"
+	"github.com/tandem-go/tandem/intercept"
+)
+
+// The interceptors of actors, Config.Incoming and Incoming. A system that has some spawns an actor
+// of a kind whose handlers are wrapped, so that other actors do not have to look.
+
+// Incoming adds interceptors for the messages that actors of a kind get. They run inside those of
+// Config.Incoming and of an earlier Incoming, in the actor's turn, and the first is the outermost.
+// Incoming panics if one of them is nil.
+func Incoming(fns ...intercept.Func) KindOption {
+	for _, fn := range fns {
+		if fn == nil {
+			panic("actor.Incoming: an interceptor is nil")
+		}
+	}
+	return func(k *Kind) { k.incoming = append(k.incoming[:len(k.incoming):len(k.incoming)], fns...) }
+}
+
+// intercepted returns k as s spawns it: with the interceptors of both around the handlers.
+func (s *System) intercepted(k *Kind) *Kind {
+	if len(s.cfg.Incoming)+len(k.incoming) == 0 {
+		return k
+	}
+	if known, ok := s.wrappedKinds.Load(k); ok {
+		return known.(*Kind)
+	}
+	wrapped := *k
+	wrapped.incoming = append(append([]intercept.Func(nil), s.cfg.Incoming...), k.incoming...)
+	wrapped.handlers = make(map[reflect.Type]*handler, len(k.handlers))
+	for typ, h := range k.handlers {
+		if h.wrap != nil && typ != reflect.TypeFor[Terminated]() {
+			own := *h
+			own.run = h.wrap()
+			h = &own
+		}
+		wrapped.handlers[typ] = h
+	}
+	actual, _ := s.wrappedKinds.LoadOrStore(k, &wrapped)
+	return actual.(*Kind)
+}
+
+// through runs the interceptors of c's kind around handle, which handles m. handle gets the context
+// of the handler: c, or for a one-way message whose context has changed another one, because
+// one-way messages may share c. The error is that of the handler; a one-way message that was
+// refused has become a dead letter.
+func (c *Context) through(m any, handle func(*Context) error) error {
+	s, at := c.System(), arrival{c}
+	op := &intercept.Operation{Side: intercept.Incoming, Op: access.Send, To: c.cell.self.addr.String(), Kind: c.cell.kind.name, Message: m, Principal: c.Principal(), Node: c.Node()}
+	switch c.req.(type) {
+	case nil:
+	case *job:
+		op.Op = access.Submit
+	case *stream:
+		op.Op = access.Stream
+	default:
+		op.Op = access.Call
+	}
+	s.describe(op, m)
+	if c.meta != nil {
+		if !c.meta.sender.IsZero() {
+			op.From = c.meta.sender.String()
+		}
+		for _, h := range c.meta.headers {
+			op.Came(h.Key, h.Value)
+		}
+	}
+	err := intercept.Run(at, c.cell.kind.incoming, op, func(ctx context.Context) error {
+		h := c
+		if ctx != context.Context(at) {
+			if !c.asks {
+				h = &Context{cell: c.cell, msg: c.msg, meta: c.meta, origin: c.origin}
+				defer h.end()
+			}
+			h.onDemand().values = ctx
+		}
+		if c.cell.kind.observe != nil {
+			c.cell.kind.observe(h)
+		}
+		return handle(h)
+	})
+	if r := refusal(err); r != nil && !c.asks {
+		s.handBack(c.cell.self.addr, item{msg: m, meta: c.meta}, r)
+		return nil
+	}
+	return err
+}
+
+// arrival is a handler's context as interceptors get it: without the values that they add.
+type arrival struct{ *Context }
+
+// Value implements context.Context.
+func (a arrival) Value(key any) any { return a.own(key) }

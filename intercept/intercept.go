@@ -1,0 +1,153 @@
+// Package intercept has the code that runs around messages: interceptors see what a system sends
+// and what its actors get, may refuse it, measure it, add headers, and change the context.
+//
+//	func Slow(ctx context.Context, op *intercept.Operation, next func(context.Context) error) error {
+//		begun := time.Now()
+//		err := next(ctx)
+//		if took := time.Since(begun); took > time.Second {
+//			slog.Warn("slow", "op", op.Op, "to", op.To, "message", op.Type, "took", took, "err", err)
+//		}
+//		return err
+//	}
+//
+//	actor.NewSystem(actor.Config{Outgoing: []intercept.Func{Slow}})
+//
+// Config.Outgoing of package actor is for what leaves the senders of a system, also to actors of the
+// same system. Config.Incoming is for what its actors get; actor.Incoming adds interceptors to
+// one kind of actor, which run inside those of the system. In each list the first is the outermost.
+//
+// The package decides what the outcome of an operation is (Run); package actor sends and handles.
+package intercept
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/tandem-go/tandem/access"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// Func is an interceptor. It runs around an operation, and next goes on with it: with the next
+// interceptor, and in the end with the sending of the message, or with its handler. next returns
+// the outcome: of a request when its reply is there, of a stream when it is open, of a one-way
+// message when it was sent, of a handler when it has returned.
+//
+// ctx ends with the operation. Outgoing, it is the sender's: the context that is given to next
+// should be derived from it, and the message is sent under that. Incoming, it is derived from the
+// handler's *actor.Context; the handler gets an *actor.Context that has the values of the context
+// that was given to next, but neither its deadline nor its end.
+//
+// To refuse the operation, an interceptor returns an error without a call of next. The error then
+// has the verdict NotRun, and its own code if it is an *rpc.Error, else rpc.Denied. A one-way
+// message that is refused where it arrives becomes a dead letter. Returning nil without a call
+// of next refuses the operation with ErrSkipped.
+//
+// After next, an interceptor may replace one error by another one, or a success by an error, but
+// not an error by a success: then the error stays. Outgoing, an error always has the verdict of
+// what next has returned, whatever its own says. What an incoming interceptor returns becomes the
+// answer to the caller, as a handler's error, but not if the handler has called actor.Defer, or
+// has answered with Context.Reply before.
+//
+// next may be called once, before the interceptor returns; a second call does nothing and returns
+// ErrSecondNext. It should be called in the goroutine of the interceptor. An interceptor that
+// returns while another goroutine is in next waits for it. Interceptors are called concurrently, for different
+// operations. An incoming one runs in the turn of its actor: while it waits, the actor waits.
+//
+// A panic of an outgoing interceptor is returned to the sender as rpc.Panicked; its verdict says
+// whether the message was sent before. A panic of an incoming one is one of the handler.
+type Func func(ctx context.Context, op *Operation, next func(context.Context) error) error
+
+// Side is where an interceptor runs.
+type Side uint8
+
+// The two sides.
+const (
+	Outgoing Side = 1 // where the message is sent
+	Incoming Side = 2 // at the actor that it is for
+)
+
+var sideNames = [...]string{"none", "outgoing", "incoming"}
+
+// String returns "outgoing" or "incoming".
+func (s Side) String() string { return sideNames[int(s)%len(sideNames)] }
+
+// Operation is one message, as an interceptor sees it. It must not be used after the interceptor
+// has returned, and only its Header may be changed, by SetHeader.
+//
+// The requests that Tandem makes by itself, such as those for the items of an open stream or for the
+// state of a job, are not seen.
+type Operation struct {
+	Side Side
+
+	// Op is what the message asks for, as in access rules: access.Send for Tell; Call for Call and
+	// Ask; Submit; Stream for Stream, Open and Talk; Push; Pull for Pull and for answers to
+	// deliveries; Manage.
+	Op access.Op
+
+	To      string // the address of the actor, or outgoing that of a service
+	Kind    string // incoming: the kind of the actor
+	Type    string // the name of the message's type on the wire
+	Message any    // the message, for Push the item; it must not be changed
+	From    string // the address of the actor that has sent it; empty for none
+
+	// Incoming: where the message comes from, as Context.Principal and Context.Node say. Whether a
+	// request is a retry cannot be seen here, because each request runs once.
+	Principal, Node string
+
+	// Outgoing, set when next returns. Attempts is how often the request was sent as a new one: 1
+	// without retries, 0 if it was not sent. Replayed says that the answer is the stored one of a
+	// request that had run before, because its first answer was lost or because of its rpc.Key.
+	Attempts int
+	Replayed bool
+
+	// Verdict says whether the handler ran; set when next returns. Of a one-way message nobody
+	// can say so where it was sent, unless it was refused.
+	Verdict rpc.Verdict
+
+	headers []header
+	given   int // how many of headers the sender has given
+}
+
+type header struct{ key, value string }
+
+// Header is the value of the header that the message has under key; empty for none.
+func (o *Operation) Header(key string) string {
+	if i := slices.IndexFunc(o.headers, func(h header) bool { return h.key == key }); i >= 0 {
+		return o.headers[i].value
+	}
+	return ""
+}
+
+// SetHeader adds a header to an outgoing message, unless it has one under that key. Call it before
+// next. It does nothing to a message that has arrived.
+func (o *Operation) SetHeader(key, value string) {
+	if o.Side == Outgoing && !slices.ContainsFunc(o.headers, func(h header) bool { return h.key == key }) {
+		o.headers = append(o.headers, header{key, value})
+	}
+}
+
+// Came adds a header that the message has, whoever has set it. It is for package actor.
+func (o *Operation) Came(key, value string) {
+	o.headers = append(o.headers, header{key, value})
+	o.given = len(o.headers)
+}
+
+// Added calls do with the headers that interceptors have set. It is for package actor.
+func (o *Operation) Added(do func(key, value string)) {
+	for _, h := range o.headers[o.given:] {
+		do(h.key, h.value)
+	}
+}
+
+// oneWay reports whether nobody answers the message.
+func (o *Operation) oneWay() bool { return o.Op == access.Send }
+
+var (
+	// ErrSecondNext is wrapped by the error of a call of next that is not the first one, or comes
+	// after the interceptor has returned.
+	ErrSecondNext = errors.New("intercept: next was called before, or the interceptor has returned")
+	// ErrSkipped is wrapped by the error of an operation that an interceptor neither went on with
+	// nor refused.
+	ErrSkipped = errors.New("intercept: an interceptor returned nil without a call of next")
+)
