@@ -43,7 +43,7 @@ const (
 	Redeem                // to poll and to await a job by its token
 	Cancel                // to cancel a job by its token
 
-	All = Send | Call | Stream | Push | Pull | Manage | Submit | Redeem | Cancel | Publish
+	All = Send | Call | Stream | Push | Pull | Manage | Submit | Redeem | Cancel | Publish | Watch | Inspect
 
 	// Expose is to offer an instance of a service to the actors of this node. It is not a
 	// message: only rules whose Ops name it apply, neither Default nor ExposedOnly, and if
@@ -57,9 +57,12 @@ const (
 	// Publish is to publish a message on a topic, for the subscribers of this node. It goes by Topics
 	// and Messages; such a message is to no actor of a name, kind or service.
 	Publish Op = 1 << 11
+
+	Watch   Op = 1 << 12 // to learn that an actor has ended
+	Inspect Op = 1 << 13 // to see that an actor exists, and what it does; never the content of a message
 )
 
-var opNames = [...]string{"send", "call", "stream", "push", "pull", "manage", "submit", "redeem", "cancel", "expose", "stop", "publish"}
+var opNames = [...]string{"send", "call", "stream", "push", "pull", "manage", "submit", "redeem", "cancel", "expose", "stop", "publish", "watch", "inspect"}
 
 // String returns the names of the operations, joined with "|".
 func (o Op) String() string {

@@ -125,6 +125,8 @@ func (s *System) refusal(in *server.Inbound, c *cell) *rpc.Error {
 			return errNotOpened
 		case h != nil && h.asked && oneWay:
 			return errAsked
+		case h != nil && h.op == 0 && c.kind == nodeServerKind: // it says by itself who may send it
+			return nil
 		case c.kind == jobServerKind, c.kind == nodeServerKind:
 			m.op, m.broad = h.op, true
 		}
@@ -161,7 +163,12 @@ func (s *System) admit(c *cell, tells []*server.Inbound) []*server.Inbound {
 // permit is judge for the engine, which asks whether a caller may get a recorded outcome.
 func (s *System) permit(a server.Arrival) *rpc.Error {
 	m := matter{cell: s.refs.live(a.Target), name: a.Target, typeID: a.TypeID}
-	m.broad = m.cell != nil && m.cell.kind == jobServerKind
+	m.broad = m.cell != nil && (m.cell.kind == jobServerKind || m.cell.kind == nodeServerKind)
+	if m.cell != nil && m.cell.kind == nodeServerKind {
+		if h := m.cell.kind.handlerOf(s, a.TypeID); h != nil && h.op == 0 {
+			return nil
+		}
+	}
 	return s.judge(a, m)
 }
 
@@ -270,6 +277,18 @@ func (c *Context) mayUse(name string, typeID uint64, op access.Op) *rpc.Error {
 	a := in.Arrival()
 	a.Target, a.TypeID = name, typeID
 	return s.check(a, matter{cell: s.refs.live(name), name: name, typeID: typeID, op: op})
+}
+
+// maySee reports whether the caller of a request to an internal actor may learn of c. Nothing is
+// counted or logged.
+func (c *Context) maySee(of *cell, typeID uint64) bool {
+	in, remote := c.request().(*server.Inbound)
+	if !remote {
+		return true
+	}
+	a := in.Arrival()
+	a.Target, a.TypeID = of.self.addr.name, typeID
+	return c.System().judge(a, matter{cell: of, name: a.Target, typeID: typeID, op: access.Inspect}) == nil
 }
 
 // foreign is the error of a caller that uses something of another principal.

@@ -54,8 +54,12 @@ func (c *cell) accepted(p mailbox.Put[item]) {
 
 // run starts the run loop on a worker.
 func (c *cell) run() {
-	c.self.sys.busy.Add(1)
-	c.self.sys.workers.run(c)
+	sys := c.self.sys
+	sys.busy.Add(1)
+	if !sys.clock.goes.Load() {
+		sys.clock.set(sys)
+	}
+	sys.workers.run(c)
 }
 
 var (
@@ -86,7 +90,11 @@ func (c *cell) work(w *worker) {
 				break
 			}
 		}
-		c.burst(w)
+		if !c.kind.pool {
+			c.burst(w)
+		} else if !c.route(w) && c.stall(w) {
+			return
+		}
 	}
 	w.plain = nil
 	if sys.draining() {
@@ -102,12 +110,17 @@ func (w *worker) nextBatch(c *cell) bool {
 		runtime.Gosched() // a caller that was just answered may send the next message; yielding is cheaper than going idle and being woken
 	}
 	w.taken, w.batch, w.done, w.begun = c.box.Take(w.taken), nil, 0, 0
-	if w.taken == nil {
-		return false
+	if now := c.self.sys.clock.now.Load(); now != w.since.Load() {
+		w.since.Store(now)
 	}
-	w.batch = w.taken.Messages()
-	w.taken.Leave()
-	return true
+	if w.taken != nil {
+		w.batch = w.taken.Messages()
+		w.taken.Leave()
+	}
+	if a := c.more.Load(); a != nil && a.seat != nil {
+		a.seat.took(len(w.batch))
+	}
+	return w.taken != nil
 }
 
 // burst handles messages of the batch until all are handled, a handler panics, or something else
@@ -122,7 +135,7 @@ func (c *cell) burst(w *worker) {
 			w.plain = nil
 			w.leaveCrashed(it)
 			if reason == nil { // runtime.Goexit: this goroutine ends, the actor does not
-				go c.work(w)
+				go c.workOn(w)
 			}
 		}
 	}()
@@ -130,10 +143,10 @@ func (c *cell) burst(w *worker) {
 		w.last = lookup{kind: c.kind}
 	}
 	typ, h, emptied := w.last.typ, w.last.handler, w.last.emptied
-	recorded := c.kind.recorded()
+	careful := c.kind.recorded() || c.seat() != nil
 	for first := stateBits; w.done < len(w.batch); first |= signaled {
-		if recorded {
-			c.prepare(w)
+		if careful {
+			c.beforeNext(w)
 		}
 		if c.life.word.Load()&first != 0 {
 			return
@@ -159,6 +172,7 @@ func (c *cell) burst(w *worker) {
 			_, reused := it.msg.(reusable)
 			emptied = reused && h != nil && h.decodeInto != nil
 			w.last = lookup{c.kind, typ, h, emptied}
+			w.doing.Store(h)
 		}
 		if it.req == nil && it.meta == nil && h != nil && h.run != nil { // such messages can share a context, for nothing distinguishes their contexts
 			if ctx = w.plain; ctx == nil || ctx.origin != from {
@@ -182,6 +196,16 @@ func (c *cell) burst(w *worker) {
 	}
 }
 
+// beforeNext does for few actors what is due before each message.
+func (c *cell) beforeNext(w *worker) {
+	if c.kind.recorded() {
+		c.prepare(w)
+	}
+	if s := c.seat(); s != nil {
+		s.inHand.Store(int32(len(w.batch) - w.done))
+	}
+}
+
 // handle runs the handler of a message that has a context of its own.
 func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
 	if in, ok := it.msg.(*server.Inbound); ok {
@@ -190,6 +214,7 @@ func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
 			return
 		}
 		h = c.kind.handlerOf(c.self.sys, in.TypeID)
+		w.doing.Store(h)
 		if !c.decodeRequest(ctx, w, in, h) {
 			return
 		}

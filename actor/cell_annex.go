@@ -15,6 +15,8 @@ type annex struct {
 	local    bool     // it is LocalOnly
 	stream   *stream  // the stream, for the hidden actor of a stream
 	parent   *cell    // nil for most actors
+	pool     *pool    // of an actor that is a pool; else nil
+	seat     *seat    // of a worker in its pool; nil for other actors
 
 	// Only the run loop uses these.
 	pace     *pace     // of recording requests as begun; nil until it has recorded one
@@ -102,6 +104,22 @@ func (c *cell) localOnly() bool {
 func (c *cell) parent() *cell {
 	if a := c.more.Load(); a != nil {
 		return a.parent
+	}
+	return nil
+}
+
+// pool is what the actor has as a pool, or nil.
+func (c *cell) pool() *pool {
+	if a := c.more.Load(); a != nil {
+		return a.pool
+	}
+	return nil
+}
+
+// seat is what the actor has as a worker of a pool, or nil.
+func (c *cell) seat() *seat {
+	if a := c.more.Load(); a != nil {
+		return a.seat
 	}
 	return nil
 }

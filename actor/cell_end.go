@@ -51,7 +51,7 @@ func (c *cell) seal() {
 	if !c.box.Wake() {
 		return
 	}
-	if c.box.Len() == 0 {
+	if c.box.Len() == 0 && !c.kind.pool { // the workers of a pool may still have messages
 		c.life.move(cellStopped)
 	}
 	c.runToEnd()
@@ -135,10 +135,16 @@ func (c *cell) leave() {
 	}
 	sys.event(e)
 	for w := range watchers {
-		w.by.signal(terminated{w, why})
+		w.tell(why)
+	}
+	if a.pool != nil {
+		a.pool.opened(errGone)
 	}
 	if a.parent != nil {
 		a.parent.childGone(c)
+	}
+	if a.seat != nil {
+		a.parent.signal(workerGone{c, why})
 	}
 }
 

@@ -45,6 +45,9 @@ func hooksOf(state reflect.Type) (h hooks, errs []error) {
 
 // start calls Started. The actor is starting.
 func (c *cell) start(w *worker) {
+	if c.kind.pool && c.hires(w) {
+		return
+	}
 	if !c.kind.hooks.started {
 		c.life.move(cellStarted)
 		return

@@ -83,7 +83,9 @@ func (c *cell) deliver(w *worker, msg any) {
 	sys := c.self.sys
 	ctx := &Context{cell: c, msg: msg}
 	c.guarded(w, "the handler of "+fmt.Sprint(reflect.TypeOf(msg)), func() error {
-		switch h := c.kind.handlers[reflect.TypeOf(msg)]; {
+		h := c.kind.handlers[reflect.TypeOf(msg)]
+		w.doing.Store(h)
+		switch {
 		case h != nil && h.run != nil:
 			h.run(c.state, ctx, msg, &w.reusable)
 		case c.kind.receiver:
@@ -108,6 +110,8 @@ func (c *cell) deliver(w *worker, msg any) {
 // or has to follow from the actor's state.
 func (c *cell) guarded(w *worker, what string, call func() error, done func(*rpc.Error)) {
 	returned := false
+	w.last = lookup{}
+	w.doing.Store(nil)
 	var result *rpc.Error
 	defer func() {
 		if returned {
@@ -122,7 +126,7 @@ func (c *cell) guarded(w *worker, what string, call func() error, done func(*rpc
 		c.self.sys.stats.panics.Add(1)
 		done(panicked(what, reason))
 		if exits {
-			go c.work(w)
+			go c.workOn(w)
 		}
 	}()
 	if err := call(); err != nil {
@@ -149,11 +153,18 @@ func (c *cell) attend(w *worker) attention {
 		case starting:
 			c.start(w)
 		case working:
-			if n--; n >= 0 && c.heed(w) {
+			if n--; n >= 0 && c.heed(w) || c.kind.pool && c.tend(w) {
 				continue
 			}
 			if !c.life.sealed() || !c.isEmpty(w) {
 				return goesOn
+			}
+			if c.kind.pool && !c.dismissed() {
+				if c.park(w) {
+					return parks
+				}
+				n = c.signals()
+				continue
 			}
 			c.life.move(cellStopped)
 		case suspended:
@@ -183,6 +194,9 @@ func (c *cell) isEmpty(w *worker) bool {
 
 // handBackRest hands the messages of the batch in hand back that were not handled.
 func (c *cell) handBackRest(w *worker) {
+	if c.kind.pool {
+		c.handBackHead(w)
+	}
 	for ; w.done < len(w.batch); w.done++ {
 		if in, remote := w.batch[w.done].msg.(*server.Inbound); remote {
 			w.more += max(in.Left()-1, 0)
@@ -193,13 +207,17 @@ func (c *cell) handBackRest(w *worker) {
 }
 
 // park keeps what the run loop has in hand, so that the run loop can end although the actor is
-// suspended or ends. It returns false if there is something to do.
+// suspended or ends, or is a pool whose workers have no room. It returns false if there is something to do.
 func (c *cell) park(w *worker) bool {
 	a := c.annexed()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	children := len(a.children)+a.spawning > 0
 	switch c.life.now() {
+	case working: // a pool
+		if len(a.signals) > 0 || !children {
+			return false
+		}
 	case suspended:
 		if len(a.signals) > 0 || a.step != awaiting || a.failures.backedOff && !children {
 			return false
@@ -235,6 +253,9 @@ func (c *cell) unpark() {
 
 // pickUp takes what the last run loop had in hand when it parked.
 func (w *worker) pickUp(c *cell) {
+	if w.runs.Load() != c {
+		w.runs.Store(c)
+	}
 	if a := c.more.Load(); a != nil && a.hand != nil {
 		w.hand, a.hand = *a.hand, nil
 	}

@@ -34,6 +34,8 @@ func (s *System) forCaller(req request, err *rpc.Error) *rpc.Error {
 		remote = r.remote
 	case *stream:
 		remote = r.remote
+	case *racer:
+		remote = r.origin != nil && !r.origin.Local
 	}
 	if !remote || s.cfg.PanicTexts {
 		return err

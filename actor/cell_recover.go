@@ -136,6 +136,9 @@ func (c *cell) begin(state any) {
 	c.state = state
 	c.dropWatches()
 	c.dropTopics()
+	if a.pool != nil {
+		a.pool.clear()
+	}
 	a.mu.Lock()
 	a.barren = false
 	a.mu.Unlock()

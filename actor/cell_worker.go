@@ -3,6 +3,8 @@ package actor
 import (
 	"reflect"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/mailbox"
@@ -12,7 +14,9 @@ import (
 // the system and are reused, because each fresh goroutine would have to grow its stack
 // first. Idle actors hold none.
 type worker struct {
-	next chan *cell // the actor to run next; nil: the worker ends
+	next  chan *cell // the actor to run next; nil: the worker ends
+	waits bool       // it is idle; guarded by workers.mu
+	sign             // what others see of it
 
 	hand                    // of the actor being run
 	last     lookup         // of the latest message's handler
@@ -29,6 +33,13 @@ type hand struct {
 	begun   int               // messages of the batch that were prepared, see cell.prepare
 	decoded []*server.Inbound // one-way messages of the batch from other nodes
 	more    int               // messages of the batch that share an item with another one, as far as they were handled
+}
+
+// sign is what others see of a worker. They may be a little late to see it.
+type sign struct {
+	runs  atomic.Pointer[cell]    // the actor that it runs, or ran last
+	doing atomic.Pointer[handler] // of the message in hand; nil: unknown
+	since atomic.Int64            // when it has taken the batch in hand, by systemWork.clock
 }
 
 // lookup is what was found for a type of messages that come either directly or in a codec.Reusable.
@@ -50,6 +61,7 @@ type workers struct {
 
 	mu     sync.Mutex // guards what follows
 	idle   []*worker  // used as a stack: the worker that ran last has a warm stack
+	all    map[*worker]struct{}
 	closed bool
 }
 
@@ -58,13 +70,17 @@ func (p *workers) run(c *cell) {
 	p.mu.Lock()
 	n := len(p.idle)
 	if n == 0 {
-		p.mu.Unlock()
 		w := &worker{next: make(chan *cell, 1)}
+		if p.all == nil {
+			p.all = map[*worker]struct{}{}
+		}
+		p.all[w] = struct{}{}
+		p.mu.Unlock()
 		go w.loop(p, c)
 		return
 	}
 	w := p.idle[n-1]
-	p.idle = p.idle[:n-1]
+	p.idle, w.waits = p.idle[:n-1], false
 	p.mu.Unlock()
 	w.next <- c
 }
@@ -87,7 +103,9 @@ func (w *worker) finishBatch(c *cell) {
 		return
 	}
 	n := uint64(len(w.batch) + w.more)
-	c.self.sys.stats.handled.Add(n)
+	if !c.kind.pool { // what a pool has passed on is counted when it is handled
+		c.self.sys.stats.handled.Add(n)
+	}
 	c.handled.Store(c.handled.Load() + n)
 	server.FreeAll(w.decoded)
 	clear(w.decoded)
@@ -99,10 +117,63 @@ func (p *workers) wait(w *worker) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || len(p.idle) >= maxIdle {
+		delete(p.all, w)
 		return false
 	}
-	p.idle = append(p.idle, w)
+	p.idle, w.waits = append(p.idle, w), true
 	return true
+}
+
+// running returns the worker that runs c, or nil.
+func (p *workers) running(c *cell) *worker {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for w := range p.all {
+		if !w.waits && w.runs.Load() == c {
+			return w
+		}
+	}
+	return nil
+}
+
+// clock is a clock that costs nothing to read. It goes only while actors run, in steps of clockStep.
+type clock struct {
+	now   atomic.Int64 // in ns since the first reading
+	goes  atomic.Bool
+	start time.Time
+}
+
+const clockStep = time.Second
+
+// set starts the clock, because an actor begins to run.
+func (k *clock) set(s *System) {
+	if k.goes.CompareAndSwap(false, true) {
+		k.tick(s)
+	}
+}
+
+// tick goes on until no actor runs.
+func (k *clock) tick(s *System) {
+	k.now.Store(int64(time.Since(k.start)))
+	if s.life.reached(down) {
+		return
+	}
+	if s.busy.Load() == 0 {
+		if k.goes.Store(false); s.busy.Load() > 0 { // an actor has begun to run meanwhile
+			k.set(s)
+		}
+		return
+	}
+	time.AfterFunc(clockStep, func() { k.tick(s) })
+}
+
+// workOn goes on with the run loop of an actor whose handler has ended the worker's goroutine.
+func (c *cell) workOn(w *worker) {
+	c.work(w)
+	p := &c.self.sys.workers
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.all, w)
 }
 
 // close ends the idle workers and waits for them. It does not wait for busy workers: they end

@@ -15,16 +15,20 @@ func (c *Context) Spawn(name string, kind *Kind, opts ...SpawnOption) (Ref, erro
 	if name == "" {
 		name = uuid.NewString()
 	}
-	parent := c.cell
-	if !parent.expectChild() {
+	return c.cell.spawn(name, kind, opts)
+}
+
+// spawn starts a child of that name.
+func (c *cell) spawn(name string, kind *Kind, opts []SpawnOption) (Ref, error) {
+	if !c.expectChild() {
 		return Ref{}, ErrParentStopped
 	}
-	r, err := c.System().spawn(parent, parent.self.addr.name+"/"+name, kind, opts)
+	r, err := c.self.sys.spawn(c, c.self.addr.name+"/"+name, kind, opts)
 	var child *cell
 	if err == nil {
 		child = r.to.cell.Load() // nil if it has ended already
 	}
-	if !parent.hasChild(child) {
+	if !c.hasChild(child) {
 		return Ref{}, ErrParentStopped
 	}
 	return r, err

@@ -163,7 +163,7 @@ func (c *Context) reply(v any, typ reflect.Type) error {
 	switch r := c.req.(type) {
 	case *server.Inbound:
 		err = c.System().reply(r, v, typ)
-	case *copied:
+	case encodes:
 		err = r.reply(v, typ)
 	case interface{ answer(any) error }:
 		err = r.answer(v)

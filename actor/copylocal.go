@@ -177,6 +177,11 @@ func withoutCause(err *rpc.Error) *rpc.Error {
 	return &rpc.Error{Code: err.Code, Verdict: err.Verdict, Message: err.Message, User: err.User, Node: err.Node, RetryAfter: err.RetryAfter}
 }
 
+// encodes is a request that has its reply encoded, or passed on to one that has: *copied or *racer.
+type encodes interface {
+	reply(v any, typ reflect.Type) error
+}
+
 // replier is a request whose reply is encoded: *server.Inbound or *copied.
 type replier interface {
 	Reply(typeID uint64, codec uint8, body []byte)

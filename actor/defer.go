@@ -52,7 +52,7 @@ func (d *Deferred[R]) Answer(v R) error {
 			r.end(v, nil)
 		case *server.Inbound:
 			return d.d.ctx.System().reply(r, v, reflect.TypeFor[R]())
-		case *copied:
+		case encodes:
 			return r.reply(v, reflect.TypeFor[R]())
 		case interface{ answer(any) error }:
 			return r.answer(v)

@@ -114,6 +114,9 @@ another [Strategy].
 a [Terminated] when another actor has ended. [System.Stop] ends an actor once it has handled what waits
 in its mailbox, [System.StopNow] and [Context.Stop] end it after the message that it is handling.
 
+[Pool] has several workers handle the messages of one ref, see package route; [System.Resize] changes
+how many.
+
 # Errors and verdicts
 
 Every failed request ends with an [*rpc.Error]. Two questions can be asked of it:
@@ -173,8 +176,9 @@ the fields that are named here, and those of [rpc.Limits] (Config.RPC), set othe
 
 [System.Stats], [System.Events] and [System.DeadLetters] show what a system does and what
 it could not deliver. The last 1,024 messages that it could not deliver, and 4 MiB of them, are
-kept (Config.DeadLetters): [System.KeptLetters] lists them, [System.ResendLetter] sends one again,
-to the same actor or to another one, so that it is accepted once, and [System.DiscardLetters]
-removes them. [System.Shutdown] ends it without failing the requests of others.
+kept (Config.DeadLetters, package deadletter): [System.KeptLetters] lists them,
+[System.ResendLetter] sends one again, to the same actor or to another one, so that it is accepted
+once, and [System.DiscardLetters] removes them. [System.Shutdown] ends it without failing the
+requests of others.
 */
 package actor

@@ -6,20 +6,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tandem-go/tandem/deadletter"
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// DeadLetter is a one-way message that reached nobody. A message whose sender got an error is
-// none, as one that was sent with rpc.Acked.
-type DeadLetter struct {
-	ID     string // under which it is kept with its message, see KeptLetter; empty: it is not kept
-	Time   time.Time
-	To     string // address
-	From   string // sender's address, or the node it came from; empty if unknown
-	Type   string // Go type or wire name of the message
-	Reason error  // an *rpc.Error
-	Lost   uint64 // how many dead letters right before this one the subscriber has lost because it fell behind
-}
+// DeadLetter is a one-way message that reached nobody.
+type DeadLetter = deadletter.Letter
 
 // EventType says what an Event is about. The types for links and peers are in package rpc.
 type EventType = rpc.EventType
@@ -78,14 +70,6 @@ func (s *System) DeadLetters(ctx context.Context) <-chan DeadLetter {
 	return s.letters.subscribe(ctx, DeadLetterRoom)
 }
 
-func (e Event) kind() EventType         { return e.Type }
-func (e Event) lost() uint64            { return e.Lost }
-func (e Event) after(lost uint64) Event { e.Lost += lost; return e }
-
-func (d DeadLetter) kind() EventType              { return "" }
-func (d DeadLetter) lost() uint64                 { return d.Lost }
-func (d DeadLetter) after(lost uint64) DeadLetter { d.Lost += lost; return d }
-
 func (s *System) event(e Event) {
 	e.Time = time.Now()
 	s.events.publish(e)
@@ -94,6 +78,12 @@ func (s *System) event(e Event) {
 // rpcEvent publishes and logs a change of a link or a peer. No other place logs such changes.
 func (s *System) rpcEvent(e rpc.Event) {
 	defer s.events.publish(Event{Time: e.Time, Type: e.Type, Peer: e.Peer, Road: e.Road, Err: e.Err})
+	if e.Type == rpc.LinkDown || e.Type == rpc.SessionGone {
+		s.far.stir(e.Peer)
+	}
+	if lost := s.node.EventsLost(); s.far.missed.Swap(lost) != lost {
+		s.far.stirAll()
+	}
 	unsaid, due := s.changes.due(e.Type, e.Time)
 	if !due {
 		return
@@ -152,7 +142,7 @@ type Stats struct {
 	DeadLetters uint64
 
 	LettersKept    int    // dead letters that are kept with their messages now
-	LetterBytes    int    // what they take, see KeptLetter.Size
+	LetterBytes    int    // what they take, see deadletter.Kept
 	LettersDropped uint64 // dead letters that were pushed out by later ones, or were too large to be kept
 
 	Denied   uint64 // messages from other nodes, and requests for stored replies, that were refused by access rules
@@ -165,7 +155,7 @@ func (s *System) Stats() Stats {
 	st := Stats{Handled: s.stats.handled.Load(), Panics: s.stats.panics.Load(), Failed: s.stats.failed.Load(),
 		DeadLetters: s.stats.deadLetters.Load(), Denied: s.stats.denied.Load(), FeedLost: s.events.lost.Load() + s.letters.lost.Load()}
 	s.kept.mu.Lock()
-	st.LettersKept, st.LetterBytes, st.LettersDropped = s.kept.store.all.Len(), s.kept.store.bytes, s.kept.store.dropped
+	st.LettersKept, st.LetterBytes, st.LettersDropped = s.kept.store.Count()
 	s.kept.mu.Unlock()
 	s.refs.mu.RLock()
 	st.Actors = len(s.refs.actors) - s.refs.unseen

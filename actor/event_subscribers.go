@@ -7,17 +7,25 @@ import (
 	"sync/atomic"
 )
 
-// entry is an Event or a DeadLetter.
-type entry[T any] interface {
-	kind() EventType
-	lost() uint64        // how many entries of its kind right before it its subscriber has lost
-	after(lost uint64) T // the same entry, with so many more lost ones before it
+// entry is what subscribers get.
+type entry interface{ Event | DeadLetter }
+
+// lostBefore returns the kind of an entry, and where it says how many entries of its kind right
+// before it its subscriber has lost.
+func lostBefore[T entry](v *T) (kind EventType, lost *uint64) {
+	switch v := any(v).(type) {
+	case *Event:
+		kind, lost = v.Type, &v.Lost
+	case *DeadLetter:
+		lost = &v.Lost
+	}
+	return kind, lost
 }
 
 // subscribers hands entries to subscribers without ever waiting for one. A subscriber that
 // falls behind loses entries: the oldest ones of the kind of which most entries wait. The next
 // entry of that kind says how many were lost.
-type subscribers[T entry[T]] struct {
+type subscribers[T entry] struct {
 	lost   atomic.Uint64
 	active atomic.Int32 // how many there are; with 0 the lock is not needed
 
@@ -62,7 +70,7 @@ func (s *subscribers[T]) publish(v T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ch, kinds := range s.subs {
-		if len(kinds) > 0 && !slices.Contains(kinds, v.kind()) {
+		if kind, _ := lostBefore(&v); len(kinds) > 0 && !slices.Contains(kinds, kind) {
 			continue
 		}
 		if len(ch) == cap(ch) {
@@ -102,28 +110,28 @@ func drain[T any](ch chan T) []T {
 // to the next entry of that kind. It returns the rest, in order, and how many it dropped.
 // There always is a next entry, because a channel has room for far more entries than there
 // are kinds.
-func thin[T entry[T]](waiting []T) ([]T, int) {
-	kind, n := mostFrequent(waiting)
+func thin[T entry](waiting []T) ([]T, int) {
+	most, n := mostFrequent(waiting)
 	rest, dropped, lost := waiting[:0], 0, uint64(0)
 	for _, v := range waiting {
-		switch {
-		case v.kind() != kind:
+		switch kind, before := lostBefore(&v); {
+		case kind != most:
 		case dropped < max(1, n/8):
 			dropped++
-			lost += 1 + v.lost()
+			lost += 1 + *before
 			continue
 		case lost > 0:
-			v, lost = v.after(lost), 0
+			*before, lost = *before+lost, 0
 		}
 		rest = append(rest, v)
 	}
 	return rest, dropped
 }
 
-func mostFrequent[T entry[T]](waiting []T) (most EventType, n int) {
+func mostFrequent[T entry](waiting []T) (most EventType, n int) {
 	counts := map[EventType]int{}
-	for _, v := range waiting {
-		k := v.kind()
+	for i := range waiting {
+		k, _ := lostBefore(&waiting[i])
 		if counts[k]++; counts[k] > n {
 			most, n = k, counts[k]
 		}

@@ -41,3 +41,31 @@ func Watches(r Ref) int {
 
 // RegistryOf is the registry of a system.
 func RegistryOf(s *System) registry.Registry { return s.cfg.Registry }
+
+// SystemOf returns the system that a ref is bound to.
+func SystemOf(r Ref) *System { return r.to.sys }
+
+// FarWatches returns how many actors of b are watched from a, as a and as b know it.
+func FarWatches(a, b *System) (watching, kept int) {
+	a.far.mu.Lock()
+	defer a.far.mu.Unlock()
+	for _, f := range a.far.all {
+		f.mu.Lock()
+		watching += len(f.watches)
+		f.mu.Unlock()
+	}
+	b.keeps.mu.Lock()
+	defer b.keeps.mu.Unlock()
+	for _, f := range b.keeps.all {
+		f.mu.Lock()
+		kept += len(f.watches)
+		f.mu.Unlock()
+	}
+	return watching, kept
+}
+
+// ForgeEnd tells a node that a watch has ended, with a wrong key.
+func ForgeEnd(ctx context.Context, s *System, node string, id uint64) error {
+	_, err := askNode[bool](ctx, s, node, "", actorsEnded{Key: "wrong", Ends: []actorEnd{{ID: id}}})
+	return err
+}

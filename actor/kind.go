@@ -32,6 +32,7 @@ type Kind struct {
 	local  bool // see KeptLocal
 	system bool // internal to the system: messages without a handler are refused before they are in a mailbox
 	asked  bool // some of its messages are accepted only as requests
+	pool   bool // for an actor that has workers handle its messages, see pooled
 }
 
 // Name is the kind's name in the cluster.

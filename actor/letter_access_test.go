@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 
 	"github.com/tandem-go/tandem/access"
+	"github.com/tandem-go/tandem/deadletter"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/test/bubble"
@@ -32,9 +33,9 @@ func TestLetterOfWhoMayNot(t *testing.T) {
 		}
 		synctest.Wait()
 		g.door.visits()
-		refused := g.b.KeptLetters(LetterFilter{Code: rpc.Denied})
+		refused := g.b.KeptLetters(deadletter.Filter{Code: rpc.Denied})
 		if len(refused) != 2 || g.b.Stats().LettersKept != 3 {
-			t.Fatalf("%+v", g.b.KeptLetters(LetterFilter{}))
+			t.Fatalf("%+v", g.b.KeptLetters(deadletter.Filter{}))
 		}
 		before := g.b.Stats().Denied
 		wantDenied(t, "who may not", g.b.ResendLetter(t.Context(), refused[0].ID, Ref{}))
@@ -45,7 +46,7 @@ func TestLetterOfWhoMayNot(t *testing.T) {
 		if _, err := g.b.Spawn("own", doorKind(g.door), LocalOnly()); err != nil {
 			t.Fatal(err)
 		}
-		gone := g.b.KeptLetters(LetterFilter{Code: rpc.NotFound})
+		gone := g.b.KeptLetters(deadletter.Filter{Code: rpc.NotFound})
 		wantDenied(t, "an actor that is kept local", g.b.ResendLetter(t.Context(), gone[0].ID, g.b.Ref("own")))
 		if err := g.b.ResendLetter(t.Context(), gone[0].ID, g.b.Ref("door")); err != nil {
 			t.Error(err)
@@ -66,7 +67,7 @@ func TestLetterOfWhoMayNot(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		hidden := g.b.KeptLetters(LetterFilter{Actor: jobServerName})
+		hidden := g.b.KeptLetters(deadletter.Filter{Actor: jobServerName})
 		if len(hidden) != 1 {
 			t.Fatalf("%+v", hidden)
 		}
@@ -105,7 +106,7 @@ func TestLettersAndTheAccount(t *testing.T) {
 			synctest.Wait()
 		}
 		tellAll(20, 10<<10) // to nobody
-		kept := b.KeptLetters(LetterFilter{})
+		kept := b.KeptLetters(deadletter.Filter{})
 		if len(kept) != 20 || b.Stats().RPC.HeldBytes > 20_000 {
 			t.Fatalf("%d letters, %d bytes are held beside them", len(kept), b.Stats().RPC.HeldBytes)
 		}
@@ -124,12 +125,12 @@ func TestLettersAndTheAccount(t *testing.T) {
 			t.Errorf("%d bytes are held for what waits in the mailbox", held)
 		}
 		tellAll(40, 10<<10) // beyond the share
-		over := b.KeptLetters(LetterFilter{Code: rpc.Overloaded})
+		over := b.KeptLetters(deadletter.Filter{Code: rpc.Overloaded})
 		if len(over) == 0 {
 			t.Fatal("there was room for everything")
 		}
 		err = b.ResendLetter(t.Context(), over[0].ID, Ref{})
-		if rpc.CodeOf(err) != rpc.Overloaded || rpc.Ran(err) != rpc.NotRun || b.KeptLetters(LetterFilter{ID: over[0].ID})[0].State != LetterKept {
+		if rpc.CodeOf(err) != rpc.Overloaded || rpc.Ran(err) != rpc.NotRun || b.KeptLetters(deadletter.Filter{ID: over[0].ID})[0].State != deadletter.Undelivered {
 			t.Errorf("without room: %v", err)
 		}
 		before := b.Stats()

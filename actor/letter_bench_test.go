@@ -4,13 +4,14 @@ import (
 	"testing"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/deadletter"
 	"github.com/tandem-go/tandem/mailbox"
 )
 
 // BenchmarkDeadLetter is a one-way message to nobody, kept and not kept; and one that pushes another
 // out of a full mailbox.
 func BenchmarkDeadLetter(b *testing.B) {
-	for name, limits := range map[string]actor.LetterLimits{"kept": {}, "not kept": {Letters: -1}} {
+	for name, limits := range map[string]deadletter.Limits{"kept": {}, "not kept": {Letters: -1}} {
 		b.Run(name, func(b *testing.B) {
 			sys := newSystem(b, actor.Config{Logger: quiet, DeadLetters: limits})
 			to := sys.Ref("nobody")

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/deadletter"
 	"github.com/tandem-go/tandem/rpc"
 )
 
@@ -23,7 +24,7 @@ func ExampleSystem_ResendLetter() {
 		fmt.Println(err)
 		return
 	}
-	for _, l := range sys.KeptLetters(actor.LetterFilter{Actor: "late"}) {
+	for _, l := range sys.KeptLetters(deadletter.Filter{Actor: "late"}) {
 		fmt.Println(l.To, l.Type, rpc.CodeOf(l.Reason), l.Message, l.State)
 
 		err := sys.ResendLetter(ctx, l.ID, actor.Ref{})
@@ -43,14 +44,14 @@ func ExampleSystem_ResendLetter() {
 		fmt.Println(<-handled, sys.Stats().LettersKept)
 	}
 	// Output:
-	// late@local string rpc: not found a page kept
+	// late@local string rpc: not found a page undelivered
 	// rpc: not found not run
 	// A PAGE 0
 }
 
 // Old letters are discarded; the page after the last letter of a page begins behind it.
 func ExampleSystem_KeptLetters() {
-	sys, err := actor.NewSystem(actor.Config{Logger: slog.New(slog.DiscardHandler), DeadLetters: actor.LetterLimits{Letters: 4}})
+	sys, err := actor.NewSystem(actor.Config{Logger: slog.New(slog.DiscardHandler), DeadLetters: deadletter.Limits{Letters: 4}})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -63,7 +64,7 @@ func ExampleSystem_KeptLetters() {
 			return
 		}
 	}
-	f := actor.LetterFilter{NewestFirst: true, Limit: 3}
+	f := deadletter.Filter{NewestFirst: true, Limit: 3}
 	for page := sys.KeptLetters(f); len(page) > 0; page = sys.KeptLetters(f) {
 		for _, l := range page {
 			fmt.Println(l.Message)
@@ -71,7 +72,7 @@ func ExampleSystem_KeptLetters() {
 		fmt.Println("--")
 		f.After = page[len(page)-1].ID
 	}
-	fmt.Println(sys.DiscardLetters(actor.LetterFilter{Type: "int"}), "discarded,", sys.Stats().LettersDropped, "had been pushed out")
+	fmt.Println(sys.DiscardLetters(deadletter.Filter{Type: "int"}), "discarded,", sys.Stats().LettersDropped, "had been pushed out")
 	// Output:
 	// 5
 	// 4

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/deadletter"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
@@ -55,7 +56,7 @@ func unclear(t *testing.T, c *cluster, a *actor.System, id string, arrives bool)
 	err := resend(t, a, id, "x@b")
 	wantErr(t, "the answer is lost", err, rpc.Expired, rpc.Unknown)
 	l := onlyLetter(t, a)
-	if l.State != actor.LetterUnclear || l.SentTo != "x@b" || l.Until.Sub(time.Now()) > rpc.DefaultKeyLife || l.ID != id {
+	if l.State != deadletter.Unclear || l.SentTo != "x@b" || time.Until(l.Until) > rpc.DefaultKeyLife || l.ID != id {
 		t.Errorf("%+v", l)
 	}
 }
@@ -71,12 +72,12 @@ func TestUnclearLetterIsAcceptedOnce(t *testing.T) {
 				if n := len(got.all()); arrives && n != 1 {
 					t.Errorf("it came %d times", n)
 				}
-				wantLetterErr(t, "elsewhere", resend(t, a, id, "y@b"), actor.ErrLetterUnclear)
-				wantLetterErr(t, "to a node that is unknown", resend(t, a, id, "x@d"), actor.ErrLetterUnclear)
+				wantLetterErr(t, "elsewhere", resend(t, a, id, "y@b"), deadletter.ErrUnclear)
+				wantLetterErr(t, "to a node that is unknown", resend(t, a, id, "x@d"), deadletter.ErrUnclear)
 				if err := resend(t, a, id, "x@b"); err == nil || rpc.Ran(err) != rpc.Unknown {
 					t.Errorf("to a node that is cut off: %v", err)
 				}
-				if l := onlyLetter(t, a); l.State != actor.LetterUnclear { // also if that attempt provably did not run
+				if l := onlyLetter(t, a); l.State != deadletter.Unclear {
 					t.Errorf("%+v", l)
 				}
 				c.net.Heal("", "a", "b")
@@ -106,12 +107,12 @@ func TestUnclearLetterAfterARestart(t *testing.T) {
 				t.Errorf("to the next start: %v", err)
 			}
 		}
-		wantLetterErr(t, "to the next start", resend(t, a, id, "x@b"), actor.ErrLetterUnclear)
+		wantLetterErr(t, "to the next start", resend(t, a, id, "x@b"), deadletter.ErrUnclear)
 		time.Sleep(time.Minute)
-		if came := got.all(); len(came) != 1 || onlyLetter(t, a).State != actor.LetterUnclear {
+		if came := got.all(); len(came) != 1 || onlyLetter(t, a).State != deadletter.Unclear {
 			t.Errorf("came %+v", came)
 		}
-		if n := a.DiscardLetters(actor.LetterFilter{ID: id}); n != 1 {
+		if n := a.DiscardLetters(deadletter.Filter{ID: id}); n != 1 {
 			t.Errorf("%d discarded", n)
 		}
 	})
@@ -122,7 +123,7 @@ func TestLetterGoesToTheNextStart(t *testing.T) {
 	lettersBetween(t, func(t *testing.T, c *cluster, got *cards, a, b *actor.System, id string) {
 		c.kill(b, nil)
 		err := resend(t, a, id, "x@b")
-		if err == nil || rpc.Ran(err) != rpc.NotRun || onlyLetter(t, a).State != actor.LetterKept {
+		if err == nil || rpc.Ran(err) != rpc.NotRun || onlyLetter(t, a).State != deadletter.Undelivered {
 			t.Errorf("while the node is away: %v", err)
 		}
 		spawn(t, c.start("b"), "x", got.kind())
@@ -142,7 +143,7 @@ func TestUnclearLetterIsTooOld(t *testing.T) {
 		c.net.Heal("", "a", "b")
 		until := onlyLetter(t, a).Until
 		time.Sleep(time.Until(until))
-		wantLetterErr(t, "at its time", resend(t, a, id, "x@b"), actor.ErrLetterUnclear)
+		wantLetterErr(t, "at its time", resend(t, a, id, "x@b"), deadletter.ErrUnclear)
 		if came := got.all(); len(came) != 1 {
 			t.Errorf("came %+v", came)
 		}
@@ -188,7 +189,7 @@ func TestLetterToADurableActor(t *testing.T) {
 		for n := range 2 {
 			tell(t, a.Ref("nobody"), Card{N: n})
 		}
-		all := a.KeptLetters(actor.LetterFilter{})
+		all := a.KeptLetters(deadletter.Filter{})
 		if err := resend(t, a, all[0].ID, "x@b"); err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +199,7 @@ func TestLetterToADurableActor(t *testing.T) {
 		err := a.ResendLetter(ctx, all[1].ID, a.Ref("x@b"))
 		wantErr(t, "the answer is lost", err, rpc.Expired, rpc.Unknown)
 		time.Sleep(time.Minute)
-		wantLetterErr(t, "again", resend(t, a, all[1].ID, "x@b"), actor.ErrLetterUnclear)
+		wantLetterErr(t, "again", resend(t, a, all[1].ID, "x@b"), deadletter.ErrUnclear)
 		if came := got.all(); len(came) != 2 {
 			t.Errorf("came %+v", came)
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/deadletter"
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/queue"
 	"github.com/tandem-go/tandem/registry/static"
@@ -79,9 +80,9 @@ func tell[M any](t testing.TB, to actor.Ref, m M, opts ...rpc.Option) {
 }
 
 // onlyLetter returns the one letter that a system keeps.
-func onlyLetter(t testing.TB, sys *actor.System) actor.KeptLetter {
+func onlyLetter(t testing.TB, sys *actor.System) deadletter.Kept {
 	t.Helper()
-	all := sys.KeptLetters(actor.LetterFilter{})
+	all := sys.KeptLetters(deadletter.Filter{})
 	if len(all) != 1 {
 		t.Fatalf("%d letters are kept: %+v", len(all), all)
 	}
@@ -109,18 +110,18 @@ func TestLetterIsSentAgain(t *testing.T) {
 				tell(t, from, Forward{"x", Card{n, "secret"}})
 			}
 			synctest.Wait()
-			all, dead := sys.KeptLetters(actor.LetterFilter{Actor: "x"}), stream()
+			all, dead := sys.KeptLetters(deadletter.Filter{Actor: "x"}), stream()
 			if len(all) != 2 || len(dead) != 2 {
 				t.Fatalf("%+v, %+v", all, dead)
 			}
 			l := all[1]
 			if l.ID != dead[1].ID || l.To != "x@local" || l.From != "from@local" || l.Type != "actor_test.Card" || rpc.CodeOf(l.Reason) != rpc.NotFound ||
-				l.Size < 512 || l.State != actor.LetterKept || l.Message != (Card{1, "secret"}) || l.Encoded != nil || !strings.HasPrefix(l.ID, sys.Epoch()[:8]) {
+				l.Size < 512 || l.State != deadletter.Undelivered || l.Message != (Card{1, "secret"}) || l.Encoded != nil || !strings.HasPrefix(l.ID, sys.Epoch()[:8]) {
 				t.Errorf("%+v", l)
 			}
 			err := sys.ResendLetter(t.Context(), l.ID, actor.Ref{})
 			wantErr(t, "to nobody", err, rpc.NotFound, rpc.NotRun)
-			if got := sys.KeptLetters(actor.LetterFilter{ID: l.ID}); len(got) != 1 || got[0].State != actor.LetterKept {
+			if got := sys.KeptLetters(deadletter.Filter{ID: l.ID}); len(got) != 1 || got[0].State != deadletter.Undelivered {
 				t.Errorf("after it was not sent: %+v", got)
 			}
 			err = sys.ResendLetter(t.Context(), l.ID, spawn(t, sys, "p", AccountKind))
@@ -130,7 +131,7 @@ func TestLetterIsSentAgain(t *testing.T) {
 				if err := sys.ResendLetter(t.Context(), all[i].ID, to); err != nil {
 					t.Error(err)
 				}
-				wantLetterErr(t, "again", sys.ResendLetter(t.Context(), all[i].ID, to), actor.ErrLetterGone)
+				wantLetterErr(t, "again", sys.ResendLetter(t.Context(), all[i].ID, to), deadletter.ErrGone)
 			}
 			got := c.all()
 			slices.SortFunc(got, func(a, b arrived) int { return a.N - b.N })
@@ -176,7 +177,7 @@ func TestLetterIsACopy(t *testing.T) {
 				tell(t, y, Card{-1 - n, "later"})
 			}
 			later := len(c.all()) - before
-			kept := sys.KeptLetters(actor.LetterFilter{Limit: 1000})
+			kept := sys.KeptLetters(deadletter.Filter{Limit: 1000})
 			if len(kept) != sent || later != 100 {
 				t.Fatalf("%v: %d of %d are kept", policy, len(kept), sent)
 			}
@@ -202,7 +203,7 @@ func TestLetterOfAnotherNode(t *testing.T) {
 			tell(t, from, Forward{"x@b", Card{n, "far"}})
 		}
 		synctest.Wait()
-		all := b.KeptLetters(actor.LetterFilter{Code: rpc.NotFound})
+		all := b.KeptLetters(deadletter.Filter{Code: rpc.NotFound})
 		if len(all) != 3 {
 			t.Fatalf("%+v", all)
 		}
@@ -287,7 +288,7 @@ func TestLetterIsSentByOne(t *testing.T) {
 			go func() { results <- sys.ResendLetter(t.Context(), id, actor.Ref{}) }()
 		}
 		synctest.Wait()
-		if l := onlyLetter(t, sys); l.State != actor.LetterSending || sys.DiscardLetters(actor.LetterFilter{}) != 0 {
+		if l := onlyLetter(t, sys); l.State != deadletter.Sending || sys.DiscardLetters(deadletter.Filter{}) != 0 {
 			t.Errorf("%+v", l)
 		}
 		unplug()
@@ -296,7 +297,7 @@ func TestLetterIsSentByOne(t *testing.T) {
 			if err := <-results; err == nil {
 				sent++
 			} else {
-				wantLetterErr(t, "another one", err, actor.ErrLetterBusy)
+				wantLetterErr(t, "another one", err, deadletter.ErrBusy)
 			}
 		}
 		if got := c.all(); sent != 1 || len(got) != 2 {
@@ -320,7 +321,7 @@ func TestLetterIsNotSent(t *testing.T) {
 			wantErr(t, "a full mailbox on "+at.Name(), a.ResendLetter(ctx, id, to), rpc.Overloaded, rpc.NotRun)
 			cancel()
 			wantErr(t, "a context that has ended", a.ResendLetter(ctx, id, to), rpc.Canceled, rpc.NotRun)
-			if l := onlyLetter(t, a); l.State != actor.LetterKept || l.ID != id {
+			if l := onlyLetter(t, a); l.State != deadletter.Undelivered || l.ID != id {
 				t.Errorf("%+v", l)
 			}
 			unplug()
@@ -353,13 +354,13 @@ func TestDroppedWithAnError(t *testing.T) {
 		synctest.Wait()
 		tell(t, b.Service("cards"), Card{N: 4})
 		synctest.Wait()
-		kept := b.KeptLetters(actor.LetterFilter{})
+		kept := b.KeptLetters(deadletter.Filter{})
 		if len(kept) != 2 || kept[1].Message != (Card{N: 4}) || b.Stats().DeadLetters != 2 {
 			t.Fatalf("%+v", kept)
 		}
 		wantErr(t, "sent again to a full mailbox", b.ResendLetter(t.Context(), kept[1].ID, x), rpc.Overloaded, rpc.NotRun)
 		wantErr(t, "sent again to a full mailbox", b.ResendLetter(t.Context(), kept[0].ID, x), rpc.Overloaded, rpc.NotRun)
-		if again := b.KeptLetters(actor.LetterFilter{}); len(again) != 2 || again[0].ID != kept[0].ID {
+		if again := b.KeptLetters(deadletter.Filter{}); len(again) != 2 || again[0].ID != kept[0].ID {
 			t.Errorf("%+v", again)
 		}
 	})
@@ -393,22 +394,22 @@ func TestLetterLimits(t *testing.T) {
 		tell(t, probe.Ref("x"), Card{})
 		size := onlyLetter(t, probe).Size
 		for what, row := range map[string]struct {
-			limits actor.LetterLimits
+			limits deadletter.Limits
 			told   int
 			kept   int
 		}{
-			"by default":               {actor.LetterLimits{}, actor.DefaultLetters, actor.DefaultLetters},
-			"by default, one more":     {actor.LetterLimits{}, actor.DefaultLetters + 1, actor.DefaultLetters},
-			"bytes":                    {actor.LetterLimits{Bytes: 3 * size}, 3, 3},
-			"bytes, one more":          {actor.LetterLimits{Bytes: 3 * size}, 4, 3},
-			"bytes, one byte too few":  {actor.LetterLimits{Bytes: 3*size - 1}, 3, 2},
-			"one":                      {actor.LetterLimits{Letters: 1}, 2, 1},
-			"none":                     {actor.LetterLimits{Letters: -1}, 2, 0},
-			"no bytes":                 {actor.LetterLimits{Bytes: -1}, 2, 0},
-			"more than by default":     {actor.LetterLimits{Letters: 3000}, 3000, 3000},
-			"larger than all of them":  {actor.LetterLimits{Bytes: size - 1}, 1, 0},
-			"as large as all of them":  {actor.LetterLimits{Bytes: size}, 1, 1},
-			"as large as all, and one": {actor.LetterLimits{Bytes: size}, 2, 1},
+			"by default":               {deadletter.Limits{}, deadletter.DefaultLetters, deadletter.DefaultLetters},
+			"by default, one more":     {deadletter.Limits{}, deadletter.DefaultLetters + 1, deadletter.DefaultLetters},
+			"bytes":                    {deadletter.Limits{Bytes: 3 * size}, 3, 3},
+			"bytes, one more":          {deadletter.Limits{Bytes: 3 * size}, 4, 3},
+			"bytes, one byte too few":  {deadletter.Limits{Bytes: 3*size - 1}, 3, 2},
+			"one":                      {deadletter.Limits{Letters: 1}, 2, 1},
+			"none":                     {deadletter.Limits{Letters: -1}, 2, 0},
+			"no bytes":                 {deadletter.Limits{Bytes: -1}, 2, 0},
+			"more than by default":     {deadletter.Limits{Letters: 3000}, 3000, 3000},
+			"larger than all of them":  {deadletter.Limits{Bytes: size - 1}, 1, 0},
+			"as large as all of them":  {deadletter.Limits{Bytes: size}, 1, 1},
+			"as large as all, and one": {deadletter.Limits{Bytes: size}, 2, 1},
 		} {
 			sys := newSystem(t, actor.Config{Logger: quiet, DeadLetters: row.limits})
 			for n := range row.told {
@@ -422,7 +423,7 @@ func TestLetterLimits(t *testing.T) {
 			if s.LettersKept != row.kept || s.LettersDropped != uint64(dropped) || s.DeadLetters != uint64(row.told) || s.LetterBytes != row.kept*size {
 				t.Errorf("%s: %+v; want %d", what, s, row.kept)
 			}
-			if first := sys.KeptLetters(actor.LetterFilter{Limit: 1}); row.kept > 0 && first[0].Message != (Card{N: row.told - row.kept}) {
+			if first := sys.KeptLetters(deadletter.Filter{Limit: 1}); row.kept > 0 && first[0].Message != (Card{N: row.told - row.kept}) {
 				t.Errorf("%s: the oldest is %+v", what, first)
 			}
 		}
@@ -439,7 +440,7 @@ func TestLettersOfOnePrincipal(t *testing.T) {
 			tell(t, a.Ref("x@b"), Card{N: n})
 		}
 		synctest.Wait()
-		if own, far := b.KeptLetters(actor.LetterFilter{Actor: "own"}), b.KeptLetters(actor.LetterFilter{Actor: "x@b"}); len(own) != 30 || len(far) != 10 {
+		if own, far := b.KeptLetters(deadletter.Filter{Actor: "own"}), b.KeptLetters(deadletter.Filter{Actor: "x@b"}); len(own) != 30 || len(far) != 10 {
 			t.Errorf("%d own letters, %d of another node", len(own), len(far))
 		}
 		tell(t, a.Ref("x@b"), strings.Repeat("x", 1<<20))
@@ -453,14 +454,14 @@ func TestLettersOfOnePrincipal(t *testing.T) {
 // Items that are pushed out of a queue may come from another node.
 func TestLettersOfAQueue(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
-		sys, c := newSystem(t, actor.Config{Logger: quiet, DeadLetters: actor.LetterLimits{Letters: 40}}), new(cards)
+		sys, c := newSystem(t, actor.Config{Logger: quiet, DeadLetters: deadletter.Limits{Letters: 40}}), new(cards)
 		q := spawn(t, sys, "q", actor.QueueKind[Card]("q", queue.Config{Capacity: 1, Policy: queue.DropOldest}))
 		for n := range 30 {
 			if err := actor.Push(t.Context(), q, Card{N: n}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		kept := sys.KeptLetters(actor.LetterFilter{Actor: "q"})
+		kept := sys.KeptLetters(deadletter.Filter{Actor: "q"})
 		if len(kept) != 10 || kept[0].Message != (Card{N: 19}) {
 			t.Errorf("%d letters, the first %+v", len(kept), kept[0])
 		}
@@ -495,7 +496,7 @@ func TestLettersAtATime(t *testing.T) {
 			all.Go(func() {
 				after := ""
 				for range 60 {
-					page := a.KeptLetters(actor.LetterFilter{Limit: 7, After: after, NewestFirst: i%2 == 0})
+					page := a.KeptLetters(deadletter.Filter{Limit: 7, After: after, NewestFirst: i%2 == 0})
 					after = ""
 					for _, l := range page {
 						after = l.ID
@@ -507,12 +508,12 @@ func TestLettersAtATime(t *testing.T) {
 							mu.Lock()
 							gone++
 							mu.Unlock()
-						} else if !errors.Is(err, actor.ErrLetterBusy) && !errors.Is(err, actor.ErrLetterGone) {
+						} else if !errors.Is(err, deadletter.ErrBusy) && !errors.Is(err, deadletter.ErrGone) {
 							t.Error(err)
 						}
 					}
 					if i == 5 {
-						n := a.DiscardLetters(actor.LetterFilter{Limit: 1})
+						n := a.DiscardLetters(deadletter.Filter{Limit: 1})
 						mu.Lock()
 						discarded += n
 						mu.Unlock()
@@ -566,7 +567,7 @@ func TestLettersOverRoads(t *testing.T) {
 			if m := <-got; m != (Card{n, text}) {
 				t.Errorf("came %d, %d bytes", m.N, len(m.Text))
 			}
-			wantLetterErr(t, "again", b.ResendLetter(t.Context(), d.ID, b.Ref("x@a")), actor.ErrLetterGone)
+			wantLetterErr(t, "again", b.ResendLetter(t.Context(), d.ID, b.Ref("x@a")), deadletter.ErrGone)
 		}
 	})
 }

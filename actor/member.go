@@ -147,6 +147,8 @@ func (m *members) follow(changes <-chan registry.Event) {
 		}
 		m.changed()
 		m.mu.Unlock()
+		m.sys.far.stir(name)
+		m.sys.keeps.stir(name)
 		switch {
 		case e.Change == registry.Joined:
 			m.sys.event(Event{Type: NodeJoined, Peer: name})

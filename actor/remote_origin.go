@@ -33,8 +33,11 @@ func originOf(it *item) *server.Origin {
 	if in, remote := it.msg.(*server.Inbound); remote {
 		return in.Origin()
 	}
-	if j, ok := it.req.(*job); ok {
-		return j.origin
+	switch r := it.req.(type) {
+	case *job:
+		return r.origin
+	case *racer:
+		return r.origin
 	}
 	if it.meta != nil && it.meta.arrival != nil {
 		return it.meta.arrival.Origin

@@ -3,6 +3,7 @@ package actor_test
 // One-way messages of one frame, which are one item of the mailbox.
 
 import (
+	"bytes"
 	"runtime"
 	"slices"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/deadletter"
 	"github.com/tandem-go/tandem/rpc"
 )
 
@@ -146,6 +148,64 @@ func TestRowThatIsNotTaken(t *testing.T) {
 				}
 				if s := b.Stats(); c.code == rpc.Denied && s.Denied != n {
 					t.Errorf("%d denied", s.Denied)
+				}
+				wantNothingHeld(t, b)
+			})
+		})
+	}
+}
+
+// Each message of a frame that nobody handles is kept as a letter of its own, with its own body, and
+// each can be sent again.
+func TestRowOfLetters(t *testing.T) {
+	const n = 50
+	stops := func(_ *struct{}, ctx *actor.Context, m Numbered) error {
+		if m.N == 20 {
+			ctx.Stop()
+		}
+		return nil
+	}
+	for _, c := range []struct {
+		name  string
+		kind  *actor.Kind // nil: there is no such actor
+		bad   int         // the message that cannot be decoded; 0: none
+		from  int         // the first that is not handled
+		count int         // how many are not
+	}{
+		{"no actor", nil, 0, 1, n},
+		{"no handler", PuppetKind, 0, 1, n},
+		{"stopped within", actor.Define("test.stops", func() *struct{} { return nil }, actor.Handle(stops)), 0, 21, n - 20},
+		{"one cannot be decoded", actor.Define("test.takes", func() *struct{} { return nil }, actor.Handle(func(*struct{}, *actor.Context, Numbered) error { return nil })), 20, 20, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			eachMemRoad(t, func(t *testing.T, a, b *actor.System) {
+				if c.kind != nil {
+					spawn(t, b, "x", c.kind)
+				}
+				rowOf(t, a, n, c.bad)
+				kept := b.KeptLetters(deadletter.Filter{Actor: "x"})
+				if len(kept) != c.count {
+					t.Fatalf("%d letters are kept, want %d", len(kept), c.count)
+				}
+				var got []int
+				spawn(t, b, "y", actor.Define("test.again", func() *struct{} { return nil }, actor.Handle(func(_ *struct{}, ctx *actor.Context, m Numbered) error {
+					got = append(got, m.N)
+					return nil
+				})))
+				for _, l := range kept {
+					if l.From != "@a" || l.Size < 512+len(l.Encoded.Body) {
+						t.Errorf("%v", l)
+					}
+					if c.bad != 0 && !bytes.Contains(l.Encoded.Body, []byte("many")) {
+						t.Errorf("the body is %q", l.Encoded.Body)
+					}
+					if err := b.ResendLetter(t.Context(), l.ID, b.Ref("y")); err != nil {
+						t.Error(err)
+					}
+				}
+				synctest.Wait()
+				if want := upTo(n)[c.from-1:]; c.bad == 0 && !slices.Equal(got, want) {
+					t.Errorf("sent again: %v, want %v", got, want)
 				}
 				wantNothingHeld(t, b)
 			})

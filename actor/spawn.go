@@ -24,6 +24,8 @@ type spawn struct {
 	box      *mailbox.Config
 	services []string
 	local    bool
+	pool     *pool // nil: a single actor
+	seat     *seat // for a worker of a pool
 }
 
 // Mailbox sets the actor's mailbox: its capacity, and what happens when it is full.
@@ -119,6 +121,12 @@ func (s *System) spawn(parent *cell, name string, kind *Kind, opts []SpawnOption
 		}
 		kind = known
 	}
+	if o.pool != nil {
+		if err := o.pool.of(kind); err != nil {
+			return Ref{}, fmt.Errorf("Spawn(%q): %w", name, err)
+		}
+		kind = s.pooled(kind)
+	}
 	if o.box != nil {
 		if err := o.box.Validate(); err != nil {
 			return Ref{}, err
@@ -151,10 +159,11 @@ func (s *System) spawn(parent *cell, name string, kind *Kind, opts []SpawnOption
 		return Ref{}, err
 	}
 	c := &cell{kind: kind, state: state}
-	if len(o.services) > 0 || o.local || kind.local || parent != nil {
-		c.more.Store(&annex{services: o.services, local: o.local || kind.local, parent: parent})
+	if len(o.services) > 0 || o.local || kind.local || parent != nil || o.pool != nil {
+		c.more.Store(&annex{services: o.services, local: o.local || kind.local, parent: parent, pool: o.pool, seat: o.seat})
 	}
-	if kind.hooks.started {
+	starts := kind.hooks.started || kind.pool
+	if starts {
 		c.life.word.Store(uint32(starting))
 	}
 	c.box.Init(o.box)
@@ -162,8 +171,13 @@ func (s *System) spawn(parent *cell, name string, kind *Kind, opts []SpawnOption
 		return Ref{}, err
 	}
 	s.resume(c)
-	if kind.hooks.started && c.box.Wake() {
+	if starts && c.box.Wake() {
 		c.run()
+	}
+	if o.pool != nil {
+		if err := <-o.pool.ready; err != nil {
+			return Ref{}, err
+		}
 	}
 	if len(o.services) > 0 {
 		if err := s.members.expose(c); err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/balance"
+	"github.com/tandem-go/tandem/deadletter"
 	"github.com/tandem-go/tandem/internal/engine"
 	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/ledger"
@@ -100,8 +101,8 @@ type Config struct {
 	// allows everybody everything.
 	Access access.Rules
 
-	// DeadLetters bounds the dead letters that are kept with their messages, see KeptLetters.
-	DeadLetters LetterLimits
+	// DeadLetters bounds the dead letters that are kept with their messages, see System.KeptLetters.
+	DeadLetters deadletter.Limits
 
 	// PanicTexts sends the text of a panic to callers on other nodes. It is for development,
 	// because the text may contain data of others. Without it they only learn that the handler
@@ -183,7 +184,6 @@ func (c *Config) validate() error {
 	} else if c.Tokens == 0 {
 		c.Tokens = DefaultTokens
 	}
-	c.DeadLetters.fill()
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -224,6 +224,7 @@ type systemTypes struct {
 	kinds   map[string]*Kind
 
 	allKindTypes sync.Map                       // *Kind → *kindTypes
+	poolKinds    sync.Map                       // *Kind → the *Kind of pools of it
 	kindTypes    [256]atomic.Pointer[kindTypes] // a cache of allKindTypes, indexed by the address of the kind
 }
 
@@ -232,11 +233,14 @@ type systemNode struct {
 	node    *engine.Node
 	started sync.Once // starts the node of a system without transports when it is first needed
 	members *members
+	far     farNodes
+	keeps   followers
 }
 
 // systemWork is what runs and what waits.
 type systemWork struct {
 	workers   workers
+	clock     clock
 	waiters   promise.Waiters
 	asks      asks
 	waitLists waitLists
@@ -311,11 +315,13 @@ func NewSystem(cfg Config) (*System, error) {
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.startLogs()
-	s.kept.store.limits, s.kept.store.prefix = cfg.DeadLetters, s.epoch[:8]+"-"
+	s.kept.store = deadletter.New[letterCarries](cfg.DeadLetters, s.epoch[:8]+"-")
 	s.waits.Store(rand.Uint64())
 	s.members = newMembers(s)
+	s.clock.start = time.Now()
 	s.services.init(s)
 	s.topics.sys = s
+	s.far.sys, s.keeps.sys = s, s
 	s.jobs.init(s)
 	var err error
 	if s.codecs, err = codecSet(cfg); err != nil {

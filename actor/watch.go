@@ -10,13 +10,17 @@ import (
 // Context.Watch. It cannot be sent to another node.
 type Terminated struct {
 	Ref Ref   // the actor that was watched
-	Why error // nil if somebody stopped it; the failure, ErrShutdown, ErrParentStopped, or rpc.NotFound if there was no such actor
+	Why error // nil if somebody stopped it; the failure, ErrShutdown, ErrParentStopped; or see Watch
 }
 
-// watch is one actor watching another one.
+// watch is one actor watching another one, or a node watching one for its actors.
 type watch struct {
-	by *cell
+	by *cell // nil: another node
 	of *target
+
+	id   uint64    // of a watch between nodes
+	far  *farNode  // the node of the actor; nil: this one
+	kept *follower // who watches; nil: an actor of this node
 }
 
 // Watch has this actor get one Terminated when the actor of r has ended and its name is free, and
@@ -24,8 +28,16 @@ type watch struct {
 // restarted is not its end. Watching an actor that is watched already changes nothing. The watch
 // ends with Unwatch, and when this actor ends or is restarted; Started may watch anew.
 //
+// Terminated.Why is rpc.NotFound if there was no such actor. Watch does not wait for the node of an
+// actor elsewhere. If that node does not allow it (access.Watch), or has no room for more, Why is
+// rpc.Denied or rpc.Overloaded. If it is rpc.Unavailable, the node has left, was restarted, or is
+// known to be dead: it is not in the registry, and there is no link to it. A node that is only
+// away for a while does not end a watch, and what has ended meanwhile is told when it is back.
+// A watch costs no messages while nothing happens.
+//
 // The error says that the kind of this actor has no handler for Terminated (rpc.Unhandled), or that
-// r is this actor itself or a service (rpc.Invalid). Watch may be called by any goroutine.
+// r is this actor itself or a service (rpc.Invalid), or that the system has no roads to other nodes
+// (rpc.Unavailable). Watch may be called by any goroutine.
 func (c *Context) Watch(r Ref) error {
 	t, err := targetOf(r, c)
 	if err != nil {
@@ -40,15 +52,16 @@ func (c *Context) Watch(r Ref) error {
 	case by.kind.handlers[reflect.TypeFor[Terminated]()] == nil && !by.kind.receiver:
 		return rpc.Errorf(rpc.Unhandled, rpc.NotRun, "kind %s has no handler for Terminated", by.kind.name)
 	}
-	w := by.watches(t)
-	if w == nil {
+	if t.addr.node != t.sys.cfg.Name {
+		if len(t.sys.cfg.Transports) == 0 {
+			return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "watch of %v: the system has no Transports", t.addr)
+		}
+		w := t.sys.far.watchOf(by, t)
+		w.add(by.watches(w))
 		return nil
 	}
-	if t.addr.node != t.sys.cfg.Name {
-		if err := w.afar(); err != nil {
-			by.unwatch(t)
-			return err
-		}
+	w := &watch{by: by, of: t}
+	if !by.watches(w) {
 		return nil
 	}
 	if c := t.cell.Load(); c == nil || !c.watchedBy(w) {
@@ -64,9 +77,13 @@ func (c *Context) Unwatch(r Ref) {
 	}
 }
 
-// afar is for a watch of an actor on another node.
-func (w *watch) afar() error {
-	return rpc.Errorf(rpc.Unhandled, rpc.NotRun, "watch of %v: actors of other nodes cannot be watched yet", w.of.addr)
+// tell tells who watches that the actor has ended.
+func (w *watch) tell(why error) {
+	if w.kept != nil {
+		w.kept.ended(w, why)
+		return
+	}
+	w.by.signal(terminated{w, why})
 }
 
 // terminated is the signal that an actor that is watched has ended.
@@ -86,20 +103,19 @@ func (s terminated) arrive(c *cell) any {
 	return Terminated{Ref{to: s.of}, s.why}
 }
 
-// watches returns a new watch of c, or nil if c watches t already.
-func (c *cell) watches(t *target) *watch {
+// watches begins a watch by c. It returns false if c watches that actor already.
+func (c *cell) watches(w *watch) bool {
 	a := c.annexed()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.watching[t] != nil {
-		return nil
+	if a.watching[w.of] != nil {
+		return false
 	}
 	if a.watching == nil {
 		a.watching = map[*target]*watch{}
 	}
-	w := &watch{c, t}
-	a.watching[t] = w
-	return w
+	a.watching[w.of] = w
+	return true
 }
 
 // watchedBy notes that c is watched. It returns false if c is gone.
@@ -142,6 +158,10 @@ func (c *cell) dropWatches() {
 
 // end has the watched actor forget w.
 func (w *watch) end() {
+	if w.far != nil {
+		w.far.drop(w.id)
+		return
+	}
 	c := w.of.cell.Load()
 	if c == nil {
 		return

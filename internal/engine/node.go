@@ -208,6 +208,9 @@ func (n *Node) sweep() {
 	}
 }
 
+// EventsLost returns how many events were not reported because OnEvent was too slow.
+func (n *Node) EventsLost() uint64 { return n.host.EventsLost() }
+
 // Linked reports whether a link to a node is open, which then is alive even if the registry has
 // lost its record.
 func (n *Node) Linked(node string) bool {

@@ -73,6 +73,33 @@ func (in *Inbound) cutFirst() *Inbound {
 	return one
 }
 
+// Split takes the first message from a row, as one of its own, with its part of the weight. Unlike
+// Unpack it is for whoever has the row after the link's reader.
+func (in *Inbound) Split() *Inbound {
+	from := in.row.at
+	body, _ := in.Next()
+	one := &Inbound{session: in.session, link: in.link, Target: in.Target, TypeID: in.TypeID, Codec: in.Codec, Meta: in.Meta, body: wire.CopyBody(nil, body)}
+	if one.weight = min(in.weight, account.Record+in.row.at-from); in.row.left == 0 {
+		one.weight = in.weight
+	}
+	in.weight -= one.weight
+	return one
+}
+
+// Copy returns a copy of a single one-way message, which counts as the message does. It returns nil if there
+// is no room for it.
+func (in *Inbound) Copy() *Inbound {
+	weight := account.Record + len(in.body) + in.MetaSize()
+	hold := in.session.share.Hold
+	if weight > transport.LargeBody+account.Record {
+		hold = in.session.share.HoldLarge
+	}
+	if !hold(weight) {
+		return nil
+	}
+	return &Inbound{session: in.session, link: in.link, Target: in.Target, TypeID: in.TypeID, Codec: in.Codec, Meta: in.Meta, body: wire.CopyBody(nil, in.body), weight: weight}
+}
+
 // countTells returns for how many messages tells stand.
 func countTells(tells []*Inbound) (n int) {
 	for _, in := range tells {

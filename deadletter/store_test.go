@@ -1,4 +1,4 @@
-package actor
+package deadletter
 
 import (
 	"errors"
@@ -13,18 +13,29 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// newLetters returns a store without letters.
-func newLetters(letters, bytes int) *letterStore {
-	return &letterStore{limits: LetterLimits{letters, bytes}, prefix: "node-"}
+var (
+	errGone    = rpc.Errorf(rpc.NotFound, rpc.NotRun, "no such actor")
+	errDropped = rpc.Errorf(rpc.Overloaded, rpc.NotRun, "dropped")
+)
+
+// newStore returns a store without letters. Limits of 0 keep none.
+func newStore(letters, bytes int) *Store[string] {
+	none := func(n int) int {
+		if n == 0 {
+			return -1
+		}
+		return n
+	}
+	return New[string](Limits{none(letters), none(bytes)}, "node-")
 }
 
-// letterOf returns a letter of a size, for which owner is answerable.
-func letterOf(owner string, size int) *letter {
-	return &letter{DeadLetter: DeadLetter{To: "x@a", Type: "T", Reason: errGone}, owner: owner, size: size}
+// letterOf returns a letter of a size.
+func letterOf(size int) Kept {
+	return Kept{Letter: Letter{To: "x@a", Type: "T", Reason: errGone}, Size: size}
 }
 
 // ids returns the ids of letters, without the prefix, in a row.
-func ids(letters []*letter) string {
+func ids(letters []Kept) string {
 	var all []string
 	for _, l := range letters {
 		all = append(all, strings.TrimPrefix(l.ID, "node-"))
@@ -34,7 +45,7 @@ func ids(letters []*letter) string {
 
 // A store keeps as much as its limits say, and no more: the oldest letters go first, and of a
 // principal of another node its own oldest ones.
-func TestLetterBounds(t *testing.T) {
+func TestBounds(t *testing.T) {
 	type put struct {
 		owner string
 		size  int
@@ -74,107 +85,107 @@ func TestLetterBounds(t *testing.T) {
 		"this node is bound by all of it":    {4, 40, many(4, own), "1 2 3 4", 0},
 		"room that others leave is not lost": {8, 1000, append(many(8, own), peer), "2 3 4 5 6 7 8 9", 1},
 	} {
-		s := newLetters(row.letters, row.bytes)
+		s := newStore(row.letters, row.bytes)
 		for _, p := range row.puts {
-			l := letterOf(p.owner, p.size)
-			if kept := s.add(l); kept != (l.ID != "") || kept != (s.find(l.ID) == l) {
-				t.Errorf("%s: kept %v under %q", name, kept, l.ID)
+			id := s.Add(p.owner, letterOf(p.size), "carried")
+			if l := s.find(id); (l != nil) != (id != "") || l != nil && (l.ID != id || l.carried != "carried") {
+				t.Errorf("%s: kept %+v under %q", name, l, id)
 			}
 		}
-		if got := ids(s.list(LetterFilter{})); got != row.left || s.dropped != row.dropped {
+		if got := ids(s.List(Filter{})); got != row.left || s.dropped != row.dropped {
 			t.Errorf("%s: %q are left and %d dropped, want %q and %d", name, got, s.dropped, row.left, row.dropped)
 		}
 	}
 }
 
-func TestLetterFilter(t *testing.T) {
-	s := newLetters(100, 1e6)
+func TestFilter(t *testing.T) {
+	s := newStore(100, 1e6)
 	begin := time.Unix(1000, 0)
 	for i, l := range []struct {
 		to, typ string
 		reason  *rpc.Error
 	}{{"x@a", "T", errGone}, {"y@a", "T", errDropped}, {"x@a", "U", errDropped}, {"y@b", "U", errGone}, {"x@a", "T", errGone}} {
-		s.add(&letter{DeadLetter: DeadLetter{Time: begin.Add(time.Duration(i) * time.Second), To: l.to, Type: l.typ, Reason: l.reason}, size: 1})
+		s.Add("", Kept{Letter: Letter{Time: begin.Add(time.Duration(i) * time.Second), To: l.to, Type: l.typ, Reason: l.reason}, Size: 1}, "")
 	}
 	at := func(sec int) time.Time { return begin.Add(time.Duration(sec) * time.Second) }
 	for name, row := range map[string]struct {
-		f    LetterFilter
+		f    Filter
 		want string
 	}{
-		"all":                     {LetterFilter{}, "1 2 3 4 5"},
-		"newest first":            {LetterFilter{NewestFirst: true}, "5 4 3 2 1"},
-		"an id":                   {LetterFilter{ID: "node-3"}, "3"},
-		"an id and another actor": {LetterFilter{ID: "node-3", Actor: "y@a"}, ""},
-		"an id after another":     {LetterFilter{ID: "node-3", After: "node-2"}, "3"},
-		"an id before another":    {LetterFilter{ID: "node-3", After: "node-3"}, ""},
-		"an id of another start":  {LetterFilter{ID: "edon-3"}, ""},
-		"no number":               {LetterFilter{ID: "node-3x"}, ""},
-		"another form":            {LetterFilter{ID: "node-03"}, ""},
-		"an actor":                {LetterFilter{Actor: "x@a"}, "1 3 5"},
-		"a name of this node":     {LetterFilter{Actor: "y"}.at("a"), "2"},
-		"a type":                  {LetterFilter{Type: "U"}, "3 4"},
-		"a code":                  {LetterFilter{Code: rpc.Overloaded}, "2 3"},
-		"since":                   {LetterFilter{Since: at(3)}, "4 5"},
-		"until":                   {LetterFilter{Until: at(3)}, "1 2 3"},
-		"a range":                 {LetterFilter{Since: at(1), Until: at(3)}, "2 3"},
-		"an empty range":          {LetterFilter{Since: at(3), Until: at(3)}, ""},
-		"several":                 {LetterFilter{Actor: "x@a", Type: "T", Code: rpc.NotFound, NewestFirst: true}, "5 1"},
-		"limited":                 {LetterFilter{Limit: 2}, "1 2"},
-		"the next page":           {LetterFilter{Limit: 2, After: "node-2"}, "3 4"},
-		"newest, limited":         {LetterFilter{Limit: 2, NewestFirst: true}, "5 4"},
-		"newest, the next page":   {LetterFilter{Limit: 2, NewestFirst: true, After: "node-4"}, "3 2"},
-		"after the last":          {LetterFilter{After: "node-5"}, ""},
-		"after one to come":       {LetterFilter{After: "node-9"}, ""},
-		"newest, after any":       {LetterFilter{NewestFirst: true, After: "node-9"}, "5 4 3 2 1"},
-		"after one of elsewhere":  {LetterFilter{After: "edon-1"}, ""},
-		"a page of a filter":      {LetterFilter{Limit: 1, After: "node-1", Actor: "x@a"}, "3"},
+		"all":                     {Filter{}, "1 2 3 4 5"},
+		"newest first":            {Filter{NewestFirst: true}, "5 4 3 2 1"},
+		"an id":                   {Filter{ID: "node-3"}, "3"},
+		"an id and another actor": {Filter{ID: "node-3", Actor: "y@a"}, ""},
+		"an id after another":     {Filter{ID: "node-3", After: "node-2"}, "3"},
+		"an id before another":    {Filter{ID: "node-3", After: "node-3"}, ""},
+		"an id of another start":  {Filter{ID: "edon-3"}, ""},
+		"no number":               {Filter{ID: "node-3x"}, ""},
+		"another form":            {Filter{ID: "node-03"}, ""},
+		"an actor":                {Filter{Actor: "x@a"}, "1 3 5"},
+		"a name without a node":   {Filter{Actor: "y"}, ""},
+		"a type":                  {Filter{Type: "U"}, "3 4"},
+		"a code":                  {Filter{Code: rpc.Overloaded}, "2 3"},
+		"since":                   {Filter{Since: at(3)}, "4 5"},
+		"until":                   {Filter{Until: at(3)}, "1 2 3"},
+		"a range":                 {Filter{Since: at(1), Until: at(3)}, "2 3"},
+		"an empty range":          {Filter{Since: at(3), Until: at(3)}, ""},
+		"several":                 {Filter{Actor: "x@a", Type: "T", Code: rpc.NotFound, NewestFirst: true}, "5 1"},
+		"limited":                 {Filter{Limit: 2}, "1 2"},
+		"the next page":           {Filter{Limit: 2, After: "node-2"}, "3 4"},
+		"newest, limited":         {Filter{Limit: 2, NewestFirst: true}, "5 4"},
+		"newest, the next page":   {Filter{Limit: 2, NewestFirst: true, After: "node-4"}, "3 2"},
+		"after the last":          {Filter{After: "node-5"}, ""},
+		"after one to come":       {Filter{After: "node-9"}, ""},
+		"newest, after any":       {Filter{NewestFirst: true, After: "node-9"}, "5 4 3 2 1"},
+		"after one of elsewhere":  {Filter{After: "edon-1"}, ""},
+		"a page of a filter":      {Filter{Limit: 1, After: "node-1", Actor: "x@a"}, "3"},
 	} {
-		if got := ids(s.list(row.f)); got != row.want {
+		if got := ids(s.List(row.f)); got != row.want {
 			t.Errorf("%s: %q, want %q", name, got, row.want)
 		}
 	}
 	s.remove(s.find("node-2"))
-	if got := ids(s.list(LetterFilter{After: "node-2"})); got != "3 4 5" {
+	if got := ids(s.List(Filter{After: "node-2"})); got != "3 4 5" {
 		t.Errorf("after one that has gone: %q", got)
 	}
-	if n := s.discard(LetterFilter{Actor: "x@a", Limit: 2}); n != 2 || ids(s.list(LetterFilter{})) != "4 5" {
-		t.Errorf("%d discarded, %q left", n, ids(s.list(LetterFilter{})))
+	if n := s.Discard(Filter{Actor: "x@a", Limit: 2}); n != 2 || ids(s.List(Filter{})) != "4 5" {
+		t.Errorf("%d discarded, %q left", n, ids(s.List(Filter{})))
 	}
-	if n := s.discard(LetterFilter{ID: "node-4"}); n != 1 {
+	if n := s.Discard(Filter{ID: "node-4"}); n != 1 {
 		t.Errorf("%d discarded by id", n)
 	}
-	if n := s.discard(LetterFilter{}); n != 1 || s.all.Len() != 0 || s.bytes != 0 || s.dropped != 0 {
+	if n := s.Discard(Filter{}); n != 1 || s.all.Len() != 0 || s.bytes != 0 || s.dropped != 0 {
 		t.Errorf("%d discarded, %d bytes are left, %d dropped", n, s.bytes, s.dropped)
 	}
 }
 
-func TestLetterPages(t *testing.T) {
-	s := newLetters(5000, 1e6)
+func TestPages(t *testing.T) {
+	s := newStore(5000, 1e6)
 	for range 3000 {
-		s.add(letterOf("", 1))
+		s.Add("", letterOf(1), "")
 	}
-	for limit, want := range map[int]int{-1: DefaultLetterPage, 0: DefaultLetterPage, 1: 1, MaxLetterPage: MaxLetterPage, MaxLetterPage + 1: MaxLetterPage} {
-		if got := len(s.list(LetterFilter{Limit: limit})); got != want {
+	for limit, want := range map[int]int{-1: DefaultPage, 0: DefaultPage, 1: 1, MaxPage: MaxPage, MaxPage + 1: MaxPage} {
+		if got := len(s.List(Filter{Limit: limit})); got != want {
 			t.Errorf("a limit of %d: %d letters, want %d", limit, got, want)
 		}
 	}
-	if n := s.discard(LetterFilter{}); n != 3000 {
+	if n := s.Discard(Filter{}); n != 3000 {
 		t.Errorf("%d discarded", n)
 	}
 }
 
 // What becomes of a letter, for each stage and each outcome.
-func TestLetterStages(t *testing.T) {
+func TestStages(t *testing.T) {
 	for _, row := range []struct {
-		from   letterStage
-		taken  letterStage
+		from   stage
+		taken  stage
 		free   bool
-		notRun letterStage
+		notRun stage
 	}{
-		{letterKept, letterSending, true, letterKept},
-		{letterUnclear, letterSendingAgain, true, letterUnclear},
-		{letterSending, letterSending, false, 0},
-		{letterSendingAgain, letterSendingAgain, false, 0},
+		{undelivered, sending, true, undelivered},
+		{unclear, sendingAgain, true, unclear},
+		{sending, sending, false, 0},
+		{sendingAgain, sendingAgain, false, 0},
 	} {
 		next, free := row.from.take()
 		if next != row.taken || free != row.free {
@@ -183,7 +194,7 @@ func TestLetterStages(t *testing.T) {
 		if !free {
 			continue
 		}
-		for ran, want := range map[rpc.Verdict]letterStage{rpc.NotRun: row.notRun, rpc.Unknown: letterUnclear} {
+		for ran, want := range map[rpc.Verdict]stage{rpc.NotRun: row.notRun, rpc.Unknown: unclear} {
 			if got, gone := next.settle(ran); got != want || gone {
 				t.Errorf("%v after %v: %v, gone: %v; want %v", next, ran, got, gone, want)
 			}
@@ -196,80 +207,79 @@ func TestLetterStages(t *testing.T) {
 
 // An attempt after an unclear one goes to the same actor, to the same start of its node, and only
 // while its key is remembered.
-func TestLetterTake(t *testing.T) {
+func TestTake(t *testing.T) {
 	const life = time.Minute
 	begin := time.Unix(1000, 0)
-	x, y, service := address{"x", "a"}, address{"y", "b"}, address{"s", anyNode}
-	s := newLetters(10, 1000)
-	put := func() string {
-		l := letterOf("", 1)
-		s.add(l)
-		return l.ID
-	}
-	take := func(after time.Duration, id string, to address) (letterAttempt, error) {
-		a, err := s.take(begin.Add(after), life, id, to)
-		if err != nil {
-			if rpc.Ran(err) != rpc.Unknown {
-				t.Errorf("%v: %v", err, rpc.Ran(err))
-			}
-			return a, err
+	const x, y, service = "x@a", "y@b", "s@*"
+	s := newStore(10, 1000)
+	put := func() string { return s.Add("", letterOf(1), "carried") }
+	take := func(after time.Duration, id string, to string) (Attempt[string], error) {
+		a, err := s.Take(begin.Add(after), life, id, to)
+		if err != nil && rpc.Ran(err) != rpc.Unknown {
+			t.Errorf("%v: %v", err, rpc.Ran(err))
 		}
-		return a, nil
+		if err == nil && (a.ID != id || a.State != Sending || a.Carried != "carried") {
+			t.Errorf("%+v", a)
+		}
+		return a, err
 	}
-	if _, err := take(0, "node-1", x); !errors.Is(err, ErrLetterGone) {
+	if _, err := take(0, "node-1", x); !errors.Is(err, ErrGone) {
 		t.Errorf("of no letter: %v", err)
 	}
 	id := put()
-	a, err := take(0, id, address{})
-	if err != nil || a.asked != x || a.at != (address{}) || a.epoch != "" {
+	a, err := take(0, id, "")
+	if err != nil || a.Asked != x || a.At != ("") || a.Epoch != "" {
 		t.Errorf("to where it was addressed: %+v, %v", a, err)
 	}
-	if _, err := take(0, id, y); !errors.Is(err, ErrLetterBusy) {
+	if _, err := take(0, id, y); !errors.Is(err, ErrBusy) {
 		t.Errorf("while it is sent: %v", err)
 	}
-	if s.discard(LetterFilter{ID: id}) != 0 {
+	if s.Discard(Filter{ID: id}) != 0 {
 		t.Error("it was discarded while it was sent")
 	}
-	s.settle(a, rpc.NotRun, false)
+	s.Settle(a, rpc.NotRun, false)
 	a, err = take(time.Second, id, service)
-	if err != nil || a.asked != service {
+	if err != nil || a.Asked != service {
 		t.Errorf("after not run, elsewhere: %+v, %v", a, err)
 	}
-	a.at, a.epoch = y, "e1"
-	s.settle(a, rpc.Unknown, true)
+	a.At, a.Epoch = y, "e1"
+	s.Settle(a, rpc.Unknown, true)
 	for what, row := range map[string]struct {
 		after time.Duration
-		to    address
+		to    string
 		err   error
 	}{
-		"elsewhere":          {2 * time.Second, x, ErrLetterUnclear},
+		"elsewhere":          {2 * time.Second, x, ErrUnclear},
 		"the actor":          {2 * time.Second, y, nil},
 		"the service":        {2 * time.Second, service, nil},
-		"as before":          {2 * time.Second, address{}, nil},
+		"as before":          {2 * time.Second, "", nil},
 		"just in time":       {time.Second + life - 1, y, nil},
-		"too late":           {time.Second + life, y, ErrLetterUnclear},
-		"much too late":      {time.Hour, address{}, ErrLetterUnclear},
-		"elsewhere, at last": {time.Hour, x, ErrLetterUnclear},
+		"too late":           {time.Second + life, y, ErrUnclear},
+		"much too late":      {time.Hour, "", ErrUnclear},
+		"elsewhere, at last": {time.Hour, x, ErrUnclear},
 	} {
 		b, err := take(row.after, id, row.to)
 		if !errors.Is(err, row.err) {
 			t.Errorf("%s: %v, want %v", what, err, row.err)
 		}
 		if err == nil {
-			if b.at != y || b.asked != service || b.epoch != "e1" || !b.expiry.Equal(begin.Add(time.Second+life)) {
+			if b.At != y || b.Asked != service || b.Epoch != "e1" || !b.Expiry.Equal(begin.Add(time.Second+life)) {
 				t.Errorf("%s: %+v", what, b)
 			}
-			s.settle(b, rpc.NotRun, false)
+			s.Settle(b, rpc.NotRun, false)
 		}
 	}
-	if n := s.discard(LetterFilter{}); n != 1 {
+	if all := s.List(Filter{}); len(all) != 1 || all[0].State != Unclear || all[0].SentTo != y || !all[0].Until.Equal(begin.Add(time.Second+life)) {
+		t.Errorf("it may have arrived: %+v", all)
+	}
+	if n := s.Discard(Filter{}); n != 1 {
 		t.Errorf("%d unclear letters discarded", n)
 	}
 	id = put()
 	a, _ = take(0, id, y)
-	a.at = y
-	s.settle(a, rpc.Unknown, false)
-	if _, err := take(0, id, y); !errors.Is(err, ErrLetterUnclear) {
+	a.At = y
+	s.Settle(a, rpc.Unknown, false)
+	if _, err := take(0, id, y); !errors.Is(err, ErrUnclear) {
 		t.Errorf("after an attempt without a key: %v", err)
 	}
 	id = put()
@@ -278,7 +288,7 @@ func TestLetterTake(t *testing.T) {
 		put() // pushes it out
 	}
 	dropped := s.dropped
-	s.settle(a, rpc.NotRun, false)
+	s.Settle(a, rpc.NotRun, false)
 	if s.find(id) != nil || s.all.Len() != 10 || s.bytes != 10 || s.dropped != dropped+1 {
 		t.Errorf("a letter that was pushed out while it was sent is back; %d letters, %d bytes", s.all.Len(), s.bytes)
 	}
@@ -288,53 +298,53 @@ func TestLetterTake(t *testing.T) {
 		put()
 	}
 	dropped = s.dropped
-	if s.settle(a, rpc.HasRun, false); s.find(id) != nil || s.all.Len() != 10 || s.bytes != 10 || s.dropped != dropped {
+	if s.Settle(a, rpc.HasRun, false); s.find(id) != nil || s.all.Len() != 10 || s.bytes != 10 || s.dropped != dropped {
 		t.Errorf("a letter that was pushed out, and arrived: %d letters, %d bytes, %d dropped", s.all.Len(), s.bytes, s.dropped-dropped)
 	}
 }
 
 // Whatever happens, the store keeps to its limits, counts right, and lets no letter be accepted
 // twice by receivers that forget a key after a minute, and with their start.
-func TestLettersAgainstModel(t *testing.T) {
+func TestAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := newLetters(rapid.IntRange(0, 12).Draw(t, "letters"), rapid.IntRange(0, 120).Draw(t, "bytes"))
+		s := newStore(rapid.IntRange(0, 12).Draw(t, "letters"), rapid.IntRange(0, 120).Draw(t, "bytes"))
 		now := time.Unix(0, 0)
 		const life = time.Minute
-		epochs := map[address]int{}
+		epochs := map[string]int{}
 		type memory struct {
 			epoch int
 			until time.Time
 		}
-		accepted := map[string]int{}               // by id
-		known := map[string]map[address][]memory{} // what receivers remember
-		var open []letterAttempt                   // attempts that are under way
-		owners := []string{"", "", "p", "q"}       // two of four are this node
-		places := []address{{}, {"x", "a"}, {"y", "b"}}
+		accepted := map[string]int{}              // by id
+		known := map[string]map[string][]memory{} // what receivers remember
+		var open []Attempt[string]                // attempts that are under way
+		owners := []string{"", "", "p", "q"}      // two of four are this node
+		places := []string{"", "x@a", "y@b"}
 		var given []string
 		steps := rapid.IntRange(1, 80).Draw(t, "steps")
 		for range steps {
 			switch rapid.IntRange(0, 5).Draw(t, "step") {
 			case 0, 1:
-				l := letterOf(rapid.SampledFrom(owners).Draw(t, "owner"), rapid.IntRange(1, 40).Draw(t, "size"))
-				if s.add(l) {
-					if slices.Contains(given, l.ID) {
-						t.Fatalf("%s was given twice", l.ID)
-					}
-					given = append(given, l.ID)
+				id := s.Add(rapid.SampledFrom(owners).Draw(t, "owner"), letterOf(rapid.IntRange(1, 40).Draw(t, "size")), "")
+				if slices.Contains(given, id) {
+					t.Fatalf("%s was given twice", id)
+				}
+				if id != "" {
+					given = append(given, id)
 				}
 			case 2:
 				if len(given) == 0 {
 					continue
 				}
 				id := rapid.SampledFrom(given).Draw(t, "id")
-				busy := slices.ContainsFunc(open, func(a letterAttempt) bool { return a.ID == id })
-				a, err := s.take(now, life, id, rapid.SampledFrom(places).Draw(t, "to"))
+				busy := slices.ContainsFunc(open, func(a Attempt[string]) bool { return a.ID == id })
+				a, err := s.Take(now, life, id, rapid.SampledFrom(places).Draw(t, "to"))
 				if err == nil && busy {
 					t.Fatalf("%s is sent twice at a time", id)
 				}
 				if err == nil {
-					if a.at == (address{}) {
-						a.at = a.asked
+					if a.At == ("") {
+						a.At = a.Asked
 					}
 					open = append(open, a)
 				}
@@ -345,30 +355,30 @@ func TestLettersAgainstModel(t *testing.T) {
 				i := rapid.IntRange(0, len(open)-1).Draw(t, "attempt")
 				a := open[i]
 				open = slices.Delete(open, i, i+1)
-				epoch := epochs[a.at]
-				arrives := rapid.Bool().Draw(t, "arrives") && now.Before(a.expiry) && (a.epoch == "" || a.epoch == fmt.Sprint(epoch))
+				epoch := epochs[a.At]
+				arrives := rapid.Bool().Draw(t, "arrives") && now.Before(a.Expiry) && (a.Epoch == "" || a.Epoch == fmt.Sprint(epoch))
 				said := rapid.Bool().Draw(t, "said")
 				if arrives {
 					if known[a.ID] == nil {
-						known[a.ID] = map[address][]memory{}
+						known[a.ID] = map[string][]memory{}
 					}
-					if !slices.ContainsFunc(known[a.ID][a.at], func(m memory) bool { return m.epoch == epoch && now.Before(m.until) }) {
+					if !slices.ContainsFunc(known[a.ID][a.At], func(m memory) bool { return m.epoch == epoch && now.Before(m.until) }) {
 						if accepted[a.ID]++; accepted[a.ID] > 1 {
 							t.Fatalf("%s was accepted twice", a.ID)
 						}
-						known[a.ID][a.at] = append(known[a.ID][a.at], memory{epoch, now.Add(life)})
+						known[a.ID][a.At] = append(known[a.ID][a.At], memory{epoch, now.Add(life)})
 					}
 				}
-				if a.epoch == "" {
-					a.epoch = fmt.Sprint(epoch)
+				if a.Epoch == "" {
+					a.Epoch = fmt.Sprint(epoch)
 				}
 				switch {
 				case !said:
-					s.settle(a, rpc.Unknown, true)
+					s.Settle(a, rpc.Unknown, true)
 				case arrives:
-					s.settle(a, rpc.HasRun, true)
+					s.Settle(a, rpc.HasRun, true)
 				default:
-					s.settle(a, rpc.NotRun, true)
+					s.Settle(a, rpc.NotRun, true)
 				}
 			case 4:
 				now = now.Add(time.Duration(rapid.IntRange(1, 50).Draw(t, "seconds")) * time.Second)
@@ -376,21 +386,21 @@ func TestLettersAgainstModel(t *testing.T) {
 					epochs[rapid.SampledFrom(places).Draw(t, "where")]++
 				}
 			case 5:
-				s.discard(LetterFilter{Limit: rapid.IntRange(0, 3).Draw(t, "limit"), NewestFirst: rapid.Bool().Draw(t, "newest")})
+				s.Discard(Filter{Limit: rapid.IntRange(0, 3).Draw(t, "limit"), NewestFirst: rapid.Bool().Draw(t, "newest")})
 			}
-			checkLetters(t, s)
+			checkStore(t, s)
 		}
 	})
 }
 
-// checkLetters checks the counts and limits of a store.
-func checkLetters(t *rapid.T, s *letterStore) {
+// checkStore checks the counts and limits of a store.
+func checkStore(t *rapid.T, s *Store[string]) {
 	bytes, owned := 0, map[string][2]int{}
 	last := uint64(0)
 	for e := s.all.Front(); e != nil; e = e.Next() {
-		l := e.Value.(*letter)
-		bytes += l.size
-		owned[l.owner] = [2]int{owned[l.owner][0] + 1, owned[l.owner][1] + l.size}
+		l := e.Value.(*letter[string])
+		bytes += l.Size
+		owned[l.owner] = [2]int{owned[l.owner][0] + 1, owned[l.owner][1] + l.Size}
 		if l.seq <= last || s.find(l.ID) != l {
 			t.Fatalf("%s is out of order, or not found", l.ID)
 		}

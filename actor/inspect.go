@@ -1,0 +1,200 @@
+package actor
+
+import (
+	"context"
+	"iter"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tandem-go/tandem/access"
+	"github.com/tandem-go/tandem/inspect"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// An actor is inspected from outside, by what any goroutine may read, so that one whose handler
+// does not return can be inspected as well.
+
+// Actors returns the actors of this node that the filter lets through, in no particular order.
+// Those that start or end meanwhile may be among them or not. No lock is held while the caller
+// works, and none for long: the system goes on.
+func (s *System) Actors(f inspect.Filter) iter.Seq[inspect.Actor] {
+	return func(yield func(inspect.Actor) bool) {
+		for _, c := range s.refs.some(f) {
+			if a := c.inspect(); f.Match(a) && !yield(a) {
+				return
+			}
+		}
+	}
+}
+
+// Inspect returns what an actor looks like from outside. It does not go through the actor's
+// mailbox, so it tells about a blocked actor, too. If there is no such actor, the error is
+// rpc.NotFound. An actor of another node can be inspected if that node's access list allows it
+// (access.Inspect); the request has the deadline of ctx, or Config.Timeout.
+func (s *System) Inspect(ctx context.Context, r Ref) (inspect.Actor, error) {
+	t := s.Bind(r).to
+	switch {
+	case t == nil || t.addr.node == anyNode:
+		return inspect.Actor{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%q is not one actor", r)
+	case t.addr.node != s.cfg.Name:
+		return Call(ctx, s.Ref(nodeServerName+"@"+t.addr.node), inspectActor{Name: t.addr.name})
+	}
+	return s.inspect(t.addr.name)
+}
+
+func (s *System) inspect(name string) (inspect.Actor, error) {
+	c := s.refs.live(name)
+	if c == nil || strings.HasPrefix(name, hidden) {
+		return inspect.Actor{}, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %s on node %s", name, s.cfg.Name)
+	}
+	return c.inspect(), nil
+}
+
+// ActorsOf is Actors for any node, ordered by name. It asks the node for a page of them at a time,
+// each under the deadline of ctx, or for Config.Timeout. The node leaves out those that its access
+// list does not let this one see (access.Inspect). An error is the last thing that is returned.
+func (s *System) ActorsOf(ctx context.Context, node string, f inspect.Filter) iter.Seq2[inspect.Actor, error] {
+	return func(yield func(inspect.Actor, error) bool) {
+		for after := ""; ; {
+			var page []inspect.Actor
+			more := false
+			if node != s.cfg.Name {
+				reply, err := Call(ctx, s.Ref(nodeServerName+"@"+node), listActors{Filter: f, After: after})
+				if err != nil {
+					yield(inspect.Actor{}, err)
+					return
+				}
+				page, more, after = reply.Actors, reply.More, reply.Last
+			} else if page = s.page(f, after, pageSize, nil); len(page) == pageSize {
+				after, more = page[pageSize-1].Name, true
+			}
+			for _, a := range page {
+				if !yield(a, nil) {
+					return
+				}
+			}
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// pageSize is how many actors are listed with one request.
+const pageSize = 1000
+
+// page returns the first n actors after a name that the filter lets through. seen, if not nil, says
+// whether one may be seen.
+func (s *System) page(f inspect.Filter, after string, n int, seen func(*cell) bool) (page []inspect.Actor) {
+	all := slices.DeleteFunc(s.refs.some(f), func(c *cell) bool { return c.self.addr.name <= after })
+	slices.SortFunc(all, func(a, b *cell) int { return strings.Compare(a.self.addr.name, b.self.addr.name) })
+	for _, c := range all {
+		if a := c.inspect(); f.Match(a) && (seen == nil || seen(c)) {
+			if page = append(page, a); len(page) == n {
+				break
+			}
+		}
+	}
+	return page
+}
+
+// inspect reads what there is to know about c.
+func (c *cell) inspect() inspect.Actor {
+	a := inspect.Actor{Name: c.self.addr.name, Node: c.self.addr.node, Kind: c.kind.name, Stage: c.life.stage(), Waiting: c.box.Len(), Handled: c.handled.Load()}
+	if x := c.more.Load(); x != nil {
+		if x.parent != nil {
+			a.Parent = x.parent.self.addr.name
+		}
+		a.Failed, a.Restarts = x.failed.Load(), x.restarts.Load()
+		x.mu.Lock()
+		a.Children, a.Watchers, a.Watching = len(x.children), len(x.watchers), len(x.watching)
+		x.mu.Unlock()
+	}
+	if w := c.self.sys.workers.running(c); w != nil {
+		if h := w.doing.Load(); h != nil {
+			a.Running = h.typ.String()
+		}
+		a.For = time.Since(c.self.sys.clock.start) - time.Duration(w.since.Load())
+	}
+	return a
+}
+
+// stage is the state as others see it.
+func (l *cellLife) stage() inspect.Stage {
+	state := l.now()
+	if state == working && l.sealed() {
+		return inspect.Closing
+	}
+	return [...]inspect.Stage{working: inspect.Working, starting: inspect.Starting, suspended: inspect.Suspended, ending: inspect.Ending, gone: inspect.Gone}[state]
+}
+
+// some returns the live actors that the filter may let through, without those that are internal.
+// It gives up the lock again and again, so that others have their turn.
+func (t *refTable) some(f inspect.Filter) (cells []*cell) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	n := 0
+	for name, v := range t.actors {
+		if n++; n%256 == 0 {
+			t.mu.RUnlock()
+			runtime.Gosched()
+			t.mu.RLock()
+		}
+		if c := v.cell.Load(); c != nil && !strings.HasPrefix(name, hidden) && f.MayMatch(name, c.kind.name) {
+			cells = append(cells, c)
+		}
+	}
+	return cells
+}
+
+// inspectActor asks a node about one of its actors.
+type inspectActor struct {
+	Returns[inspect.Actor]
+	Name string
+}
+
+// listActors asks a node for its actors after a name, in the order of their names.
+type listActors struct {
+	Returns[actorPage]
+	Filter inspect.Filter
+	After  string
+}
+
+// actorPage is the answer. Last is where the next page begins.
+type actorPage struct {
+	Actors []inspect.Actor
+	Last   string
+	More   bool
+}
+
+func (inspectActor) WireName() string            { return "tandem.node.inspect" }
+func (listActors) WireName() string              { return "tandem.node.list" }
+func (actorPage) WireName() string               { return "tandem.node.page" }
+func (inspectActor) neededOp() (access.Op, bool) { return access.Inspect, true }
+func (listActors) neededOp() (access.Op, bool)   { return access.Inspect, true }
+
+func (nodeServer) inspect(ctx *Context, m inspectActor) (inspect.Actor, error) {
+	s := ctx.System()
+	if err := ctx.mayUse(m.Name, s.types.get(reflect.TypeFor[inspectActor]()).id, access.Inspect); err != nil {
+		ctx.refuse(err)
+		return inspect.Actor{}, nil
+	}
+	a, err := s.inspect(m.Name)
+	if err != nil {
+		ctx.refuse(err.(*rpc.Error))
+	}
+	return a, nil
+}
+
+func (nodeServer) list(ctx *Context, m listActors) (actorPage, error) {
+	s := ctx.System()
+	id := s.types.get(reflect.TypeFor[listActors]()).id
+	page := s.page(m.Filter, m.After, pageSize, func(c *cell) bool { return ctx.maySee(c, id) })
+	if len(page) < pageSize {
+		return actorPage{Actors: page}, nil
+	}
+	return actorPage{page, page[pageSize-1].Name, true}, nil
+}
