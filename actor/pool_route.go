@@ -33,8 +33,8 @@ func (h *head) next() {
 // first. It returns false if a message has to wait for room.
 func (c *cell) route(w *worker) bool {
 	p := c.pool()
-	for first := stateBits; w.done < len(w.batch); first |= signaled {
-		if c.life.word.Load()&first != 0 {
+	for look := stateBits; w.done < len(w.batch); look |= signaled {
+		if c.life.word.Load()&look != 0 {
 			return true
 		}
 		it := &w.batch[w.done]
