@@ -65,5 +65,10 @@ func ExampleSystem_Inspect() {
 	}
 	a, err := sys.Inspect(context.Background(), alice)
 	fmt.Println(a.Name, a.Kind, a.Stage, a.Waiting, err)
-	// Output: alice bank.account working 0 <nil>
+	for a := range sys.Actors(inspect.Filter{Prefix: "al"}) {
+		fmt.Println(a.Name)
+	}
+	// Output:
+	// alice bank.account working 0 <nil>
+	// alice
 }

@@ -131,8 +131,7 @@ func (m *members) follow(changes <-chan registry.Event) {
 		if e.Node.Name == m.sys.cfg.Name {
 			continue
 		}
-		name := e.Node.Name
-		suspect := e.Change == registry.Expired && m.sys.node.Linked(name)
+		name, suspect := e.Node.Name, e.Change == registry.Expired && m.sys.node.Linked(e.Node.Name)
 		m.mu.Lock()
 		delete(m.leaseExpired, name)
 		switch {
@@ -147,8 +146,7 @@ func (m *members) follow(changes <-chan registry.Event) {
 		}
 		m.changed()
 		m.mu.Unlock()
-		m.sys.far.stir(name)
-		m.sys.keeps.stir(name)
+		m.sys.stirWatches(name)
 		switch {
 		case e.Change == registry.Joined:
 			m.sys.event(Event{Type: NodeJoined, Peer: name})

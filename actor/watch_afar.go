@@ -85,6 +85,12 @@ func (w *watch) add(wanted bool) {
 	}
 }
 
+// stirWatches is called when the registry says something about another node.
+func (s *System) stirWatches(node string) {
+	s.far.stir(node)
+	s.keeps.stir(node)
+}
+
 // stir has this node find out whether another one still keeps its watches.
 func (n *farNodes) stir(node string) {
 	n.mu.Lock()
