@@ -442,27 +442,6 @@ func (c *Context) Value(key any) any {
 	return c.own(key)
 }
 
-// span is the trace context that messages go on with which the handler sends under c.
-func (c *Context) span() rpc.Trace {
-	if r := c.rest.Load(); r != nil && r.values != nil {
-		return rpc.TraceOf(r.values)
-	}
-	return c.Trace()
-}
-
-// own is Value without what interceptors have added.
-func (c *Context) own(key any) any {
-	switch key.(type) {
-	case contextKey:
-		return c
-	case tracekey.Key:
-		if t := c.Trace(); !t.IsZero() {
-			return t
-		}
-	}
-	return nil
-}
-
 type contextKey struct{}
 
 // handling returns the handler's context that ctx is, or is derived from, or nil.

@@ -6,6 +6,8 @@ import (
 
 	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/intercept"
+	"github.com/tandem-go/tandem/internal/tracekey"
+	"github.com/tandem-go/tandem/rpc"
 )
 
 // The interceptors of actors, Config.Incoming and Incoming. A system that has some spawns an actor
@@ -97,3 +99,24 @@ type arrival struct{ *Context }
 
 // Value implements context.Context.
 func (a arrival) Value(key any) any { return a.own(key) }
+
+// own is Value without what interceptors have added.
+func (c *Context) own(key any) any {
+	switch key.(type) {
+	case contextKey:
+		return c
+	case tracekey.Key:
+		if t := c.Trace(); !t.IsZero() {
+			return t
+		}
+	}
+	return nil
+}
+
+// span is the trace context that messages go on with which the handler sends under c.
+func (c *Context) span() rpc.Trace {
+	if r := c.rest.Load(); r != nil && r.values != nil {
+		return rpc.TraceOf(r.values)
+	}
+	return c.Trace()
+}
