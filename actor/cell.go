@@ -172,7 +172,9 @@ func (c *cell) burst(w *worker) {
 			_, reused := it.msg.(reusable)
 			emptied = reused && h != nil && h.decodeInto != nil
 			w.last = lookup{c.kind, typ, h, emptied}
-			w.doing.Store(h)
+			if w.doing.Load() != h {
+				w.doing.Store(h)
+			}
 		}
 		if it.req == nil && it.meta == nil && h != nil && h.run != nil { // such messages can share a context, for nothing distinguishes their contexts
 			if ctx = w.plain; ctx == nil || ctx.origin != from {
@@ -214,7 +216,9 @@ func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
 			return
 		}
 		h = c.kind.handlerOf(c.self.sys, in.TypeID)
-		w.doing.Store(h)
+		if w.doing.Load() != h {
+			w.doing.Store(h)
+		}
 		if !c.decodeRequest(ctx, w, in, h) {
 			return
 		}

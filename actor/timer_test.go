@@ -220,10 +220,10 @@ func TestTimersModel(t *testing.T) {
 		atOnce := actor.Supervise(actor.Strategy{Window: time.Nanosecond})
 		clock(t, nil, func(t *testing.T, d *Diary, _ *actor.System, ref actor.Ref) {
 			type model struct {
-				real         actor.Timer
-				due, every   int
-				name         string
-				ended, moved bool
+				real       actor.Timer
+				due, every int
+				name       string
+				ended      bool
 			}
 			var all []*model
 			now := 0
