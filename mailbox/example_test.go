@@ -147,3 +147,16 @@ func ExampleBox_CloseIfIdle() {
 	// true
 	// mailbox: closed
 }
+
+// A message can take the place of the oldest one in a full box, whatever the policy of the box is.
+func ExampleBox_Displace() {
+	var box mailbox.Box[string]
+	box.Init(&mailbox.Config{Capacity: 2, Policy: mailbox.Refuse})
+	box.PushAll([]string{"old", "newer"})
+	put, err := box.Displace("newest")
+	fmt.Println(put.Dropped, put.HasDropped, err)
+	fmt.Println(box.Take(nil).Messages())
+	// Output:
+	// old true <nil>
+	// [newer newest]
+}

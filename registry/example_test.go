@@ -32,3 +32,10 @@ func ExampleNode_Valid() {
 	// <nil>
 	// true false
 }
+
+// The topics of a node's record have a bound, which TopicSize counts.
+func ExampleTopicSize() {
+	size := registry.TopicSize("prices.>", "archive")
+	fmt.Println(size, registry.MaxTopics/size)
+	// Output: 29 1129
+}
