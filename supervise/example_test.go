@@ -15,14 +15,14 @@ func ExampleRecord_Next() {
 	now := time.Unix(0, 0)
 	for range 4 {
 		is := record.Next(&strategy, now, supervise.Restart, 0.5)
-		fmt.Println(is.Directive, is.Delay)
+		fmt.Println(is.Directive, is.Delay, record.Restarts(&strategy, now))
 		now = now.Add(time.Second)
 	}
 	// Output:
-	// restart 0s
-	// restart 500ms
-	// restart 1s
-	// stop 0s
+	// restart 0s 1
+	// restart 500ms 2
+	// restart 1s 3
+	// stop 0s 3
 }
 
 // Decide chooses by what has happened.

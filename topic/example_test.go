@@ -18,13 +18,23 @@ func ExampleIndex() {
 	_ = x.Add("prices.eur", "the euro")
 	fmt.Println(len(x.Append(nil, "prices.eur")), x.Append(nil, "prices.usd"))
 	x.Remove("prices.*", "all prices")
-	fmt.Println(x.Append(nil, "prices.eur"))
+	fmt.Println(x.Append(nil, "prices.eur"), x.Len())
 	// Output:
 	// 2 [all prices]
-	// [the euro]
+	// [the euro] 1
 }
 
 func ExampleValidName() {
 	fmt.Println(errors.Is(topic.ValidName("prices.*"), topic.ErrName), topic.ValidPattern("prices.*"))
 	// Output: true <nil>
+}
+
+// Options say how an actor subscribes, see actor.Context.Subscribe.
+func ExampleSettle() {
+	fmt.Println(topic.Settle(topic.Group("archive"), topic.WhenFull(topic.DropOldest)))
+	_, err := topic.Settle(topic.Group("two.tokens"))
+	fmt.Println(errors.Is(err, topic.ErrOption), topic.ValidGroup("archive"))
+	// Output:
+	// {archive drop-oldest} <nil>
+	// true <nil>
 }
