@@ -150,6 +150,9 @@ func TestHeldRecordsAreBounded(t *testing.T) {
 			for i := range 40 {
 				name := fmt.Sprint("n", i)
 				p.put(name, p.record(large(name, "x")))
+				if i == 4 { // a reader that is late sees a record where it was written last
+					p.served(name, "x")
+				}
 			}
 			p.put("n0", p.record(large("n0", "y")))
 			p.served("n0", "y")
