@@ -21,7 +21,6 @@ import (
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
-	"github.com/tandem-go/tandem/supervise"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/natsbus"
 	"github.com/tandem-go/tandem/transport/tcp"
@@ -165,7 +164,7 @@ func (v *victim) setup(sys *actor.System) error {
 		"pages":   big(pageSize),
 		"lines":   big(lineSize),
 		"panics": actor.Define("hostile.panics", of, actor.Handle(func(target, *actor.Context, Boom) error { panic("no") })).
-			With(actor.Supervise(actor.Strategy{Max: supervise.MaxRestarts, Backoff: 1})), // it is to panic often
+			With(actor.Supervise(actor.Strategy{Window: time.Nanosecond})), // it is to panic often
 		"mails": actor.QueueKind[Mail]("mails", queue.Config{Waiters: 4096 / v.Share}),
 		"inside": actor.Define("hostile.inside", of, actor.Answer(func(target, *actor.Context, Inside) (Inner, error) {
 			return v.inside()

@@ -11,7 +11,6 @@ import (
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/rpc"
-	"github.com/tandem-go/tandem/supervise"
 )
 
 // verb is what an operation does to a register.
@@ -121,7 +120,7 @@ func (r *register) do(ctx *actor.Context, m Op) (Result, error) {
 
 func kindOf(d *disk, key string, l *life, c *cheat) *actor.Kind {
 	return actor.Define("linear.register", func() *register { return &register{d, key, l, c} }, actor.Answer((*register).do)).
-		With(actor.Supervise(actor.Strategy{Max: supervise.MaxRestarts, Backoff: 1}))
+		With(actor.Supervise(actor.Strategy{Window: time.Nanosecond}))
 }
 
 // input and output are an operation in the form that porcupine takes.

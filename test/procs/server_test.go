@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
-	"github.com/tandem-go/tandem/supervise"
 )
 
 // crew is the service of both servers' quick actors.
@@ -108,7 +107,7 @@ func (r role) serve(end <-chan struct{}) error {
 			opts = []actor.KindOption{actor.Durable()}
 		}
 		k := actor.Define("procs."+name, func() *worker { return &worker{r, uint64(i + 1), j, c} },
-			actor.Answer(op), actor.Handle((*worker).note)).With(append(opts, actor.Supervise(actor.Strategy{Max: supervise.MaxRestarts, Backoff: 1}))...)
+			actor.Answer(op), actor.Handle((*worker).note)).With(append(opts, actor.Supervise(actor.Strategy{Window: time.Nanosecond}))...)
 		kinds = append(kinds, k)
 	}
 	sys, nc, addr, err := r.system(kinds)
