@@ -141,6 +141,7 @@ type clock struct {
 	now   atomic.Int64 // in ns since the first reading
 	goes  atomic.Bool
 	start time.Time
+	next  atomic.Pointer[time.Timer] // of the next step
 }
 
 const clockStep = time.Second
@@ -164,7 +165,17 @@ func (k *clock) tick(s *System) {
 		}
 		return
 	}
-	time.AfterFunc(clockStep, func() { k.tick(s) })
+	k.next.Store(time.AfterFunc(clockStep, func() { k.tick(s) }))
+	if s.life.reached(down) { // close may not have seen this timer
+		k.close()
+	}
+}
+
+// close stops the clock of a system that is down.
+func (k *clock) close() {
+	if next := k.next.Load(); next != nil {
+		next.Stop()
+	}
 }
 
 // workOn goes on with the run loop of an actor whose handler has ended the worker's goroutine.

@@ -137,6 +137,7 @@ func (s *System) close(ctx context.Context) error {
 	s.services.close()
 	s.jobs.close()
 	s.workers.close()
+	s.clock.close()
 	s.waiters.Close()
 	s.events.close()
 	s.letters.close()
