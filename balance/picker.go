@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/tandem-go/tandem/internal/rendezvous"
 )
 
 // Instance is one actor that serves requests for a service.
@@ -129,7 +131,7 @@ func (p *Picker) Set(now time.Duration, instances []Instance) {
 		i.Weight = max(i.Weight, 1)
 		c := known[id{i.Node, i.Epoch, i.Actor}]
 		if c == nil {
-			c = &Candidate{hash: mix(hash(i.Actor + "@" + i.Node)), since: now}
+			c = &Candidate{hash: rendezvous.Mix(rendezvous.Hash(i.Actor + "@" + i.Node)), since: now}
 		}
 		c.Instance = i
 		p.least = min(p.least, 1/float64(i.Weight))

@@ -1,6 +1,10 @@
 package balance
 
-import "math"
+import (
+	"math"
+
+	"github.com/tandem-go/tandem/internal/rendezvous"
+)
 
 // Policy says how an instance is chosen among those that are not ejected. The zero
 // value is LeastLoaded.
@@ -173,31 +177,15 @@ func (p *Picker) weighted(r *Request) (best *Candidate) {
 // byKey implements ByKey by weighted rendezvous hashing: the instance whose hash together
 // with the key's is the largest (Schindelhauer and Schomaker, SPAA '05).
 func (p *Picker) byKey(r *Request) (best *Candidate) {
-	key, most := hash(r.Key), math.Inf(-1)
+	key, most := rendezvous.Hash(r.Key), math.Inf(-1)
 	for _, c := range p.all {
 		if !p.eligible(c, r) && !(c.state == probation && !c.probing && !r.tried(c)) {
 			continue
 		}
-		u := (float64(mix(key^c.hash)>>11) + 0.5) / (1 << 53) // in (0, 1)
+		u := (float64(rendezvous.Mix(key^c.hash)>>11) + 0.5) / (1 << 53) // in (0, 1)
 		if score := -float64(c.Weight) / math.Log(u); score > most {
 			best, most = c, score
 		}
 	}
 	return best
-}
-
-// hash is FNV-1a, which is the same in every process.
-func hash(s string) uint64 {
-	h := uint64(14695981039346656037)
-	for i := range len(s) {
-		h = (h ^ uint64(s[i])) * 1099511628211
-	}
-	return h
-}
-
-// mix makes each bit of x affect all bits of the result (the finaliser of splitmix64).
-func mix(x uint64) uint64 {
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
 }

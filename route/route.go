@@ -15,6 +15,8 @@ import (
 	"math"
 	"reflect"
 	"slices"
+
+	"github.com/tandem-go/tandem/internal/rendezvous"
 )
 
 // Policy says which workers get a message. The zero value is RoundRobin. A Policy may be used by
@@ -151,29 +153,13 @@ func (t *Table) Took(number int) { t.turn = number }
 // owner returns the worker of a key: the one whose hash together with the key's is the largest.
 func owner(workers []Worker, key string) int {
 	best, most := 0, uint64(0)
-	h := hash(key)
+	h := rendezvous.Hash(key)
 	for i, w := range workers {
-		if score := mix(h ^ mix(uint64(w.Number))); i == 0 || score > most {
+		if score := rendezvous.Mix(h ^ rendezvous.Mix(uint64(w.Number))); i == 0 || score > most {
 			best, most = i, score
 		}
 	}
 	return best
-}
-
-// hash is FNV-1a, which is the same in every process.
-func hash(s string) uint64 {
-	h := uint64(14695981039346656037)
-	for i := range len(s) {
-		h = (h ^ uint64(s[i])) * 1099511628211
-	}
-	return h
-}
-
-// mix makes each bit of x affect all bits of the result (the finaliser of splitmix64).
-func mix(x uint64) uint64 {
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
 }
 
 // MaxWorkers is how many workers a pool may have.

@@ -40,7 +40,7 @@ type graph map[string]node
 var mayImport = map[string][]string{
 	"access":     {},
 	"mailbox":    {},
-	"balance":    {},
+	"balance":    {"internal/rendezvous"},
 	"queue":      {},
 	"supervise":  {},
 	"dedup":      {},
@@ -53,7 +53,7 @@ var mayImport = map[string][]string{
 	"actor":      {longCopy, bufPool, "access", "balance", "deadletter", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "supervise", "transport", "github.com/google/uuid", "topic", "route", "internal/watchbook", "inspect", "internal/crontime", "intercept"},
 	"actortest":  {"actor", bubbles, "internal/draw", "internal/sendopt", "internal/simulation", "rpc", "transport", "transport/memnet"},
 	"topic":      {},
-	"route":      {},
+	"route":      {"internal/rendezvous"},
 	"inspect":    {},
 	"intercept":  {"access", "rpc"},
 
@@ -61,6 +61,7 @@ var mayImport = map[string][]string{
 	"internal/simulation": {"actor", "internal/draw", "internal/engine", "ledger", "registry/static", "rpc", "transport", "transport/memnet"},
 
 	longCopy:                  {},
+	"internal/rendezvous":     {},
 	queueStore:                {"queue", "rpc"},
 	"internal/engine/retry":   {"rpc", "transport"},
 	"internal/engine/wire":    {bufPool, "rpc", "transport"},
