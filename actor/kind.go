@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-go/tandem/intercept"
 	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/ledger"
+	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
 )
@@ -24,8 +25,9 @@ type Kind struct {
 	byName   bool // KindNamed: a stand-in that Spawn looks up
 
 	hooks    hooks
-	strategy Strategy      // for failures
-	idle     time.Duration // see Idle; 0: its actors may be idle
+	strategy Strategy                       // for failures
+	idle     time.Duration                  // see Idle; 0: its actors may be idle
+	classes  map[reflect.Type]mailbox.Class // see PriorityOf; nil: no message has one
 
 	durable     bool
 	completions ledger.Completions // nil unless Transactional

@@ -421,7 +421,7 @@ func nudge(c *cell, m any, again bool) {
 	p, err := c.enqueue(item{msg: m})
 	switch {
 	case errors.Is(err, mailbox.ErrClosed):
-	case err == nil && !(p.HasDropped && c.box.DropsNewest()):
+	case err == nil && !p.Own:
 		c.accepted(p)
 	case again:
 		time.AfterFunc(nudgeAgain, func() { nudge(c, m, true) })

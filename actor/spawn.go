@@ -167,7 +167,7 @@ func (s *System) spawn(parent *cell, name string, kind *Kind, opts []SpawnOption
 	if starts {
 		c.life.word.Store(uint32(starting))
 	}
-	c.box.Init(o.box)
+	c.initBox(o.box)
 	if err := s.refs.begun(t, c); err != nil {
 		return Ref{}, err
 	}

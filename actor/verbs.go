@@ -293,7 +293,7 @@ func (c *cell) putFull(ctx context.Context, from *Context, it item, acked bool) 
 		p, err = c.box.Offer(it)
 	}
 	if err == nil {
-		if acked && it.req == nil && p.HasDropped && c.box.DropsNewest() { // its sender gets the error, so it is no dead letter
+		if acked && it.req == nil && p.Own { // its sender gets the error, so it is no dead letter
 			return errDropped
 		}
 		c.accepted(p)

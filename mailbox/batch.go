@@ -12,14 +12,16 @@ type Batch[T any] struct {
 	next     *Batch[T]
 	from, to int  // the messages are messages[from:to]
 	left     bool // they are not cleared when the batch comes back
+	more     bool // of an ordered box: other messages wait
 	messages [batchSize]T
 }
 
 // Messages returns the messages, at least one.
 func (b *Batch[T]) Messages() []T { return b.messages[b.from:b.to] }
 
-// IsLast reports whether this is the last batch of what Take took from the box.
-func (b *Batch[T]) IsLast() bool { return b.next == nil }
+// IsLast reports whether this is the last batch of what Take took from the box. In an ordered box
+// it says whether nothing else waited then.
+func (b *Batch[T]) IsLast() bool { return b.next == nil && !b.more }
 
 // Leave makes Take leave the messages in their places when it gets the batch back, so that
 // PushWith finds them there. The consumer must have cleared everything in them that must not
@@ -31,7 +33,7 @@ func (b *Batch[T]) empty() {
 	if !b.left {
 		b.clear()
 	}
-	b.from, b.to, b.left = 0, 0, false
+	b.from, b.to, b.left, b.more = 0, 0, false, false
 }
 
 // slot returns the place of the next message. The batch must have room.

@@ -245,7 +245,7 @@ func (m *model) put(v int, joins bool) (put Put[int], err error, waits bool) {
 	case m.Policy == Block && joins:
 		return put, nil, true
 	case m.Policy == DropNewest:
-		return Put[int]{Dropped: v, HasDropped: true}, nil, false
+		return Put[int]{Dropped: v, HasDropped: true, Own: true}, nil, false
 	case m.Policy == DropOldest:
 		oldest := m.waiting[0]
 		m.waiting = append(m.waiting[1:len(m.waiting):len(m.waiting)], v)

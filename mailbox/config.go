@@ -12,6 +12,9 @@ const DefaultCapacity = 1024
 // DefaultBacklog is the largest backlog of a box whose Config says none.
 const DefaultBacklog = 16384
 
+// DefaultOvertake is Config.Overtake of a box whose Config says none.
+const DefaultOvertake = 16
+
 // Policy says what a put into a full box does.
 type Policy uint8
 
@@ -45,6 +48,21 @@ type Config struct {
 	Policy    Policy // what a put does when that many wait
 	Unbounded bool   // no bound; not together with Capacity or Policy
 	Backlog   int    // messages that Enqueue and PushRow may add beyond Capacity, under Block; 0 means DefaultBacklog
+
+	// The others are for boxes that are made with InitOrdered.
+
+	// Overtake is how many messages of higher classes come out, at most, between two messages of a
+	// class of which some wait: then the oldest one of that class is next, and of several such
+	// classes that of the lowest. 0 means DefaultOvertake.
+	Overtake int
+
+	// Fair has senders take turns within a class: each of those of whom messages wait, one message
+	// at a time. Without it, messages of one class come out in the order of their arrival.
+	Fair bool
+
+	// PerSender is, with Fair, how many messages of one sender and one class may wait; for another
+	// one the box is full, so Policy decides, and Backlog holds. 0 means no such bound.
+	PerSender int
 }
 
 // Validate returns everything that is wrong with c, joined, or nil.
@@ -58,6 +76,15 @@ func (c Config) Validate() error {
 	}
 	if c.Policy > DropOldest {
 		errs = append(errs, fmt.Errorf("mailbox: unknown Policy %d", uint8(c.Policy)))
+	}
+	if c.Overtake < 0 {
+		errs = append(errs, fmt.Errorf("mailbox: negative Overtake %d", c.Overtake))
+	}
+	if c.PerSender < 0 {
+		errs = append(errs, fmt.Errorf("mailbox: negative PerSender %d", c.PerSender))
+	}
+	if c.PerSender > 0 && !c.Fair {
+		errs = append(errs, errors.New("mailbox: PerSender without Fair: such a box does not tell senders apart"))
 	}
 	if c.Unbounded && (c.Capacity != 0 || c.Policy != Block) {
 		errs = append(errs, errors.New("mailbox: Unbounded together with Capacity or Policy: an unbounded box is never full"))
@@ -84,4 +111,11 @@ func (c *Config) backlog() int {
 		return DefaultBacklog
 	}
 	return min(c.Backlog, math.MaxInt32)
+}
+
+func (c *Config) overtake() int {
+	if c.Overtake == 0 {
+		return DefaultOvertake
+	}
+	return c.Overtake
 }

@@ -50,7 +50,7 @@ func ExampleBox_Put() {
 	_, err = box.Put(ctx, "two") // nobody takes anything
 	fmt.Println(errors.Is(err, context.DeadlineExceeded))
 	_, err = box.Offer("three")
-	fmt.Println(errors.Is(err, mailbox.ErrFull), box.Blocks(), box.DropsNewest())
+	fmt.Println(errors.Is(err, mailbox.ErrFull), box.Blocks())
 	_, err = box.Enqueue("four")
 	fmt.Println(err, box.Len())
 
@@ -61,7 +61,7 @@ func ExampleBox_Put() {
 	// Output:
 	// <nil>
 	// true
-	// true true false
+	// true true
 	// <nil> 2
 	// [one four] true
 	// true

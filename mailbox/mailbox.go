@@ -57,6 +57,7 @@ type Box[T any] struct {
 	state   atomic.Uint32 // see crowd.go; written under mu, also read without it
 	waiting chain[T]      // the messages that wait
 	waiters waitQueue[T]  // messages that wait for room; empty while there is room
+	order   *order[T]     // of an ordered box, whose room is 0 and waiting and waiters are empty; else nil
 }
 
 // Put is the result of a successful put.
@@ -64,6 +65,7 @@ type Put[T any] struct {
 	Wake       bool // the box went from idle to busy: the caller must start a consumer
 	Dropped    T    // what the policy dropped, if HasDropped
 	HasDropped bool
+	Own        bool // what was dropped is the message that was put
 }
 
 // Init makes b ready for use. It keeps c, which must be valid (Config.Validate)
@@ -86,6 +88,8 @@ func (b *Box[T]) Push(v T) (wake, ok bool) {
 		wake = b.wakes()
 		b.room--
 		*b.waiting.tail().slot() = v
+	} else if b.order != nil {
+		wake, ok = b.pushOne(v)
 	}
 	b.mu.Unlock()
 	return wake, ok
@@ -102,6 +106,8 @@ func (b *Box[T]) PushWith(fill func(place *T)) (wake, ok bool) {
 		wake = b.wakes()
 		b.room--
 		fill(b.waiting.tail().slot())
+	} else if b.order != nil {
+		wake, ok = b.pushOrdered(fill)
 	}
 	b.mu.Unlock()
 	return wake, ok
@@ -110,6 +116,10 @@ func (b *Box[T]) PushWith(fill func(place *T)) (wake, ok bool) {
 // PushAll is Push for the first of vs, as many as there is room for. It returns how many.
 func (b *Box[T]) PushAll(vs []T) (wake bool, n int) {
 	b.mu.Lock()
+	if b.order != nil {
+		defer b.mu.Unlock()
+		return b.pushAllOrdered(vs)
+	}
 	n = min(len(vs), max(int(b.room), 0))
 	if n > 0 {
 		wake = b.wakes()
@@ -143,12 +153,17 @@ func (b *Box[T]) PushRow(v T, n int) (wake bool, put int) {
 // the box and the error is nil. While there is room, a ctx that has ended does not matter.
 func (b *Box[T]) Put(ctx context.Context, v T) (Put[T], error) {
 	b.lock()
-	if b.room > 0 || b.has(isClosed) || b.config.Policy != Block {
+	if b.room > 0 || b.has(isClosed) || b.config.Policy != Block || b.order != nil && b.order.hasRoom(b.order.spotOf(&v)) {
 		defer b.mu.Unlock()
 		return b.put(v)
 	}
 	w := &waiter[T]{v: v, done: make(chan struct{})}
-	b.waiters.push(w)
+	var e *entry[T]
+	if b.order == nil {
+		b.waiters.push(w)
+	} else {
+		e = b.line(v, w)
+	}
 	b.mu.Unlock()
 
 	select {
@@ -163,7 +178,12 @@ func (b *Box[T]) Put(ctx context.Context, v T) (Put[T], error) {
 		return Put[T]{}, w.err
 	default:
 	}
-	b.waiters.remove(w)
+	if e == nil {
+		b.waiters.remove(w)
+	} else {
+		b.order.remove(e)
+		e.take()
+	}
 	return Put[T]{}, fmt.Errorf("mailbox: waiting for room: %w", context.Cause(ctx))
 }
 
@@ -179,6 +199,9 @@ func (b *Box[T]) Offer(v T) (Put[T], error) {
 func (b *Box[T]) Displace(v T) (Put[T], error) {
 	b.lock()
 	defer b.mu.Unlock()
+	if b.order != nil && !b.has(isClosed) {
+		return b.putOrdered(v, DropOldest)
+	}
 	if b.room > 0 || b.has(isClosed) || b.waiting.empty() {
 		return b.put(v)
 	}
@@ -195,6 +218,9 @@ func (b *Box[T]) Displace(v T) (Put[T], error) {
 func (b *Box[T]) Enqueue(v T) (Put[T], error) {
 	b.lock()
 	defer b.mu.Unlock()
+	if b.order != nil && !b.has(isClosed) {
+		return b.enqueueOrdered(v)
+	}
 	if b.room <= 0 && !b.has(isClosed) && b.config.Policy == Block && int(b.waiters.backlog-b.room) < b.config.backlog() {
 		b.waiters.push(&waiter[T]{v: v})
 		return Put[T]{}, nil
@@ -212,8 +238,10 @@ func (b *Box[T]) put(v T) (Put[T], error) {
 		return Put[T]{Wake: wake}, nil
 	case b.has(isClosed):
 		return Put[T]{}, ErrClosed
+	case b.order != nil:
+		return b.putOrdered(v, b.config.Policy)
 	case b.config.Policy == DropNewest:
-		return Put[T]{Dropped: v, HasDropped: true}, nil
+		return Put[T]{Dropped: v, HasDropped: true, Own: true}, nil
 	case b.config.Policy == DropOldest:
 		oldest := b.waiting.shift()
 		*b.waiting.tail().slot() = v
@@ -240,6 +268,9 @@ func (b *Box[T]) Take(done *Batch[T]) *Batch[T] {
 	}
 	b.lock()
 	defer b.mu.Unlock()
+	if b.order != nil {
+		return b.takeOrdered(done)
+	}
 	capacity := b.config.capacity()
 	if b.room == capacity || b.has(isClosed) && b.waiting.empty() {
 		b.is(isBusy, false)
@@ -282,6 +313,9 @@ func (b *Box[T]) Close() (rest []T, busy bool) {
 	b.lock()
 	defer b.mu.Unlock()
 	b.seal()
+	if b.order != nil {
+		return b.order.drain(), b.has(isBusy)
+	}
 	return b.waiting.drain(), b.has(isBusy)
 }
 
@@ -290,7 +324,10 @@ func (b *Box[T]) Close() (rest []T, busy bool) {
 func (b *Box[T]) Len() int {
 	b.lock()
 	defer b.mu.Unlock()
-	if b.has(isClosed) {
+	switch {
+	case b.order != nil:
+		return b.order.count - b.order.blocked
+	case b.has(isClosed):
 		return b.waiting.len()
 	}
 	return int(b.config.capacity()-b.room) + int(b.waiters.backlog)
@@ -298,6 +335,3 @@ func (b *Box[T]) Len() int {
 
 // Blocks reports whether a put into a full box waits for room.
 func (b *Box[T]) Blocks() bool { return b.config.Policy == Block }
-
-// DropsNewest reports whether a put into a full box drops the message that is put.
-func (b *Box[T]) DropsNewest() bool { return b.config.Policy == DropNewest }

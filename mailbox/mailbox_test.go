@@ -61,7 +61,7 @@ func TestAtTheLimitAndOneBeyond(t *testing.T) {
 		{Config{}, []string{"Offer"}, Put[int]{}, ErrFull, []int{1, 2, 3}},
 		{Config{Backlog: 1}, []string{"Enqueue"}, Put[int]{}, nil, []int{1, 2, 3, 4}},
 		{Config{Policy: Refuse}, []string{"Put", "Offer", "Enqueue"}, Put[int]{}, ErrFull, []int{1, 2, 3}},
-		{Config{Policy: DropNewest}, []string{"Put", "Offer", "Enqueue"}, Put[int]{Dropped: 4, HasDropped: true}, nil, []int{1, 2, 3}},
+		{Config{Policy: DropNewest}, []string{"Put", "Offer", "Enqueue"}, Put[int]{Dropped: 4, HasDropped: true, Own: true}, nil, []int{1, 2, 3}},
 		{Config{Policy: DropOldest}, []string{"Put", "Offer", "Enqueue"}, Put[int]{Dropped: 1, HasDropped: true}, nil, []int{2, 3, 4}},
 	} {
 		for _, verb := range tt.verbs {

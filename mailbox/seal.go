@@ -13,6 +13,9 @@ func (b *Box[T]) Seal() {
 func (b *Box[T]) seal() {
 	b.is(isClosed, true)
 	b.room = 0
+	if b.order != nil {
+		b.order.seal()
+	}
 	for w := b.waiters.first; w != nil; w = b.waiters.first {
 		b.waiters.remove(w)
 		if w.done == nil {

@@ -25,18 +25,23 @@ func (b *Box[T]) Sweep(now time.Duration, dead func(*T) bool) (gone []T) {
 	tick := uint32(now / time.Microsecond) // it wraps around: once in 71 minutes a call may do nothing although it could
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if early := b.waiters.nextSweep - tick; b.room > 0 || b.has(isClosed) || 0 < early && early <= sweepPause {
+	full := b.room <= 0 && (b.order == nil || b.order.isTight())
+	if early := b.waiters.nextSweep - tick; !full || b.has(isClosed) || 0 < early && early <= sweepPause {
 		return nil
 	}
 	looked := int(b.config.capacity())
-	gone = b.waiting.sweep(dead)
-	b.room += int32(len(gone))
-	if b.waiters.backlog > 0 {
-		var n int
-		gone, n = b.waiters.sweep(dead, gone)
-		looked += n
+	if b.order != nil {
+		gone, looked = b.order.sweep(dead)
+	} else {
+		gone = b.waiting.sweep(dead)
+		b.room += int32(len(gone))
+		if b.waiters.backlog > 0 {
+			var n int
+			gone, n = b.waiters.sweep(dead, gone)
+			looked += n
+		}
+		b.admit()
 	}
-	b.admit()
 	b.waiters.nextSweep = tick + uint32(min(looked*sweepPace, sweepPause))
 	return gone
 }

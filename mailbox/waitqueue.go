@@ -2,11 +2,12 @@ package mailbox
 
 // waitQueue is the FIFO of messages that wait for room in a full box: those of producers
 // that block, and the backlog, for which no producer waits. The box's mutex guards it. It
-// is a linked list because a producer whose ctx ends leaves from the middle.
+// is a linked list because a producer whose ctx ends leaves from the middle. The prev of the
+// first one is the last one: so a Box has room for all its fields in one cache line.
 type waitQueue[T any] struct {
-	first, last *waiter[T]
-	backlog     int32  // messages of the backlog
-	nextSweep   uint32 // when the box may be swept again; it is here because this fills a gap in the struct
+	first     *waiter[T]
+	backlog   int32  // messages of the backlog
+	nextSweep uint32 // when the box may be swept again; it is here because this fills a gap in the struct
 }
 
 // waiter is one message that waits for room.
@@ -26,13 +27,12 @@ func (w *waiter[T]) end(err error) {
 }
 
 func (q *waitQueue[T]) push(w *waiter[T]) {
-	w.prev = q.last
-	if q.last == nil {
-		q.first = w
+	if q.first == nil {
+		q.first, w.prev = w, w
 	} else {
-		q.last.next = w
+		last := q.first.prev
+		last.next, w.prev, q.first.prev = w, last, w
 	}
-	q.last = w
 	if w.done == nil {
 		q.backlog++
 	}
@@ -40,15 +40,15 @@ func (q *waitQueue[T]) push(w *waiter[T]) {
 
 // remove takes w out of the queue. It must be in there.
 func (q *waitQueue[T]) remove(w *waiter[T]) {
-	if w.prev == nil {
+	if w.next != nil {
+		w.next.prev = w.prev
+	} else {
+		q.first.prev = w.prev
+	}
+	if w == q.first {
 		q.first = w.next
 	} else {
 		w.prev.next = w.next
-	}
-	if w.next == nil {
-		q.last = w.prev
-	} else {
-		w.next.prev = w.prev
 	}
 	w.prev, w.next = nil, nil
 	if w.done == nil {
