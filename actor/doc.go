@@ -168,7 +168,9 @@ Every queue has a bound, and a documented behaviour when it is full. These are t
 the fields that are named here, and those of [rpc.Limits] (Config.RPC), set other values.
 
   - A mailbox holds 1,024 messages. When it is full, senders wait until their context
-    ends, handlers for 5 seconds at most ([Mailbox], Config.SendWait).
+    ends, handlers for 5 seconds at most ([Mailbox], Config.SendWait). Messages are handled
+    in the order of their arrival, unless the kind has classes ([PriorityOf]) or the mailbox
+    is fair among senders.
   - An actor is restarted 10 times a minute at most, and then stops (package supervise).
   - A request without a deadline has one of 30 seconds (Config.Timeout).
   - A message to another node may have 64 MiB of data; a larger one fails as

@@ -32,6 +32,10 @@ type spawn struct {
 // A message that finds the mailbox full takes the place of requests that will never run,
 // because their callers cancelled or their deadlines passed. A full mailbox is searched for
 // such requests again after 10 µs for each message in it, or after a second if that is less.
+//
+// With Config.Fair senders take turns: each actor of this node, all that is no actor together, and
+// each other node with its principal, whatever it says of its own actors. Config.PerSender bounds
+// how much of the mailbox one of them may fill. Classes of messages are given by PriorityOf.
 func Mailbox(c mailbox.Config) SpawnOption { return func(s *spawn) { s.box = &c } }
 
 // Expose makes the actor an instance of a service, which System.Service reaches from

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tandem-go/tandem/mailbox"
@@ -146,6 +147,41 @@ func ExampleBox_CloseIfIdle() {
 	// [a message]
 	// true
 	// mailbox: closed
+}
+
+// An ordered box: of what waits, the highest class comes out first, and in a class senders take turns.
+func ExampleBox_InitOrdered() {
+	var box mailbox.Box[string]
+	box.InitOrdered(&mailbox.Config{Fair: true, PerSender: 3}, func(m *string) mailbox.Place {
+		p := mailbox.Place{Sender: mailbox.Sender{Actor: strings.Fields(*m)[0]}}
+		if strings.HasSuffix(*m, "!") {
+			p.Class = mailbox.Urgent
+		}
+		return p
+	})
+	box.PushAll([]string{"ann 1", "ann 2", "ann 3", "bob 1", "bob stop!"})
+	_, err := box.Offer("ann 4")
+	fmt.Println(err)
+	for batch := box.Take(nil); batch != nil; batch = box.Take(batch) {
+		fmt.Println(batch.Messages(), batch.IsLast())
+	}
+	// Output:
+	// mailbox: full
+	// [bob stop!] false
+	// [ann 1] false
+	// [bob 1] false
+	// [ann 2] false
+	// [ann 3] true
+}
+
+// The classes have names; a message without one is normal.
+func ExampleClass() {
+	var c mailbox.Class
+	fmt.Println(c, mailbox.Low < c, c < mailbox.High, mailbox.High < mailbox.Urgent)
+	fmt.Println(mailbox.Urgent.Valid(), (mailbox.Urgent + 1).Valid(), mailbox.Urgent+1)
+	// Output:
+	// normal true true true
+	// true false class(3)
 }
 
 // A message can take the place of the oldest one in a full box, whatever the policy of the box is.

@@ -16,7 +16,8 @@
 // The promise: a message whose put returned nil and reported nothing dropped comes out of
 // Take, Close or Sweep, and comes out once. A message whose put returned an error never
 // comes out. Messages come out in the order of their arrival. Those that wait for room
-// count as arrived: a later message never overtakes them.
+// count as arrived: a later message never overtakes them. A box with another order, by priority
+// classes or with senders in turn, is made with Box.InitOrdered.
 //
 // A Box is one mutex and a list of batches, all of which the consumer takes at once. While
 // several producers wait for room, those that find the mutex locked yield rather than wait
@@ -252,7 +253,7 @@ func (b *Box[T]) put(v T) (Put[T], error) {
 
 // Take takes all messages that wait, admits as many of those that wait for room as fit,
 // and returns the oldest batch of what it took. When that batch is given back as done, Take
-// returns the next one. When nothing is left, Take returns nil and the box is idle: the
+// returns the next one. In an ordered box Take takes one message only. When nothing is left, Take returns nil and the box is idle: the
 // consumer must end, and the next put asks for a new one. After Close, Take returns what it
 // took before, and then nil; after Seal also what was accepted before that.
 //
