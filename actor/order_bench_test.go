@@ -10,8 +10,8 @@ import (
 	"github.com/tandem-go/tandem/mailbox"
 )
 
-// Freight is a one-way message.
-type Freight struct{ Data [64]byte }
+// ballast is a one-way message.
+type ballast struct{ Data [64]byte }
 
 // BenchmarkTellOrder sends one-way messages, as a pointer, from one and from eight goroutines to an
 // actor with the usual mailbox, and with each of the orders. An operation is a message, from Tell to
@@ -23,14 +23,14 @@ func BenchmarkTellOrder(b *testing.B) {
 		fair    bool
 	}{
 		{"none", nil, false},
-		{"classes", []actor.KindOption{actor.PriorityOf[*Freight](mailbox.High)}, false},
+		{"classes", []actor.KindOption{actor.PriorityOf[*ballast](mailbox.High)}, false},
 		{"fair", nil, true},
 	} {
 		for _, senders := range []int{1, 8} {
 			b.Run(fmt.Sprint(order.name, "/", senders), func(b *testing.B) {
 				var left sync.WaitGroup
 				kind := actor.Define("test.sink", func() *sync.WaitGroup { return &left },
-					actor.Handle(func(left *sync.WaitGroup, _ *actor.Context, _ *Freight) error { left.Done(); return nil })).With(order.classes...)
+					actor.Handle(func(left *sync.WaitGroup, _ *actor.Context, _ *ballast) error { left.Done(); return nil })).With(order.classes...)
 				sys := newSystem(b, actor.Config{Logger: quiet})
 				ref := spawn(b, sys, "x", kind, actor.Mailbox(mailbox.Config{Fair: order.fair}))
 				left.Add(b.N)
@@ -38,7 +38,7 @@ func BenchmarkTellOrder(b *testing.B) {
 				b.ResetTimer()
 				for s := range senders {
 					go func() {
-						m := new(Freight)
+						m := new(ballast)
 						for n := s; n < b.N; n += senders {
 							if err := actor.Tell(context.Background(), ref, m); err != nil {
 								b.Error(err)

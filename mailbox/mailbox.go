@@ -90,7 +90,7 @@ func (b *Box[T]) Push(v T) (wake, ok bool) {
 		b.room--
 		*b.waiting.tail().slot() = v
 	} else if b.order != nil {
-		wake, ok = b.pushOne(v)
+		wake, ok = b.pushOrdered(v)
 	}
 	b.mu.Unlock()
 	return wake, ok
@@ -108,7 +108,7 @@ func (b *Box[T]) PushWith(fill func(place *T)) (wake, ok bool) {
 		b.room--
 		fill(b.waiting.tail().slot())
 	} else if b.order != nil {
-		wake, ok = b.pushOrdered(fill)
+		wake, ok = b.pushWithOrdered(fill)
 	}
 	b.mu.Unlock()
 	return wake, ok
@@ -154,7 +154,7 @@ func (b *Box[T]) PushRow(v T, n int) (wake bool, put int) {
 // the box and the error is nil. While there is room, a ctx that has ended does not matter.
 func (b *Box[T]) Put(ctx context.Context, v T) (Put[T], error) {
 	b.lock()
-	if b.room > 0 || b.has(isClosed) || b.config.Policy != Block || b.order != nil && b.order.hasRoom(b.order.spotOf(&v)) {
+	if b.room > 0 || b.has(isClosed) || b.config.Policy != Block || b.order != nil && b.order.fits(v) {
 		defer b.mu.Unlock()
 		return b.put(v)
 	}

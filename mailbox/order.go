@@ -120,6 +120,9 @@ func (o *order[T]) hasRoom(s spot[T]) bool {
 	return o.room > 0 && (s.lane == nil || s.lane.placed < o.most)
 }
 
+// fits is hasRoom for a message that is not in an entry.
+func (o *order[T]) fits(v T) bool { return o.hasRoom(o.spotOf(&v)) }
+
 // isTight reports whether there may be messages that would find no place.
 func (o *order[T]) isTight() bool { return o.room <= 0 || o.filled > 0 }
 

@@ -50,15 +50,26 @@ func (e *entry[T]) take() T {
 	return v
 }
 
-// pushOrdered is Push of a message that fill writes into its place.
-func (b *Box[T]) pushOrdered(fill func(*T)) (wake, ok bool) {
-	if b.has(isClosed) {
-		return false, false
-	}
+// entryOf returns an entry for v.
+func entryOf[T any](v T) *entry[T] {
+	e := newEntry[T]()
+	e.v = v
+	return e
+}
+
+// pushOrdered is Push, and pushWithOrdered is PushWith.
+func (b *Box[T]) pushOrdered(v T) (wake, ok bool) { return b.enter(entryOf(v)) }
+
+func (b *Box[T]) pushWithOrdered(fill func(*T)) (wake, ok bool) {
 	e := newEntry[T]()
 	fill(&e.v)
+	return b.enter(e)
+}
+
+// enter adds a message if there is room for it.
+func (b *Box[T]) enter(e *entry[T]) (wake, ok bool) {
 	s := b.order.spotOf(&e.v)
-	if !b.order.hasRoom(s) {
+	if b.has(isClosed) || !b.order.hasRoom(s) {
 		e.take()
 		return false, false
 	}
@@ -66,17 +77,10 @@ func (b *Box[T]) pushOrdered(fill func(*T)) (wake, ok bool) {
 	return b.wakes(), true
 }
 
-// pushOne is Push.
-func (b *Box[T]) pushOne(v T) (wake, ok bool) {
-	return b.pushOrdered(func(place *T) { *place = v })
-}
-
 // putOrdered is put into an ordered box that is not closed. With displaces it drops what DropOldest
 // would drop.
 func (b *Box[T]) putOrdered(v T, policy Policy) (Put[T], error) {
-	o := b.order
-	e := newEntry[T]()
-	e.v = v
+	o, e := b.order, entryOf(v)
 	s := o.spotOf(&e.v)
 	if o.hasRoom(s) {
 		o.add(s, e)
@@ -103,7 +107,7 @@ func (b *Box[T]) putOrdered(v T, policy Policy) (Put[T], error) {
 // pushAllOrdered is PushAll.
 func (b *Box[T]) pushAllOrdered(vs []T) (wake bool, n int) {
 	for _, v := range vs {
-		w, ok := b.pushOne(v)
+		w, ok := b.pushOrdered(v)
 		if !ok {
 			break
 		}
@@ -116,7 +120,7 @@ func (b *Box[T]) pushAllOrdered(vs []T) (wake bool, n int) {
 // enqueueOrdered is Enqueue into an ordered box that is not closed.
 func (b *Box[T]) enqueueOrdered(v T) (Put[T], error) {
 	o := b.order
-	if b.config.Policy != Block || o.hasRoom(o.spotOf(&v)) || o.backlog >= b.config.backlog() {
+	if b.config.Policy != Block || o.fits(v) || o.backlog >= b.config.backlog() {
 		return b.putOrdered(v, b.config.Policy)
 	}
 	b.line(v, nil)
@@ -125,8 +129,8 @@ func (b *Box[T]) enqueueOrdered(v T) (Put[T], error) {
 
 // line adds a message that waits for room. w is its producer, or nil.
 func (b *Box[T]) line(v T, w *waiter[T]) *entry[T] {
-	e := newEntry[T]()
-	e.v, e.blocked = v, w
+	e := entryOf(v)
+	e.blocked = w
 	b.order.add(b.order.spotOf(&e.v), e)
 	return e
 }
