@@ -78,6 +78,7 @@ type request interface {
 	Fail(*rpc.Error)  // the verdict says whether its handler ran; after NotRun it may run elsewhere, or later
 	Deadline() (time.Time, bool)
 	OnCancel(func())
+	PutBack() bool // after Start: the request waits for another turn. false: it has its outcome
 }
 
 // System is the system that the actor lives in.
@@ -179,6 +180,9 @@ func (c *Context) reply(v any, typ reflect.Type) error {
 // finish is called when the handler of a message has returned err, before end. It ends the
 // request, unless a Deferred does, or logs the error of a one-way message.
 func (c *Context) finish(msg any, err error) {
+	if c.life.stashed() {
+		return
+	}
 	if d := c.deferred(); d != nil {
 		if err != nil {
 			_ = d.fail(failure(err))
