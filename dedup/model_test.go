@@ -64,7 +64,7 @@ func (m *model) start(seq uint64) bool {
 
 func (m *model) putBack(seq uint64) bool {
 	r := m.records[seq]
-	if r == nil || r.state != Running {
+	if r == nil || r.state != Running || m.acked(seq) {
 		return false
 	}
 	r.state = Queued
@@ -370,6 +370,11 @@ func TestClientAgainstModel(t *testing.T) {
 			"finish": func(t *rapid.T) {
 				if len(sent) > 0 {
 					p.finish(pick(sent))
+				}
+			},
+			"put back": func(t *rapid.T) {
+				if len(sent) > 0 {
+					p.putBack(pick(sent))
 				}
 			},
 			"give up": func(t *rapid.T) {
