@@ -155,6 +155,7 @@ func TestStashedRequestGivenUp(t *testing.T) {
 					busy := spawn(t, b, "busy", gateKind(d, 0))
 					unplug := plug(t, busy)
 					waits := outcome(actor.SystemOf(to).Ref(busy.String()))
+					synctest.Wait() // so that the cancel has arrived
 					unplug()
 					if rpc.CodeOf(aside) != rpc.CodeOf(waits) || rpc.Ran(aside) != rpc.Ran(waits) {
 						t.Errorf("put aside: %v, in the mailbox: %v", aside, waits)
