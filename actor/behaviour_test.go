@@ -276,6 +276,8 @@ func TestStashModel(t *testing.T) {
 			var handled, aside, dead []string // the model
 			depth := 0
 			answers := map[int]*rpc.Future[string]{}
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Hour)
+			defer cancel()
 			asked := map[string]string{} // what an ask must come to
 			for i, s := range steps {
 				name := fmt.Sprint(i)
@@ -284,7 +286,7 @@ func TestStashModel(t *testing.T) {
 					if s.do == "tell" {
 						tell(t, to, Walk{N: i})
 					} else {
-						answers[i] = actor.Ask(t.Context(), to, Ticket{N: i})
+						answers[i] = actor.Ask(ctx, to, Ticket{N: i})
 					}
 					switch {
 					case depth == 0:
@@ -345,7 +347,7 @@ func TestStashModel(t *testing.T) {
 				wrong = fmt.Errorf("handled %q, want %q", got, handled)
 			}
 			for i, f := range answers {
-				r, err := f.Await(context.WithoutCancel(t.Context()))
+				r, err := f.Await(t.Context())
 				switch want := asked[fmt.Sprint(i)]; {
 				case want == "" && (rpc.Ran(err) != rpc.NotRun || rpc.CodeOf(err) != rpc.Unavailable):
 					wrong = fmt.Errorf("%d, which was left: %q, %v", i, r, err)

@@ -106,7 +106,7 @@ func Define[S any](name string, newState func() S, handlers ...Handler[S]) *Kind
 	own := &behaviour{}
 	for _, given := range handlers {
 		if given.b != nil {
-			k.behaviours = append(k.behaviours, &behaviour{name: given.b.name, all: given.b.all})
+			k.behaviours = append(k.behaviours, &behaviour{name: given.b.name, all: given.b.all, wrong: given.b.wrong})
 		} else {
 			own.all = append(own.all, given.h)
 		}
