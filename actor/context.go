@@ -67,7 +67,7 @@ type meta struct {
 	sender  Ref
 	trace   rpc.Trace
 	headers []transport.Header
-	arrival *server.Arrival // how a publication came from another node; nil for everything else
+	arrival *server.Arrival // how a publication, or a message that was put aside, came from another node; nil for everything else
 	turn    *turn           // the turn in which the sender waits; nil: the sender goes on
 }
 

@@ -85,7 +85,7 @@ func (c *Context) through(m any, handle func(*Context) error) error {
 				defer h.end()
 			}
 			h.onDemand().values = ctx
-			defer h.handOver(c)
+			defer c.takeOver(h)
 		}
 		if c.cell.kind.observe != nil {
 			c.cell.kind.observe(h)

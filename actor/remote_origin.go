@@ -34,8 +34,6 @@ func originOf(it *item) *server.Origin {
 		return in.Origin()
 	}
 	switch r := it.req.(type) {
-	case *server.Inbound: // it was put aside
-		return r.Origin()
 	case *job:
 		return r.origin
 	case *racer:

@@ -145,8 +145,8 @@ func (h *handler) stashing() *handler {
 	return &with
 }
 
-// handOver has c, the context of a message, do what its handler has said in another one.
-func (h *Context) handOver(c *Context) {
+// takeOver has c do what the handler has said in h, the context that interceptors have made of c.
+func (c *Context) takeOver(h *Context) {
 	if h != c && h.life.stashed() {
 		c.life.stash()
 	}
@@ -158,7 +158,7 @@ func (c *Context) putAside() {
 		return
 	}
 	it := item{msg: c.msg, req: c.req, meta: c.meta}
-	if c.origin != nil && c.req == nil { // so that originOf finds it
+	if c.origin != nil { // so that originOf finds it
 		m := new(meta)
 		if c.meta != nil {
 			*m = *c.meta
