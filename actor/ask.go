@@ -41,7 +41,7 @@ type ask[R any] struct {
 // askState is how far a request within the system has come:
 //
 //	asked ──Start──► started ──GiveUp──► abandoned
-//	  │                 │                    │
+//	  │ ◄──PutBack───── │                    │
 //	  └─────────────────┴──── end ───────────┴──► finished
 //
 // Who takes it from asked or started to one of the last two gives the request its outcome. GiveUp takes
@@ -105,6 +105,14 @@ func (a *ask[R]) Start() bool {
 func (a *ask[R]) WillNotRun() bool { return a.state.Load() != asked || a.isLate() }
 
 func (a *ask[R]) isLate() bool { return !a.deadline.IsZero() && !time.Now().Before(a.deadline) }
+
+// PutBack has the request wait for another turn. It returns false if the caller has cancelled.
+func (a *ask[R]) PutBack() bool {
+	a.mu.Lock()
+	a.onCancel = nil
+	a.mu.Unlock()
+	return a.state.CompareAndSwap(started, asked)
+}
 
 // Fail ends the request with an error, unless its handler did not run and another instance gets it.
 func (a *ask[R]) Fail(err *rpc.Error) {

@@ -139,12 +139,13 @@ func (c *cell) burst(w *worker) {
 			}
 		}
 	}()
-	if w.last.kind != c.kind {
-		w.last = lookup{kind: c.kind}
+	kind := c.current()
+	if w.last.kind != kind {
+		w.last = lookup{kind: kind}
 	}
 	typ, h, emptied := w.last.typ, w.last.handler, w.last.emptied
 	careful := c.kind.recorded() || c.seat() != nil
-	for first := stateBits; w.done < len(w.batch); first |= signaled {
+	for first := urgent; w.done < len(w.batch); first |= signaled {
 		if careful {
 			c.beforeNext(w)
 		}
@@ -168,10 +169,10 @@ func (c *cell) burst(w *worker) {
 			continue
 		}
 		if t := reflect.TypeOf(it.msg); t != typ {
-			typ, h = t, c.kind.handlers[typeOf(it.msg)]
+			typ, h = t, kind.handlers[typeOf(it.msg)]
 			_, reused := it.msg.(reusable)
 			emptied = reused && h != nil && h.decodeInto != nil
-			w.last = lookup{c.kind, typ, h, emptied}
+			w.last = lookup{kind, typ, h, emptied}
 			if w.doing.Load() != h {
 				w.doing.Store(h)
 			}
@@ -215,7 +216,7 @@ func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
 			in.Reply(0, 0, nil)
 			return
 		}
-		h = c.kind.handlerOf(c.self.sys, in.TypeID)
+		h = w.last.kind.handlerOf(c.self.sys, in.TypeID)
 		if w.doing.Load() != h {
 			w.doing.Store(h)
 		}
@@ -229,6 +230,7 @@ func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
 	case c.kind.receiver:
 		ctx.msg = plainValue(ctx.msg)
 		ctx.finish(ctx.msg, c.receive(ctx))
+		ctx.putAside()
 	default:
 		c.self.sys.handBack(c.self.addr, *it, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for %v", c.kind.name, typeOf(it.msg)))
 	}
@@ -261,7 +263,7 @@ func (c *cell) decodeRequest(ctx *Context, w *worker, in *server.Inbound, h *han
 // decodeTell decodes a one-way message from another node. It returns false if it made the
 // message a dead letter.
 func (c *cell) decodeTell(w *worker, it *item, in *server.Inbound) bool {
-	msg, refusal := c.decode(w, in, c.kind.handlerOf(c.self.sys, in.TypeID))
+	msg, refusal := c.decode(w, in, w.last.kind.handlerOf(c.self.sys, in.TypeID))
 	if refusal != nil {
 		c.self.sys.handBack(c.self.addr, *it, refusal)
 		return false
@@ -317,14 +319,15 @@ func (c *cell) crashed(ctx *Context, msg, reason any) {
 		msg = ctx.msg // the decoded message
 	}
 	req, mustAnswer := ctx.req, ctx.mustAnswer()
+	stashed := ctx.asks && ctx.life.stashed() // but its message is not kept
 	ctx.end()
 	name := fmt.Sprint(typeOf(msg))
 	sys.stats.panics.Add(1)
 	err := panicked("the handler of "+name, reason)
 	c.noteFailure(name, err)
-	if d := ctx.deferred(); d != nil {
+	if d := ctx.deferred(); d != nil && !stashed {
 		_ = d.fail(sys.forCaller(req, err))
-	} else if mustAnswer {
+	} else if mustAnswer || stashed {
 		req.Fail(sys.forCaller(req, err))
 	}
 	c.fail(supervise.Failure{Err: err, Message: name})

@@ -41,6 +41,12 @@ type annex struct {
 	watching map[*target]*watch
 	watchers map[*watch]struct{}
 	topics   []*subscription
+	stack    []*Kind // its behaviours, see Become; the last one is on top
+	aside    []item  // its stash, oldest first
+	back     []item  // messages that Unstash has taken out of it, oldest first
+
+	acts    atomic.Pointer[Kind] // the last one of stack, or nil
+	stashed atomic.Int32         // the length of aside
 }
 
 // failures is what there is to know of the failures of an actor.

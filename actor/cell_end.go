@@ -160,3 +160,4 @@ func (endTurn) WillNotRun() bool              { return false }
 func (endTurn) Fail(*rpc.Error)               {}
 func (t endTurn) Deadline() (time.Time, bool) { return t.by, true }
 func (endTurn) OnCancel(func())               {}
+func (endTurn) PutBack() bool                 { return false }

@@ -108,15 +108,18 @@ func (c *cell) heed(w *worker) bool {
 func (c *cell) deliver(w *worker, msg any) {
 	sys := c.self.sys
 	ctx := &Context{cell: c, msg: msg}
+	ctx.life.answer() // it cannot be put aside, because the next incarnation must not get it
 	typ := reflect.TypeOf(msg)
 	c.guarded(w, "the handler of "+typ.String(), func() error {
-		h := c.kind.handlers[typ]
+		h := c.current().handlers[typ]
 		w.doing.Store(h)
 		switch {
 		case h != nil && h.run != nil:
 			h.run(c.state, ctx, msg, &w.reusable)
 		case c.kind.receiver:
 			ctx.finish(msg, c.state.(Receiver).Receive(ctx))
+		default:
+			sys.handBack(c.self.addr, item{msg: msg}, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for %v now", c.kind.name, typ))
 		}
 		return nil
 	}, func(err *rpc.Error) {
@@ -179,6 +182,7 @@ func (c *cell) attend(w *worker) attention {
 		case starting:
 			c.start(w)
 		case working:
+			c.turn(w)
 			if n--; n >= 0 && c.heed(w) || c.kind.pool && c.tend(w) {
 				continue
 			}
@@ -198,6 +202,7 @@ func (c *cell) attend(w *worker) attention {
 				return parks
 			}
 		case ending:
+			c.handBackStash()
 			if w.taken != nil {
 				c.handBackRest(w)
 				return goesOn

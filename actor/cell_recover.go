@@ -142,6 +142,7 @@ func (c *cell) begin(state any) {
 	}
 	c.dropTimers()
 	c.release()
+	c.startOver()
 	a.mu.Lock()
 	a.barren = false
 	a.mu.Unlock()

@@ -9,14 +9,14 @@ import (
 // for all of them is done once. ctx is that of the handler that runs, and nil while none runs.
 func (c *cell) burstRow(w *worker, it *item, in *server.Inbound, ctx **Context) {
 	sys := c.self.sys
-	h := c.kind.handlerOf(sys, in.TypeID)
+	h := w.last.kind.handlerOf(sys, in.TypeID)
 	cd, refusal := c.codecOf(in, h)
 	if refusal != nil {
 		w.handBackRow(c, it, in, refusal)
 		return
 	}
 	var shared *Context // of messages with a typed handler: nothing distinguishes their contexts
-	for first := stateBits; in.Left() > 0; first |= signaled {
+	for first := urgent; in.Left() > 0; first |= signaled {
 		if c.life.word.Load()&first != 0 { // as in burst
 			w.done--
 			return

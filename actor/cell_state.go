@@ -59,6 +59,9 @@ const (
 	stateBits uint32 = 7
 	signaled  uint32 = 1 << 3 // there are signals in the lane
 	sealed    uint32 = 1 << 4 // the mailbox takes no more messages; when it is empty, the actor ends
+	turned    uint32 = 1 << 5 // before the next message, see cell.turn
+
+	urgent = stateBits | turned // what no message of a batch may overtake
 )
 
 func (l *cellLife) now() cellState { return cellState(l.word.Load() & stateBits) }

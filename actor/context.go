@@ -67,7 +67,7 @@ type meta struct {
 	sender  Ref
 	trace   rpc.Trace
 	headers []transport.Header
-	arrival *server.Arrival // how a publication came from another node; nil for everything else
+	arrival *server.Arrival // how a publication, or a message that was put aside, came from another node; nil for everything else
 	turn    *turn           // the turn in which the sender waits; nil: the sender goes on
 }
 
@@ -78,6 +78,7 @@ type request interface {
 	Fail(*rpc.Error)  // the verdict says whether its handler ran; after NotRun it may run elsewhere, or later
 	Deadline() (time.Time, bool)
 	OnCancel(func())
+	PutBack() bool // after Start: the request waits for another turn. false: it has its outcome
 }
 
 // System is the system that the actor lives in.
@@ -179,6 +180,9 @@ func (c *Context) reply(v any, typ reflect.Type) error {
 // finish is called when the handler of a message has returned err, before end. It ends the
 // request, unless a Deferred does, or logs the error of a one-way message.
 func (c *Context) finish(msg any, err error) {
+	if c.life.stashed() {
+		return
+	}
 	if d := c.deferred(); d != nil {
 		if err != nil {
 			_ = d.fail(failure(err))

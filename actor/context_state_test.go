@@ -6,7 +6,7 @@ import "testing"
 // returned, and nothing leads out of released.
 func TestContextStates(t *testing.T) {
 	ways := map[string]func(*contextLife){
-		"answer": (*contextLife).answer, "own": (*contextLife).own,
+		"answer": (*contextLife).answer, "own": (*contextLife).own, "stash": (*contextLife).stash,
 		"handlerReturned": (*contextLife).handlerReturned, "release": (*contextLife).release,
 	}
 	for _, row := range []struct {
@@ -14,13 +14,15 @@ func TestContextStates(t *testing.T) {
 		from   contextState
 		to     map[string]contextState
 	}{
-		{nil, unanswered, map[string]contextState{"answer": answered, "own": unanswered, "handlerReturned": returned, "release": released}},
-		{[]string{"answer"}, answered, map[string]contextState{"answer": answered, "own": owned, "handlerReturned": returned, "release": released}},
-		{[]string{"answer", "own"}, owned, map[string]contextState{"answer": owned, "own": owned, "handlerReturned": returned, "release": released}},
-		{[]string{"handlerReturned"}, returned, map[string]contextState{"answer": returned, "own": returned, "handlerReturned": returned, "release": released}},
-		{[]string{"answer", "own", "handlerReturned"}, returned, map[string]contextState{"answer": returned, "own": returned, "handlerReturned": returned, "release": released}},
-		{[]string{"release"}, released, map[string]contextState{"answer": released, "own": released, "handlerReturned": released, "release": released}},
-		{[]string{"answer", "handlerReturned", "release"}, released, map[string]contextState{"answer": released, "own": released, "handlerReturned": released, "release": released}},
+		{nil, unanswered, map[string]contextState{"answer": answered, "own": unanswered, "handlerReturned": returned, "release": released, "stash": stashed}},
+		{[]string{"answer"}, answered, map[string]contextState{"answer": answered, "own": owned, "handlerReturned": returned, "release": released, "stash": answered}},
+		{[]string{"answer", "own"}, owned, map[string]contextState{"answer": owned, "own": owned, "handlerReturned": returned, "release": released, "stash": owned}},
+		{[]string{"stash"}, stashed, map[string]contextState{"answer": stashed, "own": stashed, "handlerReturned": returned, "release": released, "stash": stashed}},
+		{[]string{"stash", "release"}, released, map[string]contextState{"answer": released, "own": released, "handlerReturned": released, "release": released, "stash": released}},
+		{[]string{"handlerReturned"}, returned, map[string]contextState{"answer": returned, "own": returned, "handlerReturned": returned, "release": released, "stash": returned}},
+		{[]string{"answer", "own", "handlerReturned"}, returned, map[string]contextState{"answer": returned, "own": returned, "handlerReturned": returned, "release": released, "stash": returned}},
+		{[]string{"release"}, released, map[string]contextState{"answer": released, "own": released, "handlerReturned": released, "release": released, "stash": released}},
+		{[]string{"answer", "handlerReturned", "release"}, released, map[string]contextState{"answer": released, "own": released, "handlerReturned": released, "release": released, "stash": released}},
 	} {
 		for way, want := range row.to {
 			var l contextLife

@@ -121,6 +121,10 @@ how many.
 is restarted, so Started is the place for those that it always has. [Idle] has actors stopped that get no message for
 a while.
 
+[Behaviour] is a part of Define: other handlers, which an actor has from [Context.Become] to
+[Context.Unbecome]. In a kind with [Stash], [Context.Stash] puts a message aside that cannot be handled
+yet, and [Context.Unstash] brings all of them back, in order.
+
 # Interceptors
 
 Functions can run around each message: Config.Outgoing around what a system sends, with every verb;
@@ -171,6 +175,8 @@ the fields that are named here, and those of [rpc.Limits] (Config.RPC), set othe
     ends, handlers for 5 seconds at most ([Mailbox], Config.SendWait). Messages are handled
     in the order of their arrival, unless the kind has classes ([PriorityOf]) or the mailbox
     is fair among senders.
+  - A [Stash] holds 1,024 messages; then the message stays in hand ([ErrStashFull]). An actor has
+    at most 64 behaviours on top of each other ([MaxBehaviours]).
   - An actor is restarted 10 times a minute at most, and then stops (package supervise).
   - A request without a deadline has one of 30 seconds (Config.Timeout).
   - A message to another node may have 64 MiB of data; a larger one fails as

@@ -16,13 +16,15 @@ type WentIdle struct{}
 
 // Idle has actors of a kind stopped that get no message for d; the latest moment is at 2 d. Stopping
 // and those who watch such an actor get ErrIdle. The messages of its timers count, too. An actor whose
-// handler runs, or that is suspended after a failure, is not idle. One with children is stopped with them.
+// handler runs, that is suspended after a failure, or that has put messages aside (Context.Stash), is
+// not idle. One with children is stopped with them.
 //
 // No message is lost by that: one that is accepted keeps the actor. One that comes later finds an actor
 // that has stopped: a request fails as not run (rpc.NotFound), a one-way message is a dead letter; with
 // System.GetOrSpawn its sender starts the actor anew.
 //
-// If the kind has a handler for WentIdle, its actors get that message instead, once until another one comes.
+// If the kind has a handler for WentIdle, its actors get that message instead, once until another one
+// comes, also if they have put messages aside.
 //
 // Idle panics if d is not above zero.
 func Idle(d time.Duration) KindOption {
@@ -70,11 +72,14 @@ func (c *cell) quiet() {
 			c.signal(wentIdle{})
 			c.run()
 		}
-	case c.box.CloseIfIdle():
+	case c.box.CloseIfIdle(c.holdsNothing):
 		c.beginEnd(ErrIdle)
 		c.run()
 	}
 }
+
+// holdsNothing reports whether no message is put aside.
+func (c *cell) holdsNothing() bool { return c.annexed().stashed.Load() == 0 }
 
 func (k *Kind) tellsIdle() bool { return k.handlers[reflect.TypeFor[WentIdle]()] != nil }
 

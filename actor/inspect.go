@@ -110,8 +110,11 @@ func (c *cell) inspect() inspect.Actor {
 		}
 		a.Failed, a.Restarts = x.failed.Load(), x.restarts.Load()
 		x.mu.Lock()
-		a.Children, a.Watchers, a.Watching = len(x.children), len(x.watchers), len(x.watching)
+		a.Children, a.Watchers, a.Watching, a.Stashed = len(x.children), len(x.watchers), len(x.watching), len(x.aside)
 		x.mu.Unlock()
+		if as := x.acts.Load(); as != nil {
+			a.Behaviour = as.behaviour
+		}
 	}
 	if w := c.self.sys.workers.running(c); w != nil {
 		if h := w.doing.Load(); h != nil {

@@ -25,9 +25,10 @@ func Incoming(fns ...intercept.Func) KindOption {
 	return func(k *Kind) { k.incoming = append(k.incoming[:len(k.incoming):len(k.incoming)], fns...) }
 }
 
-// intercepted returns k as s spawns it: with the interceptors of both around the handlers.
+// intercepted returns k as s spawns it: with the interceptors of both around the handlers, and with
+// what its behaviours and its stash need.
 func (s *System) intercepted(k *Kind) *Kind {
-	if len(s.cfg.Incoming)+len(k.incoming) == 0 {
+	if len(s.cfg.Incoming)+len(k.incoming)+len(k.behaviours)+k.stash == 0 {
 		return k
 	}
 	if known, ok := s.wrappedKinds.Load(k); ok {
@@ -35,15 +36,18 @@ func (s *System) intercepted(k *Kind) *Kind {
 	}
 	wrapped := *k
 	wrapped.incoming = append(append([]intercept.Func(nil), s.cfg.Incoming...), k.incoming...)
-	wrapped.handlers = make(map[reflect.Type]*handler, len(k.handlers))
-	for typ, h := range k.handlers {
-		if h.wrap != nil && typ != reflect.TypeFor[Terminated]() {
+	wrapped.change(func(h *handler) *handler {
+		if len(wrapped.incoming) > 0 && h.wrap != nil && h.typ != reflect.TypeFor[Terminated]() {
 			own := *h
 			own.run = h.wrap()
 			h = &own
 		}
-		wrapped.handlers[typ] = h
-	}
+		if k.stash > 0 {
+			h = h.stashing()
+		}
+		return h
+	})
+	wrapped.enclose()
 	actual, _ := s.wrappedKinds.LoadOrStore(k, &wrapped)
 	return actual.(*Kind)
 }
@@ -81,6 +85,7 @@ func (c *Context) through(m any, handle func(*Context) error) error {
 				defer h.end()
 			}
 			h.onDemand().values = ctx
+			defer c.takeOver(h)
 		}
 		if c.cell.kind.observe != nil {
 			c.cell.kind.observe(h)

@@ -71,7 +71,7 @@ func (w *awaiter) tell(j *job, r jobReport) {
 	_ = w.later.Answer(j.ready(r, w.remote))
 }
 
-// Start, WillNotRun, Fail, Deadline and OnCancel implement request.
+// Start, WillNotRun, Fail, PutBack, Deadline and OnCancel implement request.
 func (j *job) Start() bool {
 	room := !j.remote || j.sys.jobs.starts(j, 0)
 	j.mu.Lock()
@@ -100,6 +100,28 @@ func (j *job) Fail(err *rpc.Error) {
 		return // it runs at the next start of the node
 	}
 	j.fail(err)
+}
+
+// PutBack has the job wait for another turn, with the item that keeps has set.
+func (j *job) PutBack() bool {
+	j.mu.Lock()
+	j.onCancel = nil
+	again := j.report.State == rpc.JobRunning && !j.canceled && !j.ending
+	if again {
+		j.report.State = rpc.JobAccepted
+	}
+	j.mu.Unlock()
+	if !again {
+		j.Fail(errNotAgain)
+	}
+	return again
+}
+
+// keeps sets the item that is put into the mailbox again if the job cannot start.
+func (j *job) keeps(it item) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.item = it
 }
 
 func (j *job) Deadline() (time.Time, bool) { return time.Time{}, false }

@@ -20,9 +20,9 @@ import (
 type Kind struct {
 	name     string
 	make     func() any
-	handlers map[reflect.Type]*handler
-	receiver bool // the state is a Receiver, which gets the messages without a handler
-	byName   bool // KindNamed: a stand-in that Spawn looks up
+	handlers map[reflect.Type]*handler // of all messages that it takes, in whichever behaviour
+	receiver bool                      // the state is a Receiver, which gets the messages without a handler
+	byName   bool                      // KindNamed: a stand-in that Spawn looks up
 
 	hooks    hooks
 	strategy Strategy                       // for failures
@@ -34,6 +34,11 @@ type Kind struct {
 	retry       *rpc.Retry         // for requests that its actors make; nil: the system's
 	incoming    []intercept.Func   // for the messages that its actors get
 	observe     func(*Context)     // see Observe; nil for most kinds
+
+	behaviours []*behaviour // see Behaviour
+	scope      *scope       // which handlers an actor has when; nil: always all. Only kinds as they are spawned have it
+	behaviour  string       // of a kind that is in a scope: the behaviour's name
+	stash      int          // see Stash; 0: there is none
 
 	local  bool // see KeptLocal
 	system bool // internal to the system: messages without a handler are refused before they are in a mailbox
@@ -76,16 +81,19 @@ func decodeReusable[M any](place *any, c codec.Codec, body []byte) (any, error) 
 }
 
 // Handler is one message type that actors with state S handle. Handle, Answer and
-// Accepts make them.
-type Handler[S any] struct{ h *handler }
+// Accepts make them. It can also be several together, see Behaviour.
+type Handler[S any] struct {
+	h *handler
+	b *behaviour // in place of h
+}
 
 // Define describes a kind of actor. name is unique among the kinds of a system;
 // newState is called once for each actor, and again when it is restarted after a
 // failure. The hooks of the state are described at System.Spawn.
 //
-// It panics, at the program's start, if two handlers are for one message, if a
-// message that declares a reply has a handler that does not answer, if a method of the state
-// has the name of a hook and another signature, or if the name or newState is missing.
+// It panics, at the program's start, if two handlers are for one message (and not in different
+// behaviours), if a message that declares a reply has a handler that does not answer, if a method of
+// the state has the name of a hook and another signature, or if the name or newState is missing.
 func Define[S any](name string, newState func() S, handlers ...Handler[S]) *Kind {
 	k := &Kind{name: name, handlers: map[reflect.Type]*handler{}}
 	errs := []error{validActorName(name)}
@@ -96,45 +104,61 @@ func Define[S any](name string, newState func() S, handlers ...Handler[S]) *Kind
 	_, k.receiver = reflect.Zero(reflect.TypeFor[S]()).Interface().(Receiver)
 	hooks, wrong := hooksOf(reflect.TypeFor[S]())
 	k.hooks, errs = hooks, append(errs, wrong...)
-	names := map[string]bool{}
-	var all []*handler
+	names := map[string]reflect.Type{}
+	own := &behaviour{}
 	for _, given := range handlers {
-		for h := given.h; h != nil; h = h.also {
-			all = append(all, h)
-		}
-	}
-	for _, h := range all {
-		if k.handlers[h.typ] != nil {
-			errs = append(errs, fmt.Errorf("two handlers for message %v", h.typ))
-		}
-		if h.run != nil && h.reply == nil && h.typ.Implements(reflect.TypeFor[question]()) {
-			errs = append(errs, fmt.Errorf("message %v declares a reply: use Answer, not Handle", h.typ))
-		}
-		if err := h.streamMisuse(); err != nil {
-			errs = append(errs, err)
-		}
-		if h.run == nil && !k.receiver {
-			errs = append(errs, fmt.Errorf("message %v is only accepted, and the state has no Receive method", h.typ))
-		}
-		if name, _ := wireName(h.typ); names[name] {
-			errs = append(errs, fmt.Errorf("two messages with the wire name %s", name))
+		if given.b != nil {
+			k.behaviours = append(k.behaviours, &behaviour{name: given.b.name, all: given.b.all, wrong: given.b.wrong})
 		} else {
-			names[name] = true
+			own.all = append(own.all, given.h)
 		}
-		h.setOp()
-		k.asked = k.asked || h.asked
-		k.handlers[h.typ] = h
 	}
+	errs = append(errs, k.register(own, names)...)
+	errs = append(errs, k.behave(own, names)...)
 	if err := errors.Join(errs...); err != nil {
 		panic(fmt.Sprintf("actor.Define(%q): %v", name, err))
 	}
 	return k
 }
 
+// register adds the handlers of b, and returns what is wrong with them. names are the names of
+// messages on the wire.
+func (k *Kind) register(b *behaviour, names map[string]reflect.Type) (errs []error) {
+	b.handlers = map[reflect.Type]*handler{}
+	for _, first := range b.all {
+		for h := first; h != nil; h = h.also {
+			if b.handlers[h.typ] != nil {
+				errs = append(errs, fmt.Errorf("two handlers for message %v", h.typ))
+			}
+			if h.run != nil && h.reply == nil && h.typ.Implements(reflect.TypeFor[question]()) {
+				errs = append(errs, fmt.Errorf("message %v declares a reply: use Answer, not Handle", h.typ))
+			}
+			if err := h.streamMisuse(); err != nil {
+				errs = append(errs, err)
+			}
+			if h.run == nil && !k.receiver {
+				errs = append(errs, fmt.Errorf("message %v is only accepted, and the state has no Receive method", h.typ))
+			}
+			if name, _ := wireName(h.typ); names[name] != nil && names[name] != h.typ {
+				errs = append(errs, fmt.Errorf("two messages with the wire name %s", name))
+			} else {
+				names[name] = h.typ
+			}
+			h.setOp()
+			k.asked = k.asked || h.asked
+			b.handlers[h.typ] = h
+			if is := k.handlers[h.typ]; is == nil || is.run == nil {
+				k.handlers[h.typ] = h
+			}
+		}
+	}
+	return errs
+}
+
 // Handle makes a handler of a method that does not answer. An error that the method returns
 // is logged and counted, but is not sent to the sender.
 func Handle[S, M any](fn func(S, *Context, M) error) Handler[S] {
-	return Handler[S]{&handler{
+	return Handler[S]{h: &handler{
 		typ:        reflect.TypeFor[M](),
 		decode:     codec.Value[M](),
 		decodeInto: decodeReusable[M],
@@ -158,7 +182,7 @@ func Handle[S, M any](fn func(S, *Context, M) error) Handler[S] {
 // actor's state that it contains is then shared with the caller. Answer with a copy.
 // With Config.CopyLocal the caller gets a copy, so that tests show where that was forgotten.
 func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Handler[S] {
-	return Handler[S]{&handler{
+	return Handler[S]{h: &handler{
 		typ:        reflect.TypeFor[M](),
 		reply:      reflect.TypeFor[R](),
 		decode:     codec.Value[M](),
@@ -205,7 +229,7 @@ func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Han
 // Accepts registers a message type that the Receive method of state S takes, so that
 // it can be decoded when another node sends it.
 func Accepts[S Receiver, M any]() Handler[S] {
-	return Handler[S]{&handler{typ: reflect.TypeFor[M](), decode: codec.Value[M]()}}
+	return Handler[S]{h: &handler{typ: reflect.TypeFor[M](), decode: codec.Value[M]()}}
 }
 
 // Receiver is the untyped way to handle messages, for those whose type is not known

@@ -1,7 +1,5 @@
 package actor
 
-import "maps"
-
 // Observe has before called with each message of an actor of the kind, right before the
 // message's handler and in the actor's run loop, with the Context that the handler gets. It is
 // for tests that count what runs. A kind without it pays nothing. before must not answer the
@@ -9,11 +7,7 @@ import "maps"
 func Observe(before func(*Context)) KindOption {
 	return func(k *Kind) {
 		k.observe = before
-		handlers := maps.Clone(k.handlers)
-		for typ, h := range handlers {
-			handlers[typ] = h.observed(before)
-		}
-		k.handlers = handlers
+		k.change(func(h *handler) *handler { return h.observed(before) })
 	}
 }
 

@@ -183,6 +183,18 @@ func (r *racer) Fail(err *rpc.Error) {
 	}
 }
 
+// PutBack has this racer wait for another turn.
+func (r *racer) PutBack() bool {
+	r.mu.Lock()
+	r.onCancel = nil
+	again, cancelled := !r.over && !r.failed, r.cancelled
+	r.mu.Unlock()
+	if again && cancelled {
+		r.Fail(errNotAgain)
+	}
+	return again && !cancelled
+}
+
 // saysMore reports whether verdict a leaves less hope than b that nothing has run.
 func saysMore(a, b rpc.Verdict) bool {
 	return b == rpc.NotRun && a != rpc.NotRun || b == rpc.Unknown && a == rpc.HasRun

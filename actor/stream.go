@@ -167,7 +167,7 @@ func Converse[S any, M Conversing[In, Out], In, Out any](fn func(S, *Context, M,
 // opener makes the handler of a message that opens a stream. begin runs in the actor's
 // turn; the function that it returns runs beside the actor.
 func opener[S, M any](begin func(S, *Context, M, *stream) (func() error, error)) Handler[S] {
-	return Handler[S]{&handler{
+	return Handler[S]{h: &handler{
 		typ:    reflect.TypeFor[M](),
 		decode: codec.Value[M](),
 		opens:  true,

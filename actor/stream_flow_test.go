@@ -18,6 +18,7 @@ func (caller) WillNotRun() bool            { return false }
 func (caller) Fail(*rpc.Error)             {}
 func (caller) Deadline() (time.Time, bool) { return time.Time{}, false }
 func (caller) OnCancel(func())             {}
+func (caller) PutBack() bool               { return false }
 
 // transcript writes answers as "caller:result", where the result is the items or a word.
 func transcript(answers []answer, refused *rpc.Error) string {

@@ -102,7 +102,7 @@ var streamKind = Define("tandem.stream", func() *stream { return nil },
 // streamHandler makes a handler of the hidden actors. fn answers the request itself, or
 // returns an error that says that the request did not run.
 func streamHandler[M Question[R], R any](fn func(*stream, M, request) *rpc.Error) Handler[*stream] {
-	return Handler[*stream]{&handler{
+	return Handler[*stream]{h: &handler{
 		typ:    reflect.TypeFor[M](),
 		reply:  reflect.TypeFor[R](),
 		decode: codec.Value[M](),
@@ -470,10 +470,11 @@ func wake(c chan struct{}) {
 	}
 }
 
-// Start, WillNotRun, Fail, Deadline and OnCancel implement request: the stream is the request
+// Start, WillNotRun, PutBack, Fail, Deadline and OnCancel implement request: the stream is the request
 // in the Context of the application's function.
 func (st *stream) Start() bool                 { return true }
 func (st *stream) WillNotRun() bool            { return false }
+func (st *stream) PutBack() bool               { return false }
 func (st *stream) Fail(*rpc.Error)             {}
 func (st *stream) Deadline() (time.Time, bool) { return time.Time{}, false }
 

@@ -62,6 +62,15 @@ func (m *model) start(seq uint64) bool {
 	return true
 }
 
+func (m *model) putBack(seq uint64) bool {
+	r := m.records[seq]
+	if r == nil || r.state != Running || m.acked(seq) {
+		return false
+	}
+	r.state = Queued
+	return true
+}
+
 func (m *model) finish(seq uint64) bool {
 	r := m.records[seq]
 	switch {
@@ -206,6 +215,14 @@ func (p *pair) start(seq uint64) {
 	}
 	p.started[seq] = p.started[seq] || got
 	same(p, "Start", seq, got, p.model.start(seq))
+}
+
+func (p *pair) putBack(seq uint64) {
+	got := p.table.PutBack(seq)
+	if got {
+		p.started[seq] = false
+	}
+	same(p, "PutBack", seq, got, p.model.putBack(seq))
 }
 
 func (p *pair) finish(seq uint64) {
@@ -353,6 +370,11 @@ func TestClientAgainstModel(t *testing.T) {
 			"finish": func(t *rapid.T) {
 				if len(sent) > 0 {
 					p.finish(pick(sent))
+				}
+			},
+			"put back": func(t *rapid.T) {
+				if len(sent) > 0 {
+					p.putBack(pick(sent))
 				}
 			},
 			"give up": func(t *rapid.T) {

@@ -43,12 +43,13 @@ const MaxBelow = 1 << 62
 // State is the stage of a request's life:
 //
 //	Unseen ──Admit──► Queued ──Start──► Running ──Finish──► Finished ──Ack, GiveUp──► Acked
-//	   │                │ └───────────── Finish ────────────────┘                       ▲
+//	   │                │ │ ◄──PutBack────┘                     ▲                       ▲
+//	   │                │ └───────────── Finish ────────────────┘                       │
 //	   │                │                 Running ──Ack, GiveUp──► Orphaned ──Finish────┤
 //	   └─ Ack, GiveUp ──┴───────────────────────────────────────────────────────────────┘
 //
-// There is no other way between two states, and none back. The first five are numbers of the
-// wire protocol.
+// There is no other way between two states, and none back but that for a request that has turned
+// out not to have run. The first five are numbers of the wire protocol.
 type State uint8
 
 // The states.
@@ -145,6 +146,18 @@ func (t *Table[V]) Start(seq uint64) bool {
 		return false
 	}
 	r.state = Running
+	return true
+}
+
+// PutBack marks a running request as queued again: its handler has had no effect, and is to be called
+// later. False means that it must not be: the request was acked or cancelled meanwhile, and
+// Finish has to be called.
+func (t *Table[V]) PutBack(seq uint64) bool {
+	r := t.find(seq)
+	if r == nil || r.state != Running {
+		return false
+	}
+	r.state = Queued
 	return true
 }
 

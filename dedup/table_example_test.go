@@ -60,6 +60,20 @@ func ExampleTable_GiveUp() {
 	// it is acked
 }
 
+// A request whose handler could not handle it yet waits for another turn, and may be cancelled meanwhile.
+func ExampleTable_PutBack() {
+	t := dedup.New[string](0)
+	t.Admit(1, 0xcafe)
+	fmt.Println(t.Start(1), t.PutBack(1), t.PutBack(1))
+	state, _ := t.Lookup(1)
+	fmt.Println("it is", state)
+	fmt.Println(t.Start(1))
+	// Output:
+	// true true false
+	// it is queued
+	// true
+}
+
 // The requests that are outstanding can be listed. Each number that the table must list by
 // itself costs memory, too.
 func ExampleTable_All() {

@@ -31,8 +31,10 @@ type Actor struct {
 	Kind       string
 	Stage      Stage
 	Parent     string // the name of its parent; empty: none
+	Behaviour  string // the one on top; empty: none, so it has its kind's own handlers
 
 	Waiting  int    // messages in its mailbox; those that its run loop has taken out are not among them
+	Stashed  int    // messages that it has put aside
 	Handled  uint64 // messages, counted when the run loop is done with a batch
 	Failed   uint64 // messages whose handlers failed
 	Restarts uint64

@@ -135,11 +135,11 @@ func ExampleBox_CloseIfIdle() {
 	var box mailbox.Box[string]
 	box.Init(nil)
 	put, _ := box.Offer("a message")
-	fmt.Println(put.Wake, box.CloseIfIdle())
+	fmt.Println(put.Wake, box.CloseIfIdle(func() bool { return true }))
 	for batch := box.Take(nil); batch != nil; batch = box.Take(batch) {
 		fmt.Println(batch.Messages())
 	}
-	fmt.Println(box.CloseIfIdle())
+	fmt.Println(box.CloseIfIdle(func() bool { return true }))
 	_, err := box.Offer("too late")
 	fmt.Println(err)
 	// Output:

@@ -37,11 +37,12 @@ func (b *Box[T]) Wake() bool {
 
 // CloseIfIdle is Close of a box that has no consumer, and in which so nothing waits. It makes the
 // caller start a consumer, as Wake does. It returns false, and does nothing, if the box has
-// a consumer or is closed.
-func (b *Box[T]) CloseIfIdle() bool {
+// a consumer or is closed, or if may returns false: that is called under the box's lock, so
+// no consumer starts before CloseIfIdle is done. It must be short and must not use the box.
+func (b *Box[T]) CloseIfIdle(may func() bool) bool {
 	b.lock()
 	defer b.mu.Unlock()
-	if b.has(isBusy | isClosed) {
+	if b.has(isBusy|isClosed) || !may() {
 		return false
 	}
 	b.seal()

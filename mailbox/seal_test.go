@@ -110,19 +110,24 @@ func TestOneConsumerAtATime(t *testing.T) {
 	}
 }
 
+func always() bool { return true }
+
 // CloseIfIdle closes only a box without a consumer, and its caller becomes the consumer.
 func TestCloseIfIdle(t *testing.T) {
 	b := newBox(Config{Capacity: 2})
 	offer(t, b, 1, 1)
-	if b.CloseIfIdle() {
+	if b.CloseIfIdle(always) {
 		t.Error("a box with a message was closed")
 	}
 	wantTake(t, b, 1)
-	if b.CloseIfIdle() {
+	if b.CloseIfIdle(always) {
 		t.Error("a box with a consumer was closed")
 	}
 	wantTake(t, b)
-	if !b.CloseIfIdle() || b.CloseIfIdle() || b.Wake() {
+	if b.CloseIfIdle(func() bool { return false }) {
+		t.Error("a box that must not be closed was closed")
+	}
+	if !b.CloseIfIdle(always) || b.CloseIfIdle(always) || b.Wake() {
 		t.Error("an idle box was not closed, or not only once, or has no consumer")
 	}
 	if _, err := b.Offer(2); err != ErrClosed {

@@ -312,6 +312,20 @@ func (in *Inbound) Start() bool {
 	return started
 }
 
+// PutBack has a request wait for another turn, whose handler has had no effect. If it returns false,
+// the caller has cancelled, and the request has ended. The message must have been decoded.
+func (in *Inbound) PutBack() bool {
+	s := in.session
+	s.mu.Lock()
+	again := s.table.PutBack(in.Seq)
+	in.onCancel = nil
+	s.mu.Unlock()
+	if !again {
+		in.Fail(rpc.Errorf(rpc.Canceled, rpc.NotRun, "the caller gave up before its turn"))
+	}
+	return again
+}
+
 // WillNotRun reports whether the request will not run when its turn comes. If so, Start will
 // return false, even if a copy with a later deadline comes. Start still has to be called,
 // because it ends a request for which somebody waits.

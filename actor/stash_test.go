@@ -1,0 +1,577 @@
+package actor_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/intercept"
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport/memnet"
+)
+
+// shutGate runs a test with a gate that is shut, everywhere.
+func shutGate(t *testing.T, n int, run func(t *testing.T, at *actor.System, to actor.Ref, d *Diary), opts ...actor.KindOption) {
+	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
+		d := new(Diary)
+		to := bind(spawn(t, b, "gate", gateKind(d, n, opts...)))
+		tell(t, to, Walk{Does: "shut"})
+		synctest.Wait()
+		run(t, b, to, d)
+	})
+}
+
+// What was put aside comes back in order, before what has waited in the mailbox and in the batch
+// in hand meanwhile; requests, jobs and one-way messages alike.
+func TestStash(t *testing.T) {
+	shutGate(t, 0, func(t *testing.T, b *actor.System, to actor.Ref, d *Diary) {
+		f := actor.Ask(t.Context(), to, Ticket{N: 1})
+		synctest.Wait()
+		tell(t, to, Walk{N: 2})
+		tok, err := actor.Submit(t.Context(), to, Ticket{N: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer := make(chan string)
+		go func() {
+			r, err := actor.Call(t.Context(), to, Ticket{N: 4})
+			answer <- fmt.Sprint(r, err)
+		}()
+		synctest.Wait()
+		tell(t, to, Walk{N: 5})
+		if a := inspected(t, b, "gate"); a.Stashed != 5 || a.Behaviour != "shut" || a.Waiting != 0 || a.Handled != 6 {
+			t.Errorf("it is seen as %+v", a)
+		}
+		if job, err := tok.Poll(t.Context()); err != nil || job.State != rpc.JobAccepted {
+			t.Errorf("the job is %v, %v", job.State, err)
+		}
+		d.want(t)
+		entered, leave := make(chan struct{}), make(chan struct{})
+		go func() {
+			_, _ = actor.Call(t.Context(), b.Ref("gate"), run(func(*actor.Context) (string, error) { close(entered); <-leave; return "", nil }))
+		}()
+		<-entered
+		tell(t, to, Walk{Does: "open"})
+		tell(t, to, Walk{N: 6})
+		tell(t, to, Walk{N: 7})
+		synctest.Wait()
+		close(leave)
+		d.want(t, "5 back", "1", "2", "3", "4", "5", "6", "7")
+		if r, err := f.Await(t.Context()); r != "1" || err != nil {
+			t.Errorf("Ask: %q, %v", r, err)
+		}
+		if r := <-answer; r != "4<nil>" {
+			t.Errorf("Call: %s", r)
+		}
+		if r, err := tok.Await(t.Context()); r != "3" || err != nil {
+			t.Errorf("the job: %q, %v", r, err)
+		}
+		if a := inspected(t, b, "gate"); a.Stashed != 0 || a.Behaviour != "" || a.Handled != 10 {
+			t.Errorf("it is seen as %+v", a)
+		}
+	})
+}
+
+// Both changes take effect with the next message of a row.
+func TestStashWithinARow(t *testing.T) {
+	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
+		d := new(Diary)
+		to := bind(spawn(t, b, "gate", gateKind(d, 0)))
+		for range 3 { // the first ones may come alone, while the link is opened
+			for _, m := range []Walk{{N: 1}, {N: 2}, {Does: "shut"}, {N: 4}, {N: 5}, {Does: "open"}, {N: 6}, {Does: "open"}, {N: 7}} {
+				tell(t, to, m)
+			}
+			d.want(t, "1", "2", "2 back", "4", "5", "6", "0 back", "7")
+		}
+	})
+}
+
+// The sender, the node, the headers and the trace of a message are the same when it comes back.
+func TestStashKeepsWhatComesWithAMessage(t *testing.T) {
+	eachMemRoad(t, func(t *testing.T, a, b *actor.System) {
+		type card struct{ sender, node, principal, header string }
+		var first, second []card
+		kind := actor.Define("test.cards", func() int { return 0 }, actor.Answer(func(_ int, ctx *actor.Context, m Ticket) (string, error) {
+			if m.Does == "open" {
+				ctx.Unstash()
+				return "", nil
+			}
+			c := card{ctx.Sender().String(), ctx.Node(), ctx.Principal(), ctx.Header("no")}
+			if len(first) < 3 {
+				first = append(first, c)
+				return "", ctx.Stash()
+			}
+			second = append(second, c)
+			return "", nil
+		})).With(actor.Stash(3))
+		to := a.Ref(spawn(t, b, "cards", kind).String())
+		x := spawn(t, a, "x", PuppetKind)
+		tell(t, to, Ticket{})
+		tell(t, to, Ticket{}, rpc.WithHeader("no", "2"))
+		inside(t, x, func(ctx *actor.Context) error {
+			actor.Ask(ctx.Detached(), to, Ticket{}, rpc.WithHeader("no", "3"))
+			return nil
+		})
+		synctest.Wait()
+		if _, err := actor.Call(t.Context(), to, Ticket{Does: "open"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if len(first) != 3 || !slices.Equal(first, second) || first[1].node != "a" || first[2].sender != "x@a" || first[2].header != "3" {
+			t.Errorf("at first %v, then %v", first, second)
+		}
+	})
+}
+
+// A request whose caller cancels, or whose deadline passes, ends while it is put aside as it would in
+// a mailbox. It does not run.
+func TestStashedRequestGivenUp(t *testing.T) {
+	for name, give := range map[string]func(cancel func()){
+		"cancelled": func(cancel func()) { cancel() },
+		"expired":   func(func()) { time.Sleep(time.Hour) },
+	} {
+		for _, verb := range []string{"Ask", "Call"} {
+			t.Run(name+" "+verb, func(t *testing.T) {
+				shutGate(t, 0, func(t *testing.T, b *actor.System, to actor.Ref, d *Diary) {
+					outcome := func(to actor.Ref) error {
+						ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+						defer cancel()
+						got := make(chan error, 1)
+						if verb == "Ask" {
+							actor.Ask(ctx, to, Ticket{N: 1}).Then(func(_ string, err error) { got <- err })
+						} else {
+							go func() { got <- second(actor.Call(ctx, to, Ticket{N: 1})) }()
+						}
+						synctest.Wait()
+						give(cancel)
+						return <-got
+					}
+					aside := outcome(to)
+					busy := spawn(t, b, "busy", gateKind(d, 0))
+					unplug := plug(t, busy)
+					waits := outcome(actor.SystemOf(to).Ref(busy.String()))
+					synctest.Wait() // so that the cancel has arrived
+					unplug()
+					if rpc.CodeOf(aside) != rpc.CodeOf(waits) || rpc.Ran(aside) != rpc.Ran(waits) {
+						t.Errorf("put aside: %v, in the mailbox: %v", aside, waits)
+					}
+					if actor.SystemOf(to) == b && rpc.Ran(aside) != rpc.NotRun {
+						t.Errorf("put aside: %v", aside)
+					}
+					tell(t, to, Walk{Does: "open"})
+					d.want(t, "1 back")
+				})
+			})
+		}
+	}
+}
+
+// A job that is put aside can be cancelled.
+func TestStashedJobCancelled(t *testing.T) {
+	shutGate(t, 0, func(t *testing.T, b *actor.System, to actor.Ref, d *Diary) {
+		tok, err := actor.Submit(t.Context(), to, Ticket{N: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		job, err := tok.Cancel(t.Context())
+		if err != nil || job.State != rpc.JobCancelled {
+			t.Errorf("Cancel: %v, %v", job.State, err)
+		}
+		if _, err := tok.Await(t.Context()); rpc.CodeOf(err) != rpc.Canceled || rpc.Ran(err) != rpc.NotRun {
+			t.Errorf("Await: %v", err)
+		}
+		tell(t, to, Walk{Does: "open"})
+		d.want(t, "1 back")
+	})
+}
+
+// A request that was cancelled between Stash and the handler's return is not kept.
+func TestCancelledAfterStash(t *testing.T) {
+	shutGate(t, 0, func(t *testing.T, b *actor.System, to actor.Ref, d *Diary) {
+		entered, leave := make(chan struct{}), make(chan struct{})
+		stasher := actor.Define("test.stasher", func() int { return 0 }, actor.Answer(func(_ int, ctx *actor.Context, m Ticket) (string, error) {
+			err := ctx.Stash()
+			close(entered)
+			<-leave
+			return "", err
+		})).With(actor.Stash(1))
+		ref := spawn(t, b, "stasher", stasher)
+		ctx, cancel := context.WithCancel(t.Context())
+		f := actor.Ask(ctx, actor.SystemOf(to).Ref(ref.String()), Ticket{})
+		<-entered
+		cancel()
+		_, err := f.Await(t.Context())
+		wantErr(t, "cancelled while the handler ran", err, rpc.Canceled, rpc.Unknown)
+		synctest.Wait()
+		close(leave)
+		if a := inspected(t, b, "stasher"); a.Stashed != 0 {
+			t.Errorf("%d are put aside", a.Stashed)
+		}
+	})
+}
+
+// A full stash leaves the message in hand, and what is dead in it makes room.
+func TestStashIsBounded(t *testing.T) {
+	shutGate(t, 2, func(t *testing.T, b *actor.System, to actor.Ref, d *Diary) {
+		ctx, cancel := context.WithCancel(t.Context())
+		f := actor.Ask(ctx, to, Ticket{N: 1})
+		synctest.Wait()
+		tell(t, to, Walk{N: 2})
+		synctest.Wait()
+		_, err := actor.Call(t.Context(), to, Ticket{N: 3})
+		wantErr(t, "into a full stash", err, rpc.Failed, rpc.HasRun)
+		if !errors.Is(err, actor.ErrStashFull) {
+			t.Errorf("into a full stash: %v", err)
+		}
+		d.want(t, "3: the actor's stash is full")
+		cancel()
+		_, _ = f.Await(t.Context())
+		synctest.Wait()
+		tell(t, to, Walk{N: 4})
+		d.want(t)
+		tell(t, to, Walk{N: 5})
+		d.want(t, "5: the actor's stash is full")
+		tell(t, to, Walk{Does: "open"})
+		d.want(t, "2 back", "2", "4")
+	})
+}
+
+// After a restart the actor has its kind's own handlers, and what was put aside comes first.
+func TestStashSurvivesARestart(t *testing.T) {
+	for _, how := range []string{"crash", "exit", "open, then crash"} {
+		t.Run(how, func(t *testing.T) {
+			shutGate(t, 0, func(t *testing.T, b *actor.System, to actor.Ref, d *Diary) {
+				f := actor.Ask(t.Context(), to, Ticket{N: 1})
+				synctest.Wait()
+				tell(t, to, Walk{N: 2})
+				synctest.Wait()
+				unplug := make(chan struct{})
+				fails := actor.Ask(t.Context(), b.Ref("gate"), run(func(ctx *actor.Context) (string, error) {
+					<-unplug
+					switch how {
+					case "exit":
+						tell(t, to, Walk{Does: "exit"})
+					case "crash":
+						tell(t, to, Walk{Does: "crash"})
+					default:
+						ctx.Unbecome()
+						ctx.Unstash()
+						panic("on purpose")
+					}
+					return "", nil
+				}))
+				synctest.Wait()
+				tell(t, to, Walk{N: 3})
+				synctest.Wait()
+				close(unplug)
+				if _, err := fails.Await(t.Context()); how == "open, then crash" {
+					wantErr(t, "the request that crashed", err, rpc.Panicked, rpc.HasRun)
+					d.want(t, "1", "2", "3")
+				} else { // 3 came before the crash, and was put aside
+					d.want(t, "1", "2", "3")
+				}
+				if r, err := f.Await(t.Context()); r != "1" || err != nil {
+					t.Errorf("%q, %v", r, err)
+				}
+				if a := inspected(t, b, "gate"); a.Behaviour != "" || a.Stashed != 0 || a.Restarts != 1 {
+					t.Errorf("after the restart: %+v", a)
+				}
+			})
+		})
+	}
+}
+
+// When the actor ends, requests learn that they have not run, and one-way messages are dead letters.
+func TestStashOfAnActorThatEnds(t *testing.T) {
+	for name, end := range map[string]func(*testing.T, *actor.System){
+		"Stop":    func(t *testing.T, b *actor.System) { _ = b.Stop(t.Context(), b.Ref("gate")) },
+		"StopNow": func(t *testing.T, b *actor.System) { _ = b.StopNow(t.Context(), b.Ref("gate")) },
+		"itself": func(t *testing.T, b *actor.System) {
+			inside(t, b.Ref("gate"), func(ctx *actor.Context) error { ctx.Unstash(); ctx.Stop(); return nil })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			shutGate(t, 0, func(t *testing.T, b *actor.System, to actor.Ref, d *Diary) {
+				dead := letters(t, b)
+				f := actor.Ask(t.Context(), to, Ticket{N: 1}, rpc.WithRetry(rpc.Retry{Attempts: 1}))
+				synctest.Wait()
+				tell(t, to, Walk{N: 2})
+				tok, err := actor.Submit(t.Context(), to, Ticket{N: 3})
+				if err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				end(t, b)
+				_, err = f.Await(t.Context())
+				wantErr(t, "a request", err, rpc.Unavailable, rpc.NotRun)
+				_, err = tok.Await(t.Context())
+				wantErr(t, "a job", err, rpc.Unavailable, rpc.NotRun)
+				d.want(t, "stops")
+				got := dead()
+				if len(got) != 1 || rpc.CodeOf(got[0].Reason) != rpc.Unavailable || rpc.Ran(got[0].Reason) != rpc.NotRun {
+					t.Fatalf("dead letters: %+v", got)
+				}
+				if from := actor.SystemOf(to); from != b && got[0].From == "" {
+					t.Errorf("it is from nobody: %+v", got[0])
+				}
+				again := spawn(t, b, "again", gateKind(d, 0))
+				if err := b.ResendLetter(t.Context(), got[0].ID, again); err != nil {
+					t.Error(err)
+				}
+				d.want(t, "2")
+			})
+		})
+	}
+}
+
+// A shutdown hands back what was put aside, and callers can try elsewhere.
+func TestStashAndShutdown(t *testing.T) {
+	eachMemRoad(t, func(t *testing.T, a, b *actor.System) {
+		d := new(Diary)
+		to := a.Ref(spawn(t, b, "gate", gateKind(d, 0)).String())
+		tell(t, to, Walk{Does: "shut"})
+		f := actor.Ask(t.Context(), to, Ticket{N: 1}, rpc.WithRetry(rpc.Retry{Attempts: 1}))
+		synctest.Wait()
+		if err := b.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_, err := f.Await(t.Context())
+		if rpc.Ran(err) != rpc.NotRun {
+			t.Errorf("%v", err)
+		}
+		d.want(t, "stops")
+	})
+}
+
+// A request stays put aside while all roads are lost, and is answered once.
+func TestStashWhileTheRoadIsLost(t *testing.T) {
+	for _, road := range []string{"direct", "bus"} {
+		t.Run(road, func(t *testing.T) {
+			world(t, []string{road}, func(t *testing.T, net *memnet.Network, a, b *actor.System) {
+				d := new(Diary)
+				to := a.Ref(spawn(t, b, "gate", gateKind(d, 0)).String())
+				tell(t, to, Walk{Does: "shut"})
+				var all []*rpc.Future[string]
+				for n := range 3 {
+					all = append(all, actor.Ask(t.Context(), to, Ticket{N: n + 1}))
+				}
+				synctest.Wait()
+				net.Partition(road, "a", "b")
+				net.Reset(road, "a", "b")
+				time.Sleep(time.Second)
+				tell(t, b.Ref("gate"), Walk{Does: "open"})
+				time.Sleep(time.Second)
+				net.Heal(road, "a", "b")
+				for n, f := range all {
+					if r, err := f.Await(t.Context()); r != fmt.Sprint(n+1) || err != nil {
+						t.Errorf("%d: %q, %v", n+1, r, err)
+					}
+				}
+				d.want(t, "3 back", "1", "2", "3")
+			})
+		})
+	}
+}
+
+// A message that cannot be put aside stays in hand, with an error that says why.
+func TestMisusedStash(t *testing.T) {
+	bubble := func(name string, kind func(*Diary) *actor.Kind, do func(t *testing.T, sys *actor.System, to actor.Ref, d *Diary)) {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sys, d := newSystem(t, actor.Config{Logger: quiet}), new(Diary)
+				do(t, sys, spawn(t, sys, "gate", kind(d)), d)
+			})
+		})
+	}
+	gate := func(d *Diary) *actor.Kind { return gateKind(d, 5) }
+	in := func(what string, f func(ctx *actor.Context) error) {
+		bubble(what, gate, func(t *testing.T, sys *actor.System, to actor.Ref, _ *Diary) {
+			_, err := actor.Call(t.Context(), to, run(func(ctx *actor.Context) (string, error) {
+				if err := f(ctx); rpc.CodeOf(err) != rpc.Invalid {
+					t.Errorf("%v", err)
+				}
+				return "done", nil
+			}))
+			if what == "deferred" || what == "replied" {
+				err = nil
+			}
+			if a := inspected(t, sys, "gate"); err != nil || a.Stashed != 0 {
+				t.Errorf("%v, %d are put aside", err, a.Stashed)
+			}
+		})
+	}
+	in("deferred", func(ctx *actor.Context) error {
+		later := actor.Defer[string](ctx)
+		defer later.Answer("later")
+		return ctx.Stash()
+	})
+	in("replied", func(ctx *actor.Context) error { _ = ctx.Reply("early"); return ctx.Stash() })
+	bubble("no stash", func(d *Diary) *actor.Kind { return PuppetKind }, func(t *testing.T, _ *actor.System, to actor.Ref, _ *Diary) {
+		inside(t, to, func(ctx *actor.Context) error {
+			if err := ctx.Stash(); !errors.Is(err, actor.ErrNoStash) || ctx.Unstash() != 0 {
+				t.Errorf("%v", err)
+			}
+			return nil
+		})
+	})
+	bubble("after the handler", gate, func(t *testing.T, _ *actor.System, to actor.Ref, d *Diary) {
+		tell(t, to, Walk{N: 1})
+		if _, err := actor.Call(t.Context(), to, Ticket{Does: "stash late"}); err == nil {
+			t.Error("put aside")
+		}
+		if _, err := actor.Call(t.Context(), to, Ticket{Does: "stash late"}); err == nil {
+			t.Error("put aside")
+		}
+	})
+	bubble("twice, and with a result", gate, func(t *testing.T, sys *actor.System, to actor.Ref, d *Diary) {
+		f := actor.Ask(t.Context(), to, Ticket{Does: "stash twice"})
+		tell(t, to, Walk{Does: "stash and fail"})
+		if a := inspected(t, sys, "gate"); a.Stashed != 2 || a.Failed != 0 {
+			t.Errorf("seen as %+v", a)
+		}
+		d.want(t, "rpc: invalid: there is no message in hand that can be put aside [ran]")
+		select {
+		case <-f.Done():
+			t.Error("the request has been answered")
+		default:
+		}
+	})
+	bubble("then deferred", gate, func(t *testing.T, sys *actor.System, to actor.Ref, d *Diary) {
+		f := actor.Ask(t.Context(), to, run(func(ctx *actor.Context) (string, error) {
+			if len(d.read()) > 0 {
+				return "second", nil
+			}
+			d.note("first")
+			err := ctx.Stash()
+			if later := actor.Defer[string](ctx); later.Answer("deferred") == nil {
+				t.Error("answered")
+			}
+			return "", err
+		}))
+		_ = f
+	})
+	bubble("then a panic", gate, func(t *testing.T, sys *actor.System, to actor.Ref, d *Diary) {
+		_, err := actor.Call(t.Context(), to, Ticket{Does: "stash and crash"})
+		wantErr(t, "a request", err, rpc.Panicked, rpc.HasRun)
+		tell(t, to, Walk{Does: "stash and crash"})
+		time.Sleep(time.Minute)
+		if a := inspected(t, sys, "gate"); a.Stashed != 0 || a.Restarts != 2 {
+			t.Errorf("seen as %+v", a)
+		}
+		_, err = actor.Call(t.Context(), to, run(func(ctx *actor.Context) (string, error) {
+			_ = ctx.Stash()
+			actor.Defer[string](ctx)
+			panic("on purpose")
+		}))
+		wantErr(t, "a request, deferred", err, rpc.Panicked, rpc.HasRun)
+	})
+	bubble("a hook, a timer, a watch", func(d *Diary) *actor.Kind {
+		return diarist(d, func(k *Diarist) {
+			k.onStart = func(ctx *actor.Context) error { d.note("%v", rpc.CodeOf(ctx.Stash())); return nil }
+		}, actor.Stash(5))
+	}, func(t *testing.T, sys *actor.System, to actor.Ref, d *Diary) {
+		inside(t, to, func(ctx *actor.Context) error {
+			_, err := actor.After(ctx, time.Second, note(func(ctx *actor.Context) { d.note("tick %v", rpc.CodeOf(ctx.Stash())) }))
+			return err
+		})
+		time.Sleep(2 * time.Second)
+		d.want(t, "gate/1 started", "rpc: invalid", "tick rpc: invalid")
+	})
+	bubble("a stream", func(*Diary) *actor.Kind {
+		return actor.Define("test.parade", func() int { return 0 }, actor.Produce(func(_ int, ctx *actor.Context, m Series) (seqOfInts, error) {
+			return nil, ctx.Stash()
+		})).With(actor.Stash(5))
+	}, func(t *testing.T, sys *actor.System, to actor.Ref, _ *Diary) {
+		for _, err := range actor.Stream(t.Context(), to, Series{}) {
+			wantErr(t, "a stream", err, rpc.Failed, rpc.HasRun)
+		}
+		if a := inspected(t, sys, "gate"); a.Stashed != 0 {
+			t.Errorf("%d are put aside", a.Stashed)
+		}
+	})
+}
+
+// What is on record cannot be put aside; one-way messages are on no record.
+func TestStashOfADurableKind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, disk := new(Diary), new(disk)
+		kind := gateKind(d, 5, actor.Durable())
+		sys := newSystem(t, actor.Config{Name: "b", Logger: quiet, Store: disk, Kinds: []*actor.Kind{kind}})
+		to := spawn(t, sys, "gate", kind)
+		tell(t, to, Walk{Does: "shut"})
+		_, err := actor.Call(t.Context(), to, Ticket{N: 1})
+		wantErr(t, "a request", err, rpc.Failed, rpc.HasRun)
+		tok, err := actor.Submit(t.Context(), to, Ticket{N: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = tok.Await(t.Context())
+		wantErr(t, "a job", err, rpc.Failed, rpc.HasRun)
+		tell(t, to, Walk{N: 3})
+		if got := d.read(); len(got) != 2 {
+			t.Errorf("%q", got)
+		}
+		tell(t, to, Walk{Does: "open"})
+		tell(t, to, Walk{N: 4})
+		d.want(t, "1 back", "3", "4")
+	})
+}
+
+// An actor that has put something aside is not idle.
+func TestStashIsNotIdle(t *testing.T) {
+	shutGate(t, 0, func(t *testing.T, b *actor.System, to actor.Ref, d *Diary) {
+		tell(t, to, Walk{N: 1})
+		time.Sleep(time.Hour)
+		d.want(t)
+		tell(t, to, Walk{Does: "open"})
+		d.want(t, "1 back", "1")
+		time.Sleep(time.Hour)
+		d.want(t, "stops")
+	}, actor.Idle(time.Minute))
+}
+
+// Interceptors and observers see each time that a message is handled.
+func TestStashAndInterceptors(t *testing.T) {
+	n := 0
+	count := func(ctx context.Context, op *intercept.Operation, next func(context.Context) error) error {
+		n++
+		return next(context.WithValue(ctx, "key", n)) //nolint:staticcheck // a test
+	}
+	observed := 0
+	shutGate(t, 0, func(t *testing.T, b *actor.System, to actor.Ref, d *Diary) {
+		tell(t, to, Walk{N: 1})
+		synctest.Wait()
+		f := actor.Ask(t.Context(), to, Ticket{N: 2})
+		synctest.Wait()
+		tell(t, to, Walk{Does: "open"})
+		d.want(t, "2 back", "1", "2")
+		if r, err := f.Await(t.Context()); r != "2" || err != nil {
+			t.Errorf("%q, %v", r, err)
+		}
+		if n != 6 || observed != 6 {
+			t.Errorf("%d seen by the interceptor, %d by the observer", n, observed)
+		}
+		n, observed = 0, 0
+	}, actor.Incoming(count), actor.Observe(func(*actor.Context) { observed++ }))
+}
+
+// With Config.CopyLocal it is the same.
+func TestStashOfCopies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sys, d := newSystem(t, actor.Config{Logger: quiet, CopyLocal: true}), new(Diary)
+		to := spawn(t, sys, "gate", gateKind(d, 0))
+		tell(t, to, Walk{Does: "shut"})
+		f := actor.Ask(t.Context(), to, Ticket{N: 1})
+		synctest.Wait()
+		tell(t, to, Walk{Does: "open"})
+		if r, err := f.Await(t.Context()); r != "1" || err != nil {
+			t.Errorf("%q, %v", r, err)
+		}
+	})
+}
