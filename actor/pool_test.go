@@ -434,6 +434,7 @@ func TestPoolStops(t *testing.T) {
 			}()
 			synctest.Wait()
 			one()
+			synctest.Wait() // now only the other worker has messages left
 			two()
 			if err := <-stopped; err != nil {
 				t.Error(err)
