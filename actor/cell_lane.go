@@ -109,14 +109,20 @@ func (c *cell) deliver(w *worker, msg any) {
 	sys := c.self.sys
 	ctx := &Context{cell: c, msg: msg}
 	typ := reflect.TypeOf(msg)
+	told := toldBySystem(typ)
+	if c.kind.incoming != nil && !told {
+		ctx.meta = ticked
+	}
 	c.guarded(w, "the handler of "+typ.String(), func() error {
 		h := c.kind.handlers[typ]
 		w.doing.Store(h)
 		switch {
 		case h != nil && h.run != nil:
 			h.run(c.state, ctx, msg, &w.reusable)
-		case c.kind.receiver:
+		case c.kind.receiver && told:
 			ctx.finish(msg, c.state.(Receiver).Receive(ctx))
+		case c.kind.receiver:
+			ctx.finish(msg, c.receive(ctx))
 		}
 		return nil
 	}, func(err *rpc.Error) {

@@ -31,7 +31,6 @@ type Kind struct {
 	completions ledger.Completions // nil unless Transactional
 	retry       *rpc.Retry         // for requests that its actors make; nil: the system's
 	incoming    []intercept.Func   // for the messages that its actors get
-	observe     func(*Context)     // see Observe; nil for most kinds
 
 	local  bool // see KeptLocal
 	system bool // internal to the system: messages without a handler are refused before they are in a mailbox
