@@ -64,7 +64,8 @@ type watcher struct {
 var errWatcher = rpc.Errorf(rpc.Denied, rpc.Unknown, "refused by a test")
 
 func (w *watcher) intercept(ctx context.Context, op *intercept.Operation, next func(context.Context) error) error {
-	typ := op.Type[strings.LastIndexAny(op.Type, "./")+1:]
+	typ, _, _ := strings.Cut(op.Type, "[")
+	typ = typ[strings.LastIndex(typ, ".")+1:]
 	if typ == "Run" {
 		return next(ctx)
 	}
@@ -153,38 +154,38 @@ var tapWays = []struct {
 	before  func(w *tapWay) error
 	do      func(w *tapWay) error
 }{
-	{"Tell", "send sent Tapped to tap@b", "send sent Tapped", true, 1, nil, func(w *tapWay) error {
+	{"Tell", "send sent Tapped to tap@b", "send sent Tapped to tap@b", true, 1, nil, func(w *tapWay) error {
 		return actor.Tell(w.t.Context(), w.to, Tapped{"m"})
 	}},
-	{"Tell, acked", "send sent Tapped to tap@b", "send sent Tapped", true, 1, nil, func(w *tapWay) error {
+	{"Tell, acked", "send sent Tapped to tap@b", "send sent Tapped to tap@b", true, 1, nil, func(w *tapWay) error {
 		return actor.Tell(w.t.Context(), w.to, Tapped{"m"}, rpc.Acked())
 	}},
-	{"Call", "call sent Tap to tap@b", "call sent Tap", false, 1, nil, func(w *tapWay) error {
+	{"Call", "call sent Tap to tap@b", "call sent Tap to tap@b", false, 1, nil, func(w *tapWay) error {
 		_, err := actor.Call(w.t.Context(), w.to, Tap{Text: "m"})
 		return err
 	}},
-	{"Call of a service", "call sent Tap to taps@*", "call sent Tap", false, 1, nil, func(w *tapWay) error {
+	{"Call of a service", "call sent Tap to taps@*", "call sent Tap to tap@b", false, 1, nil, func(w *tapWay) error {
 		_, err := actor.Call(w.t.Context(), w.at.Service("taps"), Tap{Text: "m"})
 		return err
 	}},
-	{"Ask", "call sent Tap to tap@b", "call sent Tap", false, 1, nil, func(w *tapWay) error {
+	{"Ask", "call sent Tap to tap@b", "call sent Tap to tap@b", false, 1, nil, func(w *tapWay) error {
 		_, err := actor.Ask(w.t.Context(), w.to, Tap{Text: "m"}).Await(w.t.Context())
 		return err
 	}},
-	{"Submit", "submit sent Tap to tap@b", "submit sent Tap", false, 1, nil, func(w *tapWay) error {
+	{"Submit", "submit sent Tap to tap@b", "submit sent Tap to tap@b", false, 1, nil, func(w *tapWay) error {
 		token, err := actor.Submit(w.t.Context(), w.to, Tap{Text: "m"})
 		if err == nil {
 			_, err = token.Await(w.t.Context())
 		}
 		return err
 	}},
-	{"Stream", "stream sent TapList to tap@b", "stream sent TapList", false, 1, nil, func(w *tapWay) (err error) {
+	{"Stream", "stream sent TapList to tap@b", "stream sent TapList to tap@b", false, 1, nil, func(w *tapWay) (err error) {
 		for _, e := range actor.Stream(w.t.Context(), w.to, TapList{Text: "m"}) {
 			err = errors.Join(err, e)
 		}
 		return err
 	}},
-	{"Open", "stream sent TapSum to tap@b", "stream sent TapSum", false, 1, nil, func(w *tapWay) error {
+	{"Open", "stream sent TapSum to tap@b", "stream sent TapSum to tap@b", false, 1, nil, func(w *tapWay) error {
 		up, err := actor.Open(w.t.Context(), w.to, TapSum{})
 		if err == nil {
 			_ = up.Send(w.t.Context(), 1)
@@ -192,7 +193,7 @@ var tapWays = []struct {
 		}
 		return err
 	}},
-	{"Talk", "stream sent TapTalk to tap@b", "stream sent TapTalk", false, 1, nil, func(w *tapWay) error {
+	{"Talk", "stream sent TapTalk to tap@b", "stream sent TapTalk to tap@b", false, 1, nil, func(w *tapWay) error {
 		d, err := actor.Talk(w.t.Context(), w.to, TapTalk{})
 		if err != nil {
 			return err
@@ -204,37 +205,37 @@ var tapWays = []struct {
 		}
 		return err
 	}},
-	{"Push", "push sent Tapped to tap@b", "push sent Tapped", false, 0, nil, func(w *tapWay) error {
+	{"Push", "push sent Tapped to tap@b", "push sent Tapped to tap@b", false, 0, nil, func(w *tapWay) error {
 		return actor.Push(w.t.Context(), w.to, Tapped{"m"})
 	}},
-	{"Pull", "pull sent dequeue[…] to tap@b", "pull sent dequeue[…]", false, 0, nil, func(w *tapWay) error {
+	{"Pull", "pull sent Dequeue to tap@b", "pull sent Dequeue to tap@b", false, 0, nil, func(w *tapWay) error {
 		_, err := actor.Pull[Tapped](w.t.Context(), w.to)
 		return err
 	}},
-	{"Ack", "pull sent dequeue[…] to tap@b", "pull sent dequeue[…]", false, 0, (*tapWay).pull, func(w *tapWay) error {
+	{"Ack", "pull sent Dequeue to tap@b", "pull sent Dequeue to tap@b", false, 0, (*tapWay).pull, func(w *tapWay) error {
 		return w.item.Ack(w.t.Context())
 	}},
 	{"a lease that expires", "", "", false, 0, (*tapWay).pull, func(*tapWay) error {
 		time.Sleep(2 * time.Minute)
 		return nil
 	}},
-	{"QueueStats", "manage sent oversee[…] to tap@b", "manage sent oversee[…]", false, 0, nil, func(w *tapWay) error {
+	{"QueueStats", "manage sent Oversee to tap@b", "manage sent Oversee to tap@b", false, 0, nil, func(w *tapWay) error {
 		_, err := actor.QueueStats[Tapped](w.t.Context(), w.to)
 		return err
 	}},
-	{"Publish", "publish sent Tapped to taps.x on taps.x", "publish sent Tapped on taps.x", true, 1, nil, func(w *tapWay) error {
+	{"Publish", "publish sent Tapped to taps.x on taps.x", "publish sent Tapped to tap@b on taps.x", true, 1, nil, func(w *tapWay) error {
 		return actor.Publish(w.t.Context(), tapTopic.At("taps.x").Bind(w.at), Tapped{"m"})
 	}},
-	{"After", "", "send ticked Tapped", true, 1, nil, func(w *tapWay) error {
+	{"After", "", "send ticked Tapped to tap@b", true, 1, nil, func(w *tapWay) error {
 		return w.inTap(func(ctx *actor.Context) error { return second(actor.After(ctx, time.Second, Tapped{"m"})) })
 	}},
-	{"Pipe", "", "send piped Tapped", true, 1, nil, func(w *tapWay) error {
+	{"Pipe", "", "send piped Tapped to tap@b", true, 1, nil, func(w *tapWay) error {
 		return w.inTap(func(ctx *actor.Context) error {
 			actor.Pipe(ctx, rpc.All[string](), func([]string, error) Tapped { return Tapped{"m"} })
 			return nil
 		})
 	}},
-	{"ResendLetter", "send resent Tapped to tap@b", "send sent Tapped", true, 1, (*tapWay).keepLetter, func(w *tapWay) error {
+	{"ResendLetter", "send resent Tapped to tap@b", "send sent Tapped to tap@b", true, 1, (*tapWay).keepLetter, func(w *tapWay) error {
 		return w.at.ResendLetter(w.t.Context(), w.letter, w.to)
 	}},
 }
@@ -258,16 +259,12 @@ func TestInterceptedWays(t *testing.T) {
 				inside(t, b.Ref("tap"), func(ctx *actor.Context) error { return ctx.Subscribe(tapTopic) })
 				time.Sleep(time.Minute) // until a knows
 				for _, row := range tapWays {
-					if strings.HasPrefix(row.in, "publish") {
-						row.in += " to tap@b"
-						row.in = strings.Replace(row.in, " on taps.x to tap@b", " to tap@b on taps.x", 1)
-					} else if row.in != "" {
-						row.in += " to tap@b"
-					}
-					if row.in != "" && row.out == "" { // it comes from the actor itself
-						row.in += " from b, at " + rpc.LoopbackRoad
-					} else if row.in != "" {
-						row.in += " from " + sender + ", " + principal
+					if row.in != "" {
+						from := sender + ", " + principal
+						if row.out == "" { // it comes from the actor itself
+							from = "b, at " + rpc.LoopbackRoad
+						}
+						row.in += " from " + from
 					}
 					tapRow(w, out, in, log, row.name, row.out, row.in, row.loose, row.handled, row.before, row.do)
 				}

@@ -204,7 +204,7 @@ func (c *cell) dropTimers() {
 
 // plan says when the next time of a timer comes. It reads no clock. The zero plan has one time only.
 type plan struct {
-	due   time.Time              // the next time
+	due   time.Time          // the next time
 	every time.Duration      // 0 unless the timer is Every
 	cron  *crontime.Schedule // nil unless the timer is Cron
 }
