@@ -293,13 +293,21 @@ func TestPoolWorkersFail(t *testing.T) {
 			return len(st.Workers)
 		}
 		events := sys.Events(t.Context(), actor.ActorStopped)
+		next := func() actor.Event {
+			t.Helper()
+			synctest.Wait()
+			if len(events) == 0 {
+				t.Fatal("no actor has stopped")
+			}
+			return <-events
+		}
 		fail()
 		fail()
 		if n := size(); n != 2 {
 			t.Errorf("%d workers after a restart of each", n)
 		}
 		fail()
-		if e := <-events; e.Actor != "desk/1@local" || e.Err == nil || size() != 1 {
+		if e := next(); e.Actor != "desk/1@local" || e.Err == nil || size() != 1 {
 			t.Errorf("%+v, and %d workers are left", e, size())
 		}
 		if err := sys.Resize(t.Context(), ref, 2); err != nil || size() != 2 {
@@ -315,9 +323,9 @@ func TestPoolWorkersFail(t *testing.T) {
 			t.Errorf("a pool without workers: %v", err)
 		}
 		for range 2 {
-			<-events
+			next()
 		}
-		if e := <-events; e.Actor != "desk@local" || e.Err == nil {
+		if e := next(); e.Actor != "desk@local" || e.Err == nil {
 			t.Errorf("the pool's end: %+v", e)
 		}
 		if len(events) > 0 {
