@@ -31,7 +31,7 @@ type subscribers[T entry] struct {
 	lost   atomic.Uint64
 	active atomic.Int32 // how many there are; with 0 the lock is not needed
 
-	mu     sync.Mutex             // guards what follows
+	mu     sync.Mutex                 // guards what follows
 	subs   map[chan T][]rpc.EventType // the kinds that each subscriber wants; empty: all
 	closed bool
 }
