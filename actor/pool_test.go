@@ -319,14 +319,14 @@ func TestPoolWorkersFail(t *testing.T) {
 		for range 3 { // the new worker fails twice, and the other one for the second time
 			fail()
 		}
-		if _, err := actor.Call(t.Context(), ref, Whom{}); rpc.CodeOf(err) != rpc.NotFound {
-			t.Errorf("a pool without workers: %v", err)
-		}
 		for range 2 {
 			next()
 		}
 		if e := next(); e.Actor != "desk@local" || e.Err == nil {
 			t.Errorf("the pool's end: %+v", e)
+		}
+		if _, err := actor.Call(t.Context(), ref, Whom{}); rpc.CodeOf(err) != rpc.NotFound {
+			t.Errorf("a pool without workers: %v", err)
 		}
 		if len(events) > 0 {
 			t.Errorf("another event: %+v", <-events)
