@@ -20,7 +20,7 @@ import (
 // may not expose (access.Expose). Peer is the node, Actor the address, and Err says who and what.
 // As in the log, there is at most one a second for each principal and actor; Count says how
 // many refusals it stands for.
-const AccessDenied EventType = "access denied"
+const AccessDenied rpc.EventType = "access denied"
 
 // SetAccess replaces the rules in force (Config.Access) from the next message on. The new rules
 // also apply to open streams, job tokens, consumers that wait at a queue, and stored replies.

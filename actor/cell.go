@@ -242,9 +242,6 @@ func (c *cell) receive(ctx *Context) error {
 	if c.kind.incoming != nil {
 		return ctx.through(ctx.msg, receive)
 	}
-	if c.kind.observe != nil {
-		c.kind.observe(ctx)
-	}
 	return receive(ctx)
 }
 

@@ -33,6 +33,7 @@ type annex struct {
 	signals  []signal   // the lane, oldest first
 	held     []signal   // signals that come with a message, and wait because the actor is suspended
 	timers   *timer     // the first one that has not ended
+	ticking  int        // how many have not
 	idle     *idleness  // nil unless the kind has Idle
 	why      error      // why it ends; nil: somebody wanted it to
 	children map[*cell]struct{}

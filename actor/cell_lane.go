@@ -110,14 +110,20 @@ func (c *cell) deliver(w *worker, msg any) {
 	ctx := &Context{cell: c, msg: msg}
 	ctx.life.answer() // it cannot be put aside, because the next incarnation must not get it
 	typ := reflect.TypeOf(msg)
+	told := toldBySystem(typ)
+	if c.kind.incoming != nil && !told {
+		ctx.meta = ticked
+	}
 	c.guarded(w, "the handler of "+typ.String(), func() error {
 		h := c.current().handlers[typ]
 		w.doing.Store(h)
 		switch {
 		case h != nil && h.run != nil:
 			h.run(c.state, ctx, msg, &w.reusable)
-		case c.kind.receiver:
+		case c.kind.receiver && told:
 			ctx.finish(msg, c.state.(Receiver).Receive(ctx))
+		case c.kind.receiver:
+			ctx.finish(msg, c.receive(ctx))
 		default:
 			sys.handBack(c.self.addr, item{msg: msg}, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for %v now", c.kind.name, typ))
 		}

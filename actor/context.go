@@ -69,6 +69,7 @@ type meta struct {
 	headers []transport.Header
 	arrival *server.Arrival // how a publication, or a message that was put aside, came from another node; nil for everything else
 	turn    *turn           // the turn in which the sender waits; nil: the sender goes on
+	cause   *cause          // what interceptors are told; nil: somebody has sent it by a verb, or there are no interceptors
 }
 
 // request is a message whose sender waits for an outcome, such as *ask[R] or *server.Inbound.

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/tandem-go/tandem/intercept"
 	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/rpc"
 )
@@ -252,6 +253,9 @@ func (d *deferral) handlerReturned() bool {
 // made with Context.Detached outlives it.
 func Pipe[R, M any](ctx *Context, f *rpc.Future[R], fn func(R, error) M) {
 	c, m := ctx.cell, ctx.outgoing()
+	if c.kind.incoming != nil {
+		m = m.caused(cause{kind: intercept.Piped})
+	}
 	sys := ctx.System()
 	sys.busy.Add(1) // a shutdown waits for the result
 	f.Then(func(v R, err error) {

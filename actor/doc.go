@@ -128,7 +128,7 @@ yet, and [Context.Unstash] brings all of them back, in order.
 # Interceptors
 
 Functions can run around each message: Config.Outgoing around what a system sends, with every verb;
-Config.Incoming, and for one kind [Incoming], around what its actors get. They measure, refuse, add
+Config.Incoming, and for one kind [Incoming], around what its actors get, also from topics, timers and Pipe. They measure, refuse, add
 headers that the handler reads with Context.Header, and put values into the handler's context. See
 package intercept.
 

@@ -13,26 +13,23 @@ import (
 // DeadLetter is a one-way message that reached nobody.
 type DeadLetter = deadletter.Letter
 
-// EventType says what an Event is about. The types for links and peers are in package rpc.
-type EventType = rpc.EventType
-
 // The events of a system, in addition to those of package rpc.
 const (
-	ActorRestarted EventType = "actor restarted" // the actor has failed, as Err says, and goes on with fresh state
-	ActorStopped   EventType = "actor stopped"   // Err is the failure that it has stopped because of; nil if there was none
-	NodeJoined     EventType = "node joined"
-	NodeLeft       EventType = "node left"
-	NameTaken      EventType = "name taken"  // another process holds this node's name in the registry
-	NodeFenced     EventType = "node fenced" // another process has taken over this node's name or its records, and this system ends
+	ActorRestarted rpc.EventType = "actor restarted" // the actor has failed, as Err says, and goes on with fresh state
+	ActorStopped   rpc.EventType = "actor stopped"   // Err is the failure that it has stopped because of; nil if there was none
+	NodeJoined     rpc.EventType = "node joined"
+	NodeLeft       rpc.EventType = "node left"
+	NameTaken      rpc.EventType = "name taken"  // another process holds this node's name in the registry
+	NodeFenced     rpc.EventType = "node fenced" // another process has taken over this node's name or its records, and this system ends
 
-	InstanceEjected EventType = "instance ejected" // the instance gets no requests to Service any more; Err says why
-	InstanceBack    EventType = "instance back"    // the instance gets requests to Service again
+	InstanceEjected rpc.EventType = "instance ejected" // the instance gets no requests to Service any more; Err says why
+	InstanceBack    rpc.EventType = "instance back"    // the instance gets requests to Service again
 )
 
 // Event is something that happened in a system or to its links.
 type Event struct {
 	Time  time.Time
-	Type  EventType
+	Type  rpc.EventType
 	Actor string // address, for events of actors
 	Peer  string // node, for events of links, nodes and instances
 	Road  string
@@ -46,28 +43,28 @@ type Event struct {
 
 // How many entries a subscriber may fall behind before it loses some.
 const (
-	EventRoom      = 2048 // events of all types
-	DeadLetterRoom = 4096 // dead letters
+	eventRoom  = 2048 // events of all types
+	letterRoom = 4096 // dead letters
 )
 
 // Events returns a channel of the events of the system's actors, links and peers from now on.
 // It is closed when ctx ends or the system has shut down. With types it has only events
 // of these types.
 //
-// A subscriber may fall EventRoom events behind. Beyond that it loses the oldest events of the
+// A subscriber may fall 2,048 events behind. Beyond that it loses the oldest events of the
 // type of which most are waiting, so that many events of one type never push out the
 // few of another. The next event of that type says in Lost how many were lost, and
 // Stats counts them.
-func (s *System) Events(ctx context.Context, types ...EventType) <-chan Event {
-	return s.events.subscribe(ctx, EventRoom, types...)
+func (s *System) Events(ctx context.Context, types ...rpc.EventType) <-chan Event {
+	return s.events.subscribe(ctx, eventRoom, types...)
 }
 
 // DeadLetters returns a channel of the one-way messages that reach nobody, from now on. It is
 // closed when ctx ends or the system has shut down. A subscriber that falls more
-// than DeadLetterRoom entries behind loses the oldest: the next entry says in Lost how
+// than 4,096 entries behind loses the oldest: the next entry says in Lost how
 // many, and Stats counts them.
 func (s *System) DeadLetters(ctx context.Context) <-chan DeadLetter {
-	return s.letters.subscribe(ctx, DeadLetterRoom)
+	return s.letters.subscribe(ctx, letterRoom)
 }
 
 func (s *System) event(e Event) {
@@ -104,7 +101,7 @@ func (s *System) rpcEvent(e rpc.Event) {
 // levelOf is the level at which an event of links and peers is logged. Events that are not a
 // change of their state are logged where they are found out, if at all, and here only at the
 // debug level.
-func levelOf(t EventType) slog.Level {
+func levelOf(t rpc.EventType) slog.Level {
 	switch t {
 	case rpc.LinkUp, rpc.RoadChanged, rpc.PeerUp:
 		return slog.LevelInfo

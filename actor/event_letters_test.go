@@ -87,7 +87,7 @@ func TestLostDeadLettersAreReported(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		sys := newSystem(t, actor.Config{Logger: quiet})
 		ref, dead := spawn(t, sys, "x", PuppetKind), letters(t, sys)
-		const sent = actor.DeadLetterRoom + 1000
+		const sent = actor.LetterRoom + 1000
 		for i := range sent {
 			if err := actor.Tell(t.Context(), ref, Unheard{i}); err != nil {
 				t.Fatal(err)
@@ -136,7 +136,7 @@ func TestEventsOfManyTypes(t *testing.T) {
 		if down != 1 || uint64(stopped)+lost != stops {
 			t.Errorf("links down: %d; %d actors stopped and %d lost of %d", down, stopped, lost, stops)
 		}
-		for _, want := range []actor.EventType{rpc.LinkUp, rpc.LinkDown} {
+		for _, want := range []rpc.EventType{rpc.LinkUp, rpc.LinkDown} {
 			if e := <-links; e.Type != want {
 				t.Errorf("%+v, want %s", e, want)
 			}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/tandem-go/tandem/rpc"
 )
 
 // entry is what subscribers get.
@@ -12,7 +14,7 @@ type entry interface{ Event | DeadLetter }
 
 // lostBefore returns the kind of an entry, and where it says how many entries of its kind right
 // before it its subscriber has lost.
-func lostBefore[T entry](v *T) (kind EventType, lost *uint64) {
+func lostBefore[T entry](v *T) (kind rpc.EventType, lost *uint64) {
 	switch v := any(v).(type) {
 	case *Event:
 		kind, lost = v.Type, &v.Lost
@@ -29,14 +31,14 @@ type subscribers[T entry] struct {
 	lost   atomic.Uint64
 	active atomic.Int32 // how many there are; with 0 the lock is not needed
 
-	mu     sync.Mutex             // guards what follows
-	subs   map[chan T][]EventType // the kinds that each subscriber wants; empty: all
+	mu     sync.Mutex                 // guards what follows
+	subs   map[chan T][]rpc.EventType // the kinds that each subscriber wants; empty: all
 	closed bool
 }
 
 // subscribe returns a channel, with room for so many entries, of the entries that are published
 // from now on. It is closed when ctx ends or close is called.
-func (s *subscribers[T]) subscribe(ctx context.Context, room int, kinds ...EventType) <-chan T {
+func (s *subscribers[T]) subscribe(ctx context.Context, room int, kinds ...rpc.EventType) <-chan T {
 	ch := make(chan T, room)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,7 +47,7 @@ func (s *subscribers[T]) subscribe(ctx context.Context, room int, kinds ...Event
 		return ch
 	}
 	if s.subs == nil {
-		s.subs = map[chan T][]EventType{}
+		s.subs = map[chan T][]rpc.EventType{}
 	}
 	s.subs[ch] = slices.Clone(kinds)
 	s.active.Add(1)
@@ -128,8 +130,8 @@ func thin[T entry](waiting []T) ([]T, int) {
 	return rest, dropped
 }
 
-func mostFrequent[T entry](waiting []T) (most EventType, n int) {
-	counts := map[EventType]int{}
+func mostFrequent[T entry](waiting []T) (most rpc.EventType, n int) {
+	counts := map[rpc.EventType]int{}
 	for i := range waiting {
 		k, _ := lostBefore(&waiting[i])
 		if counts[k]++; counts[k] > n {

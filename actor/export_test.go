@@ -69,3 +69,9 @@ func ForgeEnd(ctx context.Context, s *System, node string, id uint64) error {
 	_, err := askNode[bool](ctx, s, node, "", actorsEnded{Key: "wrong", Ends: []actorEnd{{ID: id}}})
 	return err
 }
+
+// EventRoom and LetterRoom are how many entries a subscriber may fall behind.
+const (
+	EventRoom  = eventRoom
+	LetterRoom = letterRoom
+)

@@ -28,3 +28,6 @@ func wantErr(t testing.TB, what string, err error, code rpc.Code, ran rpc.Verdic
 
 // isOverloaded reports whether one of the causes of err is Overloaded.
 func isOverloaded(err error) bool { return errors.Is(err, rpc.Overloaded) }
+
+// second is the error of a function that returns something else, too.
+func second[T any](_ T, err error) error { return err }

@@ -42,15 +42,18 @@ func (s *System) Inspect(ctx context.Context, r Ref) (inspect.Actor, error) {
 	case t.addr.node != s.cfg.Name:
 		return Call(ctx, s.Ref(nodeServerName+"@"+t.addr.node), inspectActor{Name: t.addr.name})
 	}
-	return s.inspect(t.addr.name)
+	return s.inspect(t.addr.name, func(*cell) bool { return true })
 }
 
-func (s *System) inspect(name string) (inspect.Actor, error) {
+// inspect is Inspect of an actor of this node. seen says which other ones may be named.
+func (s *System) inspect(name string, seen func(*cell) bool) (inspect.Actor, error) {
 	c := s.refs.live(name)
 	if c == nil || strings.HasPrefix(name, hidden) {
 		return inspect.Actor{}, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %s on node %s", name, s.cfg.Name)
 	}
-	return c.inspect(), nil
+	a := c.inspect()
+	a.Details = c.details(seen)
+	return a, nil
 }
 
 // ActorsOf is Actors for any node, ordered by name. It asks the node for a page of them at a time,
@@ -110,7 +113,8 @@ func (c *cell) inspect() inspect.Actor {
 		}
 		a.Failed, a.Restarts = x.failed.Load(), x.restarts.Load()
 		x.mu.Lock()
-		a.Children, a.Watchers, a.Watching, a.Stashed = len(x.children), len(x.watchers), len(x.watching), len(x.aside)
+		a.Children, a.Watchers, a.Watching, a.Topics = len(x.children), len(x.watchers), len(x.watching), len(x.topics)
+		a.Timers, a.Due, a.Stashed = x.ticking, x.due(inspect.MaxTimers), len(x.aside)
 		x.mu.Unlock()
 		if as := x.acts.Load(); as != nil {
 			a.Behaviour = as.behaviour
@@ -123,6 +127,44 @@ func (c *cell) inspect() inspect.Actor {
 		a.For = time.Since(c.self.sys.clock.start) - time.Duration(w.since.Load())
 	}
 	return a
+}
+
+// details names what c has to do with. seen says which actors of this node may be named.
+func (c *cell) details(seen func(*cell) bool) *inspect.Details {
+	d, x := new(inspect.Details), c.more.Load()
+	if x == nil {
+		return d
+	}
+	var children []*cell
+	var watched []*target
+	x.mu.Lock()
+	for child := range x.children {
+		if children = append(children, child); len(children) == inspect.MaxListed {
+			break
+		}
+	}
+	for t := range x.watching {
+		if watched = append(watched, t); len(watched) == inspect.MaxListed {
+			break
+		}
+	}
+	for _, s := range x.topics[:min(len(x.topics), inspect.MaxListed)] {
+		d.Topics = append(d.Topics, inspect.Subscription{Pattern: s.to.pattern, Group: s.to.group, Type: s.to.mt.name})
+	}
+	x.mu.Unlock()
+	for _, child := range children {
+		if seen(child) {
+			d.Children = append(d.Children, child.self.addr.name)
+		}
+	}
+	for _, t := range watched {
+		if c := t.cell.Load(); c == nil || seen(c) {
+			d.Watching = append(d.Watching, t.addr.String())
+		}
+	}
+	slices.Sort(d.Children)
+	slices.Sort(d.Watching)
+	return d
 }
 
 // stage is the state as others see it.
@@ -185,7 +227,7 @@ func (nodeServer) inspect(ctx *Context, m inspectActor) (inspect.Actor, error) {
 		ctx.refuse(err)
 		return inspect.Actor{}, nil
 	}
-	a, err := s.inspect(m.Name)
+	a, err := s.inspect(m.Name, func(c *cell) bool { return ctx.maySee(c, s.types.get(reflect.TypeFor[inspectActor]()).id) })
 	if err != nil {
 		ctx.refuse(err.(*rpc.Error))
 	}

@@ -39,7 +39,7 @@ func TestInspect(t *testing.T) {
 			if got.Running != "actor_test.Note" || got.For < 9*time.Second || got.For > 12*time.Second {
 				t.Errorf("%s: runs %q for %v", name, got.Running, got.For)
 			}
-			got.Handled, got.Running, got.For = 0, "", 0
+			got.Handled, got.Running, got.For, got.Details = 0, "", 0, nil
 			if want := (inspect.Actor{Name: "x", Node: "b", Kind: "test.puppet", Stage: inspect.Working, Waiting: 3, Failed: 1, Restarts: 1, Children: 1, Watchers: 1}); got != want {
 				t.Errorf("%s:\n%+v, want\n%+v", name, got, want)
 			}

@@ -37,7 +37,7 @@ func (s *System) intercepted(k *Kind) *Kind {
 	wrapped := *k
 	wrapped.incoming = append(append([]intercept.Func(nil), s.cfg.Incoming...), k.incoming...)
 	wrapped.change(func(h *handler) *handler {
-		if len(wrapped.incoming) > 0 && h.wrap != nil && h.typ != reflect.TypeFor[Terminated]() {
+		if h.wrap != nil && !toldBySystem(h.typ) {
 			own := *h
 			own.run = h.wrap()
 			h = &own
@@ -57,6 +57,9 @@ func (s *System) intercepted(k *Kind) *Kind {
 // one-way messages may share c. The error is that of the handler; a one-way message that was
 // refused has become a dead letter.
 func (c *Context) through(m any, handle func(*Context) error) error {
+	if n, ok := m.(nudging); ok && c.req == nil && c.origin == nil && n.isNudge() { // refusing it would stop the queue
+		return handle(c)
+	}
 	s, at := c.System(), arrival{c}
 	op := &intercept.Operation{Side: intercept.Incoming, Op: access.Send, To: c.cell.self.addr.String(), Kind: c.cell.kind.name, Message: m, Principal: c.Principal(), Node: c.Node()}
 	switch c.req.(type) {
@@ -70,6 +73,11 @@ func (c *Context) through(m any, handle func(*Context) error) error {
 	}
 	s.describe(op, m)
 	if c.meta != nil {
+		if by := c.meta.cause; by != nil {
+			if op.Cause, op.Topic = by.kind, by.topic; by.topic != "" {
+				op.Op = access.Publish
+			}
+		}
 		if !c.meta.sender.IsZero() {
 			op.From = c.meta.sender.String()
 		}
@@ -87,9 +95,6 @@ func (c *Context) through(m any, handle func(*Context) error) error {
 			h.onDemand().values = ctx
 			defer c.takeOver(h)
 		}
-		if c.cell.kind.observe != nil {
-			c.cell.kind.observe(h)
-		}
 		return handle(h)
 	})
 	if r := refusal(err); r != nil && !c.asks {
@@ -97,6 +102,35 @@ func (c *Context) through(m any, handle func(*Context) error) error {
 		return nil
 	}
 	return err
+}
+
+// nudging is a message to a queue, which may be one that the queue's actor has sent to itself.
+type nudging interface{ isNudge() bool }
+
+func (m dequeue[T]) isNudge() bool { return m.Op == opNudge }
+
+// cause says what has brought a message about that nobody has sent to its actor by a verb.
+type cause struct {
+	kind  intercept.Cause
+	topic string // on which the message was published; empty: it was not
+}
+
+// ticked is what the message of a timer carries for an actor with interceptors.
+var ticked = &meta{cause: &cause{kind: intercept.Ticked}}
+
+// caused returns m with a cause.
+func (m *meta) caused(by cause) *meta {
+	var own meta
+	if m != nil {
+		own = *m
+	}
+	own.cause = &by
+	return &own
+}
+
+// toldBySystem reports whether messages of a type come from the system itself.
+func toldBySystem(typ reflect.Type) bool {
+	return typ == reflect.TypeFor[Terminated]() || typ == reflect.TypeFor[WentIdle]()
 }
 
 // arrival is a handler's context as interceptors get it: without the values that they add.

@@ -33,7 +33,6 @@ type Kind struct {
 	completions ledger.Completions // nil unless Transactional
 	retry       *rpc.Retry         // for requests that its actors make; nil: the system's
 	incoming    []intercept.Func   // for the messages that its actors get
-	observe     func(*Context)     // see Observe; nil for most kinds
 
 	behaviours []*behaviour // see Behaviour
 	scope      *scope       // which handlers an actor has when; nil: always all. Only kinds as they are spawned have it

@@ -69,14 +69,3 @@ func ExampleExpose() {
 	fmt.Println(actor.Call(ctx, sys.Service("greeters"), Greet{Name: "ann"}))
 	// Output: hello, ann <nil>
 }
-
-// An observer counts what the actors of a kind handle, in a test.
-func ExampleObserve() {
-	ctx, sys := context.Background(), quietSystem()
-	defer sys.Shutdown(ctx)
-	handled := 0
-	greeter := must(sys.Spawn("greeter", GreeterKind.With(actor.Observe(func(*actor.Context) { handled++ }))))
-	_, err := actor.Call(ctx, greeter, Greet{Name: "ann"})
-	fmt.Println(handled, err)
-	// Output: 1 <nil>
-}

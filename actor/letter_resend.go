@@ -50,17 +50,24 @@ func (s *System) ResendLetter(ctx context.Context, id string, to Ref) error {
 		return refusal
 	}
 	a := letterAttempt{Attempt: taken}
-	ran, keyed := rpc.Unknown, false
+	ran, keyed := rpc.NotRun, false
 	defer func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		k.store.Settle(a.Attempt, ran, keyed)
 	}()
-	keyed, err := s.resend(ctx, from, &a)
-	if ran = rpc.HasRun; err != nil {
-		ran = rpc.Ran(err)
+	send := func(ctx context.Context) (err error) {
+		ran = rpc.Unknown
+		keyed, err = s.resend(ctx, from, &a)
+		if ran = rpc.HasRun; err != nil {
+			ran = rpc.Ran(err)
+		}
+		return err
 	}
-	return a.covering(err)
+	if len(s.cfg.Outgoing) > 0 {
+		return a.covering(a.through(ctx, s, send))
+	}
+	return a.covering(send(ctx))
 }
 
 // letterAttempt is an attempt to send a letter again, to the actor at to, which is Attempt.At.

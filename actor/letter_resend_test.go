@@ -209,3 +209,30 @@ func TestLetterToADurableActor(t *testing.T) {
 		}
 	})
 }
+
+// A letter that may have arrived stays so when a later attempt provably does not run: it is not sent
+// elsewhere.
+func TestUnclearLetterStaysSo(t *testing.T) {
+	lettersBetween(t, func(t *testing.T, c *cluster, got *cards, a, b *actor.System, id string) {
+		spawn(t, b, "y", got.kind())
+		unclear(t, c, a, id, false)
+		if err := b.StopNow(t.Context(), b.Ref("x")); err != nil {
+			t.Error(err)
+		}
+		c.net.Heal("", "a", "b")
+		time.Sleep(time.Minute)
+		wantErr(t, "to an actor that has ended", resend(t, a, id, "x@b"), rpc.NotFound, rpc.Unknown)
+		if l := onlyLetter(t, a); l.State != deadletter.Unclear || l.SentTo != "x@b" {
+			t.Errorf("%+v", l)
+		}
+		wantLetterErr(t, "elsewhere", resend(t, a, id, "y@b"), deadletter.ErrUnclear)
+		spawn(t, b, "x", got.kind())
+		if err := resend(t, a, id, "x@b"); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		if came := got.all(); len(came) != 1 || came[0].at != "x@b" {
+			t.Errorf("came %+v", came)
+		}
+	})
+}

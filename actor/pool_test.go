@@ -293,13 +293,21 @@ func TestPoolWorkersFail(t *testing.T) {
 			return len(st.Workers)
 		}
 		events := sys.Events(t.Context(), actor.ActorStopped)
+		next := func() actor.Event {
+			t.Helper()
+			synctest.Wait()
+			if len(events) == 0 {
+				t.Fatal("no actor has stopped")
+			}
+			return <-events
+		}
 		fail()
 		fail()
 		if n := size(); n != 2 {
 			t.Errorf("%d workers after a restart of each", n)
 		}
 		fail()
-		if e := <-events; e.Actor != "desk/1@local" || e.Err == nil || size() != 1 {
+		if e := next(); e.Actor != "desk/1@local" || e.Err == nil || size() != 1 {
 			t.Errorf("%+v, and %d workers are left", e, size())
 		}
 		if err := sys.Resize(t.Context(), ref, 2); err != nil || size() != 2 {
@@ -311,14 +319,14 @@ func TestPoolWorkersFail(t *testing.T) {
 		for range 3 { // the new worker fails twice, and the other one for the second time
 			fail()
 		}
+		for range 2 {
+			next()
+		}
+		if e := next(); e.Actor != "desk@local" || e.Err == nil {
+			t.Errorf("the pool's end: %+v", e)
+		}
 		if _, err := actor.Call(t.Context(), ref, Whom{}); rpc.CodeOf(err) != rpc.NotFound {
 			t.Errorf("a pool without workers: %v", err)
-		}
-		for range 2 {
-			<-events
-		}
-		if e := <-events; e.Actor != "desk@local" || e.Err == nil {
-			t.Errorf("the pool's end: %+v", e)
 		}
 		if len(events) > 0 {
 			t.Errorf("another event: %+v", <-events)
@@ -434,6 +442,7 @@ func TestPoolStops(t *testing.T) {
 			}()
 			synctest.Wait()
 			one()
+			synctest.Wait() // now only the other worker has messages left
 			two()
 			if err := <-stopped; err != nil {
 				t.Error(err)

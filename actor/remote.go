@@ -394,7 +394,7 @@ func (s *System) learn(k *Kind) *kindTypes {
 	}
 	t := &kindTypes{k, make(map[uint64]*handler, len(k.handlers))}
 	for typ, h := range k.handlers {
-		if typ != reflect.TypeFor[Terminated]() && typ != reflect.TypeFor[WentIdle]() { // no other node can say that an actor has ended, or is idle
+		if !toldBySystem(typ) { // no other node can say that an actor has ended, or is idle
 			t.byID[s.types.get(typ).id] = h
 		}
 	}

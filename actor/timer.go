@@ -110,6 +110,10 @@ func (c *cell) startTimer(d time.Duration, t *timer) (Timer, error) {
 		t.next.prev = t
 	}
 	a.timers = t
+	a.ticking++
+	if t.plan.due.IsZero() {
+		t.plan.due = time.Now().Add(d)
+	}
 	t.clock = time.AfterFunc(d, t.strike)
 	return Timer{t}, nil
 }
@@ -165,6 +169,7 @@ func (a *annex) endTimer(t *timer) bool {
 	}
 	t.state = timerEnded
 	t.clock.Stop()
+	a.ticking--
 	if t.prev == nil {
 		a.timers = t.next
 	} else {
@@ -175,6 +180,16 @@ func (a *annex) endTimer(t *timer) bool {
 	}
 	t.prev, t.next = nil, nil
 	return true
+}
+
+// due returns when the first of the latest n timers comes; zero: there is none. a.mu is held.
+func (a *annex) due(n int) (first time.Time) {
+	for t := a.timers; t != nil && n > 0; t, n = t.next, n-1 {
+		if first.IsZero() || t.plan.due.Before(first) {
+			first = t.plan.due
+		}
+	}
+	return first.Round(0)
 }
 
 // dropTimers ends all timers, because the incarnation ends.
@@ -189,7 +204,7 @@ func (c *cell) dropTimers() {
 
 // plan says when the next time of a timer comes. It reads no clock. The zero plan has one time only.
 type plan struct {
-	due   time.Time
+	due   time.Time          // the next time
 	every time.Duration      // 0 unless the timer is Every
 	cron  *crontime.Schedule // nil unless the timer is Cron
 }

@@ -103,6 +103,9 @@ func Publish[M any](ctx context.Context, t Topic[M], m M, opts ...rpc.Option) er
 	if err := contextError(ctx); err != nil {
 		return err
 	}
+	if len(at.sys.cfg.Outgoing) > 0 {
+		return at.publishThrough(ctx, m, opts)
+	}
 	return at.publish(ctx, from, m, settingsOf(opts))
 }
 

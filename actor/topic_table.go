@@ -215,6 +215,7 @@ type issue struct {
 	msg      any        // nil: it was not decoded yet
 	body     parcel     // the message as it travels; only if far, or with CopyLocal
 	refusal  *rpc.Error // it cannot be decoded
+	seen     *meta      // meta for subscribers with interceptors; nil: there was none yet
 }
 
 // issue hands out a message, and returns how many subscribers were to get it.
@@ -348,7 +349,18 @@ func (t *topicTable) item(is *issue, s *subscription) (item, bool) {
 		t.sys.lost(s.by.self.addr, item{msg: publication{}, meta: is.meta}, nil, refusal, "")
 		return item{}, false
 	}
-	return item{msg: msg, meta: is.meta}, true
+	return item{msg: msg, meta: is.metaFor(s.by)}, true
+}
+
+// metaFor is what the message carries to a subscriber.
+func (is *issue) metaFor(c *cell) *meta {
+	if c.kind.incoming == nil {
+		return is.meta
+	}
+	if is.seen == nil {
+		is.seen = is.meta.caused(cause{topic: is.name})
+	}
+	return is.seen
 }
 
 // subscribe makes a subscription of c, or replaces it.

@@ -56,10 +56,12 @@ func (f *farWatch) cut()  { f.each(func(road string) { f.net.Partition(road, "a"
 func (f *farWatch) heal() { f.each(func(road string) { f.net.Heal(road, "a", "b") }) }
 
 // kill cuts b off for good. The registry learns of it when its lease has expired.
-func (f *farWatch) kill() {
-	f.each(func(road string) { f.net.Partition(road, "b", ""); f.net.Reset(road, "b", "") })
+func (f *farWatch) kill() { f.killNode("b", f.b) }
+
+func (f *farWatch) killNode(name string, sys *actor.System) {
+	f.each(func(road string) { f.net.Partition(road, name, ""); f.net.Reset(road, name, "") })
 	time.Sleep(time.Minute)
-	if err := f.reg.Evict(f.t.Context(), "b", f.b.Epoch()); err != nil {
+	if err := f.reg.Evict(f.t.Context(), name, sys.Epoch()); err != nil {
 		f.t.Error(err)
 	}
 }
@@ -253,6 +255,23 @@ func TestFarWatchesAreForgotten(t *testing.T) {
 		}
 		if held := f.b.Stats().RPC.HeldBytes; held > before {
 			t.Errorf("%d bytes are counted, %d before", held, before)
+		}
+	})
+}
+
+// The node of the watched actor forgets the watches of a node that is gone for good, and what they count.
+func TestWatchesEndWithTheirNode(t *testing.T) {
+	eachFarWatch(t, func(f *farWatch) {
+		x := f.b.Ref("x")
+		before := f.b.Stats().RPC.HeldBytes
+		f.watch("x@b")
+		if _, kept := actor.FarWatches(f.a, f.b); kept != 1 || actor.Watches(x) != 1 {
+			f.t.Errorf("%d watches are kept, x has %d", kept, actor.Watches(x))
+		}
+		f.killNode("a", f.a)
+		time.Sleep(time.Hour)
+		if _, kept := actor.FarWatches(f.a, f.b); kept != 0 || actor.Watches(x) != 0 || f.b.Stats().RPC.HeldBytes > before {
+			f.t.Errorf("%d watches are kept, x has %d; %d bytes are counted, %d before", kept, actor.Watches(x), f.b.Stats().RPC.HeldBytes, before)
 		}
 	})
 }

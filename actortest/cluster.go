@@ -66,7 +66,8 @@ type Cluster struct {
 	world *simulation.World
 	nodes []*Node
 
-	observe func(*actor.Kind) *actor.Kind // lets the judges of a World see what a kind's handlers run; nil: there are none
+	// observe lets the judges of a World see what a kind's handlers run in a start of a node; nil: there are none.
+	observe func(*simulation.Life, *actor.Kind) *actor.Kind
 
 	mu   sync.Mutex // guards what follows
 	over bool

@@ -84,7 +84,11 @@ func (n *Node) Ref(addr string) actor.Ref {
 // judges of a World. If the node is down, the test ends.
 func (n *Node) Spawn(name string, kind *actor.Kind, opts ...actor.SpawnOption) (actor.Ref, error) {
 	n.c.t.Helper()
-	return n.System().Spawn(name, n.c.observed(kind), opts...)
+	sys := n.System()
+	n.mu.Lock()
+	l := n.life
+	n.mu.Unlock()
+	return sys.Spawn(name, n.c.observed(l, kind), opts...)
 }
 
 // Start starts the node again under its name, after Kill or Stop. If it is up, or cannot start,
@@ -151,7 +155,7 @@ func (n *Node) down(what string, s nodeState) *simulation.Life {
 func (n *Node) configure(l *simulation.Life, cfg *actor.Config) {
 	c := n.c
 	for _, k := range c.cfg.Kinds {
-		cfg.Kinds = append(cfg.Kinds, c.observed(k))
+		cfg.Kinds = append(cfg.Kinds, c.observed(l, k))
 	}
 	cfg.Setup = func(sys *actor.System) error {
 		n.mu.Lock()
@@ -177,11 +181,11 @@ func (c *Cluster) setup(n *Node) error {
 }
 
 // observed is a kind whose handlers are seen by the judges.
-func (c *Cluster) observed(k *actor.Kind) *actor.Kind {
+func (c *Cluster) observed(l *simulation.Life, k *actor.Kind) *actor.Kind {
 	if c.observe == nil || k == nil {
 		return k
 	}
-	return c.observe(k)
+	return c.observe(l, k)
 }
 
 // ErrDiskGone is the error of a write to a Disk whose node was killed, or has started anew.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/intercept"
 	"github.com/tandem-go/tandem/internal/draw"
 	"github.com/tandem-go/tandem/internal/simulation"
 	"github.com/tandem-go/tandem/rpc"
@@ -242,12 +243,17 @@ func (w *World) configure(n *Node, c *actor.Config) {
 	}
 }
 
-// observed is a kind whose handlers the judges see.
-func (w *World) observed(k *actor.Kind) *actor.Kind { return k.With(actor.Observe(w.ran)) }
+// observed is a kind whose handlers the judges see in a start of a node.
+func (w *World) observed(l *simulation.Life, k *actor.Kind) *actor.Kind {
+	return k.With(actor.Incoming(func(ctx context.Context, op *intercept.Operation, next func(context.Context) error) error {
+		w.ran(op, l)
+		return next(ctx)
+	}))
+}
 
-// ran notes that the handler of an operation begins.
-func (w *World) ran(ctx *actor.Context) {
-	id := ctx.Header(opHeader)
+// ran notes that the handler of an operation begins. Other interceptors have let it through.
+func (w *World) ran(in *intercept.Operation, l *simulation.Life) {
+	id := in.Header(opHeader)
 	if id == "" {
 		return
 	}
@@ -262,7 +268,7 @@ func (w *World) ran(ctx *actor.Context) {
 		place = simulation.Place{Kind: o.Kind, Stream: o.Stream, N: o.N}
 	}
 	note := o.Kind == simulation.Tell || o.Kind == simulation.Acked
-	on := ctx.Self().String() + "/" + ctx.System().Epoch()
+	on := fmt.Sprintf("%s/%d", in.To, l.No)
 	w.truth.Handled(&simulation.Turn{ID: o.ID, On: on, Key: o.Key, Twice: o.Twice, Note: note}, place)
 }
 

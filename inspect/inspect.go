@@ -41,6 +41,12 @@ type Actor struct {
 	Children int
 	Watchers int // actors of its own node that watch it, and watches by other nodes
 	Watching int // actors that it watches
+	Topics   int // subscriptions
+	Timers   int // that have not ended
+
+	// Due is when the first of its timers comes; zero: it has none. In the past: the message waits
+	// for its turn. Of an actor with many timers, only the latest MaxTimers are looked at.
+	Due time.Time
 
 	// Running is the type of the message that a handler has now; empty: none, or a hook runs, or
 	// the state is a Receiver. For is how long the run loop has had the batch of messages in hand
@@ -48,7 +54,30 @@ type Actor struct {
 	// message that waits in the mailbox is older.
 	Running string
 	For     time.Duration
+
+	Details *Details // of System.Inspect; nil in lists
 }
+
+// Details names what an actor has to do with, MaxListed of each sort at most; the numbers in Actor
+// are of all. Names of actors are sorted. Those that an access list hides are left out.
+type Details struct {
+	Children []string // names
+	Watching []string // addresses
+	Topics   []Subscription
+}
+
+// Subscription is to a topic, or to all topics of a pattern.
+type Subscription struct {
+	Pattern string
+	Group   string // empty: none
+	Type    string // of the messages, by its name on the wire
+}
+
+// The limits of what is looked at.
+const (
+	MaxListed = 100
+	MaxTimers = 1000
+)
 
 // Filter says which actors to list. Its zero value lists all.
 type Filter struct {

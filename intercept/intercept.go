@@ -72,23 +72,42 @@ var sideNames = [...]string{"none", "outgoing", "incoming"}
 // String returns "outgoing" or "incoming".
 func (s Side) String() string { return sideNames[int(s)%len(sideNames)] }
 
+// Cause is what has brought a message about.
+type Cause uint8
+
+// The causes.
+const (
+	Sent   Cause = iota // a verb, such as Tell, Call or Publish
+	Ticked              // a timer of the actor that gets the message; it is only seen incoming
+	Piped               // Pipe, by the actor that gets the message; it is only seen incoming
+	Resent              // ResendLetter; it is only seen outgoing, and is Sent where it arrives
+)
+
+var causeNames = [...]string{"sent", "ticked", "piped", "resent"}
+
+// String returns "sent", "ticked", "piped" or "resent".
+func (c Cause) String() string { return causeNames[int(c)%len(causeNames)] }
+
 // Operation is one message, as an interceptor sees it. It must not be used after the interceptor
 // has returned, and only its Header may be changed, by SetHeader.
 //
 // The requests that Tandem makes by itself, such as those for the items of an open stream or for the
-// state of a job, are not seen.
+// state of a job, are not seen; nor is what the system tells an actor: Terminated and WentIdle.
 type Operation struct {
 	Side Side
 
-	// Op is what the message asks for, as in access rules: access.Send for Tell; Call for Call and
-	// Ask; Submit; Stream for Stream, Open and Talk; Push; Pull for Pull and for answers to
-	// deliveries; Manage.
-	Op access.Op
+	// Op is what the message asks for, as in access rules: access.Send for Tell, and for what no
+	// verb has sent; Call for Call and Ask; Submit; Stream for Stream, Open and Talk; Push; Pull for
+	// Pull and for answers to deliveries; Manage; Publish, once for each call of Publish outgoing,
+	// and incoming once for each subscriber that gets the message.
+	Op    access.Op
+	Cause Cause
 
-	To      string // the address of the actor, or outgoing that of a service
+	To      string // the address of the actor, or outgoing that of a service, or the name of a topic
+	Topic   string // the topic on which the message was published; empty: it was not
 	Kind    string // incoming: the kind of the actor
 	Type    string // the name of the message's type on the wire
-	Message any    // the message, for Push the item; it must not be changed
+	Message any    // the message, for Push the item; it must not be changed. nil: a Resent one that another node has encoded
 	From    string // the address of the actor that has sent it; empty for none
 
 	// Incoming: where the message comes from, as Context.Principal and Context.Node say. Whether a
@@ -141,7 +160,7 @@ func (o *Operation) Added(do func(key, value string)) {
 }
 
 // oneWay reports whether nobody answers the message.
-func (o *Operation) oneWay() bool { return o.Op == access.Send }
+func (o *Operation) oneWay() bool { return o.Op == access.Send || o.Op == access.Publish }
 
 var (
 	// ErrSecondNext is wrapped by the error of a call of next that is not the first one, or comes
