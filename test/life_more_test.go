@@ -174,7 +174,8 @@ var manyRows = []lifeRow{
 		s.mid()
 		e.exactly("news.b", 20, "fast") // nobody waits for those that are slow
 		came := e.heard["fast"][before:]
-		must(s.T, 2*(len(came)-room), int(s.there.Stats().DeadLetters-lost), nil)
+		dead := func() int { return int(s.there.Stats().DeadLetters - lost) }
+		waitFor(s.T, "the dead letters", func() bool { return dead() >= 2*(len(came)-room) })
 		for _, leave := range leaves {
 			leave()
 		}
@@ -183,6 +184,7 @@ var manyRows = []lifeRow{
 			want = append(want, fmt.Sprintf("newest hears %d", came[i]), fmt.Sprintf("oldest hears %d", came[len(came)-room+i]))
 		}
 		s.wantAll(want...)
+		must(s.T, 2*(len(came)-room), dead(), nil)
 	}},
 }
 

@@ -382,11 +382,13 @@ func (s *site) tell(on actor.Ref, do script) {
 func (s *site) hold(on actor.Ref) (leave func()) {
 	s.Helper()
 	began, gate := make(chan struct{}), make(chan struct{})
+	open := sync.OnceFunc(func() { close(gate) })
+	s.Cleanup(open) // if the row fails
 	f := s.ask(on, func(*actor.Context, *agent) (string, error) { close(began); <-gate; return "held", nil })
 	s.await(began, "the handler to begin")
 	return func() {
 		s.Helper()
-		close(gate)
+		open()
 		if got, err := f.Await(s.ctx); got != "held" || err != nil {
 			s.Fatalf("the message that was being handled: %q, %v", got, err)
 		}
