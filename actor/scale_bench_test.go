@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/supervise"
 	"github.com/tandem-go/tandem/transport"
+	"github.com/tandem-go/tandem/transport/memnet"
 )
 
 var manyActors = flag.Int("actors", 100_000, "how many actors are watched in BenchmarkWatches, and listed in BenchmarkListing")
@@ -33,47 +35,62 @@ func BenchmarkWatches(b *testing.B) {
 	for _, row := range []struct {
 		name  string
 		local bool
-		end   func(b *testing.B, sys *actor.System, reg *static.Registry, names []string)
+		end   func(b *testing.B, w *watchWorld)
 	}{
 		{"local/stopped", true, stopEach},
 		{"tcp/stopped", false, stopEach},
-		{"tcp/node-leaves", false, func(b *testing.B, sys *actor.System, _ *static.Registry, _ []string) {
-			if err := sys.Shutdown(context.Background()); err != nil {
+		{"tcp/node-leaves", false, func(b *testing.B, w *watchWorld) {
+			if err := w.there.Shutdown(context.Background()); err != nil {
 				b.Error(err)
 			}
 		}},
-		{"tcp/node-dies", false, func(b *testing.B, sys *actor.System, reg *static.Registry, _ []string) {
-			if err := reg.Evict(context.Background(), sys.Name(), sys.Epoch()); err != nil {
+		{"memory/node-dies", false, func(b *testing.B, w *watchWorld) {
+			w.net.Partition("", "b", "")
+			w.net.Reset("", "b", "")
+			if err := w.reg.Evict(context.Background(), "b", w.there.Epoch()); err != nil {
 				b.Error(err)
 			}
 		}},
 	} {
 		b.Run(row.name, func(b *testing.B) {
 			for b.Loop() {
-				watches(b, row.local, row.end)
+				watches(b, row.name, row.local, row.end)
 			}
 		})
 	}
 }
 
-func stopEach(b *testing.B, sys *actor.System, _ *static.Registry, names []string) {
-	for _, name := range names {
-		if err := sys.StopNow(context.Background(), sys.Ref(name)); err != nil {
+// watchWorld is the two nodes of BenchmarkWatches, and the names of the actors that are watched.
+type watchWorld struct {
+	reg   *static.Registry
+	net   *memnet.Network
+	there *actor.System
+	names []string
+}
+
+func stopEach(b *testing.B, w *watchWorld) {
+	for _, name := range w.names {
+		if err := w.there.StopNow(context.Background(), w.there.Ref(name)); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
-func watches(b *testing.B, local bool, end func(*testing.B, *actor.System, *static.Registry, []string)) {
-	reg := static.New()
-	start := func(name string) *actor.System {
-		return newSystem(b, actor.Config{Name: name, Registry: reg, Logger: quiet, Transports: []transport.Transport{overTCP()}})
+func watches(b *testing.B, name string, local bool, end func(*testing.B, *watchWorld)) {
+	w := &watchWorld{reg: static.New(), net: memnet.New(memnet.Config{Seed: 1})}
+	start := func(node string) *actor.System {
+		road := overTCP()
+		if strings.HasPrefix(name, "memory/") {
+			road = w.net.Transport("direct", true)
+		}
+		return newSystem(b, actor.Config{Name: node, Registry: w.reg, Logger: quiet, Transports: []transport.Transport{road}})
 	}
 	here := start("a")
 	there := here
 	if !local {
 		there = start("b")
 	}
+	w.there = there
 	names, refs := make([]string, *manyActors), make([]actor.Ref, *manyActors)
 	for i := range names {
 		names[i] = fmt.Sprint("x", i)
@@ -113,8 +130,9 @@ func watches(b *testing.B, local bool, end func(*testing.B, *actor.System, *stat
 	idle := sent()
 	time.Sleep(3 * time.Second)
 	b.ReportMetric(float64(sent()-idle)/3, "idle-msgs/s")
+	w.names = names
 	begun = time.Now()
-	end(b, there, reg, names)
+	end(b, w)
 	awaitCount(&heard, int64(len(refs)))
 	b.ReportMetric(float64(time.Since(begun).Milliseconds()), "ms/all-ended")
 	b.ReportMetric(0, "ns/op")
