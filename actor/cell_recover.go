@@ -122,12 +122,15 @@ func (c *cell) obey(is supervise.Decision) {
 			what = "an actor has failed too often and stops"
 		}
 		p := c.parent()
-		if is.Directive == supervise.Escalate && p != nil {
-			p.signal(childFailed{a.failures.latest})
-		} else {
+		escalates := is.Directive == supervise.Escalate && p != nil
+		if !escalates {
 			c.self.sys.log.Error(what, "actor", a.failures.latest.Actor, "kind", c.kind.name, "restarts", a.restarts.Load(), "err", a.failures.latest.Err)
 		}
-		c.end(a.failures.latest.Err)
+		failure := a.failures.latest
+		c.end(failure.Err)
+		if escalates { // not before it ends, or the parent, which stops its children, might be first to say why
+			p.signal(childFailed{failure})
+		}
 	}
 }
 

@@ -201,3 +201,18 @@ func TestInterceptorNil(t *testing.T) {
 	}()
 	actor.Incoming(nil)
 }
+
+// Whoever has the answer to a request under a key, and sends it again under that key, is told that the
+// second answer is the recorded one, however soon that is.
+func TestInterceptorSeesReplayOfKeyAtOnce(t *testing.T) {
+	var out intercept.Operation
+	sys := newSystem(t, actor.Config{Logger: quiet, Outgoing: []intercept.Func{seeing(&out)}})
+	to := spawn(t, sys, "tap", tapKind(new(notes)))
+	for i := range 5000 {
+		for again := range 2 {
+			if _, err := actor.Call(t.Context(), to, Tap{Text: "m"}, rpc.Key(fmt.Sprint(i))); err != nil || out.Replayed != (again == 1) {
+				t.Fatalf("key %d: replayed %v, %v", i, out.Replayed, err)
+			}
+		}
+	}
+}

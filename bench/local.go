@@ -45,7 +45,7 @@ func localTell(producers int) scenario {
 		about: fmt.Sprintf("%d producers, one receiver, one way; the same pointer, or 64 bytes by value", producers),
 		peers: []peer{
 			{name: "tandem", role: ours, start: func(*env) (rig, error) {
-				sys, ref, got, err := localSink()
+				sys, ref, got, err := localSink(actor.Config{})
 				if err != nil {
 					return nil, err
 				}
@@ -53,7 +53,7 @@ func localTell(producers int) scenario {
 				return tell(down(sys), got, func(int) error { return actor.Tell(ctx, ref, msg) })
 			}},
 			{name: "tandem-value", role: variant, start: func(*env) (rig, error) {
-				sys, ref, got, err := localSink()
+				sys, ref, got, err := localSink(actor.Config{})
 				if err != nil {
 					return nil, err
 				}
@@ -61,7 +61,15 @@ func localTell(producers int) scenario {
 				return tell(down(sys), got, func(int) error { return actor.Tell(ctx, ref, *msg) })
 			}},
 			{name: "tandem-unbounded", role: variant, note: "the mailbox is unbounded, as protoactor's is by default", start: func(*env) (rig, error) {
-				sys, ref, got, err := localSink(actor.Mailbox(mailbox.Config{Unbounded: true}))
+				sys, ref, got, err := localSink(actor.Config{}, actor.Mailbox(mailbox.Config{Unbounded: true}))
+				if err != nil {
+					return nil, err
+				}
+				ctx, msg := context.Background(), new(payload)
+				return tell(down(sys), got, func(int) error { return actor.Tell(ctx, ref, msg) })
+			}},
+			{name: "tandem-intercepted", role: variant, note: interceptedNote, start: func(*env) (rig, error) {
+				sys, ref, got, err := localSink(intercepted())
 				if err != nil {
 					return nil, err
 				}
@@ -109,7 +117,7 @@ func localAsk(callers int) scenario {
 		about: fmt.Sprintf("%d callers, each waits for its reply; a pointer there and a pointer back", callers),
 		peers: []peer{
 			{name: "tandem", role: ours, start: func(*env) (rig, error) {
-				sys, ref, got, err := localOracle()
+				sys, ref, got, err := localOracle(actor.Config{})
 				if err != nil {
 					return nil, err
 				}
@@ -117,12 +125,20 @@ func localAsk(callers int) scenario {
 				return ask(down(sys), got, func(int) error { return reply(actor.Call(ctx, ref, msg)) })
 			}},
 			{name: "tandem-value", role: variant, start: func(*env) (rig, error) {
-				sys, ref, got, err := localOracle()
+				sys, ref, got, err := localOracle(actor.Config{})
 				if err != nil {
 					return nil, err
 				}
 				ctx, msg := context.Background(), new(valueQuestion)
 				return ask(down(sys), got, func(int) error { return reply(actor.Call(ctx, ref, *msg)) })
+			}},
+			{name: "tandem-intercepted", role: variant, note: interceptedNote, start: func(*env) (rig, error) {
+				sys, ref, got, err := localOracle(intercepted())
+				if err != nil {
+					return nil, err
+				}
+				ctx, msg := context.Background(), new(question)
+				return ask(down(sys), got, func(int) error { return reply(actor.Call(ctx, ref, msg)) })
 			}},
 			{name: "protoactor", role: rival, start: func(*env) (rig, error) {
 				got, msg := new(tally), new(payload)
@@ -182,11 +198,11 @@ func (s *sink) pointer(*actor.Context, *payload) error { s.got.add(); return nil
 func (s *sink) value(*actor.Context, payload) error    { s.got.add(); return nil }
 
 // localSink is an actor that takes one-way messages.
-func localSink(opts ...actor.SpawnOption) (*actor.System, actor.Ref, *arrivals, error) {
+func localSink(cfg actor.Config, opts ...actor.SpawnOption) (*actor.System, actor.Ref, *arrivals, error) {
 	got := newArrivals()
 	kind := actor.Define("bench.sink", func() *sink { return &sink{got} },
 		actor.Handle((*sink).pointer), actor.Handle((*sink).value))
-	sys, ref, err := localActor(kind, opts...)
+	sys, ref, err := localActor(cfg, kind, opts...)
 	return sys, ref, got, err
 }
 
@@ -206,16 +222,17 @@ func (o *oracle) value(_ *actor.Context, q valueQuestion) (payload, error) {
 }
 
 // localOracle is an actor that answers.
-func localOracle() (*actor.System, actor.Ref, *tally, error) {
+func localOracle(cfg actor.Config) (*actor.System, actor.Ref, *tally, error) {
 	got := new(tally)
 	kind := actor.Define("bench.oracle", func() *oracle { return &oracle{got, new(payload)} },
 		actor.Answer((*oracle).pointer), actor.Answer((*oracle).value))
-	sys, ref, err := localActor(kind)
+	sys, ref, err := localActor(cfg, kind)
 	return sys, ref, got, err
 }
 
-func localActor(kind *actor.Kind, opts ...actor.SpawnOption) (*actor.System, actor.Ref, error) {
-	sys, err := actor.NewSystem(actor.Config{Logger: quiet})
+func localActor(cfg actor.Config, kind *actor.Kind, opts ...actor.SpawnOption) (*actor.System, actor.Ref, error) {
+	cfg.Logger = quiet
+	sys, err := actor.NewSystem(cfg)
 	if err != nil {
 		return nil, actor.Ref{}, err
 	}

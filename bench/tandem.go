@@ -57,8 +57,8 @@ type nodes struct {
 	conns          []func()
 }
 
-// joined starts both. road makes each system's transport.
-func joined(road func() (transport.Transport, func(), error)) (*nodes, error) {
+// joined starts both, configured as cfg. road makes each system's transport.
+func joined(cfg actor.Config, road func() (transport.Transport, func(), error)) (*nodes, error) {
 	n := &nodes{asked: new(tally), told: newArrivals()}
 	n.kind = farKind(n.asked, n.told)
 	registry := static.New()
@@ -68,7 +68,8 @@ func joined(road func() (transport.Transport, func(), error)) (*nodes, error) {
 			return nil, err
 		}
 		n.conns = append(n.conns, closeConn)
-		*sys, err = actor.NewSystem(actor.Config{Name: name, Transports: []transport.Transport{t}, Registry: registry, Logger: quiet})
+		cfg.Name, cfg.Transports, cfg.Registry, cfg.Logger = name, []transport.Transport{t}, registry, quiet
+		*sys, err = actor.NewSystem(cfg)
 		if err != nil {
 			return nil, err
 		}
@@ -94,8 +95,10 @@ func (n *nodes) close() {
 	}
 }
 
-func overTCP() (*nodes, error) {
-	return joined(func() (transport.Transport, func(), error) {
+func overTCP() (*nodes, error) { return overTCPWith(actor.Config{}) }
+
+func overTCPWith(cfg actor.Config) (*nodes, error) {
+	return joined(cfg, func() (transport.Transport, func(), error) {
 		return tcp.New(tcp.Config{Listen: "127.0.0.1:0"}), func() {}, nil
 	})
 }
@@ -105,7 +108,7 @@ func overNATS(e *env) (*nodes, error) {
 	if err != nil {
 		return nil, err
 	}
-	return joined(func() (transport.Transport, func(), error) {
+	return joined(actor.Config{}, func() (transport.Transport, func(), error) {
 		nc, err := natsbus.Connect(context.Background(), url)
 		if err != nil {
 			return nil, nil, err

@@ -12,6 +12,15 @@ func tcpAsk(callers int) scenario {
 		peers: append(tcpAskers(callers, 64), peer{name: "raw-frames", role: limit, note: "many callers' frames gathered on one socket, answered by its reader; nothing is encoded",
 			start: func(*env) (rig, error) { return rawFrames(callers) }}),
 	}
+	if callers == 64 {
+		s.peers = append(s.peers, peer{name: "tandem-intercepted", role: variant, note: interceptedNote, start: func(*env) (rig, error) {
+			n, err := overTCPWith(intercepted())
+			if err != nil {
+				return nil, err
+			}
+			return n.asks(callers, 64)
+		}})
+	}
 	if callers == 1 {
 		s.peers = append(s.peers, peer{name: "raw-pingpong", role: limit, note: "a blocking write and a blocking read",
 			start: func(*env) (rig, error) { return rawPingPong() }})

@@ -442,23 +442,26 @@ func (in *Inbound) finish(o outcome) {
 		}
 		s.mu.Unlock()
 		srv.poke()
-	} else {
-		in.Meta, in.body = nil, nil
-		in.life.finish()
-		in.outcome, in.onCancel = o, nil
-		link, more := in.link, in.more
-		in.link, in.more = nil, nil
-		if !in.keep(o.size()) {
-			in.outcome = o.minimal()
+		if in.isKeyed() {
+			srv.keys.finish(in, o)
 		}
-		s.mu.Unlock()
-		o.send(link, in.Seq)
-		for ; more != nil; more = more.next {
-			o.send(more.link, in.Seq)
-		}
+		return
 	}
-	if in.isKeyed() {
+	in.Meta, in.body = nil, nil
+	in.life.finish()
+	in.outcome, in.onCancel = o, nil
+	link, more := in.link, in.more
+	in.link, in.more = nil, nil
+	if !in.keep(o.size()) {
+		in.outcome = o.minimal()
+	}
+	s.mu.Unlock()
+	if in.isKeyed() { // first, so that who has the outcome and uses the key again is told that it is a recorded one
 		srv.keys.finish(in, o)
+	}
+	o.send(link, in.Seq)
+	for ; more != nil; more = more.next {
+		o.send(more.link, in.Seq)
 	}
 }
 
