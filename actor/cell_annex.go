@@ -41,6 +41,7 @@ type annex struct {
 	watching map[*target]*watch
 	watchers map[*watch]struct{}
 	topics   []*subscription
+	feeds    []*feed
 }
 
 // failures is what there is to know of the failures of an actor.
