@@ -94,8 +94,8 @@ func (t Topic[M]) String() string { return t.at.pattern }
 //
 // On a durable topic (Topic.Durable) nil means that the store has the message, once, however often
 // it had to be sent there. The verdict of an error is rpc.NotRun only if the message provably is not stored and never
-// will be. After rpc.Unknown it may be: publish it again under the same key (rpc.WithKey), which
-// a store that still knows the key stores once. The node's own access rules (Config.Access) must allow its own
+// will be. After rpc.Unknown it may be: so give it a key (rpc.Key), and publish it again under that:
+// a store that still knows the key, on this topic, stores it once. The node's own access rules (Config.Access) must allow its own
 // principal to publish.
 func Publish[M any](ctx context.Context, t Topic[M], m M, opts ...rpc.Option) error {
 	at, from := t.where(), handling(ctx)

@@ -9,8 +9,8 @@ import (
 // Store keeps what is published on durable topics. Package topic/jetstream has one; it is given to
 // a system as actor.Config.Topics. Its methods may be called concurrently.
 type Store interface {
-	// Publish stores a message, and returns its position. A message whose ID is known, because
-	// it was published before, is not stored again, and its first position is returned. A
+	// Publish stores a message, and returns its position. A message whose ID, topic and type are known,
+	// because it was published before, is not stored again, and its first position is returned. A
 	// *NotStoredError proves that the message is not stored and never will be. After any other
 	// error it may be.
 	Publish(ctx context.Context, m Message) (position uint64, err error)
@@ -23,7 +23,7 @@ type Store interface {
 // goroutine uses it.
 type Reader interface {
 	// Next waits for the next message; after Retry it returns the same one again, when the delay has
-	// passed. Faults that may pass it waits out. Its error is that of ctx, or wraps ErrGone.
+	// passed. Faults that may pass it waits out. Its error is that of ctx, wraps ErrGone, or says that the store is closed.
 	Next(ctx context.Context) (Message, error)
 	// Ack says that the message that Next has returned is done. A Reader of a name keeps that.
 	Ack()

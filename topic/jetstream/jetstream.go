@@ -9,8 +9,8 @@
 // "<cluster>_topics.<id of its type>.<topic>" in it. A Publish is one message id for all its
 // attempts, and NATS stores an id once within Config.Duplicates. A Publish ends its attempts well within
 // that time. If it does not know by then whether the message is stored, its verdict is rpc.Unknown.
-// A message that is published again under the same rpc.WithKey, within Config.Duplicates of the
-// first time, is stored once, even if its content is another one; after that time it is stored twice.
+// A message that is published on a topic again under the same rpc.Key, within Config.Duplicates of
+// the first time, is stored once, even if its content is another one; after that time it is stored twice.
 //
 // The position of a subscription with a name is that of a durable consumer of the stream. The
 // consumer hands out one message at a time and waits for its ack, so that what several subscriptions

@@ -18,6 +18,7 @@ import (
 
 // Headers of a message.
 const (
+	headerID        = "Tandem-Id"
 	headerType      = "Tandem-Type"
 	headerCodec     = "Tandem-Codec"
 	headerPublisher = "Tandem-Publisher"
@@ -118,7 +119,8 @@ func pause(ctx context.Context) bool {
 func (s *Store) message(m topic.Message) *nats.Msg {
 	msg := nats.NewMsg(s.subject(m.TypeID, m.Topic))
 	msg.Data = m.Body
-	msg.Header.Set(natsjs.MsgIDHeader, url.QueryEscape(m.ID))
+	msg.Header.Set(natsjs.MsgIDHeader, url.QueryEscape(msg.Subject+" "+m.ID)) // NATS knows ids by stream, not by subject
+	msg.Header.Set(headerID, url.QueryEscape(m.ID))
 	msg.Header.Set(headerType, url.QueryEscape(m.Type))
 	msg.Header.Set(headerCodec, strconv.Itoa(int(m.Codec)))
 	msg.Header.Set(headerPublisher, url.QueryEscape(m.Publisher))
@@ -138,7 +140,7 @@ func (s *Store) parse(msg natsjs.Msg, md *natsjs.MsgMetadata) topic.Message {
 		s, _ := url.QueryUnescape(of)
 		return s
 	}
-	m := topic.Message{ID: plain(h.Get(natsjs.MsgIDHeader)), Type: plain(h.Get(headerType)), Publisher: plain(h.Get(headerPublisher)), Body: msg.Data(),
+	m := topic.Message{ID: plain(h.Get(headerID)), Type: plain(h.Get(headerType)), Publisher: plain(h.Get(headerPublisher)), Body: msg.Data(),
 		Position: md.Sequence.Stream, Time: md.Timestamp, Attempt: int(md.NumDelivered)}
 	id, name, _ := strings.Cut(strings.TrimPrefix(msg.Subject(), s.name+"."), ".")
 	m.TypeID, _ = strconv.ParseUint(id, 16, 64)
