@@ -82,11 +82,10 @@ func consumerName(r topic.Reading) string {
 
 // place fixes where the reader begins.
 func (r *reader) place(ctx context.Context, from topic.From) error {
-	stream, err := r.s.js.Stream(ctx, r.s.name)
+	info, err := r.s.known(ctx)
 	if err != nil {
 		return err
 	}
-	info := stream.CachedInfo()
 	r.stream = info.Created
 	switch {
 	case from.Start:
@@ -106,8 +105,17 @@ func (r *reader) connect(ctx context.Context) error {
 	if created := r.s.created(); !created.Equal(r.stream) { // the loss of the stream was accepted
 		r.stream, r.begin, r.since, r.acked = created, 1, nil, 0
 	}
-	c, err := r.make(ctx)
+	if _, err := r.s.known(ctx); err != nil {
+		return err
+	}
+	c, made, err := r.make(ctx)
 	if err != nil {
+		return err
+	}
+	if _, err := r.s.known(ctx); err != nil {
+		if made && errors.Is(err, errReplaced) { // a position in the old stream says nothing about this one
+			_ = r.s.js.DeleteConsumer(ctx, r.s.name, c.CachedInfo().Name)
+		}
 		return err
 	}
 	if r.durable != "" {
@@ -140,8 +148,25 @@ func (s *Store) created() time.Time {
 	return s.stream.CachedInfo().Created
 }
 
-// make returns the consumer.
-func (r *reader) make(ctx context.Context) (natsjs.Consumer, error) {
+// known returns the state of the stream. It is an error if that is not the stream that was opened, or
+// whose beginning was accepted.
+func (s *Store) known(ctx context.Context) (*natsjs.StreamInfo, error) {
+	stream, err := s.js.Stream(ctx, s.name)
+	if err != nil {
+		return nil, err
+	}
+	info := stream.CachedInfo()
+	if !info.Created.Equal(s.created()) {
+		s.suspect()
+		return nil, errReplaced
+	}
+	return info, nil
+}
+
+var errReplaced = fmt.Errorf("topic/jetstream: the stream was replaced: %w", topic.ErrAway)
+
+// make returns the consumer, and whether it had to be made.
+func (r *reader) make(ctx context.Context) (c natsjs.Consumer, made bool, err error) {
 	cfg := natsjs.ConsumerConfig{
 		FilterSubject: r.filter, DeliverPolicy: natsjs.DeliverByStartSequencePolicy, OptStartSeq: max(r.begin, 1),
 		AckPolicy: natsjs.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: idleLife,
@@ -151,11 +176,12 @@ func (r *reader) make(ctx context.Context) (natsjs.Consumer, error) {
 	}
 	if r.durable == "" {
 		r.forget()
-		return r.s.js.CreateConsumer(ctx, r.s.name, cfg)
+		c, err = r.s.js.CreateConsumer(ctx, r.s.name, cfg)
+		return c, true, err
 	}
-	c, err := r.s.js.Consumer(ctx, r.s.name, r.durable)
+	c, err = r.s.js.Consumer(ctx, r.s.name, r.durable)
 	if !errors.Is(err, natsjs.ErrConsumerNotFound) {
-		return c, err
+		return c, false, err
 	}
 	cfg.Durable, cfg.AckPolicy, cfg.AckWait, cfg.MaxAckPending, cfg.MaxDeliver = r.durable, natsjs.AckExplicitPolicy, ackWait, 1, -1
 	cfg.MemoryStorage, cfg.Replicas, cfg.InactiveThreshold = false, 0, 0
@@ -164,9 +190,10 @@ func (r *reader) make(ctx context.Context) (natsjs.Consumer, error) {
 	}
 	c, err = r.s.js.CreateConsumer(ctx, r.s.name, cfg)
 	if errors.Is(err, natsjs.ErrConsumerExists) || errors.Is(err, natsjs.ErrConsumerNameAlreadyInUse) { // another reader of the name has created it meanwhile
-		return r.s.js.Consumer(ctx, r.s.name, r.durable)
+		c, err = r.s.js.Consumer(ctx, r.s.name, r.durable)
+		return c, false, err
 	}
-	return c, err
+	return c, true, err
 }
 
 // forget deletes the consumer of a reader without a name, if there is one. NATS deletes it by itself
