@@ -18,6 +18,7 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/topic"
 	"github.com/tandem-go/tandem/topic/jetstream"
+	"github.com/tandem-go/tandem/topic/topictest"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
@@ -315,4 +316,10 @@ func TestFailing(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestStore(t *testing.T) {
+	topictest.Run(t, func(t *testing.T) topic.Store {
+		return open(t, connect(t, start(t, embedded.Config{})), jetstream.Config{})
+	})
 }
