@@ -283,7 +283,7 @@ func TestFailing(t *testing.T) {
 						return nil
 					}
 					if panics {
-							panic(errBad)
+						panic(errBad)
 					}
 					return errBad
 				}
