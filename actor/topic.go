@@ -92,8 +92,8 @@ func (t Topic[M]) String() string { return t.at.pattern }
 // slices and maps refer to (see Tell). Of the options, rpc.WithHeader and a codec apply; a key
 // and rpc.Acked are refused.
 //
-// On a durable topic (Topic.Durable) nil means that the store has the message, once, however often
-// it had to be sent there. The verdict of an error is rpc.NotRun only if the message provably is not stored and never
+// On a durable topic (Topic.Durable) Publish waits for the store until ctx ends, without a deadline for
+// Config.Timeout. nil means that the store has the message, once, however often it had to be sent there. The verdict of an error is rpc.NotRun only if the message provably is not stored and never
 // will be. After rpc.Unknown it may be: so give it a key (rpc.Key), and publish it again under that:
 // a store that still knows the key, on this topic, stores it once. The node's own access rules (Config.Access) must allow its own
 // principal to publish.
