@@ -36,12 +36,12 @@ func originOf(it *item) *server.Origin {
 		return in.Origin()
 	}
 	switch r := it.req.(type) {
+	case *delivery:
+		return unproven
 	case *job:
 		return r.origin
 	case *racer:
 		return r.origin
-	case *delivery:
-		return unproven
 	}
 	if it.meta != nil && it.meta.arrival != nil {
 		return it.meta.arrival.Origin

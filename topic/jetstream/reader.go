@@ -46,7 +46,7 @@ type reader struct {
 	closed bool // the store is closed
 }
 
-// Open implements topic.Store.
+// Open implements topic.Store. It tries until ctx ends, for Config.StartWait at most.
 func (s *Store) Open(ctx context.Context, r topic.Reading) (topic.Reader, error) {
 	if err := s.Err(); err != nil {
 		return nil, err
@@ -55,11 +55,23 @@ func (s *Store) Open(ctx context.Context, r topic.Reading) (topic.Reader, error)
 	if r.Name != "" {
 		rd.durable = consumerName(r)
 	}
-	if err := rd.place(ctx, r.From); err != nil {
-		return nil, because(jserror.Of(err).Cause, err)
-	}
-	if err := rd.connect(ctx); err != nil {
-		return nil, because(jserror.Of(err).Cause, err)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.StartWait)
+	defer cancel()
+	for {
+		err := rd.place(ctx, r.From)
+		if err == nil {
+			err = rd.connect(ctx)
+		}
+		if err == nil {
+			break
+		}
+		s.suspect()
+		if gone := s.Err(); gone != nil {
+			return nil, gone
+		}
+		if f := jserror.Of(err); !f.Again || !pause(ctx) {
+			return nil, because(f.Cause, err)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,8 +92,13 @@ func consumerName(r topic.Reading) string {
 	return r.Name + "_" + end
 }
 
-// place fixes where the reader begins.
+// place fixes where the reader begins, once.
 func (r *reader) place(ctx context.Context, from topic.From) error {
+	if !r.stream.IsZero() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, tryFor)
+	defer cancel()
 	info, err := r.s.known(ctx)
 	if err != nil {
 		return err
@@ -100,7 +117,7 @@ func (r *reader) place(ctx context.Context, from topic.From) error {
 
 // connect finds the consumer, or creates it, and begins to ask for messages.
 func (r *reader) connect(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, tryFor)
+	ctx, cancel := context.WithTimeout(ctx, 2*tryFor)
 	defer cancel()
 	if created := r.s.created(); !created.Equal(r.stream) { // the loss of the stream was accepted
 		r.stream, r.begin, r.since, r.acked = created, 1, nil, 0
