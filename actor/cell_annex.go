@@ -42,6 +42,7 @@ type annex struct {
 	watching map[*target]*watch
 	watchers map[*watch]struct{}
 	topics   []*subscription
+	feeds    []*feed
 	stack    []*Kind // its behaviours, see Become; the last one is on top
 	aside    []item  // its stash, oldest first
 	back     []item  // messages that Unstash has taken out of it, oldest first

@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/internal/tracekey"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/topic"
 	"github.com/tandem-go/tandem/transport"
 )
 
@@ -69,6 +70,7 @@ type meta struct {
 	headers []transport.Header
 	arrival *server.Arrival // how a publication, or a message that was put aside, came from another node; nil for everything else
 	turn    *turn           // the turn in which the sender waits; nil: the sender goes on
+	stored  *topic.Message  // the message as the store has it, if it is of a durable topic; else nil
 	cause   *cause          // what interceptors are told; nil: somebody has sent it by a verb, or there are no interceptors
 }
 
@@ -193,8 +195,15 @@ func (c *Context) finish(msg any, err error) {
 	}
 	switch waits := c.mustAnswer(); {
 	case waits && err != nil:
+		if _, stored := c.req.(*delivery); stored {
+			c.System().handlerFailed(c, msg, err)
+		}
 		c.req.Fail(failure(err))
 	case waits:
+		if d, stored := c.req.(*delivery); stored {
+			d.end(nil)
+			return
+		}
 		c.req.Fail(rpc.Errorf(rpc.Failed, rpc.HasRun, "the handler did not answer"))
 	case err != nil:
 		c.System().handlerFailed(c, msg, err)

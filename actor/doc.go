@@ -86,7 +86,8 @@ Each verb takes a context, a ref, a message and options ([rpc.Option]).
   - [Publish] sends a one-way message to all actors that have subscribed to a [Topic]
     ([Context.Subscribe]), on all nodes, and to one member of each group of subscribers. One
     message travels to each node. A subscriber that does not keep up loses messages, and slows
-    nobody down.
+    nobody down. Of a durable topic ([Topic.Durable]) it loses none: they are kept in a store, and
+    each one comes until its handler has returned nil.
   - [Push] and [Pull] put items into a queue and take them out under a lease. An item whose
     lease ends without an Ack is delivered again: at least once, and the delivery says
     which attempt it is. Order is by priority, then by age.

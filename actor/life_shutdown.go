@@ -93,6 +93,7 @@ func (s *System) part(ctx context.Context) {
 // drain waits until no actor runs.
 func (s *System) drain(ctx context.Context) error {
 	s.streams.close()
+	s.feeds.stop()
 	s.waitLists.nudgeAll()
 	for _, c := range s.refs.all() {
 		c.hasten()
@@ -134,6 +135,7 @@ func (s *System) close(ctx context.Context) error {
 	err := errors.Join(s.members.leave(ctx, words), s.node.Close())
 	s.life.enter(down)
 	s.members.close()
+	s.feeds.running.Wait()
 	s.services.close()
 	s.jobs.close()
 	s.workers.close()
@@ -155,6 +157,7 @@ func (s *System) abandon(err error) error {
 	}
 	s.life.enter(draining)
 	s.streams.close()
+	s.feeds.stop()
 	s.waitLists.nudgeAll()
 	by := time.Now().Add(lastWait)
 	s.endBy.Store(&by)

@@ -7,7 +7,8 @@ import "github.com/tandem-go/tandem/internal/engine/server"
 // transport.Anonymous if the road does not authenticate. It is available for requests, one-way
 // messages, jobs and streams, also after the handler has returned. For a message from the
 // node's own actors or program, and for one that Pipe delivers, it is the node's own:
-// Config.Principals of transport.Anonymous on rpc.LoopbackRoad.
+// Config.Principals of transport.Anonymous on rpc.LoopbackRoad. For one of a durable topic it
+// is transport.Anonymous, because the store does not prove who has published.
 //
 // Only the road determines it. What a message claims about its sender (Sender, Header)
 // proves nothing.
@@ -20,7 +21,8 @@ func (c *Context) Principal() string {
 
 // Node is the name of the node that the message came from, which may be this one. A node
 // claims its name in its greeting; it has proved the name only if Principal is that of the node
-// of this name. Node is empty for a recorded job whose record does not name the node.
+// of this name. Node is empty for a recorded job whose record does not name the node, and for
+// a message of a durable topic (see Delivery).
 func (c *Context) Node() string {
 	if c.origin == nil {
 		return c.System().Name()
@@ -34,6 +36,8 @@ func originOf(it *item) *server.Origin {
 		return in.Origin()
 	}
 	switch r := it.req.(type) {
+	case *delivery:
+		return unproven
 	case *job:
 		return r.origin
 	case *racer:

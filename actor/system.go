@@ -26,6 +26,7 @@ import (
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
+	"github.com/tandem-go/tandem/topic"
 	"github.com/tandem-go/tandem/transport"
 )
 
@@ -72,6 +73,7 @@ type Config struct {
 
 	Logger *slog.Logger  // default slog.Default
 	Store  ledger.Store  // keeps the records of Durable kinds
+	Topics topic.Store   // keeps what is published on durable topics, see Topic.Durable
 	Codec  codec.Codec   // of outgoing messages; default msgpack
 	Codecs []codec.Codec // further codecs to understand, besides msgpack, JSON and raw
 	Limits codec.Limits  // of decoding; by default the length of a body is bounded only by RPC.MaxBody
@@ -221,6 +223,7 @@ type System struct {
 	systemWork
 	systemReports
 	systemLife
+	systemTopics
 	systemLoad
 }
 

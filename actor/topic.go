@@ -18,6 +18,7 @@ type topicAt struct {
 	pattern string
 	typ     reflect.Type
 	sys     *System // nil if unbound
+	durable bool    // see Topic.Durable
 	err     error   // why it cannot be used
 }
 
@@ -90,6 +91,13 @@ func (t Topic[M]) String() string { return t.at.pattern }
 // Within a node all subscribers share the message, so that nobody may change what its pointers,
 // slices and maps refer to (see Tell). Of the options, rpc.WithHeader and a codec apply; a key
 // and rpc.Acked are refused.
+//
+// On a durable topic (Topic.Durable) Publish waits for the store until ctx ends, or for Config.Timeout
+// if ctx has no deadline. nil means that the store has the message, once, however often it had to be sent
+// there. The verdict of an error is rpc.NotRun only if the message provably is not stored and never will
+// be. After rpc.Unknown it may be: so give it a key (rpc.Key), and publish it again under that: a store
+// that still knows the key, on this topic, stores it once. The node's own access rules (Config.Access)
+// must allow its own principal to publish.
 func Publish[M any](ctx context.Context, t Topic[M], m M, opts ...rpc.Option) error {
 	at, from := t.where(), handling(ctx)
 	switch {
@@ -118,10 +126,15 @@ func Publish[M any](ctx context.Context, t Topic[M], m M, opts ...rpc.Option) er
 // A subscription ends with Unsubscribe, and when the actor ends or is restarted; Started may
 // subscribe anew. A LocalOnly actor gets only what is published in its own node.
 //
+// To a durable topic the options are topic.Named, FromStart, FromTime and Attempts; see
+// Topic.Durable. When Subscribe has returned, it is fixed where the subscription begins: for that it
+// asks the store, for Config.SendWait at most. If the store does not answer, the error is
+// rpc.Unavailable. Each such subscription has a goroutine while it lasts.
+//
 // The error says that the actor's kind has no handler for the message (rpc.Unhandled), that the
 // topic or an option is not valid (rpc.Invalid), that the node's subscriptions do not fit into its
 // record (rpc.Overloaded, see registry.MaxTopics), or that the actor has ended (rpc.NotFound).
-// Subscribe does not wait, and may be called by any goroutine.
+// Subscribe to a topic that is not durable does not wait. It may be called by any goroutine.
 func (c *Context) Subscribe(t anyTopic, opts ...topic.Option) error {
 	at := t.where()
 	if at.err != nil {
@@ -131,15 +144,27 @@ func (c *Context) Subscribe(t anyTopic, opts ...topic.Option) error {
 	if err != nil {
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "%w", err)
 	}
+	if !at.durable && set.IsDurable() {
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "subscribe to %s: topic.Named, FromStart, FromTime and Attempts are for durable topics", at.pattern)
+	}
 	if !c.cell.kind.takes(at.typ) {
 		return rpc.Errorf(rpc.Unhandled, rpc.NotRun, "kind %s has no handler for %v, which is published on %s", c.cell.kind.name, at.typ, at.pattern)
+	}
+	if at.durable {
+		return c.cell.feed(c, at, set)
 	}
 	return c.cell.subscribe(at, set)
 }
 
 // Unsubscribe ends a subscription. What is published after it has returned does not arrive any
 // more; what waits in the mailbox does. It does nothing if there is no such subscription.
-func (c *Context) Unsubscribe(t anyTopic) { c.cell.unsubscribe(t.where()) }
+func (c *Context) Unsubscribe(t anyTopic) {
+	if at := t.where(); at.durable {
+		c.cell.endFeed(at)
+	} else {
+		c.cell.unsubscribe(at)
+	}
+}
 
 // takes reports whether actors of the kind handle one-way messages of a type.
 func (k *Kind) takes(typ reflect.Type) bool {
@@ -150,17 +175,33 @@ func (k *Kind) takes(typ reflect.Type) bool {
 	return !h.opens && !h.asked
 }
 
-// publish hands out a message in this node and to the others.
-func (at topicAt) publish(ctx context.Context, from *Context, m any, set *settings) error {
-	s := at.sys
+// open returns why nothing may be published on the topic, or nil.
+func (at topicAt) open(from *Context) error {
 	if err := topic.ValidName(at.pattern); err != nil {
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "publish: %w", err)
 	}
+	if at.sys.life.reached(down) || from == nil && at.sys.draining() {
+		return errShutdown
+	}
+	return nil
+}
+
+// publish puts a message into the store, or hands it out.
+func (at topicAt) publish(ctx context.Context, from *Context, m any, set *settings) error {
+	if err := at.open(from); err != nil {
+		return err
+	}
+	if at.durable {
+		return at.store(ctx, m, set)
+	}
+	return at.handOut(ctx, from, m, set)
+}
+
+// handOut gives a message to the subscribers of this node, and to the other nodes.
+func (at topicAt) handOut(ctx context.Context, from *Context, m any, set *settings) error {
+	s := at.sys
 	if set.IsKeyed() || set.IsAcked() {
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "publish on %s: a publication has no key, and nobody acks it", at.pattern)
-	}
-	if s.life.reached(down) || from == nil && s.draining() {
-		return errShutdown
 	}
 	out := outbound{sys: s, ctx: ctx, from: from, set: set, name: at.pattern, mt: s.types.get(at.typ)}
 	out.plan()

@@ -417,6 +417,10 @@ func (c *cell) dropTopics() {
 	a.mu.Lock()
 	all := a.topics
 	a.topics = nil
+	for _, f := range a.feeds {
+		f.cancel()
+	}
+	a.feeds = nil
 	a.mu.Unlock()
 	if len(all) > 0 {
 		c.self.sys.topics.end(all...)

@@ -51,7 +51,7 @@ var mayImport = map[string][]string{
 	"rpc":        {"transport", "rpc/codec", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey"},
 	"deadletter": {"rpc"},
 	"actor":      {longCopy, bufPool, "access", "balance", "deadletter", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "supervise", "transport", "github.com/google/uuid", "topic", "route", "internal/watchbook", "inspect", "internal/crontime", "intercept"},
-	"actortest":  {"actor", bubbles, "intercept", "internal/draw", "internal/sendopt", "internal/simulation", "rpc", "transport", "transport/memnet"},
+	"actortest":  {"actor", bubbles, "intercept", "internal/draw", "internal/sendopt", "internal/simulation", "rpc", "transport", "transport/memnet", "topic"},
 	"topic":      {},
 	"route":      {"internal/rendezvous"},
 	"inspect":    {},
@@ -83,6 +83,8 @@ var mayImport = map[string][]string{
 
 	"ledger/jetstream": {"ledger", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"ledger/storetest": {"ledger"},
+	"topic/jetstream":  {"topic", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"topic/topictest":  {"topic"},
 	"queue/jetstream":  {"queue", queueStore, "rpc", "rpc/codec", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 }
 

@@ -31,10 +31,11 @@ func ExampleValidName() {
 
 // Options say how an actor subscribes, see actor.Context.Subscribe.
 func ExampleSettle() {
-	fmt.Println(topic.Settle(topic.Group("archive"), topic.WhenFull(topic.DropOldest)))
-	_, err := topic.Settle(topic.Group("two.tokens"))
+	set, err := topic.Settle(topic.Group("archive"), topic.WhenFull(topic.DropOldest))
+	fmt.Println(set.Group, set.Full, err)
+	_, err = topic.Settle(topic.Group("two.tokens"))
 	fmt.Println(errors.Is(err, topic.ErrOption), topic.ValidGroup("archive"))
 	// Output:
-	// {archive drop-oldest} <nil>
+	// archive drop-oldest <nil>
 	// true <nil>
 }

@@ -30,6 +30,11 @@ func (f Full) String() string {
 type Settings struct {
 	Group string // see Group
 	Full  Full   // see WhenFull
+
+	Name     string // see Named
+	From     From   // see FromStart and FromTime
+	Attempts int    // see Attempts; 0: the default
+	noTime   bool   // FromTime got no time
 }
 
 // Option changes one subscription.
@@ -59,8 +64,8 @@ func Settle(opts ...Option) (Settings, error) {
 	if s.Full > Unsubscribe {
 		return s, fmt.Errorf("%w: WhenFull(%d)", ErrOption, uint8(s.Full))
 	}
-	if s.Group == "" {
-		return s, nil
+	if err := s.durableFlaw(); err != nil || s.Group == "" {
+		return s, err
 	}
 	return s, ValidGroup(s.Group)
 }

@@ -5,6 +5,8 @@
 // both match "prices.eur", and only the second matches "prices.eur.spot". A name is also a
 // pattern, which matches itself. These are the rules of NATS subjects.
 //
+// Messages of durable topics are kept in a Store. Package topic/jetstream has one.
+//
 // The package has no lock, clock, goroutine or I/O. It imports only the standard library. Package
 // actor publishes and subscribes: actor.NewTopic.
 package topic

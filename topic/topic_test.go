@@ -61,7 +61,7 @@ func TestMatch(t *testing.T) {
 }
 
 func TestSettle(t *testing.T) {
-	if s, err := Settle(Group("workers"), WhenFull(Unsubscribe)); err != nil || s != (Settings{"workers", Unsubscribe}) {
+	if s, err := Settle(Group("workers"), WhenFull(Unsubscribe)); err != nil || s != (Settings{Group: "workers", Full: Unsubscribe}) {
 		t.Errorf("%+v, %v", s, err)
 	}
 	for _, o := range []Option{Group(""), Group("a.b"), Group("*"), Group("a b"), WhenFull(9)} {

@@ -58,6 +58,22 @@ func ExampleNode_MakeRecords() {
 	// Output: [$JS.API.STREAM.CREATE.shop_records]
 }
 
+func ExampleNode_Topics() {
+	for _, subject := range (permissions.Node{Cluster: "shop"}).Topics().Publish {
+		fmt.Println(subject)
+	}
+	// Output:
+	// shop_topics.>
+	// $JS.API.STREAM.INFO.shop_topics
+	// $JS.API.STREAM.CREATE.shop_topics
+	// $JS.API.STREAM.UPDATE.shop_topics
+	// $JS.API.CONSUMER.CREATE.shop_topics.>
+	// $JS.API.CONSUMER.INFO.shop_topics.*
+	// $JS.API.CONSUMER.DELETE.shop_topics.*
+	// $JS.API.CONSUMER.MSG.NEXT.shop_topics.*
+	// $JS.ACK.shop_topics.>
+}
+
 func ExampleNode_Queue() {
 	for _, subject := range (permissions.Node{Cluster: "shop"}).Queue("mails").Publish {
 		fmt.Println(subject)

@@ -3,7 +3,7 @@
 // and no others.
 //
 //	till := permissions.Node{Cluster: "shop", Name: "till-1", Principal: "till", Inbox: "_INBOX_till-1"}
-//	fmt.Println(permissions.All(till.Bus(), till.Registry(), till.Records(), till.Queue("mails")))
+//	fmt.Println(permissions.All(till.Bus(), till.Registry(), till.Records(), till.Queue("mails"), till.Topics()))
 //
 // The permissions are for a server whose JetStream API has its usual prefix. In a domain "hub",
 // replace $JS.API. by $JS.hub.API. and $KV. by $JS.hub.API.$KV.
@@ -105,6 +105,22 @@ func (n Node) Queue(name string) Set {
 		"$JS.API.CONSUMER.PAUSE."+items+".*",
 		"$JS.API.CONSUMER.MSG.NEXT."+items+".*",
 		"$JS.ACK."+items+".>")...) // to give an item back or to keep it; an item ends when its message is deleted
+}
+
+// Topics returns the permissions for topic/jetstream: to publish on all durable topics of the cluster, and
+// to read them. A node that may read may also delete consumers, and so the positions of others.
+func (n Node) Topics() Set {
+	stream := n.Cluster + "_topics"
+	return n.asks(
+		stream+".>",
+		"$JS.API.STREAM.INFO."+stream,
+		"$JS.API.STREAM.CREATE."+stream,
+		"$JS.API.STREAM.UPDATE."+stream,
+		"$JS.API.CONSUMER.CREATE."+stream+".>",
+		"$JS.API.CONSUMER.INFO."+stream+".*",
+		"$JS.API.CONSUMER.DELETE."+stream+".*",
+		"$JS.API.CONSUMER.MSG.NEXT."+stream+".*",
+		"$JS.ACK."+stream+".>")
 }
 
 // asks returns the permissions to publish requests and to receive the answers.

@@ -1,0 +1,127 @@
+package jetstream_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/topic"
+	"github.com/tandem-go/tandem/topic/jetstream"
+	"github.com/tandem-go/tandem/transport/natsbus/embedded"
+)
+
+// startCluster starts three servers, and returns their configurations and what stops each.
+func startCluster(t testing.TB) (cfgs [3]embedded.Config, servers [3]*embedded.Server, urls string) {
+	t.Helper()
+	var held [6]net.Listener // all at the same time, or the system may give a port twice
+	port := func(i int) int { return held[i].Addr().(*net.TCPAddr).Port }
+	var routes, clients []string
+	for i := range held {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ok(t, err)
+		held[i] = l
+		if i < 3 {
+			routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", port(i)))
+		} else {
+			clients = append(clients, fmt.Sprintf("nats://127.0.0.1:%d", port(i)))
+		}
+	}
+	for i := range cfgs {
+		cfgs[i] = embedded.Config{Name: fmt.Sprint("n", i), Port: port(3 + i), StoreDir: t.TempDir(),
+			Cluster: &embedded.ClusterConfig{Name: "topics-test", Port: port(i), Routes: routes}}
+	}
+	for _, l := range held {
+		l.Close()
+	}
+	for i := range cfgs {
+		s, err := embedded.Start(cfgs[i])
+		ok(t, err)
+		servers[i] = s
+	}
+	return cfgs, servers, strings.Join(clients, ",")
+}
+
+// While the stream and the consumers get new leaders, and each server in turn is restarted, what was
+// confirmed is stored once, and subscribers lose nothing and get it in order.
+func TestLeaderChange(t *testing.T) {
+	t.Parallel()
+	cfgs, servers, urls := startCluster(t)
+	t.Cleanup(func() {
+		for _, s := range servers {
+			s.Shutdown()
+		}
+	})
+	nc, err := nats.Connect(urls, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond),
+		nats.ReconnectJitter(20*time.Millisecond, 20*time.Millisecond), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	ok(t, err)
+	t.Cleanup(nc.Close)
+	js, err := natsjs.New(nc)
+	ok(t, err)
+	sys := system(t, open(t, js, jetstream.Config{Replicas: 3, StartWait: time.Minute}))
+	named, plain := make(chan got, 4096), make(chan got, 4096)
+	spawn(t, sys, "named", named, nil, topic.Named("billing"))
+	spawn(t, sys, "plain", plain, nil)
+
+	done, confirmed := make(chan bool), []int(nil)
+	over := make(chan bool)
+	go func() {
+		defer close(over)
+		for n := 1; ; n++ {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			err := actor.Publish(ctx, Orders.Bind(sys).At("orders.a"), Order{n})
+			cancel()
+			if err != nil {
+				t.Log(n, err, rpc.Ran(err))
+			} else {
+				confirmed = append(confirmed, n)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	for i := range servers {
+		for _, subject := range []string{"$JS.API.STREAM.LEADER.STEPDOWN.tandem_topics"} {
+			_, _ = nc.Request(subject, nil, 2*time.Second)
+		}
+		time.Sleep(300 * time.Millisecond)
+		servers[i].Shutdown()
+		time.Sleep(300 * time.Millisecond)
+		servers[i], err = embedded.Start(cfgs[i])
+		ok(t, err)
+		time.Sleep(500 * time.Millisecond)
+	}
+	close(done)
+	<-over
+	last := confirmed[len(confirmed)-1]
+	for _, seen := range []chan got{named, plain} {
+		have, at := map[int]int{}, uint64(0)
+		for have[last] == 0 {
+			g := next(t, seen)
+			if g.Position < at {
+				t.Errorf("position %d after %d", g.Position, at)
+			}
+			if g.Position != at {
+				have[g.n]++
+			}
+			at = g.Position
+		}
+		for _, n := range confirmed {
+			if have[n] != 1 {
+				t.Errorf("order %d was delivered at %d positions", n, have[n])
+			}
+		}
+	}
+	t.Log(len(confirmed), "were confirmed")
+}
