@@ -95,13 +95,10 @@ func (b *Box[T]) giveUp(m *Message[T]) Decision {
 	return Decision{Fate: GivenUp, Verdict: m.Verdict()}
 }
 
-// Verdict is what is known of a message that was not handled.
+// Verdict is what is known of a message that nobody is sending, and whose handler is not known to have run.
 func (m *Message[T]) Verdict() rpc.Verdict {
-	if m.SentSince.IsZero() && m.stage != sent {
-		return rpc.NotRun
-	}
 	if m.SentSince.IsZero() {
-		return rpc.Unknown
+		return rpc.NotRun
 	}
 	return rpc.Unknown
 }
