@@ -100,6 +100,9 @@ func (k *keys) memory(in *Inbound) time.Duration {
 // settle notes the outcome of in if it was to run, and returns the other attempts, which get it too.
 // It is called before in's sender can know the outcome and send the next message.
 func (k *keys) settle(in *Inbound, o outcome, begun bool) (waiting []*Inbound) {
+	if in.name == nil { // it was refused before it came to its mark
+		return nil
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	m := k.marks[in.name.id.Grant]
