@@ -256,9 +256,6 @@ func (e *Envelope) appendMore(dst []byte) ([]byte, error) {
 	if e.Key != "" {
 		dst = append(appendTag(dst, tagKey, len(e.Key)), e.Key...)
 	}
-	if e.Number > 0 {
-		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagNumber, 8), e.Number)
-	}
 	if e.After > 0 {
 		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagAfter, 8), e.After)
 	}
@@ -267,6 +264,9 @@ func (e *Envelope) appendMore(dst []byte) ([]byte, error) {
 	}
 	if n := len(e.Waiting); n > 0 {
 		dst = AppendSeqBytes(appendTag(dst, tagWaiting, 8*n), e.Waiting)
+	}
+	if e.Number > 0 {
+		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagNumber, 8), e.Number)
 	}
 	return dst, nil
 }
