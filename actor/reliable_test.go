@@ -60,13 +60,17 @@ func (b *book) on(d *disk) func(*actor.Config) {
 	}
 }
 
+func (b *book) entries() []int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.got)
+}
+
 // has checks the entries until now.
 func (b *book) has(t *testing.T, want ...int) {
 	t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !slices.Equal(b.got, want) {
-		t.Errorf("the book has %v, want %v", b.got, want)
+	if got := b.entries(); !slices.Equal(got, want) {
+		t.Errorf("the book has %v, want %v", got, want)
 	}
 }
 
@@ -304,16 +308,16 @@ func TestReliableBothRestart(t *testing.T) {
 			c.kill(b, db)
 			c.kill(a, da)
 			c.net.Release("", "b", "")
-			all = append(all, book.got...)
+			all = append(all, book.entries()...)
 		}
 		book := newBook()
 		a, b := c.start("a", config), c.start("b", book.on(db))
 		spawn(t, b, "k", book.kind(actor.Durable()))
 		time.Sleep(time.Minute)
-		if all = append(all, book.got...); !slices.Equal(all, upTo(n)) {
+		if all = append(all, book.entries()...); !slices.Equal(all, upTo(n)) {
 			t.Errorf("handled %v, want 1 to %d", all, n)
 		}
-		wantOutbox(t, a, 0, uint64(len(book.got))+1, 0)
+		wantOutbox(t, a, 0, uint64(len(book.entries()))+1, 0)
 	})
 }
 
