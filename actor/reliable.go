@@ -30,6 +30,9 @@ import (
 // it, and the actors recognise what they have handled, for ledger.OutboxLife. Without it, Shutdown sends
 // what it can in half of its time; the rest becomes dead letters.
 //
+// For its handler the message is like a request without a result: its context ends when the handler
+// returns, and with Defer it is handled when the Deferred is answered.
+//
 // The message is encoded when it is sent, so the caller may change it afterwards. Messages to a
 // service, and rpc.Key, are refused. The error when there is no room is rpc.Overloaded, NotRun.
 func TellReliably[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) error {
@@ -132,8 +135,11 @@ func (o *outboxes) add(ctx context.Context, from *Context, to string, p *parked,
 			return nil, errShutdown
 		}
 		msg, err := o.box.Add(to, p.size(), until, p)
-		room := o.room
 		full := errors.Is(err, outbox.ErrFull)
+		var room <-chan struct{}
+		if full && o.cfg.Policy == outbox.Wait {
+			room = o.roomLocked()
+		}
 		tell := full && !o.full && time.Since(o.toldFull) >= time.Second
 		if tell {
 			o.full, o.toldFull = true, time.Now()

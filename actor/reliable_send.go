@@ -43,7 +43,7 @@ type outboxes struct {
 	mu       sync.Mutex // guards what follows
 	box      *outbox.Box[*parked]
 	stage    outboxStage
-	room     chan struct{} // closed, and replaced, when a message has left the box
+	room     chan struct{} // closed, and made anew, when a message has left the box; nil: nobody waits for that
 	full     bool          // an event has said that it is full, and there was no room since
 	toldFull time.Time
 }
@@ -51,7 +51,7 @@ type outboxes struct {
 func (o *outboxes) init(s *System) {
 	o.sys, o.cfg = s, s.cfg.Outbox
 	o.box = outbox.New[*parked](o.cfg, s.epoch)
-	o.tokens, o.room = make(chan struct{}, outboxAttempts), make(chan struct{})
+	o.tokens = make(chan struct{}, outboxAttempts)
 	o.ctx, o.cancel = context.WithCancel(s.ctx)
 }
 
@@ -95,8 +95,19 @@ func (o *outboxes) abandon(msg *outbox.Message[*parked]) {
 
 // leftLocked wakes those who wait for room. o.mu is held.
 func (o *outboxes) leftLocked() {
-	close(o.room)
-	o.room, o.full = make(chan struct{}), false
+	o.full = false
+	if o.room != nil {
+		close(o.room)
+		o.room = nil
+	}
+}
+
+// roomLocked returns what is closed when a message has left the box. o.mu is held.
+func (o *outboxes) roomLocked() <-chan struct{} {
+	if o.room == nil {
+		o.room = make(chan struct{})
+	}
+	return o.room
 }
 
 // serve sends what is there for one actor, one message after the other.
@@ -209,7 +220,7 @@ func (o *outboxes) drain(ctx context.Context) {
 		if n, _, _ := o.box.Len(); n == 0 {
 			break
 		}
-		room := o.room
+		room := o.roomLocked()
 		o.mu.Unlock()
 		select {
 		case <-room:
