@@ -427,12 +427,7 @@ func (in *Inbound) finish(o outcome) {
 	srv := s.server
 	o = o.short()
 	if in.Number > 0 {
-		s.mu.Lock()
-		begun := in.begun
-		s.mu.Unlock()
-		for _, w := range srv.keys.settle(in, o, begun) {
-			w.finish(o)
-		}
+		in.settle(o)
 	}
 	s.mu.Lock()
 	_, ok := s.table.Finish(in.Seq)

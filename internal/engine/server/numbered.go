@@ -97,6 +97,16 @@ func (k *keys) memory(in *Inbound) time.Duration {
 	return min(k.server.host.Now(), ledger.OutboxLife)
 }
 
+// settle ends a message of an outbox: its record is made, and the other attempts get their outcome.
+func (in *Inbound) settle(o outcome) {
+	in.session.mu.Lock()
+	begun := in.begun
+	in.session.mu.Unlock()
+	for _, w := range in.session.server.keys.settle(in, o, begun) {
+		w.finish(o)
+	}
+}
+
 // settle notes the outcome of in if it was to run, and returns the other attempts, which get it too.
 // It is called before in's sender can know the outcome and send the next message.
 func (k *keys) settle(in *Inbound, o outcome, begun bool) (waiting []*Inbound) {
