@@ -110,7 +110,7 @@ func (s *System) refusal(in *server.Inbound, c *cell) *rpc.Error {
 	if in.Origin().Local {
 		return nil
 	}
-	oneWay := in.Seq == 0 || in.Confirm
+	oneWay := in.Seq == 0 || in.Confirm || in.Number > 0
 	m := matter{cell: c, name: in.Target, typeID: in.TypeID}
 	switch {
 	case c != nil && c.kind == topicServerKind: // the topic is in the message

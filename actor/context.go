@@ -193,7 +193,14 @@ func (c *Context) finish(msg any, err error) {
 		c.life.answer()
 		return
 	}
+	in, _ := c.req.(*server.Inbound)
+	kept := in != nil && in.Number > 0 // a message of an outbox: nobody looks at the error
+	if kept && err != nil {
+		c.System().handlerFailed(c, msg, err)
+	}
 	switch waits := c.mustAnswer(); {
+	case waits && err == nil && kept:
+		in.Reply(0, 0, nil)
 	case waits && err != nil:
 		if _, stored := c.req.(*delivery); stored {
 			c.System().handlerFailed(c, msg, err)

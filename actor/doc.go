@@ -72,6 +72,9 @@ Each verb takes a context, a ref, a message and options ([rpc.Option]).
     means that it reached the mailbox there. It is never handled twice. Messages of one
     sender to one actor arrive in the order in which they were sent, even when the road
     changes.
+  - [TellReliably] keeps a one-way message in the system's outbox until its actor has handled it,
+    in order and never twice, whatever happens to roads and nodes meanwhile. What is given up
+    becomes a dead letter. Config.Outbox bounds it, and has it kept in Config.Store.
   - [Call] sends a request and waits for the reply. It ends with a reply or an error by its
     deadline, and never runs twice. Calls have no order among each other.
   - [Ask] is Call without waiting: it returns an [rpc.Future]. [Pipe] delivers the result

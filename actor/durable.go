@@ -37,8 +37,8 @@ func (k *Kind) With(opts ...KindOption) *Kind {
 //
 // Jobs are recorded when they are submitted. Their tokens and results outlive the node, and
 // jobs that had not started run once an actor of that name is spawned again. While the store
-// cannot be reached, accepted jobs wait. One-way messages are not recorded, nor are requests
-// from the same node, whose callers die with the actor. The kind must be in Config.Kinds.
+// cannot be reached, accepted jobs wait. One-way messages are not recorded, except those of
+// TellReliably, nor are requests from the same node, whose callers die with the actor. The kind must be in Config.Kinds.
 func Durable() KindOption { return func(k *Kind) { k.durable = true } }
 
 // Transactional says that handlers of this kind write a completion record in the

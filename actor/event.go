@@ -125,6 +125,15 @@ func (s *System) deadLetter(d DeadLetter, it item, body []byte, owner string) {
 	}
 }
 
+// encodedLetter is deadLetter for a message of which only the encoded form is there.
+func (s *System) encodedLetter(d DeadLetter, body deadletter.Encoded, came *letterCame) {
+	d.Time = time.Now()
+	s.kept.keepEncoded(&d, body, came)
+	s.stats.deadLetters.Add(1)
+	s.letters.publish(d)
+	s.letterLog.note(d, "")
+}
+
 // counters are the counts behind Stats.
 type counters struct {
 	handled, panics, failed, deadLetters, denied atomic.Uint64
@@ -142,6 +151,8 @@ type Stats struct {
 	LetterBytes    int    // what they take, see deadletter.Kept
 	LettersDropped uint64 // dead letters that were pushed out by later ones, or were too large to be kept
 
+	Outbox OutboxStats
+
 	Denied   uint64 // messages from other nodes, and requests for stored replies, that were refused by access rules
 	FeedLost uint64 // events and dead letters that slow subscribers have lost
 	RPC      rpc.Stats
@@ -157,6 +168,6 @@ func (s *System) Stats() Stats {
 	s.refs.mu.RLock()
 	st.Actors = len(s.refs.actors) - s.refs.unseen
 	s.refs.mu.RUnlock()
-	st.RPC = s.node.Stats()
+	st.RPC, st.Outbox = s.node.Stats(), s.outbox.stats()
 	return st
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/intercept"
+	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/internal/tracekey"
 	"github.com/tandem-go/tandem/rpc"
 )
@@ -70,6 +71,9 @@ func (c *Context) through(m any, handle func(*Context) error) error {
 		op.Op = access.Stream
 	default:
 		op.Op = access.Call
+	}
+	if in, ok := c.req.(*server.Inbound); ok && in.Number > 0 {
+		op.Op = access.Send
 	}
 	s.describe(op, m)
 	if c.meta != nil {

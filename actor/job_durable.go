@@ -86,10 +86,14 @@ func (s *System) recordJob(ctx *Context, c *cell, j *job, name [16]byte, m submi
 	return "", nil
 }
 
-// Restore implements engine.Restorer: it takes over the jobs that earlier starts have left.
+// Restore implements engine.Restorer: it takes over the jobs, and the messages in the outbox, that earlier
+// starts have left.
 func (v dispatcher) Restore(jobs []*journal.JobRecord) {
 	t := &v.s.jobs
 	for _, r := range jobs {
+		if v.s.outbox.restore(r) {
+			continue
+		}
 		var stored storedJob
 		if err := records.Decode(r.Job, &stored); err != nil {
 			v.s.log.Error("a recorded job cannot be read", "id", jobID(r.ID()), "err", err)

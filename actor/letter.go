@@ -96,6 +96,23 @@ func (k *keptLetters) keep(d *DeadLetter, it item, body []byte, owner string) {
 	d.ID = k.store.Add(owner, l, with)
 }
 
+// keepEncoded is keep for a message of this node of which only the encoded form is there.
+func (k *keptLetters) keepEncoded(d *DeadLetter, body deadletter.Encoded, came *letterCame) {
+	if k.store.Largest() == 0 {
+		return
+	}
+	l := deadletter.Kept{Letter: *d, Size: letterBase + len(d.To) + len(d.From) + len(d.Type) + len(d.Reason.Error()) + len(body.Body)}
+	for _, h := range came.meta.Headers {
+		l.Size += len(h.Key) + len(h.Value)
+	}
+	if l.Size <= k.store.Largest() {
+		l.Encoded = &body
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	d.ID = k.store.Add("", l, letterCarries{came: came})
+}
+
 // lasting returns what is kept of m with a message that nobody waits for; nil for nothing.
 func (m *meta) lasting() *meta {
 	if m == nil || m.sender.IsZero() && m.trace.IsZero() && len(m.headers) == 0 && m.arrival == nil {

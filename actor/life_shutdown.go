@@ -98,7 +98,9 @@ func (s *System) drain(ctx context.Context) error {
 	for _, c := range s.refs.all() {
 		c.hasten()
 	}
-	if n := s.settle(ctx); n > 0 {
+	n := s.settle(ctx)
+	s.outbox.drain(ctx)
+	if n > 0 {
 		return rpc.Errorf(rpc.Expired, rpc.Unknown, "shutdown ran out of time: %d actors were busy, what waited was handed back", n)
 	}
 	return nil
@@ -161,6 +163,9 @@ func (s *System) abandon(err error) error {
 	s.waitLists.nudgeAll()
 	by := time.Now().Add(lastWait)
 	s.endBy.Store(&by)
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	s.outbox.drain(gone)
 	s.stopAll()
 	ctx, cancel := context.WithDeadline(context.Background(), by)
 	s.settle(ctx)

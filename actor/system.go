@@ -23,6 +23,7 @@ import (
 	"github.com/tandem-go/tandem/internal/engine"
 	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/ledger"
+	"github.com/tandem-go/tandem/outbox"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
@@ -111,6 +112,9 @@ type Config struct {
 	// DeadLetters bounds the dead letters that are kept with their messages, see System.KeptLetters.
 	DeadLetters deadletter.Limits
 
+	// Outbox bounds what TellReliably keeps, and says whether it is kept in Store.
+	Outbox outbox.Config
+
 	// PanicTexts sends the text of a panic to callers on other nodes. It is for development,
 	// because the text may contain data of others. Without it they only learn that the handler
 	// panicked.
@@ -194,6 +198,13 @@ func (c *Config) validate() error {
 	if slices.ContainsFunc(slices.Concat(c.Outgoing, c.Incoming), func(fn intercept.Func) bool { return fn == nil }) {
 		bad("Config.Outgoing or Config.Incoming has an interceptor that is nil")
 	}
+	var err error
+	if c.Outbox, err = c.Outbox.WithDefaults(); err != nil {
+		errs = append(errs, fmt.Errorf("actor: Config.Outbox: %w", err))
+	}
+	if c.Outbox.Durable && c.Store == nil {
+		bad("Config.Outbox: %w: it is Durable, and Config.Store is nil", outbox.ErrConfig)
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -258,6 +269,7 @@ type systemWork struct {
 	waitLists waitLists
 	streams   streamTable
 	jobs      jobTable
+	outbox    outboxes
 	loops     loops
 }
 
@@ -335,6 +347,7 @@ func NewSystem(cfg Config) (*System, error) {
 	s.topics.sys = s
 	s.far.sys, s.keeps.sys = s, s
 	s.jobs.init(s)
+	s.outbox.init(s)
 	var err error
 	if s.codecs, err = codecSet(cfg); err != nil {
 		return nil, err
@@ -366,6 +379,7 @@ func NewSystem(cfg Config) (*System, error) {
 	if err := start(); err != nil {
 		return nil, s.abandon(err)
 	}
+	s.outbox.open()
 	return s, nil
 }
 

@@ -9,7 +9,7 @@ import (
 
 // ID names a request for good: it is the request with the number Seq of the session
 // Grant. If Seq is 0, the ID names a request under a key that its caller chose, and
-// Grant is a hash of the key.
+// Grant is a hash of the key, or of the outbox whose messages have numbers.
 type ID struct {
 	Grant [16]byte
 	Seq   uint64
@@ -30,10 +30,11 @@ const (
 	Freed     Op = 4 // of a request: nobody needs its record any more
 	Closed    Op = 5 // of a session: nobody needs its records any more
 	Submitted Op = 6 // of a job: it was accepted; Outcome is the job itself
-	lastOp       = Submitted
+	Numbered  Op = 7 // of an outbox: the handler of its message with the number Fingerprint is about to be called
+	lastOp       = Numbered
 )
 
-var opNames = [...]string{"", "opened", "begun", "done", "freed", "closed", "submitted"}
+var opNames = [...]string{"", "opened", "begun", "done", "freed", "closed", "submitted", "numbered"}
 
 // String returns the op's name in lower case.
 func (o Op) String() string {
@@ -49,7 +50,7 @@ type Change struct {
 	ID          ID        // for Opened and Closed only its Grant is set
 	Time        time.Time // of the step, to the nanosecond; the zone is not kept
 	Owner       string    // for Opened: who may ask for the session's records
-	Fingerprint uint64    // for Begun: stands for the request's content
+	Fingerprint uint64    // for Begun: stands for the request's content; for Numbered, and for Done and Freed of the same message: its number
 	Outcome     []byte    // for Done: the outcome; for Submitted: the job; this package does not interpret it
 }
 

@@ -31,6 +31,8 @@ type Ledger struct {
 type Page struct {
 	Fingerprint uint64 // of the request's content, once Begun
 	Job         []byte // the job, if the request is one; otherwise nil
+	Number      uint64 // of the latest message of an outbox that was Begun; 0: the page is not that of an outbox
+	earlier     uint64 // the number of the one before
 	Begun, Done bool
 	Outcome     []byte    // once Done
 	Time        time.Time // of the latest change
@@ -42,6 +44,9 @@ type pages struct {
 	at    time.Time
 	byNum map[uint64]*Page
 }
+
+// OutboxLife is how long the page of an outbox is kept after its latest change, at least.
+const OutboxLife = 24 * time.Hour
 
 // pageSize is about how many bytes of memory a page takes without its outcome.
 const pageSize = 128
@@ -65,6 +70,10 @@ func (l *Ledger) Apply(c Change) {
 		}
 		l.bytes -= pageSize + len(s.owner)
 		delete(l.sessions, c.ID.Grant)
+	case c.Op == Numbered:
+		l.number(c)
+	case c.Op == Freed && c.Fingerprint > 0:
+		l.unnumber(c)
 	case c.Op == Freed:
 		if p := l.page(c.ID); p != nil {
 			l.bytes -= p.size()
@@ -82,7 +91,7 @@ func (l *Ledger) Apply(c Change) {
 		}
 	case (c.Op == Begun || c.Op == Done) && (s != nil || c.ID.Seq == 0):
 		p := l.page(c.ID)
-		if p == nil && c.Op == Done {
+		if p == nil && c.Op == Done || p != nil && p.Number != c.Fingerprint && (p.Number > 0 || c.Op == Done) {
 			return
 		}
 		if p == nil {
@@ -104,6 +113,34 @@ func (l *Ledger) Apply(c Change) {
 	}
 }
 
+// number notes that the handler of a message of an outbox is about to be called. The earlier ones
+// are over.
+func (l *Ledger) number(c Change) {
+	p := l.keys[c.ID.Grant]
+	switch {
+	case c.ID.Seq != 0 || c.Fingerprint == 0 || p != nil && (p.Number == 0 || p.Number >= c.Fingerprint):
+		return
+	case p == nil:
+		p = &Page{}
+		l.keys[c.ID.Grant] = p
+		l.bytes += p.size()
+	}
+	p.earlier, p.Number, p.Begun, p.Done, p.Time = p.Number, c.Fingerprint, true, false, c.Time
+}
+
+// unnumber undoes number for a message whose handler was not called after all.
+func (l *Ledger) unnumber(c Change) {
+	p := l.keys[c.ID.Grant]
+	switch {
+	case c.ID.Seq != 0 || p == nil || p.Number != c.Fingerprint || p.Done:
+	case p.earlier == 0:
+		l.bytes -= p.size()
+		delete(l.keys, c.ID.Grant)
+	default:
+		p.Number, p.Done = p.earlier, true
+	}
+}
+
 func (l *Ledger) page(id ID) *Page {
 	if id.Seq == 0 {
 		return l.keys[id.Grant]
@@ -112,6 +149,13 @@ func (l *Ledger) page(id ID) *Page {
 		return s.byNum[id.Seq]
 	}
 	return nil
+}
+
+func (p *Page) expired(before time.Time) bool {
+	if p.Number > 0 {
+		before = before.Add(-OutboxLife)
+	}
+	return p.Time.Before(before)
 }
 
 func (p *Page) size() int { return pageSize + len(p.Job) + len(p.Outcome) }
@@ -134,14 +178,14 @@ func (l *Ledger) Owner(grant [16]byte) (string, bool) {
 }
 
 // Expired yields the changes that remove keys and sessions that are older than before. The
-// age of a key counts from its last change. The age of a session, which is removed as a
+// age of a key counts from its last change; that of an outbox is kept OutboxLife longer. The age of a session, which is removed as a
 // whole, counts from its opening. Sessions for which live returns true stay, and so do keys
 // for which it returns true and whose requests are not done. Jobs stay too: they are freed
 // when their results expire. The caller may apply each change as it is yielded.
 func (l *Ledger) Expired(before time.Time, live func(name [16]byte) bool) iter.Seq[Change] {
 	return func(yield func(Change) bool) {
 		for id, p := range l.keys {
-			if p.Job == nil && p.Time.Before(before) && (p.Done || !live(id)) && !yield(Change{Op: Freed, ID: ID{Grant: id}, Time: p.Time}) {
+			if p.Job == nil && p.expired(before) && (p.Done || !live(id)) && !yield(Change{Op: Freed, ID: ID{Grant: id}, Time: p.Time}) {
 				return
 			}
 		}
@@ -176,6 +220,11 @@ func (l *Ledger) All() iter.Seq[Change] {
 
 // yield yields the changes that give this page, and returns whether to go on.
 func (p *Page) yield(id ID, yield func(Change) bool) bool {
+	if p.Number > 0 {
+		return (p.earlier == 0 || yield(Change{Op: Numbered, ID: id, Time: p.Time, Fingerprint: p.earlier})) &&
+			yield(Change{Op: Numbered, ID: id, Time: p.Time, Fingerprint: p.Number}) &&
+			(!p.Done || yield(Change{Op: Done, ID: id, Time: p.Time, Fingerprint: p.Number}))
+	}
 	return (p.Job == nil || yield(Change{Op: Submitted, ID: id, Time: p.Time, Outcome: p.Job})) &&
 		(!p.Begun || yield(Change{Op: Begun, ID: id, Time: p.Time, Fingerprint: p.Fingerprint})) &&
 		(!p.Done || yield(Change{Op: Done, ID: id, Time: p.Time, Outcome: p.Outcome}))

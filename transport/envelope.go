@@ -91,6 +91,7 @@ const (
 	tagAfter      = 13
 	tagAge        = 14
 	tagWaiting    = 15
+	tagNumber     = 16 | tagCritical
 	tagCritical   = 0x80 // if an option with this bit is unknown, the envelope is refused
 )
 
@@ -136,7 +137,8 @@ type Envelope struct {
 	Headers    []Header
 	Key        string        // request: the caller's own name for it, also outside of this session; empty for none
 	After      uint64        // request: one-way messages up to this number must not run after it
-	Age        time.Duration // request with FlagRecover: time since it was made; 0 for unknown
+	Number     uint64        // request with a Key: the key names an outbox, and this is the message's number in it; 0: the key names the request
+	Age        time.Duration // request with FlagRecover: time since it was made; 0 for unknown. Request with a Number: time since it may have been sent for the first time; 0: it never was
 	Waiting    []uint64      // request: numbers of the waits that end with it, that of the sender first; empty if the sender does not wait
 	Message    string        // reply: error text
 	UserCode   string        // reply: error code that the application defined
@@ -214,7 +216,7 @@ func (e *Envelope) Append(dst []byte) ([]byte, error) {
 		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagSent, 8), uint64(e.Sent.UnixNano()))
 	}
 	more := len(e.Headers) | len(e.Mark.Except) | len(e.Message) | len(e.UserCode) | len(e.Key) | len(e.Waiting)
-	if more != 0 || e.RetryAfter > 0 || e.After > 0 || e.Age > 0 || !e.Trace.IsZero() {
+	if more != 0 || e.RetryAfter > 0 || e.After > 0 || e.Age > 0 || e.Number > 0 || !e.Trace.IsZero() {
 		var err error
 		if dst, err = e.appendMore(dst); err != nil {
 			return dst[:start], err
@@ -262,6 +264,9 @@ func (e *Envelope) appendMore(dst []byte) ([]byte, error) {
 	}
 	if n := len(e.Waiting); n > 0 {
 		dst = AppendSeqBytes(appendTag(dst, tagWaiting, 8*n), e.Waiting)
+	}
+	if e.Number > 0 {
+		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagNumber, 8), e.Number)
 	}
 	return dst, nil
 }
@@ -347,6 +352,10 @@ func (e *Envelope) parseOptions(b []byte) error {
 		case tagAfter:
 			if ok = n == 8; ok {
 				e.After = binary.BigEndian.Uint64(v)
+			}
+		case tagNumber:
+			if ok = n == 8; ok {
+				e.Number = binary.BigEndian.Uint64(v)
 			}
 		case tagAge:
 			e.Age, ok = duration(v)

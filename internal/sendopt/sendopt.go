@@ -19,6 +19,7 @@ type Settings[R any] struct {
 	Affinity   string        // empty: none
 	Hedge      time.Duration // 0: no second copy
 	LinkWait   time.Duration // 0: no bound
+	KeepFor    time.Duration // 0: the system's
 	Retry      *R            // nil: the system's
 	Codec      codec.Codec   // nil: the system's
 	Headers    []transport.Header
@@ -54,6 +55,7 @@ const (
 	LinkWait
 	Codec
 	Header
+	KeepFor
 )
 
 // Change is the new value of a setting, in the field for its type.
@@ -89,6 +91,8 @@ func (o *Option[R]) Apply(s *Settings[R]) {
 		s.Affinity = c.Text
 	case LinkWait:
 		s.LinkWait = c.Time
+	case KeepFor:
+		s.KeepFor = c.Time
 	case Codec:
 		s.Codec = c.Codec
 	case Header:

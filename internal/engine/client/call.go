@@ -26,6 +26,8 @@ type Request struct {
 type Rare struct {
 	wire.Meta
 	Key        string        // the caller's own name for the request, valid beyond this session; empty for none
+	Number     uint64        // if not 0, Key names an outbox of the caller's, and this is the message's number in it
+	SentSince  time.Time     // when a message of an outbox may have been sent for the first time; zero: it never was
 	Idempotent bool          // the request may run twice
 	Hedge      time.Duration // silence after which a second copy is sent over another road; 0: never
 	Route      Route         // chooses one of several instances; nil: the request goes to Node and Target
@@ -91,6 +93,13 @@ func (r *Request) key() string {
 		return ""
 	}
 	return r.Rare.Key
+}
+
+func (r *Request) number() uint64 {
+	if r.Rare == nil {
+		return 0
+	}
+	return r.Rare.Number
 }
 
 // Completer receives the outcome of a request.

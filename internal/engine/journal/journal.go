@@ -77,7 +77,7 @@ func Open(ctx context.Context, cfg Config, store ledger.Store) (*Journal, error)
 	}
 	j.log, j.taken = log, time.Now()
 	for c := range j.ledger.All() {
-		if c.ID.Seq == 0 && c.Op == ledger.Begun {
+		if c.ID.Seq == 0 && (c.Op == ledger.Begun || c.Op == ledger.Numbered) {
 			j.unfinished[c.ID] = struct{}{}
 		} else if c.ID.Seq == 0 && c.Op == ledger.Done {
 			delete(j.unfinished, c.ID)
@@ -106,7 +106,7 @@ func (j *Journal) Post(c ledger.Change, written func(error)) {
 	switch {
 	case j.fenced || j.closed:
 		refused = ledger.ErrFenced
-	case (c.Op == ledger.Begun || c.Op == ledger.Submitted) && j.fullLocked():
+	case (begins(c) || c.Op == ledger.Submitted) && j.fullLocked():
 		refused = ErrFull
 	default:
 		j.queue = append(j.queue, posting{c, written})
@@ -211,17 +211,17 @@ func (j *Journal) write(ctx context.Context, batch []posting) (int, error) {
 	if err == nil {
 		for _, c := range changes {
 			j.ledger.Apply(c)
-			if c.Op == ledger.Freed {
+			if c.Op == ledger.Freed || c.Op == ledger.Numbered {
 				delete(j.unfinished, c.ID)
 			}
 		}
 	} else {
 		size = 0
 		j.queue = slices.DeleteFunc(j.queue, func(p posting) bool { // requests and jobs that wait to begin are refused as well, since none of this was stored
-			if p.change.Op == ledger.Begun {
+			if begins(p.change) {
 				refused = append(refused, p)
 			}
-			return p.change.Op == ledger.Begun
+			return begins(p.change)
 		})
 		var again []posting
 		for _, p := range batch {
@@ -230,7 +230,11 @@ func (j *Journal) write(ctx context.Context, batch []posting) (int, error) {
 				again = append(again, posting{change: p.change}) // the caller does not wait for the next attempt
 			case p.change.Op == ledger.Begun && j.isJob(p.change.ID): // the job is refused, and that is its outcome
 			default:
-				again = append(again, posting{change: ledger.Change{Op: ledger.Freed, ID: p.change.ID, Time: p.change.Time}})
+				free := ledger.Change{Op: ledger.Freed, ID: p.change.ID, Time: p.change.Time}
+				if p.change.Op == ledger.Numbered {
+					free.Fingerprint = p.change.Fingerprint
+				}
+				again = append(again, posting{change: free})
 			}
 		}
 		if j.fenced = j.fenced || errors.Is(err, ledger.ErrFenced); !j.fenced && !j.closed {
@@ -253,6 +257,9 @@ func (j *Journal) write(ctx context.Context, batch []posting) (int, error) {
 	}
 	return size, err
 }
+
+// begins reports whether a change says that a handler is about to be called.
+func begins(c ledger.Change) bool { return c.Op == ledger.Begun || c.Op == ledger.Numbered }
 
 // isJob reports whether an ID is that of a job. j.mu is held.
 func (j *Journal) isJob(id ledger.ID) bool {
@@ -339,6 +346,27 @@ func (j *Journal) Earlier(id ledger.ID) (ledger.Page, bool) {
 	page, found := j.ledger.Lookup(id)
 	_, unfinished := j.unfinished[id]
 	return page, found && (page.Done || unfinished)
+}
+
+// Outbox returns how far the record of an outbox goes: the messages up to number last are over. doubt
+// is the number of one that an earlier start had begun and not finished; 0: there is none. A nil
+// Journal has no records.
+func (j *Journal) Outbox(id ledger.ID) (last, doubt uint64) {
+	if j == nil {
+		return 0, 0
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	page, _ := j.ledger.Lookup(id)
+	if _, unfinished := j.unfinished[id]; unfinished {
+		doubt = page.Number
+	}
+	return page.Number, doubt
+}
+
+// Unnumbered makes the store forget that a message of an outbox began, because it did not.
+func (j *Journal) Unnumbered(id ledger.ID, number uint64) {
+	j.Post(ledger.Change{Op: ledger.Freed, ID: id, Fingerprint: number}, nil)
 }
 
 // Has reports whether the outcome of a request is in the store. A nil Journal has none.

@@ -31,7 +31,11 @@ func (srv *Server) Begin(ins []*Inbound, jobs ...*journal.JobRecord) {
 			continue
 		}
 		written.Add(1)
-		srv.journal.Post(ledger.Change{Op: ledger.Begun, ID: in.name.id, Fingerprint: in.name.fingerprint}, func(err error) {
+		begun := ledger.Begun
+		if in.Number > 0 {
+			begun = ledger.Numbered
+		}
+		srv.journal.Post(ledger.Change{Op: begun, ID: in.name.id, Fingerprint: in.name.fingerprint}, func(err error) {
 			if err != nil {
 				in.notBegun()
 				in.Fail(rpc.Errorf(journal.CodeOf(err), rpc.NotRun, "its record could not be written: %w", err))

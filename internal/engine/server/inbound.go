@@ -31,6 +31,8 @@ type Inbound struct {
 	Receipt bool // a request without a message, which is answered when its turn in the mailbox comes
 	Confirm bool // a one-way message whose sender wants to know that it was accepted: that is the outcome, not the handler's result
 	row     row
+	Number  uint64        // of a message in its sender's outbox, which is a one-way message whose outcome is that of its handler; 0: it is from no outbox
+	sentFor time.Duration // for how long a message of an outbox may have been on its way in earlier attempts; 0: there was none
 
 	// The session's mu guards what follows.
 	life
@@ -63,11 +65,15 @@ func (in *Inbound) fill(c *Link, e *transport.Envelope) {
 	in.Target = c.names.intern(c.server.seed, e.Target)
 	asked := e.Verb == transport.VerbRequest // the flags of one-way messages have no meaning
 	if in.Receipt = asked && e.Flags&transport.FlagReceipt != 0; in.Receipt {
-		in.TypeID, in.Codec, in.body, in.Confirm = 0, 0, nil, false // a receipt has no message, so what came with it is ignored
+		in.TypeID, in.Codec, in.body, in.Confirm, in.Number = 0, 0, nil, false, 0 // a receipt has no message, so what came with it is ignored
 		in.weight, in.cut = account.Record, false
 	} else {
 		in.TypeID, in.Codec, in.body = e.TypeID, e.Codec, wire.OwnBody(in.body, e)
 		in.Confirm = asked && e.Flags&transport.FlagAcked != 0
+		in.Number, in.sentFor = 0, 0
+		if asked && e.Key != "" && !in.Confirm {
+			in.Number, in.sentFor = e.Number, e.Age
+		}
 		in.weight, in.cut = account.Record+len(e.Body), e.Cut
 	}
 	if e.Sender != "" || !e.Trace.IsZero() || len(e.Headers) > 0 || len(e.Waiting) > 0 {
@@ -240,7 +246,7 @@ func (in *Inbound) Keyed() bool { return in.isKeyed() }
 // records. It is made from the request's key, or else from its session and number.
 func (in *Inbound) RequestID() string {
 	if in.isKeyed() {
-		return in.name.id.String()
+		return ledger.ID{Grant: in.name.id.Grant, Seq: in.Number}.String()
 	}
 	return ledger.ID{Grant: in.session.grant, Seq: in.Seq}.String()
 }
@@ -407,9 +413,14 @@ func (in *Inbound) decide(o outcome) {
 	switch {
 	case !begun:
 		in.finish(o)
+	case o.refused() && in.Number > 0:
+		srv.journal.Unnumbered(in.name.id, in.Number)
+		in.finish(o)
 	case o.refused():
 		srv.journal.Freed(in.name.id)
 		in.finish(o)
+	case in.Number > 0:
+		srv.journal.Post(ledger.Change{Op: ledger.Done, ID: in.name.id, Fingerprint: in.Number}, func(error) { in.finish(o) })
 	default:
 		keep, sent := o, o
 		if len(o.body) > min(srv.cfg.Keep, ledger.MaxBatch/2) { // an outcome must fit into one write
@@ -429,6 +440,9 @@ func (in *Inbound) finish(o outcome) {
 	s := in.session
 	srv := s.server
 	o = o.short()
+	if in.Number > 0 {
+		in.settle(o)
+	}
 	s.mu.Lock()
 	_, ok := s.table.Finish(in.Seq)
 	if !ok { // it was cancelled meanwhile, so nobody waits for the outcome
@@ -442,7 +456,7 @@ func (in *Inbound) finish(o outcome) {
 		}
 		s.mu.Unlock()
 		srv.poke()
-		if in.isKeyed() {
+		if in.isKeyed() && in.Number == 0 {
 			srv.keys.finish(in, o)
 		}
 		return
@@ -456,7 +470,7 @@ func (in *Inbound) finish(o outcome) {
 		in.outcome = o.minimal()
 	}
 	s.mu.Unlock()
-	if in.isKeyed() { // first, so that who has the outcome and uses the key again is told that it is a recorded one
+	if in.isKeyed() && in.Number == 0 { // first, so that who has the outcome and uses the key again is told that it is a recorded one
 		srv.keys.finish(in, o)
 	}
 	o.send(link, in.Seq)

@@ -27,6 +27,9 @@ type keys struct {
 	mu   sync.Mutex // guards what follows
 	all  map[[16]byte]*keyed
 	done keyring
+
+	marks      map[[16]byte]*mark // see numbered.go; their bytes count in done
+	marksSwept time.Duration      // node clock when the old ones were last removed
 }
 
 // keyed is a key without an outcome yet.
@@ -41,8 +44,12 @@ type keyed struct {
 // keyID returns the ID of a key in tables and stores. It hashes each part with its length, so
 // that different parts never give the same input to the hash.
 func keyID(principal, target, key string) (id [16]byte) {
+	return hashOf("key", principal, target, key)
+}
+
+func hashOf(parts ...string) (id [16]byte) {
 	h := sha256.New()
-	for _, part := range []string{"key", principal, target, key} {
+	for _, part := range parts {
 		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
 		h.Write([]byte(part))
 	}
@@ -180,6 +187,10 @@ func (k *keys) keep(in *Inbound, e *keyed, o outcome) {
 func (k *keys) removeWaiting(in *Inbound) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if in.Number > 0 {
+		k.removeWaitingNumbered(in)
+		return
+	}
 	if e := k.all[in.name.id.Grant]; e != nil {
 		e.waiting = slices.DeleteFunc(e.waiting, func(w *Inbound) bool { return w == in })
 	}
@@ -189,8 +200,8 @@ func (k *keys) removeWaiting(in *Inbound) {
 func (k *keys) runs(name [16]byte) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	e := k.all[name]
-	return e != nil && e.owner != nil
+	e, m := k.all[name], k.marks[name]
+	return e != nil && e.owner != nil || m != nil && m.owner != nil
 }
 
 // sweep removes the keys that have expired.
@@ -198,13 +209,14 @@ func (k *keys) sweep(now time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.done.expire(now - k.server.cfg.KeyLife)
+	k.sweepMarks(now)
 }
 
-// count returns how many keys are known, and how many bytes they take.
+// count returns how many keys and outboxes are known, and how many bytes they take.
 func (k *keys) count() (n int, size int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return len(k.all) + k.done.count(), k.done.used
+	return len(k.all) + k.done.count() + len(k.marks), k.done.used
 }
 
 // waits returns how many attempts wait for the outcome of another one.

@@ -27,7 +27,7 @@ func (in *Inbound) Origin() *Origin { return in.session.origin }
 
 // Arrival returns the description by which it is decided whether the message may be handled.
 func (in *Inbound) Arrival() Arrival {
-	return Arrival{in.session.origin, in.addr(), in.Target, in.TypeID, in.Seq == 0 || in.Confirm}
+	return Arrival{in.session.origin, in.addr(), in.Target, in.TypeID, in.Seq == 0 || in.Confirm || in.Number > 0}
 }
 
 // addr returns the address of a link on which the message came.
@@ -62,7 +62,7 @@ func (in *Inbound) mayReplay(c *Link) (Arrival, *rpc.Error) {
 	if srv.cfg.Check == nil || in.Receipt {
 		return Arrival{}, nil
 	}
-	a := Arrival{in.session.origin, c.Addr, in.Target, in.TypeID, in.Confirm}
+	a := Arrival{in.session.origin, c.Addr, in.Target, in.TypeID, in.Confirm || in.Number > 0}
 	err := srv.cfg.Check(a)
 	if err == nil || in.finished() && in.outcome.refused() {
 		return a, err

@@ -69,8 +69,11 @@ func (srv *Server) recover(c *Link, e *transport.Envelope) {
 	if e.Key != "" {
 		id = ledger.ID{Grant: keyID(principal, e.Target, e.Key)}
 	}
+	if e.Number > 0 {
+		id = ledger.ID{Grant: markID(principal, e.Target, e.Key)}
+	}
 	if srv.cfg.Check != nil {
-		a := Arrival{&Origin{Principal: principal, Node: c.ID.Node, Local: c.Loop()}, c.Addr, strings.Clone(e.Target), e.TypeID, e.Flags&transport.FlagAcked != 0}
+		a := Arrival{&Origin{Principal: principal, Node: c.ID.Node, Local: c.Loop()}, c.Addr, strings.Clone(e.Target), e.TypeID, e.Flags&transport.FlagAcked != 0 || e.Number > 0}
 		if err := srv.cfg.Check(a); err != nil {
 			c.refuse(e.Seq, rpc.Errorf(rpc.Denied, rpc.Unknown, "%s", err.Message)) // Unknown, because the request that it asks about may have run
 			srv.denied(a, err)
@@ -90,18 +93,23 @@ func (srv *Server) recover(c *Link, e *transport.Envelope) {
 			return
 		}
 	}
+	print := durableFingerprint(id.Grant, e.Target, e.TypeID, e.Codec, e.Body)
+	if e.Number > 0 {
+		page, found = pageOf(page, found, e.Number)
+		id.Seq, page.Fingerprint = e.Number, print // the number stands for the content
+	}
 	srv.counts.recovered.Add(1)
 	switch {
 	case srv.session(e.Grant) != nil: // the session is not an earlier one
 		c.refuse(e.Seq, rpc.Errorf(rpc.SessionLost, rpc.Unknown, "the session is not open on this link"))
-	case found && page.Fingerprint != durableFingerprint(id.Grant, e.Target, e.TypeID, e.Codec, e.Body):
+	case found && page.Fingerprint != print:
 		c.refuse(e.Seq, rpc.Errorf(rpc.IDReused, rpc.Unknown, "another request was recorded under this name"))
 	case found && page.Done:
 		srv.counts.replayed.Add(1)
 		parseOutcome(page.Outcome).again().send(c, e.Seq)
 	case !d.Known && srv.recovers() && srv.host.Now() < spawnTime: // no answer: the client asks again
 	case d.Completions != nil && e.Flags&(transport.FlagAcked|transport.FlagReceipt) == 0: // completions say nothing about one-way messages
-		srv.askApplication(c, e.Seq, id, d.Completions, kept)
+		srv.askApplication(c, e.Seq, id, d.Completions, kept && e.Key == "")
 	case found:
 		c.refuse(e.Seq, rpc.Errorf(rpc.OutcomeUnknown, rpc.Unknown, "its handler had started when the node was lost"))
 	case d.Durable && kept && ours && (e.Key == "" || srv.remembers(e)) && e.Flags&(transport.FlagAcked|transport.FlagReceipt) == 0:

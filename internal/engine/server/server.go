@@ -89,6 +89,7 @@ func New(cfg Config) *Server {
 	srv := &Server{cfg: cfg, host: cfg.Host, account: cfg.Account, seed: maphash.MakeSeed(), questions: make(chan struct{}, maxQuestions), ackWake: make(chan struct{}, 1),
 		sessions: map[transport.Grant]*session{}, clients: map[string]*client{}}
 	srv.keys.server, srv.keys.all, srv.keys.done.limit, srv.keys.done.share = srv, map[[16]byte]*keyed{}, cfg.KeyBytes, cfg.Account.Share
+	srv.keys.marks = map[[16]byte]*mark{}
 	return srv
 }
 

@@ -9,7 +9,6 @@ import (
 	"github.com/tandem-go/tandem/internal/engine/account"
 	"github.com/tandem-go/tandem/internal/engine/host"
 	"github.com/tandem-go/tandem/internal/engine/wire"
-	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -131,7 +130,7 @@ func (s *session) request(c *Link, e *transport.Envelope) {
 			in.Meta, in.body = nil, nil
 			in.Fail(s.share.Full(s.id.Node))
 		case e.Key != "":
-			s.keyed(in, e.Key)
+			s.keyed(in, e)
 		default:
 			srv.cfg.Handler.HandleRequest(in)
 		}
@@ -173,7 +172,7 @@ func (s *session) replayLocked(c *Link, seq uint64, in *Inbound) {
 
 // keyed runs a request that has a key, unless another attempt with the same key runs or
 // has run.
-func (s *session) keyed(in *Inbound, key string) {
+func (s *session) keyed(in *Inbound, e *transport.Envelope) {
 	if check := s.server.cfg.Check; check != nil {
 		a := in.Arrival()
 		if err := check(a); err != nil {
@@ -182,12 +181,18 @@ func (s *session) keyed(in *Inbound, key string) {
 			return
 		}
 	}
-	id := keyID(s.principal, in.Target, key)
-	named := &name{ledger.ID{Grant: id}, durableFingerprint(id, in.Target, in.TypeID, in.Codec, in.body)}
+	admit, named := s.server.keys.admit, new(name)
+	if in.Number > 0 {
+		admit = s.server.keys.admitNumbered
+		named.id.Grant, named.fingerprint = markID(s.principal, in.Target, e.Key), in.Number
+	} else {
+		id := keyID(s.principal, in.Target, e.Key)
+		named.id.Grant, named.fingerprint = id, durableFingerprint(id, in.Target, in.TypeID, in.Codec, in.body)
+	}
 	s.mu.Lock() // a cancel of the request may come at the same time
 	in.name = named
 	s.mu.Unlock()
-	switch o, run := s.server.keys.admit(in); {
+	switch o, run := admit(in); {
 	case o != nil:
 		in.finish(*o)
 	case run:
@@ -395,6 +400,7 @@ func (s *session) cancel(seq uint64) {
 	running := state == dedup.Running || state == dedup.Orphaned // a mark on another transport may have overtaken the cancel
 	switch {
 	case in == nil:
+	case running && in.Number > 0: // only its handler ends it
 	case running && in.isKeyed() && s.server.keys.shared(in): // other attempts wait for its outcome
 	case running:
 		fn = in.cancelLocked()

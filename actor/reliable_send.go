@@ -1,0 +1,253 @@
+package actor
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tandem-go/tandem/deadletter"
+	"github.com/tandem-go/tandem/internal/engine/client"
+	"github.com/tandem-go/tandem/internal/engine/server"
+	"github.com/tandem-go/tandem/outbox"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+const (
+	outboxTry      = 24 * time.Hour // how long one attempt may take; links that are lost, and starts of the node that end, end it earlier
+	outboxAttempts = 1024           // how many attempts may be under way at a time, so that they leave room for other requests
+)
+
+// outboxStage is how far an outbox has come. It only ever changes to a later stage.
+type outboxStage uint8
+
+const (
+	outboxResting outboxStage = iota // messages are taken, and wait until the node serves
+	outboxOpen                       // they are sent
+	outboxClosed                     // none is taken any more
+)
+
+// outboxes is the outbox of a system. For each actor to which something is to be sent there is a goroutine;
+// it ends when nothing is left.
+type outboxes struct {
+	sys     *System
+	cfg     outbox.Config
+	tokens  chan struct{} // holds one for each attempt that is under way
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup // the goroutines
+
+	handled, again, givenUp, refused atomic.Uint64
+
+	mu       sync.Mutex // guards what follows
+	box      *outbox.Box[*parked]
+	stage    outboxStage
+	room     chan struct{} // closed, and made anew, when a message has left the box; nil: nobody waits for that
+	full     bool          // an event has said that it is full, and there was no room since
+	toldFull time.Time
+}
+
+func (o *outboxes) init(s *System) {
+	o.sys, o.cfg = s, s.cfg.Outbox
+	o.box = outbox.New[*parked](o.cfg, s.epoch)
+	o.tokens = make(chan struct{}, outboxAttempts)
+	o.ctx, o.cancel = context.WithCancel(s.ctx)
+}
+
+// open begins to send, when the node serves.
+func (o *outboxes) open() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage != outboxResting {
+		return
+	}
+	o.stage = outboxOpen
+	for _, to := range o.box.Receivers() {
+		o.serveLocked(to)
+	}
+}
+
+// stored says that a message is kept, and has it sent.
+func (o *outboxes) stored(msg *outbox.Message[*parked]) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.box.Stored(msg)
+	o.serveLocked(msg.To)
+}
+
+// serveLocked starts the goroutine that sends to an actor, unless there is one or nothing is to be
+// sent. o.mu is held.
+func (o *outboxes) serveLocked(to string) {
+	if o.stage == outboxOpen && o.box.Serve(to) {
+		o.running.Go(func() { o.serve(to) })
+	}
+}
+
+// abandon removes a message that could not be stored. What is behind it may be sent now.
+func (o *outboxes) abandon(msg *outbox.Message[*parked]) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.box.Abandon(msg)
+	o.leftLocked()
+	o.serveLocked(msg.To)
+}
+
+// leftLocked wakes those who wait for room. o.mu is held.
+func (o *outboxes) leftLocked() {
+	o.full = false
+	if o.room != nil {
+		close(o.room)
+		o.room = nil
+	}
+}
+
+// roomLocked returns what is closed when a message has left the box. o.mu is held.
+func (o *outboxes) roomLocked() <-chan struct{} {
+	if o.room == nil {
+		o.room = make(chan struct{})
+	}
+	return o.room
+}
+
+// serve sends what is there for one actor, one message after the other.
+func (o *outboxes) serve(to string) {
+	for o.ctx.Err() == nil {
+		now := time.Now()
+		o.mu.Lock()
+		msg := o.box.Next(to, now)
+		if msg == nil {
+			o.mu.Unlock()
+			return
+		}
+		d, late := o.box.Expire(msg, now)
+		o.mu.Unlock()
+		var err error
+		if late {
+			err = rpc.Errorf(rpc.Expired, d.Verdict, "its time has passed")
+		} else {
+			err = o.attempt(msg)
+			outcome := outbox.Outcome{Verdict: rpc.HasRun}
+			if err != nil {
+				outcome = outbox.Outcome{Verdict: rpc.Ran(err), Code: rpc.CodeOf(err)}
+			}
+			o.mu.Lock()
+			d = o.box.Settle(msg, outcome, time.Now(), rand.Float64())
+			o.mu.Unlock()
+		}
+		switch d.Fate {
+		case outbox.Handled:
+			o.handled.Add(1)
+			o.left(msg)
+		case outbox.GivenUp:
+			o.giveUp(msg, d.Verdict, err)
+			o.left(msg)
+		default:
+			o.again.Add(1)
+			o.pause(d.Pause)
+		}
+	}
+}
+
+// left frees the record of a message that has left the box, and makes room for others.
+func (o *outboxes) left(msg *outbox.Message[*parked]) {
+	if r := msg.Carries.record; r != nil {
+		r.Free()
+	}
+	o.mu.Lock()
+	o.leftLocked()
+	o.mu.Unlock()
+}
+
+func (o *outboxes) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-o.ctx.Done():
+	}
+}
+
+// attempt sends a message, and returns when it is known what became of it, or that this is not known.
+func (o *outboxes) attempt(msg *outbox.Message[*parked]) error {
+	ctx, p := o.ctx, msg.Carries
+	if !msg.Until.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, msg.Until)
+		defer cancel()
+	}
+	select {
+	case o.tokens <- struct{}{}:
+		defer func() { <-o.tokens }()
+	case <-ctx.Done():
+		return rpc.FromContext(ctx, rpc.NotRun)
+	}
+	x := o.sys.node.Client.Exchange()
+	r := x.Request()
+	r.Node, r.Target, r.TypeID, r.Codec, r.Body, r.Timeout = p.addr.node, p.addr.name, p.TypeID, p.Codec, append(r.Body, p.Body...), outboxTry
+	r.Rare = &client.Rare{Meta: p.meta(), Key: msg.Outbox, Number: msg.Number, SentSince: msg.SentSince}
+	_, err := x.Do(ctx)
+	err = o.sys.withName(err, p.TypeID)
+	x.Free()
+	return err
+}
+
+// giveUp makes a dead letter of a message.
+func (o *outboxes) giveUp(msg *outbox.Message[*parked], verdict rpc.Verdict, why error) {
+	s, p := o.sys, msg.Carries
+	err := rpc.Errorf(rpc.CodeOf(why), verdict, "given up in the outbox: %w", why)
+	o.givenUp.Add(1)
+	d := DeadLetter{To: msg.To, From: p.Sender, Type: s.types.nameOf(p.TypeID), Reason: err}
+	if d.From == "" {
+		d.From = "@" + s.cfg.Name
+	}
+	meta := p.meta()
+	from := server.Arrival{Origin: &server.Origin{Principal: s.node.OwnPrincipal(), Node: s.cfg.Name, Local: true}, Target: p.addr.name, TypeID: p.TypeID, Tell: true}
+	s.encodedLetter(d, deadletter.Encoded{TypeID: p.TypeID, Codec: p.Codec, Body: p.Body}, &letterCame{from: from, meta: &meta})
+	s.event(Event{Type: MessageGivenUp, Actor: msg.To, Err: err})
+}
+
+// drain sends what it can until ctx ends, for half of the time that is left, and closes the outbox. What
+// is left is in the store, or becomes dead letters.
+func (o *outboxes) drain(ctx context.Context) {
+	if at, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(at)/2)
+		defer cancel()
+	}
+	o.mu.Lock()
+	for o.stage == outboxOpen && !o.cfg.Durable && ctx.Err() == nil {
+		if n, _, _ := o.box.Len(); n == 0 {
+			break
+		}
+		room := o.roomLocked()
+		o.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+		}
+		o.mu.Lock()
+	}
+	o.stage = outboxClosed
+	o.mu.Unlock()
+	o.cancel()
+	o.running.Wait()
+	o.mu.Lock()
+	rest := o.box.Drain()
+	o.leftLocked()
+	o.mu.Unlock()
+	for _, msg := range rest {
+		if msg.Carries.record == nil && !o.cfg.Durable {
+			o.giveUp(msg, msg.Verdict(), errShutdown)
+		}
+	}
+}
+
+// stats returns a snapshot.
+func (o *outboxes) stats() OutboxStats {
+	st := OutboxStats{Handled: o.handled.Load(), Again: o.again.Load(), GivenUp: o.givenUp.Load(), Refused: o.refused.Load()}
+	o.mu.Lock()
+	st.Waiting, st.Bytes, st.Targets = o.box.Len()
+	o.mu.Unlock()
+	return st
+}
