@@ -21,6 +21,9 @@ func settingsOf(opts []rpc.Option) *settings {
 	return set
 }
 
+// apply is not inlined, because settingsOf would then be too long for that.
+//
+//go:noinline
 func apply(opts []rpc.Option, set *settings) {
 	for i := range opts {
 		(*sendopt.Option[rpc.Retry])(&opts[i]).Apply(set)
