@@ -37,9 +37,10 @@ func (l lives) any() bool { return l.Mortals || l.Timers || l.Topics || l.Pools 
 // mayStop lets every node stop actors of every other one.
 var mayStop = access.Rules{List: []access.Rule{{Effect: access.Allow, Ops: access.Stop}}}
 
-// spawnLives starts a node's actors of these. Mortals are started by callers.
-func (w *world) spawnLives(sys *actor.System) error {
-	p := w.plan.Lives
+// spawnLives starts the actors of these of a start of a node. Mortals are started by callers.
+func (w *world) spawnLives(l *simulation.Life) error {
+	p, sys := w.plan.Lives, l.Sys
+	w.lives.starting(w, l)
 	for _, a := range []struct {
 		on    bool
 		spawn func(*actor.System) error
@@ -86,6 +87,7 @@ func (w *world) endLives() {
 		wait += w.plan.Lease + 90*time.Second
 	}
 	time.Sleep(wait)
+	w.alive() // also if sessions have ended meanwhile, whose lease is shorter than a heartbeat
 	w.truth.Note("SETTLED")
 	if p.Watches {
 		w.allTold("mortal has ended, and")
@@ -95,6 +97,7 @@ func (w *world) endLives() {
 	}
 	if p.Watches {
 		time.Sleep(10 * time.Second)
+		w.alive()
 		w.allTold("mortal was stopped, and")
 	}
 	if p.Timers {
@@ -123,6 +126,7 @@ type livesTruth struct {
 	latest int        // moment
 	closed bool       // all systems are shut down now
 	at     map[string]*place
+	starts map[*simulation.Life]time.Duration // when they were up
 	looks  []*look
 	timers []*timing
 	news   map[uint64]*paper
@@ -138,6 +142,23 @@ func (t *livesTruth) now(w *world) moment {
 	return moment{t.latest, w.truth.Now()}
 }
 
+// starting notes that a node is up.
+func (t *livesTruth) starting(w *world, l *simulation.Life) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.starts == nil {
+		t.starts = map[*simulation.Life]time.Duration{}
+	}
+	t.starts[l] = w.truth.Now()
+}
+
+// alone reports whether no earlier start of a node can have answered instead of l at a moment: some
+// go on beside their successor for a while. t.mu is held.
+func (t *livesTruth) alone(l *simulation.Life, at moment) bool {
+	const beside = 12 * time.Second
+	return l != nil && (l.No == 1 || at.at > t.starts[l]+beside)
+}
+
 // close says that all systems are shut down from now on.
 func (t *livesTruth) close() {
 	t.mu.Lock()
@@ -145,7 +166,7 @@ func (t *livesTruth) close() {
 	t.closed = true
 }
 
-// lives reports whether an address with an epoch is one of a start that is up, as far as the
+// isUp reports whether an address with an epoch is one of a start that is up, as far as the
 // truth knows.
 func (w *world) isUp(on string) bool {
 	for _, n := range w.Nodes {

@@ -346,7 +346,8 @@ func (w *world) end(by *simulation.Life, name string, n *simulation.Node, due ti
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s.never = err != nil && rpc.Ran(err) == rpc.NotRun || w.cheats("a stop is called not done")
-	if err == nil && life != nil && !life.ended.happened() && n.Live() == start {
+	one := by == start || t.alone(start, s.begun)
+	if err == nil && one && life != nil && !life.ended.happened() && n.Live() == start {
 		w.truth.Bad("%s was said to have ended, and %v has not", to, life.inc)
 	}
 }

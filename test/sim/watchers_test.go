@@ -180,7 +180,8 @@ func (t *livesTruth) told(w *world, by, at string, l *look, why error) {
 	switch {
 	case l.local() && code == rpc.NotFound:
 		w.truth.Bad("%v was said to be of nobody: %v", l, why)
-	case l.life.ended.happened() || start != l.start: // it has ended, or its node
+	case l.life.ended.happened(), start != l.start: // it has ended, or its node
+	case !l.local() && !t.alone(start, l.begun): // it was watched at another start
 	case code == rpc.Unavailable && w.plan.has("flap"): // the registry has forgotten the node
 	case code == rpc.Overloaded && w.plan.MemoryBytes > 0:
 	default:

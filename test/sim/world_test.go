@@ -86,7 +86,7 @@ func (w *world) populate(_ *simulation.Node, l *simulation.Life) error {
 	if err := w.spawnPatterns(l.Sys, l.Drive); err != nil {
 		return err
 	}
-	return w.spawnLives(l.Sys)
+	return w.spawnLives(l)
 }
 
 // mayDrop reports whether a message that its sender was told to be in the mailbox may still be
