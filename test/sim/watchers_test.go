@@ -77,6 +77,9 @@ func (k *watcher) terminated(_ *actor.Context, m actor.Terminated) error {
 	if w.cheats("an end is not told") {
 		return nil
 	}
+	if w.cheats("nobody is there") {
+		m.Why = rpc.Errorf(rpc.NotFound, rpc.NotRun, "a lie")
+	}
 	l := k.looks[at]
 	delete(k.looks, at)
 	w.lives.told(w, k.on, at, l, m.Why)
