@@ -142,10 +142,10 @@ func (t *timer) arrive(c *cell) any {
 	a := c.annexed()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	switch sys := c.self.sys; {
-	case t.state != timerDue:
+	if t.state != timerDue {
 		return nil
-	case sys.draining() && sys.loops.only(c):
+	}
+	if sys := c.self.sys; sys.draining() && sys.loops.only(c) {
 		a.endTimer(t)
 		return nil
 	}
