@@ -21,8 +21,8 @@ import (
 // Called by a handler with its own context, Shutdown would wait for itself. So it returns nil
 // at once there, and the system ends after the handler has returned; Done says when.
 //
-// Shutdown does not wait for an actor that sends itself messages without end: once all others
-// are idle, these messages are refused as rpc.Leaving. Nor does it wait for handlers that run
+// Shutdown does not wait for an actor that sends itself messages without end, or gets them of its
+// timers: once all others are idle, the messages are refused as rpc.Leaving, and the timers end. Nor does it wait for handlers that run
 // on after their context has ended.
 func (s *System) Shutdown(ctx context.Context) error {
 	if from := handling(ctx); from != nil && from.System() == s {
@@ -189,14 +189,14 @@ func (s *System) idle() {
 	}
 }
 
-// loops are the actors that have sent themselves a message while the system drains, and
-// whose run loops have not ended since.
+// loops are the actors that have sent themselves a message while the system drains, or have got one
+// of a timer, and whose run loops have not ended since.
 type loops struct {
 	mu  sync.Mutex // guards what follows
 	all map[*cell]struct{}
 }
 
-// only notes that c is about to send itself a message. It reports whether all actors that run
+// only notes that c is about to send itself a message, or to get one of a timer. It reports whether all actors that run
 // have done that.
 func (l *loops) only(c *cell) bool {
 	l.mu.Lock()

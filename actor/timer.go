@@ -17,6 +17,7 @@ type Timer struct{ t *timer }
 //
 // The timer ends with Cancel, and when the actor ends or is restarted: Started may set it anew. While
 // the actor is suspended after a failure, the message waits. A timer that waits owns no goroutine.
+// Shutdown does not wait for a timer: once only actors run that its messages keep busy, it ends.
 //
 // The error says that the actor's kind has no handler for such messages (rpc.Unhandled), that d is not
 // above zero (rpc.Invalid), or that the actor ends (rpc.Unavailable). After may be called by any goroutine.
@@ -146,6 +147,10 @@ func (t *timer) arrive(c *cell) any {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if t.state != timerDue {
+		return nil
+	}
+	if sys := c.self.sys; sys.draining() && sys.loops.only(c) {
+		a.endTimer(t)
 		return nil
 	}
 	if t.plan.isOnce() {

@@ -117,6 +117,24 @@ func TestEveryOfSlowActor(t *testing.T) {
 	})
 }
 
+// A shutdown does not wait for an actor whose next tick has come before it is through with one. While
+// others finish, it gets its ticks.
+func TestShutdownOfTicking(t *testing.T) {
+	clock(t, func(k *Clock) { k.slow = 1500 * time.Millisecond }, func(t *testing.T, d *Diary, sys *actor.System, ref actor.Ref) {
+		every(t, ref, time.Second, "tick")
+		other, begun := spawn(t, sys, "other", clockKind(d, nil)), time.Now()
+		tell(t, other, note(func(*actor.Context) { time.Sleep(5250 * time.Millisecond); d.note("through") }))
+		time.Sleep(1250 * time.Millisecond)
+		if err := sys.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		d.want(t, "tick 1", "tick 2.5", "tick 4", "through")
+		if at := time.Since(begun); at > 6*time.Second {
+			t.Errorf("the system was down after %v", at)
+		}
+	})
+}
+
 // A full mailbox neither loses a tick nor holds it up. A tick that is cancelled when it is due does not come.
 func TestTimerOfBusyActor(t *testing.T) {
 	clock(t, nil, func(t *testing.T, d *Diary, _ *actor.System, ref actor.Ref) {

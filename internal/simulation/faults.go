@@ -165,7 +165,7 @@ func (w *World) flap(n *Node, long time.Duration) {
 	w.Evict(n, l)
 	w.after(long, func() {
 		if n.Live() == l {
-			_ = w.Registry.Register(context.Background(), record)
+			_ = l.entry.again(context.Background())
 		}
 	})
 }

@@ -31,6 +31,7 @@ type Life struct {
 
 	Deployed bool // it was shut down as a fault, and may have run out of time
 
+	entry     *entry
 	unplugged atomic.Bool // from its disk and files
 }
 

@@ -73,10 +73,10 @@ func (w *World) Settle() {
 func (w *World) Start(n *Node) error {
 	n.mu.Lock()
 	n.starts++
-	l := &Life{No: n.starts}
+	l := &Life{No: n.starts, entry: &entry{Registry: w.Registry}}
 	n.mu.Unlock()
 	n.Files.take(l)
-	cfg := actor.Config{Name: n.Name, Registry: w.Registry, Logger: Quiet}
+	cfg := actor.Config{Name: n.Name, Registry: l.entry, Logger: Quiet}
 	if n.Disk != nil {
 		l.Drive = n.Disk.Drive(l.No)
 		cfg.Store = l.Drive

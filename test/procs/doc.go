@@ -28,6 +28,12 @@
 // within 90 s. No goroutine or memory leaks. A job runs once, and its token has the same
 // result after the restart.
 //
+// Lives (lives_*_test.go) are three nodes whose actors watch each other, publish and subscribe; two of
+// them are killed in turn. Each watch of an actor of a killed node ends once, and the actor of the
+// next start can be watched; what one start of a publisher has published arrives at each subscriber
+// once and in order, at one member of the group, and a subscriber that has started anew gets what is
+// published then.
+//
 // The life of a service has its own suites (service_*_test.go): five processes and three
 // NATS servers are started in random orders and at random times, and must become ready by
 // themselves; instances are restarted one after the other under load, without any error; one
@@ -36,7 +42,7 @@
 //
 //	go test ./test/procs                                    4 injections of most faults
 //	go test ./test/procs -run Faults -procs.injections 1000 -timeout 0 -v
-//	go test ./test/procs -run TestPatterns -procs.kills 80 -procs.patient -timeout 0 -v
+//	go test ./test/procs -run 'TestPatterns|TestLives' -procs.kills 80 -procs.patient -timeout 0 -v
 //	go test ./test/procs -run Faults -procs.fault 'kill server' -v
 //	go test ./test/procs -run 'Starts|Deploy|Sick|Comes' -procs.starts 50 -procs.restarts 170 -procs.comebacks 100 -timeout 0 -v
 package procs

@@ -19,6 +19,7 @@ type caller struct {
 	r    *rand.Rand
 	no   int
 	home *simulation.Node
+	do   func(*caller) // one step
 	ids  uint64
 
 	life   *simulation.Life
@@ -27,7 +28,7 @@ type caller struct {
 }
 
 func (w *world) newCaller(i int) *caller {
-	return &caller{w: w, r: w.RNG(fmt.Sprintf("caller %d", i)), no: i, home: w.Nodes[i%len(w.Nodes)]}
+	return &caller{w: w, r: w.RNG(fmt.Sprintf("caller %d", i)), no: i, home: w.Nodes[i%len(w.Nodes)], do: (*caller).step}
 }
 
 // run does the plan's operations, or as many as there is time for.
@@ -51,7 +52,7 @@ func (c *caller) run() {
 			c.life, c.n = l, 0
 			c.stream = fmt.Sprintf("c%d.%d", c.no, l.No)
 		}
-		c.step()
+		c.do(c)
 	}
 }
 

@@ -9,6 +9,15 @@
 // which users of package actortest have, too. What is drawn for requests, the actors and the
 // checks of jobs, queues and streams are here, and so are the planted mistakes.
 //
+// Many plans have lives (lives_test.go): actors that panic, are restarted, stop for good, are
+// stopped from any node and started anew; others that watch them; timers; topics; pools. Their
+// checks: the hooks of an incarnation are called once each, and it handles nothing outside of them;
+// restarts come as the strategy says; an end is told once for each watch, is true, and is not
+// forgotten when everything is quiet again; no tick is early, late, of a cancelled timer or of an
+// ended incarnation; a publication arrives once, in its publisher's order, at one member of a
+// group, at nobody who has unsubscribed, and at all subscribers of the publisher's node and, on a
+// network without faults, of all nodes; a message of a pool runs once.
+//
 // The ground truth is the id that every operation carries. It is counted when a handler
 // begins, outside of all systems, over all nodes, their starts and their sessions. The results
 // that callers got are compared with it.

@@ -28,6 +28,7 @@ type plan struct {
 	KeyLife            time.Duration
 	Hedges, Twice, Own float64 // shares of those that are hedged, that may run twice, that have a retry of their own
 	Patterns           patterns
+	Lives              lives
 }
 
 func newPlan(r *rand.Rand) plan {
@@ -62,6 +63,7 @@ func newPlan(r *rand.Rand) plan {
 		p.Faults = append(p.Faults, simulation.Ends(r))
 	}
 	p.Patterns = p.patterns(r)
+	p.Lives = drawLives(r)
 	return p
 }
 
@@ -109,3 +111,6 @@ func (p plan) mixed() bool {
 		return slices.Contains([]string{"kill links", "reset", "no responders", "hold", "hold one way", "suspend", "stop", "stall", "delay", "usurp", "leave"}, f)
 	})
 }
+
+// has reports whether the plan has a kind of faults.
+func (p plan) has(fault string) bool { return slices.Contains(p.Faults, fault) }

@@ -61,6 +61,7 @@ func run(t *testing.T, seed uint64, c cheat, silent bool) (res result) {
 			w.callers.Go(w.newCaller(i).run)
 		}
 		w.usePatterns()
+		w.useLives()
 		w.Inject()
 		w.Calm()
 		if !w.AllUp() {
@@ -71,12 +72,15 @@ func run(t *testing.T, seed uint64, c cheat, silent bool) (res result) {
 		}
 		res.calm = w.alive()
 		w.callers.Wait()
+		w.endLives()
 		w.leave()
 		w.drain()
 		time.Sleep(100*time.Second + 3*w.plan.Lease + 2*w.plan.KeyLife + 2*w.plan.Patterns.TokenLife) // late copies come out, sessions of dead clients end
 		w.atRest()
+		w.lives.close()
 		w.End()
 		w.judgePatterns()
+		w.lives.judge(w)
 		w.truth.Judge(w.plan.inOrder(), w.plan.mixed(), w.mayDrop)
 		res.plan, res.tally, res.faults, res.length = w.plan, w.tally(), w.Counts, w.truth.Now()
 		res.wrong, res.script, res.print = w.truth.Wrong(), w.truth.Script(), w.truth.Print()

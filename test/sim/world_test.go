@@ -30,6 +30,7 @@ type world struct {
 	jobs    jobsTruth
 	queues  queuesTruth
 	streams streamsTruth
+	lives   livesTruth
 
 	callers sync.WaitGroup // and everything else that they start
 }
@@ -71,6 +72,7 @@ func (w *world) configure(n *simulation.Node, l *simulation.Life, cfg *actor.Con
 		}
 		return "app" // of the loopback road as well: a key means the same from everywhere
 	}
+	cfg.Access = mayStop
 	if l.Drive != nil {
 		cfg.Kinds = []*actor.Kind{w.kind(durableKind, nil).With(actor.Durable()), w.clerkKind(clerkKind).With(actor.Durable())}
 	}
@@ -81,7 +83,10 @@ func (w *world) populate(_ *simulation.Node, l *simulation.Life) error {
 	if err := w.spawnCast(l.Sys, l.Drive); err != nil {
 		return err
 	}
-	return w.spawnPatterns(l.Sys, l.Drive)
+	if err := w.spawnPatterns(l.Sys, l.Drive); err != nil {
+		return err
+	}
+	return w.spawnLives(l)
 }
 
 // mayDrop reports whether a message that its sender was told to be in the mailbox may still be
@@ -109,5 +114,5 @@ type cheat struct {
 	unfenced   bool                     // disks let an earlier start go on
 	unrecorded bool                     // the kinds of durable actors are not
 
-	pattern string // what goes wrong with jobs, queues or streams
+	pattern string // what goes wrong with jobs, queues or streams, or with the lives of actors
 }
