@@ -1,7 +1,6 @@
 package server
 
 import (
-	"hash/maphash"
 	"slices"
 	"strings"
 	"time"
@@ -144,25 +143,6 @@ func (in *Inbound) MetaSize() int {
 func (in *Inbound) Drop() {
 	in.session.share.Free(in.weight)
 	in.weight = 0
-}
-
-// names keeps a few names of actors, so that a message to an actor which lately had another
-// one needs no allocation for the name.
-type names struct {
-	last string
-	some [16]string
-}
-
-func (n *names) intern(seed maphash.Seed, s string) string {
-	if n.last == s {
-		return n.last
-	}
-	slot := &n.some[maphash.String(seed, s)%uint64(len(n.some))]
-	if *slot != s {
-		*slot = strings.Clone(s)
-	}
-	n.last = *slot
-	return n.last
 }
 
 // From returns the node that sent the message; it is empty if the peer has not proved to be

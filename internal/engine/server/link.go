@@ -1,7 +1,9 @@
 package server
 
 import (
+	"hash/maphash"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tandem-go/tandem/internal/engine/account"
@@ -186,4 +188,23 @@ func (c *Link) deadline(e *transport.Envelope) time.Duration {
 		return now + left
 	}
 	return max(now+left-c.skew.age(c.server.host.Since(e.Sent), now), 1)
+}
+
+// names keeps a few names of actors, so that a message to an actor which lately had another
+// one needs no allocation for the name.
+type names struct {
+	last string
+	some [16]string
+}
+
+func (n *names) intern(seed maphash.Seed, s string) string {
+	if n.last == s {
+		return n.last
+	}
+	slot := &n.some[maphash.String(seed, s)%uint64(len(n.some))]
+	if *slot != s {
+		*slot = strings.Clone(s)
+	}
+	n.last = *slot
+	return n.last
 }
