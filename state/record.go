@@ -76,6 +76,7 @@ type Stored struct {
 	Key     Key
 	Before  Revision // the commit that it replaced; the Token is not stored
 	Deleted bool     // only Token and ID of the record are set then
+	Fresh   bool     // the ID was drawn by Next, so no earlier call has made this commit; not stored
 	Record
 }
 
@@ -95,7 +96,7 @@ func next(s Stored) (Stored, error) {
 	after := s.Before
 	s.Before.Token = 0
 	if s.ID == (ID{}) {
-		s.ID = NewID()
+		s.ID, s.Fresh = NewID(), true
 	}
 	switch err := s.valid(); {
 	case err != nil:

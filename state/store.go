@@ -66,7 +66,8 @@ type Store interface {
 	// revision. The token of rec must not be lower than that of after.
 	//
 	// rec.ID names this commit. If it is zero, the store draws one. A Commit may be made again
-	// under the same ID, with the same record and the same after; it is stored once.
+	// under the same ID, with the same record and the same after; it is stored once. If it was
+	// stored, and replaced more than once since, the error may wrap ErrUnknown.
 	//
 	// Commit finds out by itself whether rec is stored, as long as ctx allows. Its result is
 	// true: if there is no error, rec is stored, although somebody may have replaced it since.

@@ -9,8 +9,8 @@
 // the end of the process.
 //
 // The limits. A record has at most Config.MaxRecord bytes, which is about what fits into a message
-// of NATS by default, so that a test finds what would be too large there. The result of a call is
-// always known: ErrUnknown, ErrUnavailable and ErrLost do not occur.
+// of NATS by default, so that a test finds what would be too large there. ErrLost does not occur,
+// and ErrUnknown only for a commit that is repeated after others have replaced it several times.
 package memory
 
 import (
@@ -152,11 +152,11 @@ func (s *Store) judge(st *state.Stored, e entry) (state.Revision, error) {
 	case state.Replaced:
 		return st.Revision(found.Before.Seq), nil
 	case state.Later:
-		return state.Revision{}, st.Err(state.ErrUnknown, last, nil)
-	default:
-		if seq == 0 {
-			last = state.Revision{}
+		if !st.Fresh {
+			return state.Revision{}, st.Err(state.ErrUnknown, last, nil)
 		}
+		return state.Revision{}, st.Conflict(last)
+	default:
 		return state.Revision{}, st.Conflict(last)
 	}
 }
