@@ -9,8 +9,9 @@
 // the end of the process.
 //
 // The limits. A record has at most Config.MaxRecord bytes, which is about what fits into a message
-// of NATS by default, so that a test finds what would be too large there. ErrLost does not occur,
-// and ErrUnknown only for a commit that is repeated after others have replaced it several times.
+// of NATS by default, so that a test finds what would be too large there. ErrUnknown occurs only for
+// a commit that is repeated after others have replaced it several times, and ErrLost only for one
+// that is made after a commit which this store never had.
 package memory
 
 import (
@@ -156,6 +157,8 @@ func (s *Store) judge(st *state.Stored, e entry) (state.Revision, error) {
 			return state.Revision{}, st.Err(state.ErrUnknown, last, nil)
 		}
 		return state.Revision{}, st.Conflict(last)
+	case state.Missing:
+		return state.Revision{}, st.Err(state.ErrLost, last, fmt.Errorf("there is no commit %d", st.Before.Seq))
 	default:
 		return state.Revision{}, st.Conflict(last)
 	}

@@ -43,6 +43,7 @@ func Run(t *testing.T, cfg Config) {
 		{"the caller's memory", (*suiteCase).memory},
 		{"keys do not see one another", (*suiteCase).keys},
 		{"conflict", (*suiteCase).conflict},
+		{"a revision that never was", (*suiteCase).never},
 		{"fence", (*suiteCase).fence},
 		{"made again", (*suiteCase).again},
 		{"delete", (*suiteCase).deleted},
@@ -260,6 +261,14 @@ func (s *suiteCase) conflict() {
 		s.conflicts(err, third, false)
 	}
 	s.holds(alice, record(1, "3"), third)
+}
+
+// never commits after something that the store never had: then records are missing.
+func (s *suiteCase) never() {
+	rev := s.commit(s.a, alice, record(1, "1"), state.Revision{})
+	_, err := s.a.Commit(s.ctx, alice, record(1, "2"), state.Revision{Seq: rev.Seq + 1000, Token: 1, ID: state.NewID()})
+	s.is(err, state.ErrLost)
+	s.holds(alice, record(1, "2"), s.commit(s.a, alice, record(1, "2"), rev)) // all others are there
 }
 
 func (s *suiteCase) fence() {
