@@ -65,9 +65,10 @@ type Store interface {
 	// Commit stores rec if the commit after is still the last one of key, and returns its
 	// revision. The token of rec must not be lower than that of after.
 	//
-	// rec.ID names this commit. If it is zero, the store draws one. A Commit may be made again
-	// under the same ID, with the same record and the same after; it is stored once. If it was
-	// stored, and replaced more than once since, the error may wrap ErrUnknown.
+	// rec.ID names this commit. The store draws it if it is zero, which is best for a commit
+	// that was never made before; the error says which it was. A Commit may be made again under
+	// its ID, with the same record and the same after; it is stored once. Since it may have been
+	// stored before, an error that is not a proof of the opposite wraps ErrUnknown then.
 	//
 	// Commit finds out by itself whether rec is stored, as long as ctx allows. Its result is
 	// true: if there is no error, rec is stored, although somebody may have replaced it since.

@@ -54,15 +54,15 @@ func (s *Store) put(ctx context.Context, st state.Stored) (state.Revision, error
 	if err := s.isLost(); err != nil {
 		return none, st.Err(state.ErrLost, none, err)
 	}
-	size := st.Size()
+	size, c := st.Size(), &commit{s: s, st: st, unknown: !st.Fresh}
 	if room := int(s.js.Conn().MaxPayload()) - envelope; size > room && s.js.Conn().IsConnected() {
-		return none, st.Err(state.ErrTooLarge, none, fmt.Errorf("%d bytes, and NATS takes %d", size, room))
+		return none, c.end(state.ErrTooLarge, fmt.Errorf("%d bytes, and NATS takes %d", size, room))
 	}
 	if err := s.gate.enter(ctx, size); err != nil {
-		return none, st.Err(state.ErrNotStored, none, err)
+		return none, c.end(state.ErrNotStored, err)
 	}
 	defer s.gate.leave(size)
-	c := &commit{s: s, st: st, msg: &nats.Msg{Subject: subject(s.home.prefix, st.Key), Data: st.Append(make([]byte, 0, size))}}
+	c.msg = &nats.Msg{Subject: subject(s.home.prefix, st.Key), Data: st.Append(make([]byte, 0, size))}
 	if st.Deleted {
 		c.msg.Header = nats.Header{deletedHeader: {"1"}}
 	}
@@ -75,7 +75,7 @@ type commit struct {
 	st       state.Stored
 	msg      *nats.Msg
 	attempts jserror.Attempts
-	unknown  bool      // an attempt may be stored, now or later
+	unknown  bool      // an attempt, perhaps one of an earlier call, may be stored, now or later
 	missing  time.Time // when the commit before this one was first found missing
 }
 
@@ -96,18 +96,19 @@ func (c *commit) run(ctx context.Context) (state.Revision, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return state.Revision{}, c.end(fmt.Errorf("%w: %w", last, ctx.Err()))
+			return state.Revision{}, c.end(state.ErrNotStored, fmt.Errorf("%w: %w", last, ctx.Err()))
 		case <-time.After(wait):
 		}
 	}
 }
 
-// end returns the error of a commit that is given up.
-func (c *commit) end(cause error) error {
+// end returns the error of a commit whose last attempt was not stored, for the given reason. That
+// says nothing of attempts before it whose fate is unknown.
+func (c *commit) end(kind, cause error) error {
 	if c.unknown {
-		return c.st.Err(state.ErrUnknown, state.Revision{}, cause)
+		kind = state.ErrUnknown
 	}
-	return c.st.Err(state.ErrNotStored, state.Revision{}, cause)
+	return c.st.Err(kind, state.Revision{}, cause)
 }
 
 // try makes one attempt.
@@ -115,7 +116,7 @@ func (c *commit) try(ctx context.Context) (state.Revision, error) {
 	var none state.Revision
 	if err := c.s.reachable(); err != nil {
 		if errors.As(err, new(final)) {
-			return none, c.end(err)
+			return none, c.end(state.ErrNotStored, err)
 		}
 		return none, again{err}
 	}
@@ -125,16 +126,18 @@ func (c *commit) try(ctx context.Context) (state.Revision, error) {
 	defer cancel()
 	ack, err := c.s.js.PublishMsg(step, c.msg, natsjs.WithExpectLastSequencePerSubject(c.st.Before.Seq))
 	if now := nc.LastError(); err != nil && now != before && natswait.DeniedSubject(now) == c.msg.Subject {
-		return none, c.end(now)
+		return none, c.end(state.ErrNotStored, now)
 	}
 	found := c.attempts.Add(err)
-	c.unknown = found.Proof == jserror.Unknown
+	c.unknown = c.unknown || found.Proof == jserror.Unknown
 	switch {
 	case found.Proof == jserror.Done:
 		c.s.saw(ack.Sequence)
 		return c.st.Revision(ack.Sequence), nil
 	case found.Cause == jserror.Conflict:
 		return c.settle(ctx, err)
+	case ctx.Err() != nil:
+		return none, c.end(state.ErrNotStored, err)
 	case found.Again:
 		if found.Cause == jserror.Away && step.Err() == nil { // nobody listens: is there a stream?
 			if lost := c.lost(ctx); lost != nil {
@@ -142,19 +145,19 @@ func (c *commit) try(ctx context.Context) (state.Revision, error) {
 			}
 		}
 		return none, again{err}
-	case ctx.Err() != nil:
-		return none, c.end(ctx.Err())
-	case c.unknown:
-		if rev, err := c.settle(ctx, err); !errors.As(err, new(again)) {
-			return rev, err
-		}
-		return none, c.end(err)
-	case found.Cause == jserror.Full:
-		return none, c.st.Err(state.ErrFull, none, err)
-	case found.Cause == jserror.TooLarge:
-		return none, c.st.Err(state.ErrTooLarge, none, err)
 	}
-	return none, c.end(err)
+	if c.unknown { // an earlier attempt may be stored, although this one is not
+		if rev, e := c.settle(ctx, err); !errors.As(e, new(again)) {
+			return rev, e
+		}
+	}
+	switch found.Cause {
+	case jserror.Full:
+		return none, c.end(state.ErrFull, err)
+	case jserror.TooLarge:
+		return none, c.end(state.ErrTooLarge, err)
+	}
+	return none, c.end(state.ErrNotStored, err)
 }
 
 // lost returns an error if the store is known to have lost records.
@@ -175,7 +178,7 @@ func (c *commit) settle(ctx context.Context, refused error) (state.Revision, err
 	var none state.Revision
 	found, seq, err := c.s.last(step, c.st.Key, c.msg.Subject)
 	switch {
-	case errors.As(err, new(*state.FormatError)) && !c.unknown && c.st.Fresh:
+	case errors.As(err, new(*state.FormatError)) && !c.unknown:
 		return none, c.st.Err(state.ErrConflict, state.Revision{Seq: seq}, err)
 	case errors.As(err, new(*state.FormatError)):
 		return none, c.st.Err(state.ErrUnknown, state.Revision{Seq: seq}, err)
@@ -190,7 +193,7 @@ func (c *commit) settle(ctx context.Context, refused error) (state.Revision, err
 	case state.Refused:
 		return none, c.st.Conflict(last)
 	case state.Later:
-		if c.unknown || !c.st.Fresh {
+		if c.unknown {
 			return none, c.st.Err(state.ErrUnknown, last, nil)
 		}
 		return none, c.st.Conflict(last)

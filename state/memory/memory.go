@@ -108,7 +108,11 @@ func (s *Store) Delete(ctx context.Context, key state.Key, token uint64, after s
 func (s *Store) put(ctx context.Context, st state.Stored) (state.Revision, error) {
 	none := state.Revision{}
 	if err := ctx.Err(); err != nil {
-		return none, st.Err(state.ErrNotStored, none, err)
+		kind := state.ErrNotStored
+		if !st.Fresh { // an earlier call may have stored it
+			kind = state.ErrUnknown
+		}
+		return none, st.Err(kind, none, err)
 	}
 	size := st.Size()
 	if size > s.cfg.MaxRecord {
