@@ -118,6 +118,9 @@ func (s *Store) last(ctx context.Context, key state.Key, subject string) (state.
 // walked is how many messages a walk asks for at once. They come without their bodies.
 const walked = 256
 
+// fetchFor is how long a walk tries to get the next messages. The consumer must still be there.
+const fetchFor = 8 * time.Second
+
 // Walk implements [state.Store]. The order is that of the last commits. A replica of the stream
 // that lags behind may answer, so what was committed just before may be missing.
 func (s *Store) Walk(ctx context.Context, kind string) iter.Seq2[string, error] {
@@ -150,21 +153,23 @@ func (s *Store) Walk(ctx context.Context, kind string) iter.Seq2[string, error] 
 			_ = s.js.DeleteConsumer(ctx, s.home.name, consumer.CachedInfo().Name)
 		}()
 		for left := consumer.CachedInfo().NumPending; left > 0; {
-			ids, rest, err := fetch(ctx, consumer, prefix, left)
-			if err == nil {
-				err = ctx.Err()
-			}
-			if err != nil {
-				e.Kind, e.Err = state.ErrUnavailable, err
-				yield("", e)
-				return
-			}
+			var ids []string
+			patient, cancel := context.WithTimeout(ctx, fetchFor)
+			err := s.read(patient, e, func(ctx context.Context) error {
+				got, rest, err := fetch(ctx, consumer, prefix, left)
+				ids, left = append(ids, got...), rest
+				return err
+			})
+			cancel()
 			for _, id := range ids {
 				if !yield(id, nil) {
 					return
 				}
 			}
-			left = rest
+			if err != nil {
+				yield("", err)
+				return
+			}
 		}
 	}
 }
@@ -174,9 +179,10 @@ func (s *Store) Walk(ctx context.Context, kind string) iter.Seq2[string, error] 
 func fetch(ctx context.Context, consumer natsjs.Consumer, prefix string, left uint64) (ids []string, rest uint64, err error) {
 	batch, err := consumer.Fetch(int(min(walked, left)), natsjs.FetchMaxWait(tryFor))
 	if err != nil {
-		return nil, 0, err
+		return nil, left, err
 	}
 	none := true
+	rest = left
 	for m := range batch.Messages() { // all of them are received, or the batch's goroutine would leak
 		meta, bad := m.Metadata()
 		if bad == nil {
