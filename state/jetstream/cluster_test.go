@@ -79,7 +79,7 @@ func TestLoadIsUpToDate(t *testing.T) {
 		stores = append(stores, open(t, connect(t, s), jetstream.Config{Replicas: 3}))
 	}
 	last := map[state.Key]state.Revision{}
-	for i := range 200 {
+	for i := range 100 {
 		key := state.Key{Kind: "k", ID: fmt.Sprint(i % 7)}
 		last[key] = commit(t, stores[i%3], key, fmt.Sprint(i), last[key])
 		for _, s := range stores {
