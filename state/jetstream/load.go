@@ -155,8 +155,8 @@ func (s *Store) Walk(ctx context.Context, kind string) iter.Seq2[string, error] 
 		for left := consumer.CachedInfo().NumPending; left > 0; {
 			var ids []string
 			patient, cancel := context.WithTimeout(ctx, fetchFor)
-			err := s.read(patient, e, func(ctx context.Context) error {
-				got, rest, err := fetch(ctx, consumer, prefix, left)
+			err := s.read(patient, e, func(context.Context) error {
+				got, rest, err := fetch(consumer, prefix, left)
 				ids, left = append(ids, got...), rest
 				return err
 			})
@@ -174,9 +174,11 @@ func (s *Store) Walk(ctx context.Context, kind string) iter.Seq2[string, error] 
 	}
 }
 
+var errNothing = errors.New("no message came, and some are left")
+
 // fetch returns the ids of the next messages that are records, and how many messages are left
 // behind them.
-func fetch(ctx context.Context, consumer natsjs.Consumer, prefix string, left uint64) (ids []string, rest uint64, err error) {
+func fetch(consumer natsjs.Consumer, prefix string, left uint64) (ids []string, rest uint64, err error) {
 	batch, err := consumer.Fetch(int(min(walked, left)), natsjs.FetchMaxWait(tryFor))
 	if err != nil {
 		return nil, left, err
@@ -201,10 +203,7 @@ func fetch(ctx context.Context, consumer natsjs.Consumer, prefix string, left ui
 		err = batch.Error()
 	}
 	if err == nil && none {
-		var info *natsjs.ConsumerInfo
-		if info, err = consumer.Info(ctx); err == nil {
-			rest = info.NumPending
-		}
+		err = errNothing
 	}
 	return ids, rest, err
 }
