@@ -66,8 +66,7 @@ func TestConformanceReplicated(t *testing.T) {
 }
 
 // Whichever server a store is connected to, a Load shows the commit that was acknowledged just
-// before through another server. (With direct reads, which any replica may answer, some of these
-// loads show an older record, or none.)
+// before through another server, and no read is one that any replica may answer.
 func TestLoadIsUpToDate(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -78,6 +77,8 @@ func TestLoadIsUpToDate(t *testing.T) {
 	for _, s := range servers {
 		stores = append(stores, open(t, connect(t, s), jetstream.Config{Replicas: 3}))
 	}
+	direct, err := connect(t, servers[0]).Conn().SubscribeSync("$JS.API.DIRECT.>")
+	ok(t, err)
 	last := map[state.Key]state.Revision{}
 	for i := range 100 {
 		key := state.Key{Kind: "k", ID: fmt.Sprint(i % 7)}
@@ -85,6 +86,9 @@ func TestLoadIsUpToDate(t *testing.T) {
 		for _, s := range stores {
 			holds(t, s, key, fmt.Sprint(i), last[key])
 		}
+	}
+	if n, _, err := direct.Pending(); n > 0 || err != nil {
+		t.Errorf("%d reads may have been answered by a replica, %v", n, err)
 	}
 }
 

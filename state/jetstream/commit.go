@@ -20,9 +20,6 @@ const (
 
 	firstWait = 2 * time.Millisecond // between the first two attempts, doubled each time
 	maxWait   = 100 * time.Millisecond
-
-	// envelope is more bytes than NATS adds to a record for the headers of a publish.
-	envelope = 1 << 10
 )
 
 // deletedHeader marks the message of a Delete, for Walk, which does not read bodies.
@@ -55,9 +52,6 @@ func (s *Store) put(ctx context.Context, st state.Stored) (state.Revision, error
 		return none, st.Err(state.ErrLost, none, err)
 	}
 	size, c := st.Size(), &commit{s: s, st: st, unknown: !st.Fresh}
-	if room := int(s.js.Conn().MaxPayload()) - envelope; size > room && s.js.Conn().IsConnected() {
-		return none, c.end(state.ErrTooLarge, fmt.Errorf("%d bytes, and NATS takes %d", size, room))
-	}
 	if err := s.gate.enter(ctx, size); err != nil {
 		return none, c.end(state.ErrNotStored, err)
 	}
@@ -155,7 +149,7 @@ func (c *commit) try(ctx context.Context) (state.Revision, error) {
 	case jserror.Full:
 		return none, c.end(state.ErrFull, err)
 	case jserror.TooLarge:
-		return none, c.end(state.ErrTooLarge, err)
+		return none, c.end(state.ErrTooLarge, fmt.Errorf("%d bytes: %w", len(c.msg.Data), err)) // nats.go sends nothing then
 	}
 	return none, c.end(state.ErrNotStored, err)
 }

@@ -158,6 +158,20 @@ func TestCommitAfterLoss(t *testing.T) {
 	}
 }
 
+// NATS comes back with an empty disk.
+func TestEmptyDisk(t *testing.T) {
+	t.Parallel()
+	srv := start(t, embedded.Config{StoreDir: t.TempDir()})
+	port := srv.Port()
+	s := open(t, connect(t, srv), jetstream.Config{})
+	commit(t, s, alice, "x", state.Revision{})
+	srv.Shutdown()
+	start(t, embedded.Config{StoreDir: t.TempDir(), Port: port})
+	if _, _, err := s.Load(within(t, 30*time.Second), alice); !errors.Is(err, state.ErrLost) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // A stream that was set back to an earlier state is found out, later than others, because a former
 // leader looks the same.
 func TestSetBack(t *testing.T) {
