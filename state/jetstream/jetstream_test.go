@@ -65,7 +65,7 @@ func within(t testing.TB, d time.Duration) context.Context {
 
 func open(t testing.TB, js natsjs.JetStream, cfg jetstream.Config) *jetstream.Store {
 	t.Helper()
-	cfg.Logger = slog.New(slog.DiscardHandler)
+	cfg.Logger, cfg.StartWait = slog.New(slog.DiscardHandler), time.Minute
 	s, err := jetstream.Open(t.Context(), js, cfg)
 	ok(t, err)
 	return s
@@ -205,6 +205,22 @@ func TestFull(t *testing.T) {
 			holds(t, s, state.Key{Kind: "k", ID: fmt.Sprint(i)}, text, rev)
 		}
 	}
+}
+
+// Of a record that is too large, nothing is sent.
+func TestTooLarge(t *testing.T) {
+	t.Parallel()
+	js := connect(t, start(t, embedded.Config{MaxPayload: 10 << 10}))
+	s := open(t, js, jetstream.Config{})
+	rev := commit(t, s, alice, strings.Repeat("x", 9<<10), state.Revision{})
+	before := js.Conn().Stats().OutMsgs
+	if _, err := s.Commit(t.Context(), alice, record(strings.Repeat("x", 10<<10)), rev); !errors.Is(err, state.ErrTooLarge) || !errors.Is(err, state.ErrNotStored) {
+		t.Errorf("got %v", err)
+	}
+	if sent := js.Conn().Stats().OutMsgs - before; sent != 0 {
+		t.Errorf("%d messages were sent", sent)
+	}
+	commit(t, s, alice, "y", rev)
 }
 
 // What is stored outlives the server.
