@@ -38,7 +38,7 @@ func TestFull(t *testing.T) {
 	if _, err := s.Commit(ctx, state.Key{Kind: "k", ID: "b"}, state.Record{State: make([]byte, 600)}, state.Revision{}); !errors.Is(err, state.ErrFull) || !errors.Is(err, state.ErrNotStored) {
 		t.Errorf("got %v", err)
 	}
-	if rev, err = s.Commit(ctx, key, state.Record{State: make([]byte, 10)}, rev); err != nil {
+	if _, err = s.Commit(ctx, key, state.Record{State: make([]byte, 10)}, rev); err != nil {
 		t.Error(err)
 	}
 	if _, err := s.Commit(ctx, state.Key{Kind: "k", ID: "b"}, state.Record{State: make([]byte, 600)}, state.Revision{}); err != nil {
