@@ -46,6 +46,7 @@ var mayImport = map[string][]string{
 	"dedup":      {},
 	"ledger":     {},
 	"registry":   {},
+	"state":      {},
 	"transport":  {longCopy, bufPool},
 	"rpc/codec":  {longCopy, "github.com/vmihailenco/msgpack/v5"},
 	"rpc":        {"transport", "rpc/codec", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey"},
@@ -86,6 +87,9 @@ var mayImport = map[string][]string{
 	"ledger/storetest": {"ledger"},
 	"topic/jetstream":  {"topic", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"topic/topictest":  {"topic"},
+	"state/jetstream":  {"state", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"state/memory":     {"state"},
+	"state/storetest":  {"state", "pgregory.net/rapid"},
 	"queue/jetstream":  {"queue", queueStore, "rpc", "rpc/codec", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 }
 
@@ -95,6 +99,7 @@ var mayImportBelow = map[string]string{
 	"transport/": "transport",
 	"registry/":  "registry",
 	"ledger/":    "ledger",
+	"state/":     "state",
 	"mailbox/":   "mailbox",
 }
 
@@ -284,6 +289,8 @@ func TestViolationsAreFound(t *testing.T) {
 			"registry/internal/feed":     {"registry"},
 			"ledger/jetstream":           {"ledger", natsWait, nats},
 			"ledger/storetest":           {"testing", "ledger"},
+			"state":                      {"fmt"},
+			"state/jetstream":            {"state", natsWait, nats},
 			"queue/jetstream":            {"queue", queueStore, "rpc", "rpc/codec", nats},
 			queueStore:                   {"queue", "rpc"},
 			"examples/quickstart":        {"actor", "transport/tcp", "transport/natsbus/embedded"},
@@ -354,6 +361,8 @@ func TestViolationsAreFound(t *testing.T) {
 		{"ledger/jetstream", module + "/ledger/storetest", "ledger/jetstream imports ledger/storetest, a suite for tests"},
 		{"ledger/storetest", nats, "ledger/storetest imports " + nats},
 		{"rpc", module + "/ledger/jetstream", "rpc imports ledger/jetstream"},
+		{"state", module + "/rpc", "state imports rpc"},
+		{"state/jetstream", module + "/actor", "state/jetstream imports actor"},
 		{"transport/natsbus", natsServer + "/server", "transport/natsbus carries a NATS server: "},
 		{"transport/tcp", "example.org/sly", "transport/tcp carries a NATS server: "},
 		{"cmd/tandem", module + "/transport/natsbus/embedded", "cmd/tandem carries a NATS server: "},

@@ -74,6 +74,16 @@ func ExampleNode_Topics() {
 	// $JS.ACK.shop_topics.>
 }
 
+func ExampleNode_States() {
+	fmt.Println(permissions.Node{Cluster: "shop", Name: "till-1"}.States().Publish[0])
+	// Output: shop_state.>
+}
+
+func ExampleNode_MakeStates() {
+	fmt.Println(permissions.Node{Cluster: "shop", Name: "till-1"}.MakeStates().Publish)
+	// Output: [$JS.API.STREAM.CREATE.shop_state $JS.API.STREAM.CREATE.shop_state_made]
+}
+
 func ExampleNode_Queue() {
 	for _, subject := range (permissions.Node{Cluster: "shop"}).Queue("mails").Publish {
 		fmt.Println(subject)

@@ -3,7 +3,7 @@
 // and no others.
 //
 //	till := permissions.Node{Cluster: "shop", Name: "till-1", Principal: "till", Inbox: "_INBOX_till-1"}
-//	fmt.Println(permissions.All(till.Bus(), till.Registry(), till.Records(), till.Queue("mails"), till.Topics()))
+//	fmt.Println(permissions.All(till.Bus(), till.Registry(), till.Records(), till.States(), till.Queue("mails"), till.Topics()))
 //
 // The permissions are for a server whose JetStream API has its usual prefix. In a domain "hub",
 // replace $JS.API. by $JS.hub.API. and $KV. by $JS.hub.API.$KV.
@@ -85,6 +85,27 @@ func (n Node) Records() Set {
 // MakeRecords returns the permissions that are needed, in addition to those of Records, to create
 // the stream, and to recreate it if it is lost.
 func (n Node) MakeRecords() Set { return n.asks("$JS.API.STREAM.CREATE." + n.Cluster + "_records") }
+
+// States returns the permissions for state/jetstream if the streams exist: to read and write the
+// stored state of all virtual actors of the cluster, since any of its nodes may come to host them.
+func (n Node) States() Set {
+	stream := n.Cluster + "_state"
+	return n.asks(
+		stream+".>",
+		"$JS.API.STREAM.INFO."+stream,
+		"$JS.API.STREAM.INFO."+stream+"_made",
+		"$JS.API.STREAM.MSG.GET."+stream,
+		"$JS.API.CONSUMER.CREATE."+stream+".>", // listing what is stored
+		"$JS.API.CONSUMER.MSG.NEXT."+stream+".>",
+		"$JS.API.CONSUMER.DELETE."+stream+".>")
+}
+
+// MakeStates returns the permissions that are needed, in addition to those of States, to create the
+// streams.
+func (n Node) MakeStates() Set {
+	stream := n.Cluster + "_state"
+	return n.asks("$JS.API.STREAM.CREATE."+stream, "$JS.API.STREAM.CREATE."+stream+"_made")
+}
 
 // Queue returns the permissions for one queue of queue/jetstream, for a process that spawns the
 // queue's actor. Processes that push and pull through the actor need none of them.

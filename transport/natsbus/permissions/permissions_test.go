@@ -20,6 +20,8 @@ import (
 	records "github.com/tandem-go/tandem/ledger/jetstream"
 	"github.com/tandem-go/tandem/registry/natskv"
 	"github.com/tandem-go/tandem/registry/registrytest"
+	"github.com/tandem-go/tandem/state"
+	states "github.com/tandem-go/tandem/state/jetstream"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/natsbus"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
@@ -42,7 +44,8 @@ var parts = map[string]part{
 		func(ctx context.Context, n permissions.Node, own, root *nats.Conn) error {
 			return useRegistry(ctx, n, own, root, true)
 		}},
-	"records, which it makes": {func(n permissions.Node) permissions.Set { return permissions.All(n.Records(), n.MakeRecords()) }, useRecords},
+	"records, which it makes":       {func(n permissions.Node) permissions.Set { return permissions.All(n.Records(), n.MakeRecords()) }, useRecords},
+	"state, whose streams it makes": {func(n permissions.Node) permissions.Set { return permissions.All(n.States(), n.MakeStates()) }, useStates},
 }
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -162,6 +165,30 @@ func useRecords(ctx context.Context, n permissions.Node, own, _ *nats.Conn) erro
 	return err
 }
 
+func useStates(ctx context.Context, n permissions.Node, own, _ *nats.Conn) error {
+	js, err := jetstream.New(own)
+	if err != nil {
+		return err
+	}
+	store, err := states.Open(ctx, js, states.Config{Cluster: n.Cluster, Logger: quiet})
+	if err != nil {
+		return err
+	}
+	key := state.Key{Kind: "k", ID: "a"}
+	if _, _, err := store.Load(ctx, key); !errors.Is(err, state.ErrNone) {
+		return err
+	}
+	if _, err := store.Commit(ctx, key, state.Record{}, state.Revision{}); err != nil {
+		return err
+	}
+	for _, err := range store.Walk(ctx, key.Kind) {
+		if err != nil {
+			return err
+		}
+	}
+	return store.Check(ctx)
+}
+
 // The document shows what the function prints.
 func TestDocument(t *testing.T) {
 	doc, err := os.ReadFile("../../../docs/nats-permissions.md")
@@ -169,7 +196,7 @@ func TestDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	till := permissions.Node{Cluster: "shop", Name: "till-1", Principal: "till", Inbox: "_INBOX_till-1"}
-	all := permissions.All(till.Bus(), till.Registry(), till.MakeRegistry(), till.Records(), till.MakeRecords(), till.Queue("mails"))
+	all := permissions.All(till.Bus(), till.Registry(), till.MakeRegistry(), till.Records(), till.MakeRecords(), till.States(), till.MakeStates(), till.Queue("mails"))
 	if !strings.Contains(string(doc), "```\n"+all.String()+"\n```") {
 		t.Errorf("docs/nats-permissions.md does not have:\n%s", all)
 	}

@@ -1,0 +1,216 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tandem-go/tandem/internal/jserror"
+	"github.com/tandem-go/tandem/internal/natswait"
+	"github.com/tandem-go/tandem/state"
+)
+
+const (
+	// When a server dies, or a cluster has no leader, a request is never answered.
+	tryFor = 2 * time.Second // bounds one request, which is then made again
+
+	firstWait = 2 * time.Millisecond // between the first two attempts, doubled each time
+	maxWait   = 100 * time.Millisecond
+)
+
+// deletedHeader marks the message of a Delete, for Walk, which does not read bodies.
+const deletedHeader = "Tandem-Deleted"
+
+// Commit implements [state.Store].
+func (s *Store) Commit(ctx context.Context, key state.Key, rec state.Record, after state.Revision) (state.Revision, error) {
+	st, err := state.Next(key, rec, after)
+	if err != nil {
+		return state.Revision{}, err
+	}
+	return s.put(ctx, st)
+}
+
+// Delete implements [state.Store].
+func (s *Store) Delete(ctx context.Context, key state.Key, token uint64, after state.Revision) (state.Revision, error) {
+	st, err := state.NextDeleted(key, token, after)
+	if err != nil {
+		return state.Revision{}, err
+	}
+	return s.put(ctx, st)
+}
+
+// put makes a commit. All its attempts publish the same message, of which the server stores at most
+// one, because they all expect the same last message. So an attempt of unknown fate is made again
+// until one is acknowledged or refused.
+func (s *Store) put(ctx context.Context, st state.Stored) (state.Revision, error) {
+	none := state.Revision{}
+	if err := s.isLost(); err != nil {
+		return none, st.Err(state.ErrLost, none, err)
+	}
+	size, c := st.Size(), &commit{s: s, st: st, unknown: !st.Fresh}
+	if err := s.gate.enter(ctx, size); err != nil {
+		return none, c.end(state.ErrNotStored, err)
+	}
+	defer s.gate.leave(size)
+	c.msg = &nats.Msg{Subject: subject(s.home.prefix, st.Key), Data: st.Append(make([]byte, 0, size))}
+	if st.Deleted {
+		c.msg.Header = nats.Header{deletedHeader: {"1"}}
+	}
+	return c.run(ctx)
+}
+
+// commit is one Commit or Delete that is under way. It belongs to one goroutine.
+type commit struct {
+	s        *Store
+	st       state.Stored
+	msg      *nats.Msg
+	attempts jserror.Attempts
+	unknown  bool      // an attempt, perhaps one of an earlier call, may be stored, now or later
+	missing  time.Time // when the commit before this one was first found missing
+}
+
+// again is the result of an attempt after which another one is made.
+type again struct{ error }
+
+// run makes attempts until one has a result, or ctx ends.
+func (c *commit) run(ctx context.Context) (state.Revision, error) {
+	var last error // the last one that says more than that the time ran out
+	for wait := firstWait; ; wait = min(2*wait, maxWait) {
+		rev, err := c.try(ctx)
+		more, ok := err.(again)
+		if !ok {
+			return rev, err
+		}
+		if last == nil || !errors.Is(more.error, context.DeadlineExceeded) && ctx.Err() == nil {
+			last = more.error
+		}
+		select {
+		case <-ctx.Done():
+			return state.Revision{}, c.end(state.ErrNotStored, fmt.Errorf("%w: %w", last, ctx.Err()))
+		case <-time.After(wait):
+		}
+	}
+}
+
+// end returns the error of a commit whose last attempt was not stored, for the given reason. That
+// says nothing of attempts before it whose fate is unknown.
+func (c *commit) end(kind, cause error) error {
+	if c.unknown {
+		kind = state.ErrUnknown
+	}
+	return c.st.Err(kind, state.Revision{}, cause)
+}
+
+// try makes one attempt.
+func (c *commit) try(ctx context.Context) (state.Revision, error) {
+	var none state.Revision
+	if err := c.s.reachable(); err != nil {
+		if errors.As(err, new(final)) {
+			return none, c.end(state.ErrNotStored, err)
+		}
+		return none, again{err}
+	}
+	nc := c.s.js.Conn()
+	before := nc.LastError()
+	step, cancel := context.WithTimeout(ctx, tryFor)
+	defer cancel()
+	ack, err := c.s.js.PublishMsg(step, c.msg, natsjs.WithExpectLastSequencePerSubject(c.st.Before.Seq))
+	if now := nc.LastError(); err != nil && now != before && natswait.DeniedSubject(now) == c.msg.Subject {
+		return none, c.end(state.ErrNotStored, now)
+	}
+	found := c.attempts.Add(err)
+	c.unknown = c.unknown || found.Proof == jserror.Unknown
+	switch {
+	case found.Proof == jserror.Done:
+		c.s.saw(ack.Sequence)
+		return c.st.Revision(ack.Sequence), nil
+	case found.Cause == jserror.Conflict:
+		return c.settle(ctx, err)
+	case ctx.Err() != nil:
+		return none, c.end(state.ErrNotStored, err)
+	case found.Again:
+		if found.Cause == jserror.Away && step.Err() == nil { // nobody listens: is there a stream?
+			if lost := c.lost(ctx); lost != nil {
+				return none, lost
+			}
+		}
+		return none, again{err}
+	}
+	if c.unknown { // an earlier attempt may be stored, although this one is not
+		if rev, e := c.settle(ctx, err); !errors.As(e, new(again)) {
+			return rev, e
+		}
+	}
+	switch found.Cause {
+	case jserror.Full:
+		return none, c.end(state.ErrFull, err)
+	case jserror.TooLarge:
+		return none, c.end(state.ErrTooLarge, fmt.Errorf("%d bytes: %w", len(c.msg.Data), err)) // nats.go sends nothing then
+	}
+	return none, c.end(state.ErrNotStored, err)
+}
+
+// lost returns an error if the store is known to have lost records.
+func (c *commit) lost(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, tryFor)
+	defer cancel()
+	if err := c.s.whole(ctx); errors.Is(err, state.ErrLost) {
+		return c.st.Err(state.ErrLost, state.Revision{}, err)
+	}
+	return nil
+}
+
+// settle finds out what became of this commit, after an attempt that was refused with the error
+// refused: by the last commit of the key.
+func (c *commit) settle(ctx context.Context, refused error) (state.Revision, error) {
+	step, cancel := context.WithTimeout(ctx, tryFor)
+	defer cancel()
+	var none state.Revision
+	found, seq, err := c.s.last(step, c.st.Key, c.msg.Subject)
+	switch {
+	case errors.As(err, new(*state.FormatError)) && !c.unknown:
+		return none, c.st.Err(state.ErrConflict, state.Revision{Seq: seq}, err)
+	case errors.As(err, new(*state.FormatError)):
+		return none, c.st.Err(state.ErrUnknown, state.Revision{Seq: seq}, err)
+	case err != nil:
+		return none, again{err}
+	}
+	switch last := found.Revision(seq); c.st.Judge(&found, seq) {
+	case state.Kept:
+		return last, nil
+	case state.Replaced:
+		return c.st.Revision(found.Before.Seq), nil
+	case state.Refused:
+		return none, c.st.Conflict(last)
+	case state.Later:
+		if c.unknown {
+			return none, c.st.Err(state.ErrUnknown, last, nil)
+		}
+		return none, c.st.Conflict(last)
+	case state.Missing:
+		return none, c.gone(ctx, seq)
+	}
+	return none, again{refused} // the server that has answered the read is not up to date
+}
+
+// gone is what follows when the commit that this one was to replace is not there.
+func (c *commit) gone(ctx context.Context, seq uint64) error {
+	if lost := c.lost(ctx); lost != nil {
+		return lost
+	}
+	why := fmt.Errorf("there is no commit %d; the last one is %d", c.st.Before.Seq, seq)
+	switch {
+	case c.missing.IsZero():
+		c.missing = time.Now()
+	case time.Since(c.missing) > c.s.loss.after:
+		return c.st.Err(state.ErrLost, state.Revision{}, why)
+	}
+	return again{why}
+}
+
+// isConflict reports whether the server refused a message because of the last one of its subject.
+func isConflict(err error) bool { return jserror.Of(err).Cause == jserror.Conflict }
