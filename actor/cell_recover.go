@@ -47,7 +47,12 @@ func (c *cell) recover(w *worker) bool {
 	case deciding:
 		c.decide(w)
 	case awaiting:
-		if !a.failures.backedOff || c.hasChildren() {
+		if c.hasChildren() {
+			c.refuseWaiting()
+			c.refuseInHand(w)
+			return false
+		}
+		if !a.failures.backedOff {
 			return false
 		}
 		a.step = givingUp

@@ -146,6 +146,17 @@ func (c *cell) stopChildren() {
 	}
 }
 
+// awaitsChildren reports whether the actor is being restarted, and so waits for the end of its children.
+func (c *cell) awaitsChildren() bool {
+	if c.life.now() != suspended {
+		return false
+	}
+	a := c.more.Load()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.barren
+}
+
 // isBelow reports whether c is of, or a descendant of it.
 func (c *cell) isBelow(of *cell) bool {
 	for ; c != nil; c = c.parent() {

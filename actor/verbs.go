@@ -215,6 +215,9 @@ func callLocal[M Question[R], R any](ctx context.Context, from *Context, w *call
 		var none R
 		return none, err
 	}
+	if w != nil && c.awaitsChildren() { // since waitFor has looked
+		c.refuseWaiting()
+	}
 	return a.await(ctx, c.self.sys, !hasDeadline)
 }
 

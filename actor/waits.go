@@ -15,10 +15,11 @@ import (
 // of rpc.Cycle, for errors.Is.
 //
 // Only actors that wait in Call, inside their handlers, are part of a cycle that can be found;
-// a handler that awaits the future of an Ask is not seen. Within a system every cycle of up to
-// 64 actors is found. Across nodes a cycle is found if each of its Calls was made on behalf of
-// the one before it, and it has at most 16 actors. So two actors on two nodes that Call each
-// other at the same moment, each because of a different message, wait until their time-outs.
+// a handler that awaits the future of an Ask is not seen. An actor that is being restarted waits
+// for its children, too. Within a system every cycle of up to 64 actors is found. Across nodes a
+// cycle is found if each of its Calls was made on behalf of the one before it, and it has at most
+// 16 actors. So two actors on two nodes that Call each other at the same moment, each because of a
+// different message, wait until their time-outs.
 var ErrCycle error = rpc.Cycle
 
 // turn is one execution of a handler that makes Calls. It says whom the handler waits for, and
@@ -160,10 +161,11 @@ func (t *turn) number(s *System) uint64 {
 }
 
 // waitsFor reports whether c is own, or waits in a wait whose number chain has from another
-// node, or waits for an actor of which one of these is true.
+// node, or waits for an actor of which one of these is true. An actor that is being restarted
+// waits for all actors below it.
 func (c *cell) waitsFor(own *cell, chain *turn) bool {
 	for at, n := c, 0; at != nil && n < maxCycle; n++ {
-		if at == own {
+		if at == own || at.awaitsChildren() && slices.ContainsFunc(at.family(), func(child *cell) bool { return child.keepsWaiting(own, chain) }) {
 			return true
 		}
 		t := at.waits.Load()
@@ -176,6 +178,52 @@ func (c *cell) waitsFor(own *cell, chain *turn) bool {
 		at = t.to.Load()
 	}
 	return false
+}
+
+// keepsWaiting reports whether the end of c waits for own or for a wait whose number chain has,
+// because c or an actor below it does.
+func (c *cell) keepsWaiting(own *cell, chain *turn) bool {
+	return c.waitsFor(own, chain) || slices.ContainsFunc(c.family(), func(child *cell) bool { return child.keepsWaiting(own, chain) })
+}
+
+// refuseWaiting refuses the Calls in the mailbox of c, which is being restarted, that its children
+// wait for: it would wait for the end of these children, and they for its answer.
+func (c *cell) refuseWaiting() {
+	for _, it := range c.box.Remove(c.isAwaitedBelow) {
+		c.refuseAwaited(it)
+	}
+}
+
+// refuseInHand is refuseWaiting for the messages of the batch in hand.
+func (c *cell) refuseInHand(w *worker) {
+	from := max(w.done, w.begun)
+	if from >= len(w.batch) {
+		return
+	}
+	rest := slices.DeleteFunc(w.batch[from:], func(it item) bool {
+		refused := c.isAwaitedBelow(&it)
+		if refused {
+			c.refuseAwaited(it)
+		}
+		return refused
+	})
+	w.batch = w.batch[:from+len(rest)]
+}
+
+func (c *cell) refuseAwaited(it item) {
+	c.self.sys.handBack(c.self.addr, it, rpc.Errorf(rpc.Cycle, rpc.NotRun, "%v is being restarted, and waits for the end of an actor that waits for this Call", c.self.addr))
+}
+
+// isAwaitedBelow reports whether a message is a Call that an actor below c waits for.
+func (c *cell) isAwaitedBelow(it *item) bool {
+	if in, remote := it.msg.(*server.Inbound); remote {
+		return in.Meta != nil && len(in.Meta.Waiting) > 0 && c.waitsFor(nil, &turn{far: &in.Meta.Waiting})
+	}
+	if it.meta == nil || it.meta.turn == nil || it.meta.sender.to == nil {
+		return false
+	}
+	from := it.meta.sender.to.cell.Load()
+	return from != nil && c.waitsFor(from, it.meta.turn)
 }
 
 // inCycle returns an error if c waits for the sender of a request from another node.

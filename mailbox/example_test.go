@@ -129,6 +129,15 @@ func ExampleBox_Sweep() {
 	// Output: [given up] 1
 }
 
+func ExampleBox_Remove() {
+	var box mailbox.Box[int]
+	box.Init(&mailbox.Config{Capacity: 4})
+	box.PushAll([]int{1, 2, 3})
+	odd := box.Remove(func(m *int) bool { return *m%2 == 1 })
+	fmt.Println(odd, box.Len())
+	// Output: [1 3] 1
+}
+
 // An idle box can be closed without losing a message that comes at the same time: either the put
 // is accepted and the box stays open, or the box is closed and the put is refused.
 func ExampleBox_CloseIfIdle() {

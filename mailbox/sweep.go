@@ -21,7 +21,7 @@ const (
 //
 // now is the time by a monotonic clock, the same for all sweeps of a box. After a sweep that
 // looked at n messages, calls within n times 10 µs, or a second if that is less, do nothing.
-func (b *Box[T]) Sweep(now time.Duration, dead func(*T) bool) (gone []T) {
+func (b *Box[T]) Sweep(now time.Duration, dead func(*T) bool) []T {
 	tick := uint32(now / time.Microsecond) // it wraps around: once in 71 minutes a call may do nothing although it could
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -29,21 +29,38 @@ func (b *Box[T]) Sweep(now time.Duration, dead func(*T) bool) (gone []T) {
 	if early := b.waiters.nextSweep - tick; !full || b.has(isClosed) || 0 < early && early <= sweepPause {
 		return nil
 	}
-	looked := int(b.config.capacity())
-	if b.order != nil {
-		gone, looked = b.order.sweep(dead)
-	} else {
-		gone = b.waiting.sweep(dead)
-		b.room += int32(len(gone))
-		if b.waiters.backlog > 0 {
-			var n int
-			gone, n = b.waiters.sweep(dead, gone)
-			looked += n
-		}
-		b.admit()
-	}
+	gone, looked := b.sweep(dead)
 	b.waiters.nextSweep = tick + uint32(min(looked*sweepPace, sweepPause))
 	return gone
+}
+
+// Remove removes the messages that which picks, in the backlog too, and returns them, oldest first. The
+// room goes to messages that wait for it. The others keep their order. It looks at every message
+// that waits. which runs under the box's lock, so it must be short and must not use the box.
+func (b *Box[T]) Remove(which func(*T) bool) []T {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	gone, _ := b.sweep(which)
+	return gone
+}
+
+// sweep removes dead messages, and returns how many messages it has looked at. b.mu is held.
+func (b *Box[T]) sweep(dead func(*T) bool) (gone []T, looked int) {
+	if b.order != nil {
+		return b.order.sweep(dead)
+	}
+	looked = int(b.config.capacity())
+	if b.waiting.first != nil {
+		gone = b.waiting.sweep(dead)
+	}
+	b.room += int32(len(gone))
+	if b.waiters.backlog > 0 {
+		var n int
+		gone, n = b.waiters.sweep(dead, gone)
+		looked += n
+	}
+	b.admit()
+	return gone, looked
 }
 
 // sweep removes dead messages and closes the gaps: all batches but the last stay full.

@@ -59,6 +59,33 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+// Remove does the same in a box that has room, also one that is sealed.
+func TestRemove(t *testing.T) {
+	for _, size := range []int{0, 1, batchSize, 2*batchSize + 5} {
+		for name, which := range map[string]func(int) bool{"none": none, "all": every, "every other": func(v int) bool { return v%2 == 0 }} {
+			for _, sealed := range []bool{false, true} {
+				b := newBox(Config{Capacity: 4 * batchSize, Policy: Refuse})
+				offer(t, b, 1, size)
+				if sealed {
+					b.Seal()
+				}
+				if gone, want := b.Remove(func(v *int) bool { return which(*v) }), those(1, size, which); !slices.Equal(gone, want) {
+					t.Errorf("%d, %s: Remove = %v, want %v", size, name, gone, want)
+				}
+				live := those(1, size, func(v int) bool { return !which(v) })
+				if !sealed {
+					offer(t, b, size+1, size+3)
+					live = append(live, those(size+1, size+3, every)...)
+				}
+				if b.Len() != len(live) {
+					t.Errorf("%d, %s: Len = %d, want %d", size, name, b.Len(), len(live))
+				}
+				wantTake(t, b, live...)
+			}
+		}
+	}
+}
+
 // What all of which is dead is swept goes idle at the consumer's next look, and wakes again.
 func TestSweepWhileConsumed(t *testing.T) {
 	b := newBox(Config{Capacity: 2 * batchSize, Policy: Refuse})
