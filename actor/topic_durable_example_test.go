@@ -2,7 +2,9 @@ package actor_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/actortest"
@@ -53,12 +55,34 @@ func ExampleTopic_Durable() {
 	// bills.us at position 2: 990 cents
 }
 
+// Auditor looks at bills, and has no time at the first attempt.
+type Auditor struct{ done chan bool }
+
+func (a *Auditor) Started(ctx *actor.Context) error { return ctx.Subscribe(Bills, topic.FromStart()) }
+
+func (a *Auditor) OnBill(ctx *actor.Context, m Bill) error {
+	d, stored := ctx.Delivery()
+	fmt.Println(d.Topic, "attempt", d.Attempt, stored)
+	if d.Attempt == 1 {
+		return errors.New("no time") // it comes again, see topic.Backoff
+	}
+	close(a.done)
+	return nil
+}
+
 func ExampleContext_Delivery() {
-	h := actor.Handle(func(b *Bookkeeper, ctx *actor.Context, m Bill) error {
-		if d, stored := ctx.Delivery(); stored && d.Attempt > 1 {
-			fmt.Println("it may have been entered before:", d.ID)
-		}
-		return nil
-	})
-	_ = h
+	sys, err := actor.NewSystem(actor.Config{Topics: new(actortest.Topics), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+	defer sys.Shutdown(ctx)
+	a := &Auditor{make(chan bool)}
+	_, _ = sys.Spawn("auditor", actor.Define("example.auditor", func() *Auditor { return a }, actor.Handle((*Auditor).OnBill)))
+	_ = actor.Publish(ctx, Bills.Bind(sys).At("bills.eu"), Bill{1250})
+	<-a.done
+	// Output:
+	// bills.eu attempt 1 true
+	// bills.eu attempt 2 true
 }

@@ -2,7 +2,6 @@ package topic_test
 
 import (
 	"errors"
-	"fmt"
 	"testing"
 	"time"
 
@@ -41,21 +40,4 @@ func TestBackoff(t *testing.T) {
 			t.Errorf("Backoff(%d) is %v, want %v", n, d, want)
 		}
 	}
-}
-
-func ExampleNamed() {
-	set, err := topic.Settle(topic.Named("billing"), topic.FromStart(), topic.Attempts(3))
-	fmt.Println(set.Name, set.From.Start, set.Attempts, err)
-	// Output: billing true 3 <nil>
-}
-
-func ExampleFromTime() {
-	set, err := topic.Settle(topic.FromTime(time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC)))
-	fmt.Println(set.From.Time.Year(), err)
-	// Output: 2026 <nil>
-}
-
-func ExampleBackoff() {
-	fmt.Println(topic.Backoff(1), topic.Backoff(2), topic.Backoff(20))
-	// Output: 100ms 200ms 10s
 }

@@ -3,6 +3,7 @@ package topic_test
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tandem-go/tandem/topic"
 )
@@ -38,4 +39,22 @@ func ExampleSettle() {
 	// Output:
 	// archive drop-oldest <nil>
 	// true <nil>
+}
+
+// These options are for durable topics: the subscription has a name, which keeps its position.
+func ExampleNamed() {
+	set, err := topic.Settle(topic.Named("billing"), topic.FromStart(), topic.Attempts(3))
+	fmt.Println(set.Name, set.From.Start, set.Attempts, set.IsDurable(), err)
+	// Output: billing true 3 true <nil>
+}
+
+func ExampleFromTime() {
+	set, err := topic.Settle(topic.FromTime(time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC)))
+	fmt.Println(set.From.Time.Year(), err)
+	// Output: 2026 <nil>
+}
+
+func ExampleBackoff() {
+	fmt.Println(topic.Backoff(1), topic.Backoff(2), topic.Backoff(20))
+	// Output: 100ms 200ms 10s
 }

@@ -52,6 +52,9 @@ func startCluster(t testing.TB) (cfgs [3]embedded.Config, servers [3]*embedded.S
 // While the stream and the consumers get new leaders, and each server in turn is restarted, what was
 // confirmed is stored once, and subscribers lose nothing and get it in order.
 func TestLeaderChange(t *testing.T) {
+	if testing.Short() {
+		t.Skip("three servers")
+	}
 	t.Parallel()
 	cfgs, servers, urls := startCluster(t)
 	t.Cleanup(func() {
@@ -65,7 +68,7 @@ func TestLeaderChange(t *testing.T) {
 	t.Cleanup(nc.Close)
 	js, err := natsjs.New(nc)
 	ok(t, err)
-	sys := system(t, open(t, js, jetstream.Config{Replicas: 3, StartWait: time.Minute}))
+	sys := system(t, open(t, js, jetstream.Hasty(jetstream.Config{Replicas: 3, StartWait: time.Minute}, 4*time.Second)))
 	named, plain := make(chan got, 4096), make(chan got, 4096)
 	spawn(t, sys, "named", named, nil, topic.Named("billing"))
 	spawn(t, sys, "plain", plain, nil)

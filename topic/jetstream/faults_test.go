@@ -56,7 +56,7 @@ func TestConsumerLost(t *testing.T) {
 				cfg := embedded.Config{Port: freePort(t), StoreDir: t.TempDir()}
 				server := start(t, cfg)
 				js := connect(t, server)
-				sys := system(t, open(t, js, jetstream.Config{}))
+				sys := system(t, open(t, js, jetstream.Hasty(jetstream.Config{}, 4*time.Second)))
 				opts := []topic.Option{topic.FromStart()}
 				if named {
 					opts = append(opts, topic.Named("billing"))
@@ -280,7 +280,8 @@ func TestShared(t *testing.T) {
 // A message that its holder has taken to the grave comes again.
 func TestHolderKilled(t *testing.T) {
 	t.Parallel()
-	js, _, sys := single(t)
+	js := connect(t, start(t, embedded.Config{}))
+	sys := system(t, open(t, js, jetstream.Hasty(jetstream.Config{}, time.Second)))
 	seen := make(chan got, 16)
 	ref := spawn(t, sys, "clerk", seen, nil, topic.Named("billing"))
 	ok(t, sys.Stop(t.Context(), ref))
@@ -302,11 +303,12 @@ func TestHolderKilled(t *testing.T) {
 // A message that is handled for long is not delivered again meanwhile.
 func TestHeld(t *testing.T) {
 	t.Parallel()
-	_, _, sys := single(t)
+	const wait = 2 * topic.HoldEvery
+	sys := system(t, open(t, connect(t, start(t, embedded.Config{})), jetstream.Hasty(jetstream.Config{}, wait)))
 	seen := make(chan got, 16)
 	slow := func(g got) error {
 		if g.n == 1 {
-			time.Sleep(12 * time.Second) // longer than NATS waits for an ack
+			time.Sleep(wait * 3 / 2) // longer than NATS waits for an ack
 		}
 		return nil
 	}

@@ -75,6 +75,8 @@ type Config struct {
 	// Changed, if not nil, is called when the State has changed, by one goroutine at a time. It
 	// must not block.
 	Changed func(State)
+
+	ackWait, heartbeat time.Duration // defaults ackWait and heartbeat; only tests set them
 }
 
 // validate fills in defaults, and returns all errors joined.
@@ -96,7 +98,8 @@ func (c *Config) validate() error {
 		name string
 		v    *time.Duration
 		def  time.Duration
-	}{{"MaxAge", &c.MaxAge, DefaultMaxAge}, {"Duplicates", &c.Duplicates, DefaultDuplicates}, {"StartWait", &c.StartWait, DefaultStartWait}} {
+	}{{"MaxAge", &c.MaxAge, DefaultMaxAge}, {"Duplicates", &c.Duplicates, DefaultDuplicates}, {"StartWait", &c.StartWait, DefaultStartWait},
+		{"ackWait", &c.ackWait, ackWait}, {"heartbeat", &c.heartbeat, heartbeat}} {
 		if *d.v == 0 {
 			*d.v = d.def
 		}

@@ -144,7 +144,7 @@ func (r *reader) connect(ctx context.Context) error {
 	if r.durable == "" {
 		batch = r.s.cfg.Window
 	}
-	iter, err := c.Messages(natsjs.PullMaxMessagesWithBytesLimit(batch, most), natsjs.PullExpiry(pullFor), natsjs.PullHeartbeat(heartbeat))
+	iter, err := c.Messages(natsjs.PullMaxMessagesWithBytesLimit(batch, most), natsjs.PullExpiry(pullFor), natsjs.PullHeartbeat(r.s.cfg.heartbeat))
 	if err != nil {
 		return err
 	}
@@ -200,7 +200,7 @@ func (r *reader) make(ctx context.Context) (c natsjs.Consumer, made bool, err er
 	if !errors.Is(err, natsjs.ErrConsumerNotFound) {
 		return c, false, err
 	}
-	cfg.Durable, cfg.AckPolicy, cfg.AckWait, cfg.MaxAckPending, cfg.MaxDeliver = r.durable, natsjs.AckExplicitPolicy, ackWait, 1, -1
+	cfg.Durable, cfg.AckPolicy, cfg.AckWait, cfg.MaxAckPending, cfg.MaxDeliver = r.durable, natsjs.AckExplicitPolicy, r.s.cfg.ackWait, 1, -1
 	cfg.MemoryStorage, cfg.Replicas, cfg.InactiveThreshold = false, 0, 0
 	if r.consumer != nil {
 		r.s.cfg.Logger.Error("a consumer of the durable topics was gone, and is recreated where its subscription stands", "consumer", r.durable, "position", r.begin)
