@@ -34,7 +34,7 @@ func Defer[R any](ctx *Context) *Deferred[R] {
 	d = r.deferral.Load()
 	later := &Deferred[R]{d}
 	if d.begin() {
-		runtime.AddCleanup(later, (*deferral).collected, d) // so d must not keep a reference to later
+		d.guard(runtime.AddCleanup(later, (*deferral).collected, d)) // so d must not keep a reference to later
 	}
 	return later
 }
@@ -139,9 +139,10 @@ type deferral struct {
 
 	mu     sync.Mutex // guards what follows
 	state  deferralState
-	held   int         // Deferreds of it that are not garbage; from the first one on, a shutdown waits for the request
-	atEnd  func()      // called when it has its outcome
-	unhook func() bool // stops watching the context
+	held   int               // Deferreds of it that are not garbage; from the first one on, a shutdown waits for the request
+	guards []runtime.Cleanup // call collected, one for each of them; stopped with the outcome: they keep the system, which may keep the Deferreds
+	atEnd  func()            // called when it has its outcome
+	unhook func() bool       // stops watching the context
 }
 
 // begin arranges that the request ends when its caller cancels, and that a shutdown waits
@@ -158,6 +159,19 @@ func (d *deferral) begin() bool {
 	d.ctx.System().busy.Add(1)
 	d.unhook = context.AfterFunc(d.ctx.live(), d.endIfAbandoned)
 	return true
+}
+
+// guard has c stopped when the request has its outcome.
+func (d *deferral) guard(c runtime.Cleanup) {
+	d.mu.Lock()
+	over := d.state.over()
+	if !over {
+		d.guards = append(d.guards, c)
+	}
+	d.mu.Unlock()
+	if over {
+		c.Stop()
+	}
 }
 
 // endIfAbandoned ends the request if its caller does not wait for it any more.
@@ -196,9 +210,12 @@ func (d *deferral) end(with func(request) error) error {
 		return rpc.Errorf(rpc.Invalid, rpc.HasRun, "the request has its answer, or nobody waits for one")
 	}
 	req := d.ctx.req // which the context has until it is released
-	unhook, release, atEnd := d.unhook, d.state == complete, d.atEnd
-	d.unhook, d.atEnd = nil, nil
+	unhook, release, atEnd, guards := d.unhook, d.state == complete, d.atEnd, d.guards
+	d.unhook, d.atEnd, d.guards = nil, nil, nil
 	d.mu.Unlock()
+	for _, g := range guards {
+		g.Stop()
+	}
 	err := with(req)
 	if err != nil {
 		req.Fail(failure(err))

@@ -194,15 +194,26 @@ func (t *refTable) find(s *System, a address) *target {
 // hold keeps a target weakly. t.mu is held.
 func (t *refTable) hold(v *target) {
 	t.weak[v.addr] = weak.Make(v)
-	runtime.AddCleanup(v, t.drop, v.addr)
+	runtime.AddCleanup(v, unheld.forget, unheld{weak.Make(t), v.addr})
 }
 
-// drop forgets a target that nothing refers to any more.
-func (t *refTable) drop(a address) {
+// unheld is the address of a target that nothing refers to any more. Until then the runtime
+// holds it. So it must not keep the table: from its system the application can often be reached,
+// which may have a ref to that very target, and neither of them would ever be garbage.
+type unheld struct {
+	table weak.Pointer[refTable]
+	addr  address
+}
+
+func (u unheld) forget() {
+	t := u.table.Value()
+	if t == nil {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if w, ok := t.weak[a]; ok && w.Value() == nil {
-		delete(t.weak, a)
+	if w, ok := t.weak[u.addr]; ok && w.Value() == nil {
+		delete(t.weak, u.addr)
 	}
 }
 
