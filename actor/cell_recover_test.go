@@ -3,8 +3,10 @@ package actor_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -297,4 +299,32 @@ func TestStrategyThatIsInvalid(t *testing.T) {
 		}
 	}()
 	actor.Supervise(actor.Strategy{Backoff: -1})
+}
+
+// A child that escalates its failure ends because of that failure. Its parent, which stops its
+// children, does not say first that it ends.
+func TestEscalatedFailureIsWhyTheChildEnds(t *testing.T) {
+	for _, d := range []supervise.Directive{supervise.Restart, supervise.Stop} {
+		t.Run(d.String(), func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
+				var of Diary
+				sys := newSystem(t, actor.Config{Logger: quiet})
+				child := diarist(&of, func(k *Diarist) {
+					k.onStop = func(_ *actor.Context, why error) { of.note("why: %v", rpc.CodeOf(why)) }
+				}, always(supervise.Escalate))
+				var p Diary
+				parent := diarist(&p, func(k *Diarist) { k.onStart = family(child) }, always(d))
+				for i := range 100 {
+					name := fmt.Sprint("p", i)
+					spawn(t, sys, name, parent)
+					synctest.Wait()
+					of.read()
+					tell(t, sys.Ref(name+"/c0"), crash())
+					if got := of.read(); !slices.Contains(got, fmt.Sprint("why: ", rpc.Panicked)) {
+						t.Fatalf("time %d: the child has ended like this: %q", i, got)
+					}
+				}
+			})
+		})
+	}
 }

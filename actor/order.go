@@ -20,7 +20,8 @@ import (
 // classes were handled while a message of it waited for its turn, the oldest one of it is next. A
 // message that is being handled is not interrupted. See mailbox.Box.InitOrdered for full mailboxes.
 //
-// The messages of watches, timers and hooks are not in the mailbox, and overtake all of them. A pool
+// The messages of watches, timers and hooks are not in the mailbox, and overtake all of them. So do those
+// that Context.Unstash brings back, in the order in which they were put aside. A pool
 // passes on messages of higher classes first, and its workers handle them first. An actor of a
 // Durable kind with priorities waits for the store with each request, since it takes one message at a
 // time.

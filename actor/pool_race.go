@@ -21,19 +21,31 @@ type race struct {
 
 	mu        sync.Mutex // guards what follows
 	begins    bool       // begin was called
-	left      int        // racers that have not failed, and one for the pool while it adds racers
+	left      int        // racers that have not lost, and one for the pool while it adds racers
 	over      bool       // the request has its outcome, or is about to get it
 	cancelled bool       // its caller has cancelled
-	worst     *rpc.Error // what was said by those that have failed
+	worst     *rpc.Error // what was said by those that have lost
 	racers    []*racer
 }
 
 // racer is the request as one of the workers has it.
 type racer struct {
 	*race
-	failed   bool
+	stage    raceStage
 	onCancel func()
 }
+
+// raceStage is how far a racer has come, while the race is not over:
+//
+//	racing ◄──PutBack, Start──► resting
+//	   └──Fail──► lost ◄──cancel───┘
+type raceStage uint8
+
+const (
+	racing  raceStage = iota // it waits in the worker's mailbox, or its handler runs
+	resting                  // the worker has put it aside
+	lost                     // it has failed
+)
 
 // mayRace reports whether a message may go to several workers: it is a request, and no job, no
 // stream, and none whose sender could ask again under a key.
@@ -131,10 +143,13 @@ func (r *race) lostLocked() *rpc.Error {
 // Start begins the request with the first racer that starts.
 func (r *racer) Start() bool {
 	r.mu.Lock()
-	over := r.over
+	ended := r.over || r.stage == lost
 	r.begins = true
+	if !ended {
+		r.stage = racing
+	}
 	r.mu.Unlock()
-	if over {
+	if ended {
 		return false
 	}
 	if !r.begin() { // it has its outcome
@@ -150,32 +165,25 @@ func (r *racer) Start() bool {
 // WillNotRun reports whether Start will return false. Once a racer has begun, the request itself
 // does not say that any more.
 func (r *racer) WillNotRun() bool {
-	if over, begins := r.stage(); over || begins {
-		return over
+	if ended, begins := r.far(); ended || begins {
+		return ended
 	}
-	ended := r.req.WillNotRun()
-	over, begins := r.stage() // another racer may have begun meanwhile
-	return over || ended && !begins
+	gone := r.req.WillNotRun()
+	ended, begins := r.far() // another racer may have begun meanwhile
+	return ended || gone && !begins
 }
 
-func (r *race) stage() (over, begins bool) {
+// far reports whether this racer has ended, and whether any has begun.
+func (r *racer) far() (ended, begins bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.over, r.begins
+	return r.over || r.stage == lost, r.begins
 }
 
 // Fail notes that this racer has failed.
 func (r *racer) Fail(err *rpc.Error) {
 	r.mu.Lock()
-	if r.failed || r.over {
-		r.mu.Unlock()
-		return
-	}
-	r.failed = true
-	r.left--
-	if r.worst == nil || saysMore(err.Verdict, r.worst.Verdict) {
-		r.worst = err
-	}
+	r.loseLocked(err)
 	outcome := r.lostLocked()
 	r.mu.Unlock()
 	if outcome != nil {
@@ -183,16 +191,31 @@ func (r *racer) Fail(err *rpc.Error) {
 	}
 }
 
-// PutBack has this racer wait for another turn.
+// loseLocked notes that this racer has failed, unless that is known or the race is over.
+func (r *racer) loseLocked(err *rpc.Error) {
+	if r.stage == lost || r.over {
+		return
+	}
+	r.stage = lost
+	r.left--
+	if r.worst == nil || saysMore(err.Verdict, r.worst.Verdict) {
+		r.worst = err
+	}
+}
+
+// PutBack has this racer wait for another turn, unless the caller has cancelled.
 func (r *racer) PutBack() bool {
 	r.mu.Lock()
 	r.onCancel = nil
-	again, cancelled := !r.over && !r.failed, r.cancelled
+	ended, cancelled := r.over || r.stage == lost, r.cancelled
+	if !ended && !cancelled {
+		r.stage = resting
+	}
 	r.mu.Unlock()
-	if again && cancelled {
+	if cancelled {
 		r.Fail(errNotAgain)
 	}
-	return again && !cancelled
+	return !ended && !cancelled
 }
 
 // saysMore reports whether verdict a leaves less hope than b that nothing has run.
@@ -214,14 +237,24 @@ func (r *racer) OnCancel(fn func()) {
 	}
 }
 
-// cancel is called when the caller cancels.
+// cancel is called when the caller cancels. Racers that rest have lost then, since nobody calls them.
 func (r *race) cancel() {
 	r.mu.Lock()
 	r.cancelled = true
 	calls := r.othersLocked(nil)
+	var outcome *rpc.Error
+	for _, one := range r.racers {
+		if one.stage == resting {
+			one.loseLocked(errNotAgain)
+			outcome = r.lostLocked()
+		}
+	}
 	r.mu.Unlock()
 	for _, call := range calls {
 		call()
+	}
+	if outcome != nil {
+		r.req.Fail(outcome)
 	}
 }
 
@@ -239,7 +272,7 @@ func (r *race) othersLocked(but *racer) (calls []func()) {
 // faster.
 func (r *racer) reply(v any, typ reflect.Type) error {
 	r.mu.Lock()
-	if r.over || r.failed {
+	if r.over || r.stage == lost {
 		r.mu.Unlock()
 		return rpc.Errorf(rpc.Invalid, rpc.HasRun, "another worker of the pool was faster")
 	}

@@ -38,7 +38,9 @@ func Stash(n int) KindOption {
 //
 // A request stays unanswered meanwhile, and its deadline goes on. By Stash its handler promises that it
 // has had no effect: a caller who cancels, or whose deadline passes, learns that the request
-// has not run, as while it waits in the mailbox.
+// has not run, as while it waits in the mailbox. A request under a key (rpc.Key) keeps it: other attempts
+// wait for its outcome. A request that several workers of a pool have (route.FirstOf) counts as under way
+// from its first handler on, and so a caller who gives up does not know whether it has run.
 //
 // If the actor is restarted, all that is put aside comes back in front of the mailbox, in order.
 // If it ends, requests fail as not run (rpc.Unavailable), and one-way messages are dead letters. An actor
@@ -72,7 +74,9 @@ func (c *Context) Stash() error {
 
 // Unstash brings all messages back that were put aside, in order, in front of what waits in the
 // mailbox, and returns how many there are. They are handled after the message in hand. A
-// handler may still put that one aside. Unstash may be called when Stash may, and by hooks.
+// handler may still put that one aside. They come before messages of higher classes, too (see PriorityOf),
+// since their turn has come before, and before those of all senders (mailbox.Config.Fair). Unstash may be
+// called when Stash may, and by hooks.
 func (c *Context) Unstash() int {
 	a := c.cell.more.Load()
 	if a == nil || !c.life.running() {
