@@ -538,10 +538,11 @@ func TestStashIsNotIdle(t *testing.T) {
 
 // Interceptors see each time that a message is handled.
 func TestStashAndInterceptors(t *testing.T) {
+	type key struct{}
 	n := 0
 	count := func(ctx context.Context, op *intercept.Operation, next func(context.Context) error) error {
 		n++
-		return next(context.WithValue(ctx, "key", n)) //nolint:staticcheck // a test
+		return next(context.WithValue(ctx, key{}, n))
 	}
 	shutGate(t, 0, func(t *testing.T, b *actor.System, to actor.Ref, d *Diary) {
 		tell(t, to, Walk{N: 1})
