@@ -323,7 +323,7 @@ func TestOrderedStop(t *testing.T) {
 func TestOrderedRestart(t *testing.T) {
 	everywhere(t, func(t *testing.T, b *actor.System, bind func(actor.Ref) actor.Ref) {
 		r := new(Reception)
-		local := spawn(t, b, "x", r.kind(append(byClass, actor.Supervise(supervise.Strategy{Backoff: time.Hour, MaxBackoff: time.Hour, Window: 24 * time.Hour}))...))
+		local := spawn(t, b, "x", r.kind(append(byClass, actor.Supervise(supervise.Strategy{Backoff: time.Minute, MaxBackoff: time.Minute, Window: time.Hour}))...))
 		unplug := plug(t, local)
 		send(t, t.Context(), bind(local), "flyer1 parcel1")
 		synctest.Wait()
@@ -339,7 +339,7 @@ func TestOrderedRestart(t *testing.T) {
 		if got := r.read(); got != "" {
 			t.Errorf("handled while it was suspended: %s", got)
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(time.Minute)
 		if got := r.read(); got != "fire1 flyer1 flyer2" {
 			t.Errorf("handled after the restart: %s", got)
 		}
@@ -403,7 +403,7 @@ func TestOrderedSweep(t *testing.T) {
 // A flood of messages of one class from another node waits for the receiver, whatever the class: the
 // receipts by which its sender learns of the progress do not overtake them.
 func TestOrderedCredit(t *testing.T) {
-	const flood = 4000 // more than the mailbox and its backlog hold
+	const flood = 2500 // more than the mailbox and its backlog hold
 	eachMemRoad(t, func(t *testing.T, a, b *actor.System) {
 		for what, m := range map[string]func(actor.Ref, int) error{
 			"flyers":  func(to actor.Ref, n int) error { return actor.Tell(t.Context(), to, Flyer{N: n}) },

@@ -133,13 +133,13 @@ func TestStashKeepsWhatComesWithAMessage(t *testing.T) {
 func TestStashedRequestGivenUp(t *testing.T) {
 	for name, give := range map[string]func(cancel func()){
 		"cancelled": func(cancel func()) { cancel() },
-		"expired":   func(func()) { time.Sleep(time.Hour) },
+		"expired":   func(func()) { time.Sleep(time.Minute) },
 	} {
 		for _, verb := range []string{"Ask", "Call"} {
 			t.Run(name+" "+verb, func(t *testing.T) {
 				shutGate(t, 0, func(t *testing.T, b *actor.System, to actor.Ref, d *Diary) {
 					outcome := func(to actor.Ref) error {
-						ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+						ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 						defer cancel()
 						got := make(chan error, 1)
 						if verb == "Ask" {
@@ -527,13 +527,13 @@ func TestStashOfADurableKind(t *testing.T) {
 func TestStashIsNotIdle(t *testing.T) {
 	shutGate(t, 0, func(t *testing.T, b *actor.System, to actor.Ref, d *Diary) {
 		tell(t, to, Walk{N: 1})
-		time.Sleep(time.Hour)
+		time.Sleep(time.Minute)
 		d.want(t)
 		tell(t, to, Walk{Does: "open"})
 		d.want(t, "1 back", "1")
-		time.Sleep(time.Hour)
+		time.Sleep(time.Minute)
 		d.want(t, "stops")
-	}, actor.Idle(time.Minute))
+	}, actor.Idle(5*time.Second))
 }
 
 // Interceptors see each time that a message is handled.
