@@ -55,18 +55,27 @@ type Limits struct {
 	// quarter of MaxSessions at once, at least 64, and then a 64th of MaxSessions each
 	// second; beyond that it is refused as Overloaded, and asks again. Default 16,384.
 	MaxSessions int
-	// SessionLease is how long a session lasts that has no traffic and nothing running.
+	// SessionLease is how long a session lasts that has no traffic and nothing running. The
+	// heartbeats of its client are traffic, so it does not end while a link is open. For that
+	// it lasts at least four Heartbeats of this node, also if less is asked for here; and it
+	// must be longer than two Heartbeats of any client. With a session that ends while its
+	// client goes on, one-way messages under way are lost, and a call may end as Unknown.
 	// Default 1 min.
 	SessionLease time.Duration
 	// Heartbeat is the time between two signs of life on a link. A link is closed after three
-	// of them without one. Default 2 s.
+	// of them without one. All nodes of a cluster should have the same. Default 2 s.
 	Heartbeat time.Duration
 	// Random is where pauses come from, uniform in [0, 1); tests that repeat themselves set
 	// it. It is called concurrently. Default math/rand.
 	Random func() float64
 }
 
-// WithDefaults returns l with the defaults in place of zero values.
+// leaseBeats is the fewest heartbeats that a session lasts. A link is closed after three without
+// a sign of life, and that renews the leases of its sessions: so these cannot end before it.
+const leaseBeats = 4
+
+// WithDefaults returns l with the defaults in place of zero values, and with a SessionLease of
+// at least four Heartbeats.
 func (l Limits) WithDefaults() Limits {
 	set(&l.Window, DefaultWindow)
 	set(&l.MaxBody, DefaultMaxBody)
@@ -78,6 +87,7 @@ func (l Limits) WithDefaults() Limits {
 	set(&l.KeyBytes, l.MemoryBytes/3*2)
 	set(&l.SessionLease, DefaultSessionLease)
 	set(&l.Heartbeat, DefaultHeartbeat)
+	l.SessionLease = max(l.SessionLease, leaseBeats*l.Heartbeat)
 	if l.Random == nil {
 		l.Random = mathrand.Float64
 	}

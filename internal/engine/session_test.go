@@ -53,6 +53,34 @@ func TestIdleSessionLives(t *testing.T) {
 	})
 }
 
+// That holds for a lease of any length too, also if heartbeats come late, and if those of the
+// client come as rarely as the link allows. Without a link, the session ends.
+func TestIdleSessionLivesWithAShortLease(t *testing.T) {
+	const beat = 2 * time.Second
+	for _, lease := range []time.Duration{1, beat, 4*beat - 1, 4 * beat} {
+		for _, clients := range []time.Duration{beat, 3*beat - time.Millisecond} {
+			t.Run(fmt.Sprintf("%v, heartbeats each %v", lease, clients), func(t *testing.T) {
+				withRig(t, func(t *testing.T, r *rig) {
+					r.net.SetFaults("", "", "", memnet.Faults{MaxDelay: time.Second})
+					a := r.start("a", "a1", bus, func(c *Config) { c.Heartbeat = clients })
+					b := r.start("b", "b1", bus, func(c *Config) { c.Heartbeat, c.SessionLease = beat, lease })
+					a.echoes("b", "x")
+					time.Sleep(time.Hour)
+					a.echoes("b", "y")
+					if s := b.Stats(); s.SessionsExpired != 0 || s.SessionsOpened != 1 {
+						t.Errorf("with a link: %+v", s)
+					}
+					r.net.Partition("", "a", "b")
+					time.Sleep(2*3*beat + 2*4*beat) // until the link is closed, and the lease has ended
+					if s := b.Stats(); s.SessionsExpired != 1 {
+						t.Errorf("without a link: %+v", s)
+					}
+				})
+			})
+		}
+	}
+}
+
 // A session without a link ends with its lease, but not before its running requests have ended.
 func TestSessionLease(t *testing.T) {
 	withRig(t, func(t *testing.T, r *rig) {

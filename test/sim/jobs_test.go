@@ -268,6 +268,9 @@ func (u *user) poll(t *ticket, ask func(context.Context) (rpc.JobStatus, error))
 		}
 		return
 	}
+	if u.home == t.to && u.life != t.to.Live() {
+		return // it asked its own start, which has ended: a process that is dead for all others, which ask the next one
+	}
 	now := rankOf(st.State)
 	if u.w.cheats("a job goes back") && rank > 1 {
 		now = 1
