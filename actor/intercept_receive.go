@@ -63,8 +63,7 @@ func passing[S, M, R any](fn func(S, *Context, M) (R, error)) func(S, *Context, 
 			p = new(arriving[S, M, R])
 		}
 		r, err := p.through(fn, s, c, m)
-		p.op.Reset()
-		*p = arriving[S, M, R]{op: p.op, passage: p.passage}
+		p.reset()
 		spare.Put(p)
 		return r, err
 	}
@@ -80,6 +79,16 @@ type arriving[S, M, R any] struct {
 	mt      *messageType
 	m       M
 	r       R // of fn
+}
+
+// reset prepares p for another message. Its type and the function stay as they are, because those of the
+// next message overwrite them.
+func (p *arriving[S, M, R]) reset() {
+	var state S
+	var m M
+	var r R
+	p.op.Reset()
+	p.state, p.c, p.m, p.r = state, nil, m, r
 }
 
 // through runs the interceptors of the actor's kind around fn. fn gets the context of the handler,

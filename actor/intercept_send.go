@@ -108,7 +108,7 @@ type sending[M any] struct {
 	given   bool // there are options
 }
 
-// begin fills in p, which is empty. ask is what m asks for, unless its type says so.
+// begin fills in p, which is new or was reset. ask is what m asks for, unless its type says so.
 func (p *sending[M]) begin(from *Context, t *target, mt *messageType, m M, set *settings, ask access.Op) {
 	p.from, p.t, p.mt, p.m = from, t, mt, m
 	p.op.Side, p.op.Op = intercept.Outgoing, ask
@@ -125,17 +125,21 @@ func (p *sending[M]) begin(from *Context, t *target, mt *messageType, m M, set *
 	}
 }
 
-// reset empties p for another message.
+// reset prepares p, which begin fills in, for another message. It is short, because to write pointers is
+// expensive while the garbage collector works.
 func (p *sending[M]) reset() {
+	var none M
 	p.op.Reset()
-	*p = sending[M]{op: p.op, passage: p.passage}
+	p.from, p.m = nil, none
+	if p.given || p.set.Report != nil || p.set.Headers != nil {
+		p.set, p.given = settings{}, false
+	}
 }
 
 // settings are those that the message is sent with; nil for none.
 func (p *sending[M]) settings() *settings {
 	far := p.t.cell.Load() == nil || p.set.Keyed
-	given := len(p.set.Headers)
-	p.set.Headers = p.set.Headers[:given:given] // the application's memory ends here
+	p.set.Headers = slices.Clip(p.set.Headers) // the application may use what lies behind
 	p.op.Added(func(key, value string) {
 		p.set.Headers = append(p.set.Headers, transport.Header{Key: key, Value: value})
 	})
@@ -159,7 +163,7 @@ func (p *sending[M]) sent(err error) {
 
 // wentOut says in op how the sending went.
 func wentOut(op *intercept.Operation, report sendopt.Report, err error) {
-	if op.Attempts, op.Replayed = report.Attempts, report.Replayed; op.Attempts == 0 && rpc.Ran(err) != rpc.NotRun {
+	if op.Attempts, op.Replayed = report.Attempts, report.Replayed; op.Attempts == 0 && (err == nil || rpc.Ran(err) != rpc.NotRun) {
 		op.Attempts = 1
 	}
 }

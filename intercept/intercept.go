@@ -172,10 +172,17 @@ func (o *Operation) From() string {
 	return o.about.From()
 }
 
-// Reset empties o for another operation. It is for package actor.
+// Reset prepares o for another operation. What every operation on its side has stays until it is set
+// anew: Side, Op, Kind, Principal, Node, and what it is about. It is for package actor.
 func (o *Operation) Reset() {
-	clear(o.headers)
-	*o = Operation{headers: o.headers[:0]}
+	if len(o.headers) > 0 {
+		clear(o.headers)
+		o.headers, o.given = o.headers[:0], 0
+	}
+	if o.Topic != "" {
+		o.Topic = ""
+	}
+	o.Cause, o.Attempts, o.Replayed, o.Verdict = Sent, 0, false, 0
 }
 
 type header struct{ key, value string }

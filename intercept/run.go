@@ -57,25 +57,15 @@ type step struct {
 // incoming one that was refused is a Refusal. A panic of an outgoing interceptor is returned; one
 // of an incoming interceptor, and every runtime.Goexit, goes on, and p must not be used again then.
 func (p *Passage) Run(ctx context.Context, fns []Func, op *Operation, act Action) (err error) {
-	p.fns, p.op, p.act, p.stage = fns, op, act, outside
-	if len(p.open) != len(fns) {
-		p.open = make([]step, len(fns))
-		for i := range p.open {
-			p.open[i].of, p.open[i].index = p, i
-		}
-	}
+	p.begin(fns, op, act)
 	if op.Side == Outgoing {
 		defer func() {
 			if reason := recover(); reason != nil {
 				err = p.settle(rpc.Errorf(rpc.Panicked, rpc.Unknown, "an interceptor of the sender panicked: %v", reason))
 			}
-			p.inner = nil
 		}()
-		return p.step(0, ctx)
 	}
-	err = p.step(0, ctx)
-	p.inner = nil
-	return err
+	return p.step(0, ctx)
 }
 
 // stage is how far an operation has got.
@@ -86,6 +76,17 @@ const (
 	inside               // act was called
 	through              // act has returned
 )
+
+// begin prepares p for an operation.
+func (p *Passage) begin(fns []Func, op *Operation, act Action) {
+	p.fns, p.op, p.act, p.stage, p.inner = fns, op, act, outside, nil
+	if len(p.open) != len(fns) {
+		p.open = make([]step, len(fns))
+		for i := range p.open {
+			p.open[i].of, p.open[i].index = p, i
+		}
+	}
+}
 
 // step calls the interceptor of index i, or act if there are no more.
 func (p *Passage) step(i int, ctx context.Context) error {
