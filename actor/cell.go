@@ -240,7 +240,9 @@ func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
 func (c *cell) receive(ctx *Context) error {
 	receive := c.state.(Receiver).Receive
 	if c.kind.incoming != nil {
-		return ctx.through(ctx.msg, receive)
+		own := func(_ any, c *Context, _ any) (none struct{}, err error) { return none, receive(c) }
+		_, err := new(arriving[any, any, struct{}]).through(own, nil, ctx, ctx.msg)
+		return err
 	}
 	return receive(ctx)
 }

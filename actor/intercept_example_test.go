@@ -69,7 +69,7 @@ func ExampleConfig_outgoing() {
 	sent := map[string]int{} // safe here, because only this goroutine sends
 	count := func(ctx context.Context, op *intercept.Operation, next func(context.Context) error) error {
 		err := next(ctx)
-		sent[fmt.Sprintf("%v to %s: %v", op.Op, op.To, op.Verdict)]++
+		sent[fmt.Sprintf("%v to %s: %v", op.Op, op.To(), op.Verdict)]++
 		return err
 	}
 	noTells := func(ctx context.Context, op *intercept.Operation, next func(context.Context) error) error {

@@ -3,6 +3,7 @@ package actor
 import (
 	"context"
 	"reflect"
+	"sync"
 
 	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/intercept"
@@ -53,65 +54,134 @@ func (s *System) intercepted(k *Kind) *Kind {
 	return actual.(*Kind)
 }
 
-// through runs the interceptors of c's kind around handle, which handles m. handle gets the context
-// of the handler: c, or for a one-way message whose context has changed another one, because
-// one-way messages may share c. The error is that of the handler; a one-way message that was
-// refused has become a dead letter.
-func (c *Context) through(m any, handle func(*Context) error) error {
-	if n, ok := m.(nudging); ok && c.req == nil && c.origin == nil && n.isNudge() { // refusing it would stop the queue
-		return handle(c)
+// passing returns fn with the interceptors of the actor's kind around it, see arriving.through.
+func passing[S, M, R any](fn func(S, *Context, M) (R, error)) func(S, *Context, M) (R, error) {
+	spare := new(sync.Pool)
+	return func(s S, c *Context, m M) (R, error) {
+		p, ok := spare.Get().(*arriving[S, M, R])
+		if !ok {
+			p = new(arriving[S, M, R])
+		}
+		r, err := p.through(fn, s, c, m)
+		p.reset()
+		spare.Put(p)
+		return r, err
 	}
-	s, at := c.System(), arrival{c}
-	op := &intercept.Operation{Side: intercept.Incoming, Op: access.Send, To: c.cell.self.addr.String(), Kind: c.cell.kind.name, Message: m, Principal: c.Principal(), Node: c.Node()}
-	switch c.req.(type) {
+}
+
+// arriving is a message on its way through the interceptors of its actor.
+type arriving[S, M, R any] struct {
+	op      intercept.Operation
+	passage intercept.Passage
+	fn      func(S, *Context, M) (R, error)
+	state   S
+	c       *Context
+	mt      *messageType
+	m       M
+	r       R // of fn
+}
+
+// reset prepares p for another message. Its type and the function stay as they are, because those of the
+// next message overwrite them.
+func (p *arriving[S, M, R]) reset() {
+	var state S
+	var m M
+	var r R
+	p.op.Reset()
+	p.state, p.c, p.m, p.r = state, nil, m, r
+}
+
+// through runs the interceptors of the actor's kind around fn. fn gets the context of the handler,
+// or for a one-way message whose context has changed another one, because one-way messages may
+// share a Context. The error is that of fn; a one-way message that was refused has become a dead letter.
+func (p *arriving[S, M, R]) through(fn func(S, *Context, M) (R, error), s S, c *Context, m M) (R, error) {
+	sys := c.System()
+	mt := sentType(sys, m)
+	if mt.says && c.req == nil && c.origin == nil && isNudge(m) { // refusing it would stop the queue
+		return fn(s, c, m)
+	}
+	p.fn, p.state, p.c, p.mt, p.m = fn, s, c, mt, m
+	if c.describe(&p.op); mt.says {
+		p.op.Op = neededOp(m, p.op.Op)
+	}
+	p.op.About(p)
+	err := p.passage.Run(arrival{c}, c.cell.kind.incoming, &p.op, p)
+	if r := refusal(err); r != nil && !c.asks {
+		sys.handBack(c.cell.self.addr, item{msg: m, meta: c.meta}, r)
+		return p.r, nil
+	}
+	return p.r, err
+}
+
+// Do implements intercept.Action.
+func (p *arriving[S, M, R]) Do(ctx context.Context) (err error) {
+	c := p.c
+	if ctx == context.Context(arrival{c}) {
+		p.r, err = p.fn(p.state, c, p.m)
+		return err
+	}
+	h := c
+	if !c.asks {
+		h = &Context{cell: c.cell, msg: c.msg, meta: c.meta, origin: c.origin}
+		defer h.end()
+	}
+	h.onDemand().values = ctx
+	defer c.takeOver(h)
+	p.r, err = p.fn(p.state, h, p.m)
+	return err
+}
+
+// To, Type, Message and From implement intercept.Subject.
+func (p *arriving[S, M, R]) To() string   { return p.c.cell.self.addr.String() }
+func (p *arriving[S, M, R]) Type() string { return p.mt.nameFor(p.c.System(), p) }
+func (p *arriving[S, M, R]) Message() any { return shown(p.m) }
+
+func (p *arriving[S, M, R]) From() string {
+	if p.c.meta == nil || p.c.meta.sender.IsZero() {
+		return ""
+	}
+	return p.c.meta.sender.String()
+}
+
+// describe says in op what is known of the message of c without the message itself.
+func (c *Context) describe(op *intercept.Operation) {
+	op.Side, op.Op, op.Kind = intercept.Incoming, access.Send, c.cell.kind.name
+	op.Principal, op.Node = c.Principal(), c.Node()
+	switch req := c.req.(type) {
 	case nil:
 	case *job:
 		op.Op = access.Submit
 	case *stream:
 		op.Op = access.Stream
+	case *server.Inbound:
+		if op.Op = access.Call; req.Number > 0 {
+			op.Op = access.Send
+		}
 	default:
 		op.Op = access.Call
 	}
-	if in, ok := c.req.(*server.Inbound); ok && in.Number > 0 {
-		op.Op = access.Send
+	if c.meta == nil {
+		return
 	}
-	s.describe(op, m)
-	if c.meta != nil {
-		if by := c.meta.cause; by != nil {
-			if op.Cause, op.Topic = by.kind, by.topic; by.topic != "" {
-				op.Op = access.Publish
-			}
-		}
-		if !c.meta.sender.IsZero() {
-			op.From = c.meta.sender.String()
-		}
-		for _, h := range c.meta.headers {
-			op.Came(h.Key, h.Value)
+	if by := c.meta.cause; by != nil {
+		if op.Cause, op.Topic = by.kind, by.topic; by.topic != "" {
+			op.Op = access.Publish
 		}
 	}
-	err := intercept.Run(at, c.cell.kind.incoming, op, func(ctx context.Context) error {
-		h := c
-		if ctx != context.Context(at) {
-			if !c.asks {
-				h = &Context{cell: c.cell, msg: c.msg, meta: c.meta, origin: c.origin}
-				defer h.end()
-			}
-			h.onDemand().values = ctx
-			defer c.takeOver(h)
-		}
-		return handle(h)
-	})
-	if r := refusal(err); r != nil && !c.asks {
-		s.handBack(c.cell.self.addr, item{msg: m, meta: c.meta}, r)
-		return nil
+	for _, h := range c.meta.headers {
+		op.Came(h.Key, h.Value)
 	}
-	return err
 }
 
 // nudging is a message to a queue, which may be one that the queue's actor has sent to itself.
 type nudging interface{ isNudge() bool }
 
 func (m dequeue[T]) isNudge() bool { return m.Op == opNudge }
+
+func isNudge(m any) bool {
+	n, ok := m.(nudging)
+	return ok && n.isNudge()
+}
 
 // cause says what has brought a message about that nobody has sent to its actor by a verb.
 type cause struct {

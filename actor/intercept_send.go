@@ -9,18 +9,19 @@ import (
 
 	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/intercept"
-	"github.com/tandem-go/tandem/internal/engine/client"
 	"github.com/tandem-go/tandem/internal/engine/wire"
 	"github.com/tandem-go/tandem/internal/promise"
+	"github.com/tandem-go/tandem/internal/sendopt"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
 
-// The interceptors of senders, Config.Outgoing. A verb that finds some runs them, and the
-// innermost next calls the verb again, under a context that says so.
+// The interceptors of senders, Config.Outgoing. A verb that finds some runs them. The innermost next
+// then goes on with Tell and Call, from pooled memory; the other verbs it calls again, under a context
+// that says so.
 
 // passedKey is the key of the value of a context under which a verb has run the interceptors: a
-// *client.Report, which learns how the request to another node went.
+// *sendopt.Report, which learns how the request to another node went.
 type passedKey struct{}
 
 // intercepts reports whether interceptors are still to run for a message that is sent to t under ctx.
@@ -32,14 +33,221 @@ func hasToPass(ctx context.Context, t *target) bool {
 	return !strings.HasPrefix(t.addr.name, hidden) && ctx.Value(passedKey{}) == nil
 }
 
+// tellThrough is Tell with interceptors.
+func tellThrough[M any](ctx context.Context, from *Context, t *target, m M, set *settings) error {
+	mt := sentType(t.sys, m)
+	p, ok := mt.tells.Get().(*telling[M])
+	if !ok {
+		p = new(telling[M])
+	}
+	p.begin(from, t, mt, m, set, access.Send)
+	err := p.passage.Run(ctx, t.sys.cfg.Outgoing, &p.op, p)
+	p.reset()
+	mt.tells.Put(p)
+	return err
+}
+
+// callThrough is Call with interceptors.
+func callThrough[M Question[R], R any](ctx context.Context, from *Context, t *target, m M, set *settings) (R, error) {
+	mt := sentType(t.sys, m)
+	p, ok := mt.calls.Get().(*requesting[M, R])
+	if !ok {
+		p = new(requesting[M, R])
+	}
+	p.begin(from, t, mt, m, set, access.Call)
+	err := p.passage.Run(ctx, t.sys.cfg.Outgoing, &p.op, p)
+	var none R
+	r := p.r
+	p.r = none
+	p.reset()
+	mt.calls.Put(p)
+	if err != nil {
+		return none, err
+	}
+	return r, nil
+}
+
+// telling is a message of Tell on its way through the interceptors of its sender.
+type telling[M any] struct{ sending[M] }
+
+// Do implements intercept.Action.
+func (p *telling[M]) Do(ctx context.Context) error {
+	err := contextError(ctx)
+	if err == nil {
+		err = tellInside(ctx, handling(ctx), p.t, p.m, p.settings())
+	}
+	p.sent(err)
+	return err
+}
+
+// requesting is a message of Call on its way through the interceptors of its sender.
+type requesting[M Question[R], R any] struct {
+	sending[M]
+	r R
+}
+
+// Do implements intercept.Action.
+func (p *requesting[M, R]) Do(ctx context.Context) error {
+	err := contextError(ctx)
+	if err == nil {
+		p.r, err = callInside[M, R](ctx, handling(ctx), p.t, p.m, p.settings())
+	}
+	p.sent(err)
+	return err
+}
+
+// sending is a message on its way through the interceptors of its sender, and what they see of it.
+type sending[M any] struct {
+	op      intercept.Operation
+	passage intercept.Passage
+	from    *Context // nil: no handler sends it
+	t       *target
+	mt      *messageType
+	m       M
+	set     settings
+	given   bool // there are options
+}
+
+// begin fills in p, which is new or was reset. ask is what m asks for, unless its type says so.
+func (p *sending[M]) begin(from *Context, t *target, mt *messageType, m M, set *settings, ask access.Op) {
+	p.from, p.t, p.mt, p.m = from, t, mt, m
+	p.op.Side, p.op.Op = intercept.Outgoing, ask
+	if mt.says {
+		p.op.Op = neededOp(m, ask)
+	}
+	p.op.About(p)
+	if set == nil {
+		return
+	}
+	p.set, p.given = *set, true
+	for _, h := range set.Headers {
+		p.op.Came(h.Key, h.Value)
+	}
+}
+
+// reset prepares p, which begin fills in, for another message. It is short, because to write pointers is
+// expensive while the garbage collector works.
+func (p *sending[M]) reset() {
+	var none M
+	p.op.Reset()
+	p.from, p.m = nil, none
+	if p.given || p.set.Report != nil || p.set.Headers != nil {
+		p.set, p.given = settings{}, false
+	}
+}
+
+// settings are those that the message is sent with; nil for none.
+func (p *sending[M]) settings() *settings {
+	far := p.t.cell.Load() == nil || p.set.Keyed
+	p.set.Headers = slices.Clip(p.set.Headers) // the application may use what lies behind
+	p.op.Added(func(key, value string) {
+		p.set.Headers = append(p.set.Headers, transport.Header{Key: key, Value: value})
+	})
+	if far {
+		p.set.Report = new(sendopt.Report)
+	}
+	if !far && !p.given && len(p.set.Headers) == 0 {
+		return nil
+	}
+	return &p.set
+}
+
+// sent says in the operation how the sending went.
+func (p *sending[M]) sent(err error) {
+	var report sendopt.Report
+	if p.set.Report != nil {
+		report = *p.set.Report
+	}
+	wentOut(&p.op, report, err)
+}
+
+// wentOut says in op how the sending went.
+func wentOut(op *intercept.Operation, report sendopt.Report, err error) {
+	if op.Attempts, op.Replayed = report.Attempts, report.Replayed; op.Attempts == 0 && (err == nil || rpc.Ran(err) != rpc.NotRun) {
+		op.Attempts = 1
+	}
+}
+
+// To, Type, Message and From implement intercept.Subject.
+func (p *sending[M]) To() string   { return p.t.addr.String() }
+func (p *sending[M]) Type() string { return p.mt.nameFor(p.t.sys, p) }
+func (p *sending[M]) Message() any { return shown(p.m) }
+func (p *sending[M]) From() string { return p.from.address() }
+
+// address is that of the actor of c; empty for nil.
+func (c *Context) address() string {
+	if c == nil {
+		return ""
+	}
+	return c.cell.self.addr.String()
+}
+
+// sentType is what is known about the type of m, or if M is an interface about that of what it holds.
+func sentType[M any](s *System, m M) *messageType {
+	typ := reflect.TypeFor[M]()
+	if typ.Kind() == reflect.Interface {
+		if typ = reflect.TypeOf(any(m)); typ == nil {
+			return new(messageType)
+		}
+	}
+	return s.types.get(typ)
+}
+
+// neededOp is what m asks for; ask if it does not say so.
+func neededOp(m any, ask access.Op) access.Op {
+	if g, ok := m.(withOp); ok {
+		ask, _ = g.neededOp()
+	}
+	return ask
+}
+
+// nameFor is the name of the message, of type mt, that interceptors see.
+func (mt *messageType) nameFor(s *System, of intercept.Subject) string {
+	if mt.says {
+		return s.nameOf(of.Message())
+	}
+	return mt.name
+}
+
+// nameOf is the name of the type of m, which interceptors see; empty for nil.
+func (s *System) nameOf(m any) string {
+	if m == nil {
+		return ""
+	}
+	return s.types.get(reflect.TypeOf(m)).name
+}
+
+// carriesItem is a message with which an item is pushed to a queue: interceptors see the item.
+type carriesItem interface{ pushed() any }
+
+func (m enqueue[T]) pushed() any { return m.Item }
+
+// shown is what interceptors see of a message.
+func shown(m any) any {
+	if p, ok := m.(carriesItem); ok {
+		return p.pushed()
+	}
+	return m
+}
+
+// sight is what interceptors see of a message that another verb than Tell and Call sends.
+type sight struct {
+	to, typ, from string
+	m             any
+}
+
+// To, Type, Message and From implement intercept.Subject.
+func (s *sight) To() string   { return s.to }
+func (s *sight) Type() string { return s.typ }
+func (s *sight) Message() any { return s.m }
+func (s *sight) From() string { return s.from }
+
 // sending returns what interceptors see of m, which is sent to an address under ctx. ask is what it
 // asks for, unless its type says so.
 func (s *System) sending(ctx context.Context, to string, m any, ask access.Op) *intercept.Operation {
-	op := &intercept.Operation{Side: intercept.Outgoing, Op: ask, To: to, Message: m}
-	s.describe(op, m)
-	if from := handling(ctx); from != nil {
-		op.From = from.cell.self.addr.String()
-	}
+	op := &intercept.Operation{Side: intercept.Outgoing, Op: neededOp(m, ask)}
+	m = shown(m)
+	op.About(&sight{to: to, typ: s.nameOf(m), m: m, from: handling(ctx).address()})
 	return op
 }
 
@@ -59,49 +267,11 @@ func (s *System) through(ctx context.Context, op *intercept.Operation, opts []rp
 	return intercept.Run(ctx, s.cfg.Outgoing, op, func(ctx context.Context) error {
 		with := append([]rpc.Option(nil), opts...)
 		op.Added(func(key, value string) { with = append(with, rpc.WithHeader(key, value)) })
-		report := new(client.Report)
+		report := new(sendopt.Report)
 		err := send(context.WithValue(ctx, passedKey{}, report), with)
-		if op.Attempts, op.Replayed = report.Attempts, report.Replayed; op.Attempts == 0 && rpc.Ran(err) != rpc.NotRun {
-			op.Attempts = 1
-		}
+		wentOut(op, *report, err)
 		return err
 	})
-}
-
-// describe says in op what message m is.
-func (s *System) describe(op *intercept.Operation, m any) {
-	if g, ok := m.(withOp); ok {
-		op.Op, _ = g.neededOp()
-	}
-	if p, ok := m.(interface{ pushed() any }); ok {
-		op.Message = p.pushed()
-	}
-	if op.Message != nil {
-		op.Type = s.types.get(reflect.TypeOf(op.Message)).name
-	}
-}
-
-// pushed is the item that is pushed to a queue.
-func (m enqueue[T]) pushed() any { return m.Item }
-
-// tellThrough is Tell with interceptors.
-func tellThrough[M any](ctx context.Context, t *target, to Ref, m M, opts []rpc.Option) error {
-	return t.through(ctx, m, access.Send, append([]rpc.Option(nil), opts...), func(ctx context.Context, opts []rpc.Option) error {
-		return Tell(ctx, to, m, opts...)
-	})
-}
-
-// callThrough is Call with interceptors.
-func callThrough[M Question[R], R any](ctx context.Context, t *target, to Ref, m M, opts []rpc.Option) (R, error) {
-	var r, none R
-	err := t.through(ctx, m, access.Call, append([]rpc.Option(nil), opts...), func(ctx context.Context, opts []rpc.Option) (err error) {
-		r, err = Call(ctx, to, m, opts...)
-		return err
-	})
-	if err != nil {
-		return none, err
-	}
-	return r, nil
 }
 
 // askThrough is Ask with interceptors. They run in a goroutine that ends with the request.
@@ -177,7 +347,8 @@ func (at topicAt) publishThrough(ctx context.Context, m any, opts []rpc.Option) 
 // through runs the interceptors around send, which makes the attempt to send the letter, with the
 // headers that they have added.
 func (a *letterAttempt) through(ctx context.Context, s *System, send func(context.Context) error) error {
-	op := &intercept.Operation{Side: intercept.Outgoing, Op: access.Send, Cause: intercept.Resent, To: cmp.Or(a.At, a.Asked), Type: a.Type, Message: a.Message, From: a.From}
+	op := &intercept.Operation{Side: intercept.Outgoing, Op: access.Send, Cause: intercept.Resent}
+	op.About(&sight{to: cmp.Or(a.At, a.Asked), typ: a.Type, m: a.Message, from: a.From})
 	given := a.Carried.headers()
 	for _, h := range given {
 		op.Came(h.Key, h.Value)

@@ -23,7 +23,7 @@ import (
 // addressing returns an interceptor that notes to whom each message goes.
 func addressing(log *notes) intercept.Func {
 	return func(ctx context.Context, op *intercept.Operation, next func(context.Context) error) error {
-		log.add(op.To)
+		log.add(op.To())
 		return next(ctx)
 	}
 }
@@ -96,7 +96,7 @@ func TestInterceptedReceiver(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		log, in := new(notes), new(notes)
 		see := func(ctx context.Context, op *intercept.Operation, next func(context.Context) error) error {
-			in.add(fmt.Sprintf("%v %T", op.Cause, op.Message))
+			in.add(fmt.Sprintf("%v %T", op.Cause, op.Message()))
 			return next(ctx)
 		}
 		sys := newSystem(t, actor.Config{Logger: quiet})
@@ -156,8 +156,8 @@ func TestInterceptedResend(t *testing.T) {
 			return next(ctx)
 		case refuse:
 			return errors.New("refused")
-		case op.Header("was") != "there" || !strings.HasSuffix(op.Type, "Tapped"):
-			t.Errorf("%q of type %s", op.Header("was"), op.Type)
+		case op.Header("was") != "there" || !strings.HasSuffix(op.Type(), "Tapped"):
+			t.Errorf("%q of type %s", op.Header("was"), op.Type())
 		}
 		op.SetHeader("h", "added")
 		err := next(ctx)

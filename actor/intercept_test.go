@@ -173,7 +173,7 @@ func intercepted(t *testing.T, out, in []intercept.Func, opts []actor.KindOption
 // noting returns an interceptor that notes each operation, and its outcome.
 func noting(log *notes, name string) intercept.Func {
 	return func(ctx context.Context, op *intercept.Operation, next func(context.Context) error) error {
-		log.add(fmt.Sprintf("%s %v %s %q of %T", name, op.Op, op.Type[strings.LastIndex(op.Type, ".")+1:], op.Header("h"), op.Message))
+		log.add(fmt.Sprintf("%s %v %s %q of %T", name, op.Op, op.Type()[strings.LastIndex(op.Type(), ".")+1:], op.Header("h"), op.Message()))
 		err := next(ctx)
 		log.add(fmt.Sprintf("%s ended: %v, %v", name, err, op.Verdict))
 		return err

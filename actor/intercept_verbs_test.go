@@ -64,14 +64,14 @@ type watcher struct {
 var errWatcher = rpc.Errorf(rpc.Denied, rpc.Unknown, "refused by a test")
 
 func (w *watcher) intercept(ctx context.Context, op *intercept.Operation, next func(context.Context) error) error {
-	typ, _, _ := strings.Cut(op.Type, "[")
+	typ, _, _ := strings.Cut(op.Type(), "[")
 	typ = typ[strings.LastIndex(typ, ".")+1:]
 	if typ == "Run" {
 		return next(ctx)
 	}
 	w.mu.Lock()
 	refuse := w.refuse
-	before := fmt.Sprintf("%v %v %s to %s", op.Op, op.Cause, typ, op.To)
+	before := fmt.Sprintf("%v %v %s to %s", op.Op, op.Cause, typ, op.To())
 	if op.Topic != "" {
 		before += " on " + op.Topic
 	}

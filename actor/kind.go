@@ -167,8 +167,10 @@ func Handle[S, M any](fn func(S, *Context, M) error) Handler[S] {
 			}
 		},
 		wrap: func() handle {
+			run := passing(func(s S, c *Context, m M) (none struct{}, err error) { return none, fn(s, c, m) })
 			return Handle(func(s S, c *Context, m M) error {
-				return c.through(m, func(c *Context) error { return fn(s, c, m) })
+				_, err := run(s, c, m)
+				return err
 			}).h.run
 		},
 	}}
@@ -214,13 +216,7 @@ func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Han
 			c.finish(msg, err)
 		},
 		wrap: func() handle {
-			return Answer(func(s S, c *Context, m M) (r R, err error) {
-				err = c.through(m, func(c *Context) (err error) {
-					r, err = fn(s, c, m)
-					return err
-				})
-				return r, err
-			}).h.run
+			return Answer(passing(fn)).h.run
 		},
 	}}
 }

@@ -43,6 +43,9 @@ type messageType struct {
 	id   uint64
 	typ  reflect.Type
 	err  error // why it cannot be sent to another node; nil if it can
+	says bool  // its messages say more of themselves to interceptors: they are withOp, or carriesItem
+
+	tells, calls sync.Pool // spare telling and requesting, for messages that pass interceptors
 
 	large atomic.Int64 // bytes for the body of the next message of this type; 0: it will be small
 }
@@ -109,6 +112,7 @@ func (t *typeTable) find(typ reflect.Type, slot *atomic.Pointer[messageType]) *m
 	}
 	name, err := wireName(typ)
 	m := &messageType{typ: typ, name: name, id: transport.TypeID(name), err: err}
+	m.says = typ.Implements(reflect.TypeFor[withOp]()) || typ.Implements(reflect.TypeFor[carriesItem]())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.names == nil {

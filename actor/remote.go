@@ -11,6 +11,7 @@ import (
 	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/internal/engine/wire"
 	"github.com/tandem-go/tandem/internal/promise"
+	"github.com/tandem-go/tandem/internal/sendopt"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -125,7 +126,9 @@ func (s *System) request(ctx context.Context, from *Context, at *serviceCall, t 
 			at.setRoute(r.Rare)
 		}
 		if len(s.cfg.Outgoing) > 0 {
-			r.Rare.Report, _ = ctx.Value(passedKey{}).(*client.Report)
+			if r.Rare.Report = o.Report; o.Report == nil {
+				r.Rare.Report, _ = ctx.Value(passedKey{}).(*sendopt.Report)
+			}
 		}
 	}
 	return nil

@@ -199,12 +199,9 @@ func opener[S, M any](begin func(S, *Context, M, *stream) (func() error, error))
 			c.life.answer()
 		},
 		wrap: func() handle {
-			return opener(func(s S, c *Context, m M, st *stream) (run func() error, err error) {
-				err = c.through(m, func(c *Context) (err error) {
-					run, err = begin(s, c, m, st)
-					return err
-				})
-				return run, err
+			return opener(func(s S, c *Context, m M, st *stream) (func() error, error) {
+				own := func(s S, c *Context, m M) (func() error, error) { return begin(s, c, m, st) }
+				return new(arriving[S, M, func() error]).through(own, s, c, m)
 			}).h.run
 		},
 	}}

@@ -77,10 +77,15 @@ func tellWith[M any](ctx context.Context, to Ref, m M, opts []rpc.Option) error 
 	if err != nil {
 		return err
 	}
-	if t.sys.intercepts(ctx, t) {
-		return tellThrough(ctx, t, to, m, opts)
-	}
 	set := settingsOf(opts)
+	if t.sys.intercepts(ctx, t) {
+		return tellThrough(ctx, from, t, m, set)
+	}
+	return tellInside(ctx, from, t, m, set)
+}
+
+// tellInside is Tell inside the interceptors of the sender.
+func tellInside[M any](ctx context.Context, from *Context, t *target, m M, set *settings) error {
 	if c := t.cell.Load(); c != nil && !set.IsKeyed() {
 		if c.self.sys.checksSends() {
 			return c.putChecked(ctx, from, item{msg: m, meta: metaOf(ctx, from, set)}, set, false)
@@ -112,8 +117,14 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 		return none, err
 	}
 	if t.sys.intercepts(ctx, t) {
-		return callThrough[M, R](ctx, t, to, m, opts)
+		return callThrough[M, R](ctx, from, t, m, set)
 	}
+	return callInside[M, R](ctx, from, t, m, set)
+}
+
+// callInside is Call inside the interceptors of the sender.
+func callInside[M Question[R], R any](ctx context.Context, from *Context, t *target, m M, set *settings) (r R, err error) {
+	var none R
 	if t.addr.node == anyNode {
 		return callService[M, R](ctx, from, t, m, set)
 	}
@@ -132,7 +143,6 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 		}
 		defer w.end(from.cell)
 	}
-	var r R
 	if c != nil && !set.IsKeyed() {
 		r, err = callLocal[M, R](ctx, from, w, c, m, set)
 	} else {

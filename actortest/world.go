@@ -268,7 +268,7 @@ func (w *World) ran(in *intercept.Operation, l *simulation.Life) {
 		place = simulation.Place{Kind: o.Kind, Stream: o.Stream, N: o.N}
 	}
 	note := o.Kind == simulation.Tell || o.Kind == simulation.Acked
-	on := fmt.Sprintf("%s/%d", in.To, l.No)
+	on := fmt.Sprintf("%s/%d", in.To(), l.No)
 	w.truth.Handled(&simulation.Turn{ID: o.ID, On: on, Key: o.Key, Twice: o.Twice, Note: note}, place)
 }
 

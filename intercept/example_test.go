@@ -25,10 +25,10 @@ func ExampleRun() {
 	ctx, fns := context.Background(), []intercept.Func{tenant}
 	send := func(context.Context) error { return nil }
 
-	sent := intercept.Operation{Side: intercept.Outgoing, Op: access.Send, To: "audit@a"}
+	sent := intercept.Operation{Side: intercept.Outgoing, Op: access.Send}
 	fmt.Println(intercept.Run(ctx, fns, &sent, send))
 
-	arrived := intercept.Operation{Side: intercept.Incoming, Op: access.Send, To: "audit@a"}
+	arrived := intercept.Operation{Side: intercept.Incoming, Op: access.Send}
 	err := intercept.Run(ctx, fns, &arrived, send)
 	fmt.Println(rpc.CodeOf(err), rpc.Ran(err))
 

@@ -5,7 +5,7 @@
 //		begun := time.Now()
 //		err := next(ctx)
 //		if took := time.Since(begun); took > time.Second {
-//			slog.Warn("slow", "op", op.Op, "to", op.To, "message", op.Type, "took", took, "err", err)
+//			slog.Warn("slow", "op", op.Op, "to", op.To(), "message", op.Type(), "took", took, "err", err)
 //		}
 //		return err
 //	}
@@ -89,7 +89,9 @@ var causeNames = [...]string{"sent", "ticked", "piped", "resent"}
 func (c Cause) String() string { return causeNames[int(c)%len(causeNames)] }
 
 // Operation is one message, as an interceptor sees it. It must not be used after the interceptor
-// has returned, and only its Header may be changed, by SetHeader.
+// has returned, because its memory then is that of another operation; what its fields and methods have
+// given out may be kept. Only its headers may be changed, by SetHeader. To, Type, Message and From are
+// methods, so that what no interceptor asks for costs nothing; each call makes the answer anew.
 //
 // The requests that Tandem makes by itself, such as those for the items of an open stream or for the
 // state of a job, are not seen; nor is what the system tells an actor: Terminated and WentIdle.
@@ -103,12 +105,8 @@ type Operation struct {
 	Op    access.Op
 	Cause Cause
 
-	To      string // the address of the actor, or outgoing that of a service, or the name of a topic
-	Topic   string // the topic on which the message was published; empty: it was not
-	Kind    string // incoming: the kind of the actor
-	Type    string // the name of the message's type on the wire
-	Message any    // the message, for Push the item; it must not be changed. nil: a Resent one that another node has encoded
-	From    string // the address of the actor that has sent it; empty for none
+	Topic string // the topic on which the message was published; empty: it was not
+	Kind  string // incoming: the kind of the actor
 
 	// Incoming: where the message comes from, as Context.Principal and Context.Node say. Whether a
 	// request is a retry cannot be seen here, because each request runs once.
@@ -124,8 +122,67 @@ type Operation struct {
 	// can say so where it was sent, unless it was refused.
 	Verdict rpc.Verdict
 
+	about   Subject
 	headers []header
 	given   int // how many of headers the sender has given
+}
+
+// Subject says what an operation is about, when an interceptor asks. It is for package actor, and for
+// tests of interceptors. The methods are those of Operation.
+type Subject interface {
+	To() string
+	Type() string
+	Message() any
+	From() string
+}
+
+// About sets what the operation is about. It is for package actor, and for tests of interceptors.
+func (o *Operation) About(s Subject) { o.about = s }
+
+// To is the address of the actor, or outgoing that of a service, or the name of a topic.
+func (o *Operation) To() string {
+	if o.about == nil {
+		return ""
+	}
+	return o.about.To()
+}
+
+// Type is the name of the message's type on the wire.
+func (o *Operation) Type() string {
+	if o.about == nil {
+		return ""
+	}
+	return o.about.Type()
+}
+
+// Message is the message, for Push the item. It must not be changed. nil: a Resent one that another
+// node has encoded.
+func (o *Operation) Message() any {
+	if o.about == nil {
+		return nil
+	}
+	return o.about.Message()
+}
+
+// From is the address of the actor that has sent the message; empty for none.
+func (o *Operation) From() string {
+	if o.about == nil {
+		return ""
+	}
+	return o.about.From()
+}
+
+// Reset prepares o for another operation. What every operation on its side has stays until it is set
+// anew: Side, Op, Kind, Principal, Node, and what it is about. It is for package actor.
+func (o *Operation) Reset() {
+	if len(o.headers) > 0 {
+		clear(o.headers)
+		o.headers, o.given = o.headers[:0], 0
+	}
+	if o.Topic != "" {
+		o.Topic = ""
+	}
+	o.Cause, o.Attempts, o.Replayed, o.Verdict = Sent, 0, false, 0
 }
 
 type header struct{ key, value string }

@@ -70,7 +70,7 @@ var mayImport = map[string][]string{
 	"internal/engine/host":    {"rpc"},
 	"internal/engine/account": {"internal/engine/host", "rpc"},
 	"internal/engine/journal": {"internal/engine/account", "internal/engine/host", "ledger", "rpc", "transport"},
-	"internal/engine/client":  {"internal/engine/host", "internal/engine/retry", "internal/engine/wire", "internal/promise", "dedup", "rpc", "transport"},
+	"internal/engine/client":  {"internal/engine/host", "internal/engine/retry", "internal/engine/wire", "internal/promise", "internal/sendopt", "dedup", "rpc", "transport"},
 	"internal/engine/server":  {"internal/engine/account", "internal/engine/host", "internal/engine/journal", "internal/engine/wire", "dedup", "ledger", "rpc", "transport"},
 	"internal/engine":         {"internal/engine/account", "internal/engine/client", "internal/engine/host", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "ledger", "rpc", "transport"},
 	"internal/crontime":       {"github.com/adhocore/gronx"},

@@ -307,10 +307,10 @@ func (e *ears) exactly(name string, count int, who ...string) {
 var aroundRows = []lifeRow{
 	{name: "interceptor refuses", try: func(s *site) {
 		refuse := func(ctx context.Context, op *intercept.Operation, next func(context.Context) error) error {
-			if m, ok := op.Message.(Play); ok && m.Key == "no" {
+			if m, ok := op.Message().(Play); ok && m.Key == "no" {
 				return errors.New("refused on purpose")
 			}
-			if _, ok := op.Message.(Cue); ok {
+			if _, ok := op.Message().(Cue); ok {
 				return nil // without next
 			}
 			return next(ctx)

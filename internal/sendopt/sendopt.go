@@ -23,6 +23,13 @@ type Settings[R any] struct {
 	Retry      *R            // nil: the system's
 	Codec      codec.Codec   // nil: the system's
 	Headers    []transport.Header
+	Report     *Report // not nil if the interceptors have let the message pass: learns how its request to another node went
+}
+
+// Report says how a request to another node went. It is filled in before the request ends.
+type Report struct {
+	Attempts int  // that have ended
+	Replayed bool // the outcome is a recorded one
 }
 
 // IsAcked reports whether the settings, which may be nil, ask for an acked one-way message.
