@@ -201,12 +201,12 @@ func TestModel(t *testing.T) {
 				}
 			},
 			"abandon": func(t *rapid.T) {
-				for _, msg := range slices.Clone(m.lists[to.Draw(t, "to")]) {
+				if l := m.lists[to.Draw(t, "to")]; len(l) > 0 {
+					msg := l[0]
 					b.Abandon(msg)
 					if !m.stored[msg] {
 						remove(msg)
 					}
-					break
 				}
 			},
 			"serve": func(t *rapid.T) {
