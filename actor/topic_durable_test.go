@@ -63,6 +63,17 @@ func publishInvoices(t *testing.T, sys *actor.System, ns ...int) {
 	}
 }
 
+// within takes from c what comes within an hour of a bubble's time.
+func within[T any](t *testing.T, c <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(time.Hour):
+		t.Fatal("nothing comes")
+	}
+	return v
+}
+
 // What is wrong with a use of a durable topic, and the code that says so. All these errors are NotRun.
 func TestDurableTopicMisuse(t *testing.T) {
 	other := actor.NewTopic[string]("other").Durable()
@@ -165,7 +176,7 @@ func TestDurableTopicBackoff(t *testing.T) {
 			return bad
 		}, topic.Attempts(4))
 		publishInvoices(t, sys, 7)
-		l := <-letters
+		l := within(t, letters)
 		if want := []time.Duration{0, 100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond}; len(pauses) != 4 || pauses[1] != want[1] || pauses[2] != want[2] || pauses[3] != want[3] {
 			t.Errorf("pauses %v, want %v", pauses, want)
 		}
@@ -277,7 +288,7 @@ func TestDurableTopicShutdown(t *testing.T) {
 		next := actortest.NewSystem(t, actor.Config{Topics: store})
 		seen := make(chan int, 1)
 		spawnLedgerman(t, next, func(_ *actor.Context, m invoice) error { seen <- m.N; return nil }, topic.Named("books"))
-		if n := <-seen; n != 1 {
+		if n := within(t, seen); n != 1 {
 			t.Errorf("invoice %d", n)
 		}
 	})
