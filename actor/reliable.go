@@ -23,7 +23,7 @@ import (
 // panic of the handler is the receiver's affair, as with Tell: the message was handled.
 //
 // A message is lost only as a dead letter of this system and an event, MessageGivenUp: if it is refused
-// for good (no handler, no right to send it), if its time has passed, or if nobody can know whether it was
+// for good (no handler, no right to send it, a pool that is a Broadcast), if its time has passed, or if nobody can know whether it was
 // handled. The last happens when the node of its actor was lost while the message was there, and the
 // actor is of a kind without records; with Durable and Transactional kinds the records tell. With
 // outbox.Config.Durable what waits outlives this process, too: the next start of the node goes on with

@@ -153,12 +153,13 @@ func (t *livesTruth) latestTimer(on string) *timing {
 	return nil
 }
 
-// disarms notes that a timer was cancelled. known says whether it had not ended.
+// disarms notes that a timer was cancelled. known says whether it had not ended. A start that ends may
+// have ended it: when it shuts down, or because another start has taken its name over.
 func (t *livesTruth) disarms(w *world, no int, known bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	x := t.timers[no-1]
-	if !known && !x.over {
+	if !known && !x.over && w.isUp(x.on) {
 		w.truth.Bad("%v could not be cancelled, and has not had its time", x)
 	}
 	x.over = true
