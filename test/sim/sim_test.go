@@ -111,7 +111,7 @@ func (w *world) atRest() {
 	forgotten := (w.plan.Keys == 0 || w.plan.KeyLife > 0) && (!w.plan.Patterns.Jobs || w.plan.Patterns.TokenLife > 0)
 	for _, n := range w.Nodes {
 		st := n.Live().Sys.Stats().RPC
-		if st.Outstanding != 0 || st.Records != 0 || st.HeldBytes > w.posts.remembers(n.Name) && forgotten {
+		if st.Outstanding != 0 || st.Records != 0 || st.HeldBytes > w.posts.remembers(w, n.Name) && forgotten {
 			w.truth.Bad("%s at rest: %d outstanding, %d records, %d bytes kept", n.Name, st.Outstanding, st.Records, st.HeldBytes)
 		}
 		if n.Disk != nil && w.plan.KeyLife > 0 && (!w.plan.Patterns.Jobs || w.plan.Patterns.TokenLife > 0) {

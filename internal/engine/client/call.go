@@ -28,6 +28,7 @@ type Rare struct {
 	Key        string        // the caller's own name for the request, valid beyond this session; empty for none
 	Number     uint64        // if not 0, Key names an outbox of the caller's, and this is the message's number in it
 	SentSince  time.Time     // when a message of an outbox may have been sent for the first time; zero: it never was
+	MaybeAt    string        // the start of the node that may have got a message of an outbox; empty: none, or it is not known which
 	Idempotent bool          // the request may run twice
 	Hedge      time.Duration // silence after which a second copy is sent over another road; 0: never
 	Route      Route         // chooses one of several instances; nil: the request goes to Node and Target

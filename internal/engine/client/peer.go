@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-go/tandem/dedup"
 	"github.com/tandem-go/tandem/internal/engine/host"
 	"github.com/tandem-go/tandem/internal/engine/wire"
+	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -251,6 +252,9 @@ func (p *peer) sendOn(k *Link, c *Call, now time.Duration) *rpc.Error {
 		e.Sender, e.Trace, e.Headers, e.Key, e.Waiting = r.Sender, r.Trace, r.Headers, r.Key, r.Waiting
 		if e.Number = r.Number; !r.SentSince.IsZero() {
 			e.Age = max(p.client.host.At(now).Sub(r.SentSince), 1)
+			if r.MaybeAt != "" && r.MaybeAt != k.ID.Epoch { // this start cannot know, however long it has run: the two may have lived at the same time
+				e.Age = max(e.Age, ledger.OutboxLife-1)
+			}
 		}
 	}
 	if !k.Direct {
