@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-go/tandem/deadletter"
 	"github.com/tandem-go/tandem/internal/engine/client"
 	"github.com/tandem-go/tandem/internal/engine/server"
+	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/outbox"
 	"github.com/tandem-go/tandem/rpc"
 )
@@ -186,7 +187,7 @@ func (o *outboxes) attempt(msg *outbox.Message[*parked]) error {
 	r := x.Request()
 	r.Node, r.Target, r.TypeID, r.Codec, r.Body, r.Timeout = p.addr.node, p.addr.name, p.TypeID, p.Codec, append(r.Body, p.Body...), outboxTry
 	var start string
-	r.Rare = &client.Rare{Meta: p.meta(), Key: msg.Outbox, Number: msg.Number, SentSince: msg.SentSince, MaybeAt: p.maybeAt, SentTo: &start}
+	r.Rare = &client.Rare{Meta: p.meta(), Key: msg.Outbox, Number: msg.Number, SentSince: msg.SentSince, MaybeAt: p.maybeAt, AgeElsewhere: ledger.OutboxLife - 1, SentTo: &start}
 	_, err := x.Do(ctx)
 	if err != nil && rpc.Ran(err) == rpc.Unknown && p.maybeAt == "" {
 		p.maybeAt = start

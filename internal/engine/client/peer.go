@@ -10,7 +10,6 @@ import (
 	"github.com/tandem-go/tandem/dedup"
 	"github.com/tandem-go/tandem/internal/engine/host"
 	"github.com/tandem-go/tandem/internal/engine/wire"
-	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -253,7 +252,7 @@ func (p *peer) sendOn(k *Link, c *Call, now time.Duration) *rpc.Error {
 		if e.Number = r.Number; !r.SentSince.IsZero() {
 			e.Age = max(p.client.host.At(now).Sub(r.SentSince), 1)
 			if r.MaybeAt != "" && r.MaybeAt != k.ID.Epoch { // this start cannot know, however long it has run: the two may have lived at the same time
-				e.Age = max(e.Age, ledger.OutboxLife-1)
+				e.Age = max(e.Age, r.AgeElsewhere)
 			}
 		}
 	}
