@@ -12,7 +12,7 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// parked is a message in the outbox, as it is sent. Nothing of it changes.
+// parked is a message in the outbox, as it is sent. Nothing of it changes, except for maybeAt.
 type parked struct {
 	addr    address
 	TypeID  uint64
@@ -22,7 +22,8 @@ type parked struct {
 	Trace   transport.Trace
 	Headers []transport.Header
 
-	record *journal.JobRecord // nil: it is in memory only; set before the message is stored
+	maybeAt string             // the start of its actor's node that may have handled it; empty: none, or it is not known which. It belongs to who sends to the actor
+	record  *journal.JobRecord // nil: it is in memory only; set before the message is stored
 }
 
 // size is how many bytes of its sender's a message has.

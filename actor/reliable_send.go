@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-go/tandem/deadletter"
 	"github.com/tandem-go/tandem/internal/engine/client"
 	"github.com/tandem-go/tandem/internal/engine/server"
+	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/outbox"
 	"github.com/tandem-go/tandem/rpc"
 )
@@ -185,8 +186,12 @@ func (o *outboxes) attempt(msg *outbox.Message[*parked]) error {
 	x := o.sys.node.Client.Exchange()
 	r := x.Request()
 	r.Node, r.Target, r.TypeID, r.Codec, r.Body, r.Timeout = p.addr.node, p.addr.name, p.TypeID, p.Codec, append(r.Body, p.Body...), outboxTry
-	r.Rare = &client.Rare{Meta: p.meta(), Key: msg.Outbox, Number: msg.Number, SentSince: msg.SentSince}
+	var start string
+	r.Rare = &client.Rare{Meta: p.meta(), Key: msg.Outbox, Number: msg.Number, SentSince: msg.SentSince, MaybeAt: p.maybeAt, AgeElsewhere: ledger.OutboxLife - 1, SentTo: &start}
 	_, err := x.Do(ctx)
+	if err != nil && rpc.Ran(err) == rpc.Unknown && p.maybeAt == "" {
+		p.maybeAt = start
+	}
 	err = o.sys.withName(err, p.TypeID)
 	x.Free()
 	return err

@@ -251,6 +251,30 @@ func TestReliableReceiverDiesAtWork(t *testing.T) {
 	})
 }
 
+// A node has been started again while its earlier start lives, and a message goes to that one over a link
+// that is still open. Then that one dies. Its successor has never had the message, and cannot know that it was handled.
+func TestReliableTwoStarts(t *testing.T) {
+	onEachRoad(t, func(t *testing.T, c *cluster) {
+		first, second := newBook(), newBook()
+		a, b := c.start("a"), c.start("b")
+		spawn(t, b, "k", first.kind())
+		write(t, a, "b", 1)
+		time.Sleep(moment)
+		spawn(t, c.start("b"), "k", second.kind())
+		time.Sleep(moment)
+		write(t, a, "b", -2, 3)
+		time.Sleep(moment)
+		c.kill(b, nil)
+		close(first.gate)
+		close(second.gate)
+		time.Sleep(time.Minute)
+		got := append(first.entries(), second.entries()...)
+		if want := []int{1, -2, 3}; !slices.Equal(got, want) {
+			t.Errorf("the books have %v, want %v", got, want)
+		}
+	})
+}
+
 // The sender's process is killed. With a durable outbox its next start goes on, in order, and what was
 // handled is recognised; without one, what waited is gone.
 func TestReliableSenderRestarts(t *testing.T) {

@@ -202,31 +202,31 @@ const (
 // issue opens the gate, which is shut or new, for a new ticket.
 func (g *gate) issue() (ticket uint64) {
 	ticket = g.word.Load()&^shut + ticketStep
-	g.word.Store(ticket | vacant)
+	g.word.Store(ticket + vacant)
 	return ticket
 }
 
 // pass reports whether this is the first call, and in time. The caller then must call leave.
 func (g *gate) pass(ticket uint64) bool {
-	return g.word.CompareAndSwap(ticket|vacant, ticket|taken)
+	return g.word.CompareAndSwap(ticket+vacant, ticket+taken)
 }
 
 func (g *gate) leave(ticket uint64) {
-	if !g.word.CompareAndSwap(ticket|taken, ticket|shut) {
+	if !g.word.CompareAndSwap(ticket+taken, ticket+shut) {
 		left := g.left
-		g.word.Store(ticket | shut)
+		g.word.Store(ticket + shut)
 		close(left)
 	}
 }
 
 // close shuts the gate, and waits for the call that has passed it.
 func (g *gate) close(ticket uint64) {
-	if g.word.Load() == ticket|shut || g.word.CompareAndSwap(ticket|vacant, ticket|shut) {
+	if g.word.Load() == ticket+shut || g.word.CompareAndSwap(ticket+vacant, ticket+shut) {
 		return
 	}
 	left := make(chan struct{})
 	g.left = left
-	if g.word.CompareAndSwap(ticket|taken, ticket|awaited) {
+	if g.word.CompareAndSwap(ticket+taken, ticket+awaited) {
 		<-left
 	}
 }

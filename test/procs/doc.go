@@ -34,6 +34,13 @@
 // once and in order, at one member of the group, and a subscriber that has started anew gets what is
 // published then.
 //
+// Posts (posts_*_test.go) are two nodes that send each other reliable messages, which they keep in NATS, and
+// publish on a durable topic. One of them is killed, or both at once. Nothing is handled twice, and
+// what one node sends to one actor is handled in order. A message that was kept is handled; only if
+// its receiver was killed in the middle of it, or could not know, is it a dead letter of its sender,
+// and never with a transactional kind. A publication is stored once, read by everybody in order and without
+// a gap, and the subscription with a name goes on where it was.
+//
 // The life of a service has its own suites (service_*_test.go): five processes and three
 // NATS servers are started in random orders and at random times, and must become ready by
 // themselves; instances are restarted one after the other under load, without any error; one
@@ -42,7 +49,7 @@
 //
 //	go test ./test/procs                                    4 injections of most faults
 //	go test ./test/procs -run Faults -procs.injections 1000 -timeout 0 -v
-//	go test ./test/procs -run 'TestPatterns|TestLives' -procs.kills 80 -procs.patient -timeout 0 -v
+//	go test ./test/procs -run 'TestPatterns|TestLives|TestPosts' -procs.kills 80 -procs.patient -timeout 0 -v
 //	go test ./test/procs -run Faults -procs.fault 'kill server' -v
 //	go test ./test/procs -run 'Starts|Deploy|Sick|Comes' -procs.starts 50 -procs.restarts 170 -procs.comebacks 100 -timeout 0 -v
 package procs

@@ -32,7 +32,7 @@ import (
 
 // role is what a child process is to be. It comes to it as JSON in the environment.
 type role struct {
-	Kind  string // nats, server, client; host, user; instance, asker, member; being
+	Kind  string // nats, server, client; host, user; instance, asker, member; being; post
 	Name  string
 	Who   who
 	Life  uint16 // which start of it
@@ -128,6 +128,8 @@ func play(env string) error {
 		return r.askService(end)
 	case "member":
 		return r.join(end)
+	case "post":
+		return r.post(rest, end)
 	case "being":
 		return r.live(rest, end)
 	}

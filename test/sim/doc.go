@@ -16,7 +16,8 @@
 // forgotten when everything is quiet again; no tick is early, late, of a cancelled timer or of an
 // ended incarnation; a publication arrives once, in its publisher's order, at one member of a
 // group, at nobody who has unsubscribed, and at all subscribers of the publisher's node and, on a
-// network without faults, of all nodes; a message of a pool runs once.
+// network without faults, of all nodes; a message of a pool runs once. Reliable messages (posts_test.go) run
+// once at most, and in order; one that is given up is a dead letter and an event, and none is forgotten.
 //
 // The ground truth is the id that every operation carries. It is counted when a handler
 // begins, outside of all systems, over all nodes, their starts and their sessions. The results

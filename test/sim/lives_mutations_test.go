@@ -51,6 +51,15 @@ var lifeMutations = []struct {
 
 	{"a message of a pool runs twice", lives.pools, "ran 2 times"},
 	{"a pool is not resized", lives.pools, "was to have"},
+
+	{"a letter is handled twice", lives.posts, "ran 2 times"},
+	{"letters change places", lives.posts, "was handled after"},
+	{"a letter is forgotten", lives.posts, "was kept, and is forgotten"},
+	{"a letter is given up in silence", lives.posts, "events say that a message was given up"},
+	{"a letter is called given up", lives.posts, "was given up as not run, and ran"},
+	{"a letter is given up without cause", lives.posts, "and its node was not lost"},
+	{"a letter is called refused", lives.posts, "was refused, and ran"},
+	{"a letter waits for ever", lives.posts, "still has"},
 }
 
 func (l lives) mortals() bool { return l.Mortals }
@@ -58,6 +67,7 @@ func (l lives) watches() bool { return l.Watches }
 func (l lives) timers() bool  { return l.Timers }
 func (l lives) topics() bool  { return l.Topics }
 func (l lives) pools() bool   { return l.Pools }
+func (l lives) posts() bool   { return l.Posts }
 
 // TestLifeMutations shows that the checks can fail.
 func TestLifeMutations(t *testing.T) {

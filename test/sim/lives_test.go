@@ -13,9 +13,9 @@ import (
 )
 
 // lives is what a plan has of actors' lives: those that fail, are restarted and stopped; who watches
-// them; timers; topics; pools.
+// them; timers; topics; pools; and reliable messages.
 type lives struct {
-	Mortals, Watches, Timers, Topics, Pools bool
+	Mortals, Watches, Timers, Topics, Pools, Posts bool
 
 	Names    int            // of mortals, on each node
 	Strategy actor.Strategy // of mortals
@@ -28,11 +28,12 @@ func drawLives(r *rand.Rand) lives {
 			Backoff: draw.Span(r, 10*time.Millisecond, time.Second), MaxBackoff: draw.Span(r, 100*time.Millisecond, 3*time.Second)},
 		Falls: draw.Pick(r, 0, 0.1, 0.3)}
 	l.Watches = l.Mortals && draw.Chance(r, 0.8)
+	l.Posts = draw.Chance(r, 0.4)
 	return l
 }
 
 // any reports whether there are any.
-func (l lives) any() bool { return l.Mortals || l.Timers || l.Topics || l.Pools }
+func (l lives) any() bool { return l.Mortals || l.Timers || l.Topics || l.Pools || l.Posts }
 
 // mayStop lets every node stop actors of every other one.
 var mayStop = access.Rules{List: []access.Rule{{Effect: access.Allow, Ops: access.Stop}}}
@@ -44,7 +45,7 @@ func (w *world) spawnLives(l *simulation.Life) error {
 	for _, a := range []struct {
 		on    bool
 		spawn func(*actor.System) error
-	}{{p.Watches, w.spawnWatcher}, {p.Timers, w.spawnTicker}, {p.Topics, w.spawnReaders}, {p.Pools, w.spawnPool}} {
+	}{{p.Watches, w.spawnWatcher}, {p.Timers, w.spawnTicker}, {p.Topics, w.spawnReaders}, {p.Pools, w.spawnPool}, {p.Posts, w.spawnPosts}} {
 		if !a.on {
 			continue
 		}
@@ -62,7 +63,8 @@ func (w *world) useLives() {
 		on bool
 		do func(*caller)
 	}{{p.Mortals, (*caller).mortal}, {p.Mortals, (*caller).mortal}, {p.Watches, (*caller).watch}, {p.Timers, (*caller).timer},
-		{p.Topics, (*caller).publish}, {p.Topics, (*caller).publish}, {p.Pools, (*caller).pool}} {
+		{p.Topics, (*caller).publish}, {p.Topics, (*caller).publish}, {p.Pools, (*caller).pool},
+		{p.Posts, (*caller).mail}, {p.Posts, (*caller).mail}, {p.Posts, (*caller).mail}} {
 		if !use.on {
 			continue
 		}
@@ -91,6 +93,9 @@ func (w *world) endLives() {
 	w.truth.Note("SETTLED")
 	if p.Watches {
 		w.allTold("mortal has ended, and")
+	}
+	if p.Posts {
+		w.delivered()
 	}
 	if p.Mortals {
 		w.stopMortals()

@@ -31,6 +31,7 @@ type world struct {
 	queues  queuesTruth
 	streams streamsTruth
 	lives   livesTruth
+	posts   postsTruth
 
 	callers sync.WaitGroup // and everything else that they start
 }

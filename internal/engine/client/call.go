@@ -26,16 +26,18 @@ type Request struct {
 // Rare holds the options that few requests have.
 type Rare struct {
 	wire.Meta
-	Key        string          // the caller's own name for the request, valid beyond this session; empty for none
-	Number     uint64          // if not 0, Key names an outbox of the caller's, and this is the message's number in it
-	SentSince  time.Time       // when a message of an outbox may have been sent for the first time; zero: it never was
-	Idempotent bool            // the request may run twice
-	Hedge      time.Duration   // silence after which a second copy is sent over another road; 0: never
-	Route      Route           // chooses one of several instances; nil: the request goes to Node and Target
-	Epoch      string          // the only start of the node that may get it; empty: any
-	SentTo     *string         // set to the start of the node that got the latest copy; nil: nobody wants to know. It is not written any more once the request has ended
-	Report     *sendopt.Report // filled in before the request ends; nil: nobody wants to know
-	LinkWait   time.Duration   // how long it waits for a link before it fails with Unavailable; 0: until opening links has failed on every road, or, with a Route, until its deadline
+	Key          string          // the caller's own name for the request, valid beyond this session; empty for none
+	Number       uint64          // if not 0, Key names an outbox of the caller's, and this is the message's number in it
+	SentSince    time.Time       // when a message of an outbox may have been sent for the first time; zero: it never was
+	MaybeAt      string          // the start of the node that may have got a message of an outbox; empty: none, or it is not known which
+	AgeElsewhere time.Duration   // what another start than MaybeAt is told at least of how long ago it was sent
+	Idempotent   bool            // the request may run twice
+	Hedge        time.Duration   // silence after which a second copy is sent over another road; 0: never
+	Route        Route           // chooses one of several instances; nil: the request goes to Node and Target
+	Epoch        string          // the only start of the node that may get it; empty: any
+	SentTo       *string         // set to the start of the node that got the latest copy; nil: nobody wants to know. It is not written any more once the request has ended
+	Report       *sendopt.Report // filled in before the request ends; nil: nobody wants to know
+	LinkWait     time.Duration   // how long it waits for a link before it fails with Unavailable; 0: until opening links has failed on every road, or, with a Route, until its deadline
 }
 
 // ended notes that an attempt has ended; replayed: with a recorded outcome.

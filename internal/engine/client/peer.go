@@ -251,6 +251,9 @@ func (p *peer) sendOn(k *Link, c *Call, now time.Duration) *rpc.Error {
 		e.Sender, e.Trace, e.Headers, e.Key, e.Waiting = r.Sender, r.Trace, r.Headers, r.Key, r.Waiting
 		if e.Number = r.Number; !r.SentSince.IsZero() {
 			e.Age = max(p.client.host.At(now).Sub(r.SentSince), 1)
+			if r.MaybeAt != "" && r.MaybeAt != k.ID.Epoch { // this start cannot know, however long it has run: the two may have lived at the same time
+				e.Age = max(e.Age, r.AgeElsewhere)
+			}
 		}
 	}
 	if !k.Direct {
