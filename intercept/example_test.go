@@ -39,3 +39,43 @@ func ExampleRun() {
 	// rpc: denied not run
 	// <nil>
 }
+
+// payment is what an operation is about.
+type payment struct{ amount int }
+
+func (p payment) To() string   { return "till@shop" }
+func (p payment) Type() string { return "shop.Payment" }
+func (p payment) Message() any { return p.amount }
+func (p payment) From() string { return "alice@shop" }
+
+// A log line says what every message is about.
+func ExampleOperation() {
+	line := func(ctx context.Context, op *intercept.Operation, next func(context.Context) error) error {
+		err := next(ctx)
+		fmt.Println(op.Op, op.Type(), op.Message(), "from", op.From(), "to", op.To()+":", op.Verdict, err)
+		return err
+	}
+	op := intercept.Operation{Side: intercept.Outgoing, Op: access.Call}
+	op.About(payment{5})
+	intercept.Run(context.Background(), []intercept.Func{line}, &op, func(context.Context) error { return nil })
+	// Output: call shop.Payment 5 from alice@shop to till@shop: ran <nil>
+}
+
+// till is an Action.
+type till struct{ sum int }
+
+func (t *till) Do(context.Context) error { t.sum++; return nil }
+
+// The memory of a Passage and of an Operation serves one message after the other.
+func ExamplePassage() {
+	var passage intercept.Passage
+	op, t := intercept.Operation{Side: intercept.Outgoing, Op: access.Send}, new(till)
+	for range 3 {
+		op.Reset()
+		if err := passage.Run(context.Background(), []intercept.Func{tenant}, &op, t); err != nil {
+			fmt.Println(err)
+		}
+	}
+	fmt.Println(t.sum)
+	// Output: 3
+}
