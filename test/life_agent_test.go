@@ -49,14 +49,16 @@ func perform(id uint64, ctx *actor.Context, a *agent) (string, error) {
 // agent is an actor of TestLife: it does what it is told, and notes what becomes of it.
 type agent struct {
 	role *role
-	n    int // of what is handled
+	n    int    // of what is handled
+	as   string // the behaviour whose handler runs; "": the kind's own handlers
 }
 
 // role is what the agents of one kind have in common.
 type role struct {
 	note    func(format string, args ...any)
-	started func(ctx *actor.Context) error // nil: nothing
-	silent  bool                           // its life is not noted
+	started func(ctx *actor.Context) error         // nil: nothing
+	hears   func(ctx *actor.Context, m News) error // nil: it is noted
+	silent  bool                                   // its life is not noted
 }
 
 func (r *role) live(format string, args ...any) {
@@ -81,18 +83,29 @@ func (a *agent) Stopping(ctx *actor.Context, why error) {
 	a.role.live("%s stops: %v", ctx.Self().Name(), reason(why))
 }
 
-func (a *agent) Play(ctx *actor.Context, m Play) (string, error) {
+func (a *agent) Play(ctx *actor.Context, m Play) (string, error) { return a.play(ctx, m, "") }
+func (a *agent) Cue(ctx *actor.Context, m Cue) error             { return a.cue(ctx, m, "") }
+
+// The handlers of behaviours.
+func (a *agent) PlayShut(ctx *actor.Context, m Play) (string, error) { return a.play(ctx, m, "shut") }
+func (a *agent) CueShut(ctx *actor.Context, m Cue) error             { return a.cue(ctx, m, "shut") }
+func (a *agent) CueDeaf(ctx *actor.Context, m Cue) error             { return a.cue(ctx, m, "deaf") }
+
+func (a *agent) play(ctx *actor.Context, m Play, as string) (string, error) {
 	a.n++
+	a.as = as
 	return perform(m.Script, ctx, a)
 }
 
-func (a *agent) Cue(ctx *actor.Context, m Cue) error {
-	a.n++
-	_, err := perform(m.Script, ctx, a)
+func (a *agent) cue(ctx *actor.Context, m Cue, as string) error {
+	_, err := a.play(ctx, Play{Script: m.Script}, as)
 	return err
 }
 
 func (a *agent) News(ctx *actor.Context, m News) error {
+	if a.role.hears != nil {
+		return a.role.hears(ctx, m)
+	}
 	a.role.note("%s hears %d", ctx.Self().Name(), m.N)
 	return nil
 }
@@ -100,6 +113,11 @@ func (a *agent) News(ctx *actor.Context, m News) error {
 func (a *agent) Terminated(ctx *actor.Context, m actor.Terminated) error {
 	a.role.note("%s has ended: %v", m.Ref.Name(), reason(m.Why))
 	return nil
+}
+
+// handlers are those of agents, without a behaviour.
+var handlers = []actor.Handler[*agent]{
+	actor.Answer((*agent).Play), actor.Handle((*agent).Cue), actor.Handle((*agent).News), actor.Handle((*agent).Terminated),
 }
 
 // reason is a short text for why an actor has ended.

@@ -3,13 +3,17 @@ package test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/actortest"
 	"github.com/tandem-go/tandem/registry/static"
+	"github.com/tandem-go/tandem/topic"
+	"github.com/tandem-go/tandem/topic/jetstream"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/natsbus"
 	"github.com/tandem-go/tandem/transport/tcp"
@@ -39,7 +43,11 @@ type memoryNodes struct {
 func newMemoryNodes(s *site) *memoryNodes {
 	names := map[roads]actortest.Road{direct: actortest.Direct, bus: actortest.Bus}
 	m := &memoryNodes{lost: names[s.column.lost]}
-	cfg := actortest.ClusterConfig{Nodes: s.count(), Seed: 1, Config: func(_ *actortest.Node, c *actor.Config) { s.configure(c) }}
+	topics := new(actortest.Topics)
+	cfg := actortest.ClusterConfig{Nodes: s.count(), Seed: 1, Config: func(_ *actortest.Node, c *actor.Config) {
+		s.configure(c)
+		c.Topics = topics
+	}}
 	for road, name := range names {
 		if s.column.roads&road != 0 {
 			cfg.Roads = append(cfg.Roads, name)
@@ -64,6 +72,8 @@ type realNodes struct {
 	all [nodeGuest + 1]realNode
 
 	noBus bool // the NATS server was stopped
+
+	topics topic.Store
 }
 
 type realNode struct {
@@ -78,15 +88,38 @@ func newRealNodes(s *site) *realNodes {
 		r.w.startNATS()
 		s.Cleanup(func() { r.w.nats.Shutdown() })
 	}
+	r.topics = new(actortest.Topics)
+	if s.hasTopics && s.column.roads&bus != 0 && s.column.lost != bus { // a store that is lost is another matter
+		r.topics = r.openTopics()
+	}
 	for node := range s.count() {
 		r.start(node)
 	}
 	return r
 }
 
+// openTopics opens a store of durable topics in NATS.
+func (r *realNodes) openTopics() topic.Store {
+	nc, err := r.w.nats.Connect()
+	if err != nil {
+		r.s.Fatal(err)
+	}
+	r.s.Cleanup(nc.Close)
+	js, err := natsjs.New(nc)
+	if err != nil {
+		r.s.Fatal(err)
+	}
+	store, err := jetstream.Open(r.s.ctx, js, jetstream.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		r.s.Fatal(err)
+	}
+	r.s.Cleanup(store.Close)
+	return store
+}
+
 func (r *realNodes) start(node int) {
 	t, n := r.s.T, &r.all[node]
-	cfg := actor.Config{Name: fmt.Sprint("n", node), Registry: r.reg}
+	cfg := actor.Config{Name: fmt.Sprint("n", node), Registry: r.reg, Topics: r.topics}
 	r.s.configure(&cfg)
 	if r.s.column.roads&direct != 0 {
 		var c tcp.Config

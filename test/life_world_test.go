@@ -27,6 +27,7 @@ type site struct {
 	*testing.T
 	column      lifeColumn
 	hasGuest    bool // there is a node n2
+	hasTopics   bool // there is a store of durable topics
 	ctx         context.Context
 	here, there *actor.System
 	nodes       lifeNodes
@@ -72,7 +73,7 @@ func tryLife(t *testing.T, c lifeColumn, row lifeRow, pointless *string) {
 		}
 		ctx, cancel := context.WithTimeoutCause(t.Context(), patience, errors.New("the row hangs"))
 		defer cancel()
-		s := &site{T: t, column: c, hasGuest: row.guest, ctx: ctx, notes: make(chan string, 10_000), pointless: pointless}
+		s := &site{T: t, column: c, hasGuest: row.guest, hasTopics: row.topics, ctx: ctx, notes: make(chan string, 10_000), pointless: pointless}
 		if c.fake {
 			s.nodes = newMemoryNodes(s)
 		} else {
@@ -205,8 +206,18 @@ func (s *site) kind(r *role, opts ...actor.KindOption) *actor.Kind {
 	if r.note == nil {
 		r.note = s.note
 	}
-	return actor.Define("test.agent", func() *agent { return &agent{role: r} }, actor.Answer((*agent).Play), actor.Handle((*agent).Cue),
-		actor.Handle((*agent).News), actor.Handle((*agent).Terminated)).With(opts...)
+	return actor.Define("test.agent", func() *agent { return &agent{role: r} }, handlers...).With(opts...)
+}
+
+// changing is the kind of agents with a stash and with two behaviours: "shut", which has handlers for Play
+// and Cue, and "deaf", which has one for Cue only.
+func (s *site) changing(r *role) *actor.Kind {
+	r.note = s.note
+	own := append([]actor.Handler[*agent]{
+		actor.Behaviour("shut", actor.Answer((*agent).PlayShut), actor.Handle((*agent).CueShut)),
+		actor.Behaviour("deaf", actor.Handle((*agent).CueDeaf)),
+	}, handlers...)
+	return actor.Define("test.changing", func() *agent { return &agent{role: r} }, own...).With(actor.Stash(0))
 }
 
 // silent is the kind of agents whose life is not noted.
@@ -254,14 +265,21 @@ func (s *site) tell(on actor.Ref, do script) {
 	}
 }
 
+// begin has an actor begin to handle a request, and go on when the returned function is called.
+func (s *site) begin(on actor.Ref, then script) (f *rpc.Future[string], leave func()) {
+	s.Helper()
+	began, gate := make(chan struct{}), make(chan struct{})
+	leave = sync.OnceFunc(func() { close(gate) })
+	s.Cleanup(leave) // if the row fails
+	f = s.ask(on, func(ctx *actor.Context, a *agent) (string, error) { close(began); <-gate; return then(ctx, a) })
+	s.await(began, "the handler to begin")
+	return f, leave
+}
+
 // hold has an actor handle a message until the returned function is called, which checks its answer.
 func (s *site) hold(on actor.Ref) (leave func()) {
 	s.Helper()
-	began, gate := make(chan struct{}), make(chan struct{})
-	open := sync.OnceFunc(func() { close(gate) })
-	s.Cleanup(open) // if the row fails
-	f := s.ask(on, func(*actor.Context, *agent) (string, error) { close(began); <-gate; return "held", nil })
-	s.await(began, "the handler to begin")
+	f, open := s.begin(on, func(*actor.Context, *agent) (string, error) { return "held", nil })
 	return func() {
 		s.Helper()
 		open()
