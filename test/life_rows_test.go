@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
@@ -13,7 +12,9 @@ import (
 	"github.com/tandem-go/tandem/supervise"
 )
 
-func lifeRows() []lifeRow { return slices.Concat(endRows, failureRows, timeRows, manyRows, aroundRows) }
+func lifeRows() []lifeRow {
+	return slices.Concat(endRows, failureRows, timeRows, manyRows, aroundRows, turnRows, keptRows)
+}
 
 // What ends an actor, and who learns of it.
 var endRows = []lifeRow{
@@ -66,6 +67,29 @@ var endRows = []lifeRow{
 		s.want("x stops: asked to")
 		if l := <-letters; l.To != "x@"+s.there.Name() {
 			s.Errorf("the message that waited: %+v", l)
+		}
+	}},
+	{name: "stop: its children first", try: func(s *site) {
+		grandchild := s.kind(new(role))
+		child := s.kind(&role{started: func(ctx *actor.Context) error { _, err := ctx.Spawn("c", grandchild); return err }})
+		parent := s.kind(new(role))
+		for range 2 { // the second time, the names are free again
+			x := s.actor("a", parent)
+			s.run(x, func(ctx *actor.Context, _ *agent) (string, error) { _, err := ctx.Spawn("b", child); return "", err })
+			s.wantAll("a starts", "a/b starts", "a/b/c starts")
+			s.watched(s.watcher(), x)
+			leave := s.hold(s.ref("a/b/c"))
+			stopped := make(chan error, 1)
+			go func() { stopped <- s.here.StopNow(s.ctx, x) }()
+			s.seen(s.ref("a/b"), "the stop", func(a inspect.Actor) bool { return a.Stage == inspect.Ending })
+			if _, err := s.there.Spawn("a", parent); !errors.Is(err, actor.ErrNameTaken) {
+				s.Errorf("while it waits for its children: %v", err)
+			}
+			s.mid()
+			leave()
+			must(s.T, 0, 0, <-stopped)
+			s.want("a/b/c stops: parent", "a/b stops: parent", "a stops: asked to", "a has ended: asked to")
+			must(s.T, 0, 0, s.here.StopNow(s.ctx, s.here.Ref("watcher")))
 		}
 	}},
 	{name: "GetOrSpawn by eight at once", try: func(s *site) {
@@ -166,12 +190,8 @@ func count(_ *actor.Context, a *agent) (string, error) {
 }
 
 // crashes has an actor begin to handle a request that panics when the returned function is called.
-func (s *site) crashes(x actor.Ref) (crash func()) {
-	began, gate := make(chan struct{}), make(chan struct{})
-	open := sync.OnceFunc(func() { close(gate) })
-	s.Cleanup(open) // if the row fails
-	f := s.ask(x, func(*actor.Context, *agent) (string, error) { close(began); <-gate; panic("on purpose") })
-	s.await(began, "the handler to begin")
+func (s *site) crashes(x actor.Ref) (panics func()) {
+	f, open := s.begin(x, crash)
 	return func() {
 		open()
 		if _, err := f.Await(s.ctx); rpc.CodeOf(err) != rpc.Panicked || rpc.Ran(err) != rpc.HasRun {

@@ -10,9 +10,10 @@ import (
 
 // lifeRow is a row of the table of TestLife.
 type lifeRow struct {
-	name  string
-	guest bool // it needs the node that can be lost
-	try   func(s *site)
+	name   string
+	guest  bool // it needs the node that can be lost
+	topics bool // it needs a store of durable topics
+	try    func(s *site)
 }
 
 // lifeColumns are where each row is tried. In the last two, in which a road is lost in memory, time is fake,
