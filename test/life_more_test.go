@@ -252,13 +252,10 @@ func (e *ears) settle() {
 	}
 }
 
-// since is what one has heard of the messages from first on.
+// since is what one has heard of the messages from first on. A member of a group may hear an earlier
+// message after another member has heard a later one.
 func (e *ears) since(name string, first int) []int {
-	i := 0
-	for i < len(e.heard[name]) && e.heard[name][i] < first {
-		i++
-	}
-	return e.heard[name][i:]
+	return slices.DeleteFunc(slices.Clone(e.heard[name]), func(n int) bool { return n < first })
 }
 
 // exactly publishes from here until the road leads to all of those that are to hear it. Then it publishes so
