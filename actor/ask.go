@@ -34,8 +34,25 @@ type ask[R any] struct {
 
 	mu       sync.Mutex // guards what follows
 	onCancel func()
-	timer    *time.Timer // ends the request at its deadline, if nobody waits in Call
-	unhook   func() bool // stops watching the caller's context
+	limit    *limit[R] // for Ask: what ends the request early
+}
+
+// limit ends a request at its deadline and with its caller's context. The runtime may keep a stopped
+// timer until its time comes, and with it what the timer's function refers to. Therefore the
+// function refers to this, and no longer to the request once that has its outcome.
+type limit[R any] struct {
+	of     atomic.Pointer[ask[R]]
+	timer  *time.Timer
+	unhook func() bool // stops watching the caller's context; nil if that never ends
+}
+
+// lift is called when the request has its outcome.
+func (l *limit[R]) lift() {
+	l.of.Store(nil)
+	l.timer.Stop()
+	if l.unhook != nil {
+		l.unhook()
+	}
 }
 
 // askState is how far a request within the system has come:
@@ -150,14 +167,11 @@ func (a *ask[R]) deliver(v R, err error) {
 		return
 	}
 	a.mu.Lock()
-	timer, unhook := a.timer, a.unhook
+	limit := a.limit
 	a.onCancel = nil
 	a.mu.Unlock()
-	if timer != nil {
-		timer.Stop()
-	}
-	if unhook != nil {
-		unhook()
+	if limit != nil {
+		limit.lift()
 	}
 	a.future.Resolve(v, err)
 }
@@ -238,22 +252,26 @@ func (a *ask[R]) OnCancel(fn func()) {
 // watch cancels the request when ctx ends, or at its deadline. It is for Ask, whose caller
 // need not be waiting.
 func (a *ask[R]) watch(ctx context.Context) {
-	end := func(code rpc.Code, message string) func() {
-		return func() { a.GiveUp(code, message) }
+	l := new(limit[R])
+	l.of.Store(a)
+	end := func() {
+		if a := l.of.Load(); a == nil {
+			return
+		} else if ctx.Err() != nil {
+			a.GiveUp(contextCode(ctx), context.Cause(ctx).Error())
+		} else {
+			a.GiveUp(rpc.Expired, "no reply within the deadline")
+		}
 	}
-	timer := time.AfterFunc(time.Until(a.deadline), end(rpc.Expired, "no reply within the deadline"))
-	var unhook func() bool
+	l.timer = time.AfterFunc(time.Until(a.deadline), end)
 	if ctx.Done() != nil {
-		unhook = context.AfterFunc(ctx, func() { a.GiveUp(contextCode(ctx), context.Cause(ctx).Error()) })
+		l.unhook = context.AfterFunc(ctx, end)
 	}
 	a.mu.Lock()
-	a.timer, a.unhook = timer, unhook
+	a.limit = l
 	a.mu.Unlock()
-	if a.state.Load() >= abandoned { // deliver looks at them after this was set
-		timer.Stop()
-		if unhook != nil {
-			unhook()
-		}
+	if a.state.Load() >= abandoned { // deliver looks at the limit after this was set
+		l.lift()
 	}
 }
 

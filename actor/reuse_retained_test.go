@@ -1,6 +1,7 @@
 package actor_test
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"strconv"
@@ -112,6 +113,40 @@ type bigReply struct{ actor.Returns[*[1 << 20]byte] }
 type bigNote struct{ data [1 << 20]byte }
 
 type bigNoteSeen struct{ actor.Returns[int] }
+
+// The result of an Ask can be collected when nobody has it any more, although the runtime keeps a stopped
+// timer for a while if there are many others.
+func TestAnsweredAskIsFreeBesideTimers(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that all timers are in one heap
+	other := func(d time.Duration) { timer := time.AfterFunc(d, func() {}); t.Cleanup(func() { timer.Stop() }) }
+	for range 1000 {
+		other(20 * time.Second)
+	}
+	var freed atomic.Int64
+	kind := actor.Define("big", func() struct{} { return struct{}{} },
+		actor.Answer(func(struct{}, *actor.Context, bigReply) (*[1 << 20]byte, error) {
+			p := new([1 << 20]byte)
+			runtime.AddCleanup(p, func(int) { freed.Add(1) }, 0)
+			return p, nil
+		}))
+	ref := spawn(t, newSystem(t, actor.Config{}), "big", kind)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	const n = 16
+	for range n {
+		future := actor.Ask(ctx, ref, bigReply{})
+		other(time.Minute)
+		if _, err := future.Await(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for end := time.Now().Add(10 * time.Second); freed.Load() < n; runtime.GC() {
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d results are free", freed.Load(), n)
+		}
+		runtime.Gosched()
+	}
+}
 
 // A result, and a message that was handled, can be collected as soon as nobody has it any
 // more, whether or not the workers that handled it are kept.

@@ -149,22 +149,19 @@ func (t *timer) arrive(c *cell) any {
 	if t.state != timerDue {
 		return nil
 	}
+	msg := t.msg
 	if sys := c.self.sys; sys.draining() && sys.loops.only(c) {
 		a.endTimer(t)
 		return nil
 	}
-	if t.plan.isOnce() {
-		a.endTimer(t)
-		return t.msg
-	}
 	now := time.Now()
-	if !t.plan.advance(now) {
+	if t.plan.isOnce() || !t.plan.advance(now) {
 		a.endTimer(t)
-		return t.msg
+		return msg
 	}
 	t.state = timerTicks
 	t.clock.Reset(t.plan.wait(now))
-	return t.msg
+	return msg
 }
 
 // endTimer ends t. It returns false if it had ended. a.mu is held.
@@ -174,6 +171,7 @@ func (a *annex) endTimer(t *timer) bool {
 	}
 	t.state = timerEnded
 	t.clock.Stop()
+	t.msg = nil // the runtime may keep a stopped clock for a while, and with it t
 	a.ticking--
 	if t.prev == nil {
 		a.timers = t.next
