@@ -105,7 +105,7 @@ func (l *leased) Renew(context.Context, string, string) error {
 func TestLeaseUntil(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reg := &leased{Registry: static.New(), takes: 3 * time.Second}
-		sys, err := NewSystem(Config{Name: "n", Registry: reg, Transports: []transport.Transport{memnet.New().Transport("bus", false)}, Logger: slog.New(slog.DiscardHandler)})
+		sys, err := NewSystem(Config{Name: "n", Registry: reg, Transports: []transport.Transport{memnet.New(memnet.Config{}).Transport("bus", false)}, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +152,7 @@ func TestLeaseUntil(t *testing.T) {
 func TestAlwaysCertain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, reg := range []registry.Registry{nil, static.New()} {
-			sys, err := NewSystem(Config{Name: "n", Registry: reg, Transports: []transport.Transport{memnet.New().Transport("bus", false)}, Logger: slog.New(slog.DiscardHandler)})
+			sys, err := NewSystem(Config{Name: "n", Registry: reg, Transports: []transport.Transport{memnet.New(memnet.Config{}).Transport("bus", false)}, Logger: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				t.Fatal(err)
 			}

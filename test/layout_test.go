@@ -96,7 +96,7 @@ var mayImport = map[string][]string{
 	"placement/memory":    {"placement"},
 	"placement/claimtest": {"placement", "pgregory.net/rapid"},
 
-	"queue/jetstream":  {"queue", queueStore, "rpc", "rpc/codec", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"queue/jetstream": {"queue", queueStore, "rpc", "rpc/codec", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 }
 
 // mayImportBelow says which of the module's packages those below a folder may import:
