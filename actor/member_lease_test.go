@@ -152,7 +152,11 @@ func TestLeaseUntil(t *testing.T) {
 func TestAlwaysCertain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, reg := range []registry.Registry{nil, static.New()} {
-			sys, err := NewSystem(Config{Name: "n", Registry: reg, Transports: []transport.Transport{memnet.New(memnet.Config{}).Transport("bus", false)}, Logger: slog.New(slog.DiscardHandler)})
+			cfg := Config{Name: "n", Registry: reg, Logger: slog.New(slog.DiscardHandler)}
+			if reg != nil {
+				cfg.Transports = []transport.Transport{memnet.New(memnet.Config{}).Transport("bus", false)}
+			}
+			sys, err := NewSystem(cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
