@@ -1,0 +1,132 @@
+// Package natskv keeps the claims of virtual actors in a JetStream key-value bucket.
+//
+//	claims, err := natskv.Open(ctx, js, natskv.Config{Cluster: "shop", Replicas: 3})
+//	if err != nil { ... }
+//	held, err := claims.Get(ctx, placement.Key{Kind: "bank.account", ID: "alice"})
+//
+// The promise is that of [placement.Claims]. All nodes of a cluster share the bucket
+// "<cluster>_claims". Each key has one message in it. A write names the sequence number that the
+// key's last message must have, so the server accepts at most one after each. A claim's token is
+// the sequence number of its message, which no later message of the bucket has again.
+//
+// Reads are answered by the leader of the bucket's stream, never by a replica that may lag behind:
+// the bucket does not allow direct reads, which those that KeyValue creates do. A leader that was
+// cut off from the others and does not know it yet may still answer with an outdated claim, for
+// some seconds. JetStream has no read that excludes this; but a write after it is refused.
+//
+// What an operator does cannot make the bucket begin empty, as then two nodes could hold the same
+// actor. It denies deletes and purges, and a second stream, "<cluster>_claims_made", which holds no
+// messages, says which bucket has the claims. If that one is deleted, emptied, replaced, set back
+// to an earlier state, or changed so that it forgets messages, an open Claims says
+// [placement.ErrLost] as soon as it finds out, for ever, and Open refuses with the same error, also
+// in a process that is started later. Every Get that finds no claim looks for this, and so does
+// Check. The operator then stops all nodes of the cluster, for the claims of dead epochs are worth
+// nothing, deletes what is left of both, "KV_<cluster>_claims" and "<cluster>_claims_made", and
+// starts the nodes. If only both are deleted, nothing is left that could tell.
+//
+// The limits. A claim that nobody releases stays until its key is wanted again, about 200 bytes;
+// the mark of a release goes after [ReleasedFor]. The bucket may be created beforehand, for
+// example with a limit of its size; see Open for what it must be. Several clusters may share one
+// NATS account under different names.
+package natskv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tandem-go/tandem/internal/natswait"
+	"github.com/tandem-go/tandem/placement"
+)
+
+// ReleasedFor is how long the mark of a released claim stays. Tokens do not depend on it.
+const ReleasedFor = time.Hour
+
+// maxCluster is the most bytes of a cluster's name: the longest subject must fit into a line of
+// the NATS protocol, which is 4 KiB by default.
+const maxCluster = 128
+
+// Config says where the claims are kept. Its zero value is the default.
+type Config struct {
+	Cluster   string        // prefix of the names: up to 128 letters, digits, '-' and '_'; default "tandem"
+	Replicas  int           // number of replicas of the bucket, if Open has to create it; default 1
+	StartWait time.Duration // how long Open waits for JetStream if its ctx has no deadline; default 30 s
+	Logger    *slog.Logger  // gets a line whenever what Open waits for changes, and when claims are lost; default slog.Default()
+}
+
+// Claims is a [placement.Claims]. It does not own the NATS connection. If the connection is
+// closed, calls return an error; while it is disconnected, they wait until their ctx ends. It may
+// be used concurrently.
+type Claims struct {
+	js   natsjs.JetStream
+	cfg  Config
+	home home
+	to   string        // before the subject of what is published: the API's prefix, where there is one
+	high atomic.Uint64 // the largest sequence number that was seen
+	loss *loss
+}
+
+var _ placement.Claims = (*Claims)(nil)
+
+// Open returns the claims of a cluster, and creates the bucket if the cluster never had one.
+//
+// While JetStream does not answer, Open tries again until ctx ends: a cluster that has just been
+// started has no leader yet. A line in the log says what is missing, and another one when that
+// changes; the error at the end says it as well.
+//
+// The error wraps placement.ErrLost if the cluster had claims, and they are not there any more.
+//
+// A bucket that was created beforehand is a stream "KV_<cluster>_claims" with the one subject
+// "$KV.<cluster>_claims.<any token>.>", which keeps one message of each subject, for ever, lets
+// single messages have a life of their own, denies deletes and purges, rejects new messages when
+// it is full, and does not allow direct reads.
+func Open(ctx context.Context, js natsjs.JetStream, cfg Config) (*Claims, error) {
+	if cfg.Cluster == "" {
+		cfg.Cluster = "tandem"
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.Replicas <= 0 {
+		cfg.Replicas = 1
+	}
+	c := &Claims{js: js, cfg: cfg, loss: newLoss()}
+	switch o := js.Options(); { // with an API prefix, what a bucket gets is published under it as well
+	case o.Domain != "":
+		c.to = "$JS." + o.Domain + ".API."
+	case o.APIPrefix != "":
+		c.to = strings.TrimSuffix(o.APIPrefix, ".") + "."
+	}
+	if err := c.open(ctx); err != nil {
+		return nil, fmt.Errorf("placement/natskv: %w", err)
+	}
+	return c, nil
+}
+
+func (c *Claims) open(ctx context.Context) error {
+	if !token(c.cfg.Cluster) || len(c.cfg.Cluster) > maxCluster {
+		return fmt.Errorf("cluster %q: want 1 to %d letters, digits, '-' and '_'", c.cfg.Cluster, maxCluster)
+	}
+	names := namesOf(c.cfg.Cluster)
+	wait := natswait.For{What: "the bucket " + names.bucket + ", for the claims of virtual actors", Wait: c.cfg.StartWait, Logger: c.cfg.Logger}
+	return wait.Until(ctx, c.js.Conn(), func(ctx context.Context) error {
+		h, err := c.findHome(ctx, names)
+		var f final
+		if errors.As(err, &f) {
+			return natswait.Stop(f.error)
+		}
+		c.home = h
+		return err
+	})
+}
+
+// final is an error after which another attempt cannot succeed.
+type final struct{ error }
+
+func (f final) Unwrap() error { return f.error }
