@@ -144,7 +144,7 @@ func (c *cell) burst(w *worker) {
 		w.last = lookup{kind: kind}
 	}
 	typ, h, emptied := w.last.typ, w.last.handler, w.last.emptied
-	careful := c.kind.recorded() || c.seat() != nil
+	careful := c.kind.recorded() || c.kind.placed || c.seat() != nil
 	for first := urgent; w.done < len(w.batch); first |= signaled {
 		if careful {
 			c.beforeNext(w)
@@ -159,6 +159,11 @@ func (c *cell) burst(w *worker) {
 			continue
 		}
 		in, remote := it.msg.(*server.Inbound)
+		if remote && in.Confirm && it.req != nil { // it came while the actor was being activated
+			it.msg, it.req = in.AsTell(), nil
+			in.Reply(0, 0, nil)
+			in = it.msg.(*server.Inbound)
+		}
 		if remote && in.Left() > 0 {
 			c.burstRow(w, it, in, &ctx)
 			continue
@@ -203,6 +208,9 @@ func (c *cell) burst(w *worker) {
 func (c *cell) beforeNext(w *worker) {
 	if c.kind.recorded() {
 		c.prepare(w)
+	}
+	if c.kind.placed && !c.holds() {
+		c.fenceOff()
 	}
 	if s := c.seat(); s != nil {
 		s.inHand.Store(int32(len(w.batch) - w.done))

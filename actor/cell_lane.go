@@ -185,6 +185,10 @@ const (
 func (c *cell) attend(w *worker) attention {
 	for n := c.signals(); ; {
 		switch c.life.now() {
+		case claiming:
+			if !c.heed(w) && c.park(w) {
+				return parks
+			}
 		case starting:
 			c.start(w)
 		case working:
@@ -238,7 +242,7 @@ func (c *cell) handBackRest(w *worker) {
 		if in, remote := w.batch[w.done].msg.(*server.Inbound); remote {
 			w.more += max(in.Left()-1, 0)
 		}
-		c.self.sys.handBack(c.self.addr, w.batch[w.done], errStopped)
+		c.giveBack(w.batch[w.done])
 		w.batch[w.done] = item{}
 	}
 }
@@ -253,6 +257,10 @@ func (c *cell) park(w *worker) bool {
 	switch c.life.now() {
 	case working: // a pool
 		if len(a.signals) > 0 || !children {
+			return false
+		}
+	case claiming:
+		if len(a.signals) > 0 {
 			return false
 		}
 	case suspended:

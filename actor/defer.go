@@ -48,6 +48,9 @@ type Deferred[R any] struct{ d *deferral }
 func (d *Deferred[R]) Answer(v R) error {
 	d.d.endIfAbandoned()
 	err := d.d.end(func(req request) error {
+		if c := d.d.ctx.cell; c.kind.placed && !c.holds() {
+			return c.outcomeUnsure()
+		}
 		switch r := req.(type) {
 		case *ask[R]:
 			r.end(v, nil)

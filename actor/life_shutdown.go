@@ -131,6 +131,9 @@ func (s *System) stopAll() {
 func (s *System) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWait)
 	defer cancel()
+	released, enough := context.WithTimeout(ctx, lastWait/2)
+	s.virtuals.close(released)
+	enough()
 	said, heard := context.WithTimeout(ctx, lastWait/2)
 	words := s.node.LastWords(said)
 	heard()

@@ -24,7 +24,8 @@ type members struct {
 	version  atomic.Uint64 // counts changes of the instances of services
 	suspects atomic.Int32  // the length of leaseExpired
 
-	leaseUntil atomic.Int64 // until when the lease on this node's name is certain, see certain; it is that of tenure
+	term       atomic.Uint64 // counts the gaps in which the lease on this node's name was not certain
+	leaseUntil atomic.Int64  // until when the lease on this node's name is certain, see certain; it is that of tenure
 
 	owned sync.WaitGroup
 	ctx   context.Context
@@ -142,6 +143,7 @@ func (m *members) follow(changes <-chan registry.Event) {
 		name, suspect := e.Node.Name, e.Change == registry.Expired && m.sys.node.Linked(e.Node.Name)
 		m.mu.Lock()
 		delete(m.leaseExpired, name)
+		known := m.nodes[name]
 		switch {
 		case e.Change == registry.Joined || e.Change == registry.Updated:
 			m.nodes[name] = e.Node
@@ -155,6 +157,9 @@ func (m *members) follow(changes <-chan registry.Event) {
 		m.changed()
 		m.mu.Unlock()
 		m.sys.stirWatches(name)
+		if known.Epoch != "" && (known.Epoch != e.Node.Epoch || e.Change != registry.Joined && e.Change != registry.Updated) {
+			m.sys.virtuals.left(name, known.Epoch)
+		}
 		switch {
 		case e.Change == registry.Joined:
 			m.sys.event(Event{Type: NodeJoined, Peer: name})
@@ -194,6 +199,9 @@ func (m *members) renew(every time.Duration) {
 		sent := m.now()
 		err := reg.Renew(ctx, m.sys.cfg.Name, m.sys.epoch)
 		m.answered(sent, err)
+		if !m.certain() {
+			m.sys.virtuals.fence()
+		}
 		if errors.Is(err, registry.ErrLost) && !m.sys.life.reached(parting) {
 			sent = m.now()
 			err = m.publish(ctx)

@@ -97,7 +97,14 @@ func (m *members) now() time.Duration { return time.Since(m.born) }
 
 // answered notes the answer to a claim or a renewal of this node's name that was sent at that instant.
 func (m *members) answered(sent time.Duration, err error) {
-	m.turn(func(t tenure) tenure { return t.after(sent, err) })
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	was, now := m.tenure, m.now()
+	m.tenure = was.after(sent, err)
+	if was.at(now) != leaseConfirmed {
+		m.term.Add(1) // before leaseUntil, so that no one takes the new term's end for that of the old one
+	}
+	m.leaseUntil.Store(int64(m.tenure.until))
 }
 
 // turn changes what is known of this node's lease.
@@ -114,6 +121,10 @@ func (m *members) certain() bool {
 	return m.sys.cfg.Registry == nil || m.now() < time.Duration(m.leaseUntil.Load())
 }
 
+// certainIn reports whether the lease has been certain without a gap since that term was the current one,
+// and still is. In a gap another node may have taken what this one held.
+func (m *members) certainIn(term uint64) bool { return m.certain() && m.term.Load() == term }
+
 // hosted returns the virtual kinds among the kinds of this node, with their version, which is that
 // of the program.
 func (s *System) hosted() map[string]string {
@@ -129,6 +140,3 @@ func (s *System) hosted() map[string]string {
 	}
 	return kinds
 }
-
-// virtual reports whether actors of the kind live wherever the cluster places them. No kind is yet.
-func (k *Kind) virtual() bool { return false }

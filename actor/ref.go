@@ -23,7 +23,7 @@ type address struct{ name, node string }
 
 func (a address) String() string { return a.name + "@" + a.node }
 
-// parseAddress reads name@node, where node may be "*" for a service.
+// parseAddress reads name@node, where node may be "*" for a service and "~" for a virtual actor.
 func parseAddress(s string) (address, error) {
 	name, node, ok := strings.Cut(s, "@")
 	a := address{name, node}
@@ -33,8 +33,12 @@ func parseAddress(s string) (address, error) {
 	if err := validActorName(name); err != nil {
 		return a, err
 	}
-	if node == anyNode {
+	switch node {
+	case anyNode:
 		return a, nil
+	case anywhere:
+		_, err := virtualKey(name)
+		return a, err
 	}
 	if err := transport.ValidName("node", node); err != nil {
 		return a, rpc.Errorf(rpc.Invalid, rpc.NotRun, "address %q: %w", s, err)
@@ -50,7 +54,7 @@ func validActorName(s string) error {
 	return nil
 }
 
-// Ref is an actor's address: one actor on one node, or any instance of a service. It
+// Ref is an actor's address: one actor on one node, any instance of a service, or a virtual actor. It
 // is a small immutable value that may be copied, compared, used as a map key and sent
 // inside messages. The zero Ref addresses nobody.
 //
@@ -94,7 +98,7 @@ func (r Ref) Equal(other Ref) bool { return r.address() == other.address() }
 // Name is the actor's name, or the service's.
 func (r Ref) Name() string { return r.address().name }
 
-// Node is the actor's node, or "*" for a service.
+// Node is the actor's node, "*" for a service, or "~" for a virtual actor.
 func (r Ref) Node() string { return r.address().node }
 
 // String returns the text form, name@node, and "" for the zero Ref.

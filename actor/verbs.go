@@ -125,7 +125,7 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 // callInside is Call inside the interceptors of the sender.
 func callInside[M Question[R], R any](ctx context.Context, from *Context, t *target, m M, set *settings) (r R, err error) {
 	var none R
-	if t.addr.node == anyNode {
+	if t.addr.routed() {
 		return callService[M, R](ctx, from, t, m, set)
 	}
 	c := t.cell.Load()
@@ -171,7 +171,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 		return askThrough[M, R](ctx, t, to, m, opts)
 	}
 	set := settingsOf(opts)
-	if t.addr.node == anyNode {
+	if t.addr.routed() {
 		return askService[M, R](ctx, from, t, m, set)
 	}
 	c := t.cell.Load()
@@ -189,7 +189,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 }
 
 // askFar is Ask of an actor on another node.
-func askFar[M Question[R], R any](ctx context.Context, from *Context, at *serviceCall, t *target, m M, opts *settings) *rpc.Future[R] {
+func askFar[M Question[R], R any](ctx context.Context, from *Context, at *routedCall, t *target, m M, opts *settings) *rpc.Future[R] {
 	p, call, err := send[M, R](ctx, from, at, t, m, opts)
 	if err != nil {
 		if at != nil {

@@ -1,0 +1,106 @@
+package actor
+
+import (
+	"context"
+	"reflect"
+	"slices"
+
+	"github.com/tandem-go/tandem/deadletter"
+	"github.com/tandem-go/tandem/internal/engine/client"
+	"github.com/tandem-go/tandem/internal/engine/wire"
+	"github.com/tandem-go/tandem/internal/promise"
+)
+
+// tellFollowed sends a one-way message to a virtual actor on another node, as a request that is answered when
+// the message is in its mailbox. So it can be sent on if the actor is somewhere else. Nobody waits
+// for the answer; if the message reaches no activation, it is a dead letter.
+func tellFollowed(ctx context.Context, from *Context, at *routedCall, t *target, m any, typ reflect.Type, opts *settings) error {
+	s := t.sys
+	var r client.Request
+	if err := s.request(ctx, from, at, t, m, typ, opts, &r); err != nil {
+		return err
+	}
+	r.Confirm = true
+	if from.inTurn() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.cfg.SendWait)
+		defer cancel()
+	}
+	_, err := s.node.Client.Do(ctx, r, followed{s, t.addr.name[len(placed):] + "@" + anywhere, r.TypeID, r.Codec, r.Body, r.Rare})
+	return err
+}
+
+// followed is a one-way message whose sender does not wait for it to arrive.
+type followed struct {
+	sys    *System
+	to     string
+	typeID uint64
+	codec  uint8
+	body   []byte
+	rare   *client.Rare
+}
+
+// Complete implements client.Completer.
+func (f followed) Complete(_ *promise.Reply, err error) {
+	if err == nil {
+		return
+	}
+	d := DeadLetter{To: f.to, From: f.rare.Sender, Type: f.sys.types.nameOf(f.typeID), Reason: failure(f.sys.withName(err, f.typeID))}
+	body := deadletter.Encoded{TypeID: f.typeID, Codec: f.codec, Body: slices.Clone(f.body)}
+	came := &letterCame{meta: &wire.Meta{Sender: f.rare.Sender, Trace: f.rare.Trace, Headers: f.rare.Headers}}
+	f.sys.services.run(func() { f.sys.encodedLetter(d, body, came) }) // it may be called under a lock of a peer
+}
+
+// tellOn sends a one-way message that has come to the wrong node on to its virtual actor. It waits until
+// the message is in the mailbox.
+func tellOn(ctx context.Context, to *target, msg any, carried *meta) error {
+	s := to.sys
+	v := s.routedCall(ctx, nil, to, nil)
+	for {
+		t, none := v.nextOrWait(ctx)
+		if none != nil {
+			return none
+		}
+		if c := t.cell.Load(); c != nil || t.addr.node == s.cfg.Name {
+			err := error(s.noActor(nil, t.addr))
+			if c != nil {
+				err = put(ctx, nil, c, msg, nil, carried, nil, true)
+			}
+			v.end(err)
+			if err == nil || !v.waitAgain(ctx, err) {
+				return err
+			}
+			continue
+		}
+		far := v.handOver()
+		x := s.node.Client.Exchange()
+		err := s.request(ctx, nil, &far, t, msg, reflect.TypeOf(msg), nil, x.Request())
+		if err != nil {
+			return err
+		}
+		r := x.Request()
+		r.Confirm = true
+		if carried != nil {
+			r.Rare.Trace, r.Rare.Headers = carried.trace, carried.headers
+			if from := carried.sender.to; from != nil {
+				r.Rare.Sender = from.senderName()
+			}
+		}
+		_, err = x.Do(ctx)
+		err = s.withName(err, r.TypeID)
+		x.Free()
+		far.end(err)
+		return err
+	}
+}
+
+// senderName is how this node names the actor to others; empty if it is not one of its own.
+func (t *target) senderName() string {
+	switch t.addr.node {
+	case t.sys.cfg.Name:
+		return t.addr.String()
+	case anywhere:
+		return placed + t.addr.name + "@" + t.sys.cfg.Name
+	}
+	return ""
+}

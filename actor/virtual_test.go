@@ -1,0 +1,371 @@
+package actor_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/placement"
+	"github.com/tandem-go/tandem/placement/memory"
+	"github.com/tandem-go/tandem/registry"
+	"github.com/tandem-go/tandem/registry/static"
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/bubble"
+	"github.com/tandem-go/tandem/transport/memnet"
+)
+
+// The kind of virtual actors that the tests use: a counter that says where it is.
+type (
+	where  struct{ actor.Returns[string] }
+	total  struct{ actor.Returns[int] }
+	bump   struct{}
+	onward struct {
+		actor.Returns[string]
+		To actor.Ref
+	}
+)
+
+func (where) WireName() string  { return "virtual.where" }
+func (total) WireName() string  { return "virtual.total" }
+func (bump) WireName() string   { return "virtual.bump" }
+func (onward) WireName() string { return "virtual.onward" }
+
+type counter struct{ n int }
+
+func (k *counter) where(ctx *actor.Context, _ where) (string, error) { return ctx.System().Name(), nil }
+func (k *counter) total(*actor.Context, total) (int, error)          { return k.n, nil }
+func (k *counter) bump(*actor.Context, bump) error                   { k.n++; return nil }
+func (k *counter) onward(ctx *actor.Context, m onward) (string, error) {
+	return actor.Call(ctx, m.To, where{})
+}
+
+var counterKind = actor.Define("counter", func() *counter { return new(counter) },
+	actor.Answer((*counter).where), actor.Answer((*counter).total), actor.Handle((*counter).bump), actor.Answer((*counter).onward)).
+	With(actor.Virtual(), actor.Idle(time.Minute))
+
+// On a single node a virtual actor needs neither a registry nor claims.
+func TestVirtualAlone(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		sys := newSystem(t, actor.Config{Kinds: []*actor.Kind{counterKind}})
+		ref := sys.Virtual(counterKind, "alice")
+		if got := ref.String(); got != "counter/alice@~" {
+			t.Errorf("its address is %s", got)
+		}
+		for range 3 {
+			if err := actor.Tell(t.Context(), ref, bump{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n, err := actor.Call(t.Context(), ref, total{}); n != 3 || err != nil {
+			t.Errorf("got %d, %v", n, err)
+		}
+		time.Sleep(3 * time.Minute) // it is idle, and ends
+		synctest.Wait()
+		if n, err := actor.Ask(t.Context(), ref, total{}).Await(t.Context()); n != 0 || err != nil {
+			t.Errorf("the next activation has %d, %v", n, err)
+		}
+		if st := sys.Stats().Virtual; st.Begun != 2 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// leases is a registry in memory with leases of 15 s. Each node has a view of it, which can be cut off.
+type leases struct {
+	*static.Registry
+	*leased
+	cut *cut
+}
+
+const leaseTime = 15 * time.Second
+
+// leased is what the views share.
+type leased struct {
+	mu  sync.Mutex
+	end map[string]*time.Timer // by node and epoch
+}
+
+// cut says whether a view is cut off.
+type cut struct {
+	mu sync.Mutex
+	is chan struct{} // closed when it is not any more; nil: it is not
+}
+
+func (c *cut) off() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.is = make(chan struct{})
+}
+
+func (c *cut) on() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.is)
+	c.is = nil
+}
+
+// wait waits until the view is not cut off.
+func (c *cut) wait(ctx context.Context) error {
+	c.mu.Lock()
+	is := c.is
+	c.mu.Unlock()
+	if is == nil {
+		return nil
+	}
+	select {
+	case <-is:
+		return nil
+	case <-ctx.Done():
+		return errors.Join(errCut, ctx.Err())
+	}
+}
+
+var errCut = errors.New("the registry is away")
+
+func newLeases() leases {
+	return leases{static.New(), &leased{end: map[string]*time.Timer{}}, new(cut)}
+}
+
+// view returns the view of another node.
+func (l leases) view() leases { return leases{l.Registry, l.leased, new(cut)} }
+
+func (l leases) Lease() time.Duration { return leaseTime }
+
+func (l leases) extend(name, epoch string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if old := l.end[name+epoch]; old != nil {
+		old.Stop()
+	}
+	l.end[name+epoch] = time.AfterFunc(leaseTime, func() { _ = l.Registry.Evict(context.Background(), name, epoch) })
+}
+
+func (l leases) Register(ctx context.Context, n registry.Node) error {
+	err := l.cut.wait(ctx)
+	if err == nil {
+		if err = l.Registry.Register(ctx, n); err == nil {
+			l.extend(n.Name, n.Epoch)
+		}
+	}
+	return err
+}
+
+func (l leases) Renew(ctx context.Context, name, epoch string) error {
+	err := l.cut.wait(ctx)
+	if err == nil {
+		if err = l.Registry.Renew(ctx, name, epoch); err == nil {
+			l.extend(name, epoch)
+		}
+	}
+	return err
+}
+
+func (l leases) Deregister(ctx context.Context, name, epoch string, last []byte) error {
+	l.mu.Lock()
+	if old := l.end[name+epoch]; old != nil {
+		old.Stop()
+		delete(l.end, name+epoch)
+	}
+	l.mu.Unlock()
+	if err := l.cut.wait(ctx); err != nil {
+		return err
+	}
+	return l.Registry.Deregister(ctx, name, epoch, last)
+}
+
+func (l leases) Refresh(ctx context.Context, _ string) error { return l.cut.wait(ctx) }
+
+// cluster3 is three nodes a, b and c in a bubble, which host counters, and what can happen to them.
+type cluster3 struct {
+	net    *memnet.Network
+	claims placement.Claims
+	reg    map[string]leases
+	sys    map[string]*actor.System
+}
+
+func startCluster3(t *testing.T, roads ...string) *cluster3 {
+	c := &cluster3{memnet.New(memnet.Config{Seed: 1}), memory.New(), map[string]leases{}, map[string]*actor.System{}}
+	first := newLeases()
+	for _, name := range []string{"a", "b", "c"} {
+		c.reg[name] = first.view()
+		c.start(t, name, roads...)
+	}
+	return c
+}
+
+// start starts a node.
+func (c *cluster3) start(t *testing.T, name string, roads ...string) {
+	if len(roads) == 0 {
+		roads = []string{"direct"}
+	}
+	cfg := actor.Config{Name: name, Registry: c.reg[name], Claims: c.claims, Kinds: []*actor.Kind{counterKind}, Logger: quiet, Version: "1"}
+	for _, road := range roads {
+		cfg.Transports = append(cfg.Transports, c.net.Transport(road, road == "direct"))
+	}
+	c.sys[name] = newSystem(t, cfg)
+}
+
+// holder returns the node that has a counter, as seen from a node.
+func (c *cluster3) holder(t *testing.T, from, id string) string {
+	t.Helper()
+	node, err := actor.Call(t.Context(), c.sys[from].Virtual(counterKind, id), where{})
+	if err != nil {
+		t.Fatalf("%s from %s: %v", id, from, err)
+	}
+	return node
+}
+
+// All nodes reach the one activation, by all verbs, and it is spread over the nodes.
+func TestVirtualInACluster(t *testing.T) {
+	for name, roads := range map[string][]string{"direct": {"direct"}, "bus": {"bus"}, "both": {"direct", "bus"}} {
+		t.Run(name, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
+				c := startCluster3(t, roads...)
+				at := map[string]int{}
+				for i := range 60 {
+					id := string(rune('A'+i%26)) + string(rune('a'+i/26))
+					want := c.holder(t, "a", id)
+					at[want]++
+					for _, from := range []string{"b", "c"} {
+						if got := c.holder(t, from, id); got != want {
+							t.Fatalf("%s: on %s and on %s", id, want, got)
+						}
+						ref := c.sys[from].Virtual(counterKind, id)
+						if err := actor.Tell(t.Context(), ref, bump{}); err != nil {
+							t.Fatal(err)
+						}
+						if err := actor.Tell(t.Context(), ref, bump{}, rpc.Acked()); err != nil {
+							t.Fatal(err)
+						}
+						tok, err := actor.Submit(t.Context(), ref, where{})
+						if err != nil {
+							t.Fatal(err)
+						}
+						if got, err := tok.Await(t.Context()); got != want || err != nil {
+							t.Fatalf("a job of %s: %s, %v", id, got, err)
+						}
+					}
+					synctest.Wait()
+					if n, err := actor.Ask(t.Context(), c.sys["b"].Virtual(counterKind, id), total{}).Await(t.Context()); n != 4 || err != nil {
+						t.Fatalf("%s has counted %d, %v", id, n, err)
+					}
+				}
+				if len(at) != 3 {
+					t.Errorf("they are at %v", at)
+				}
+			})
+		})
+	}
+}
+
+// A caller whose first choice is wrong is told who has the actor, and follows.
+func TestVirtualMoved(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		c := startCluster3(t)
+		for _, id := range []string{"x", "y", "z", "u", "v"} {
+			at := c.holder(t, "a", id)
+			for _, wrong := range []string{"a", "b", "c"} {
+				if wrong == at {
+					continue
+				}
+				direct := c.sys["a"].Ref("~counter/" + id + "@" + wrong)
+				if wrong == "a" {
+					direct = c.sys["b"].Ref("~counter/" + id + "@a")
+				}
+				_, err := actor.Call(t.Context(), direct, where{}, rpc.WithRetry(rpc.Retry{Attempts: 1}))
+				var e *rpc.Error
+				if !errors.As(err, &e) || e.Code != rpc.Moved || e.Verdict != rpc.NotRun {
+					t.Fatalf("%s at %s, which is on %s: %v", id, wrong, at, err)
+				}
+			}
+		}
+	})
+}
+
+// When a node leaves, its actors are activated elsewhere. When it is cut off from the registry, it
+// ends its activations before another node may have them.
+func TestVirtualFenced(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		c := startCluster3(t)
+		id, at := "", ""
+		for _, id = range []string{"p", "q", "r", "s", "t"} {
+			if at = c.holder(t, "a", id); at == "b" {
+				break
+			}
+		}
+		if at != "b" {
+			t.Fatal("none is on b")
+		}
+		events := c.sys["b"].Events(t.Context())
+		c.reg["b"].cut.off()
+		cutAt := time.Now()
+		own := c.sys["b"].Virtual(counterKind, id)
+		last := time.Time{} // of an answer on b
+		for time.Since(cutAt) < 2*leaseTime {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			if got, err := actor.Call(ctx, own, where{}); err == nil && got == "b" {
+				last = time.Now()
+			}
+			if got, err := actor.Call(ctx, c.sys["c"].Virtual(counterKind, id), where{}); err == nil && got != "b" && time.Since(last) == 0 {
+				t.Fatal("two nodes have answered at the same time")
+			}
+			cancel()
+			time.Sleep(50 * time.Millisecond)
+		}
+		if d := last.Sub(cutAt); d < leaseTime/3 || d > leaseTime {
+			t.Errorf("b answered for %v", d)
+		}
+		if got := c.holder(t, "c", id); got == "b" {
+			t.Error("b still has it")
+		}
+		fenced := false
+		for len(events) > 0 {
+			if e := <-events; e.Type == actor.ActivationsFenced {
+				fenced = true
+			}
+		}
+		if !fenced {
+			t.Error("no event")
+		}
+		c.reg["b"].cut.on()
+		time.Sleep(leaseTime)
+		for i := range 20 {
+			id := string(rune('A' + i))
+			if c.holder(t, "b", id) != c.holder(t, "a", id) {
+				t.Errorf("%s is on two nodes", id)
+			}
+		}
+	})
+}
+
+// A node that leaves gives its actors up: others have them at once.
+func TestVirtualDrained(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		c := startCluster3(t)
+		var ids []string
+		for i := range 20 {
+			if id := string(rune('A' + i)); c.holder(t, "a", id) == "b" {
+				ids = append(ids, id)
+			}
+		}
+		if len(ids) == 0 {
+			t.Fatal("b has none")
+		}
+		if err := c.sys["b"].Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		for _, id := range ids {
+			if got := c.holder(t, "a", id); got == "b" || got != c.holder(t, "c", id) {
+				t.Errorf("%s is on %s", id, got)
+			}
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
