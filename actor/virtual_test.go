@@ -165,15 +165,15 @@ func (l leases) Renew(ctx context.Context, name, epoch string) error {
 }
 
 func (l leases) Deregister(ctx context.Context, name, epoch string, last []byte) error {
+	if err := l.cut.wait(ctx); err != nil {
+		return err
+	}
 	l.mu.Lock()
 	if old := l.end[name+epoch]; old != nil {
 		old.Stop()
 		delete(l.end, name+epoch)
 	}
 	l.mu.Unlock()
-	if err := l.cut.wait(ctx); err != nil {
-		return err
-	}
 	return l.Registry.Deregister(ctx, name, epoch, last)
 }
 
