@@ -19,8 +19,9 @@ import (
 // gone to another node, the engine makes the further attempts, and asks the routedCall, its
 // client.Route, where to send them.
 type routedCall struct {
-	svc    *service // nil: it is for a virtual actor
-	search *search  // for the virtual actor
+	svc    *service  // nil: it is for a virtual actor
+	search *search   // for the virtual actor
+	until  time.Time // when a request to a virtual actor is not tried again
 	retry  *rpc.Retry
 	key    string  // requests with the same key go to the same instance
 	not    *target // the sender, if it would wait for itself; nil: no instance is excluded
@@ -42,6 +43,7 @@ func (s *System) routedCall(ctx context.Context, from *Context, to *target, opts
 	var v routedCall
 	if to.addr.node == anywhere {
 		key, _ := virtualKey(to.addr.name) // it was checked when the address was made
+		v.until = s.deadline(ctx)
 		v.search = &search{sys: s, key: key, name: placed + to.addr.name}
 	} else {
 		v.svc = s.services.get(to.addr.name)
@@ -232,6 +234,9 @@ func (v *routedCall) again(err error) (pause time.Duration, again bool) {
 		return 0, false
 	}
 	f := retry.Failure{Err: e, Service: true, Untried: v.Untried(), Left: time.Minute}
+	if v.search != nil {
+		f.Left = time.Until(v.until)
+	}
 	v.made++
 	if f.Costs() {
 		v.cost++

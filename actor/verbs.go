@@ -86,6 +86,15 @@ func tellWith[M any](ctx context.Context, to Ref, m M, opts []rpc.Option) error 
 
 // tellInside is Tell inside the interceptors of the sender.
 func tellInside[M any](ctx context.Context, from *Context, t *target, m M, set *settings) error {
+	err := tellDirect(ctx, from, t, m, set)
+	if t.addr.node == anywhere && rpc.Ran(err) == rpc.NotRun && rpc.CodeOf(err) == rpc.NotFound { // its activation here has just ended
+		return tellOn(ctx, t, m, metaOf(ctx, from, set))
+	}
+	return err
+}
+
+// tellDirect is tellInside; at a virtual actor, it may find its activation here at its end.
+func tellDirect[M any](ctx context.Context, from *Context, t *target, m M, set *settings) error {
 	if c := t.cell.Load(); c != nil && !set.IsKeyed() {
 		if c.self.sys.checksSends() {
 			return c.putChecked(ctx, from, item{msg: m, meta: metaOf(ctx, from, set)}, set, false)
@@ -125,10 +134,10 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 // callInside is Call inside the interceptors of the sender.
 func callInside[M Question[R], R any](ctx context.Context, from *Context, t *target, m M, set *settings) (r R, err error) {
 	var none R
-	if t.addr.routed() {
+	c := t.cell.Load()
+	if t.addr.routed() && (c == nil || set.IsKeyed()) {
 		return callService[M, R](ctx, from, t, m, set)
 	}
-	c := t.cell.Load()
 	if c != nil {
 		if from.isIn(c) {
 			return none, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v calls itself and would wait for ever", t.addr)
@@ -150,6 +159,13 @@ func callInside[M Question[R], R any](ctx context.Context, from *Context, t *tar
 	}
 	if err != nil {
 		w.failed(from, err)
+		if t.addr.node == anywhere && rpc.Ran(err) == rpc.NotRun && (err == errGone || err == errStopped) { // its activation here has just ended
+			v := t.sys.routedCall(ctx, from, t, set)
+			v.waits = from.waits()
+			if v.waitAgain(ctx, err) {
+				return callNext[M, R](ctx, from, &v, m, set)
+			}
+		}
 	}
 	return r, err
 }
@@ -314,6 +330,9 @@ func (c *cell) putFull(ctx context.Context, from *Context, it item, acked bool) 
 	}
 	e := putError(err)
 	if it.req == nil && e == errGone && !acked {
+		if p := c.place(); p != nil && c.self.sys.virtuals.sendOn(p, it) {
+			return nil
+		}
 		c.self.sys.handBack(c.self.addr, it, e)
 		return nil
 	}

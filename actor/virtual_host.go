@@ -217,8 +217,11 @@ type activated struct{ state any }
 
 func (s activated) arrive(c *cell) any {
 	c.state = s.state
-	if c.life.move(cellClaimed) && c.kind.idle > 0 {
-		c.minds()
+	if c.life.move(cellClaimed) {
+		c.place().ref.cell.Store(c) // from now on, senders on this node find it at once
+		if c.kind.idle > 0 {
+			c.minds()
+		}
 	}
 	return nil
 }
@@ -343,6 +346,7 @@ func (c *cell) leavePlace() {
 	if p == nil {
 		return
 	}
+	p.ref.cell.CompareAndSwap(c, nil)
 	a := c.annexed()
 	a.mu.Lock()
 	token := p.token
