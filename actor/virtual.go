@@ -74,6 +74,21 @@ func (s *System) Virtual(kind *Kind, id string) Ref {
 	return s.Ref(kind.name + "/" + id + "@" + anywhere)
 }
 
+// FencingToken is the number of this activation of a virtual actor; 0 for other actors. Each activation
+// of an actor has a higher one than those before it, on whatever node. A store that is told it with each
+// write, and refuses writes with a lower one than it has seen, is safe from an activation that is about
+// to learn that it has been replaced.
+func (c *Context) FencingToken() uint64 {
+	p := c.cell.place()
+	if p == nil {
+		return 0
+	}
+	a := c.cell.annexed()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return uint64(p.token)
+}
+
 // routed reports whether an address leaves open which node is asked.
 func (a address) routed() bool { return a.node == anyNode || a.node == anywhere }
 

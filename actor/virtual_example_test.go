@@ -42,6 +42,20 @@ func ExampleSystem_Virtual() {
 	// bank.account/alice@~ 15 <nil>
 }
 
+// An activation numbers what it writes elsewhere.
+func ExampleContext_FencingToken() {
+	kind := actor.Define("numbered", func() struct{} { return struct{}{} },
+		actor.Answer(func(_ struct{}, ctx *actor.Context, _ Balance) (int64, error) { return int64(ctx.FencingToken()), nil })).With(actor.Virtual())
+	sys, err := actor.NewSystem(actor.Config{Kinds: []*actor.Kind{kind}, Logger: quiet})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sys.Shutdown(context.Background())
+	token, err := actor.Call(context.Background(), sys.Virtual(kind, "x"), Balance{})
+	fmt.Println(token, err)
+	// Output: 1 <nil>
+}
+
 // A kind is made virtual once, where it is defined. On a single node nothing else is needed.
 func ExampleVirtual() {
 	kind := AccountKind.With(actor.Virtual())

@@ -262,6 +262,9 @@ func (v *virtuals) claim(ctx context.Context, p *place, term uint64) (placement.
 		sight := m.sight(found.Claim)
 		self.Certain = m.certainIn(term)
 		step := placement.Decide(self, found, sight)
+		if step == placement.Moved && m.evictDead(ctx, found.Claim) {
+			step = placement.Confirm
+		}
 		if step == placement.Confirm {
 			if sight, err = m.confirm(ctx, found.Claim); err != nil {
 				return 0, v.unclaimed(p.key, err)
@@ -297,6 +300,23 @@ func (v *virtuals) claim(ctx context.Context, p *place, term uint64) (placement.
 			return 0, v.unclaimed(p.key, err)
 		}
 	}
+}
+
+// evictDead removes the holder of a claim from the registry if its process has provably died, which only
+// a node on the same machine can see. So its actors need not wait for the end of its lease.
+func (m *members) evictDead(ctx context.Context, c placement.Claim) bool {
+	m.mu.Lock()
+	own, n := m.mine.Proof, m.nodes[c.Node]
+	m.mu.Unlock()
+	if n.Epoch != c.Epoch || !n.Proof.Same(own) || !n.Proof.Dead(own, registry.Look(n.Proof.PID)) {
+		return false
+	}
+	m.sys.log.Warn("the process of a node has died: its virtual actors are activated elsewhere", "peer", c.Node, "epoch", c.Epoch)
+	if err := m.sys.cfg.Registry.Evict(ctx, c.Node, c.Epoch); err != nil {
+		m.sys.log.Warn("a dead node was not removed from the registry: its lease has to run out", "peer", c.Node, "err", err)
+		return false
+	}
+	return true
 }
 
 // unclaimed is the error of messages to an actor that could not be claimed.
