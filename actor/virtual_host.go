@@ -67,11 +67,8 @@ var ErrFencedOff error = rpc.NewError("actor.fenced_off", "the node could not co
 
 // place is what makes a cell an activation of a virtual actor.
 type place struct {
-	key     placement.Key
-	attempt string
-	ref     *target // the virtual actor
-	term    uint64  // of the node's lease in which the claim was made
-	refusal atomic.Pointer[rpc.Error]
+	term    uint64                    // of the node's lease in which the claim was made
+	refusal atomic.Pointer[rpc.Error] // why it has come to nothing
 
 	token placement.Token // 0: there is no claim; the mu of the annex guards it
 	left  bool            // the activation has ended; the mu of the annex guards it
@@ -107,7 +104,7 @@ func (v *virtuals) activation(name string) (*cell, *rpc.Error) {
 			return nil, errUncertain
 		}
 		c := &cell{kind: s.intercepted(kind)}
-		c.more.Store(&annex{place: &place{key: key, attempt: placement.NewID(), ref: s.refs.target(s, address{name[len(placed):], anywhere})}})
+		c.more.Store(&annex{place: new(place)})
 		c.life.word.Store(uint32(claiming))
 		c.initBox(nil)
 		t, err := s.refs.enter(s, name, c)
@@ -120,7 +117,7 @@ func (v *virtuals) activation(name string) (*cell, *rpc.Error) {
 		s.busy.Add(1) // a shutdown waits for it
 		v.do(func(ctx context.Context) {
 			defer s.idle()
-			v.activate(ctx, c)
+			v.activate(ctx, key, c)
 		})
 		return c, nil
 	}
@@ -177,17 +174,17 @@ func (v *virtuals) close(ctx context.Context) {
 }
 
 // activate makes c the one activation of its actor, or has those who wait for it told why not.
-func (v *virtuals) activate(ctx context.Context, c *cell) {
+func (v *virtuals) activate(ctx context.Context, key placement.Key, c *cell) {
 	p := c.place()
 	term := v.sys.members.term.Load()
-	token, refusal := v.claim(ctx, p, term)
+	token, refusal := v.claim(ctx, key, term)
 	var state any
 	if refusal == nil {
 		var err error
 		if state, err = c.kind.fresh(); err != nil {
-			refusal = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "virtual actor %v: %w", p.key, err)
-			v.sys.log.Error("a virtual actor cannot be activated", "actor", p.key.String(), "err", err)
-			v.release(p.key, token)
+			refusal = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "virtual actor %v: %w", key, err)
+			v.sys.log.Error("a virtual actor cannot be activated", "actor", key.String(), "err", err)
+			v.release(key, token)
 		}
 	}
 	if refusal != nil {
@@ -205,7 +202,7 @@ func (v *virtuals) activate(ctx context.Context, c *cell) {
 	p.token, p.term = token, term
 	a.mu.Unlock()
 	if left { // it was stopped meanwhile
-		v.release(p.key, token)
+		v.release(key, token)
 		return
 	}
 	v.count.begun.Add(1)
@@ -218,7 +215,7 @@ type activated struct{ state any }
 func (s activated) arrive(c *cell) any {
 	c.state = s.state
 	if c.life.move(cellClaimed) {
-		c.place().ref.cell.Store(c) // from now on, senders on this node find it at once
+		c.self.sys.refs.showPlaced(c)
 		if c.kind.idle > 0 {
 			c.minds()
 		}
@@ -240,24 +237,24 @@ func (c *cell) giveBack(it item) {
 		return
 	}
 	why := p.refusal.Load()
-	if why.Code == rpc.Moved && it.req == nil && c.self.sys.virtuals.sendOn(p, it) {
+	if why.Code == rpc.Moved && it.req == nil && c.self.sys.virtuals.sendOn(c, it) {
 		return
 	}
 	c.self.sys.handBack(c.self.addr, it, why)
 }
 
 // claim makes the claim for an attempt to activate an actor, in a term of the node's lease.
-func (v *virtuals) claim(ctx context.Context, p *place, term uint64) (placement.Token, *rpc.Error) {
+func (v *virtuals) claim(ctx context.Context, key placement.Key, term uint64) (placement.Token, *rpc.Error) {
 	m, claims := v.sys.members, v.sys.cfg.Claims
 	if claims == nil {
 		return placement.Token(v.alone.Add(1)), nil
 	}
-	me := placement.Claim{Node: v.sys.cfg.Name, Epoch: v.sys.epoch, ID: p.attempt}
+	me := placement.Claim{Node: v.sys.cfg.Name, Epoch: v.sys.epoch, ID: placement.NewID()}
 	self := placement.Self{Node: me.Node, Epoch: me.Epoch, Attempt: me.ID}
 	for {
-		found, err := claims.Get(ctx, p.key)
+		found, err := claims.Get(ctx, key)
 		if err != nil {
-			return 0, v.unclaimed(p.key, err)
+			return 0, v.unclaimed(key, err)
 		}
 		sight := m.sight(found.Claim)
 		self.Certain = m.certainIn(term)
@@ -267,7 +264,7 @@ func (v *virtuals) claim(ctx context.Context, p *place, term uint64) (placement.
 		}
 		if step == placement.Confirm {
 			if sight, err = m.confirm(ctx, found.Claim); err != nil {
-				return 0, v.unclaimed(p.key, err)
+				return 0, v.unclaimed(key, err)
 			}
 			self.Certain = m.certainIn(term)
 			step = placement.Decide(self, found, sight)
@@ -277,11 +274,11 @@ func (v *virtuals) claim(ctx context.Context, p *place, term uint64) (placement.
 		case placement.Serve:
 			return found.Token, nil
 		case placement.Moved:
-			return 0, moved(p.key, found)
+			return 0, moved(key, found)
 		case placement.Create:
-			token, err = claims.Create(ctx, p.key, me)
+			token, err = claims.Create(ctx, key, me)
 		case placement.Replace:
-			token, err = claims.Replace(ctx, p.key, me, found.Token)
+			token, err = claims.Replace(ctx, key, me, found.Token)
 		default:
 			return 0, errUncertain
 		}
@@ -290,14 +287,14 @@ func (v *virtuals) claim(ctx context.Context, p *place, term uint64) (placement.
 			if m.certainIn(term) {
 				return token, nil
 			}
-			v.release(p.key, token)
+			v.release(key, token)
 			return 0, errUncertain
 		case placement.ReadAgain:
 			if ctx.Err() != nil {
-				return 0, v.unclaimed(p.key, err)
+				return 0, v.unclaimed(key, err)
 			}
 		default:
-			return 0, v.unclaimed(p.key, err)
+			return 0, v.unclaimed(key, err)
 		}
 	}
 }
@@ -366,24 +363,24 @@ func (c *cell) leavePlace() {
 	if p == nil {
 		return
 	}
-	p.ref.cell.CompareAndSwap(c, nil)
+	key, _ := activationOf(c.self.addr.name)
 	a := c.annexed()
 	a.mu.Lock()
 	token := p.token
 	p.left = true
 	a.mu.Unlock()
-	c.self.sys.virtuals.release(p.key, token)
+	c.self.sys.virtuals.release(key, token)
 }
 
 // sendOn sends a one-way message of this node to where its actor is. It returns false if that
 // cannot be done.
-func (v *virtuals) sendOn(p *place, it item) bool {
-	msg := plainValue(it.msg)
+func (v *virtuals) sendOn(c *cell, it item) bool {
+	msg, to := plainValue(it.msg), c.virtualSelf()
 	return v.sys.services.run(func() {
 		ctx, cancel := context.WithTimeout(v.sys.ctx, v.sys.cfg.Timeout)
 		defer cancel()
-		if err := tellOn(ctx, p.ref, msg, it.meta); err != nil {
-			v.sys.handBack(p.ref.addr, item{msg: msg, meta: it.meta}, failure(err))
+		if err := tellOn(ctx, to, msg, it.meta); err != nil {
+			v.sys.handBack(to.addr, item{msg: msg, meta: it.meta}, failure(err))
 		}
 	})
 }
