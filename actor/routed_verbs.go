@@ -190,6 +190,9 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 			far := v.handOver()
 			far.sent = !acked
 			err = tellAt(ctx, from, &far, t, m, opts)
+			if err == nil && far.search != nil && !acked { // it is still on its way, and the engine has far
+				return nil
+			}
 			v = far
 		}
 		v.end(err)
