@@ -20,13 +20,16 @@ type virtuals struct {
 	alone atomic.Uint64 // the latest token, if the system has no Claims
 	count activationCounts
 
-	mu     sync.Mutex // guards what follows
-	cache  *placement.Cache
-	hosts  map[string]*hosts // by kind
-	todo   []func(context.Context)
-	busy   int // goroutines that do what there is to do
-	closed bool
-	over   sync.Cond // broadcast when the last of them ends
+	fencing atomic.Bool // a goroutine is about to call fence
+
+	mu       sync.Mutex // guards what follows
+	reported uint64     // activations that were fenced, and are reported
+	cache    *placement.Cache
+	hosts    map[string]*hosts // by kind
+	todo     []func(context.Context)
+	busy     int // goroutines that do what there is to do
+	closed   bool
+	over     sync.Cond // broadcast when the last of them ends
 }
 
 // activationCounts are numbers for Stats.
@@ -385,28 +388,44 @@ func (v *virtuals) sendOn(c *cell, it item) bool {
 	})
 }
 
-// fence ends all activations, because the node's lease was not certain for a while.
+// fence ends all activations, because the node's lease was not certain for a while, and reports how
+// many there were.
 func (v *virtuals) fence() {
-	n := 0
 	for _, c := range v.sys.refs.all() {
-		if p := c.place(); p != nil && c.life.now() != claiming && !c.holds() {
-			c.fenceOff()
-			n++
+		if c.kind.placed && c.life.now() != claiming && !c.holds() {
+			c.endFenced()
 		}
 	}
+	v.mu.Lock()
+	n := v.count.fenced.Load() - v.reported
+	v.reported += n
+	v.mu.Unlock()
 	if n == 0 {
 		return
 	}
 	v.sys.log.Error("the lease of this node's name was not renewed in time: its virtual actors end, and may be activated elsewhere", "activations", n)
-	v.sys.event(Event{Type: ActivationsFenced, Peer: v.sys.cfg.Name, Count: uint64(n), Err: ErrFencedOff})
+	v.sys.event(Event{Type: ActivationsFenced, Peer: v.sys.cfg.Name, Count: n, Err: ErrFencedOff})
 }
 
-// fenceOff ends an activation that may not answer any more.
+// fenceOff ends an activation that may not answer any more, and all others of the node that may not.
 func (c *cell) fenceOff() {
-	if c.life.now() < ending {
-		c.self.sys.virtuals.count.fenced.Add(1)
+	v := &c.self.sys.virtuals
+	if c.endFenced() && v.fencing.CompareAndSwap(false, true) {
+		v.sys.services.run(func() {
+			v.fencing.Store(false)
+			v.fence()
+		})
 	}
+}
+
+// endFenced returns false if the activation ends already.
+func (c *cell) endFenced() bool {
+	if c.life.now() >= ending {
+		return false
+	}
+	c.self.sys.virtuals.count.fenced.Add(1)
 	c.end(ErrFencedOff)
+	return true
 }
 
 // outcomeUnsure ends an activation that has handled a message and may not answer any more. It returns
