@@ -1,0 +1,2 @@
+// Package sql is being written.
+package sql
