@@ -123,7 +123,7 @@ var postgresSchema = []string{
 	PRIMARY KEY (kind, id)
 )`,
 	`INSERT INTO {table} VALUES ('', '', 1, '\x0000000000000001', uuid_send(gen_random_uuid()), false, '')`,
-	`CREATE FUNCTION {table}_keep() RETURNS trigger LANGUAGE plpgsql AS
+	`CREATE OR REPLACE FUNCTION {table}_keep() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN RAISE EXCEPTION 'rows of {table} are never deleted'; END $$`,
 	`CREATE TRIGGER {table}_keep BEFORE DELETE OR TRUNCATE ON {table}
 FOR EACH STATEMENT EXECUTE FUNCTION {table}_keep()`,

@@ -92,7 +92,8 @@ func (s *Store) execute(ctx context.Context) error {
 // find returns the home of the table.
 func (s *Store) find(ctx context.Context) (home, error) {
 	var found home
-	err := s.read(ctx, &state.Error{Op: "open"}, func(ctx context.Context) error {
+	e := &state.Error{}
+	err := s.read(ctx, e, func(ctx context.Context) error {
 		v, err := s.see(ctx, state.Key{}, state.Key{})
 		switch {
 		case errors.Is(err, errNoTable):
@@ -107,5 +108,11 @@ func (s *Store) find(ctx context.Context) (home, error) {
 		found = v.home
 		return nil
 	})
-	return found, err
+	switch {
+	case err == nil:
+		return found, nil
+	case errors.Is(e.Err, state.ErrLost), errors.As(e.Err, new(*SchemaError)):
+		return home{}, e.Err
+	}
+	return home{}, fmt.Errorf("%w: %w", e.Kind, e.Err)
 }

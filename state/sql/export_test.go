@@ -1,0 +1,12 @@
+package sql
+
+import "slices"
+
+// Statements returns all texts for a table: those of the schema, and the others.
+func Statements(d Dialect, table string) []string {
+	s := d.statements(table)
+	return slices.Concat(s.schema, []string{s.insert, s.update, s.look, s.walk, s.exists})
+}
+
+// FateOf returns what an error says, as text.
+func FateOf(err error) string { return fateOf(err).String() }
