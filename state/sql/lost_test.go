@@ -26,7 +26,7 @@ func (b base) run(t testing.TB, texts ...string) error {
 	defer db.Close()
 	for _, text := range texts {
 		text = strings.NewReplacer("{unguard}", unguard).Replace(text)
-		if _, err := db.ExecContext(t.Context(), strings.ReplaceAll(text, "{t}", b.table)); err != nil {
+		if _, err := db.ExecContext(ctx(), strings.ReplaceAll(text, "{t}", b.table)); err != nil {
 			return fmt.Errorf("%s: %w", text, err)
 		}
 	}

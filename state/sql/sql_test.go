@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -65,7 +67,10 @@ func fresh(t testing.TB, d sql.Dialect, pragmas ...string) base {
 
 // sqlite returns the DSN of a file.
 func sqlite(file string, pragmas ...string) string {
-	settings := url.Values{"_pragma": append([]string{"journal_mode(WAL)", "synchronous(NORMAL)"}, pragmas...)}
+	settings := url.Values{"_pragma": append(pragmas, "journal_mode(WAL)")}
+	if !slices.ContainsFunc(pragmas, func(p string) bool { return strings.HasPrefix(p, "synchronous") }) {
+		settings.Add("_pragma", "synchronous(NORMAL)")
+	}
 	return "file:" + file + "?" + settings.Encode()
 }
 
