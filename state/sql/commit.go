@@ -48,8 +48,8 @@ func (s *Store) put(ctx context.Context, st state.Stored) (state.Revision, error
 	if size > s.cfg.MaxRecord {
 		return state.Revision{}, st.Err(state.ErrTooLarge, state.Revision{}, fmt.Errorf("%d bytes, limit %d", size, s.cfg.MaxRecord))
 	}
-	c := &commit{s: s, st: st, unknown: !st.Fresh}
-	c.prepare(size)
+	c := &commit{s: s, st: st, size: size, unknown: !st.Fresh}
+	c.prepare()
 	return c.run(ctx)
 }
 
@@ -59,15 +59,16 @@ type commit struct {
 	st      state.Stored
 	text    string
 	args    []any
+	size    int  // bytes of the encoded record
 	unknown bool // an attempt, perhaps one of an earlier call, may be stored, now or later
 }
 
 // prepare makes the statement.
-func (c *commit) prepare(size int) {
+func (c *commit) prepare() {
 	st, h := &c.st, &c.s.home
 	c.text = c.s.text.insert
 	c.args = []any{[]byte(st.Key.Kind), []byte(st.Key.ID), binary.BigEndian.AppendUint64(nil, st.Token), st.ID[:], st.Deleted,
-		st.Append(make([]byte, 0, size)), h.identity[:], h.generation}
+		st.Append(make([]byte, 0, c.size)), h.identity[:], h.generation}
 	if st.Before.Seq > 0 {
 		c.text = c.s.text.update
 		c.args = append(c.args, int64(st.Before.Seq), st.Before.ID[:])
@@ -152,32 +153,15 @@ func (c *commit) try(ctx context.Context) (state.Revision, error) {
 }
 
 // send executes the statement once. It reports whether the row was changed; and, if there is an
-// error, whether the database has got the statement.
-//
-// In SQLite one commit of the store is made at a time, in order: the database allows one writer, and
-// has others poll. The connection comes first, because waiting for one proves that nothing was sent.
+// error, whether the database has got the statement. PostgreSQL takes many at the same time, and
+// SQLite one after another.
 func (c *commit) send(ctx context.Context) (stored, sent bool, err error) {
-	if turn := c.s.turn; turn != nil {
-		select {
-		case turn <- struct{}{}:
-			defer func() { <-turn }()
-		case <-ctx.Done():
-			return false, false, ctx.Err()
-		}
+	t := newStatement(c.text, c.args, c.size)
+	if c.s.line == nil {
+		c.s.alone(ctx, t)
+		return t.stored, t.sent, t.err
 	}
-	step, cancel := context.WithTimeout(ctx, tryFor)
-	defer cancel()
-	conn, err := c.s.db.Conn(step)
-	if err != nil {
-		return false, false, err
-	}
-	defer conn.Close() // back into the pool
-	result, err := conn.ExecContext(step, c.text, c.args...)
-	if err != nil {
-		return false, true, err
-	}
-	rows, err := result.RowsAffected()
-	return rows == 1, true, err
+	return c.s.line.pass(ctx, t, c.s.execute)
 }
 
 // settle finds out what became of this commit after an attempt that changed nothing: by the last

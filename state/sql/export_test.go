@@ -10,3 +10,10 @@ func Statements(d Dialect, table string) []string {
 
 // FateOf returns what an error says, as text.
 func FateOf(err error) string { return fateOf(err).String() }
+
+// Waiting returns how many commits wait for their turn.
+func (s *Store) Waiting() int {
+	s.line.mu.Lock()
+	defer s.line.mu.Unlock()
+	return len(s.line.waiting)
+}

@@ -47,8 +47,9 @@ type faulty struct {
 	mu    sync.Mutex
 	next  []fault // the faults of the next statements that write
 	later []func()
-	blind int    // how many reads break
-	after func() // called once, after the next statement that writes, before its answer is there
+	blind int                     // how many reads break
+	on    func(text string) fault // the fault of any statement, if next has none; it may block
+	after func()                  // called once, after the next statement that writes, before its answer is there
 }
 
 func (f *faulty) plan(after func(), faults ...fault) {
@@ -105,6 +106,9 @@ func (c *faultyConn) QueryContext(ctx context.Context, text string, args []drive
 
 func (c *faultyConn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
 	f := c.from
+	if c.broken {
+		return nil, errFault
+	}
 	kept := slices.Clone(args)
 	for i, a := range kept {
 		if b, ok := a.Value.([]byte); ok {
@@ -124,9 +128,12 @@ func (c *faultyConn) ExecContext(ctx context.Context, text string, args []driver
 	if len(f.next) > 0 {
 		now, f.next = f.next[0], f.next[1:]
 	}
-	later, after := f.later, f.after
+	later, after, on := f.later, f.after, f.on
 	f.later, f.after = nil, nil
 	f.mu.Unlock()
+	if now == none && on != nil {
+		now = on(text)
+	}
 	defer func() {
 		for _, copy := range later {
 			copy()

@@ -61,7 +61,7 @@ func (s *Store) create(ctx context.Context) error {
 		if !errors.As(err, &missing) || missing.Found > 0 {
 			return err
 		}
-		err = s.execute(ctx)
+		err = s.make(ctx)
 		if err == nil {
 			return nil
 		}
@@ -74,8 +74,8 @@ func (s *Store) create(ctx context.Context) error {
 	}
 }
 
-// execute makes the table in one transaction.
-func (s *Store) execute(ctx context.Context) error {
+// make makes the table in one transaction.
+func (s *Store) make(ctx context.Context) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err

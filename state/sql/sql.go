@@ -53,7 +53,7 @@ type Store struct {
 	cfg  Config
 	text statements
 	home home
-	turn chan struct{} // SQLite: holds one element while a commit is being made; PostgreSQL: nil
+	line *line // of commits, for SQLite; nil for PostgreSQL
 	loss loss
 }
 
@@ -90,7 +90,7 @@ func prepare(db *stdsql.DB, dialect Dialect, cfg Config) (*Store, error) {
 	}
 	s := &Store{db: db, cfg: cfg, text: dialect.statements(cfg.Table)}
 	if dialect == SQLite {
-		s.turn = make(chan struct{}, 1)
+		s.line = newLine()
 	}
 	return s, nil
 }
