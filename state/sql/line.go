@@ -147,19 +147,20 @@ func (s *Store) together(ctx context.Context, batch []*statement) bool {
 	defer cancel()
 	stored := make([]bool, len(batch))
 	committing, err := s.transact(ctx, batch, stored)
-	switch found := fateOf(err); {
-	case err != nil && found != doubt && found != retry:
-		return false
-	case err != nil: // before the end of a transaction nothing in it has taken effect
-		for _, t := range batch {
-			t.end(false, committing, err)
-		}
-	default:
+	if err == nil {
 		for i, t := range batch {
 			t.end(stored[i], true, nil)
 		}
+		return true
 	}
-	return true
+	switch fateOf(err) {
+	case doubt, retry: // before the end of a transaction nothing in it has taken effect
+		for _, t := range batch {
+			t.end(false, committing, err)
+		}
+		return true
+	}
+	return false
 }
 
 // transact executes statements in one transaction, and says which have changed their row. If there
@@ -171,7 +172,9 @@ func (s *Store) transact(ctx context.Context, batch []*statement, stored []bool)
 	}
 	defer conn.Close()
 	if _, err = conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
-		s.abandon(ctx, conn)
+		if fateOf(err) == doubt { // it may have begun
+			s.abandon(ctx, conn)
+		}
 		return false, err
 	}
 	for i, t := range batch {

@@ -83,14 +83,27 @@ func (v *view) missing(h home, last *mark) string {
 // errNoTable says that the database has no such table.
 var errNoTable = errors.New("there is no such table")
 
-// see reads the home, the row of a witness, and that of a key.
-func (s *Store) see(ctx context.Context, witness, key state.Key) (v view, err error) {
+// see reads the home, the row of a witness, and that of a key. The error is errNoTable if there is
+// no table.
+func (s *Store) see(ctx context.Context, witness, key state.Key) (view, error) {
+	v, err := s.query(ctx, witness, key)
+	if err == nil || fateOf(err) != refused {
+		return v, err
+	}
+	var n int
+	if s.db.QueryRowContext(ctx, s.text.exists, s.cfg.Table).Scan(&n) == nil && n == 0 {
+		return view{}, errNoTable
+	}
+	return s.query(ctx, witness, key) // it may have been made meanwhile
+}
+
+func (s *Store) query(ctx context.Context, witness, key state.Key) (v view, err error) {
 	var identity, token, id []byte
 	var generation, at, seq stdsql.NullInt64
 	err = s.db.QueryRowContext(ctx, s.text.look, []byte(witness.Kind), []byte(witness.ID), []byte(key.Kind), []byte(key.ID)).
 		Scan(&identity, &generation, &token, &at, &id, &seq, &v.data)
 	if err != nil {
-		return view{}, s.tableless(ctx, err)
+		return view{}, err
 	}
 	copy(v.home.identity[:], identity)
 	v.home.generation = generation.Int64
@@ -100,18 +113,6 @@ func (s *Store) see(ctx context.Context, witness, key state.Key) (v view, err er
 	v.witness.seq, v.seq = uint64(at.Int64), uint64(seq.Int64)
 	copy(v.witness.id[:], id)
 	return v, nil
-}
-
-// tableless returns errNoTable if that is why a statement was refused, and else its error.
-func (s *Store) tableless(ctx context.Context, err error) error {
-	if fateOf(err) != refused {
-		return err
-	}
-	var n int
-	if s.db.QueryRowContext(ctx, s.text.exists, s.cfg.Table).Scan(&n) == nil && n == 0 {
-		return errNoTable
-	}
-	return err
 }
 
 // look reads the last commit of a key. The error wraps state.ErrLost if the table is not the one
