@@ -126,7 +126,7 @@ func (c *commit) try(ctx context.Context) (state.Revision, error) {
 	if err == nil {
 		return c.settle(ctx)
 	}
-	found := fateOf(err)
+	found := c.s.dialect.fateOf(err)
 	switch {
 	case !sent && ctx.Err() != nil:
 		return none, c.end(state.ErrNotStored, err)

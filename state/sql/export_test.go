@@ -9,7 +9,7 @@ func Statements(d Dialect, table string) []string {
 }
 
 // FateOf returns what an error says, as text.
-func FateOf(err error) string { return fateOf(err).String() }
+func FateOf(d Dialect, err error) string { return d.fateOf(err).String() }
 
 // Waiting returns how many commits wait for their turn.
 func (s *Store) Waiting() int {

@@ -26,18 +26,19 @@ func (f fate) String() string { return fateNames[f] }
 
 // fateOf says what an error proves about a statement that was a transaction of its own. What it
 // does not know, it doubts: the error of a connection that broke says nothing.
-func fateOf(err error) fate {
-	var posted interface{ SQLState() string }
+func (d Dialect) fateOf(err error) fate {
 	switch {
 	case errors.Is(err, driver.ErrBadConn), errors.Is(err, stdsql.ErrConnDone): // by contract nothing was sent
 		return retry
 	case errors.Is(err, errClosed):
 		return refused
-	case errors.As(err, &posted):
-		return ofPostgres(posted.SQLState())
 	}
-	if code, ok := sqliteCode(err); ok {
-		return ofSQLite(code)
+	if d == SQLite {
+		return ofSQLite(sqliteCode(err))
+	}
+	var posted interface{ SQLState() string }
+	if errors.As(err, &posted) {
+		return ofPostgres(posted.SQLState())
 	}
 	return doubt
 }
@@ -95,37 +96,49 @@ type nowhere struct{}
 func (nowhere) Connect(context.Context) (driver.Conn, error) { return nil, driver.ErrBadConn }
 func (nowhere) Driver() driver.Driver                        { return nil }
 
-// sqliteCode returns the result code in an error of SQLite. Drivers have it in different places:
-// modernc.org/sqlite and github.com/ncruces/go-sqlite3 in a method Code, whose results are of
-// different types, and github.com/mattn/go-sqlite3 in a field Code.
-func sqliteCode(err error) (int, bool) {
-	var coded interface{ Code() int }
-	if errors.As(err, &coded) {
-		return coded.Code(), true
+// sqliteCode returns the result code in an error of SQLite, 0 if there is none. Drivers have it in
+// different places: modernc.org/sqlite in a method Code, github.com/ncruces/go-sqlite3 in methods
+// Code or ExtendedCode with types of its own, and github.com/mattn/go-sqlite3 in a field Code.
+func sqliteCode(err error) int {
+	if err == nil {
+		return 0
 	}
-	for ; err != nil; err = errors.Unwrap(err) {
-		v := reflect.ValueOf(err)
-		if m := v.MethodByName("Code"); m.IsValid() && m.Type().NumIn() == 0 && m.Type().NumOut() == 1 {
-			if code, ok := number(m.Call(nil)[0]); ok {
-				return code, true
+	if code := ownCode(reflect.ValueOf(err)); code != 0 {
+		return code
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return sqliteCode(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			if code := sqliteCode(err); code != 0 {
+				return code
 			}
 		}
-		if v = reflect.Indirect(v); v.Kind() == reflect.Struct {
-			if code, ok := number(v.FieldByName("Code")); ok {
-				return code, true
-			}
-		}
 	}
-	return 0, false
+	return 0
 }
 
-// number returns the value of an integer of any type.
-func number(v reflect.Value) (int, bool) {
+// ownCode returns the code that an error has itself.
+func ownCode(err reflect.Value) int {
+	for _, m := range []reflect.Value{err.MethodByName("Code"), err.MethodByName("ExtendedCode")} {
+		if m.IsValid() && m.Type().NumIn() == 0 && m.Type().NumOut() == 1 {
+			return number(m.Call(nil)[0])
+		}
+	}
+	if v := reflect.Indirect(err); v.Kind() == reflect.Struct {
+		return number(v.FieldByName("Code"))
+	}
+	return 0
+}
+
+// number returns the value of an integer of any type, and 0 for anything else.
+func number(v reflect.Value) int {
 	switch {
 	case v.CanInt():
-		return int(v.Int()), true
+		return int(v.Int())
 	case v.CanUint():
-		return int(v.Uint()), true
+		return int(v.Uint())
 	}
-	return 0, false
+	return 0
 }

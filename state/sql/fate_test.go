@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -60,53 +61,68 @@ func wrapped(err error) error      { return fmt.Errorf("wrapped: %w", err) }
 func closed(t *testing.T) error    { return shut(t).Ping() }
 func shut(t *testing.T) *stdsql.DB { db := fresh(t, sql.SQLite).open(t); db.Close(); return db }
 
+// extended is a code that is an error itself, as github.com/ncruces/go-sqlite3 has it.
+type extended uint8
+
+func (extended) Error() string          { return "extended" }
+func (e extended) ExtendedCode() uint16 { return uint16(e) }
+
 // What errors prove. What is not known proves nothing.
 func TestFates(t *testing.T) {
+	const lite, post = sql.SQLite, sql.PostgreSQL
 	for _, c := range []struct {
-		err  error
-		want string
+		dialect sql.Dialect
+		err     error
+		want    string
 	}{
-		{errors.New("anything"), "doubt"},
-		{io.ErrUnexpectedEOF, "doubt"},
-		{context.DeadlineExceeded, "doubt"},
-		{context.Canceled, "doubt"},
-		{driver.ErrBadConn, "retry"},
-		{stdsql.ErrConnDone, "retry"},
-		{closed(t), "refused"},
+		{post, errors.New("anything"), "doubt"},
+		{lite, errors.New("anything"), "doubt"},
+		{post, io.ErrUnexpectedEOF, "doubt"},
+		{lite, syscall.ENOSPC, "doubt"}, // a number, and none of SQLite
+		{post, errPlain(5), "doubt"},
+		{lite, posted("40001"), "doubt"},
+		{post, context.DeadlineExceeded, "doubt"},
+		{lite, context.Canceled, "doubt"},
+		{post, driver.ErrBadConn, "retry"},
+		{lite, stdsql.ErrConnDone, "retry"},
+		{post, closed(t), "refused"},
+		{lite, closed(t), "refused"},
 
-		{posted("40001"), "retry"},
-		{wrapped(posted("40P01")), "retry"},
-		{posted("53300"), "retry"},
-		{posted("57P03"), "retry"},
-		{posted("57014"), "retry"},
-		{posted("40003"), "doubt"},
-		{posted("08006"), "doubt"},
-		{posted("57P01"), "doubt"},
-		{posted("58030"), "doubt"},
-		{posted("XX000"), "doubt"},
-		{posted(""), "doubt"},
-		{posted("53100"), "full"},
-		{posted("54000"), "too large"},
-		{posted("42P01"), "refused"},
-		{posted("25006"), "refused"},
-		{posted("28P01"), "refused"},
+		{post, posted("40001"), "retry"},
+		{post, wrapped(posted("40P01")), "retry"},
+		{post, posted("53300"), "retry"},
+		{post, posted("57P03"), "retry"},
+		{post, posted("57014"), "retry"},
+		{post, posted("40003"), "doubt"},
+		{post, posted("08006"), "doubt"},
+		{post, posted("57P01"), "doubt"},
+		{post, posted("58030"), "doubt"},
+		{post, posted("XX000"), "doubt"},
+		{post, posted(""), "doubt"},
+		{post, posted("53100"), "full"},
+		{post, posted("54000"), "too large"},
+		{post, posted("42P01"), "refused"},
+		{post, posted("25006"), "refused"},
+		{post, posted("28P01"), "refused"},
 
-		{errPlain(5), "retry"},
-		{errPlain(5 | 2<<8), "retry"}, // busy, because of the snapshot
-		{wrapped(errPlain(6)), "retry"},
-		{errPlain(13), "full"},
-		{errPlain(18), "too large"},
-		{errPlain(10 | 4<<8), "doubt"}, // the disk has not synced
-		{errPlain(9), "doubt"},
-		{errPlain(1), "refused"},
-		{errPlain(8), "refused"},
-		{wrapped(errStruct{Code: 13}), "full"},
-		{&errStruct{Code: 5}, "retry"},
-		{wrapped(&errMethod{5}), "retry"},
-		{&errMethod{1}, "refused"},
+		{lite, errPlain(5), "retry"},
+		{lite, errPlain(5 | 2<<8), "retry"}, // busy, because of the snapshot
+		{lite, wrapped(errPlain(6)), "retry"},
+		{lite, errPlain(13), "full"},
+		{lite, errPlain(18), "too large"},
+		{lite, errPlain(10 | 4<<8), "doubt"}, // the disk has not synced
+		{lite, errPlain(9), "doubt"},
+		{lite, errPlain(1), "refused"},
+		{lite, errPlain(8), "refused"},
+		{lite, wrapped(errStruct{Code: 13}), "full"},
+		{lite, &errStruct{Code: 5}, "retry"},
+		{lite, wrapped(&errMethod{5}), "retry"},
+		{lite, &errMethod{1}, "refused"},
+		{lite, extended(13), "full"},
+		{lite, errors.Join(errors.New("rollback"), extended(13)), "full"},
 	} {
-		if got := sql.FateOf(c.err); got != c.want {
-			t.Errorf("%#v: %s, want %s", c.err, got, c.want)
+		if got := sql.FateOf(c.dialect, c.err); got != c.want {
+			t.Errorf("%v: %#v: %s, want %s", c.dialect, c.err, got, c.want)
 		}
 	}
 }

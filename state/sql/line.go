@@ -153,7 +153,7 @@ func (s *Store) together(ctx context.Context, batch []*statement) bool {
 		}
 		return true
 	}
-	switch fateOf(err) {
+	switch s.dialect.fateOf(err) {
 	case doubt, retry: // before the end of a transaction nothing in it has taken effect
 		for _, t := range batch {
 			t.end(false, committing, err)
@@ -172,7 +172,7 @@ func (s *Store) transact(ctx context.Context, batch []*statement, stored []bool)
 	}
 	defer conn.Close()
 	if _, err = conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
-		if fateOf(err) == doubt { // it may have begun
+		if s.dialect.fateOf(err) == doubt { // it may have begun
 			s.abandon(ctx, conn)
 		}
 		return false, err

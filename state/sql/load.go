@@ -69,7 +69,7 @@ func (s *Store) read(ctx context.Context, e *state.Error, try func(ctx context.C
 		case errors.As(err, new(*SchemaError)):
 			return fail(state.ErrUnavailable, err)
 		}
-		if f := fateOf(err); f != retry && f != doubt {
+		if f := s.dialect.fateOf(err); f != retry && f != doubt {
 			return fail(state.ErrUnavailable, err)
 		}
 		if last == nil || !errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {

@@ -87,7 +87,7 @@ var errNoTable = errors.New("there is no such table")
 // no table.
 func (s *Store) see(ctx context.Context, witness, key state.Key) (view, error) {
 	v, err := s.query(ctx, witness, key)
-	if err == nil || fateOf(err) != refused {
+	if err == nil || s.dialect.fateOf(err) != refused {
 		return v, err
 	}
 	var n int

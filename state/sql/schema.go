@@ -30,8 +30,11 @@ func (e *SchemaError) Error() string {
 // Schema returns the statements that Create executes, for those who make tables themselves. They
 // must be executed in one transaction, once. Each execution makes a table of its own, even with the
 // same name, because it draws an identity; see the package's documentation for what that means.
-// The name of the table and the dialect are not checked.
+// The name of the table is not checked; without a dialect there are no statements.
 func Schema(dialect Dialect, cfg Config) string {
+	if !dialect.known() {
+		return ""
+	}
 	return strings.Join(dialect.statements(cfg.complete().Table).schema, ";\n") + ";\n"
 }
 
@@ -68,7 +71,7 @@ func (s *Store) create(ctx context.Context) error {
 		if _, other := s.find(ctx); !errors.As(other, new(*SchemaError)) && !errors.Is(other, state.ErrUnavailable) {
 			return other // another process was first, or this one does not know that it has succeeded
 		}
-		if f := fateOf(err); f != retry && f != doubt || !pause(ctx, wait) {
+		if f := s.dialect.fateOf(err); f != retry && f != doubt || !pause(ctx, wait) {
 			return err
 		}
 	}

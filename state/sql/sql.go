@@ -49,12 +49,13 @@ func (c Config) complete() Config {
 // which calls return an error. A Store may be used concurrently, and several ones, of any number of
 // processes, may share a table.
 type Store struct {
-	db   *stdsql.DB
-	cfg  Config
-	text statements
-	home home
-	line *line // of commits, for SQLite; nil for PostgreSQL
-	loss loss
+	db      *stdsql.DB
+	dialect Dialect
+	cfg     Config
+	text    statements
+	home    home
+	line    *line // of commits, for SQLite; nil for PostgreSQL
+	loss    loss
 }
 
 var _ state.Store = (*Store)(nil)
@@ -88,7 +89,7 @@ func prepare(db *stdsql.DB, dialect Dialect, cfg Config) (*Store, error) {
 	case !name(cfg.Table):
 		return nil, fmt.Errorf("table %q: want letters, digits and '_', the first one a letter, and at most %d bytes", cfg.Table, maxTable)
 	}
-	s := &Store{db: db, cfg: cfg, text: dialect.statements(cfg.Table)}
+	s := &Store{db: db, dialect: dialect, cfg: cfg, text: dialect.statements(cfg.Table)}
 	if dialect == SQLite {
 		s.line = newLine()
 	}
