@@ -47,9 +47,10 @@ type faulty struct {
 	mu    sync.Mutex
 	next  []fault // the faults of the next statements that write
 	later []func()
-	blind int                     // how many reads break
-	on    func(text string) fault // the fault of any statement, if next has none; it may block
-	after func()                  // called once, after the next statement that writes, before its answer is there
+	blind int // how many reads break
+	// on is the fault of any statement, if next has none. It may block.
+	on    func(ctx context.Context, text string) fault
+	after func() // called once, after the next statement that writes, before its answer is there
 }
 
 func (f *faulty) plan(after func(), faults ...fault) {
@@ -132,7 +133,7 @@ func (c *faultyConn) ExecContext(ctx context.Context, text string, args []driver
 	f.later, f.after = nil, nil
 	f.mu.Unlock()
 	if now == none && on != nil {
-		now = on(text)
+		now = on(ctx, text)
 	}
 	defer func() {
 		for _, copy := range later {

@@ -99,7 +99,7 @@ func TestClosed(t *testing.T) {
 		ok(t, db.Close())
 		for op, do := range operations {
 			err := do(s, alice, state.Revision{})
-			if want := map[bool]error{true: state.ErrNotStored, false: state.ErrUnavailable}[op == "commit" || op == "delete"]; !errors.Is(err, want) {
+			if want := map[bool]error{true: state.ErrNotStored, false: state.ErrUnavailable}[op == "commit" || op == "delete" || op == "first"]; !errors.Is(err, want) {
 				t.Errorf("%s: %v", op, err)
 			}
 		}

@@ -29,7 +29,7 @@ type crowd struct {
 }
 
 // newCrowd has one commit under way that does not end. on is the fault of statements behind it.
-func newCrowd(t *testing.T, b base, on func(text string) fault) *crowd {
+func newCrowd(t *testing.T, b base, on func(ctx context.Context, text string) fault) *crowd {
 	f, db := b.faulty(t)
 	c := &crowd{t: t, f: f, s: b.over(t, db), open: make(chan struct{})}
 	inside := make(chan struct{})
@@ -38,13 +38,13 @@ func newCrowd(t *testing.T, b base, on func(text string) fault) *crowd {
 	<-inside
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.on = func(text string) fault {
+	f.on = func(ctx context.Context, text string) fault {
 		c.mu.Lock()
 		if strings.HasPrefix(text, "BEGIN") {
 			c.begins++
 		}
 		c.mu.Unlock()
-		return on(text)
+		return on(ctx, text)
 	}
 	return c
 }
@@ -63,36 +63,33 @@ func (c *crowd) run() {
 	c.all.Wait()
 }
 
-// once returns a fault of the first statement that begins with a text.
-func once(prefix string, what fault) func(string) fault {
-	done := false // the turn guards it
-	return func(text string) fault {
-		if done || !strings.HasPrefix(text, prefix) {
+// inTurn returns faults: each pair is the beginning of a statement, and its fault.
+func inTurn(pairs ...any) func(context.Context, string) fault {
+	return func(_ context.Context, text string) fault { // the turn guards pairs
+		if len(pairs) == 0 || !strings.HasPrefix(text, pairs[0].(string)) {
 			return none
 		}
-		done = true
+		what := pairs[1].(fault)
+		pairs = pairs[2:]
 		return what
 	}
 }
 
 // Commits that wait share a transaction, and each has its own result, whatever happens to that.
 func TestTogether(t *testing.T) {
-	for _, c := range []struct {
-		at   string
-		what fault
-	}{
-		{"BEGIN", none}, {"BEGIN", busy}, {"BEGIN", lost}, {"BEGIN", ackLost},
+	for _, faults := range [][]any{
+		{}, {"BEGIN", busy}, {"BEGIN", lost}, {"BEGIN", ackLost},
 		{"INSERT", busy}, {"INSERT", lost}, {"INSERT", ackLost},
 		{"UPDATE", busy}, {"UPDATE", lost}, {"UPDATE", ackLost},
 		{"COMMIT", busy}, {"COMMIT", lost}, {"COMMIT", ackLost},
+		{"UPDATE", busy, "ROLLBACK", busy}, {"COMMIT", busy, "ROLLBACK", busy}, // the connection must not be used again
 	} {
-		t.Run(fmt.Sprint(c.at, c.what), func(t *testing.T) {
+		t.Run(fmt.Sprint(faults...), func(t *testing.T) {
 			b := fresh(t, sql.SQLite)
 			bob := state.Key{Kind: "k", ID: "bob"}
 			before := commit(t, b.store(t), alice, "1", state.Revision{})
 			commit(t, b.store(t), bob, "1", state.Revision{})
-			on := once(c.at, c.what)
-			crowd := newCrowd(t, b, on)
+			crowd := newCrowd(t, b, inTurn(faults...))
 			var revs [8]state.Revision
 			key := func(i int) state.Key { return state.Key{Kind: "k", ID: fmt.Sprint(i)} }
 			for i := range revs {
@@ -106,7 +103,7 @@ func TestTogether(t *testing.T) {
 				}
 			})
 			crowd.run()
-			if c.what == none && crowd.begins != 1 {
+			if len(faults) == 0 && crowd.begins != 1 {
 				t.Errorf("%d transactions of several", crowd.begins)
 			}
 			other := b.store(t)
@@ -122,7 +119,7 @@ func TestTogether(t *testing.T) {
 // A commit that has no room takes none of those down that would share its transaction.
 func TestTogetherFull(t *testing.T) {
 	b := fresh(t, sql.SQLite, "max_page_count(40)")
-	crowd := newCrowd(t, b, once("", none))
+	crowd := newCrowd(t, b, inTurn())
 	var revs [4]state.Revision
 	key := func(i int) state.Key { return state.Key{Kind: "k", ID: fmt.Sprint(i)} }
 	for i := range revs {
@@ -148,21 +145,11 @@ func TestTogetherFull(t *testing.T) {
 	}
 }
 
-// A commit that gives up while it waits was not stored; one that gives up while somebody executes it
-// does not know. The others do not notice.
+// A commit that gives up while it waits was not stored.
 func TestGivesUpInLine(t *testing.T) {
 	b := fresh(t, sql.SQLite)
-	committing, goOn := make(chan struct{}), make(chan struct{})
-	crowd := newCrowd(t, b, func(text string) fault {
-		if strings.HasPrefix(text, "COMMIT") {
-			close(committing)
-			<-goOn
-		}
-		return none
-	})
+	crowd := newCrowd(t, b, inTurn())
 	key := func(i int) state.Key { return state.Key{Kind: "k", ID: fmt.Sprint(i)} }
-	// Whoever takes the turn executes with its own ctx, so it must not be the one that gives up:
-	// that one waits for its result only.
 	var revs [2]state.Revision
 	for i := range revs {
 		crowd.add(func() { revs[i] = commit(t, crowd.s, key(i), "x", state.Revision{}) })
@@ -177,55 +164,105 @@ func TestGivesUpInLine(t *testing.T) {
 	if err := <-gone; !errors.Is(err, state.ErrNotStored) || !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	close(crowd.open)
-	<-committing
-	late, giveUp := context.WithCancel(t.Context())
-	giveUp()
-	if _, err := crowd.s.Commit(late, key(3), record("x"), state.Revision{}); !errors.Is(err, state.ErrNotStored) {
-		t.Error(err)
-	}
-	close(goOn)
-	crowd.all.Wait()
+	crowd.run()
 	for i, rev := range revs {
 		holds(t, crowd.s, key(i), "x", rev)
 	}
-	for _, i := range []int{2, 3} {
-		if _, _, err := crowd.s.Load(ctx(), key(i)); !errors.Is(err, state.ErrNone) {
-			t.Error(err)
-		}
+	if _, _, err := crowd.s.Load(ctx(), key(2)); !errors.Is(err, state.ErrNone) {
+		t.Error(err)
 	}
 }
 
-// All members of a transaction give up while it is being committed. They do not know, and find out
-// when they make their commits again.
-func TestGiveUpTogether(t *testing.T) {
+// member is the key of the context of a commit, under which it has its number.
+type member struct{}
+
+// Commits that give up while another one executes their transaction return at once, and do not know.
+func TestGiveUpInTransaction(t *testing.T) {
 	b := fresh(t, sql.SQLite)
-	ctx, giveUp := context.WithCancel(t.Context())
-	crowd := newCrowd(t, b, func(text string) fault {
+	const n = 4
+	var giveUp [n]context.CancelFunc
+	gone := make(chan error, n)
+	crowd := newCrowd(t, b, func(ctx context.Context, text string) fault {
 		if strings.HasPrefix(text, "COMMIT") {
-			giveUp()
-			return ackLost
+			executes := ctx.Value(member{}).(int)
+			for i := range n {
+				if i != executes {
+					giveUp[i]()
+				}
+			}
+			for range n - 1 {
+				if err := <-gone; !errors.Is(err, state.ErrUnknown) || errors.Is(err, state.ErrNotStored) || !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+			}
 		}
 		return none
 	})
 	key := func(i int) state.Key { return state.Key{Kind: "k", ID: fmt.Sprint(i)} }
-	for i := range 4 {
+	for i := range n {
+		var ctx context.Context
+		ctx, giveUp[i] = context.WithCancel(context.WithValue(t.Context(), member{}, i))
 		crowd.add(func() {
 			_, err := crowd.s.Commit(ctx, key(i), record("x"), state.Revision{})
-			var e *state.Error
-			if !errors.As(err, &e) || e.Kind != state.ErrUnknown {
-				t.Errorf("commit %d: %v", i, err)
-				return
-			}
-			rec := record("x")
-			rec.ID = e.ID
-			rev, err := crowd.s.Commit(t.Context(), key(i), rec, state.Revision{})
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			holds(t, crowd.s, key(i), "x", rev)
+			gone <- err
 		})
 	}
 	crowd.run()
+	if err := <-gone; err != nil {
+		t.Error(err)
+	}
+	for i := range n {
+		if rec, _, err := crowd.s.Load(ctx(), key(i)); err != nil || string(rec.State) != "x" {
+			t.Errorf("%d: %+v, %v", i, rec, err)
+		}
+		giveUp[i]()
+	}
+}
+
+// A commit gives up while it executes the transaction of several. Only while that is being committed it
+// does not know what became of it, and finds out when it is made again. The others do not notice.
+func TestGivesUpAsFirst(t *testing.T) {
+	for at, want := range map[string]error{"BEGIN": state.ErrNotStored, "INSERT": state.ErrNotStored, "COMMIT": state.ErrUnknown} {
+		t.Run(at, func(t *testing.T) {
+			b := fresh(t, sql.SQLite)
+			const n = 4
+			var giveUp [n]context.CancelFunc
+			first := -1 // the turn guards it
+			crowd := newCrowd(t, b, func(ctx context.Context, text string) fault {
+				if first >= 0 || !strings.HasPrefix(text, at) {
+					return none
+				}
+				first = ctx.Value(member{}).(int)
+				giveUp[first]()
+				return ackLost
+			})
+			key := func(i int) state.Key { return state.Key{Kind: "k", ID: fmt.Sprint(i)} }
+			var errs [n]error
+			for i := range n {
+				var ctx context.Context
+				ctx, giveUp[i] = context.WithCancel(context.WithValue(t.Context(), member{}, i))
+				crowd.add(func() { _, errs[i] = crowd.s.Commit(ctx, key(i), record("x"), state.Revision{}) })
+			}
+			crowd.run()
+			for i, err := range errs {
+				giveUp[i]()
+				if i != first {
+					if rec, _, e := crowd.s.Load(ctx(), key(i)); err != nil || e != nil || string(rec.State) != "x" {
+						t.Errorf("commit %d: %v, and %+v, %v", i, err, rec, e)
+					}
+					continue
+				}
+				var e *state.Error
+				if !errors.As(err, &e) || e.Kind != want {
+					t.Errorf("commit %d: %v", i, err)
+					continue
+				}
+				rec := record("x")
+				rec.ID = e.ID
+				rev, err := crowd.s.Commit(ctx(), key(i), rec, state.Revision{})
+				ok(t, err)
+				holds(t, crowd.s, key(i), "x", rev)
+			}
+		})
+	}
 }

@@ -119,9 +119,6 @@ func (s *Store) query(ctx context.Context, witness, key state.Key) (v view, err 
 // that it was, or not all that this store has committed is there. Databases show what they have
 // acknowledged, so there is no need to wait and see.
 func (s *Store) look(ctx context.Context, key state.Key) (view, error) {
-	if err := s.loss.err(); err != nil {
-		return view{}, err
-	}
 	last, witness := s.loss.last.Load(), state.Key{} // before the statement: what comes later may be in it or not
 	if last != nil {
 		witness = last.key

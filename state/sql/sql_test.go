@@ -71,7 +71,7 @@ func sqlite(file string, pragmas ...string) string {
 	if !slices.ContainsFunc(pragmas, func(p string) bool { return strings.HasPrefix(p, "synchronous") }) {
 		settings.Add("_pragma", "synchronous(NORMAL)")
 	}
-	return "file:" + file + "?" + settings.Encode()
+	return "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + settings.Encode()
 }
 
 func (b base) config() sql.Config {
