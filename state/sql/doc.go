@@ -68,9 +68,9 @@
 // PostgreSQL, as the drivers pgx and pq have it (a method SQLState), and the result codes of SQLite,
 // as modernc.org/sqlite, ncruces/go-sqlite3 and mattn/go-sqlite3 have them. Errors of other drivers
 // make a Commit wait longer, and say ErrUnknown more often; they never make it say what is not true.
-// The tests are made with modernc.org/sqlite (the suite of stores passed with the two others, too, when
-// it was run once by hand), and, only where the environment variable
-// TANDEM_POSTGRES has the DSN of a database, with pgx and PostgreSQL; it was so with version 15.
-// Otherwise PostgreSQL's dialect is tested as text. Other databases that speak its protocol were
-// never tried.
+// The tests are made with modernc.org/sqlite; the suite of stores passed with the two others, too, when
+// it was run once by hand. Only where the environment variable TANDEM_POSTGRES has the DSN of a
+// database, they are also made with pgx and PostgreSQL, which was so with version 15; elsewhere
+// PostgreSQL's dialect is tested as text. pq, and other databases that speak PostgreSQL's protocol,
+// were never tried.
 package sql

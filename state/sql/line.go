@@ -35,7 +35,8 @@ func (t *statement) end(stored, sent bool, err error) {
 }
 
 // line is the queue of commits in front of a database that has one writer at a time. Whoever gets
-// its turn executes all that wait, in one transaction, which the database syncs to disk once.
+// its turn executes all that wait, in one transaction, which the database syncs to disk once. Each
+// statement in it belongs to a caller that waits, so it is bounded by their number.
 type line struct {
 	turn chan struct{} // holds one element while somebody executes
 
