@@ -1,0 +1,335 @@
+package stored
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tandem-go/tandem/state"
+)
+
+// Name is what all copies of a request have in common, whichever activation they reach: the number
+// that its caller gave it, or a key. The zero Name is that of a message of which nothing is kept: a
+// copy of it runs again.
+type Name struct {
+	Caller  string    // a random name of one start of the caller's node; for a key, the name of the key
+	Counter uint64    // the caller's number of the request; it gives no number twice
+	Below   uint64    // the caller needs no outcome of its requests to this actor below this number
+	Expires time.Time // not zero: it is a key, whose outcome is kept until then; it has no numbers
+	Print   uint64    // stands for the content of the request: copies have the same
+}
+
+// Request is a named request that is to run, or that has run and is remembered.
+type Request[H any] struct {
+	name   Name
+	caller *caller[H] // nil: a key
+	stage  stage
+	needs  uint64 // once it is done: the number of the commit for which its reply waits
+	body   []byte // once it is done: its outcome, as it is stored
+	joined []H    // while it runs: further copies
+	size   int    // that it counts for
+}
+
+// stage is how far a named request has come:
+//
+//	running ──Handled──► done ──acked, forgotten, expired, undone──► dropped
+//	   │                                                                ▲
+//	   └────────── acked, forgotten, withdrawn, refused ────────────────┘
+//
+// One that was dropped while it ran is not remembered when it is done.
+type stage uint8
+
+const (
+	running stage = iota
+	done
+	dropped
+)
+
+// caller is what is known of a caller, or of all keys.
+type caller[H any] struct {
+	name     string
+	place    int    // in table.callers
+	mark     uint64 // it needs no outcomes below this
+	marked   bool   // an outcome was dropped because of the mark, which has to be kept therefore
+	requests []*Request[H]
+	bytes    int
+}
+
+// table holds the outcomes. They are in it as the next record will have them.
+type table[H any] struct {
+	callers []*caller[H]
+	byName  map[string]*caller[H]
+	keys    caller[H] // in no order
+	byKey   map[string]*Request[H]
+	expiry  time.Time // no key expires before; zero: there are none
+	count   int       // of requests and marks
+	bytes   int       // that they take in a record
+}
+
+// sizeOf is how many bytes an outcome takes in a record, without user, message and body.
+func sizeOf(name string) int { return (&state.Outcome{Caller: name}).Size() + outcomeSize }
+
+func sizeOfMark(name string) int { return (&state.Outcome{Caller: name}).Size() + markSize }
+
+func (n *Name) key() bool { return !n.Expires.IsZero() }
+
+// find returns the request of a name, nil if it is not known.
+func (t *table[H]) find(n *Name) *Request[H] {
+	if n.key() {
+		return t.byKey[n.Caller]
+	}
+	if c := t.byName[n.Caller]; c != nil {
+		if i, ok := c.search(n.Counter); ok {
+			return c.requests[i]
+		}
+	}
+	return nil
+}
+
+func (c *caller[H]) search(counter uint64) (int, bool) {
+	if n := len(c.requests); n == 0 || c.requests[n-1].name.Counter < counter {
+		return n, false
+	}
+	return slices.BinarySearchFunc(c.requests, counter, func(r *Request[H], counter uint64) int { return cmp.Compare(r.name.Counter, counter) })
+}
+
+// room reports whether the limits allow one more request of that name.
+func (t *table[H]) room(n *Name, cfg *Config) bool {
+	c := &t.keys
+	if !n.key() {
+		c = t.byName[n.Caller]
+	}
+	size := sizeOf(n.Caller)
+	return t.count < cfg.Outcomes && t.bytes+size <= cfg.OutcomeBytes &&
+		(c == nil || len(c.requests) < cfg.CallerOutcomes && c.bytes+size <= cfg.CallerBytes)
+}
+
+// grows reports whether the limits allow n more bytes for r.
+func (t *table[H]) grows(r *Request[H], n int, cfg *Config) bool {
+	return t.bytes+n <= cfg.OutcomeBytes && r.holder(t).bytes+n <= cfg.CallerBytes
+}
+
+func (r *Request[H]) holder(t *table[H]) *caller[H] {
+	if r.caller == nil {
+		return &t.keys
+	}
+	return r.caller
+}
+
+// add adds a request, which runs, or whose outcome is given.
+func (t *table[H]) add(n Name, body []byte) *Request[H] {
+	r := &Request[H]{name: n}
+	if n.key() {
+		if t.byKey == nil {
+			t.byKey = map[string]*Request[H]{}
+		}
+		t.byKey[n.Caller] = r
+		t.keys.requests = append(t.keys.requests, r)
+		if t.expiry.IsZero() || n.Expires.Before(t.expiry) {
+			t.expiry = n.Expires
+		}
+	} else {
+		r.caller = t.caller(n.Caller)
+		i, _ := r.caller.search(n.Counter)
+		r.caller.requests = slices.Insert(r.caller.requests, i, r)
+	}
+	t.count++
+	t.resize(r, sizeOf(n.Caller))
+	if body != nil {
+		t.finish(r, body, 0)
+	}
+	return r
+}
+
+// caller returns what is known of a caller, which may be new.
+func (t *table[H]) caller(name string) *caller[H] {
+	c := t.byName[name]
+	if c == nil {
+		if t.byName == nil {
+			t.byName = map[string]*caller[H]{}
+		}
+		c = &caller[H]{name: name, place: len(t.callers)}
+		t.byName[name], t.callers = c, append(t.callers, c)
+	}
+	return c
+}
+
+func (t *table[H]) resize(r *Request[H], size int) {
+	r.holder(t).bytes += size - r.size
+	t.bytes += size - r.size
+	r.size = size
+}
+
+// finish gives a request its outcome, which is remembered unless it was dropped. The reply needs that
+// commit.
+func (t *table[H]) finish(r *Request[H], body []byte, needs uint64) {
+	r.body, r.needs = body, needs
+	if r.stage == running {
+		r.stage = done
+		t.resize(r, sizeOf(r.name.Caller)-outcomeSize+len(body))
+	}
+}
+
+// drop removes a request that is not to be remembered, if it is still in the table.
+func (t *table[H]) drop(r *Request[H]) {
+	if r.stage == dropped {
+		return
+	}
+	c := r.holder(t)
+	if r.caller == nil {
+		delete(t.byKey, r.name.Caller)
+		i := slices.Index(c.requests, r)
+		last := len(c.requests) - 1
+		c.requests[i], c.requests[last] = c.requests[last], nil
+		c.requests = c.requests[:last]
+	} else {
+		i, _ := c.search(r.name.Counter)
+		c.requests = slices.Delete(c.requests, i, i+1)
+	}
+	t.leave(r)
+	t.clean(r.caller)
+}
+
+// leave counts a request no more, which is not in a list any more.
+func (t *table[H]) leave(r *Request[H]) {
+	t.resize(r, 0)
+	r.stage = dropped
+	t.count--
+}
+
+// ack drops what a caller needs no more. Copies of it are stale from now on.
+func (t *table[H]) ack(name string, below uint64) {
+	c := t.byName[name]
+	if c == nil || below <= c.mark {
+		return
+	}
+	c.mark = below
+	n, _ := c.search(below)
+	if n == 0 {
+		return
+	}
+	for i, r := range c.requests[:n] {
+		t.leave(r)
+		c.requests[i] = nil
+	}
+	if c.requests = c.requests[n:]; len(c.requests) == 0 {
+		c.requests = nil
+	}
+	t.setMarked(c)
+}
+
+// setMarked has the next record keep the mark of a caller.
+func (t *table[H]) setMarked(c *caller[H]) {
+	if !c.marked {
+		c.marked = true
+		t.count++
+		t.bytes += sizeOfMark(c.name)
+	}
+}
+
+// forget drops everything about a caller.
+func (t *table[H]) forget(name string) {
+	c := t.byName[name]
+	if c == nil {
+		return
+	}
+	for _, r := range c.requests {
+		t.leave(r)
+	}
+	c.requests = nil
+	if c.marked {
+		c.marked = false
+		t.count--
+		t.bytes -= sizeOfMark(c.name)
+	}
+	t.clean(c)
+}
+
+// clean removes a caller of which nothing has to be known.
+func (t *table[H]) clean(c *caller[H]) {
+	if c == nil || c.marked || len(c.requests) > 0 {
+		return
+	}
+	last := t.callers[len(t.callers)-1]
+	t.callers[c.place], last.place = last, c.place
+	t.callers[len(t.callers)-1] = nil
+	t.callers = t.callers[:len(t.callers)-1]
+	delete(t.byName, c.name)
+}
+
+// expire drops the keys whose time has passed. One that runs is kept until it is done.
+func (t *table[H]) expire(now time.Time) {
+	if t.expiry.IsZero() || now.Before(t.expiry) {
+		return
+	}
+	kept := t.keys.requests[:0]
+	t.expiry = time.Time{}
+	for _, r := range t.keys.requests {
+		if r.stage == done && !now.Before(r.name.Expires) {
+			delete(t.byKey, r.name.Caller)
+			t.leave(r)
+			continue
+		}
+		kept = append(kept, r)
+		if t.expiry.IsZero() || r.name.Expires.Before(t.expiry) {
+			t.expiry = r.name.Expires
+		}
+	}
+	clear(t.keys.requests[len(kept):])
+	t.keys.requests = kept
+}
+
+// record appends what a record has to keep.
+func (t *table[H]) record(dst []state.Outcome) []state.Outcome {
+	for _, c := range t.callers {
+		if c.marked {
+			dst = append(dst, state.Outcome{Caller: c.name, Counter: c.mark, Body: []byte{FormatVersion, isMark}})
+		}
+		dst = c.record(dst)
+	}
+	return t.keys.record(dst)
+}
+
+func (c *caller[H]) record(dst []state.Outcome) []state.Outcome {
+	for _, r := range c.requests {
+		if r.stage == done {
+			dst = append(dst, state.Outcome{Caller: r.name.Caller, Counter: r.name.Counter, Expires: r.name.Expires, Body: r.body})
+		}
+	}
+	return dst
+}
+
+// load takes over what a record has kept. The error wraps [state.ErrFormat].
+func (t *table[H]) load(outcomes []state.Outcome) error {
+	for i := range outcomes {
+		o := &outcomes[i]
+		kind, err := kindOf(o.Body)
+		if err != nil {
+			return err
+		}
+		if kind == isMark && o.Expires.IsZero() {
+			c := t.caller(o.Caller)
+			c.mark = max(c.mark, o.Counter)
+			t.setMarked(c)
+			continue
+		}
+		n := Name{Caller: o.Caller, Counter: o.Counter, Expires: o.Expires}
+		if _, n.Print, err = Parse(o.Body); err != nil {
+			return err
+		}
+		if t.find(&n) != nil {
+			return badFormat(o.Body, "two outcomes of %s", &n)
+		}
+		t.add(n, o.Body)
+	}
+	return nil
+}
+
+// String returns the name as errors show it.
+func (n *Name) String() string {
+	if n.key() {
+		return fmt.Sprintf("key %q", n.Caller)
+	}
+	return fmt.Sprintf("request %d of %q", n.Counter, n.Caller)
+}
