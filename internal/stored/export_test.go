@@ -1,0 +1,4 @@
+package stored
+
+// AppendOutcome is how an activation stores the outcome of a request.
+var AppendOutcome = appendOutcome
