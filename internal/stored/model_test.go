@@ -409,8 +409,8 @@ func (w *world) next() {
 		w.t.Fatalf("activation %d makes a second commit at once", n.number)
 	}
 	s := state.Stored{Key: key, Record: c.Record}
-	if size := s.Size(); size > w.cfg.MaxRecord {
-		w.t.Fatalf("a record of %d bytes, limit %d", size, w.cfg.MaxRecord)
+	if size := s.Size(); size > w.cfg.MaxRecord || !c.Again && size != n.core.Size() {
+		w.t.Fatalf("a record of %d bytes, limit %d, counted as %d", size, w.cfg.MaxRecord, n.core.Size())
 	}
 	if c.Record.Token != uint64(firstToken+n.number) || c.Again == (c.Record.ID == state.ID{}) {
 		w.t.Fatalf("token %d of activation %d, again %t, ID %v", c.Record.Token, n.number, c.Again, c.Record.ID)
@@ -699,6 +699,9 @@ func TestModel(t *testing.T) {
 			actions := w.actions()
 			for range 20 + w.pick("steps", 180) {
 				oneOf(w, "action", actions)()
+				if err := w.last().core.Accounts(); err != nil {
+					t.Fatal(err)
+				}
 			}
 			w.finish()
 		})
