@@ -173,22 +173,19 @@ func (a *Activation[H]) Admit(n Name, handle H, now time.Time) Admission[H] {
 		return Admission[H]{Decision: Invalid}
 	}
 	a.requests.expire(now)
+	c := a.requests.of(&n)
 	if !n.key() {
-		a.requests.ack(n.Caller, n.Below)
-		if c := a.requests.byName[n.Caller]; n.Counter < n.Below || c != nil && n.Counter < c.mark {
+		a.requests.ack(c, n.Below)
+		if n.Counter < n.Below || c != nil && n.Counter < c.mark {
 			return Admission[H]{Decision: Stale}
 		}
 	}
-	r := a.requests.find(&n)
+	r := a.requests.find(&n, c)
 	switch {
-	case r == nil && !a.requests.room(&n, &a.cfg):
+	case r == nil && !a.requests.room(&n, c, &a.cfg):
 		return Admission[H]{Decision: Full}
 	case r == nil:
-		r = a.requests.add(n, nil)
-		if r.caller != nil {
-			r.caller.mark = max(r.caller.mark, n.Below)
-		}
-		return Admission[H]{Decision: Run, Request: r}
+		return Admission[H]{Decision: Run, Request: a.requests.add(&n, c)}
 	case r.name.Print != n.Print:
 		return Admission[H]{Decision: Reused}
 	case r.stage == running:
@@ -203,7 +200,9 @@ func (a *Activation[H]) Admit(n Name, handle H, now time.Time) Admission[H] {
 }
 
 // Ack says that a caller needs no outcome of its requests below this number, as Name.Below does.
-func (a *Activation[H]) Ack(caller string, below uint64) { a.requests.ack(caller, below) }
+func (a *Activation[H]) Ack(caller string, below uint64) {
+	a.requests.ack(a.requests.byName[caller], below)
+}
 
 // Forget drops all outcomes of a caller whose lease is over, and its ack mark. From now on it is the
 // shell that has to refuse late copies of its requests.

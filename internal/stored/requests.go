@@ -23,7 +23,7 @@ type Name struct {
 // Request is a named request that is to run, or that has run and is remembered.
 type Request[H any] struct {
 	name   Name
-	caller *caller[H] // nil: a key
+	caller *caller[H]
 	stage  stage
 	needs  uint64 // once it is done: the number of the commit for which its reply waits
 	body   []byte // once it is done: its outcome, as it is stored
@@ -74,12 +74,20 @@ func sizeOfMark(name string) int { return (&state.Outcome{Caller: name}).Size() 
 
 func (n *Name) key() bool { return !n.Expires.IsZero() }
 
-// find returns the request of a name, nil if it is not known.
-func (t *table[H]) find(n *Name) *Request[H] {
+// of returns what is known of who has made a request; nil if that is nothing.
+func (t *table[H]) of(n *Name) *caller[H] {
+	if n.key() {
+		return &t.keys
+	}
+	return t.byName[n.Caller]
+}
+
+// find returns the request of a name, nil if it is not known. c is what of has returned, in all that follows.
+func (t *table[H]) find(n *Name, c *caller[H]) *Request[H] {
 	if n.key() {
 		return t.byKey[n.Caller]
 	}
-	if c := t.byName[n.Caller]; c != nil {
+	if c != nil {
 		if i, ok := c.search(n.Counter); ok {
 			return c.requests[i]
 		}
@@ -95,11 +103,7 @@ func (c *caller[H]) search(counter uint64) (int, bool) {
 }
 
 // room reports whether the limits allow one more request of that name.
-func (t *table[H]) room(n *Name, cfg *Config) bool {
-	c := &t.keys
-	if !n.key() {
-		c = t.byName[n.Caller]
-	}
+func (t *table[H]) room(n *Name, c *caller[H], cfg *Config) bool {
 	size := sizeOf(n.Caller)
 	return t.count < cfg.Outcomes && t.bytes+size <= cfg.OutcomeBytes &&
 		(c == nil || len(c.requests) < cfg.CallerOutcomes && c.bytes+size <= cfg.CallerBytes)
@@ -107,42 +111,35 @@ func (t *table[H]) room(n *Name, cfg *Config) bool {
 
 // grows reports whether the limits allow n more bytes for r.
 func (t *table[H]) grows(r *Request[H], n int, cfg *Config) bool {
-	return t.bytes+n <= cfg.OutcomeBytes && r.holder(t).bytes+n <= cfg.CallerBytes
+	return t.bytes+n <= cfg.OutcomeBytes && r.caller.bytes+n <= cfg.CallerBytes
 }
 
-func (r *Request[H]) holder(t *table[H]) *caller[H] {
-	if r.caller == nil {
-		return &t.keys
+// add adds a request, which runs.
+func (t *table[H]) add(n *Name, c *caller[H]) *Request[H] {
+	if c == nil {
+		c = t.caller(n.Caller)
 	}
-	return r.caller
-}
-
-// add adds a request, which runs, or whose outcome is given.
-func (t *table[H]) add(n Name, body []byte) *Request[H] {
-	r := &Request[H]{name: n}
+	r := &Request[H]{name: *n, caller: c}
 	if n.key() {
 		if t.byKey == nil {
 			t.byKey = map[string]*Request[H]{}
 		}
 		t.byKey[n.Caller] = r
-		t.keys.requests = append(t.keys.requests, r)
+		c.requests = append(c.requests, r)
 		if t.expiry.IsZero() || n.Expires.Before(t.expiry) {
 			t.expiry = n.Expires
 		}
 	} else {
-		r.caller = t.caller(n.Caller)
-		i, _ := r.caller.search(n.Counter)
-		r.caller.requests = slices.Insert(r.caller.requests, i, r)
+		i, _ := c.search(n.Counter)
+		c.requests = slices.Insert(c.requests, i, r)
+		c.mark = max(c.mark, n.Below)
 	}
 	t.count++
 	t.resize(r, sizeOf(n.Caller))
-	if body != nil {
-		t.finish(r, body, 0)
-	}
 	return r
 }
 
-// caller returns what is known of a caller, which may be new.
+// caller returns what is known of a caller, and adds it if it is new.
 func (t *table[H]) caller(name string) *caller[H] {
 	c := t.byName[name]
 	if c == nil {
@@ -156,7 +153,7 @@ func (t *table[H]) caller(name string) *caller[H] {
 }
 
 func (t *table[H]) resize(r *Request[H], size int) {
-	r.holder(t).bytes += size - r.size
+	r.caller.bytes += size - r.size
 	t.bytes += size - r.size
 	r.size = size
 }
@@ -176,8 +173,8 @@ func (t *table[H]) drop(r *Request[H]) {
 	if r.stage == dropped {
 		return
 	}
-	c := r.holder(t)
-	if r.caller == nil {
+	c := r.caller
+	if r.name.key() {
 		delete(t.byKey, r.name.Caller)
 		i := slices.Index(c.requests, r)
 		last := len(c.requests) - 1
@@ -188,7 +185,7 @@ func (t *table[H]) drop(r *Request[H]) {
 		c.requests = slices.Delete(c.requests, i, i+1)
 	}
 	t.leave(r)
-	t.clean(r.caller)
+	t.clean(c)
 }
 
 // leave counts a request no more, which is not in a list any more.
@@ -199,8 +196,7 @@ func (t *table[H]) leave(r *Request[H]) {
 }
 
 // ack drops what a caller needs no more. Copies of it are stale from now on.
-func (t *table[H]) ack(name string, below uint64) {
-	c := t.byName[name]
+func (t *table[H]) ack(c *caller[H], below uint64) {
 	if c == nil || below <= c.mark {
 		return
 	}
@@ -209,13 +205,10 @@ func (t *table[H]) ack(name string, below uint64) {
 	if n == 0 {
 		return
 	}
-	for i, r := range c.requests[:n] {
+	for _, r := range c.requests[:n] {
 		t.leave(r)
-		c.requests[i] = nil
 	}
-	if c.requests = c.requests[n:]; len(c.requests) == 0 {
-		c.requests = nil
-	}
+	c.requests = slices.Delete(c.requests, 0, n)
 	t.setMarked(c)
 }
 
@@ -248,7 +241,7 @@ func (t *table[H]) forget(name string) {
 
 // clean removes a caller of which nothing has to be known.
 func (t *table[H]) clean(c *caller[H]) {
-	if c == nil || c.marked || len(c.requests) > 0 {
+	if c == &t.keys || c.marked || len(c.requests) > 0 {
 		return
 	}
 	last := t.callers[len(t.callers)-1]
@@ -318,10 +311,11 @@ func (t *table[H]) load(outcomes []state.Outcome) error {
 		if _, n.Print, err = Parse(o.Body); err != nil {
 			return err
 		}
-		if t.find(&n) != nil {
+		c := t.of(&n)
+		if t.find(&n, c) != nil {
 			return badFormat(o.Body, "two outcomes of %s", &n)
 		}
-		t.add(n, o.Body)
+		t.finish(t.add(&n, c), o.Body, 0)
 	}
 	return nil
 }
