@@ -29,10 +29,10 @@ type Loaded struct {
 // Activation is the decisions of one activation of one stored virtual actor. H is what its caller
 // knows a message in hand by. It is not safe for concurrent use.
 type Activation[H any] struct {
-	cfg   Config
-	key   state.Key
-	token uint64
-	frame int // bytes of a record in which there is nothing
+	cfg     *Config
+	token   uint64
+	frame   int // bytes of a record in which there is nothing
+	largest int // the most bytes of a record
 
 	phase     phase
 	fence     bool           // the last commit may be another holder's, so nothing may be answered yet
@@ -41,17 +41,23 @@ type Activation[H any] struct {
 	seen      uint64         // number of the commit with which everything is stored that a handler sees now
 	wanted    bool           // somebody waits for a commit that is not under way yet
 
-	kept     image // the state in the last commit
 	current  image
 	requests table[H]
 	box      outbox
+	pending  *pending[H] // nil: nothing waits, no commit is under way, and the current state is the kept one
+}
 
-	flight  group[H]     // what waits for the commit that is under way
-	next    group[H]     // what waits for the one after it
-	record  state.Record // the one that is under way
-	sending image        // the state in it
-	adds    int          // how many messages it adds to the outbox
-	cleans  bool         // it has removed messages that the last record still has
+// pending is what an activation has in hand that is not stored.
+type pending[H any] struct {
+	kept   image    // the state in the last commit
+	flight group[H] // what waits for the commit that is under way
+	next   group[H] // what waits for the one after it
+
+	// Of the commit that is under way:
+	record state.Record
+	image  image // the state in it
+	adds   int   // how many messages it adds to the outbox
+	cleans bool  // it has removed messages that the last record still has
 }
 
 // phase is what an activation is doing:
@@ -87,29 +93,24 @@ type waiting[H any] struct {
 	request *Request[H] // nil: it has no name
 }
 
-// New returns the activation that goes on from a record. The error wraps [state.ErrFenced] if the
-// record was committed under a higher token, [state.ErrFormat] if an outcome in it cannot be decoded,
-// or [ErrConfig].
-func New[H any](cfg Config, l Loaded) (*Activation[H], error) {
-	cfg, err := cfg.WithDefaults()
-	if err != nil {
-		return nil, err
-	}
+// New returns the activation that goes on from a record. cfg has its defaults filled in, and is not
+// changed; many activations may share it. The error wraps [state.ErrFenced] if the record was committed
+// under a higher token, or [state.ErrFormat] if an outcome in it cannot be decoded.
+func New[H any](cfg *Config, l Loaded) (*Activation[H], error) {
 	if l.Revision.Token > l.Token {
 		return nil, fmt.Errorf("%w: %d, and that of this activation is %d", state.ErrFenced, l.Revision.Token, l.Token)
 	}
-	a := &Activation[H]{cfg: cfg, key: l.Key, token: l.Token, last: l.Revision, frame: (&state.Stored{Key: l.Key}).Size()}
+	a := &Activation[H]{cfg: cfg, token: l.Token, last: l.Revision, frame: (&state.Stored{Key: l.Key}).Size(), largest: cfg.MaxRecord}
 	if !l.None {
-		a.kept = image{version: l.Record.TypeVersion, data: l.Record.State, equal: l.Record.State}
+		a.current = image{version: l.Record.TypeVersion, data: l.Record.State, equal: l.Record.State}
 		if err := a.requests.load(l.Record.Outcomes); err != nil {
 			return nil, err
 		}
 		a.box.load(l.Record.Outbox, l.Revision.Seq)
 	}
 	if l.State != nil {
-		a.kept.equal = l.State
+		a.current.equal = l.State
 	}
-	a.current = a.kept
 	a.fence = l.Revision.Token < l.Token && (!l.None || l.Contested)
 	a.wanted = a.fence
 	a.settle()
@@ -182,7 +183,7 @@ func (a *Activation[H]) Admit(n Name, handle H, now time.Time) Admission[H] {
 	}
 	r := a.requests.find(&n, c)
 	switch {
-	case r == nil && !a.requests.room(&n, c, &a.cfg):
+	case r == nil && !a.requests.room(&n, c, a.cfg):
 		return Admission[H]{Decision: Full}
 	case r == nil:
 		return Admission[H]{Decision: Run, Request: a.requests.add(&n, c)}
@@ -201,7 +202,7 @@ func (a *Activation[H]) Admit(n Name, handle H, now time.Time) Admission[H] {
 
 // Ack says that a caller needs no outcome of its requests below this number, as Name.Below does.
 func (a *Activation[H]) Ack(caller string, below uint64) {
-	a.requests.ack(a.requests.byName[caller], below)
+	a.requests.ack(a.requests.named(caller), below)
 }
 
 // Forget drops all outcomes of a caller whose lease is over, and its ack mark. From now on it is the
@@ -272,6 +273,7 @@ func (a *Activation[H]) Handled(handle H, r *Request[H], res Result) (fate Fate,
 		return fate, r.takeJoined()
 	}
 	if changed {
+		a.open()
 		a.current = image{a.cfg.TypeVersion, res.State, res.State}
 	}
 	if changed || size > 0 {
@@ -313,7 +315,7 @@ func (a *Activation[H]) refuses(r *Request[H], res *Result, changed bool, size i
 		switch {
 		case n > a.cfg.CallerBytes-sizeOf(r.name.Caller):
 			return TooLarge
-		case !a.requests.grows(r, n, &a.cfg):
+		case !a.requests.grows(r, n, a.cfg):
 			return Crowded
 		}
 	}
@@ -326,7 +328,7 @@ func (a *Activation[H]) refuses(r *Request[H], res *Result, changed bool, size i
 	if changed {
 		grows += len(res.State) - len(a.current.data)
 	}
-	if grows > 0 && a.size()+grows > a.cfg.MaxRecord {
+	if grows > 0 && a.size()+grows > a.largest {
 		return TooLarge
 	}
 	return 0

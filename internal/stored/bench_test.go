@@ -21,7 +21,11 @@ type bench struct {
 }
 
 func newBench(b *testing.B, size int) *bench {
-	a, err := stored.New[int](stored.Config{TypeVersion: 1, MaxRecord: 1 << 20}, stored.Loaded{Key: key, None: true, Token: 1})
+	cfg, err := stored.Config{TypeVersion: 1, MaxRecord: 1 << 20}.WithDefaults()
+	if err != nil {
+		b.Fatal(err)
+	}
+	a, err := stored.New[int](&cfg, stored.Loaded{Key: key, None: true, Token: 1})
 	if err != nil {
 		b.Fatal(err)
 	}

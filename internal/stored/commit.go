@@ -16,13 +16,22 @@ func (a *Activation[H]) gathers() uint64 {
 	return a.committed + 2
 }
 
+// open returns what is not stored, before more is added to it.
+func (a *Activation[H]) open() *pending[H] {
+	if a.pending == nil {
+		a.pending = &pending[H]{kept: a.current}
+	}
+	return a.pending
+}
+
 // waitsIn returns the group of a commit that is not stored yet.
 func (a *Activation[H]) waitsIn(number uint64) *group[H] {
+	p := a.open()
 	if number < a.gathers() {
-		return &a.flight
+		return &p.flight
 	}
 	a.wanted = true
-	return &a.next
+	return &p.next
 }
 
 // Commit is a commit that has to be made.
@@ -39,17 +48,18 @@ func (a *Activation[H]) Next(now time.Time) (c Commit, ok bool) {
 	switch {
 	case a.phase == doubtful:
 		a.phase = committing
-		return Commit{a.record, a.last, true}, true
+		return Commit{a.pending.record, a.last, true}, true
 	case a.phase != gathering || !a.wanted:
 		return c, false
 	}
 	a.requests.expire(now)
-	a.cleans, a.adds = a.box.stale, len(a.box.messages)-a.box.named
-	a.record = state.Record{Token: a.token, TypeVersion: a.current.version, State: a.current.data,
-		Outcomes: a.requests.record(a.record.Outcomes[:0]), Outbox: a.box.record(a.record.Outbox[:0])}
-	a.sending, a.wanted, a.phase = a.current, false, committing
-	a.flight, a.next = a.next, a.flight[:0]
-	return Commit{a.record, a.last, false}, true
+	p := a.open()
+	p.image, p.cleans, p.adds = a.current, a.box.stale, len(a.box.messages)-a.box.named
+	p.record = state.Record{Token: a.token, TypeVersion: a.current.version, State: a.current.data,
+		Outcomes: a.requests.record(p.record.Outcomes[:0]), Outbox: a.box.record(p.record.Outbox[:0])}
+	p.flight, p.next = p.next, p.flight[:0]
+	a.phase, a.wanted = committing, false
+	return Commit{p.record, a.last, false}, true
 }
 
 // Reply is a reply that may leave.
@@ -69,21 +79,25 @@ func (a *Activation[H]) Committed(rev state.Revision) (d Done[H]) {
 	if a.phase != committing {
 		return d
 	}
-	a.phase, a.last, a.kept, a.fence = gathering, rev, a.sending, false
+	p := a.pending
+	a.phase, a.last, a.fence = gathering, rev, false
 	a.committed++
 	a.seen = max(a.seen, a.committed)
-	if a.adds > 0 {
-		d.Send = a.box.stored(a.adds, rev.Seq)
+	if p.adds > 0 {
+		d.Send = a.box.stored(p.adds, rev.Seq)
 	}
-	d.Replies = make([]Reply[H], len(a.flight))
-	for i, w := range a.flight {
+	d.Replies = make([]Reply[H], len(p.flight))
+	for i, w := range p.flight {
 		d.Replies[i].Handle = w.handle
 		if w.request != nil {
 			d.Replies[i].Outcome = w.request.body
 		}
 	}
-	clear(a.flight)
-	a.flight = a.flight[:0]
+	clear(p.flight)
+	p.kept, p.flight = p.image, p.flight[:0]
+	if !a.wanted {
+		a.pending = nil
+	}
 	return d
 }
 
@@ -122,32 +136,40 @@ func (a *Activation[H]) Failed(err error) Failure[H] {
 		return a.end(true)
 	case proof:
 		if errors.Is(err, state.ErrTooLarge) { // the store takes less than was said
-			s := state.Stored{Key: a.key, Record: a.record}
-			a.cfg.MaxRecord = min(a.cfg.MaxRecord, s.Size()-1)
+			size := (&state.Stored{Record: a.pending.record}).Size() + a.frame - (&state.Stored{}).Size()
+			a.largest = min(a.largest, size-1)
 		}
-		a.phase, a.wanted = gathering, false
-		a.box.stale = a.box.stale || a.cleans
-		return Failure[H]{Consequence: GoBack, NotRun: a.undo(a.undo(nil, &a.flight), &a.next)}
+		a.box.stale = a.box.stale || a.pending.cleans
+		flight, next := a.undo()
+		a.phase = gathering
+		return Failure[H]{Consequence: GoBack, NotRun: append(flight, next...)}
 	case errors.Is(err, state.ErrUnknown) && errors.As(err, &e) && e.ID != (state.ID{}):
-		a.phase, a.record.ID = doubtful, e.ID
+		a.phase, a.pending.record.ID = doubtful, e.ID
 		return Failure[H]{Consequence: Again}
 	}
 	return a.end(false)
 }
 
-// undo goes back to the last commit, and appends what has waited in a group to handles.
-func (a *Activation[H]) undo(handles []H, g *group[H]) []H {
-	for _, w := range *g {
+// undo goes back to the last commit, and returns what has waited for the one that was under way, and for
+// the one after it.
+func (a *Activation[H]) undo() (flight, next []H) {
+	if p := a.pending; p != nil {
+		flight, next = a.drop(p.flight), a.drop(p.next)
+		a.current, a.pending = p.kept, nil
+	}
+	a.box.undo()
+	a.settle()
+	a.wanted = false
+	return flight, next
+}
+
+func (a *Activation[H]) drop(g group[H]) (handles []H) {
+	for _, w := range g {
 		handles = append(handles, w.handle)
 		if w.request != nil {
 			a.requests.drop(w.request)
 		}
 	}
-	clear(*g)
-	*g = (*g)[:0]
-	a.box.undo()
-	a.current = a.kept
-	a.settle()
 	return handles
 }
 
@@ -161,15 +183,12 @@ func (a *Activation[H]) end(proof bool) Failure[H] {
 	if a.phase == over {
 		return Failure[H]{Consequence: GiveUp}
 	}
-	f := Failure[H]{Consequence: GiveUp}
+	flight, next := a.undo()
+	a.phase = over
 	if proof {
-		f.NotRun = a.undo(nil, &a.flight)
-	} else {
-		f.Unknown = a.undo(nil, &a.flight)
+		return Failure[H]{Consequence: GiveUp, NotRun: append(flight, next...)}
 	}
-	f.NotRun = a.undo(f.NotRun, &a.next)
-	a.phase, a.wanted = over, false
-	return f
+	return Failure[H]{Consequence: GiveUp, NotRun: next, Unknown: flight}
 }
 
 // Quiet reports whether nothing waits for a commit, none is under way and none is wanted, and all

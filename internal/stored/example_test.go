@@ -17,10 +17,13 @@ import (
 func Example() {
 	ctx, now := context.Background(), time.Now()
 	store, alice := memory.New(memory.Config{}), state.Key{Kind: "bank.account", ID: "alice"}
-	cfg := stored.Config{TypeVersion: 1, MaxRecord: memory.DefaultMaxRecord}
+	cfg, err := stored.Config{TypeVersion: 1, MaxRecord: memory.DefaultMaxRecord}.WithDefaults()
+	if err != nil {
+		log.Fatal(err)
+	}
 	deposit := stored.Name{Caller: "till-1", Counter: 17}
 
-	a, err := stored.New[string](cfg, stored.Loaded{Key: alice, None: true, Token: 1, State: []byte("0")})
+	a, err := stored.New[string](&cfg, stored.Loaded{Key: alice, None: true, Token: 1, State: []byte("0")})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -53,7 +56,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	b, err := stored.New[string](cfg, stored.Loaded{Key: alice, Record: rec, Revision: rev, Token: 2})
+	b, err := stored.New[string](&cfg, stored.Loaded{Key: alice, Record: rec, Revision: rev, Token: 2})
 	if err != nil {
 		log.Fatal(err)
 	}

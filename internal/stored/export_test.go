@@ -31,7 +31,7 @@ func (a *Activation[H]) Accounts() error {
 		return nil
 	}
 	for i, c := range t.callers {
-		if c.place != i || t.byName[c.name] != c || len(c.requests) == 0 && !c.marked {
+		if c.place != i || t.named(c.name) != c || len(c.requests) == 0 && !c.marked {
 			return fmt.Errorf("%q is at place %d, and says %d", c.name, i, c.place)
 		}
 		if c.marked {
@@ -42,10 +42,12 @@ func (a *Activation[H]) Accounts() error {
 			return err
 		}
 	}
-	if err := check(&t.keys); err != nil {
-		return err
+	if t.keys != nil {
+		if err := check(t.keys); err != nil || len(t.keys.requests) != len(t.byKey) {
+			return fmt.Errorf("%d keys, want %d, %v", len(t.byKey), len(t.keys.requests), err)
+		}
 	}
-	if count != t.count || size != t.bytes || len(t.callers) != len(t.byName) || len(t.keys.requests) != len(t.byKey) {
+	if count != t.count || size != t.bytes || t.byName != nil && len(t.callers) != len(t.byName) {
 		return fmt.Errorf("%d requests of %d bytes, want %d of %d", t.count, t.bytes, count, size)
 	}
 	if n := sizeOfAll(a.box.messages); n != a.box.bytes {

@@ -40,6 +40,7 @@ const firstToken = 10
 // node is an activation and its shell.
 type node struct {
 	number int
+	held   int // copies that the activation has to give back
 	core   *stored.Activation[*copyOf]
 	shell  string // the state as the shell has it
 	lease  bool   // its node's lease is not over: only then answers leave that no commit proves
@@ -69,6 +70,7 @@ type copyOf struct {
 	name stored.Name // with the mark of the time when it was sent
 	to   *node
 	run  string // of its handler; empty: it has not run
+	held bool   // the activation has it
 }
 
 type world struct {
@@ -100,6 +102,11 @@ func newWorld(t *rapid.T) *world {
 		notRun: map[string]bool{}, names: map[[2]uint64]string{}, arrived: map[string][]string{}}
 	w.cfg = stored.Config{TypeVersion: 1, MaxRecord: rapid.SampledFrom([]int{3000, 20000}).Draw(t, "max record"),
 		Outcomes: rapid.IntRange(4, 60).Draw(t, "outcomes"), CallerOutcomes: rapid.IntRange(2, 20).Draw(t, "of a caller")}
+	cfg, err := w.cfg.WithDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.cfg = cfg
 	for range 3 {
 		w.newCaller(len(w.callers))
 	}
@@ -125,7 +132,7 @@ func (w *world) activate() {
 		w.t.Fatal(err)
 	}
 	n := &node{number: len(w.nodes), lease: true, shell: string(rec.State)}
-	n.core, err = stored.New[*copyOf](w.cfg, stored.Loaded{Key: key, Record: rec, Revision: rev, None: err != nil,
+	n.core, err = stored.New[*copyOf](&w.cfg, stored.Loaded{Key: key, Record: rec, Revision: rev, None: err != nil,
 		Token: uint64(firstToken + n.number), Contested: !w.released, State: append([]byte{}, rec.State...)})
 	if err != nil {
 		w.t.Fatal(err)
@@ -270,26 +277,46 @@ func (w *world) handle(c *copyOf) {
 	switch ad.Decision {
 	case stored.Replay:
 		w.answer(n, c, ad.Outcome, c.key())
+	case stored.Join:
+		w.hold(c)
+	case stored.Stale:
+		if c.accepted == "" && !c.closed {
+			w.t.Fatalf("request %d is stale, and its caller still waits", c.id)
+		}
 	case stored.Reused, stored.Invalid:
 		w.t.Fatalf("request %d: %v", c.id, ad.Decision)
 	}
 	if ad.Decision != stored.Run {
 		return
 	}
+	var copies []*copyOf
+	if w.oneIn(4, "copy meanwhile") {
+		copies = append(copies, &copyOf{request: c.request, name: c.name, to: n})
+		if d := n.core.Admit(c.name, copies[0], w.now).Decision; d != stored.Join {
+			w.t.Fatalf("a copy of request %d, which runs: %v", c.id, d)
+		}
+	}
 	if w.oneIn(16, "withdraw") {
-		n.core.Withdraw(ad.Request)
+		if joined := n.core.Withdraw(ad.Request); !slices.Equal(joined, copies) {
+			w.t.Fatalf("%d copies have joined, want %d", len(joined), len(copies))
+		}
 		return
 	}
 	res, shell := w.run(c, n)
 	fate, joined := n.core.Handled(c, ad.Request, res)
-	if len(joined) > 0 {
-		w.t.Fatalf("%d copies have joined a handler that took no time", len(joined))
+	if !slices.Equal(joined, copies) && fate != stored.Waits {
+		w.t.Fatalf("%d copies have joined, want %d", len(joined), len(copies))
 	}
 	switch fate {
 	case stored.Leaves:
-		w.answer(n, c, encoded(c.name, res.Outcome), false)
+		for _, c := range append(copies, c) {
+			w.answer(n, c, encoded(c.name, res.Outcome), false)
+		}
 	case stored.Waits:
 		n.shell = shell
+		for _, c := range append(copies, c) {
+			w.hold(c)
+		}
 	default:
 		if c.what == "big" != (fate == stored.TooLarge) && fate != stored.TooLarge && fate != stored.Crowded {
 			w.t.Fatalf("a request to %s: %v", c.what, fate)
@@ -297,6 +324,20 @@ func (w *world) handle(c *copyOf) {
 		w.provedNotRun(c)
 		w.sameState(n)
 	}
+}
+
+// hold notes that an activation has a copy, which it has to give back once.
+func (w *world) hold(c *copyOf) {
+	c.held = true
+	c.to.held++
+}
+
+func (w *world) giveBack(c *copyOf) {
+	if !c.held {
+		w.t.Fatalf("a copy of request %d has come back twice", c.id)
+	}
+	c.held = false
+	c.to.held--
 }
 
 // run runs a handler.
@@ -370,8 +411,13 @@ func (w *world) read() {
 	r.name.Print = uint64(r.id)
 	w.requests = append(w.requests, r)
 	c := &copyOf{request: r, name: r.name, to: n, run: n.shell}
-	if fate, _ := n.core.Handled(c, nil, stored.Result{}); fate == stored.Leaves {
+	switch fate, _ := n.core.Handled(c, nil, stored.Result{}); fate {
+	case stored.Leaves:
 		w.answerRead(n, c)
+	case stored.Waits:
+		w.hold(c)
+	default:
+		w.t.Fatalf("a read: %v", fate)
 	}
 }
 
@@ -472,6 +518,7 @@ func (w *world) reportTo(n *node) {
 func (w *world) committed(n *node, rev state.Revision) {
 	d := n.core.Committed(rev)
 	for _, r := range d.Replies {
+		w.giveBack(r.Handle)
 		if r.Handle.what == "read" {
 			w.answerRead(n, r.Handle)
 			continue
@@ -484,15 +531,27 @@ func (w *world) committed(n *node, rev state.Revision) {
 
 func (w *world) failed(n *node, err error) {
 	f := n.core.Failed(err)
-	for _, c := range f.NotRun {
-		w.provedNotRun(c)
-	}
+	w.failure(n, f)
 	switch f.Consequence {
 	case stored.GoBack:
 		_, data := n.core.State()
 		n.shell = string(data)
 	case stored.GiveUp:
 		n.dead = true
+	}
+}
+
+// failure takes what has failed out of an activation's hands.
+func (w *world) failure(n *node, f stored.Failure[*copyOf]) {
+	for _, c := range f.NotRun {
+		w.giveBack(c)
+		w.provedNotRun(c)
+	}
+	for _, c := range f.Unknown {
+		w.giveBack(c)
+	}
+	if f.Consequence != stored.Again && n.held > 0 {
+		w.t.Fatalf("%v, and the activation has %d copies still", f.Consequence, n.held)
 	}
 }
 
@@ -559,9 +618,7 @@ func (w *world) release() {
 func (w *world) end() {
 	if n := w.pickNode(); !n.dead && w.oneIn(4, "end") {
 		w.kill(n)
-		for _, c := range n.core.End().NotRun {
-			w.provedNotRun(c)
-		}
+		w.failure(n, n.core.End())
 	}
 }
 
@@ -620,8 +677,8 @@ func (w *world) finish() {
 				w.sendFrom(n, true)
 			}
 		}
-		if !n.core.Quiet() || n.core.Stale() {
-			w.t.Fatal("the last activation is not quiet")
+		if !n.core.Quiet() || n.core.Stale() || n.held > 0 {
+			w.t.Fatalf("the last activation is not quiet: it has %d copies", n.held)
 		}
 	}
 	settle()

@@ -59,8 +59,8 @@ type caller[H any] struct {
 // table holds the outcomes. They are in it as the next record will have them.
 type table[H any] struct {
 	callers []*caller[H]
-	byName  map[string]*caller[H]
-	keys    caller[H] // in no order
+	byName  map[string]*caller[H] // nil as long as there are few
+	keys    *caller[H]            // its requests are in no order; nil: there was none yet
 	byKey   map[string]*Request[H]
 	expiry  time.Time // no key expires before; zero: there are none
 	count   int       // of requests and marks
@@ -77,9 +77,24 @@ func (n *Name) key() bool { return !n.Expires.IsZero() }
 // of returns what is known of who has made a request; nil if that is nothing.
 func (t *table[H]) of(n *Name) *caller[H] {
 	if n.key() {
-		return &t.keys
+		return t.keys
 	}
-	return t.byName[n.Caller]
+	return t.named(n.Caller)
+}
+
+// few callers are found without a map, because most activations never have more.
+const few = 8
+
+func (t *table[H]) named(name string) *caller[H] {
+	if t.byName != nil {
+		return t.byName[name]
+	}
+	for _, c := range t.callers {
+		if c.name == name {
+			return c
+		}
+	}
+	return nil
 }
 
 // find returns the request of a name, nil if it is not known. c is what of has returned, in all that follows.
@@ -116,14 +131,14 @@ func (t *table[H]) grows(r *Request[H], n int, cfg *Config) bool {
 
 // add adds a request, which runs.
 func (t *table[H]) add(n *Name, c *caller[H]) *Request[H] {
-	if c == nil {
+	if c == nil && n.key() {
+		t.keys, t.byKey = &caller[H]{}, map[string]*Request[H]{}
+		c = t.keys
+	} else if c == nil {
 		c = t.caller(n.Caller)
 	}
 	r := &Request[H]{name: *n, caller: c}
 	if n.key() {
-		if t.byKey == nil {
-			t.byKey = map[string]*Request[H]{}
-		}
 		t.byKey[n.Caller] = r
 		c.requests = append(c.requests, r)
 		if t.expiry.IsZero() || n.Expires.Before(t.expiry) {
@@ -141,13 +156,19 @@ func (t *table[H]) add(n *Name, c *caller[H]) *Request[H] {
 
 // caller returns what is known of a caller, and adds it if it is new.
 func (t *table[H]) caller(name string) *caller[H] {
-	c := t.byName[name]
-	if c == nil {
-		if t.byName == nil {
-			t.byName = map[string]*caller[H]{}
+	c := t.named(name)
+	if c != nil {
+		return c
+	}
+	c = &caller[H]{name: name, place: len(t.callers)}
+	t.callers = append(t.callers, c)
+	if t.byName != nil {
+		t.byName[name] = c
+	} else if len(t.callers) > few {
+		t.byName = make(map[string]*caller[H], 2*few)
+		for _, c := range t.callers {
+			t.byName[c.name] = c
 		}
-		c = &caller[H]{name: name, place: len(t.callers)}
-		t.byName[name], t.callers = c, append(t.callers, c)
 	}
 	return c
 }
@@ -223,7 +244,7 @@ func (t *table[H]) setMarked(c *caller[H]) {
 
 // forget drops everything about a caller.
 func (t *table[H]) forget(name string) {
-	c := t.byName[name]
+	c := t.named(name)
 	if c == nil {
 		return
 	}
@@ -241,7 +262,7 @@ func (t *table[H]) forget(name string) {
 
 // clean removes a caller of which nothing has to be known.
 func (t *table[H]) clean(c *caller[H]) {
-	if c == &t.keys || c.marked || len(c.requests) > 0 {
+	if c == t.keys || c.marked || len(c.requests) > 0 {
 		return
 	}
 	last := t.callers[len(t.callers)-1]
@@ -281,7 +302,10 @@ func (t *table[H]) record(dst []state.Outcome) []state.Outcome {
 		}
 		dst = c.record(dst)
 	}
-	return t.keys.record(dst)
+	if t.keys != nil {
+		dst = t.keys.record(dst)
+	}
+	return dst
 }
 
 func (c *caller[H]) record(dst []state.Outcome) []state.Outcome {

@@ -33,7 +33,11 @@ func newRig(t *testing.T, cfg stored.Config, l stored.Loaded) *rig {
 		l.Token, l.None = 1, true
 	}
 	l.Key = key
-	a, err := stored.New[string](cfg, l)
+	cfg, err := cfg.WithDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := stored.New[string](&cfg, l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +274,7 @@ func TestFence(t *testing.T) {
 		r.stored("change")
 		r.does(stored.Name{}, "read", "", stored.Leaves)
 	}
-	_, err := stored.New[int](stored.Config{TypeVersion: 1, MaxRecord: 1000}, stored.Loaded{Key: key, Token: 1, Revision: state.Revision{Seq: 1, Token: 2}})
+	_, err := stored.New[int](&stored.Config{}, stored.Loaded{Key: key, Token: 1, Revision: state.Revision{Seq: 1, Token: 2}})
 	if !errors.Is(err, state.ErrFenced) {
 		t.Errorf("under a lower token: %v", err)
 	}
@@ -467,7 +471,7 @@ func TestConfig(t *testing.T) {
 	} {
 		c := good
 		change(&c)
-		if _, err := stored.New[int](c, stored.Loaded{Key: key, None: true}); !errors.Is(err, stored.ErrConfig) {
+		if _, err := c.WithDefaults(); !errors.Is(err, stored.ErrConfig) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
@@ -505,7 +509,7 @@ func TestBadOutcomes(t *testing.T) {
 		for _, b := range bodies {
 			rec.Outcomes = append(rec.Outcomes, state.Outcome{Caller: "c", Counter: 1, Body: b})
 		}
-		_, err := stored.New[int](stored.Config{TypeVersion: 1, MaxRecord: 1000}, stored.Loaded{Key: key, Record: rec})
+		_, err := stored.New[int](&stored.Config{}, stored.Loaded{Key: key, Record: rec})
 		var format *state.FormatError
 		if !errors.Is(err, state.ErrFormat) || !errors.As(err, &format) || !bytes.Equal(format.Data, bodies[len(bodies)-1]) {
 			t.Errorf("%x: %v", bodies, err)
