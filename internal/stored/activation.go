@@ -187,7 +187,7 @@ func (a *Activation[H]) Admit(n Name, handle H, now time.Time) Admission[H] {
 		return Admission[H]{Decision: Full}
 	case r == nil:
 		return Admission[H]{Decision: Run, Request: a.requests.add(&n, c)}
-	case r.name.Print != n.Print:
+	case r.print != n.Print:
 		return Admission[H]{Decision: Reused}
 	case r.stage == running:
 		r.joined = append(r.joined, handle)
@@ -282,10 +282,10 @@ func (a *Activation[H]) Handled(handle H, r *Request[H], res Result) (fate Fate,
 	}
 	needs := a.seen
 	if r != nil {
-		if r.name.key() {
+		if r.expires != 0 {
 			needs = a.gathers()
 		}
-		a.requests.finish(r, appendOutcome(make([]byte, 0, res.Outcome.size()), r.name.Print, &res.Outcome), needs)
+		a.requests.finish(r, appendOutcome(make([]byte, 0, res.Outcome.size()), r.print, &res.Outcome), needs)
 	}
 	if needs <= a.committed {
 		return Leaves, r.takeJoined()
@@ -313,7 +313,7 @@ func (a *Activation[H]) refuses(r *Request[H], res *Result, changed bool, size i
 		n := res.Outcome.size() - outcomeSize
 		grows += n
 		switch {
-		case n > a.cfg.CallerBytes-sizeOf(r.name.Caller):
+		case n > a.cfg.CallerBytes-r.size():
 			return TooLarge
 		case !a.requests.grows(r, n, a.cfg):
 			return Crowded

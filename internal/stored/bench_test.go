@@ -3,7 +3,9 @@ package stored_test
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"testing"
+	"unsafe"
 
 	"github.com/tandem-go/tandem/internal/stored"
 	"github.com/tandem-go/tandem/state"
@@ -118,4 +120,24 @@ func BenchmarkRecord(b *testing.B) {
 			}
 		})
 	}
+}
+
+// What an activation takes in memory after one request of one caller was committed, beside its state and
+// the key.
+func BenchmarkIdle(b *testing.B) {
+	var before, after runtime.MemStats
+	all := make([]*bench, 0, b.N)
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for range b.N {
+		x := newBench(b, 100)
+		x.change(1)
+		x.body, x.data = nil, [2][]byte{}
+		all = append(all, x)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	shell := unsafe.Sizeof(bench{}) + unsafe.Sizeof(stored.Config{}) + 112 // and the state, which are not the activation's
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(b.N)-float64(shell), "B/activation")
+	runtime.KeepAlive(all)
 }

@@ -1,6 +1,10 @@
 package stored
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/tandem-go/tandem/state"
+)
 
 // AppendOutcome is how an activation stores the outcome of a request.
 var AppendOutcome = appendOutcome
@@ -14,14 +18,14 @@ func (a *Activation[H]) Accounts() error {
 	check := func(c *caller[H]) error {
 		own := 0
 		for _, r := range c.requests {
-			n := sizeOf(r.name.Caller)
-			if r.stage == done {
-				n += len(r.body) - outcomeSize
+			o := state.Outcome{Caller: r.callerName(), Body: r.body}
+			if r.stage == running {
+				o.Body = make([]byte, outcomeSize)
 			}
-			if r.size != n || r.stage == dropped {
-				return fmt.Errorf("%v is %v and counts for %d bytes, want %d", &r.name, r.stage, r.size, n)
+			if r.size() != o.Size() || r.stage == dropped {
+				return fmt.Errorf("request %d of %q is %v and counts for %d bytes, want %d", r.counter, o.Caller, r.stage, r.size(), o.Size())
 			}
-			own += n
+			own += r.size()
 		}
 		if own != c.bytes {
 			return fmt.Errorf("%q counts for %d bytes, want %d", c.name, c.bytes, own)

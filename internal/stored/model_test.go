@@ -169,13 +169,14 @@ func oneOf[T any](w *world, what string, all []T) T { return all[w.pick(what, le
 
 // actions are what may happen, with weights.
 func (w *world) actions() (all []func()) {
+	restless := oneOf(w, "restless", []int{3, 3, 12}) // how often the actor moves
 	for _, a := range []struct {
 		weight int
 		do     func()
 	}{
 		{16, w.deliver}, {8, w.next}, {10, w.storeCommit}, {10, w.report}, {8, w.makeRequest}, {4, w.makeKey}, {3, w.resend}, {4, w.read},
 		{2, w.lateCommit}, {4, w.send}, {1, func() { w.pickNode().core.Flush() }},
-		{1, w.crash}, {3, w.takeOver}, {1, w.release}, {1, w.end}, {1, w.forget}, {1, w.time}, {1, w.giveUp},
+		{1, w.crash}, {restless, w.takeOver}, {1, w.release}, {1, w.end}, {1, w.forget}, {1, w.time}, {1, w.giveUp},
 	} {
 		all = append(all, slices.Repeat([]func(){a.do}, a.weight)...)
 	}
@@ -750,7 +751,7 @@ func TestModel(t *testing.T) {
 	if testing.Short() { // mutations, of which nobody reads the smallest run that shows them
 		flag.Set("rapid.shrinktime", "0s")
 	}
-	for range 20 { // with seeds of its own each time
+	for range 30 { // with seeds of its own each time
 		rapid.Check(t, func(t *rapid.T) {
 			w := newWorld(t)
 			actions := w.actions()

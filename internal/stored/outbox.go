@@ -11,10 +11,10 @@ import (
 // a commit that is stored are named by it. They come first, and Since of the others is 0.
 type outbox struct {
 	messages []state.Message
-	named    int // how many are named
-	index    uint32
-	bytes    int  // that all take in a record
-	stale    bool // the last record has messages that were sent, and none is under way that has not
+	named    int    // how many are named
+	bytes    int    // that all take in a record
+	index    uint32 // of the next one that is added
+	stale    bool   // the last record has messages that were sent, and none is under way that has not
 }
 
 // load takes over what the commit seq has stored.

@@ -22,13 +22,32 @@ type Name struct {
 
 // Request is a named request that is to run, or that has run and is remembered.
 type Request[H any] struct {
-	name   Name
-	caller *caller[H]
-	stage  stage
-	needs  uint64 // once it is done: the number of the commit for which its reply waits
-	body   []byte // once it is done: its outcome, as it is stored
-	joined []H    // while it runs: further copies
-	size   int    // that it counts for
+	caller  *caller[H]
+	key     string // empty for a number
+	counter uint64
+	expires int64 // for a key: milliseconds since 1970
+	print   uint64
+	stage   stage
+	needs   uint64 // once it is done: the number of the commit for which its reply waits
+	body    []byte // once it is done: its outcome, as it is stored
+	joined  []H    // while it runs: further copies
+}
+
+// callerName is what is stored as the caller of its outcome.
+func (r *Request[H]) callerName() string {
+	if r.expires != 0 {
+		return r.key
+	}
+	return r.caller.name
+}
+
+// size is how many bytes it counts for.
+func (r *Request[H]) size() int {
+	n := sizeOf(r.callerName())
+	if r.stage == done {
+		n += len(r.body) - outcomeSize
+	}
+	return n
 }
 
 // stage is how far a named request has come:
@@ -62,9 +81,9 @@ type table[H any] struct {
 	byName  map[string]*caller[H] // nil as long as there are few
 	keys    *caller[H]            // its requests are in no order; nil: there was none yet
 	byKey   map[string]*Request[H]
-	expiry  time.Time // no key expires before; zero: there are none
-	count   int       // of requests and marks
-	bytes   int       // that they take in a record
+	expiry  int64 // no key expires before, in milliseconds since 1970; 0: there are none
+	count   int   // of requests and marks
+	bytes   int   // that they take in a record
 }
 
 // sizeOf is how many bytes an outcome takes in a record, without user, message and body.
@@ -111,10 +130,10 @@ func (t *table[H]) find(n *Name, c *caller[H]) *Request[H] {
 }
 
 func (c *caller[H]) search(counter uint64) (int, bool) {
-	if n := len(c.requests); n == 0 || c.requests[n-1].name.Counter < counter {
+	if n := len(c.requests); n == 0 || c.requests[n-1].counter < counter {
 		return n, false
 	}
-	return slices.BinarySearchFunc(c.requests, counter, func(r *Request[H], counter uint64) int { return cmp.Compare(r.name.Counter, counter) })
+	return slices.BinarySearchFunc(c.requests, counter, func(r *Request[H], counter uint64) int { return cmp.Compare(r.counter, counter) })
 }
 
 // room reports whether the limits allow one more request of that name.
@@ -137,21 +156,26 @@ func (t *table[H]) add(n *Name, c *caller[H]) *Request[H] {
 	} else if c == nil {
 		c = t.caller(n.Caller)
 	}
-	r := &Request[H]{name: *n, caller: c}
+	r := &Request[H]{caller: c, counter: n.Counter, print: n.Print}
 	if n.key() {
+		r.key, r.expires = n.Caller, n.Expires.UnixMilli()
 		t.byKey[n.Caller] = r
 		c.requests = append(c.requests, r)
-		if t.expiry.IsZero() || n.Expires.Before(t.expiry) {
-			t.expiry = n.Expires
-		}
+		t.expireAt(r.expires)
 	} else {
 		i, _ := c.search(n.Counter)
 		c.requests = slices.Insert(c.requests, i, r)
 		c.mark = max(c.mark, n.Below)
 	}
 	t.count++
-	t.resize(r, sizeOf(n.Caller))
+	t.grow(r, r.size())
 	return r
+}
+
+func (t *table[H]) expireAt(ms int64) {
+	if t.expiry == 0 || ms < t.expiry {
+		t.expiry = ms
+	}
 }
 
 // caller returns what is known of a caller, and adds it if it is new.
@@ -173,10 +197,9 @@ func (t *table[H]) caller(name string) *caller[H] {
 	return c
 }
 
-func (t *table[H]) resize(r *Request[H], size int) {
-	r.caller.bytes += size - r.size
-	t.bytes += size - r.size
-	r.size = size
+func (t *table[H]) grow(r *Request[H], n int) {
+	r.caller.bytes += n
+	t.bytes += n
 }
 
 // finish gives a request its outcome, which is remembered unless it was dropped. The reply needs that
@@ -185,7 +208,7 @@ func (t *table[H]) finish(r *Request[H], body []byte, needs uint64) {
 	r.body, r.needs = body, needs
 	if r.stage == running {
 		r.stage = done
-		t.resize(r, sizeOf(r.name.Caller)-outcomeSize+len(body))
+		t.grow(r, len(body)-outcomeSize)
 	}
 }
 
@@ -195,14 +218,14 @@ func (t *table[H]) drop(r *Request[H]) {
 		return
 	}
 	c := r.caller
-	if r.name.key() {
-		delete(t.byKey, r.name.Caller)
+	if r.expires != 0 {
+		delete(t.byKey, r.key)
 		i := slices.Index(c.requests, r)
 		last := len(c.requests) - 1
 		c.requests[i], c.requests[last] = c.requests[last], nil
 		c.requests = c.requests[:last]
 	} else {
-		i, _ := c.search(r.name.Counter)
+		i, _ := c.search(r.counter)
 		c.requests = slices.Delete(c.requests, i, i+1)
 	}
 	t.leave(r)
@@ -211,7 +234,7 @@ func (t *table[H]) drop(r *Request[H]) {
 
 // leave counts a request no more, which is not in a list any more.
 func (t *table[H]) leave(r *Request[H]) {
-	t.resize(r, 0)
+	t.grow(r, -r.size())
 	r.stage = dropped
 	t.count--
 }
@@ -274,21 +297,20 @@ func (t *table[H]) clean(c *caller[H]) {
 
 // expire drops the keys whose time has passed. One that runs is kept until it is done.
 func (t *table[H]) expire(now time.Time) {
-	if t.expiry.IsZero() || now.Before(t.expiry) {
+	ms := now.UnixMilli()
+	if t.expiry == 0 || ms < t.expiry {
 		return
 	}
 	kept := t.keys.requests[:0]
-	t.expiry = time.Time{}
+	t.expiry = 0
 	for _, r := range t.keys.requests {
-		if r.stage == done && !now.Before(r.name.Expires) {
-			delete(t.byKey, r.name.Caller)
+		if r.stage == done && ms >= r.expires {
+			delete(t.byKey, r.key)
 			t.leave(r)
 			continue
 		}
 		kept = append(kept, r)
-		if t.expiry.IsZero() || r.name.Expires.Before(t.expiry) {
-			t.expiry = r.name.Expires
-		}
+		t.expireAt(r.expires)
 	}
 	clear(t.keys.requests[len(kept):])
 	t.keys.requests = kept
@@ -311,7 +333,11 @@ func (t *table[H]) record(dst []state.Outcome) []state.Outcome {
 func (c *caller[H]) record(dst []state.Outcome) []state.Outcome {
 	for _, r := range c.requests {
 		if r.stage == done {
-			dst = append(dst, state.Outcome{Caller: r.name.Caller, Counter: r.name.Counter, Expires: r.name.Expires, Body: r.body})
+			o := state.Outcome{Caller: r.callerName(), Counter: r.counter, Body: r.body}
+			if r.expires != 0 {
+				o.Expires = time.UnixMilli(r.expires)
+			}
+			dst = append(dst, o)
 		}
 	}
 	return dst
