@@ -16,9 +16,9 @@ type Loaded struct {
 	None     bool   // there is no record: Load said state.ErrNone
 	Token    uint64 // of the activation's claim
 
-	// Contested says that the claim was taken from a holder that may not know that yet, not
-	// from one that has given it back. Without a record, this decides whether the activation has
-	// to commit before it answers.
+	// Contested says that the claim was taken from a holder that may not know that yet, not from
+	// one that was Quiet and has given it back. Without a record, this decides whether the
+	// activation has to commit before it answers.
 	Contested bool
 
 	// State is the state as it was decoded, or newly made if there was none, encoded again:

@@ -174,7 +174,7 @@ func (a *Activation[H]) drop(g group[H]) (handles []H) {
 }
 
 // End ends the activation, because its claim or its node's lease is lost, or because there is no time
-// to wait for the fate of its commit. One that is Quiet may end without a loss.
+// to wait for the fate of its commit.
 func (a *Activation[H]) End() Failure[H] { return a.end(a.phase == gathering) }
 
 // end ends the activation. proof says that the commit under way is not stored and never will be, or
@@ -191,11 +191,13 @@ func (a *Activation[H]) end(proof bool) Failure[H] {
 	return Failure[H]{Consequence: GiveUp, NotRun: next, Unknown: flight}
 }
 
-// Quiet reports whether nothing waits for a commit, none is under way and none is wanted, and all
-// messages were sent. What may not be stored yet are outcomes of requests that have changed nothing,
-// and what was dropped.
+// Quiet reports whether the activation may end and give its claim back: nothing waits for a commit, none
+// is under way and none is wanted; all messages were sent; and no predecessor can commit any more, which
+// the successor relies on, see [Loaded].Contested. What may not be stored yet are outcomes of requests
+// that have changed nothing, and what was dropped. An activation that is over has to leave its claim to
+// be taken from it.
 func (a *Activation[H]) Quiet() bool {
-	return a.phase == over || a.phase == gathering && !a.wanted && len(a.box.messages) == 0
+	return a.phase == gathering && !a.wanted && !a.fence && len(a.box.messages) == 0
 }
 
 // Outbox returns all messages that are committed and were not sent, in order: after New, they all

@@ -611,7 +611,7 @@ func (w *world) takeOver() {
 }
 
 func (w *world) release() {
-	if n := w.last(); !n.dead && n.core.Quiet() {
+	if n := w.last(); !n.dead && n.lease && n.core.Quiet() {
 		n.dead, w.released = true, true
 	}
 }
@@ -678,7 +678,7 @@ func (w *world) finish() {
 				w.sendFrom(n, true)
 			}
 		}
-		if !n.core.Quiet() || n.core.Stale() || n.held > 0 {
+		if n.core.Flush(); !n.core.Quiet() || n.held > 0 {
 			w.t.Fatalf("the last activation is not quiet: it has %d copies", n.held)
 		}
 	}
