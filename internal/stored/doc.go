@@ -35,9 +35,10 @@
 // Requests that change nothing. Nothing is written for them. Their outcomes are remembered in memory,
 // and are in the next commit that is made for another reason. So a copy that runs again, at a successor,
 // after an activation has crashed, finds the state as the first one has found it, or that outcome, unless
-// somebody else has changed the state since. Two rules keep that last case away, and both are the
-// shell's: a reply leaves only while the lease of its node is not over, and a caller takes the reply that
-// nothing was changed only from the activation that it has sent the request to last. A request under a
+// somebody else has changed the state since. Three rules keep that last case away, and they are not this
+// package's: a reply leaves only while the lease of its node is not over; a caller takes the reply that
+// nothing was changed only from the activation that it has sent the request to last; and a node knows a
+// late copy of what its session has answered. Replies that tell of an effect need none of them. A request under a
 // key has several callers, which do not know of one another, so its outcome is always committed before
 // its reply leaves. A handler that may end in another way at the same state, because it looks at the
 // clock, say, and whose refusal must hold for ever, has to change the state.

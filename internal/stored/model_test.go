@@ -60,6 +60,7 @@ type request struct {
 	accepted string // the answer that the caller has taken
 	effect   string // the answer of those that have to agree
 	closed   bool   // it is not sent any more
+	refused  bool   // there was no room for it, or it was withdrawn
 }
 
 func (r *request) key() bool { return !r.name.Expires.IsZero() }
@@ -287,6 +288,7 @@ func (w *world) handle(c *copyOf) {
 	case stored.Reused, stored.Invalid:
 		w.t.Fatalf("request %d: %v", c.id, ad.Decision)
 	}
+	c.refused = ad.Decision == stored.Full
 	if ad.Decision != stored.Run {
 		return
 	}
@@ -301,6 +303,7 @@ func (w *world) handle(c *copyOf) {
 		if joined := n.core.Withdraw(ad.Request); !slices.Equal(joined, copies) {
 			w.t.Fatalf("%d copies have joined, want %d", len(joined), len(copies))
 		}
+		c.refused = true
 		return
 	}
 	res, shell := w.run(c, n)
@@ -322,6 +325,7 @@ func (w *world) handle(c *copyOf) {
 		if c.what == "big" != (fate == stored.TooLarge) && fate != stored.TooLarge && fate != stored.Crowded {
 			w.t.Fatalf("a request to %s: %v", c.what, fate)
 		}
+		c.refused = true
 		w.provedNotRun(c)
 		w.sameState(n)
 	}
@@ -693,6 +697,9 @@ func (w *world) finish() {
 				w.handle(w.copies[len(w.copies)-1])
 				settle()
 			}
+		}
+		if r.accepted == "" && !r.refused {
+			w.t.Fatalf("request %d has no answer, and nothing is in its way", r.id)
 		}
 	}
 	for _, r := range w.requests { // another process uses the same key
