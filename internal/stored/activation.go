@@ -142,7 +142,7 @@ const (
 	Run     Decision = iota + 1 // run its handler, and call Handled or Withdraw
 	Replay                      // answer with the outcome
 	Join                        // an earlier copy is in hand, or waits for its commit: this one gets the same
-	Stale                       // the caller has said that it needs the outcome no more
+	Stale                       // the caller has said that it needs the outcome no more, or the key's time is over
 	Reused                      // another request has this name
 	Full                        // the caller, or all callers, have too many outcomes that they need
 	Invalid                     // the name is beyond the limits of package state
@@ -177,9 +177,9 @@ func (a *Activation[H]) Admit(n Name, handle H, now time.Time) Admission[H] {
 	c := a.requests.of(&n)
 	if !n.key() {
 		a.requests.ack(c, n.Below)
-		if n.Counter < n.Below || c != nil && n.Counter < c.mark {
-			return Admission[H]{Decision: Stale}
-		}
+	}
+	if stale(&n, c, now) {
+		return Admission[H]{Decision: Stale}
 	}
 	r := a.requests.find(&n, c)
 	switch {

@@ -40,7 +40,8 @@
 // nothing was changed only from the activation that it has sent the request to last; and a node knows a
 // late copy of what its session has answered. Replies that tell of an effect need none of them. A request under a
 // key has several callers, which do not know of one another, so its outcome is always committed before
-// its reply leaves. A handler that may end in another way at the same state, because it looks at the
+// its reply leaves; the first caller says when the key expires, and its late copies say the same, so that they
+// are refused then. A handler that may end in another way at the same state, because it looks at the
 // clock, say, and whose refusal must hold for ever, has to change the state.
 //
 // Failures. Each error of a store has one consequence:

@@ -653,7 +653,9 @@ func (w *world) close(which func(*request) bool) {
 
 func (w *world) time() {
 	w.now = w.now.Add(time.Duration(1+w.pick("seconds", 5)) * time.Second)
-	w.close(func(r *request) bool { return r.key() && !w.now.Before(r.name.Expires) })
+	for _, r := range w.requests { // late copies of it may still come
+		r.closed = r.closed || r.key() && !w.now.Before(r.name.Expires)
+	}
 }
 
 // finish ends what is under way, has every request answered, and judges.

@@ -16,7 +16,7 @@ type Name struct {
 	Caller  string    // a random name of one start of the caller's node; for a key, the name of the key
 	Counter uint64    // the caller's number of the request; it gives no number twice
 	Below   uint64    // the caller needs no outcome of its requests to this actor below this number
-	Expires time.Time // not zero: it is a key, whose outcome is kept until then; it has no numbers
+	Expires time.Time // not zero: it is a key, whose outcome is kept until then, and which has no numbers
 	Print   uint64    // stands for the content of the request: copies have the same
 }
 
@@ -92,6 +92,14 @@ func sizeOf(name string) int { return (&state.Outcome{Caller: name}).Size() + ou
 func sizeOfMark(name string) int { return (&state.Outcome{Caller: name}).Size() + markSize }
 
 func (n *Name) key() bool { return !n.Expires.IsZero() }
+
+// stale reports whether the outcome may have been dropped, so that the request must not run.
+func stale[H any](n *Name, c *caller[H], now time.Time) bool {
+	if n.key() {
+		return n.Expires.UnixMilli() <= now.UnixMilli()
+	}
+	return n.Counter < n.Below || c != nil && n.Counter < c.mark
+}
 
 // of returns what is known of who has made a request; nil if that is nothing.
 func (t *table[H]) of(n *Name) *caller[H] {

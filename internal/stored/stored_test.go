@@ -344,6 +344,9 @@ func TestOutcomesAreBounded(t *testing.T) {
 	} else if fate, _ := r.Handled("after x", ad.Request, stored.Result{}); fate != stored.Leaves {
 		t.Error(fate)
 	}
+	if d := r.Admit(k("x", 5), "late key", start.Add(5*time.Second)).Decision; d != stored.Stale {
+		t.Error(d)
+	}
 	r.admit(k("x", 5), "key", stored.Full)
 	r.Forget("c")
 	r.Forget("nobody")
