@@ -177,7 +177,7 @@ func (w *world) actions() (all []func()) {
 	}{
 		{16, w.deliver}, {8, w.next}, {10, w.storeCommit}, {10, w.report}, {8, w.makeRequest}, {4, w.makeKey}, {3, w.resend}, {4, w.read},
 		{2, w.lateCommit}, {4, w.send}, {1, func() { w.pickNode().core.Flush() }},
-		{1, w.crash}, {restless, w.takeOver}, {1, w.release}, {1, w.end}, {1, w.forget}, {1, w.time}, {1, w.giveUp},
+		{1, w.crash}, {restless, w.takeOver}, {2, w.overtaken}, {1, w.release}, {1, w.end}, {1, w.forget}, {1, w.time}, {1, w.giveUp},
 	} {
 		all = append(all, slices.Repeat([]func(){a.do}, a.weight)...)
 	}
@@ -474,8 +474,9 @@ func (w *world) next() {
 }
 
 // storeCommit is what becomes of a commit: it is stored or not, and its maker hears of that or not.
-func (w *world) storeCommit() {
-	n := w.pickNode()
+func (w *world) storeCommit() { w.storeCommitOf(w.pickNode()) }
+
+func (w *world) storeCommitOf(n *node) {
 	if n.dead || n.commit == nil || n.result != nil {
 		return
 	}
@@ -611,6 +612,16 @@ func (w *world) kill(n *node) {
 func (w *world) takeOver() {
 	if w.last().dead || w.oneIn(4, "take over") {
 		w.activate()
+	}
+}
+
+// overtaken has a commit come to the store when the successor has read what was there before.
+func (w *world) overtaken() {
+	if n := w.last(); !n.dead && n.commit != nil && n.result == nil {
+		w.activate()
+		w.storeCommitOf(n)
+		w.reportTo(n)
+		w.read()
 	}
 }
 
