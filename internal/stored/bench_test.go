@@ -93,6 +93,25 @@ func BenchmarkHandled(b *testing.B) {
 	}
 }
 
+// What a commit costs beside the outcomes of other callers, each of which has one and an ack mark.
+func BenchmarkCallers(b *testing.B) {
+	for _, callers := range []int{1, 100, 1000} {
+		b.Run(fmt.Sprint(callers), func(b *testing.B) {
+			x := newBench(b, 100)
+			for i := range callers - 1 {
+				x.next = stored.Name{Caller: fmt.Sprintf("%016d", i)}
+				x.change(2)
+			}
+			x.next = stored.Name{Caller: "0123456789abcdef"}
+			x.change(2)
+			b.ReportMetric(float64(x.a.Size()), "B/record")
+			for b.Loop() {
+				x.change(1)
+			}
+		})
+	}
+}
+
 // What it costs to compare a state with the one before, and to encode a record, by the size of the state.
 func BenchmarkRecord(b *testing.B) {
 	for _, size := range []int{100, 1 << 10, 64 << 10} {

@@ -326,9 +326,11 @@ func (t *table[H]) expire(now time.Time) {
 
 // record appends what a record has to keep.
 func (t *table[H]) record(dst []state.Outcome) []state.Outcome {
+	dst = slices.Grow(dst, t.count)
+	mark := []byte{FormatVersion, isMark}
 	for _, c := range t.callers {
 		if c.marked {
-			dst = append(dst, state.Outcome{Caller: c.name, Counter: c.mark, Body: []byte{FormatVersion, isMark}})
+			dst = append(dst, state.Outcome{Caller: c.name, Counter: c.mark, Body: mark})
 		}
 		dst = c.record(dst)
 	}
