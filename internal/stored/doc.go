@@ -58,7 +58,7 @@
 // Duties of the shell. It makes one call at a time, and does not call Failed while a handler runs, since that may
 // take back the state that the handler works on. It refuses copies of callers that it has told to Forget, and
 // tells soon, because each caller that has asked takes a place in every record: an ack mark and an outcome of
-// 148 bytes together, without the body. It decides when a node's lease is over, how long to pause
+// about 120 bytes together, and the body. It decides when a node's lease is over, how long to pause
 // before the same commit is made again, and when sent messages are removed without another commit (Stale,
 // Flush). Encodings of one state need not be equal, but each difference costs a commit.
 //
