@@ -83,16 +83,17 @@ var mayImport = map[string][]string{
 	bufPool:                   {longCopy},
 	"internal/natswait":       {"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"internal/jserror":        {"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	natsHome:                  {natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 
 	"ledger/jetstream": {"ledger", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"ledger/storetest": {"ledger"},
 	"topic/jetstream":  {"topic", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"topic/topictest":  {"topic"},
-	"state/jetstream":  {"state", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"state/jetstream":  {"state", natsHome, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"state/memory":     {"state"},
 	"state/storetest":  {"state", "pgregory.net/rapid"},
 
-	"placement/natskv":    {"placement", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"placement/natskv":    {"placement", natsHome, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"placement/memory":    {"placement"},
 	"placement/claimtest": {"placement", "pgregory.net/rapid"},
 
@@ -125,6 +126,10 @@ const natsWait = "internal/natswait"
 // proofs may be imported by every package that keeps something in JetStream. It says what
 // JetStream's errors prove.
 const proofs = "internal/jserror"
+
+// natsHome may be imported by every package that keeps the last message of each subject in a stream
+// of its own, for ever. It notices the loss of the stream.
+const natsHome = "internal/natshome"
 
 // simulations is a package for tests: what actortest and test/sim have in common.
 const simulations = "internal/simulation"
@@ -162,7 +167,7 @@ func violations(g graph) []string {
 			if fixed && !slices.Contains(allowed, to) {
 				bad("%s imports %s", name, to)
 			}
-			if !ours || to == bubbles && suite(name) || to == bufPool && strings.HasPrefix(name, "transport/") || (to == natsWait || to == proofs) && n.onNATS() {
+			if !ours || to == bubbles && suite(name) || to == bufPool && strings.HasPrefix(name, "transport/") || (to == natsWait || to == proofs || to == natsHome) && n.onNATS() {
 				continue
 			}
 			if (suite(to) || to == simulations) && !suite(name) && !within(name, "test") {
