@@ -27,7 +27,8 @@
 // The limits. A claim that nobody releases stays until its key is wanted again, about 200 bytes;
 // the mark of a release goes after [ReleasedFor]. The bucket may be created beforehand, for
 // example with a limit of its size; see Open for what it must be. Several clusters may share one
-// NATS account under different names.
+// NATS account under different names. The user's permissions are listed by package
+// transport/natsbus/permissions, see Claims and MakeClaims.
 package natskv
 
 import (

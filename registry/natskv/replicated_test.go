@@ -46,7 +46,7 @@ func TestClaimsReadFromLeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, server := range servers { // until it knows of both subscriptions
+	for _, server := range three { // until it knows of both subscriptions
 		for nc := connect(t, server).Conn(); ; {
 			if err := nc.Publish(advisories, []byte("{}")); err != nil {
 				t.Fatal(err)
