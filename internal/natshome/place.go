@@ -172,6 +172,12 @@ func (p Plan) unfit(c natsjs.StreamConfig) string {
 		return "does not keep one message of each subject, for ever"
 	case !c.AllowMsgTTL && p.Expiring:
 		return "does not let single messages have a life of their own"
+	case c.SubjectDeleteMarkerTTL != 0:
+		return "leaves messages of its own where one has expired"
+	case c.Mirror != nil || len(c.Sources) > 0 || c.SubjectTransform != nil:
+		return "gets messages that were not published under its subject"
+	case c.NoAck:
+		return "does not acknowledge messages"
 	case c.Discard != natsjs.DiscardNew && (c.MaxMsgs > 0 || c.MaxBytes > 0):
 		return "discards old messages when it is full"
 	case c.DiscardNewPerSubject:

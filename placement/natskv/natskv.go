@@ -1,34 +1,3 @@
-// Package natskv keeps the claims of virtual actors in a JetStream key-value bucket.
-//
-//	claims, err := natskv.Open(ctx, js, natskv.Config{Cluster: "shop", Replicas: 3})
-//	if err != nil { ... }
-//	held, err := claims.Get(ctx, placement.Key{Kind: "bank.account", ID: "alice"})
-//
-// The promise is that of [placement.Claims]. All nodes of a cluster share the bucket
-// "<cluster>_claims". Each key has one message in it. A write names the sequence number that the
-// key's last message must have, so the server accepts at most one after each. A claim's token is
-// the sequence number of its message, which no later message of the bucket has again.
-//
-// Reads are answered by the leader of the bucket's stream, never by a replica that may lag behind:
-// the bucket does not allow direct reads, which those that KeyValue creates do. A leader that was
-// cut off from the others and does not know it yet may still answer with an outdated claim, for
-// some seconds. JetStream has no read that excludes this; but a write after it is refused.
-//
-// What an operator does cannot make the bucket begin empty, as then two nodes could hold the same
-// actor. It denies deletes and purges, and a second stream, "<cluster>_claims_made", which holds no
-// messages, says which bucket has the claims. If that one is deleted, emptied, replaced, set back
-// to an earlier state, or changed so that it forgets messages, an open Claims says
-// [placement.ErrLost] as soon as it finds out, for ever, and Open refuses with the same error, also
-// in a process that is started later. Every Get that finds no claim looks for this, and so does
-// Check. The operator then stops all nodes of the cluster, for the claims of dead epochs are worth
-// nothing, deletes what is left of both, "KV_<cluster>_claims" and "<cluster>_claims_made", and
-// starts the nodes. If only both are deleted, nothing is left that could tell.
-//
-// The limits. A claim that nobody releases stays until its key is wanted again, about 200 bytes;
-// the mark of a release goes after [ReleasedFor]. The bucket may be created beforehand, for
-// example with a limit of its size; see Open for what it must be. Several clusters may share one
-// NATS account under different names. The user's permissions are listed by package
-// transport/natsbus/permissions, see Claims and MakeClaims.
 package natskv
 
 import (

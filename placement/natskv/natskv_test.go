@@ -187,7 +187,7 @@ func TestMarkIsGone(t *testing.T) {
 	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
 	c, ctx := open(t, js, Config{}), servers.Within(t, 60*time.Second)
 	first := create(t, c, alice, by("n"))
-	_, err := js.PublishMsg(ctx, &nats.Msg{Subject: c.home.Subject(alice.Kind, alice.ID), Header: nats.Header{operation: {deleted}}}, natsjs.WithMsgTTL(time.Second), natsjs.WithExpectLastSequencePerSubject(uint64(first)))
+	_, err := js.PublishMsg(ctx, &nats.Msg{Subject: c.home.Subject(alice.Kind, alice.ID), Header: nats.Header{operation: {deleted}, released: {"1"}}}, natsjs.WithMsgTTL(time.Second), natsjs.WithExpectLastSequencePerSubject(uint64(first)))
 	ok(t, err)
 	for { // until the server has removed it
 		m, err := c.home.Last(ctx, c.home.Subject(alice.Kind, alice.ID))

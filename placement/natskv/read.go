@@ -78,8 +78,11 @@ func (c *Claims) last(ctx context.Context, subject string) (placement.Held, erro
 		return placement.Held{}, err
 	}
 	held := placement.Held{Token: placement.Token(raw.Sequence)}
-	if raw.Header.Get(operation) == "" {
+	switch op := raw.Header.Get(operation); {
+	case op == "":
 		held.Claim, err = decode(raw.Data)
+	case op != deleted || raw.Header.Get(released) == "":
+		err = fmt.Errorf("%w: it was removed (%s), and not by its holder, who may go on", placement.ErrFormat, op)
 	}
 	return held, err
 }

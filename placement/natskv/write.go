@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
@@ -13,10 +14,12 @@ import (
 	"github.com/tandem-go/tandem/placement"
 )
 
-// The mark of a released claim is what a bucket has for a key that was deleted.
+// The mark of a released claim is what a bucket has for a key that was deleted, and says under which
+// token it was held. A mark without that was left by somebody who does not hold the claim.
 const (
 	operation = "KV-Operation"
 	deleted   = "DEL"
+	released  = "Tandem-Released"
 )
 
 // Create implements [placement.Claims].
@@ -44,7 +47,7 @@ func (c *Claims) Release(ctx context.Context, key placement.Key, token placement
 
 func (c *Claims) put(ctx context.Context, w *write) (placement.Token, error) {
 	err := w.key.Valid()
-	w.msg = &nats.Msg{Header: nats.Header{operation: {deleted}}}
+	w.msg = &nats.Msg{Header: nats.Header{operation: {deleted}, released: {strconv.FormatUint(uint64(w.before), 10)}}}
 	if err == nil && w.op != "release" {
 		w.msg.Header = nil
 		if err = w.claim.Valid(); err == nil {

@@ -6,8 +6,11 @@ package servers
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -105,6 +108,18 @@ func (c *Cluster) Again(ctx context.Context, i int, stream string) {
 	c.until(ctx, "the server has not caught up", func() bool {
 		return c.Servers[i].Server().JetStreamIsStreamCurrent("$G", stream)
 	})
+}
+
+// Wipe deletes the files of a server that was stopped.
+func (c *Cluster) Wipe(i int) {
+	c.t.Helper()
+	files, err := filepath.Glob(filepath.Join(c.cfgs[i].StoreDir, "*"))
+	for _, f := range files {
+		err = errors.Join(err, os.RemoveAll(f))
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 // Leader returns which server leads a stream.
