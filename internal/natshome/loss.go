@@ -95,10 +95,3 @@ func (h *Home) Whole(ctx context.Context) error {
 
 // Believed returns how long something must be missing before that is believed.
 func (h *Home) Believed() time.Duration { return h.loss.after }
-
-// SetPatience is for tests. It sets how long messages must be missing before that is believed, also
-// if all that is wrong is that the stream ends too early. It must be called before anything else.
-func (h *Home) SetPatience(after, behind time.Duration) { h.loss.after, h.loss.behind = after, behind }
-
-// SetSeen is for tests. It makes h believe that a message was stored under seq.
-func (h *Home) SetSeen(seq uint64) { h.saw(seq) }

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
@@ -81,17 +82,33 @@ func TestPublishAndLast(t *testing.T) {
 	ok(t, h.Whole(ctx))
 }
 
-// The user may not publish: no other attempt is of use.
+// The user may not publish, or the connection is closed: another attempt is of no use, and nothing
+// was stored.
 func TestDenied(t *testing.T) {
 	t.Parallel()
-	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+	srv := servers.Start(t, embedded.Config{Configure: func(o *server.Options) {
+		o.Users = []*server.User{{Username: "root"}, {Username: "reader", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: []string{"$JS.API.STREAM.INFO.>", "$JS.API.STREAM.MSG.GET.>"}}}}}
+	}})
+	opened(t, servers.Connect(t, srv, nats.UserInfo("root", "")), plan())
+	js, ctx := servers.Connect(t, srv, nats.UserInfo("reader", "")), servers.Within(t, 20*time.Second)
 	h := opened(t, js, plan())
-	js.Conn().Close()
-	_, found, err := h.Publish(t.Context(), &nats.Msg{Subject: h.Subject("k", "a")}, 0, new(jserror.Attempts))
-	if !errors.As(err, new(Final)) || found.Proof != jserror.NotDone {
-		t.Errorf("a closed connection: %+v, %v", found, err)
+	refused := func(why string) {
+		t.Helper()
+		step, cancel := context.WithTimeout(ctx, TryFor) // the server tells the connection, not the publish
+		defer cancel()
+		_, found, err := h.Publish(step, &nats.Msg{Subject: h.Subject("k", "a")}, 0, new(jserror.Attempts))
+		if !errors.As(err, new(Final)) || !strings.Contains(err.Error(), why) || found.Proof != jserror.NotDone {
+			t.Errorf("%s: %+v, %v", why, found, err)
+		}
 	}
-	if err := h.Whole(t.Context()); !errors.As(err, new(Final)) || errors.Is(err, errLost) {
+	refused("Permissions Violation")
+	if m, err := h.Last(ctx, h.Subject("k", "a")); m != nil || err != nil {
+		t.Errorf("stored: %v, %v", m, err)
+	}
+	js.Conn().Close()
+	refused("closed")
+	if err := h.Whole(ctx); !errors.As(err, new(Final)) || errors.Is(err, errLost) {
 		t.Errorf("a closed connection: %v", err)
 	}
 }
@@ -382,9 +399,9 @@ func TestRetry(t *testing.T) {
 		defer cancel()
 		err := Retry(ctx, func() error {
 			if n++; n == 1 {
-				return Again{errBroken}
+				return Again{Err: errBroken}
 			}
-			return Again{fmt.Errorf("attempt %d: %w", n, context.DeadlineExceeded)}
+			return Again{Err: fmt.Errorf("attempt %d: %w", n, context.DeadlineExceeded)}
 		})
 		if again, ok := err.(Again); !ok || !errors.Is(again.Err, errBroken) || !errors.Is(again.Err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
@@ -395,10 +412,25 @@ func TestRetry(t *testing.T) {
 		if err := Retry(t.Context(), func() error { return errBroken }); err != errBroken {
 			t.Errorf("got %v", err)
 		}
+		began, n = time.Now(), 0
+		if err := Retry(t.Context(), func() error {
+			if n++; n < 100 {
+				return Again{Err: errBroken, Now: true}
+			}
+			return nil
+		}); err != nil || n != 100 || time.Since(began) != 0 {
+			t.Errorf("at once: got %v after %d, %v", err, n, time.Since(began))
+		}
+		over, stop := context.WithCancel(t.Context())
+		stop()
+		err = Retry(over, func() error { return Again{Err: errBroken, Now: true} })
+		if again, ok := err.(Again); !ok || !errors.Is(again.Err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
 		n = 0
 		if err := Retry(t.Context(), func() error {
 			if n++; n < 3 {
-				return Again{errBroken}
+				return Again{Err: errBroken}
 			}
 			return nil
 		}); err != nil || n != 3 {

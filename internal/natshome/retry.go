@@ -26,12 +26,15 @@ func (f Final) Error() string { return f.Err.Error() }
 func (f Final) Unwrap() error { return f.Err }
 
 // Again is the result of an attempt after which another one is made.
-type Again struct{ Err error }
+type Again struct {
+	Err error
+	Now bool // at once: the attempt has found out what another one has to do otherwise
+}
 
 // Error returns the text of the cause.
 func (a Again) Error() string { return a.Err.Error() }
 
-// Retry calls try until its error is not an Again, and returns that; with pauses that grow. When ctx
+// Retry calls try until its error is not an Again, and returns that. There are pauses, which grow. When ctx
 // ends before, it returns an Again that wraps the error of ctx, and what the attempts have said.
 func Retry(ctx context.Context, try func() error) error {
 	var last error // the last one that says more than that the time ran out
@@ -44,9 +47,12 @@ func Retry(ctx context.Context, try func() error) error {
 		if last == nil || !errors.Is(again.Err, context.DeadlineExceeded) && ctx.Err() == nil {
 			last = again.Err
 		}
+		if again.Now && ctx.Err() == nil {
+			continue
+		}
 		select {
 		case <-ctx.Done():
-			return Again{fmt.Errorf("%w: %w", last, ctx.Err())}
+			return Again{Err: fmt.Errorf("%w: %w", last, ctx.Err())}
 		case <-time.After(wait):
 		}
 	}
@@ -71,7 +77,7 @@ func (h *Home) Read(ctx context.Context, stop func(error) bool, try func(ctx con
 		if err == nil || errors.As(err, new(Final)) || errors.Is(err, h.plan.Lost) || stop(err) {
 			return err
 		}
-		return Again{err}
+		return Again{Err: err}
 	})
 	if again, ok := err.(Again); ok {
 		return again.Err

@@ -161,7 +161,7 @@ func (w *write) refused(ctx context.Context, why error) (placement.Token, error)
 		return found.Token, nil
 	case fate == placement.Refused && w.op == "create" && free:
 		w.before = found.Token // the mark of a release
-		return 0, natshome.Again{Err: why}
+		return 0, natshome.Again{Err: why, Now: true}
 	case fate == placement.Refused && free:
 		return 0, w.error(placement.ErrConflict, placement.Held{}, nil)
 	case fate == placement.Refused:
