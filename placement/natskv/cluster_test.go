@@ -57,7 +57,33 @@ func TestReplicated(t *testing.T) {
 			t.Errorf("%d reads may have been answered by a replica, %v", n, err)
 		}
 	})
+	t.Run("back to back", func(t *testing.T) { backToBack(t, all) })
 	t.Run("step down", func(t *testing.T) { stepDown(t, js, all) })
+}
+
+// backToBack has each client write to keys of its own, one write as soon as the one before is
+// answered. Nobody else writes to them, so no write is refused.
+func backToBack(t *testing.T, all []*Claims) {
+	var running sync.WaitGroup
+	for w := range 24 {
+		running.Go(func() {
+			c, key := all[w%3], placement.Key{Kind: "alone", ID: fmt.Sprint(w)}
+			for range 20 {
+				token, err := c.Create(t.Context(), key, by("n"))
+				if err == nil {
+					token, err = c.Replace(t.Context(), key, by("m"), token)
+				}
+				if err == nil {
+					err = c.Release(t.Context(), key, token)
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	running.Wait()
 }
 
 // stepDown has workers take keys from one another while the leader of the bucket steps down.

@@ -17,7 +17,7 @@ func TestFaultsAreHidden(t *testing.T) {
 	f := &servers.Faulty{JetStream: servers.Connect(t, servers.Start(t, embedded.Config{}))}
 	c := open(t, f, Config{})
 	for i, faults := range [][]servers.Fault{{servers.Lost}, {servers.AckLost}, {servers.Lost, servers.AckLost}, {servers.AckLost, servers.Lost}, {servers.AckLost, servers.AckLost},
-		{servers.Late}, {servers.LateAgain}, {servers.LateAgain, servers.Late}, {servers.Busy}, {servers.AckLost, servers.Busy}} {
+		{servers.Late}, {servers.LateAgain}, {servers.LateAgain, servers.Late}, {servers.Busy}, {servers.AckLost, servers.Busy}, {servers.InFlight}, {servers.AckLost, servers.InFlight}} {
 		key, first, second := placement.Key{Kind: "k", ID: fmt.Sprint(i)}, by("n"), by("m")
 		for range 2 { // the second time, a mark is there
 			f.Plan(faults...)

@@ -173,7 +173,7 @@ func (w *write) refused(ctx context.Context, why error) (placement.Token, error)
 	switch { // the message that was expected is not there, or the server that has answered is not up to date
 	case w.op == "create" && free:
 		w.before = found.Token // the mark has gone
-	case w.op == "replace" && !w.unknown:
+	case w.op == "replace" && !w.unknown && found.Token != w.before:
 		return 0, w.error(placement.ErrConflict, placement.Held{}, fmt.Errorf("nothing was found: %w", why))
 	}
 	return 0, natshome.Again{Err: why}

@@ -21,7 +21,7 @@ func TestFaultsAreHidden(t *testing.T) {
 	t.Parallel()
 	f := &servers.Faulty{JetStream: servers.Connect(t, servers.Start(t, embedded.Config{}))}
 	s := open(t, f, jetstream.Config{})
-	for what := servers.Lost; what <= servers.Busy; what++ {
+	for what := servers.Lost; what <= servers.InFlight; what++ {
 		for n, faults := range [][]servers.Fault{{what}, {what, what}, {what, servers.Lost}, {servers.AckLost, what}} {
 			key := state.Key{Kind: fmt.Sprint(what), ID: fmt.Sprint(n)}
 			rev := state.Revision{}

@@ -22,6 +22,7 @@ const (
 	Late            // it arrives behind the next publish
 	LateAgain       // it arrives, and a second copy behind the next publish
 	Busy            // as if another publish under its id were being stored; it is not
+	InFlight        // as if another publish of its subject were in flight; it is not
 )
 
 // ErrFault is what a publish returns whose answer does not arrive.
@@ -86,6 +87,8 @@ func (f *Faulty) PublishMsg(ctx context.Context, m *nats.Msg, opts ...natsjs.Pub
 		return nil, ErrFault
 	case Busy:
 		return nil, &natsjs.APIError{ErrorCode: 10158}
+	case InFlight: // replicated streams say so also a moment after the answer to that one
+		return nil, &natsjs.APIError{ErrorCode: natsjs.JSErrCodeStreamWrongLastSequenceConstant}
 	case AckLost, LateAgain:
 		resend()
 		return nil, ErrFault
