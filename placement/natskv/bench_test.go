@@ -2,6 +2,7 @@ package natskv
 
 import (
 	"cmp"
+	"flag"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -143,10 +144,13 @@ func compare(b *testing.B, c *Claims, kv natsjs.KeyValue, clients int) {
 	}
 }
 
-// BenchmarkManyClaims makes 100,000 claims, each of its own key, and has each replaced once. It reports
+var manyClaims = flag.Int("claims", 100_000, "how many claims BenchmarkManyClaims makes")
+
+// BenchmarkManyClaims makes many claims, each of its own key, and has each replaced once. It reports
 // what the server keeps of one on disk and in memory, also after a restart, which reads everything.
 func BenchmarkManyClaims(b *testing.B) {
-	const many, clients = 100_000, 64
+	const clients = 64
+	many := *manyClaims
 	for range b.N {
 		cfg := embedded.Config{StoreDir: b.TempDir()}
 		s := servers.Start(b, cfg)
@@ -167,7 +171,7 @@ func BenchmarkManyClaims(b *testing.B) {
 				})
 			}
 			wait.Wait()
-			b.ReportMetric(many/time.Since(began).Seconds(), what+"/s")
+			b.ReportMetric(float64(many)/time.Since(began).Seconds(), what+"/s")
 		}
 		key := func(i int) placement.Key {
 			return placement.Key{Kind: "bank.account", ID: fmt.Sprintf("customer-%07d", i)}
@@ -179,25 +183,25 @@ func BenchmarkManyClaims(b *testing.B) {
 			tokens[i], err = c.Create(b.Context(), key(i), claim())
 			return err
 		})
-		b.ReportMetric(float64(heap()-before)/many, "heap-B/claim")
-		b.ReportMetric(float64(size(b, cfg.StoreDir))/many, "disk-B/claim")
+		b.ReportMetric(float64(heap()-before)/float64(many), "heap-B/claim")
+		b.ReportMetric(float64(size(b, cfg.StoreDir))/float64(many), "disk-B/claim")
 		all("replace", func(i int) (err error) {
 			tokens[i], err = c.Replace(b.Context(), key(i), claim(), tokens[i])
 			return err
 		})
-		b.ReportMetric(float64(size(b, cfg.StoreDir))/many, "replaced-disk-B/claim")
+		b.ReportMetric(float64(size(b, cfg.StoreDir))/float64(many), "replaced-disk-B/claim")
+		cfg.Port = s.Port()
 		s.Shutdown()
 		before = heap()
 		began := time.Now()
-		cfg.Port = s.Port()
 		s = servers.Start(b, cfg)
 		held, err := c.Get(b.Context(), key(many/2))
 		if ok(b, err); held.Token != tokens[many/2] {
 			b.Errorf("got %+v", held)
 		}
 		b.ReportMetric(float64(time.Since(began).Milliseconds()), "restart-ms")
-		b.ReportMetric(float64(heap()-before)/many, "restarted-heap-B/claim")
-		b.ReportMetric(float64(size(b, cfg.StoreDir))/many, "restarted-disk-B/claim")
+		b.ReportMetric(float64(heap()-before)/float64(many), "restarted-heap-B/claim")
+		b.ReportMetric(float64(size(b, cfg.StoreDir))/float64(many), "restarted-disk-B/claim")
 	}
 }
 

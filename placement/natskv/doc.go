@@ -53,7 +53,7 @@
 //     TestEmptyDisk).
 //   - Clusters of different names do not meet (TestTwoClusters).
 //
-// The limits. A claim that nobody releases stays until its key is wanted again, about 200 bytes;
+// The limits. A claim that nobody releases stays until its key is wanted again, 250 to 350 bytes on disk;
 // the mark of a release goes after [ReleasedFor]. The bucket may be created beforehand, for
 // example with a limit of its size; see Open for what it must be. Several clusters may share one
 // NATS account under different names. The user's permissions are listed by package
