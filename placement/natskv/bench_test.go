@@ -194,7 +194,7 @@ func BenchmarkManyClaims(b *testing.B) {
 		s.Shutdown()
 		before = heap()
 		began := time.Now()
-		s = servers.Start(b, cfg)
+		servers.Start(b, cfg)
 		held, err := c.Get(b.Context(), key(many/2))
 		if ok(b, err); held.Token != tokens[many/2] {
 			b.Errorf("got %+v", held)

@@ -33,9 +33,11 @@
 //
 // Each assumption is checked by the test that is named, against servers of version 2.15.
 //
-//   - A message that expects a sequence number as the last one of its subject is stored if, and only
-//     if, it is; 0 stands for none. Of many at the same time one is stored (TestExpectedSequence,
-//     and with three servers TestReplicated).
+//   - A message that expects a sequence number as the last one of its subject is stored only if it
+//     is; 0 stands for none. Of many at the same time one is stored (TestExpectedSequence, and with
+//     three servers TestReplicated). A replicated stream also refuses one while another of its
+//     subject is in flight, and for a moment after that was acknowledged: so this proves no
+//     conflict (TestFaultsAreHidden; TestReplicated, back to back).
 //   - The stream never gives a sequence number twice, also when the last messages have expired and
 //     the server was restarted or killed then (TestNoSequenceTwice).
 //   - The life of a mark is over with it: a claim that has replaced it stays (TestMarkIsReplaced).
@@ -53,9 +55,11 @@
 //     TestEmptyDisk).
 //   - Clusters of different names do not meet (TestTwoClusters).
 //
-// The limits. A claim that nobody releases stays until its key is wanted again, 250 to 350 bytes on disk;
-// the mark of a release goes after [ReleasedFor]. The bucket may be created beforehand, for
-// example with a limit of its size; see Open for what it must be. Several clusters may share one
-// NATS account under different names. The user's permissions are listed by package
-// transport/natsbus/permissions, see Claims and MakeClaims.
+// # Limits
+//
+// A claim that nobody releases stays until its key is wanted again, 250 to 350 bytes on disk; the
+// mark of a release goes after [ReleasedFor]. A Create that finds such a mark takes three requests
+// in place of one. The bucket may be created beforehand, for example with a limit of its size; see
+// Open for what it must be. Several clusters may share one NATS account under different names. The
+// user's permissions are listed by package transport/natsbus/permissions, see Claims and MakeClaims.
 package natskv

@@ -104,20 +104,26 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// Two clusters of one server have nothing to do with one another.
+// Clusters of one server have nothing to do with one another, whatever their names: not their claims,
+// nor the loss of them.
 func TestTwoClusters(t *testing.T) {
 	t.Parallel()
 	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
-	a, b := open(t, js, Config{Cluster: "a"}), open(t, js, Config{Cluster: "b"})
-	first, second := by("n"), by("n")
-	ta, tb := create(t, a, alice, first), create(t, b, alice, second)
-	holds(t, a, alice, first, ta)
-	holds(t, b, alice, second, tb)
+	names := []string{"a", "b", "A", "a_claims", "KV_a", "a_claims_made", "-"}
+	all, held := map[string]*Claims{}, map[string]placement.Held{}
+	for _, name := range names {
+		all[name] = open(t, js, Config{Cluster: name})
+		claim := by("n")
+		held[name] = placement.Held{Claim: claim, Token: create(t, all[name], alice, claim)}
+	}
 	ok(t, js.DeleteStream(t.Context(), "KV_a_claims"))
-	if _, err := a.Replace(t.Context(), alice, by("m"), ta); !errors.Is(err, placement.ErrLost) {
+	if _, err := all["a"].Replace(t.Context(), alice, by("m"), held["a"].Token); !errors.Is(err, placement.ErrLost) {
 		t.Errorf("got %v", err)
 	}
-	holds(t, b, alice, second, tb)
+	for _, name := range names[1:] {
+		holds(t, all[name], alice, held[name].Claim, held[name].Token)
+		ok(t, all[name].Check(t.Context()))
+	}
 }
 
 // What Open does not accept.
