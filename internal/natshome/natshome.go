@@ -102,8 +102,9 @@ func (h *Home) Last(ctx context.Context, subject string) (*natsjs.RawStreamMsg, 
 }
 
 // Publish makes one attempt to store m, whose last message under the subject must be the one with
-// the sequence number after; 0 for none. It returns what is proved of all attempts. The error is
-// Final if another one cannot succeed; else Finding.Again says whether to make one.
+// the sequence number after; 0 for none. It returns what is proved of this attempt and, if it was
+// sent, of those before; see [jserror.Attempts]. The error is Final if another one cannot succeed;
+// else Finding.Again says whether to make one.
 func (h *Home) Publish(ctx context.Context, m *nats.Msg, after uint64, attempts *jserror.Attempts, opts ...natsjs.PublishOpt) (uint64, jserror.Finding, error) {
 	none := jserror.Finding{Proof: jserror.NotDone, Again: true, Cause: jserror.Away}
 	if err := h.Reachable(); err != nil {
