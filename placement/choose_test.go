@@ -128,7 +128,7 @@ func TestChooseGolden(t *testing.T) {
 }
 
 func BenchmarkChoose(b *testing.B) {
-	for _, n := range []int{3, 100, 1000} {
+	for _, n := range []int{3, 200, 1000} {
 		for _, weight := range []int{1, 2} {
 			b.Run(fmt.Sprintf("nodes=%d/heaviest=%d", n, weight), func(b *testing.B) {
 				all := hosts(n)

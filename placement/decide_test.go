@@ -3,6 +3,8 @@ package placement
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -112,6 +114,7 @@ type nodeModel struct {
 type clusterModel struct {
 	nodes    []*nodeModel
 	registry map[string]string // node → epoch
+	cached   map[string]string // what all nodes have in their caches: the registry as it was at some time
 	held     Held
 	last     Token
 	flight   []func() // writes whose sender has not waited for them
@@ -149,8 +152,12 @@ func (m *clusterModel) step(t *rapid.T, n *nodeModel) {
 		n.found, n.sight = m.held, Unseen
 		n.doing = "decide"
 	case "look":
-		epoch, there := m.registry[n.found.Node]
-		n.sight = Look(n.found.Claim, epoch, there, true)
+		fresh, from := rapid.Bool().Draw(t, "from where it is kept"), m.cached
+		if fresh {
+			from = m.registry
+		}
+		epoch, there := from[n.found.Node]
+		n.sight = Look(n.found.Claim, epoch, there, fresh)
 		n.doing = "decide"
 	case "decide":
 		switch Decide(n.self, n.found, n.sight) {
@@ -202,15 +209,16 @@ func (n *nodeModel) doubt() {
 func TestOneServes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &clusterModel{registry: map[string]string{}}
-		for i := range 3 {
+		nodes := rapid.IntRange(2, 3).Draw(t, "nodes")
+		for i := range nodes {
 			n := &nodeModel{self: Self{Node: fmt.Sprint("n", i)}}
 			m.nodes = append(m.nodes, n)
 		}
 		highest := Token(0)
-		for range rapid.IntRange(1, 120).Draw(t, "steps") {
-			n := m.nodes[rapid.IntRange(0, 2).Draw(t, "node")]
+		for range rapid.SampledFrom([]int{100, 1000, 4000}).Draw(t, "steps") {
+			n := m.nodes[rapid.IntRange(0, nodes-1).Draw(t, "node")]
 			was := n.serving
-			switch rapid.SampledFrom([]string{"step", "step", "step", "step", "step", "step", "lease", "release", "late", "doubt", "expire", "restart"}).Draw(t, "do") {
+			switch rapid.SampledFrom(append(slices.Repeat([]string{"step"}, 40), "lease", "release", "late", "doubt", "expire", "restart", "cache")).Draw(t, "do") {
 			case "step":
 				m.step(t, n)
 			case "lease": // it renews, or registers again, as the same epoch
@@ -229,6 +237,8 @@ func TestOneServes(t *testing.T) {
 				}
 			case "doubt":
 				n.doubt()
+			case "cache":
+				m.cached = maps.Clone(m.registry)
 			case "expire": // not before the node is in doubt
 				if !n.self.Certain {
 					delete(m.registry, n.self.Node)
@@ -249,6 +259,9 @@ func TestOneServes(t *testing.T) {
 			for _, n := range m.nodes {
 				if n.serving != 0 {
 					serve++
+				}
+				if n.serving != 0 && !n.self.Certain {
+					t.Fatalf("%s serves, and is not certain of its lease", n.self.Node)
 				}
 			}
 			if serve > 1 {

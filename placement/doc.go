@@ -23,6 +23,12 @@
 // [Sight]. Each activation has made a write of its own, whose token is greater than those of all
 // claims of the key before it, so a store can refuse what comes from an earlier holder.
 //
+// This needs a registry that keeps a record for the whole lease after each renewal. One that counts
+// leases by a wall clock ends them early if that is put forward. With registry/natskv it is the
+// clock of the NATS server that leads the bucket: so keep the clocks of a cluster's servers together,
+// within a small part of a lease. Stored state does not depend on it: a commit under an older token
+// is refused.
+//
 // [Cache] remembers holders for those who call. It may be wrong: a wrong address answers that the
 // actor has moved.
 //

@@ -84,16 +84,17 @@ var mayImport = map[string][]string{
 	bufPool:                   {longCopy},
 	"internal/natswait":       {"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"internal/jserror":        {"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	natsHome:                  {natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 
 	"ledger/jetstream": {"ledger", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"ledger/storetest": {"ledger"},
 	"topic/jetstream":  {"topic", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"topic/topictest":  {"topic"},
-	"state/jetstream":  {"state", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"state/jetstream":  {"state", natsHome, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"state/memory":     {"state"},
 	"state/storetest":  {"state", "pgregory.net/rapid"},
 
-	"placement/natskv":    {"placement", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"placement/natskv":    {"placement", natsHome, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"placement/memory":    {"placement"},
 	"placement/claimtest": {"placement", "pgregory.net/rapid"},
 
@@ -126,6 +127,10 @@ const natsWait = "internal/natswait"
 // proofs may be imported by every package that keeps something in JetStream. It says what
 // JetStream's errors prove.
 const proofs = "internal/jserror"
+
+// natsHome may be imported by every package that keeps the last message of each subject in a stream
+// of its own, for ever. It notices the loss of the stream.
+const natsHome = "internal/natshome"
 
 // simulations is a package for tests: what actortest and test/sim have in common.
 const simulations = "internal/simulation"
@@ -163,7 +168,7 @@ func violations(g graph) []string {
 			if fixed && !slices.Contains(allowed, to) {
 				bad("%s imports %s", name, to)
 			}
-			if !ours || to == bubbles && suite(name) || to == bufPool && strings.HasPrefix(name, "transport/") || (to == natsWait || to == proofs) && n.onNATS() {
+			if !ours || to == bubbles && suite(name) || to == bufPool && strings.HasPrefix(name, "transport/") || (to == natsWait || to == proofs || to == natsHome) && n.onNATS() {
 				continue
 			}
 			if (suite(to) || to == simulations) && !suite(name) && !within(name, "test") {
@@ -298,8 +303,9 @@ func TestViolationsAreFound(t *testing.T) {
 			"ledger/jetstream":           {"ledger", natsWait, nats},
 			"ledger/storetest":           {"testing", "ledger"},
 			"state":                      {"fmt"},
-			"state/jetstream":            {"state", natsWait, nats},
+			"state/jetstream":            {"state", natsHome, nats},
 			"internal/stored":            {"state"},
+			natsHome:                     {natsWait, nats},
 			"queue/jetstream":            {"queue", queueStore, "rpc", "rpc/codec", nats},
 			queueStore:                   {"queue", "rpc"},
 			"examples/quickstart":        {"actor", "transport/tcp", "transport/natsbus/embedded"},
@@ -380,6 +386,9 @@ func TestViolationsAreFound(t *testing.T) {
 		{"examples/quickstart", module + "/transport/transporttest", "examples/quickstart imports transport/transporttest, a suite for tests"},
 		{"actor", "testing", "actor imports testing"},
 		{"transport/tcp", module + "/" + natsWait, "transport/tcp imports " + natsWait + ", which is not below transport"},
+		{"state/jetstream", module + "/" + natsWait, "state/jetstream imports " + natsWait},
+		{natsHome, module + "/state", natsHome + " imports state"},
+		{"transport/tcp", module + "/" + natsHome, "transport/tcp imports " + natsHome + ", which is not below transport"},
 		{natsWait, module + "/transport", natsWait + " imports transport"},
 		{"rpc", module + "/examples/quickstart", "rpc imports examples/quickstart"},
 		{"actor", module + "/actortest", "actor imports actortest"},

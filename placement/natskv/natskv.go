@@ -1,47 +1,14 @@
-// Package natskv keeps the claims of virtual actors in a JetStream key-value bucket.
-//
-//	claims, err := natskv.Open(ctx, js, natskv.Config{Cluster: "shop", Replicas: 3})
-//	if err != nil { ... }
-//	held, err := claims.Get(ctx, placement.Key{Kind: "bank.account", ID: "alice"})
-//
-// The promise is that of [placement.Claims]. All nodes of a cluster share the bucket
-// "<cluster>_claims". Each key has one message in it. A write names the sequence number that the
-// key's last message must have, so the server accepts at most one after each. A claim's token is
-// the sequence number of its message, which no later message of the bucket has again.
-//
-// Reads are answered by the leader of the bucket's stream, never by a replica that may lag behind:
-// the bucket does not allow direct reads, which those that KeyValue creates do. A leader that was
-// cut off from the others and does not know it yet may still answer with an outdated claim, for
-// some seconds. JetStream has no read that excludes this; but a write after it is refused.
-//
-// What an operator does cannot make the bucket begin empty, as then two nodes could hold the same
-// actor. It denies deletes and purges, and a second stream, "<cluster>_claims_made", which holds no
-// messages, says which bucket has the claims. If that one is deleted, emptied, replaced, set back
-// to an earlier state, or changed so that it forgets messages, an open Claims says
-// [placement.ErrLost] as soon as it finds out, for ever, and Open refuses with the same error, also
-// in a process that is started later. Every Get that finds no claim looks for this, and so does
-// Check. The operator then stops all nodes of the cluster, for the claims of dead epochs are worth
-// nothing, deletes what is left of both, "KV_<cluster>_claims" and "<cluster>_claims_made", and
-// starts the nodes. If only both are deleted, nothing is left that could tell.
-//
-// The limits. A claim that nobody releases stays until its key is wanted again, about 200 bytes;
-// the mark of a release goes after [ReleasedFor]. The bucket may be created beforehand, for
-// example with a limit of its size; see Open for what it must be. Several clusters may share one
-// NATS account under different names.
 package natskv
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
-	"sync/atomic"
 	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tandem-go/tandem/internal/natswait"
+	"github.com/tandem-go/tandem/internal/natshome"
 	"github.com/tandem-go/tandem/placement"
 )
 
@@ -63,14 +30,7 @@ type Config struct {
 // Claims is a [placement.Claims]. It does not own the NATS connection. If the connection is
 // closed, calls return an error; while it is disconnected, they wait until their ctx ends. It may
 // be used concurrently.
-type Claims struct {
-	js   natsjs.JetStream
-	cfg  Config
-	home home
-	to   string        // before the subject of what is published: the API's prefix, where there is one
-	high atomic.Uint64 // the largest sequence number that was seen
-	loss *loss
-}
+type Claims struct{ home *natshome.Home }
 
 var _ placement.Claims = (*Claims)(nil)
 
@@ -93,40 +53,36 @@ func Open(ctx context.Context, js natsjs.JetStream, cfg Config) (*Claims, error)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	if cfg.Replicas <= 0 {
-		cfg.Replicas = 1
+	if !natshome.Plain(cfg.Cluster) || len(cfg.Cluster) > maxCluster {
+		return nil, fmt.Errorf("placement/natskv: cluster %q: want 1 to %d letters, digits, '-' and '_'", cfg.Cluster, maxCluster)
 	}
-	c := &Claims{js: js, cfg: cfg, loss: newLoss()}
-	switch o := js.Options(); { // with an API prefix, what a bucket gets is published under it as well
-	case o.Domain != "":
-		c.to = "$JS." + o.Domain + ".API."
-	case o.APIPrefix != "":
-		c.to = strings.TrimSuffix(o.APIPrefix, ".") + "."
-	}
-	if err := c.open(ctx); err != nil {
+	bucket := cfg.Cluster + "_claims"
+	stream, made := "KV_"+bucket, bucket+"_made"
+	home, err := natshome.Open(ctx, js, natshome.Plan{
+		Stream:      stream,
+		Root:        "$KV." + bucket,
+		Made:        made,
+		Description: "which nodes of a Tandem cluster hold which virtual actors",
+		Replicas:    max(cfg.Replicas, 1),
+		Expiring:    true, // the marks of releases
+		API:         natshome.Mapped(js.Options()),
+		For:         "the bucket " + bucket + ", for the claims of virtual actors",
+		What:        "claims of virtual actors",
+		Lost:        placement.ErrLost,
+		Cure:        fmt.Sprintf("stop all nodes, and delete the streams %s and %s", stream, made),
+		Package:     "placement/natskv",
+		StartWait:   cfg.StartWait,
+		Logger:      cfg.Logger,
+	})
+	if err != nil {
 		return nil, fmt.Errorf("placement/natskv: %w", err)
 	}
-	return c, nil
+	return &Claims{home}, nil
 }
 
-func (c *Claims) open(ctx context.Context) error {
-	if !token(c.cfg.Cluster) || len(c.cfg.Cluster) > maxCluster {
-		return fmt.Errorf("cluster %q: want 1 to %d letters, digits, '-' and '_'", c.cfg.Cluster, maxCluster)
-	}
-	names := namesOf(c.cfg.Cluster)
-	wait := natswait.For{What: "the bucket " + names.bucket + ", for the claims of virtual actors", Wait: c.cfg.StartWait, Logger: c.cfg.Logger}
-	return wait.Until(ctx, c.js.Conn(), func(ctx context.Context) error {
-		h, err := c.findHome(ctx, names)
-		var f final
-		if errors.As(err, &f) {
-			return natswait.Stop(f.error)
-		}
-		c.home = h
-		return err
-	})
+// Check finds out whether the store still has all its claims: nil if it has, an error that wraps
+// placement.ErrLost if it has not, and placement.ErrUnavailable if ctx ends before that is known. It is for
+// probes; the other methods find out by themselves.
+func (c *Claims) Check(ctx context.Context) error {
+	return c.read(ctx, &placement.Error{Op: "check"}, c.home.Whole)
 }
-
-// final is an error after which another attempt cannot succeed.
-type final struct{ error }
-
-func (f final) Unwrap() error { return f.error }

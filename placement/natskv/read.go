@@ -5,19 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
-
-	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/placement"
-)
-
-const (
-	// When a server dies, or a cluster has no leader, a request is never answered.
-	tryFor = 2 * time.Second // bounds one request, which is then made again
-
-	firstWait = 2 * time.Millisecond // between the first two attempts, doubled each time
-	maxWait   = 100 * time.Millisecond
 )
 
 // formVersion is that of the text in which a claim is kept. Another one is not decoded.
@@ -66,12 +55,12 @@ func (c *Claims) Get(ctx context.Context, key placement.Key) (placement.Held, er
 		return placement.Held{}, e
 	}
 	var held placement.Held
-	subject := subject(c.home.prefix, key)
+	subject := c.home.Subject(key.Kind, key.ID)
 	err := c.read(ctx, e, func(ctx context.Context) (err error) {
 		held, err = c.last(ctx, subject)
 		if err == nil && held.Claim == (placement.Claim{}) {
 			held.Token = 0
-			return c.whole(ctx)
+			return c.home.Whole(ctx)
 		}
 		return err
 	})
@@ -84,66 +73,33 @@ func (c *Claims) Get(ctx context.Context, key placement.Key) (placement.Held, er
 // last returns the last claim under a subject, as the stream's leader has it. If that was released,
 // it returns only the sequence number of the mark, as the token; if there is nothing, 0.
 func (c *Claims) last(ctx context.Context, subject string) (placement.Held, error) {
-	raw, err := c.home.stream.GetLastMsgForSubject(ctx, subject)
-	if errors.Is(err, natsjs.ErrMsgNotFound) {
-		return placement.Held{}, nil
-	}
-	if errors.Is(err, natsjs.ErrStreamNotFound) {
-		if lost := c.whole(ctx); lost != nil {
-			err = lost
-		}
-	}
-	if err != nil {
+	raw, err := c.home.Last(ctx, subject)
+	if err != nil || raw == nil {
 		return placement.Held{}, err
 	}
 	held := placement.Held{Token: placement.Token(raw.Sequence)}
-	if raw.Header.Get(operation) == "" {
+	switch op := raw.Header.Get(operation); {
+	case op == "":
 		held.Claim, err = decode(raw.Data)
-	}
-	if err == nil {
-		c.saw(raw.Sequence)
+	case op != deleted || raw.Header.Get(released) == "":
+		err = fmt.Errorf("%w: it was removed (%s), and not by its holder, who may go on", placement.ErrFormat, op)
 	}
 	return held, err
 }
 
-// read calls try, with a ctx that ends after tryFor, until it succeeds, returns an error that
-// another attempt does not cure, or ctx ends. Its error is e, with what is known.
+// read calls try, with a ctx that ends soon, until it succeeds, returns an error that another
+// attempt does not cure, or ctx ends. Its error is e, with what is known.
 func (c *Claims) read(ctx context.Context, e *placement.Error, try func(ctx context.Context) error) error {
-	fail := func(kind, cause error) error {
-		e.Kind, e.Err = kind, cause
-		return e
+	e.Err = c.home.Read(ctx, func(err error) bool { return errors.Is(err, placement.ErrFormat) }, try)
+	switch {
+	case e.Err == nil:
+		return nil
+	case errors.Is(e.Err, placement.ErrLost):
+		e.Kind = placement.ErrLost
+	case errors.Is(e.Err, placement.ErrFormat):
+		e.Kind = placement.ErrFormat
+	default:
+		e.Kind = placement.ErrUnavailable
 	}
-	if err := c.isLost(); err != nil {
-		return fail(placement.ErrLost, err)
-	}
-	var last error // the last one that says more than that the time ran out
-	for wait := firstWait; ; wait = min(2*wait, maxWait) {
-		step, cancel := context.WithTimeout(ctx, tryFor)
-		err := step.Err()
-		if err == nil {
-			err = c.reachable()
-		}
-		if err == nil {
-			err = try(step)
-		}
-		cancel()
-		switch {
-		case err == nil:
-			return nil
-		case errors.Is(err, placement.ErrLost):
-			return fail(placement.ErrLost, err)
-		case errors.Is(err, placement.ErrFormat):
-			return fail(placement.ErrFormat, err)
-		case errors.As(err, new(final)):
-			return fail(placement.ErrUnavailable, err)
-		}
-		if last == nil || !errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			last = err
-		}
-		select {
-		case <-ctx.Done():
-			return fail(placement.ErrUnavailable, fmt.Errorf("%w: %w", last, ctx.Err()))
-		case <-time.After(wait):
-		}
-	}
+	return e
 }

@@ -4,20 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
+	"strconv"
 
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/internal/jserror"
-	"github.com/tandem-go/tandem/internal/natswait"
+	"github.com/tandem-go/tandem/internal/natshome"
 	"github.com/tandem-go/tandem/placement"
 )
 
-// The mark of a released claim is what a bucket has for a key that was deleted.
+// The mark of a released claim is what a bucket has for a key that was deleted, and says under which
+// token it was held. A mark without that was left by somebody who does not hold the claim.
 const (
 	operation = "KV-Operation"
 	deleted   = "DEL"
+	released  = "Tandem-Released"
 )
 
 // Create implements [placement.Claims].
@@ -45,7 +47,7 @@ func (c *Claims) Release(ctx context.Context, key placement.Key, token placement
 
 func (c *Claims) put(ctx context.Context, w *write) (placement.Token, error) {
 	err := w.key.Valid()
-	w.msg = &nats.Msg{Header: nats.Header{operation: {deleted}}}
+	w.msg = &nats.Msg{Header: nats.Header{operation: {deleted}, released: {strconv.FormatUint(uint64(w.before), 10)}}}
 	if err == nil && w.op != "release" {
 		w.msg.Header = nil
 		if err = w.claim.Valid(); err == nil {
@@ -55,11 +57,10 @@ func (c *Claims) put(ctx context.Context, w *write) (placement.Token, error) {
 	if err != nil {
 		return 0, w.error(placement.ErrInvalid, placement.Held{}, err)
 	}
-	if err := c.isLost(); err != nil {
+	if err := c.home.Lost(); err != nil {
 		return 0, w.error(placement.ErrLost, placement.Held{}, err)
 	}
-	w.subject = subject(c.home.prefix, w.key)
-	w.msg.Subject = c.to + w.subject
+	w.msg.Subject = c.home.Subject(w.key.Kind, w.key.ID)
 	return w.run(ctx)
 }
 
@@ -72,14 +73,10 @@ type write struct {
 	key      placement.Key
 	claim    placement.Claim // the zero value: release
 	before   placement.Token // the last message under the subject: of a claim, or of a mark; 0 for none
-	subject  string
 	msg      *nats.Msg
 	attempts jserror.Attempts
 	unknown  bool // an attempt may have been made, or may be made yet
 }
-
-// again is the result of an attempt after which another one is made.
-type again struct{ error }
 
 func (w *write) error(kind error, found placement.Held, cause error) error {
 	return &placement.Error{Op: w.op, Key: w.key, Kind: kind, Found: found, Err: cause}
@@ -94,23 +91,15 @@ func (w *write) end(cause error) error {
 }
 
 // run makes attempts until one has a result, or ctx ends.
-func (w *write) run(ctx context.Context) (placement.Token, error) {
-	var last error // the last one that says more than that the time ran out
-	for wait := firstWait; ; wait = min(2*wait, maxWait) {
-		token, err := w.try(ctx)
-		more, ok := err.(again)
-		if !ok {
-			return token, err
-		}
-		if last == nil || !errors.Is(more.error, context.DeadlineExceeded) && ctx.Err() == nil {
-			last = more.error
-		}
-		select {
-		case <-ctx.Done():
-			return 0, w.end(fmt.Errorf("%w: %w", last, ctx.Err()))
-		case <-time.After(wait):
-		}
+func (w *write) run(ctx context.Context) (token placement.Token, err error) {
+	err = natshome.Retry(ctx, func() (err error) {
+		token, err = w.try(ctx)
+		return err
+	})
+	if again, ok := err.(natshome.Again); ok {
+		return 0, w.end(again.Err)
 	}
+	return token, err
 }
 
 // try makes one attempt.
@@ -118,49 +107,34 @@ func (w *write) try(ctx context.Context) (placement.Token, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, w.end(err)
 	}
-	if err := w.c.reachable(); errors.As(err, new(final)) {
-		return 0, w.end(err)
-	} else if err != nil {
-		return 0, again{err}
-	}
-	nc := w.c.js.Conn()
-	before := nc.LastError()
-	step, cancel := context.WithTimeout(ctx, tryFor)
+	step, cancel := context.WithTimeout(ctx, natshome.TryFor)
 	defer cancel()
-	opts := []natsjs.PublishOpt{natsjs.WithExpectLastSequencePerSubject(uint64(w.before))}
+	var opts []natsjs.PublishOpt
 	if w.op == "release" {
 		opts = append(opts, natsjs.WithMsgTTL(ReleasedFor))
 	}
-	ack, err := w.c.js.PublishMsg(step, w.msg, opts...)
-	if now := nc.LastError(); err != nil && now != before && natswait.DeniedSubject(now) == w.msg.Subject {
-		return 0, w.end(now)
-	}
-	found := w.attempts.Add(err)
+	seq, found, err := w.c.home.Publish(step, w.msg, uint64(w.before), &w.attempts, opts...)
 	w.unknown = w.unknown || found.Proof == jserror.Unknown
 	switch {
-	case found.Proof == jserror.Done:
-		w.c.saw(ack.Sequence)
-		return placement.Token(ack.Sequence), nil
+	case err == nil:
+		return placement.Token(seq), nil
 	case found.Cause == jserror.Conflict:
 		return w.refused(ctx, err)
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, errors.As(err, new(natshome.Final)), !found.Again:
 		return 0, w.end(err)
-	case found.Again:
-		if found.Cause == jserror.Away && step.Err() == nil { // nobody listens: is there a bucket?
-			if lost := w.lost(ctx); lost != nil {
-				return 0, lost
-			}
+	case found.Cause == jserror.Away && step.Err() == nil: // nobody listens: is there a bucket?
+		if lost := w.lost(ctx); lost != nil {
+			return 0, lost
 		}
-		return 0, again{err}
 	}
-	return 0, w.end(err)
+	return 0, natshome.Again{Err: err}
 }
 
 // lost returns an error if the store is known to have lost claims.
 func (w *write) lost(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, tryFor)
+	ctx, cancel := context.WithTimeout(ctx, natshome.TryFor)
 	defer cancel()
-	if err := w.c.whole(ctx); errors.Is(err, placement.ErrLost) {
+	if err := w.c.home.Whole(ctx); errors.Is(err, placement.ErrLost) {
 		return w.error(placement.ErrLost, placement.Held{}, err)
 	}
 	return nil
@@ -172,14 +146,14 @@ func (w *write) refused(ctx context.Context, why error) (placement.Token, error)
 	if w.op == "release" { // this attempt or an earlier one: the claim is not there any more
 		return 0, w.lost(ctx)
 	}
-	step, cancel := context.WithTimeout(ctx, tryFor)
+	step, cancel := context.WithTimeout(ctx, natshome.TryFor)
 	defer cancel()
-	found, err := w.c.last(step, w.subject)
+	found, err := w.c.last(step, w.msg.Subject)
 	switch {
 	case errors.Is(err, placement.ErrFormat):
 		return 0, w.error(placement.ErrFormat, placement.Held{}, err)
 	case err != nil:
-		return 0, again{err}
+		return 0, natshome.Again{Err: err}
 	}
 	free := found.Claim == (placement.Claim{}) // released, or nothing is there
 	switch fate := placement.Settle(w.claim, w.before, found); {
@@ -187,7 +161,7 @@ func (w *write) refused(ctx context.Context, why error) (placement.Token, error)
 		return found.Token, nil
 	case fate == placement.Refused && w.op == "create" && free:
 		w.before = found.Token // the mark of a release
-		return 0, again{why}
+		return 0, natshome.Again{Err: why, Now: true}
 	case fate == placement.Refused && free:
 		return 0, w.error(placement.ErrConflict, placement.Held{}, nil)
 	case fate == placement.Refused:
@@ -199,8 +173,8 @@ func (w *write) refused(ctx context.Context, why error) (placement.Token, error)
 	switch { // the message that was expected is not there, or the server that has answered is not up to date
 	case w.op == "create" && free:
 		w.before = found.Token // the mark has gone
-	case w.op == "replace" && !w.unknown:
+	case w.op == "replace" && !w.unknown && found.Token != w.before:
 		return 0, w.error(placement.ErrConflict, placement.Held{}, fmt.Errorf("nothing was found: %w", why))
 	}
-	return 0, again{why}
+	return 0, natshome.Again{Err: why}
 }
