@@ -97,6 +97,46 @@ func (o *order) end(id, by string, floor, serial uint64) {
 	o.got++
 }
 
+// heldClaims are claims whose store answers a write only when it is told to.
+type heldClaims struct {
+	placement.Claims
+	answer chan struct{}
+}
+
+func (c heldClaims) Create(ctx context.Context, key placement.Key, claim placement.Claim) (placement.Token, error) {
+	token, err := c.Claims.Create(ctx, key, claim)
+	<-c.answer
+	return token, err
+}
+
+// A claim that was made before a gap in the node's lease is worth nothing after it: in the gap another node
+// may have replaced it.
+func TestVirtualClaimedBeforeAGap(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		net, all, first := memnet.New(memnet.Config{Seed: 1}), memory.New(), newLeases()
+		held := heldClaims{all, make(chan struct{})}
+		mine := first.view()
+		node := func(name string, reg leases, claims placement.Claims) *actor.System {
+			return newSystem(t, actor.Config{Name: name, Registry: reg, Claims: claims, Kinds: []*actor.Kind{counterKind}, Logger: quiet,
+				Transports: []transport.Transport{net.Transport("direct", true)}})
+		}
+		a := node("a", mine, held)
+		slow := actor.Ask(t.Context(), a.Virtual(counterKind, "x"), where{}) // a is the only node yet
+		b := node("b", first, all)
+		mine.cut.off()
+		time.Sleep(leaseTime + time.Second)
+		if at, err := actor.Call(t.Context(), b.Virtual(counterKind, "x"), where{}); at != "b" || err != nil {
+			t.Fatalf("when a is gone: %s, %v", at, err)
+		}
+		mine.cut.on()
+		time.Sleep(leaseTime / 2)
+		close(held.answer)
+		if at, err := slow.Await(t.Context()); at != "b" || err != nil {
+			t.Errorf("when a is back: %s, %v", at, err)
+		}
+	})
+}
+
 // Whatever is cut off, hangs, leaves or comes back, never do two activations of one actor answer: after
 // the answer of a later one, none of an earlier one is received. When all is well again, every node
 // reaches every actor, and all reach the same activation.

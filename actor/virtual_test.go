@@ -264,6 +264,44 @@ func TestVirtualInACluster(t *testing.T) {
 	}
 }
 
+// When a node joins, it would be chosen for some of the actors that others have. Who asks it is told who has
+// them, and follows at once.
+func TestVirtualFollowed(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		c := startCluster3(t)
+		if err := c.sys["c"].Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		at := map[string]string{}
+		for i := range 40 {
+			id := string(rune('A' + i%26)) + string(rune('a'+i/26))
+			at[id] = c.holder(t, "a", id)
+		}
+		c.start(t, "c")
+		synctest.Wait()
+		began := time.Now()
+		for id, want := range at {
+			if got := c.holder(t, "c", id); got != want {
+				t.Errorf("%s: on %s and on %s", id, want, got)
+			}
+			if err := actor.Tell(t.Context(), c.sys["c"].Virtual(counterKind, id), bump{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it took %v", took)
+		}
+		if st := c.sys["c"].Stats().Virtual; st.Moved < 5 || st.Begun > 0 {
+			t.Errorf("%+v", st)
+		}
+		for id := range at {
+			if n, err := actor.Call(t.Context(), c.sys["c"].Virtual(counterKind, id), total{}); n != 1 || err != nil {
+				t.Errorf("%s has counted %d, %v", id, n, err)
+			}
+		}
+	})
+}
+
 // A caller whose first choice is wrong is told who has the actor, and follows.
 func TestVirtualMoved(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
