@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/placement"
 	"github.com/tandem-go/tandem/placement/memory"
+	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/test/bubble"
 	"github.com/tandem-go/tandem/transport"
@@ -133,6 +134,41 @@ func TestVirtualClaimedBeforeAGap(t *testing.T) {
 		close(held.answer)
 		if at, err := slow.Await(t.Context()); at != "b" || err != nil {
 			t.Errorf("when a is back: %s, %v", at, err)
+		}
+	})
+}
+
+// frozen is a registry that reports no changes, as a cache that lags behind.
+type frozen struct{ leases }
+
+func (frozen) Watch(ctx context.Context) (<-chan registry.Event, error) {
+	ch := make(chan registry.Event)
+	context.AfterFunc(ctx, func() { close(ch) })
+	return ch, nil
+}
+
+// A holder that a node has not heard of yet is not taken for dead: the node looks it up.
+func TestVirtualHolderIsNew(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		net, claims, reg := memnet.New(memnet.Config{Seed: 1}), memory.New(), newLeases()
+		node := func(name string, reg registry.Registry) *actor.System {
+			return newSystem(t, actor.Config{Name: name, Registry: reg, Claims: claims, Kinds: []*actor.Kind{counterKind}, Logger: quiet,
+				Transports: []transport.Transport{net.Transport("direct", true)}})
+		}
+		a := node("a", frozen{reg.view()})
+		b := node("b", frozen{reg.view()})
+		for i := range 20 {
+			id := string(rune('A' + i))
+			at, err := actor.Call(t.Context(), b.Virtual(counterKind, id), where{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := actor.Call(t.Context(), a.Virtual(counterKind, id), where{}); got != at || err != nil {
+				t.Errorf("%s is on %s, and from a: %s, %v", id, at, got, err)
+			}
+		}
+		if st := b.Stats().Virtual; st.Begun == 0 {
+			t.Error("b has none, so nothing was tested")
 		}
 	})
 }
