@@ -27,7 +27,7 @@ const (
 	wakeful     = 32 // of these, which only end with their node
 	idleAfter   = 300 * time.Millisecond
 	nodeLease   = 2 * time.Second // in the registry
-	visitors    = 3               // callers in each process
+	visitors    = 4               // callers in each process
 	visitPace   = 15 * time.Millisecond
 	visitWithin = 3 * time.Second
 	sweeper     = 255 // the caller that reaches all ids in the end
@@ -166,8 +166,11 @@ func (v *virtualHost) call(resting context.Context, no uint16) {
 		if r.IntN(20) == 0 {
 			within = time.Duration(1+r.IntN(100)) * time.Millisecond
 		}
-		if r.IntN(50) == 0 {
-			work = time.Duration(r.IntN(300)) * time.Millisecond
+		switch x := r.IntN(100); {
+		case x < 10:
+			work = time.Duration(r.IntN(100)) * time.Millisecond
+		case x < 13: // so that some run whenever a fault comes
+			work = time.Duration(r.IntN(1500)) * time.Millisecond
 		}
 		verbs := [...]verb{calling, calling, asking, telling}
 		v.do(visitID(self, no, n, verbs[r.IntN(len(verbs))], id), within, work, r.IntN(2) == 0)
