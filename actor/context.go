@@ -75,8 +75,8 @@ func (c *Context) System() *System { return c.cell.self.sys }
 
 // Self is the actor itself.
 func (c *Context) Self() Ref {
-	if p := c.cell.place(); p != nil {
-		return Ref{to: p.ref}
+	if c.cell.kind.placed {
+		return Ref{to: c.cell.virtualSelf()}
 	}
 	return Ref{to: c.cell.self}
 }

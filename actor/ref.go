@@ -179,7 +179,32 @@ func (t *refTable) target(s *System, a address) *target {
 	}
 	made := &target{sys: s, addr: a}
 	t.hold(made)
+	if a.node == anywhere {
+		if v := t.actors[placed+a.name]; v != nil {
+			t.show(v.cell.Load(), made)
+		}
+	}
 	return made
+}
+
+// showPlaced has senders on this node find the activation of a virtual actor at once, which has its
+// claim from now on.
+func (t *refTable) showPlaced(c *cell) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if w, ok := t.weak[address{c.self.addr.name[len(placed):], anywhere}]; ok {
+		t.show(c, w.Value())
+	}
+}
+
+// show makes c, an activation or nil, the actor of the target of its virtual actor, which may be nil, if it has its claim. t.mu is held.
+func (t *refTable) show(c *cell, v *target) {
+	if c == nil || v == nil {
+		return
+	}
+	if now := c.life.now(); now != claiming && now < ending {
+		v.cell.Store(c)
+	}
 }
 
 // find returns the target of an address if there is one. t.mu is held.
@@ -382,6 +407,11 @@ func (t *refTable) leave(c *cell) bool {
 		return false
 	}
 	c.self.cell.Store(nil)
+	if c.kind.placed {
+		if v := t.weak[address{c.self.addr.name[len(placed):], anywhere}].Value(); v != nil {
+			v.cell.CompareAndSwap(c, nil)
+		}
+	}
 	delete(t.actors, c.self.addr.name)
 	t.tell(c.self)
 	t.slot(c.self.addr.name).CompareAndSwap(c.self, nil)

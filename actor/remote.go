@@ -94,11 +94,8 @@ func (s *System) request(ctx context.Context, from *Context, at *routedCall, t *
 	if opts != nil {
 		o = *opts
 	}
-	switch {
-	case o.Keyed && !isKey(o.Key):
+	if o.Keyed && !isKey(o.Key) {
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "key of %d bytes, want 1 to %d", len(o.Key), transport.MaxTarget)
-	case o.Keyed && at != nil:
-		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a key names a request at one actor, and %v is many", t.addr)
 	}
 	mt, err := s.sendable(from, t, m, typ)
 	if err != nil {

@@ -14,11 +14,24 @@ import (
 
 // callService is Call to a service.
 func callService[M Question[R], R any](ctx context.Context, from *Context, to *target, m M, opts *settings) (R, error) {
+	if err := refuseKey(to, opts); err != nil {
+		var none R
+		return none, err
+	}
 	v := to.sys.routedCall(ctx, from, to, opts)
 	v.key = keyOf(&v, m)
 	v.excludeSender(from)
 	v.waits = from.waits()
 	return callNext[M, R](ctx, from, &v, m, opts)
+}
+
+// refuseKey returns an error if a request whose node is not fixed has a key: another instance or activation would
+// not know what it names.
+func refuseKey(to *target, opts *settings) error {
+	if !opts.IsKeyed() {
+		return nil
+	}
+	return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a key names a request at one actor of one node, and %v is none", to.addr)
 }
 
 // callNext makes the attempts of a Call to a service that remain for v.
@@ -73,6 +86,9 @@ func callHere[M Question[R], R any](ctx context.Context, from *Context, w *calli
 
 // askService is Ask of a service.
 func askService[M Question[R], R any](ctx context.Context, from *Context, to *target, m M, opts *settings) *rpc.Future[R] {
+	if err := refuseKey(to, opts); err != nil {
+		return failed[R](err)
+	}
 	v := new(routedCall)
 	*v = to.sys.routedCall(ctx, from, to, opts)
 	v.key = keyOf(v, m)
@@ -149,6 +165,9 @@ func askOn[M Question[R], R any](ctx context.Context, from *Context, a *ask[R], 
 
 // tellService is tell to a service.
 func tellService[M any](ctx context.Context, from *Context, to *target, m M, opts *settings) error {
+	if err := refuseKey(to, opts); err != nil {
+		return err
+	}
 	s, acked := to.sys, opts.IsAcked()
 	v := s.routedCall(ctx, from, to, opts)
 	v.key = keyOf(&v, m)
@@ -171,6 +190,9 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 			far := v.handOver()
 			far.sent = !acked
 			err = tellAt(ctx, from, &far, t, m, opts)
+			if err == nil && far.search != nil && !acked { // it is still on its way, and the engine has far
+				return nil
+			}
 			v = far
 		}
 		v.end(err)
@@ -192,8 +214,8 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 func submitService[M Question[R], R any](ctx context.Context, from *Context, to *target, m M, opts []rpc.Option) (rpc.Token[R], error) {
 	var none rpc.Token[R]
 	set := settingsOf(opts)
-	if set.IsKeyed() {
-		return none, rpc.Errorf(rpc.Invalid, rpc.NotRun, "a key names a job of one actor, and service %s is many", to.addr.name)
+	if err := refuseKey(to, set); err != nil {
+		return none, err
 	}
 	v := to.sys.routedCall(ctx, from, to, set)
 	v.key = keyOf(&v, m)

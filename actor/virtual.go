@@ -89,6 +89,12 @@ func (c *Context) FencingToken() uint64 {
 	return uint64(p.token)
 }
 
+// virtualSelf is the target of the virtual actor whose activation c is.
+func (c *cell) virtualSelf() *target {
+	s := c.self.sys
+	return s.refs.target(s, address{c.self.addr.name[len(placed):], anywhere})
+}
+
 // routed reports whether an address leaves open which node is asked.
 func (a address) routed() bool { return a.node == anyNode || a.node == anywhere }
 

@@ -20,13 +20,16 @@ type virtuals struct {
 	alone atomic.Uint64 // the latest token, if the system has no Claims
 	count activationCounts
 
-	mu     sync.Mutex // guards what follows
-	cache  *placement.Cache
-	hosts  map[string]*hosts // by kind
-	todo   []func(context.Context)
-	busy   int // goroutines that do what there is to do
-	closed bool
-	over   sync.Cond // broadcast when the last of them ends
+	fencing atomic.Bool // a goroutine is about to call fence
+
+	mu       sync.Mutex // guards what follows
+	reported uint64     // activations that were fenced, and are reported
+	cache    *placement.Cache
+	hosts    map[string]*hosts // by kind
+	todo     []func(context.Context)
+	busy     int // goroutines that do what there is to do
+	closed   bool
+	over     sync.Cond // broadcast when the last of them ends
 }
 
 // activationCounts are numbers for Stats.
@@ -67,11 +70,8 @@ var ErrFencedOff error = rpc.NewError("actor.fenced_off", "the node could not co
 
 // place is what makes a cell an activation of a virtual actor.
 type place struct {
-	key     placement.Key
-	attempt string
-	ref     *target // the virtual actor
-	term    uint64  // of the node's lease in which the claim was made
-	refusal atomic.Pointer[rpc.Error]
+	term    uint64                    // of the node's lease in which the claim was made
+	refusal atomic.Pointer[rpc.Error] // why it has come to nothing
 
 	token placement.Token // 0: there is no claim; the mu of the annex guards it
 	left  bool            // the activation has ended; the mu of the annex guards it
@@ -107,7 +107,7 @@ func (v *virtuals) activation(name string) (*cell, *rpc.Error) {
 			return nil, errUncertain
 		}
 		c := &cell{kind: s.intercepted(kind)}
-		c.more.Store(&annex{place: &place{key: key, attempt: placement.NewID(), ref: s.refs.target(s, address{name[len(placed):], anywhere})}})
+		c.more.Store(&annex{place: new(place)})
 		c.life.word.Store(uint32(claiming))
 		c.initBox(nil)
 		t, err := s.refs.enter(s, name, c)
@@ -120,7 +120,7 @@ func (v *virtuals) activation(name string) (*cell, *rpc.Error) {
 		s.busy.Add(1) // a shutdown waits for it
 		v.do(func(ctx context.Context) {
 			defer s.idle()
-			v.activate(ctx, c)
+			v.activate(ctx, key, c)
 		})
 		return c, nil
 	}
@@ -177,17 +177,17 @@ func (v *virtuals) close(ctx context.Context) {
 }
 
 // activate makes c the one activation of its actor, or has those who wait for it told why not.
-func (v *virtuals) activate(ctx context.Context, c *cell) {
+func (v *virtuals) activate(ctx context.Context, key placement.Key, c *cell) {
 	p := c.place()
 	term := v.sys.members.term.Load()
-	token, refusal := v.claim(ctx, p, term)
+	token, refusal := v.claim(ctx, key, term)
 	var state any
 	if refusal == nil {
 		var err error
 		if state, err = c.kind.fresh(); err != nil {
-			refusal = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "virtual actor %v: %w", p.key, err)
-			v.sys.log.Error("a virtual actor cannot be activated", "actor", p.key.String(), "err", err)
-			v.release(p.key, token)
+			refusal = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "virtual actor %v: %w", key, err)
+			v.sys.log.Error("a virtual actor cannot be activated", "actor", key.String(), "err", err)
+			v.release(key, token)
 		}
 	}
 	if refusal != nil {
@@ -205,7 +205,7 @@ func (v *virtuals) activate(ctx context.Context, c *cell) {
 	p.token, p.term = token, term
 	a.mu.Unlock()
 	if left { // it was stopped meanwhile
-		v.release(p.key, token)
+		v.release(key, token)
 		return
 	}
 	v.count.begun.Add(1)
@@ -218,7 +218,7 @@ type activated struct{ state any }
 func (s activated) arrive(c *cell) any {
 	c.state = s.state
 	if c.life.move(cellClaimed) {
-		c.place().ref.cell.Store(c) // from now on, senders on this node find it at once
+		c.self.sys.refs.showPlaced(c)
 		if c.kind.idle > 0 {
 			c.minds()
 		}
@@ -240,24 +240,24 @@ func (c *cell) giveBack(it item) {
 		return
 	}
 	why := p.refusal.Load()
-	if why.Code == rpc.Moved && it.req == nil && c.self.sys.virtuals.sendOn(p, it) {
+	if why.Code == rpc.Moved && it.req == nil && c.self.sys.virtuals.sendOn(c, it) {
 		return
 	}
 	c.self.sys.handBack(c.self.addr, it, why)
 }
 
 // claim makes the claim for an attempt to activate an actor, in a term of the node's lease.
-func (v *virtuals) claim(ctx context.Context, p *place, term uint64) (placement.Token, *rpc.Error) {
+func (v *virtuals) claim(ctx context.Context, key placement.Key, term uint64) (placement.Token, *rpc.Error) {
 	m, claims := v.sys.members, v.sys.cfg.Claims
 	if claims == nil {
 		return placement.Token(v.alone.Add(1)), nil
 	}
-	me := placement.Claim{Node: v.sys.cfg.Name, Epoch: v.sys.epoch, ID: p.attempt}
+	me := placement.Claim{Node: v.sys.cfg.Name, Epoch: v.sys.epoch, ID: placement.NewID()}
 	self := placement.Self{Node: me.Node, Epoch: me.Epoch, Attempt: me.ID}
 	for {
-		found, err := claims.Get(ctx, p.key)
+		found, err := claims.Get(ctx, key)
 		if err != nil {
-			return 0, v.unclaimed(p.key, err)
+			return 0, v.unclaimed(key, err)
 		}
 		sight := m.sight(found.Claim)
 		self.Certain = m.certainIn(term)
@@ -267,7 +267,7 @@ func (v *virtuals) claim(ctx context.Context, p *place, term uint64) (placement.
 		}
 		if step == placement.Confirm {
 			if sight, err = m.confirm(ctx, found.Claim); err != nil {
-				return 0, v.unclaimed(p.key, err)
+				return 0, v.unclaimed(key, err)
 			}
 			self.Certain = m.certainIn(term)
 			step = placement.Decide(self, found, sight)
@@ -277,11 +277,11 @@ func (v *virtuals) claim(ctx context.Context, p *place, term uint64) (placement.
 		case placement.Serve:
 			return found.Token, nil
 		case placement.Moved:
-			return 0, moved(p.key, found)
+			return 0, moved(key, found)
 		case placement.Create:
-			token, err = claims.Create(ctx, p.key, me)
+			token, err = claims.Create(ctx, key, me)
 		case placement.Replace:
-			token, err = claims.Replace(ctx, p.key, me, found.Token)
+			token, err = claims.Replace(ctx, key, me, found.Token)
 		default:
 			return 0, errUncertain
 		}
@@ -290,14 +290,14 @@ func (v *virtuals) claim(ctx context.Context, p *place, term uint64) (placement.
 			if m.certainIn(term) {
 				return token, nil
 			}
-			v.release(p.key, token)
+			v.release(key, token)
 			return 0, errUncertain
 		case placement.ReadAgain:
 			if ctx.Err() != nil {
-				return 0, v.unclaimed(p.key, err)
+				return 0, v.unclaimed(key, err)
 			}
 		default:
-			return 0, v.unclaimed(p.key, err)
+			return 0, v.unclaimed(key, err)
 		}
 	}
 }
@@ -366,50 +366,66 @@ func (c *cell) leavePlace() {
 	if p == nil {
 		return
 	}
-	p.ref.cell.CompareAndSwap(c, nil)
+	key, _ := activationOf(c.self.addr.name)
 	a := c.annexed()
 	a.mu.Lock()
 	token := p.token
 	p.left = true
 	a.mu.Unlock()
-	c.self.sys.virtuals.release(p.key, token)
+	c.self.sys.virtuals.release(key, token)
 }
 
 // sendOn sends a one-way message of this node to where its actor is. It returns false if that
 // cannot be done.
-func (v *virtuals) sendOn(p *place, it item) bool {
-	msg := plainValue(it.msg)
+func (v *virtuals) sendOn(c *cell, it item) bool {
+	msg, to := plainValue(it.msg), c.virtualSelf()
 	return v.sys.services.run(func() {
 		ctx, cancel := context.WithTimeout(v.sys.ctx, v.sys.cfg.Timeout)
 		defer cancel()
-		if err := tellOn(ctx, p.ref, msg, it.meta); err != nil {
-			v.sys.handBack(p.ref.addr, item{msg: msg, meta: it.meta}, failure(err))
+		if err := tellOn(ctx, to, msg, it.meta); err != nil {
+			v.sys.handBack(to.addr, item{msg: msg, meta: it.meta}, failure(err))
 		}
 	})
 }
 
-// fence ends all activations, because the node's lease was not certain for a while.
+// fence ends all activations, because the node's lease was not certain for a while, and reports how
+// many there were.
 func (v *virtuals) fence() {
-	n := 0
 	for _, c := range v.sys.refs.all() {
-		if p := c.place(); p != nil && c.life.now() != claiming && !c.holds() {
-			c.fenceOff()
-			n++
+		if c.kind.placed && c.life.now() != claiming && !c.holds() {
+			c.endFenced()
 		}
 	}
+	v.mu.Lock()
+	n := v.count.fenced.Load() - v.reported
+	v.reported += n
+	v.mu.Unlock()
 	if n == 0 {
 		return
 	}
 	v.sys.log.Error("the lease of this node's name was not renewed in time: its virtual actors end, and may be activated elsewhere", "activations", n)
-	v.sys.event(Event{Type: ActivationsFenced, Peer: v.sys.cfg.Name, Count: uint64(n), Err: ErrFencedOff})
+	v.sys.event(Event{Type: ActivationsFenced, Peer: v.sys.cfg.Name, Count: n, Err: ErrFencedOff})
 }
 
-// fenceOff ends an activation that may not answer any more.
+// fenceOff ends an activation that may not answer any more, and all others of the node that may not.
 func (c *cell) fenceOff() {
-	if c.life.now() < ending {
-		c.self.sys.virtuals.count.fenced.Add(1)
+	v := &c.self.sys.virtuals
+	if c.endFenced() && v.fencing.CompareAndSwap(false, true) {
+		v.sys.services.run(func() {
+			v.fencing.Store(false)
+			v.fence()
+		})
 	}
+}
+
+// endFenced returns false if the activation ends already.
+func (c *cell) endFenced() bool {
+	if c.life.now() >= ending {
+		return false
+	}
+	c.self.sys.virtuals.count.fenced.Add(1)
 	c.end(ErrFencedOff)
+	return true
 }
 
 // outcomeUnsure ends an activation that has handled a message and may not answer any more. It returns

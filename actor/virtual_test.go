@@ -195,6 +195,7 @@ func startCluster3(t *testing.T, roads ...string) *cluster3 {
 		c.reg[name] = first.view()
 		c.start(t, name, roads...)
 	}
+	synctest.Wait() // until they know one another
 	return c
 }
 
