@@ -234,9 +234,6 @@ func (g *registrar) successions(stopped bool) (all []time.Duration) {
 			}
 			if d := succession(answers, b); d > 0 {
 				all = append(all, d)
-				if d > 6*time.Second {
-					g.debug(id, b, d)
-				}
 			}
 		}
 	}
@@ -260,24 +257,4 @@ func succession(answers []*visit, b blow) time.Duration {
 		}
 	}
 	return 0
-}
-
-func (g *registrar) debug(id int, b blow, d time.Duration) {
-	var ops []uint64
-	for op, v := range g.visits {
-		if idOf(op) == id && v.begun > b.at-int64(time.Second) && v.begun < b.at+int64(d) {
-			ops = append(ops, op)
-		}
-	}
-	slices.SortFunc(ops, func(x, y uint64) int { return cmp.Compare(g.visits[x].begun, g.visits[y].begun) })
-	fmt.Printf("DEBUG id %d blow %+v after %v\n", id, b, d)
-	for _, o := range g.blows {
-		if o.at > b.at && o.at < b.at+int64(d) {
-			fmt.Printf("   blow +%v %+v\n", time.Duration(o.at-b.at), o)
-		}
-	}
-	for _, op := range ops {
-		v := g.visits[op]
-		fmt.Printf("   %s at %v took %v: %v %v token %d runs %d by %+v\n", g.name(op), time.Duration(v.begun-b.at), time.Duration(v.ended-v.begun), v.code, v.verdict, v.token, v.runs, v.by)
-	}
 }

@@ -168,8 +168,8 @@ func (v *virtualHost) call(resting context.Context, no uint16) {
 		}
 		switch x := r.IntN(100); {
 		case x < 10:
-			work = time.Duration(r.IntN(100)) * time.Millisecond
-		case x < 13: // so that some run whenever a fault comes
+			work = time.Duration(r.IntN(50)) * time.Millisecond
+		case x < 11: // so that some run whenever a fault comes
 			work = time.Duration(r.IntN(1500)) * time.Millisecond
 		}
 		verbs := [...]verb{calling, calling, asking, telling}
