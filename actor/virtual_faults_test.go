@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
@@ -320,4 +321,30 @@ func virtualFaults(t *testing.T, seed uint64) int {
 		_ = s.Shutdown(t.Context())
 	}
 	return judge.got
+}
+
+// That an activation ends for want of a lease is told once, however long its handler takes to return.
+func TestVirtualFencedOnce(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		reg := newLeases()
+		kind := actor.Define("slow", func() *counter { return new(counter) }, actor.Answer(func(*counter, *actor.Context, total) (int, error) {
+			time.Sleep(4 * leaseTime)
+			return 1, nil
+		})).With(actor.Virtual())
+		sys := newSystem(t, actor.Config{Name: "n", Registry: reg, Claims: memory.New(), Kinds: []*actor.Kind{kind}, Logger: quiet,
+			Transports: []transport.Transport{memnet.New(memnet.Config{}).Transport("direct", true)}})
+		events := sys.Events(t.Context(), actor.ActivationsFenced)
+		late := actor.Ask(t.Context(), sys.Virtual(kind, "x"), total{})
+		synctest.Wait()
+		reg.cut.off()
+		time.Sleep(3 * leaseTime)
+		if st := sys.Stats().Virtual; len(events) != 1 || st.Fenced != 1 {
+			t.Errorf("%d events, %+v", len(events), st)
+		}
+		reg.cut.on()
+		if _, err := late.Await(context.Background()); err == nil {
+			t.Error("it was answered")
+		}
+		time.Sleep(2 * leaseTime)
+	})
 }

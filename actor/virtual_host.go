@@ -392,7 +392,8 @@ func (v *virtuals) sendOn(c *cell, it item) bool {
 // many there were.
 func (v *virtuals) fence() {
 	for _, c := range v.sys.refs.all() {
-		if c.kind.placed && c.life.now() != claiming && !c.holds() {
+		state := c.life.now() // the term of one that has been stopped before it had its claim may be written now
+		if c.kind.placed && state != claiming && state < ending && !c.holds() {
 			c.endFenced()
 		}
 	}
