@@ -274,7 +274,7 @@ func TestVirtualFollowed(t *testing.T) {
 		}
 		at := map[string]string{}
 		for i := range 40 {
-			id := string(rune('A' + i%26)) + string(rune('a'+i/26))
+			id := string(rune('A'+i%26)) + string(rune('a'+i/26))
 			at[id] = c.holder(t, "a", id)
 		}
 		c.start(t, "c")
