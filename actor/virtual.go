@@ -29,7 +29,7 @@ const placed = "~"
 // has not answered is not recognised by the next one; so a request whose node has died fails with the
 // verdict Unknown, as at any other actor.
 //
-// The kind's name has no "/". The kind cannot be Durable, Transactional or KeptLocal.
+// Access rules name an activation ~kind/id. The kind's name has no "/". The kind cannot be Durable, Transactional or KeptLocal.
 func Virtual() KindOption { return func(k *Kind) { k.placed = true } }
 
 // virtual reports whether actors of the kind live wherever the cluster places them.

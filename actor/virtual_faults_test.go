@@ -111,6 +111,40 @@ func (c heldClaims) Create(ctx context.Context, key placement.Key, claim placeme
 	return token, err
 }
 
+// While the store of claims hangs, a bounded number of activations waits; one more is refused, and did not run.
+// When the store answers again, those that waited are activated.
+func TestVirtualManyWait(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		held := heldClaims{memory.New(), make(chan struct{})}
+		sys := newSystem(t, actor.Config{Name: "a", Registry: newLeases(), Claims: held, Kinds: []*actor.Kind{counterKind}, Logger: quiet,
+			Transports: []transport.Transport{memnet.New(memnet.Config{}).Transport("direct", true)}})
+		const most = 64 + 1<<14 // those whose claims are under way, and those that wait
+		for i := range most {
+			if err := actor.Tell(t.Context(), sys.Virtual(counterKind, fmt.Sprint(i)), bump{}); err != nil {
+				t.Fatal(i, err)
+			}
+			if i < 64 {
+				synctest.Wait() // until its claim is under way
+			}
+		}
+		once := rpc.WithRetry(rpc.Retry{Attempts: 1})
+		_, err := actor.Call(t.Context(), sys.Virtual(counterKind, "more"), total{}, once)
+		if rpc.CodeOf(err) != rpc.Overloaded || rpc.Ran(err) != rpc.NotRun {
+			t.Errorf("one more: %v", err)
+		}
+		close(held.answer)
+		synctest.Wait()
+		for _, id := range []string{"0", fmt.Sprint(most - 1)} {
+			if n, err := actor.Call(t.Context(), sys.Virtual(counterKind, id), total{}, once); n != 1 || err != nil {
+				t.Errorf("%s has counted %d, %v", id, n, err)
+			}
+		}
+		if n, err := actor.Call(t.Context(), sys.Virtual(counterKind, "more"), total{}, once); n != 0 || err != nil {
+			t.Errorf("one more: %d, %v", n, err)
+		}
+	})
+}
+
 // A claim that was made before a gap in the node's lease is worth nothing after it: in the gap another node
 // may have replaced it.
 func TestVirtualClaimedBeforeAGap(t *testing.T) {

@@ -48,10 +48,11 @@ type VirtualStats struct {
 const ActivationsFenced rpc.EventType = "activations fenced"
 
 const (
-	maxHolders     = 1 << 16          // actors whose nodes are remembered
-	activating     = 64               // claims under way at a time
-	activationWait = 10 * time.Second // how long an attempt to activate an actor may take
-	claimPause     = 50 * time.Millisecond
+	maxHolders     = 1 << 16               // actors whose nodes are remembered
+	activating     = 64                    // claims under way at a time
+	maxWaiting     = 1 << 14               // activations that wait for their turn
+	activationWait = 10 * time.Second      // how long an attempt to activate an actor may take
+	claimPause     = 50 * time.Millisecond // before a claim is looked at once more, after the second time
 )
 
 func (v *virtuals) init(s *System) {
@@ -71,7 +72,7 @@ var ErrFencedOff error = rpc.NewError("actor.fenced_off", "the node could not co
 // place is what makes a cell an activation of a virtual actor.
 type place struct {
 	term    uint64                    // of the node's lease in which the claim was made
-	refusal atomic.Pointer[rpc.Error] // why it has come to nothing
+	refusal atomic.Pointer[rpc.Error] // why it has come to nothing, or may not go on
 
 	token placement.Token // 0: there is no claim; the mu of the annex guards it
 	left  bool            // the activation has ended; the mu of the annex guards it
@@ -105,6 +106,8 @@ func (v *virtuals) activation(name string) (*cell, *rpc.Error) {
 			return nil, errLeaving
 		case !s.members.certain():
 			return nil, errUncertain
+		case v.isFull():
+			return nil, rpc.Errorf(rpc.Overloaded, rpc.NotRun, "%d virtual actors wait to be activated on this node", maxWaiting)
 		}
 		c := &cell{kind: s.intercepted(kind)}
 		c.more.Store(&annex{place: new(place)})
@@ -124,6 +127,13 @@ func (v *virtuals) activation(name string) (*cell, *rpc.Error) {
 		})
 		return c, nil
 	}
+}
+
+// isFull reports whether no more activations may wait for their turn.
+func (v *virtuals) isFull() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.todo) >= maxWaiting
 }
 
 // do has fn called by one of a bounded number of goroutines.
@@ -254,7 +264,7 @@ func (v *virtuals) claim(ctx context.Context, key placement.Key, term uint64) (p
 	}
 	me := placement.Claim{Node: v.sys.cfg.Name, Epoch: v.sys.epoch, ID: placement.NewID()}
 	self := placement.Self{Node: me.Node, Epoch: me.Epoch, Attempt: me.ID}
-	for {
+	for again := 0; ; {
 		found, err := claims.Get(ctx, key)
 		if err != nil {
 			return 0, v.unclaimed(key, err)
@@ -293,7 +303,7 @@ func (v *virtuals) claim(ctx context.Context, key placement.Key, term uint64) (p
 			v.release(key, token)
 			return 0, errUncertain
 		case placement.ReadAgain:
-			if ctx.Err() != nil {
+			if again++; again > 1 && !sleep(ctx, claimPause) {
 				return 0, v.unclaimed(key, err)
 			}
 		default:
@@ -421,7 +431,7 @@ func (c *cell) fenceOff() {
 
 // endFenced returns false if the activation ends already.
 func (c *cell) endFenced() bool {
-	if c.life.now() >= ending {
+	if c.life.now() >= ending || !c.place().refusal.CompareAndSwap(nil, errUncertain) {
 		return false
 	}
 	c.self.sys.virtuals.count.fenced.Add(1)
