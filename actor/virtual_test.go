@@ -375,7 +375,7 @@ func TestVirtualDrained(t *testing.T) {
 // What a handler has worked out after the node's lease had run out is not answered, in whichever way it
 // answers. The error says that it ran.
 func TestVirtualAnswersTooLate(t *testing.T) {
-	type state struct{ later *actor.Deferred[int] }
+	type state struct{}
 	for name, handler := range map[string]actor.Handler[*state]{
 		"at the end": actor.Answer(func(_ *state, _ *actor.Context, _ total) (int, error) {
 			time.Sleep(leaseTime)
