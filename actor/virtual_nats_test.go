@@ -38,7 +38,7 @@ func startOnNATS(t *testing.T, url, name string) *actor.System {
 		t.Fatal(err)
 	}
 	return newSystem(t, actor.Config{Name: name, Registry: reg, Claims: held, Kinds: []*actor.Kind{counterKind}, Logger: quiet,
-		Transports: []transport.Transport{overTCP()}})
+		Transports: []transport.Transport{overTCP()}, Tokens: 1 << 12}) // a node that has most of the actors keeps the results of that many jobs
 }
 
 // With everything real, three nodes reach the same 200 actors by all verbs, also when one of them has left, and
