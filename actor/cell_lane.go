@@ -217,6 +217,9 @@ func (c *cell) attend(w *worker) attention {
 				c.handBackRest(w)
 				return goesOn
 			}
+			if c.kind.placed {
+				c.giveBackAll()
+			}
 			if !c.finish(w) && c.park(w) {
 				return parks
 			}

@@ -172,6 +172,9 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 	v := s.routedCall(ctx, from, to, opts)
 	v.key = keyOf(&v, m)
 	for {
+		if to.addr.node == anywhere && !acked && s.virtuals.sendBehind(to, item{msg: m, meta: metaOf(ctx, from, opts)}) {
+			return nil
+		}
 		t, none := v.next()
 		if none != nil {
 			if acked {

@@ -330,7 +330,7 @@ func (c *cell) putFull(ctx context.Context, from *Context, it item, acked bool) 
 	}
 	e := putError(err)
 	if it.req == nil && e == errGone && !acked {
-		if c.kind.placed && c.self.sys.virtuals.sendOn(c, it) {
+		if c.kind.placed && c.self.sys.virtuals.sendOn(c.virtualSelf(), it) {
 			return nil
 		}
 		c.self.sys.handBack(c.self.addr, it, e)

@@ -37,13 +37,13 @@ const maxLeftOut = 8
 // next chooses the node to ask.
 func (k *search) next() (node string, err *rpc.Error) {
 	v := &k.sys.virtuals
+	hosts := v.hostsOf(k.key.Kind) // before k.mu, which is taken under locks of the engine that this may need
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.told {
 		k.told = false
 		return k.asked.Node, nil
 	}
-	hosts := v.hostsOf(k.key.Kind)
 	h, known := v.lookUp(k.key)
 	if !known || slices.Contains(k.tried, h.Node) {
 		node, ok := hosts.choose(k.key, k.tried)

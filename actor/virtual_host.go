@@ -20,12 +20,14 @@ type virtuals struct {
 	alone atomic.Uint64 // the latest token, if the system has no Claims
 	count activationCounts
 
-	fencing atomic.Bool // a goroutine is about to call fence
+	sending atomic.Int32 // the length of onward
+	fencing atomic.Bool  // a goroutine is about to call fence
 
 	mu       sync.Mutex // guards what follows
 	reported uint64     // activations that were fenced, and are reported
 	cache    *placement.Cache
-	hosts    map[string]*hosts // by kind
+	hosts    map[string]*hosts  // by kind
+	onward   map[*target][]item // one-way messages that are sent on to virtual actors; a goroutine does that for each
 	todo     []func(context.Context)
 	busy     int // goroutines that do what there is to do
 	closed   bool
@@ -74,8 +76,9 @@ type place struct {
 	term    uint64                    // of the node's lease in which the claim was made
 	refusal atomic.Pointer[rpc.Error] // why it has come to nothing, or may not go on
 
-	token placement.Token // 0: there is no claim; the mu of the annex guards it
-	left  bool            // the activation has ended; the mu of the annex guards it
+	// The mu of the annex guards these.
+	token placement.Token // 0: there is no claim
+	left  bool            // the activation has ended
 }
 
 // place is what the cell has as an activation of a virtual actor, or nil.
@@ -236,10 +239,33 @@ func (s activated) arrive(c *cell) any {
 	return nil
 }
 
-// turnAway ends an activation that has come to nothing. Those who wait get the refusal.
+// turnAway ends an activation that has come to nothing. Those who wait get the refusal. Its run loop gives
+// them back, so that one-way messages which are sent on keep their order.
 func (c *cell) turnAway(refusal *rpc.Error) {
 	c.place().refusal.Store(refusal)
-	c.end(refusal)
+	if !c.beginEnd(refusal) {
+		return
+	}
+	if c.box.Wake() {
+		c.run()
+		return
+	}
+	c.unpark()
+}
+
+// giveBackAll gives back what waits in the mailbox of an activation that has come to nothing, behind what its run
+// loop had in hand. From then on this node knows where the actor is.
+func (c *cell) giveBackAll() {
+	rest, _ := c.box.Close()
+	for _, it := range rest {
+		c.giveBack(it)
+	}
+	if why := c.place().refusal.Load(); why != nil && why.Code == rpc.Moved {
+		if h, ok := holderIn(why); ok {
+			key, _ := activationOf(c.self.addr.name)
+			c.self.sys.virtuals.learn(key, h)
+		}
+	}
 }
 
 // giveBack ends a message that waits for an actor which ends.
@@ -250,7 +276,7 @@ func (c *cell) giveBack(it item) {
 		return
 	}
 	why := p.refusal.Load()
-	if why.Code == rpc.Moved && it.req == nil && c.self.sys.virtuals.sendOn(c, it) {
+	if why.Code == rpc.Moved && it.req == nil && c.self.sys.virtuals.sendOn(c.virtualSelf(), it) {
 		return
 	}
 	c.self.sys.handBack(c.self.addr, it, why)
@@ -383,19 +409,6 @@ func (c *cell) leavePlace() {
 	p.left = true
 	a.mu.Unlock()
 	c.self.sys.virtuals.release(key, token)
-}
-
-// sendOn sends a one-way message of this node to where its actor is. It returns false if that
-// cannot be done.
-func (v *virtuals) sendOn(c *cell, it item) bool {
-	msg, to := plainValue(it.msg), c.virtualSelf()
-	return v.sys.services.run(func() {
-		ctx, cancel := context.WithTimeout(v.sys.ctx, v.sys.cfg.Timeout)
-		defer cancel()
-		if err := tellOn(ctx, to, msg, it.meta); err != nil {
-			v.sys.handBack(to.addr, item{msg: msg, meta: it.meta}, failure(err))
-		}
-	})
 }
 
 // fence ends all activations, because the node's lease was not certain for a while, and reports how

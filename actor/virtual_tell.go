@@ -51,6 +51,63 @@ func (f followed) Complete(_ *promise.Reply, err error) {
 	f.sys.services.run(func() { f.sys.encodedLetter(d, body, came) }) // it may be called under a lock of a peer
 }
 
+// sendOn sends a one-way message of this node to where its actor is, behind those that were sent on before.
+// It returns false if that cannot be done.
+func (v *virtuals) sendOn(to *target, it item) bool {
+	it.msg = plainValue(it.msg)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	waits := len(v.onward[to]) > 0
+	if !waits && !v.sys.services.run(func() { v.sendAll(to) }) {
+		return false
+	}
+	if v.onward == nil {
+		v.onward = map[*target][]item{}
+	}
+	v.onward[to] = append(v.onward[to], it)
+	v.sending.Store(int32(len(v.onward)))
+	return true
+}
+
+// sendBehind is sendOn if others are being sent on to the same actor, so that this one does not overtake them.
+func (v *virtuals) sendBehind(to *target, it item) bool {
+	if v.sending.Load() == 0 {
+		return false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	waits := len(v.onward[to]) > 0
+	if waits {
+		it.msg = plainValue(it.msg)
+		v.onward[to] = append(v.onward[to], it)
+	}
+	return waits
+}
+
+// sendAll sends on what there is, one message after another, so that they keep their order.
+func (v *virtuals) sendAll(to *target) {
+	for more := true; more; {
+		v.mu.Lock()
+		it := v.onward[to][0]
+		v.mu.Unlock()
+		ctx, cancel := context.WithTimeout(v.sys.ctx, v.sys.cfg.Timeout)
+		if err := tellOn(ctx, to, it.msg, it.meta); err != nil {
+			v.sys.handBack(to.addr, it, failure(err))
+		}
+		cancel()
+		v.mu.Lock()
+		rest := v.onward[to]
+		rest[0] = item{}
+		if more = len(rest) > 1; more {
+			v.onward[to] = rest[1:]
+		} else {
+			delete(v.onward, to)
+			v.sending.Store(int32(len(v.onward)))
+		}
+		v.mu.Unlock()
+	}
+}
+
 // tellOn sends a one-way message that has come to the wrong node on to its virtual actor. It waits until
 // the message is in the mailbox.
 func tellOn(ctx context.Context, to *target, msg any, carried *meta) error {
