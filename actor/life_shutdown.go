@@ -95,6 +95,7 @@ func (s *System) drain(ctx context.Context) error {
 	s.streams.close()
 	s.feeds.stop()
 	s.waitLists.nudgeAll()
+	s.keeps.hasten()
 	for _, c := range s.refs.all() {
 		c.hasten()
 	}
