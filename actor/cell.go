@@ -159,7 +159,7 @@ func (c *cell) burst(w *worker) {
 			continue
 		}
 		in, remote := it.msg.(*server.Inbound)
-		if remote && in.Confirm && it.req != nil { // it came while the actor was being activated
+		if careful && remote && in.Confirm && it.req != nil { // it came while the actor was being activated
 			it.msg, it.req = in.AsTell(), nil
 			in.Reply(0, 0, nil)
 			in = it.msg.(*server.Inbound)
@@ -237,7 +237,11 @@ func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
 		h.run(c.state, ctx, ctx.msg, &w.reusable)
 	case c.kind.receiver:
 		ctx.msg = plainValue(ctx.msg)
-		ctx.finish(ctx.msg, c.receive(ctx))
+		err := c.receive(ctx)
+		if c.kind.placed && !c.holds() {
+			err = c.outcomeUnsure()
+		}
+		ctx.finish(ctx.msg, err)
 		ctx.putAside()
 	default:
 		c.self.sys.handBack(c.self.addr, *it, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for %v", c.kind.name, typeOf(it.msg)))

@@ -48,9 +48,6 @@ type Deferred[R any] struct{ d *deferral }
 func (d *Deferred[R]) Answer(v R) error {
 	d.d.endIfAbandoned()
 	err := d.d.end(func(req request) error {
-		if c := d.d.ctx.cell; c.kind.placed && !c.holds() {
-			return c.outcomeUnsure()
-		}
 		switch r := req.(type) {
 		case *ask[R]:
 			r.end(v, nil)
@@ -218,6 +215,9 @@ func (d *deferral) end(with func(request) error) error {
 	d.mu.Unlock()
 	for _, g := range guards {
 		g.Stop()
+	}
+	if c := d.ctx.cell; c.kind.placed && !c.holds() {
+		with = func(request) error { return c.outcomeUnsure() }
 	}
 	err := with(req)
 	if err != nil {

@@ -130,7 +130,7 @@ func (m *members) certainIn(term uint64) bool { return m.certain() && m.term.Loa
 func (s *System) hosted() map[string]string {
 	var kinds map[string]string
 	for _, k := range s.cfg.Kinds {
-		if !k.virtual() {
+		if !k.placed {
 			continue
 		}
 		if kinds == nil {

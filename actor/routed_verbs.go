@@ -172,8 +172,10 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 	v := s.routedCall(ctx, from, to, opts)
 	v.key = keyOf(&v, m)
 	for {
-		if to.addr.node == anywhere && !acked && s.virtuals.sendBehind(to, item{msg: m, meta: metaOf(ctx, from, opts)}) {
-			return nil
+		if !acked && to.addr.node == anywhere && s.virtuals.sending.Load() > 0 {
+			if sent, err := s.virtuals.sendBehind(to, item{msg: m, meta: metaOf(ctx, from, opts)}); sent || err != nil {
+				return err
+			}
 		}
 		t, none := v.next()
 		if none != nil {

@@ -32,9 +32,6 @@ const placed = "~"
 // Access rules name an activation ~kind/id. The kind's name has no "/". The kind cannot be Durable, Transactional or KeptLocal.
 func Virtual() KindOption { return func(k *Kind) { k.placed = true } }
 
-// virtual reports whether actors of the kind live wherever the cluster places them.
-func (k *Kind) virtual() bool { return k.placed }
-
 // checkVirtual returns what is wrong with a virtual kind, or nil.
 func (k *Kind) checkVirtual() error {
 	switch {

@@ -9,6 +9,8 @@ import (
 	"github.com/tandem-go/tandem/internal/engine/client"
 	"github.com/tandem-go/tandem/internal/engine/wire"
 	"github.com/tandem-go/tandem/internal/promise"
+	"github.com/tandem-go/tandem/mailbox"
+	"github.com/tandem-go/tandem/rpc"
 )
 
 // tellFollowed sends a one-way message to a virtual actor on another node, as a request that is answered when
@@ -51,14 +53,17 @@ func (f followed) Complete(_ *promise.Reply, err error) {
 	f.sys.services.run(func() { f.sys.encodedLetter(d, body, came) }) // it may be called under a lock of a peer
 }
 
+// maxOnward is how many one-way messages wait to be sent on to one virtual actor.
+const maxOnward = 4 * mailbox.DefaultCapacity
+
 // sendOn sends a one-way message of this node to where its actor is, behind those that were sent on before.
 // It returns false if that cannot be done.
 func (v *virtuals) sendOn(to *target, it item) bool {
 	it.msg = plainValue(it.msg)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	waits := len(v.onward[to]) > 0
-	if !waits && !v.sys.services.run(func() { v.sendAll(to) }) {
+	waits := len(v.onward[to])
+	if waits >= maxOnward || waits == 0 && !v.sys.services.run(func() { v.sendAll(to) }) {
 		return false
 	}
 	if v.onward == nil {
@@ -70,18 +75,19 @@ func (v *virtuals) sendOn(to *target, it item) bool {
 }
 
 // sendBehind is sendOn if others are being sent on to the same actor, so that this one does not overtake them.
-func (v *virtuals) sendBehind(to *target, it item) bool {
-	if v.sending.Load() == 0 {
-		return false
-	}
+// It returns false if there are none. The error says that there is no room.
+func (v *virtuals) sendBehind(to *target, it item) (sent bool, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	waits := len(v.onward[to]) > 0
-	if waits {
-		it.msg = plainValue(it.msg)
-		v.onward[to] = append(v.onward[to], it)
+	switch n := len(v.onward[to]); {
+	case n == 0:
+		return false, nil
+	case n >= maxOnward:
+		return false, rpc.Errorf(rpc.Overloaded, rpc.NotRun, "%d messages wait to be sent on to virtual actor %s", n, to.addr.name)
 	}
-	return waits
+	it.msg = plainValue(it.msg)
+	v.onward[to] = append(v.onward[to], it)
+	return true, nil
 }
 
 // sendAll sends on what there is, one message after another, so that they keep their order.
@@ -133,6 +139,7 @@ func tellOn(ctx context.Context, to *target, msg any, carried *meta) error {
 		x := s.node.Client.Exchange()
 		err := s.request(ctx, nil, &far, t, msg, reflect.TypeOf(msg), nil, x.Request())
 		if err != nil {
+			far.end(err)
 			return err
 		}
 		r := x.Request()

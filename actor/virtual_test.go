@@ -198,6 +198,51 @@ func TestVirtualSentOnInOrder(t *testing.T) {
 	})
 }
 
+// A bounded number of messages waits to be sent on; one more is refused, and nothing is lost.
+func TestVirtualManySentOn(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		var got []int
+		kind := actor.Define("notes", func() *counter { return new(counter) }, actor.Answer((*counter).where),
+			actor.Handle(func(_ *counter, _ *actor.Context, m noted) error { got = append(got, m.N); return nil })).With(actor.Virtual())
+		net, claims, reg := memnet.New(memnet.Config{Seed: 1}), memory.New(), newLeases()
+		node := func(name string) *actor.System {
+			return newSystem(t, actor.Config{Name: name, Registry: reg.view(), Claims: claims, Kinds: []*actor.Kind{kind}, Logger: quiet,
+				Transports: []transport.Transport{net.Transport("direct", true)}})
+		}
+		a, b := node("a"), node("b")
+		synctest.Wait()
+		key, hosts := placement.Key{Kind: "notes"}, placement.NewHosts("", []placement.Host{{Node: "a"}, {Node: "b"}})
+		for at := ""; at != "a"; at, _ = hosts.Choose(key) {
+			key.ID += "x"
+		}
+		if _, err := claims.Create(t.Context(), key, placement.Claim{Node: "b", Epoch: b.Epoch(), ID: "x"}); err != nil {
+			t.Fatal(err)
+		}
+		net.Partition("direct", "a", "b")
+		const most = 4 * 1024
+		ref := a.Virtual(kind, key.ID)
+		for i := range most {
+			if err := actor.Tell(t.Context(), ref, noted{i}); err != nil {
+				t.Fatal(i, err)
+			}
+			if i == 0 {
+				synctest.Wait() // until it is to be sent on
+			}
+		}
+		if err := actor.Tell(t.Context(), ref, noted{most}); rpc.CodeOf(err) != rpc.Overloaded || rpc.Ran(err) != rpc.NotRun {
+			t.Errorf("one more: %v", err)
+		}
+		net.Heal("direct", "a", "b")
+		time.Sleep(time.Minute)
+		if len(got) != most || !slices.IsSorted(got) {
+			t.Errorf("got %d messages", len(got))
+		}
+		if err := actor.Tell(t.Context(), ref, noted{most}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A caller whose first choice is wrong is told who has the actor, and follows.
 func TestVirtualMoved(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
@@ -310,28 +355,41 @@ func TestVirtualDrained(t *testing.T) {
 // answers. The error says that it ran.
 func TestVirtualAnswersTooLate(t *testing.T) {
 	type state struct{}
-	for name, handler := range map[string]actor.Handler[*state]{
-		"at the end": actor.Answer(func(_ *state, _ *actor.Context, _ total) (int, error) {
+	kind := func(h actor.Handler[*state]) *actor.Kind {
+		return actor.Define("slow", func() *state { return new(state) }, h)
+	}
+	for name, kind := range map[string]*actor.Kind{
+		"at the end": kind(actor.Answer(func(_ *state, _ *actor.Context, _ total) (int, error) {
 			time.Sleep(leaseTime)
 			return 1, nil
-		}),
-		"with an error": actor.Answer(func(_ *state, _ *actor.Context, _ total) (int, error) {
+		})),
+		"with an error": kind(actor.Answer(func(_ *state, _ *actor.Context, _ total) (int, error) {
 			time.Sleep(leaseTime)
 			return 0, errors.New("no")
-		}),
-		"later": actor.Answer(func(_ *state, ctx *actor.Context, _ total) (int, error) {
+		})),
+		"later": kind(actor.Answer(func(_ *state, ctx *actor.Context, _ total) (int, error) {
 			later := actor.Defer[int](ctx)
 			go func() {
 				time.Sleep(leaseTime)
 				_ = later.Answer(1)
 			}()
 			return 0, nil
-		}),
+		})),
+		"later with an error": kind(actor.Answer(func(_ *state, ctx *actor.Context, _ total) (int, error) {
+			later := actor.Defer[int](ctx)
+			go func() {
+				time.Sleep(leaseTime)
+				_ = later.Fail(errors.New("no"))
+			}()
+			return 0, nil
+		})),
+		"in Receive":               actor.Define("slow", func() late { return late{} }, actor.Accepts[late, total]()),
+		"in Receive with an error": actor.Define("slow", func() late { return late{fails: true} }, actor.Accepts[late, total]()),
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble.Test(t, func(t *testing.T) {
 				reg := newLeases()
-				kind := actor.Define("slow", func() *state { return new(state) }, handler).With(actor.Virtual())
+				kind := kind.With(actor.Virtual())
 				sys := newSystem(t, actor.Config{Name: "n", Registry: reg, Claims: memory.New(), Kinds: []*actor.Kind{kind}, Logger: quiet,
 					Transports: []transport.Transport{memnet.New(memnet.Config{}).Transport("direct", true)}})
 				reg.cut.off()
@@ -348,6 +406,17 @@ func TestVirtualAnswersTooLate(t *testing.T) {
 			})
 		})
 	}
+}
+
+// late is a Receiver that answers after its node's lease has run out.
+type late struct{ fails bool }
+
+func (l late) Receive(c *actor.Context) error {
+	time.Sleep(leaseTime)
+	if l.fails {
+		return errors.New("no")
+	}
+	return c.Reply(1)
 }
 
 // What cannot be done with a virtual actor is refused with a typed error, and nothing runs.
