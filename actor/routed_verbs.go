@@ -172,11 +172,6 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 	v := s.routedCall(ctx, from, to, opts)
 	v.key = keyOf(&v, m)
 	for {
-		if !acked && to.addr.node == anywhere && s.virtuals.sending.Load() > 0 {
-			if sent, err := s.virtuals.sendBehind(to, item{msg: m, meta: metaOf(ctx, from, opts)}); sent || err != nil {
-				return err
-			}
-		}
 		t, none := v.next()
 		if none != nil {
 			if acked {
@@ -188,11 +183,19 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 		var err error
 		c := t.cell.Load()
 		here := t.addr.node == s.cfg.Name
+		if c == nil && !acked && v.search != nil { // while this node tries to activate the actor itself, messages that came earlier are there
+			c = s.refs.live(v.search.name)
+		}
 		if c != nil && !opts.IsKeyed() {
 			v.sent = true
 			err = put(ctx, from, c, m, nil, metaOf(ctx, from, opts), opts, true) // if it has stopped, another instance gets the message
 		} else {
 			far := v.handOver()
+			if !acked && far.search != nil && s.virtuals.sending.Load() > 0 { // after its node is known: that is learned when those before it are in line
+				if sent, err := s.virtuals.sendBehind(to, item{msg: m, meta: metaOf(ctx, from, opts)}); sent || err != nil {
+					return err
+				}
+			}
 			far.sent = !acked
 			err = tellAt(ctx, from, &far, t, m, opts)
 			if err == nil && far.search != nil && !acked { // it is still on its way, and the engine has far

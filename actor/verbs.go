@@ -7,6 +7,7 @@ import (
 
 	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/mailbox"
+	"github.com/tandem-go/tandem/placement"
 	"github.com/tandem-go/tandem/rpc"
 )
 
@@ -88,7 +89,7 @@ func tellWith[M any](ctx context.Context, to Ref, m M, opts []rpc.Option) error 
 func tellInside[M any](ctx context.Context, from *Context, t *target, m M, set *settings) error {
 	err := tellDirect(ctx, from, t, m, set)
 	if t.addr.node == anywhere && rpc.Ran(err) == rpc.NotRun && rpc.CodeOf(err) == rpc.NotFound { // its activation here has just ended
-		return tellOn(ctx, t, m, metaOf(ctx, from, set))
+		return tellOn(ctx, t, placement.Holder{}, m, metaOf(ctx, from, set))
 	}
 	return err
 }
@@ -330,7 +331,7 @@ func (c *cell) putFull(ctx context.Context, from *Context, it item, acked bool) 
 	}
 	e := putError(err)
 	if it.req == nil && e == errGone && !acked {
-		if c.kind.placed && c.self.sys.virtuals.sendOn(c.virtualSelf(), it) {
+		if c.kind.placed && c.self.sys.virtuals.sendOn(c.virtualSelf(), it, placement.Holder{}) {
 			return nil
 		}
 		c.self.sys.handBack(c.self.addr, it, e)

@@ -26,8 +26,8 @@ type virtuals struct {
 	mu       sync.Mutex // guards what follows
 	reported uint64     // activations that were fenced, and are reported
 	cache    *placement.Cache
-	hosts    map[string]*hosts  // by kind
-	onward   map[*target][]item // one-way messages that are sent on to virtual actors; a goroutine does that for each
+	hosts    map[string]*hosts    // by kind
+	onward   map[*target][]onward // one-way messages that are sent on to virtual actors; a goroutine does that for each
 	todo     []func(context.Context)
 	busy     int // goroutines that do what there is to do
 	closed   bool
@@ -260,8 +260,8 @@ func (c *cell) giveBackAll() {
 	for _, it := range rest {
 		c.giveBack(it)
 	}
-	if why := c.place().refusal.Load(); why != nil && why.Code == rpc.Moved {
-		if h, ok := holderIn(why); ok {
+	if why := c.place().refusal.Load(); why != nil {
+		if h, moved := holderIn(why); moved { // not before, so that no message which goes there at once overtakes these
 			key, _ := activationOf(c.self.addr.name)
 			c.self.sys.virtuals.learn(key, h)
 		}
@@ -276,7 +276,7 @@ func (c *cell) giveBack(it item) {
 		return
 	}
 	why := p.refusal.Load()
-	if why.Code == rpc.Moved && it.req == nil && c.self.sys.virtuals.sendOn(c.virtualSelf(), it) {
+	if h, moved := holderIn(why); moved && it.req == nil && c.self.sys.virtuals.sendOn(c.virtualSelf(), it, h) {
 		return
 	}
 	c.self.sys.handBack(c.self.addr, it, why)

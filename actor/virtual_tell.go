@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-go/tandem/internal/engine/wire"
 	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/mailbox"
+	"github.com/tandem-go/tandem/placement"
 	"github.com/tandem-go/tandem/rpc"
 )
 
@@ -56,9 +57,15 @@ func (f followed) Complete(_ *promise.Reply, err error) {
 // maxOnward is how many one-way messages wait to be sent on to one virtual actor.
 const maxOnward = 4 * mailbox.DefaultCapacity
 
+// onward is a one-way message that is sent on.
+type onward struct {
+	item
+	at placement.Holder // who has the actor; zero: it is not known
+}
+
 // sendOn sends a one-way message of this node to where its actor is, behind those that were sent on before.
 // It returns false if that cannot be done.
-func (v *virtuals) sendOn(to *target, it item) bool {
+func (v *virtuals) sendOn(to *target, it item, at placement.Holder) bool {
 	it.msg = plainValue(it.msg)
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -67,9 +74,9 @@ func (v *virtuals) sendOn(to *target, it item) bool {
 		return false
 	}
 	if v.onward == nil {
-		v.onward = map[*target][]item{}
+		v.onward = map[*target][]onward{}
 	}
-	v.onward[to] = append(v.onward[to], it)
+	v.onward[to] = append(v.onward[to], onward{it, at})
 	v.sending.Store(int32(len(v.onward)))
 	return true
 }
@@ -86,7 +93,7 @@ func (v *virtuals) sendBehind(to *target, it item) (sent bool, err error) {
 		return false, rpc.Errorf(rpc.Overloaded, rpc.NotRun, "%d messages wait to be sent on to virtual actor %s", n, to.addr.name)
 	}
 	it.msg = plainValue(it.msg)
-	v.onward[to] = append(v.onward[to], it)
+	v.onward[to] = append(v.onward[to], onward{item: it})
 	return true, nil
 }
 
@@ -97,13 +104,13 @@ func (v *virtuals) sendAll(to *target) {
 		it := v.onward[to][0]
 		v.mu.Unlock()
 		ctx, cancel := context.WithTimeout(v.sys.ctx, v.sys.cfg.Timeout)
-		if err := tellOn(ctx, to, it.msg, it.meta); err != nil {
-			v.sys.handBack(to.addr, it, failure(err))
+		if err := tellOn(ctx, to, it.at, it.msg, it.meta); err != nil {
+			v.sys.handBack(to.addr, it.item, failure(err))
 		}
 		cancel()
 		v.mu.Lock()
 		rest := v.onward[to]
-		rest[0] = item{}
+		rest[0] = onward{}
 		if more = len(rest) > 1; more {
 			v.onward[to] = rest[1:]
 		} else {
@@ -114,11 +121,12 @@ func (v *virtuals) sendAll(to *target) {
 	}
 }
 
-// tellOn sends a one-way message that has come to the wrong node on to its virtual actor. It waits until
-// the message is in the mailbox.
-func tellOn(ctx context.Context, to *target, msg any, carried *meta) error {
+// tellOn sends a one-way message that has come to the wrong node on to its virtual actor, first to the node that is
+// said to have it. It waits until the message is in the mailbox.
+func tellOn(ctx context.Context, to *target, at placement.Holder, msg any, carried *meta) error {
 	s := to.sys
 	v := s.routedCall(ctx, nil, to, nil)
+	v.search.asked, v.search.told = at, at.Node != ""
 	for {
 		t, none := v.nextOrWait(ctx)
 		if none != nil {

@@ -193,7 +193,7 @@ func TestVirtualSentOnInOrder(t *testing.T) {
 		if len(got) != 100 || !slices.IsSorted(got) {
 			t.Errorf("got %v", got)
 		}
-		if st := a.Stats().Virtual; st.Moved != 1 {
+		if st := a.Stats().Virtual; st.Moved == 0 || st.Begun > 0 {
 			t.Errorf("%+v", st)
 		}
 	})
