@@ -162,6 +162,11 @@ func (s *System) admit(c *cell, tells []*server.Inbound) []*server.Inbound {
 
 // permit is judge for the engine, which asks whether a caller may get a recorded outcome.
 func (s *System) permit(a server.Arrival) *rpc.Error {
+	if a.Outbox != "" {
+		if err := s.mayBeOf(a); err != nil {
+			return err
+		}
+	}
 	m := matter{cell: s.refs.live(a.Target), name: a.Target, typeID: a.TypeID}
 	m.broad = m.cell != nil && (m.cell.kind == jobServerKind || m.cell.kind == nodeServerKind)
 	if m.cell != nil && m.cell.kind == nodeServerKind {

@@ -131,9 +131,10 @@ func (a *ask[R]) PutBack() bool {
 	return a.state.CompareAndSwap(started, asked)
 }
 
-// Fail ends the request with an error, unless its handler did not run and another instance gets it.
+// Fail ends the request with an error, unless another instance or activation gets it, because its handler
+// did not run, or runs once whoever gets it.
 func (a *ask[R]) Fail(err *rpc.Error) {
-	if err.Verdict != rpc.NotRun || a.elsewhere == nil || !a.elsewhere(err) {
+	if err.Verdict == rpc.HasRun || a.elsewhere == nil || !a.elsewhere(err) {
 		a.fail(err)
 	}
 }

@@ -10,11 +10,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/route"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/test/bubble"
-	"pgregory.net/rapid"
 )
 
 // phased is an actor whose behaviours handle every kind of message in their own way.

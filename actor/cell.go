@@ -182,7 +182,12 @@ func (c *cell) burst(w *worker) {
 				w.doing.Store(h)
 			}
 		}
-		if it.req == nil && it.meta == nil && h != nil && h.run != nil { // such messages can share a context, for nothing distinguishes their contexts
+		if c.kind.keeps != nil {
+			ctx = w.context(c, it, from)
+			c.transact(ctx, w, it, h)
+			ctx.end()
+			it.req, it.meta = nil, nil
+		} else if it.req == nil && it.meta == nil && h != nil && h.run != nil { // such messages can share a context, for nothing distinguishes their contexts
 			if ctx = w.plain; ctx == nil || ctx.origin != from {
 				ctx = w.plainContext(c, from)
 			}
@@ -336,6 +341,15 @@ func (c *cell) crashed(ctx *Context, msg, reason any) {
 	sys.stats.panics.Add(1)
 	err := panicked("the handler of "+name, reason)
 	c.noteFailure(name, err)
+	if t, ok := req.(*transaction); ok {
+		if t.req != nil {
+			err = sys.forCaller(t.req, err)
+		}
+		t.fails(err)
+		c.conclude(t)
+		c.fail(supervise.Failure{Err: err, Message: name})
+		return
+	}
 	if d := ctx.deferred(); d != nil && !stashed {
 		_ = d.fail(sys.forCaller(req, err))
 	} else if mustAnswer || stashed {

@@ -78,6 +78,7 @@ const (
 	making                   // makes fresh state
 	closing                  // waits for the children to end
 	lastCall                 // calls Stopping
+	settling                 // waits for what a stored actor commits
 	leaving                  // frees the name
 )
 

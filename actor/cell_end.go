@@ -99,8 +99,15 @@ func (c *cell) finish(w *worker) bool {
 		}
 		a.step = lastCall
 	case lastCall:
-		a.step = leaving
+		if a.step = leaving; c.kind.keeps != nil && c.place().store != nil {
+			a.step = settling
+		}
 		c.callStopping(w)
+	case settling:
+		if !c.settled() {
+			return false
+		}
+		a.step = leaving
 	case leaving:
 		c.leave()
 	}

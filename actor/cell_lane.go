@@ -108,6 +108,11 @@ func (c *cell) heed(w *worker) bool {
 func (c *cell) deliver(w *worker, msg any) {
 	sys := c.self.sys
 	ctx := &Context{cell: c, msg: msg}
+	var own *transaction
+	if c.kind.keeps != nil {
+		own = &transaction{cell: c, stage: turnEnded}
+		ctx.req, ctx.asks = own, true
+	}
 	ctx.life.answer() // it cannot be put aside, because the next incarnation must not get it
 	typ := reflect.TypeOf(msg)
 	told := toldBySystem(typ)
@@ -130,6 +135,12 @@ func (c *cell) deliver(w *worker, msg any) {
 		return nil
 	}, func(err *rpc.Error) {
 		ctx.end()
+		if own != nil {
+			if err != nil {
+				own.fails(err)
+			}
+			c.conclude(own)
+		}
 		sys.stats.handled.Add(1)
 		c.handled.Add(1)
 		if err != nil {
@@ -271,7 +282,8 @@ func (c *cell) park(w *worker) bool {
 			return false
 		}
 	case ending:
-		if a.step != closing || !children {
+		waits := a.step == closing && children || a.step == settling && len(a.signals) == 0
+		if !waits {
 			return false
 		}
 	}

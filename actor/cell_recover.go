@@ -61,7 +61,7 @@ func (c *cell) recover(w *worker) bool {
 		c.callRestarting(w, a.failures.latest.Err)
 	case making:
 		var state any
-		c.guarded(w, "the function that makes the state", func() error { state = c.kind.make(); return nil }, func(err *rpc.Error) {
+		c.guarded(w, "the function that makes the state", func() (err error) { state = c.kind.make(); return c.restore(state) }, func(err *rpc.Error) {
 			if err == nil {
 				c.begin(state)
 				return

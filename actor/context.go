@@ -75,10 +75,7 @@ func (c *Context) System() *System { return c.cell.self.sys }
 
 // Self is the actor itself.
 func (c *Context) Self() Ref {
-	if c.cell.kind.placed {
-		return Ref{to: c.cell.virtualSelf()}
-	}
-	return Ref{to: c.cell.self}
+	return Ref{to: c.cell.address()}
 }
 
 // Sender is the actor that sent the message, or the zero Ref if none did. Its node is always
@@ -180,6 +177,10 @@ func (c *Context) finish(msg any, err error) {
 	if c.life.stashed() {
 		return
 	}
+	t, _ := c.req.(*transaction)
+	if t != nil && err != nil {
+		t.fails(failure(err))
+	}
 	if d := c.deferred(); d != nil {
 		if err != nil {
 			_ = d.fail(failure(err))
@@ -196,13 +197,17 @@ func (c *Context) finish(msg any, err error) {
 	case waits && err == nil && kept:
 		in.Reply(0, 0, nil)
 	case waits && err != nil:
-		if _, stored := c.req.(*delivery); stored {
+		if _, stored := c.req.(*delivery); stored || t != nil && !t.isAnswered() {
 			c.System().handlerFailed(c, msg, err)
 		}
 		c.req.Fail(failure(err))
 	case waits:
 		if d, stored := c.req.(*delivery); stored {
 			d.end(nil)
+			return
+		}
+		if t != nil && !t.isAnswered() {
+			t.handled()
 			return
 		}
 		c.req.Fail(rpc.Errorf(rpc.Failed, rpc.HasRun, "the handler did not answer"))

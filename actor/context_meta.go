@@ -18,6 +18,7 @@ type meta struct {
 	arrival *server.Arrival // how a publication, or a message that was put aside, came from another node; nil for everything else
 	turn    *turn           // the turn in which the sender waits; nil: the sender goes on
 	stored  *topic.Message  // the message as the store has it, if it is of a durable topic; else nil
+	once    transport.Once  // the name of a request to a stored actor; zero: it has none
 	cause   *cause          // what interceptors are told; nil: somebody has sent it by a verb, or there are no interceptors
 }
 
@@ -32,14 +33,14 @@ func metaOf(ctx context.Context, from *Context, opts *settings) *meta {
 
 // with returns m with the headers from opts.
 func (m *meta) with(opts *settings) *meta {
-	if opts == nil || len(opts.Headers) == 0 {
+	if opts == nil || len(opts.Headers) == 0 && opts.Once.Number == 0 {
 		return m
 	}
 	var more meta
 	if m != nil {
 		more = *m
 	}
-	more.headers = opts.Headers
+	more.headers, more.once = opts.Headers, opts.Once
 	return &more
 }
 

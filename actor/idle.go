@@ -78,8 +78,11 @@ func (c *cell) quiet() {
 	}
 }
 
-// holdsNothing reports whether no message is put aside.
-func (c *cell) holdsNothing() bool { return c.annexed().stashed.Load() == 0 }
+// holdsNothing reports whether no message is put aside, and nothing of a stored actor waits for a write or to be sent.
+func (c *cell) holdsNothing() bool {
+	p := c.place()
+	return c.annexed().stashed.Load() == 0 && (p == nil || p.store == nil || !p.store.restless.Load())
+}
 
 func (k *Kind) tellsIdle() bool { return k.handlers[reflect.TypeFor[WentIdle]()] != nil }
 

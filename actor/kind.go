@@ -39,11 +39,13 @@ type Kind struct {
 	behaviour  string       // of a kind that is in a scope: the behaviour's name
 	stash      int          // see Stash; 0: there is none
 
-	placed bool // see Virtual
-	local  bool // see KeptLocal
-	system bool // internal to the system: messages without a handler are refused before they are in a mailbox
-	asked  bool // some of its messages are accepted only as requests
-	pool   bool // for an actor that has workers handle its messages, see pooled
+	placed    bool         // see Virtual
+	keeps     *keeping     // see Stored; nil: nothing of the state is kept
+	stateType reflect.Type // of what make returns
+	local     bool         // see KeptLocal
+	system    bool         // internal to the system: messages without a handler are refused before they are in a mailbox
+	asked     bool         // some of its messages are accepted only as requests
+	pool      bool         // for an actor that has workers handle its messages, see pooled
 }
 
 // Name is the kind's name in the cluster.
@@ -57,6 +59,7 @@ type handler struct {
 	opens  bool      // the answer is a stream
 	op     access.Op // what a sender must be allowed to do; 0: to send or to call
 	asked  bool      // the message is accepted only as a request
+	reads  bool      // see Read
 	also   *handler  // another handler that is registered with this one
 
 	// decodeInto decodes into the codec.Reusable in place. nil: decode is used.
@@ -95,7 +98,7 @@ type Handler[S any] struct {
 // behaviours), if a message that declares a reply has a handler that does not answer, if a method of
 // the state has the name of a hook and another signature, or if the name or newState is missing.
 func Define[S any](name string, newState func() S, handlers ...Handler[S]) *Kind {
-	k := &Kind{name: name, handlers: map[reflect.Type]*handler{}}
+	k := &Kind{name: name, handlers: map[reflect.Type]*handler{}, stateType: reflect.TypeFor[S]()}
 	errs := []error{validActorName(name)}
 	if newState == nil {
 		errs = append(errs, errors.New("no function that makes its state"))

@@ -50,7 +50,8 @@ type members struct {
 func newMembers(s *System) *members {
 	m := &members{sys: s, nodes: map[string]registry.Node{}, leaseExpired: map[string]bool{}, sought: map[string]sighting{}, hidden: true, write: make(chan struct{}, 1), born: time.Now(),
 		mine: registry.Node{Name: s.cfg.Name, Epoch: s.epoch, Addrs: map[string]string{}, Services: map[string][]string{},
-			Version: s.cfg.Version, Zone: s.cfg.Zone, Weight: s.cfg.Weight, Principal: s.cfg.Principal, Kinds: s.hosted()}}
+			Version: s.cfg.Version, Zone: s.cfg.Zone, Weight: s.cfg.Weight, Principal: s.cfg.Principal}}
+	m.mine.Kinds, m.mine.Stored = s.hosted()
 	if s.cfg.Registry != nil {
 		m.tenure.lease = s.cfg.Registry.Lease()
 	}
@@ -129,7 +130,7 @@ func (m *members) record() registry.Node {
 	record := m.mine.Clone()
 	record.Topics = m.sys.topics.interest()
 	if m.hidden || m.parted {
-		record.Services, record.Topics, record.Kinds = map[string][]string{}, nil, nil
+		record.Services, record.Topics, record.Kinds, record.Stored = map[string][]string{}, nil, nil, nil
 	}
 	return record
 }

@@ -3,6 +3,7 @@ package actor
 import (
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/tandem-go/tandem/registry"
@@ -125,10 +126,9 @@ func (m *members) certain() bool {
 // and still is. In a gap another node may have taken what this one held.
 func (m *members) certainIn(term uint64) bool { return m.certain() && m.term.Load() == term }
 
-// hosted returns the virtual kinds among the kinds of this node, with their version, which is that
-// of the program.
-func (s *System) hosted() map[string]string {
-	var kinds map[string]string
+// hosted returns the kinds of virtual actors that this node hosts, with its version, and those of them whose
+// actors are stored.
+func (s *System) hosted() (kinds map[string]string, stored []string) {
 	for _, k := range s.cfg.Kinds {
 		if !k.placed {
 			continue
@@ -136,7 +136,10 @@ func (s *System) hosted() map[string]string {
 		if kinds == nil {
 			kinds = map[string]string{}
 		}
-		kinds[k.name] = s.cfg.Version
+		if kinds[k.name] = s.cfg.Version; k.keeps != nil {
+			stored = append(stored, k.name)
+		}
 	}
-	return kinds
+	slices.Sort(stored)
+	return kinds, stored
 }

@@ -43,6 +43,7 @@ type outboxes struct {
 
 	mu       sync.Mutex // guards what follows
 	box      *outbox.Box[*parked]
+	lent     int // how many messages in it are kept by stored actors
 	stage    outboxStage
 	room     chan struct{} // closed, and made anew, when a message has left the box; nil: nobody waits for that
 	full     bool          // an event has said that it is full, and there was no room since
@@ -155,7 +156,13 @@ func (o *outboxes) left(msg *outbox.Message[*parked]) {
 	if r := msg.Carries.record; r != nil {
 		r.Free()
 	}
+	if left := msg.Carries.left; left != nil {
+		left()
+	}
 	o.mu.Lock()
+	if msg.Carries.left != nil {
+		o.lent--
+	}
 	o.leftLocked()
 	o.mu.Unlock()
 }
@@ -188,6 +195,16 @@ func (o *outboxes) attempt(msg *outbox.Message[*parked]) error {
 	r.Node, r.Target, r.TypeID, r.Codec, r.Body, r.Timeout = p.addr.node, p.addr.name, p.TypeID, p.Codec, append(r.Body, p.Body...), outboxTry
 	var start string
 	r.Rare = &client.Rare{Meta: p.meta(), Key: msg.Outbox, Number: msg.Number, SentSince: msg.SentSince, MaybeAt: p.maybeAt, AgeElsewhere: ledger.OutboxLife - 1, SentTo: &start}
+	if p.addr.node == anywhere {
+		at := o.sys.routedCall(ctx, nil, o.sys.refs.target(o.sys, p.addr), nil)
+		t, none := at.nextOrWait(ctx)
+		if none != nil {
+			return none
+		}
+		far := at.handOver()
+		r.Node, r.Target, r.Retry = t.addr.node, t.addr.name, &o.sys.cfg.Retry
+		far.setRoute(r.Rare)
+	}
 	_, err := x.Do(ctx)
 	if err != nil && rpc.Ran(err) == rpc.Unknown && p.maybeAt == "" {
 		p.maybeAt = start
@@ -222,7 +239,7 @@ func (o *outboxes) drain(ctx context.Context) {
 	}
 	o.mu.Lock()
 	for o.stage == outboxOpen && !o.cfg.Durable && ctx.Err() == nil {
-		if n, _, _ := o.box.Len(); n == 0 {
+		if n, _, _ := o.box.Len(); n <= o.lent {
 			break
 		}
 		room := o.roomLocked()
@@ -242,7 +259,7 @@ func (o *outboxes) drain(ctx context.Context) {
 	o.leftLocked()
 	o.mu.Unlock()
 	for _, msg := range rest {
-		if msg.Carries.record == nil && !o.cfg.Durable {
+		if msg.Carries.record == nil && msg.Carries.left == nil && !o.cfg.Durable {
 			o.giveUp(msg, msg.Verdict(), errShutdown)
 		}
 	}

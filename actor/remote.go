@@ -115,7 +115,7 @@ func (s *System) request(ctx context.Context, from *Context, at *routedCall, t *
 		r.Retry = &s.cfg.Retry
 	}
 	if trace := rpc.TraceOf(ctx); opts != nil || from != nil || at != nil || len(s.cfg.Outgoing) > 0 || !trace.IsZero() {
-		r.Rare = &client.Rare{Meta: wire.Meta{Trace: trace, Headers: o.Headers}, Idempotent: o.Idempotent, Hedge: o.Hedge, LinkWait: o.LinkWait, Key: o.Key}
+		r.Rare = &client.Rare{Meta: wire.Meta{Trace: trace, Headers: o.Headers}, Idempotent: o.Idempotent, Once: o.Once, Hedge: o.Hedge, LinkWait: o.LinkWait, Key: o.Key}
 		if from != nil {
 			r.Rare.Sender = from.cell.self.addr.String()
 		}
@@ -142,7 +142,7 @@ func (s *System) timeout(ctx context.Context) time.Duration {
 // sendable returns what is known about the type that m is sent as, or an error if it cannot be sent to t.
 func (s *System) sendable(from *Context, t *target, m any, typ reflect.Type) (*messageType, error) {
 	switch {
-	case t.addr.node == s.cfg.Name:
+	case t.addr.node == s.cfg.Name, t.addr.node == anywhere && len(s.cfg.Transports) == 0:
 		s.startAlone()
 	case len(s.cfg.Transports) == 0:
 		return nil, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "send to %v: the system has no Transports", t.addr)

@@ -19,20 +19,23 @@ import (
 // gone to another node, the engine makes the further attempts, and asks the routedCall, its
 // client.Route, where to send them.
 type routedCall struct {
-	svc    *service  // nil: it is for a virtual actor
-	search *search   // for the virtual actor
-	until  time.Time // when a request to a virtual actor is not tried again
-	retry  *rpc.Retry
-	key    string  // requests with the same key go to the same instance
-	not    *target // the sender, if it would wait for itself; nil: no instance is excluded
-	ticket balance.Ticket
-	live   bool // an attempt is in progress; svc.mu guards this and what follows
-	sent   bool // it is a one-way message, which gets no answer
-	waits  bool // a handler waits for the answer
-	made   int
-	cost   int
-	n      int // number of entries in tried
-	tried  [maxTried]*balance.Candidate
+	svc        *service  // nil: it is for a virtual actor
+	search     *search   // for the virtual actor
+	until      time.Time // when a request to a virtual actor is not tried again
+	retry      *rpc.Retry
+	named      *requestName // at a stored actor; nil: the request has no name, or a key
+	repeatable bool         // the actor recognises a request that has run
+	unsure     bool         // an attempt on this node may have run
+	key        string       // requests with the same key go to the same instance
+	not        *target      // the sender, if it would wait for itself; nil: no instance is excluded
+	ticket     balance.Ticket
+	live       bool // an attempt is in progress; svc.mu guards this and what follows
+	sent       bool // it is a one-way message, which gets no answer
+	waits      bool // a handler waits for the answer
+	made       int
+	cost       int
+	n          int // number of entries in tried
+	tried      [maxTried]*balance.Candidate
 }
 
 // maxTried is how many instances a request tries without a pause.
@@ -233,7 +236,8 @@ func (v *routedCall) again(err error) (pause time.Duration, again bool) {
 	if !errors.As(err, &e) || e == errShutdown {
 		return 0, false
 	}
-	f := retry.Failure{Err: e, Service: true, Untried: v.Untried(), Left: time.Minute}
+	f := retry.Failure{Err: e, Service: true, Idempotent: v.repeatable, Untried: v.Untried(), Left: time.Minute}
+	v.unsure = v.unsure || e.Verdict == rpc.Unknown
 	if v.search != nil {
 		f.Left = time.Until(v.until)
 	}
@@ -244,6 +248,17 @@ func (v *routedCall) again(err error) (pause time.Duration, again bool) {
 	f.Made, f.Cost = v.made, v.cost
 	pause, again = retry.Next(*v.retry, f, rand.Float64())
 	return pause, again && (f.Untried || v.search != nil)
+}
+
+// judged is the error of the whole request, after the last attempt on this node has ended with err.
+func (v *routedCall) judged(err error) error {
+	var e *rpc.Error
+	if !v.unsure || !errors.As(err, &e) || e.Verdict != rpc.NotRun {
+		return err
+	}
+	worse := *e
+	worse.Verdict = rpc.Unknown
+	return &worse
 }
 
 // waitAgain is again, and waits for the pause. It returns false if ctx ends before.

@@ -14,19 +14,21 @@ import (
 
 // callService is Call to a service.
 func callService[M Question[R], R any](ctx context.Context, from *Context, to *target, m M, opts *settings) (R, error) {
-	if err := refuseKey(to, opts); err != nil {
+	v := to.sys.routedCall(ctx, from, to, opts)
+	opts, err := v.name(to, opts)
+	if err != nil {
 		var none R
 		return none, err
 	}
-	v := to.sys.routedCall(ctx, from, to, opts)
+	defer v.named.end()
 	v.key = keyOf(&v, m)
 	v.excludeSender(from)
 	v.waits = from.waits()
 	return callNext[M, R](ctx, from, &v, m, opts)
 }
 
-// refuseKey returns an error if a request whose node is not fixed has a key: another instance or activation would
-// not know what it names.
+// refuseKey returns an error if a one-way message or a job whose node is not fixed has a key: another instance or
+// activation would not know what it names.
 func refuseKey(to *target, opts *settings) error {
 	if !opts.IsKeyed() {
 		return nil
@@ -40,11 +42,11 @@ func callNext[M Question[R], R any](ctx context.Context, from *Context, v *route
 		t, none := v.nextOrWait(ctx)
 		if none != nil {
 			var r R
-			return r, none
+			return r, v.judged(none)
 		}
 		r, last, err := callOnce[M, R](ctx, from, v, t, m, opts)
 		if last || err == nil || !v.waitAgain(ctx, err) {
-			return r, err
+			return r, v.judged(err)
 		}
 	}
 }
@@ -86,11 +88,21 @@ func callHere[M Question[R], R any](ctx context.Context, from *Context, w *calli
 
 // askService is Ask of a service.
 func askService[M Question[R], R any](ctx context.Context, from *Context, to *target, m M, opts *settings) *rpc.Future[R] {
-	if err := refuseKey(to, opts); err != nil {
-		return failed[R](err)
-	}
 	v := new(routedCall)
 	*v = to.sys.routedCall(ctx, from, to, opts)
+	opts, err := v.name(to, opts)
+	if err != nil {
+		return failed[R](err)
+	}
+	f := askNext[M, R](ctx, from, v, to, m, opts)
+	if v.named != nil {
+		f.Then(func(R, error) { v.named.end() })
+	}
+	return f
+}
+
+// askNext makes the attempts of an Ask.
+func askNext[M Question[R], R any](ctx context.Context, from *Context, v *routedCall, to *target, m M, opts *settings) *rpc.Future[R] {
 	v.key = keyOf(v, m)
 	kept := opts.Clone() // for a retry after the sender has gone on
 	m, err := snapshot(to.sys, m, to.addr.name, opts)
@@ -155,7 +167,7 @@ func askOn[M Question[R], R any](ctx context.Context, from *Context, a *ask[R], 
 		defer context.AfterFunc(sys.ctx, cancel)()
 		sleep(on, pause)
 		r, err := callNext[M, R](on, from, v, m, opts)
-		a.end(r, err)
+		a.end(r, v.judged(err))
 	}) {
 		cancel()
 		return false
@@ -165,11 +177,11 @@ func askOn[M Question[R], R any](ctx context.Context, from *Context, a *ask[R], 
 
 // tellService is tell to a service.
 func tellService[M any](ctx context.Context, from *Context, to *target, m M, opts *settings) error {
+	s, acked := to.sys, opts.IsAcked()
+	v := s.routedCall(ctx, from, to, opts)
 	if err := refuseKey(to, opts); err != nil {
 		return err
 	}
-	s, acked := to.sys, opts.IsAcked()
-	v := s.routedCall(ctx, from, to, opts)
 	v.key = keyOf(&v, m)
 	for {
 		t, none := v.next()

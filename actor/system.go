@@ -28,6 +28,7 @@ import (
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
+	"github.com/tandem-go/tandem/state"
 	"github.com/tandem-go/tandem/topic"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -76,6 +77,7 @@ type Config struct {
 	Logger *slog.Logger     // default slog.Default
 	Store  ledger.Store     // keeps the records of Durable kinds
 	Claims placement.Claims // says which node has which virtual actor; needed to host Virtual kinds together with other nodes
+	States state.Store      // keeps the state of Stored kinds
 	Topics topic.Store      // keeps what is published on durable topics, see Topic.Durable
 	Codec  codec.Codec      // of outgoing messages; default msgpack
 	Codecs []codec.Codec    // further codecs to understand, besides msgpack, JSON and raw
@@ -174,6 +176,12 @@ func (c *Config) validate() error {
 			if err := k.checkVirtual(); err != nil {
 				errs = append(errs, fmt.Errorf("actor: Config.Kinds[%d]: %w", i, err))
 			}
+			if err := k.checkStored(); err != nil {
+				errs = append(errs, fmt.Errorf("actor: Config.Kinds[%d]: %w", i, err))
+			}
+			if k.keeps != nil && c.States == nil {
+				bad("Config.Kinds[%d] is Stored, and Config.States is nil", i)
+			}
 			if k.placed && c.Registry != nil && c.Claims == nil {
 				bad("Config.Kinds[%d] is Virtual, and Config.Claims is nil: two nodes would activate the same actor", i)
 			}
@@ -234,6 +242,7 @@ type System struct {
 	refs      refTable
 	services  services
 	virtuals  virtuals
+	names     requestNames                // of requests to stored actors
 	topics    topicTable                  // of this node's actors
 	farTopics farTopics                   // of other nodes
 	access    atomic.Pointer[access.List] // nil: everybody may do everything

@@ -3,6 +3,7 @@ package actor
 import (
 	"context"
 	"errors"
+	"reflect"
 	"time"
 
 	"github.com/tandem-go/tandem/internal/promise"
@@ -42,6 +43,9 @@ func tellCell[M any](ctx context.Context, c *cell, m M) error {
 		var err error
 		if from, meta, err = under(ctx); err != nil {
 			return err
+		}
+		if t := from.transaction(ctx); t != nil {
+			return t.later(ctx, from, c.address(), m, reflect.TypeFor[M](), nil)
 		}
 	}
 	if isValue[M]() {
@@ -87,6 +91,9 @@ func tellWith[M any](ctx context.Context, to Ref, m M, opts []rpc.Option) error 
 
 // tellInside is Tell inside the interceptors of the sender.
 func tellInside[M any](ctx context.Context, from *Context, t *target, m M, set *settings) error {
+	if own := from.transaction(ctx); own != nil {
+		return own.later(ctx, from, t, m, reflect.TypeFor[M](), set)
+	}
 	err := tellDirect(ctx, from, t, m, set)
 	if t.addr.node == anywhere && rpc.Ran(err) == rpc.NotRun && rpc.CodeOf(err) == rpc.NotFound { // its activation here has just ended
 		return tellOn(ctx, t, placement.Holder{}, m, metaOf(ctx, from, set))

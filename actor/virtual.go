@@ -92,6 +92,14 @@ func (c *cell) virtualSelf() *target {
 	return s.refs.target(s, address{c.self.addr.name[len(placed):], anywhere})
 }
 
+// address is what others send to: the virtual actor of an activation, and else the actor itself.
+func (c *cell) address() *target {
+	if c.kind.placed {
+		return c.virtualSelf()
+	}
+	return c.self
+}
+
 // routed reports whether an address leaves open which node is asked.
 func (a address) routed() bool { return a.node == anyNode || a.node == anywhere }
 

@@ -153,6 +153,7 @@ type hosts struct {
 	*placement.Hosts
 	version uint64
 	epochs  map[string]string // by node
+	stored  bool              // all of them keep the state of the kind
 }
 
 func (h *hosts) choose(key placement.Key, without []string) (string, bool) {
@@ -186,19 +187,21 @@ func (m *members) hostsOf(kind string) *hosts {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.dropExpired()
-	h := &hosts{version: m.version.Load(), epochs: map[string]string{}}
+	h := &hosts{version: m.version.Load(), epochs: map[string]string{}, stored: true}
 	var all []placement.Host
 	for _, n := range m.nodes {
 		if version, ok := n.Kinds[kind]; ok {
 			all = append(all, placement.Host{Node: n.Name, Version: version, Weight: n.Weight})
 			h.epochs[n.Name] = n.Epoch
+			h.stored = h.stored && slices.Contains(n.Stored, kind)
 		}
 	}
 	if version, ok := m.mine.Kinds[kind]; ok {
 		all = append(all, placement.Host{Node: m.mine.Name, Version: version, Weight: m.mine.Weight, Draining: m.parted})
 		h.epochs[m.mine.Name] = m.mine.Epoch
+		h.stored = h.stored && slices.Contains(m.mine.Stored, kind)
 	}
-	h.Hosts = placement.NewHosts("", all)
+	h.Hosts, h.stored = placement.NewHosts("", all), h.stored && len(all) > 0
 	return h
 }
 

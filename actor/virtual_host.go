@@ -20,8 +20,9 @@ type virtuals struct {
 	alone atomic.Uint64 // the latest token, if the system has no Claims
 	count activationCounts
 
-	sending atomic.Int32 // the length of onward
-	fencing atomic.Bool  // a goroutine is about to call fence
+	sending    atomic.Int32 // the length of onward
+	statesAway atomic.Bool  // Config.States does not serve, as far as is known
+	fencing    atomic.Bool  // a goroutine is about to call fence
 
 	mu       sync.Mutex // guards what follows
 	reported uint64     // activations that were fenced, and are reported
@@ -60,6 +61,11 @@ const (
 func (v *virtuals) init(s *System) {
 	v.sys, v.over.L = s, &v.mu
 	v.cache = placement.NewCache(maxHolders)
+	for _, k := range s.cfg.Kinds {
+		if k.keeps != nil && s.cfg.Claims == nil { // what is stored has the tokens of earlier starts
+			v.alone.Store(uint64(time.Now().UnixNano()))
+		}
+	}
 }
 
 // errUncertain is the error of a message that came while the node's lease was not certain.
@@ -75,6 +81,7 @@ var ErrFencedOff error = rpc.NewError("actor.fenced_off", "the node could not co
 type place struct {
 	term    uint64                    // of the node's lease in which the claim was made
 	refusal atomic.Pointer[rpc.Error] // why it has come to nothing, or may not go on
+	store   *lasting                  // of an activation of a stored actor; nil: none, or it has no claim yet. Only the run loop uses it
 
 	// The mu of the annex guards these.
 	token placement.Token // 0: there is no claim
@@ -193,13 +200,19 @@ func (v *virtuals) close(ctx context.Context) {
 func (v *virtuals) activate(ctx context.Context, key placement.Key, c *cell) {
 	p := c.place()
 	term := v.sys.members.term.Load()
-	token, refusal := v.claim(ctx, key, term)
-	var state any
+	token, contested, refusal := v.claim(ctx, key, term)
+	var made activated
 	if refusal == nil {
 		var err error
-		if state, err = c.kind.fresh(); err != nil {
+		if c.kind.keeps != nil {
+			if made.state, made.store, err = v.load(ctx, c.kind, key, token, contested); err != nil {
+				refusal = v.notLoaded(c, key, err)
+			}
+		} else if made.state, err = c.kind.fresh(); err != nil {
 			refusal = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "virtual actor %v: %w", key, err)
 			v.sys.log.Error("a virtual actor cannot be activated", "actor", key.String(), "err", err)
+		}
+		if err != nil && !contested { // otherwise its predecessor may still commit, and the next one has to know
 			v.release(key, token)
 		}
 	}
@@ -218,20 +231,29 @@ func (v *virtuals) activate(ctx context.Context, key placement.Key, c *cell) {
 	p.token, p.term = token, term
 	a.mu.Unlock()
 	if left { // it was stopped meanwhile
-		v.release(key, token)
+		if c.kind.keeps == nil || !contested {
+			v.release(key, token)
+		}
 		return
 	}
 	v.count.begun.Add(1)
-	c.signal(activated{state})
+	c.signal(made)
 }
 
 // activated is the signal that an activation has its claim.
-type activated struct{ state any }
+type activated struct {
+	state any
+	store *lasting // nil unless the actor is stored
+}
 
 func (s activated) arrive(c *cell) any {
-	c.state = s.state
+	c.state, c.place().store = s.state, s.store
 	if c.life.move(cellClaimed) {
-		c.self.sys.refs.showPlaced(c)
+		if s.store == nil {
+			c.self.sys.refs.showPlaced(c)
+		} else {
+			s.store.begin(c)
+		}
 		if c.kind.idle > 0 {
 			c.minds()
 		}
@@ -282,18 +304,19 @@ func (c *cell) giveBack(it item) {
 	c.self.sys.handBack(c.self.addr, it, why)
 }
 
-// claim makes the claim for an attempt to activate an actor, in a term of the node's lease.
-func (v *virtuals) claim(ctx context.Context, key placement.Key, term uint64) (placement.Token, *rpc.Error) {
+// claim makes the claim for an attempt to activate an actor, in a term of the node's lease. contested says that
+// it has replaced another one, whose holder may not know that yet.
+func (v *virtuals) claim(ctx context.Context, key placement.Key, term uint64) (token placement.Token, contested bool, refusal *rpc.Error) {
 	m, claims := v.sys.members, v.sys.cfg.Claims
 	if claims == nil {
-		return placement.Token(v.alone.Add(1)), nil
+		return placement.Token(v.alone.Add(1)), true, nil
 	}
 	me := placement.Claim{Node: v.sys.cfg.Name, Epoch: v.sys.epoch, ID: placement.NewID()}
 	self := placement.Self{Node: me.Node, Epoch: me.Epoch, Attempt: me.ID}
 	for again := 0; ; {
 		found, err := claims.Get(ctx, key)
 		if err != nil {
-			return 0, v.unclaimed(key, err)
+			return 0, false, v.unclaimed(key, err)
 		}
 		sight := m.sight(found.Claim)
 		self.Certain = m.certainIn(term)
@@ -303,37 +326,37 @@ func (v *virtuals) claim(ctx context.Context, key placement.Key, term uint64) (p
 		}
 		if step == placement.Confirm {
 			if sight, err = m.confirm(ctx, found.Claim); err != nil {
-				return 0, v.unclaimed(key, err)
+				return 0, false, v.unclaimed(key, err)
 			}
 			self.Certain = m.certainIn(term)
 			step = placement.Decide(self, found, sight)
 		}
-		var token placement.Token
 		switch step {
 		case placement.Serve:
-			return found.Token, nil
+			return found.Token, contested, nil
 		case placement.Moved:
-			return 0, moved(key, found)
+			return 0, false, moved(key, found)
 		case placement.Create:
 			token, err = claims.Create(ctx, key, me)
 		case placement.Replace:
+			contested = true
 			token, err = claims.Replace(ctx, key, me, found.Token)
 		default:
-			return 0, errUncertain
+			return 0, false, errUncertain
 		}
 		switch placement.After(err) {
 		case placement.Hold:
 			if m.certainIn(term) {
-				return token, nil
+				return token, contested, nil
 			}
 			v.release(key, token)
-			return 0, errUncertain
+			return 0, false, errUncertain
 		case placement.ReadAgain:
 			if again++; again > 1 && !sleep(ctx, claimPause) {
-				return 0, v.unclaimed(key, err)
+				return 0, false, v.unclaimed(key, err)
 			}
 		default:
-			return 0, v.unclaimed(key, err)
+			return 0, false, v.unclaimed(key, err)
 		}
 	}
 }
@@ -408,7 +431,9 @@ func (c *cell) leavePlace() {
 	token := p.token
 	p.left = true
 	a.mu.Unlock()
-	c.self.sys.virtuals.release(key, token)
+	if p.store.mayRelease() {
+		c.self.sys.virtuals.release(key, token)
+	}
 }
 
 // fence ends all activations, because the node's lease was not certain for a while, and reports how

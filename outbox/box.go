@@ -25,7 +25,7 @@ type queue[T any] struct {
 
 // Message is a message in an outbox.
 type Message[T any] struct {
-	Outbox  string    // the name of the outbox that it was put into, perhaps at an earlier start
+	Outbox  string    // the name of the outbox that it was put into, perhaps at an earlier start, or that of another outbox
 	Number  uint64    // in that outbox
 	To      string    // the address of its receiver
 	Until   time.Time // when it is given up; zero: never
@@ -82,9 +82,10 @@ func (b *Box[T]) Add(to string, size int, until time.Time, carries T) (*Message[
 	return m, nil
 }
 
-// Restore puts a message of an earlier start into the box, whatever the limits are now. Messages have
-// to be restored in the order in which they were added, and before any is added. since is when the
-// message was added: it may have been sent since then.
+// Restore puts a message into the box that is kept elsewhere, under the name of another outbox, whatever
+// the limits are. Those of an earlier start of this box have to be restored in the order in which they
+// were added, and before any is added. since is when the message may have been sent for the first time;
+// zero: it certainly was not.
 func (b *Box[T]) Restore(outbox string, number uint64, to string, size int, until, since time.Time, carries T) *Message[T] {
 	m := &Message[T]{Outbox: outbox, Number: number, To: to, Until: until, SentSince: since, Carries: carries, size: size + overhead, stage: waiting}
 	b.push(m)

@@ -26,6 +26,7 @@ type Node struct {
 	Services map[string][]string `json:"services,omitempty"` // service → names of the actors exposed under it
 	Topics   map[string][]string `json:"topics,omitempty"`   // pattern of topics that actors subscribe to → names of their groups; "" stands for those without a group
 	Kinds    map[string]string   `json:"kinds,omitempty"`    // kind of virtual actors that the node hosts → the kind's version there; the version may be empty
+	Stored   []string            `json:"stored,omitempty"`   // those of Kinds whose actors keep their state, in order
 	Version  string              `json:"version,omitempty"`  // of the program that the node runs
 	Zone     string              `json:"zone,omitempty"`     // where it runs: a rack, a data centre
 	Weight   int                 `json:"weight,omitempty"`   // share of a service's requests, relative to others; 0 means the default, 1
@@ -61,6 +62,7 @@ func (n Node) Clone() Node {
 		n.Topics = topics
 	}
 	n.Kinds = maps.Clone(n.Kinds)
+	n.Stored = slices.Clone(n.Stored)
 	if n.Proof != nil {
 		p := *n.Proof
 		n.Proof = &p

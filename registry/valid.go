@@ -28,7 +28,8 @@ const (
 // have up to MaxName bytes of text, Principal up to MaxWho, and Weight may be 0 to
 // MaxWeight. Patterns and groups in Topics have up to MaxTopic bytes of text, and all together
 // have a TopicSize of at most MaxTopics. Kinds have 1 to MaxKind bytes of text and versions up to
-// MaxName, and all together have a KindSize of at most MaxKinds.
+// MaxName, and all together have a KindSize of at most MaxKinds; those that are Stored, in order and each
+// once, count twice.
 func (n Node) Valid() error {
 	if err := valid("node name", n.Name); err != nil {
 		return err
@@ -51,7 +52,7 @@ func (n Node) Valid() error {
 	if err := validTopics(n.Topics); err != nil {
 		return err
 	}
-	if err := validKinds(n.Kinds); err != nil {
+	if err := validKinds(n.Kinds, n.Stored); err != nil {
 		return err
 	}
 	if n.Proof == nil {
@@ -112,8 +113,14 @@ func validTopics(topics map[string][]string) error {
 	return nil
 }
 
-func validKinds(kinds map[string]string) error {
+func validKinds(kinds map[string]string, stored []string) error {
 	size := 0
+	for i, kind := range stored {
+		if _, ok := kinds[kind]; !ok || i > 0 && stored[i-1] >= kind {
+			return fmt.Errorf("%w: stored kind %q: want those of Kinds, in order and each once", ErrInvalid, kind)
+		}
+		size += KindSize(kind, "")
+	}
 	for kind, version := range kinds {
 		if kind == "" {
 			return fmt.Errorf("%w: a kind without a name", ErrInvalid)
@@ -165,7 +172,7 @@ func (n Node) Equal(o Node) bool {
 	return n.Name == o.Name && n.Epoch == o.Epoch &&
 		n.Version == o.Version && n.Zone == o.Zone && n.Weight == o.Weight && n.Principal == o.Principal &&
 		(n.Proof == nil) == (o.Proof == nil) && (n.Proof == nil || *n.Proof == *o.Proof) &&
-		maps.Equal(n.Addrs, o.Addrs) && maps.Equal(n.Kinds, o.Kinds) &&
+		maps.Equal(n.Addrs, o.Addrs) && maps.Equal(n.Kinds, o.Kinds) && slices.Equal(n.Stored, o.Stored) &&
 		maps.EqualFunc(n.Services, o.Services, slices.Equal) &&
 		maps.EqualFunc(n.Topics, o.Topics, slices.Equal)
 }

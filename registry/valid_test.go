@@ -31,29 +31,32 @@ func TestValid(t *testing.T) {
 		}
 	}
 	for what, change := range map[string]func(*Node){
-		"a version that is too long":   func(n *Node) { n.Version = long + "x" },
-		"a version with a line break":  func(n *Node) { n.Version = "1\n2" },
-		"a zone that is too long":      func(n *Node) { n.Zone = long + "x" },
-		"a zone that is not text":      func(n *Node) { n.Zone = "\xff" },
-		"a principal that is too long": func(n *Node) { n.Principal = strings.Repeat("p", MaxWho+1) },
-		"a principal that is no text":  func(n *Node) { n.Principal = "a\x00b" },
-		"a pattern that is too long":   func(n *Node) { n.Topics = map[string][]string{strings.Repeat("x", MaxTopic+1): {""}} },
-		"a pattern that is no text":    func(n *Node) { n.Topics = map[string][]string{"a\x00": {""}} },
-		"a pattern without groups":     func(n *Node) { n.Topics = map[string][]string{"a": nil} },
-		"an empty pattern":             func(n *Node) { n.Topics = map[string][]string{"": {""}} },
-		"a group that is too long":     func(n *Node) { n.Topics = map[string][]string{"a": {strings.Repeat("x", MaxTopic+1)}} },
-		"topics one beyond the limit":  func(n *Node) { n.Topics = topicsOf(MaxTopics + 1) },
-		"a kind without a name":        func(n *Node) { n.Kinds = map[string]string{"": "1"} },
-		"a kind that is too long":      func(n *Node) { n.Kinds = map[string]string{strings.Repeat("k", MaxKind+1): ""} },
-		"a kind that is no text":       func(n *Node) { n.Kinds = map[string]string{"a\x00": ""} },
-		"a kind's version too long":    func(n *Node) { n.Kinds = map[string]string{"a": long + "x"} },
-		"a kind's version is no text":  func(n *Node) { n.Kinds = map[string]string{"a": "\xff"} },
-		"kinds one beyond the limit":   func(n *Node) { n.Kinds = kindsOf(MaxKinds + 1) },
-		"a weight below 0":             func(n *Node) { n.Weight = -1 },
-		"a weight that is too large":   func(n *Node) { n.Weight = MaxWeight + 1 },
-		"a proof without a process":    func(n *Node) { n.Proof = &Proof{} },
-		"a boot that is too long":      func(n *Node) { n.Proof = &Proof{PID: 1, Boot: long + "x"} },
-		"a namespace that is too long": func(n *Node) { n.Proof = &Proof{PID: 1, Namespace: long + "x"} },
+		"a version that is too long":              func(n *Node) { n.Version = long + "x" },
+		"a version with a line break":             func(n *Node) { n.Version = "1\n2" },
+		"a zone that is too long":                 func(n *Node) { n.Zone = long + "x" },
+		"a zone that is not text":                 func(n *Node) { n.Zone = "\xff" },
+		"a principal that is too long":            func(n *Node) { n.Principal = strings.Repeat("p", MaxWho+1) },
+		"a principal that is no text":             func(n *Node) { n.Principal = "a\x00b" },
+		"a pattern that is too long":              func(n *Node) { n.Topics = map[string][]string{strings.Repeat("x", MaxTopic+1): {""}} },
+		"a pattern that is no text":               func(n *Node) { n.Topics = map[string][]string{"a\x00": {""}} },
+		"a pattern without groups":                func(n *Node) { n.Topics = map[string][]string{"a": nil} },
+		"an empty pattern":                        func(n *Node) { n.Topics = map[string][]string{"": {""}} },
+		"a group that is too long":                func(n *Node) { n.Topics = map[string][]string{"a": {strings.Repeat("x", MaxTopic+1)}} },
+		"topics one beyond the limit":             func(n *Node) { n.Topics = topicsOf(MaxTopics + 1) },
+		"a kind without a name":                   func(n *Node) { n.Kinds = map[string]string{"": "1"} },
+		"a kind that is too long":                 func(n *Node) { n.Kinds = map[string]string{strings.Repeat("k", MaxKind+1): ""} },
+		"a kind that is no text":                  func(n *Node) { n.Kinds = map[string]string{"a\x00": ""} },
+		"a kind's version too long":               func(n *Node) { n.Kinds = map[string]string{"a": long + "x"} },
+		"a kind's version is no text":             func(n *Node) { n.Kinds = map[string]string{"a": "\xff"} },
+		"kinds one beyond the limit":              func(n *Node) { n.Kinds = kindsOf(MaxKinds + 1) },
+		"a weight below 0":                        func(n *Node) { n.Weight = -1 },
+		"a weight that is too large":              func(n *Node) { n.Weight = MaxWeight + 1 },
+		"a proof without a process":               func(n *Node) { n.Proof = &Proof{} },
+		"a boot that is too long":                 func(n *Node) { n.Proof = &Proof{PID: 1, Boot: long + "x"} },
+		"a stored kind that is none of its kinds": func(n *Node) { n.Kinds, n.Stored = map[string]string{"k": ""}, []string{"l"} },
+		"stored kinds out of order":               func(n *Node) { n.Kinds, n.Stored = map[string]string{"k": "", "l": ""}, []string{"l", "k"} },
+		"a stored kind twice":                     func(n *Node) { n.Kinds, n.Stored = map[string]string{"k": ""}, []string{"k", "k"} },
+		"a namespace that is too long":            func(n *Node) { n.Proof = &Proof{PID: 1, Namespace: long + "x"} },
 	} {
 		n := Node{Name: "a", Epoch: "e"}
 		if change(&n); !errors.Is(n.Valid(), ErrInvalid) {
@@ -77,6 +80,7 @@ func TestEqual(t *testing.T) {
 		func(o *Node) { o.Services["t"] = nil },
 		func(o *Node) { o.Kinds["k"] = "2" },
 		func(o *Node) { o.Kinds = nil },
+		func(o *Node) { o.Stored = []string{"k"} },
 		func(o *Node) { o.Version = "2" },
 		func(o *Node) { o.Zone = "y" },
 		func(o *Node) { o.Principal = "tls:a" },
@@ -169,8 +173,8 @@ func TestKindSize(t *testing.T) {
 
 // The text of a record, which nodes of other versions read.
 func TestGolden(t *testing.T) {
-	n := Node{Name: "a", Epoch: "e", Kinds: map[string]string{"bank.account": "2", "till": ""}}
-	const want = `{"name":"a","epoch":"e","kinds":{"bank.account":"2","till":""}}`
+	n := Node{Name: "a", Epoch: "e", Kinds: map[string]string{"bank.account": "2", "till": ""}, Stored: []string{"bank.account"}}
+	const want = `{"name":"a","epoch":"e","kinds":{"bank.account":"2","till":""},"stored":["bank.account"]}`
 	text, err := json.Marshal(n)
 	if err != nil || string(text) != want {
 		t.Errorf("got %s, %v", text, err)

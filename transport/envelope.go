@@ -93,6 +93,7 @@ const (
 	tagWaiting    = 15
 	tagNumber     = 16 | tagCritical
 	tagElsewhere  = 17
+	tagOnce       = 18
 	tagCritical   = 0x80 // if an option with this bit is unknown, the envelope is refused
 )
 
@@ -119,6 +120,13 @@ type Mark struct {
 	Except []uint64
 }
 
+// Once names a request beyond sessions, at whatever node it is tried. Its client is the start of a
+// node that the link is from.
+type Once struct {
+	Number uint64 // of the client's, which gives none to two requests; 0: the request has no such name
+	Below  uint64 // the client needs no outcome of its requests to this target below this number
+}
+
 // Envelope is one message on the wire. Which fields are used depends on the Verb; SPEC.md
 // has a table of them.
 type Envelope struct {
@@ -139,6 +147,7 @@ type Envelope struct {
 	Key        string        // request: the caller's own name for it, also outside of this session; empty for none
 	After      uint64        // request: one-way messages up to this number must not run after it
 	Number     uint64        // request with a Key: the key names an outbox, and this is the message's number in it; 0: the key names the request
+	Once       Once          // request: its name beyond this session, see Once
 	Age        time.Duration // request with FlagRecover: time since it was made; 0 for unknown. Request with a Number: time since it may have been sent for the first time; 0: it never was
 	Waiting    []uint64      // request: numbers of the waits that end with it, that of the sender first; empty if the sender does not wait
 	Message    string        // reply: error text
@@ -218,7 +227,7 @@ func (e *Envelope) Append(dst []byte) ([]byte, error) {
 		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagSent, 8), uint64(e.Sent.UnixNano()))
 	}
 	more := len(e.Headers) | len(e.Mark.Except) | len(e.Message) | len(e.UserCode) | len(e.Key) | len(e.Waiting) | len(e.Elsewhere)
-	if more != 0 || e.RetryAfter > 0 || e.After > 0 || e.Age > 0 || e.Number > 0 || !e.Trace.IsZero() {
+	if more != 0 || e.RetryAfter > 0 || e.After > 0 || e.Age > 0 || e.Number > 0 || e.Once.Number > 0 || !e.Trace.IsZero() {
 		var err error
 		if dst, err = e.appendMore(dst); err != nil {
 			return dst[:start], err
@@ -273,6 +282,10 @@ func (e *Envelope) appendMore(dst []byte) ([]byte, error) {
 	}
 	if e.Number > 0 {
 		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagNumber, 8), e.Number)
+	}
+	if e.Once.Number > 0 {
+		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagOnce, 16), e.Once.Number)
+		dst = binary.BigEndian.AppendUint64(dst, e.Once.Below)
 	}
 	return dst, nil
 }
@@ -364,6 +377,10 @@ func (e *Envelope) parseOptions(b []byte) error {
 		case tagNumber:
 			if ok = n == 8; ok {
 				e.Number = binary.BigEndian.Uint64(v)
+			}
+		case tagOnce:
+			if ok = n == 16; ok {
+				e.Once = Once{binary.BigEndian.Uint64(v), binary.BigEndian.Uint64(v[8:])}
 			}
 		case tagAge:
 			e.Age, ok = duration(v)

@@ -142,6 +142,7 @@ func TestTellsShareFrames(t *testing.T) {
 		{"message", plain, func(e *transport.Envelope) { e.Message = "m" }},
 		{"user code", plain, func(e *transport.Envelope) { e.UserCode = "c" }},
 		{"elsewhere", plain, func(e *transport.Envelope) { e.Elsewhere = "b" }},
+		{"once", plain, func(e *transport.Envelope) { e.Once.Number = 1 }},
 		{"retry after", plain, func(e *transport.Envelope) { e.RetryAfter = time.Second }},
 		{"fence", plain, func(e *transport.Envelope) { e.Fence = true }},
 	} {

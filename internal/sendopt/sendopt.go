@@ -23,7 +23,8 @@ type Settings[R any] struct {
 	Retry      *R            // nil: the system's
 	Codec      codec.Codec   // nil: the system's
 	Headers    []transport.Header
-	Report     *Report // not nil if the interceptors have let the message pass: learns how its request to another node went
+	Once       transport.Once // the request's name at whatever node it is tried; zero: it has none
+	Report     *Report        // not nil if the interceptors have let the message pass: learns how its request to another node went
 }
 
 // Report says how a request to another node went. It is filled in before the request ends.

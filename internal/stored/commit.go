@@ -143,6 +143,7 @@ func (a *Activation[H]) Failed(err error) Failure[H] {
 		flight, next := a.undo()
 		a.phase = gathering
 		return Failure[H]{Consequence: GoBack, NotRun: append(flight, next...)}
+	case errors.As(err, &e) && e.Found.Token > a.token: // others have committed since, so often that the store cannot tell whether this commit was before them
 	case errors.Is(err, state.ErrUnknown) && errors.As(err, &e) && e.ID != (state.ID{}):
 		a.phase, a.pending.record.ID = doubtful, e.ID
 		return Failure[H]{Consequence: Again}

@@ -49,6 +49,8 @@
 //	unknown                  Again: the same commit is made under the same ID; nothing leaves meanwhile
 //	full, too large, others  GoBack: the state is that of the last commit; all that has waited is NotRun,
 //	  that are proofs          with rpc.Overloaded, rpc.TooLarge or rpc.Unavailable; the activation goes on
+//	unknown, and a higher    GiveUp: as with lost
+//	  token has committed
 //	conflict, fenced         GiveUp: all that has waited is NotRun, with rpc.Moved or rpc.Unavailable
 //	lost, and any other      GiveUp: what was in the commit is Unknown (rpc.OutcomeUnknown), the rest NotRun
 //

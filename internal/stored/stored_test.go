@@ -160,6 +160,7 @@ func TestFailures(t *testing.T) {
 		{errOf(state.ErrInvalid), stored.GoBack, "one read two", "", "0", stored.Run},
 		{errOf(state.ErrNotStored), stored.GoBack, "one read two", "", "0", stored.Run},
 		{errOf(state.ErrUnknown), stored.Again, "", "", "012", stored.Join},
+		{&state.Error{Op: "commit", Kind: state.ErrUnknown, ID: state.NewID(), Found: state.Revision{Seq: 9, Token: 99}}, stored.GiveUp, "two", "one read", "0", stored.Ended},
 		{errOf(state.ErrConflict), stored.GiveUp, "one read two", "", "0", stored.Ended},
 		{errOf(state.ErrFenced), stored.GiveUp, "one read two", "", "0", stored.Ended},
 		{errOf(state.ErrLost), stored.GiveUp, "two", "one read", "0", stored.Ended},

@@ -78,6 +78,7 @@ func Node(name, epoch, addr string) registry.Node {
 		Services: map[string][]string{"mailer": {"m1", "m2"}},
 		Topics:   map[string][]string{"prices.>": {"", "audit"}},
 		Kinds:    map[string]string{"bank.account": "2", "till": ""},
+		Stored:   []string{"bank.account"},
 		Version:  "v1",
 		Zone:     "east",
 		Weight:   3,

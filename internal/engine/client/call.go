@@ -7,6 +7,7 @@ import (
 	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/internal/sendopt"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport"
 )
 
 // Request is what to send to an actor on another node.
@@ -31,6 +32,7 @@ type Rare struct {
 	SentSince    time.Time       // when a message of an outbox may have been sent for the first time; zero: it never was
 	MaybeAt      string          // the start of the node that may have got a message of an outbox; empty: none, or it is not known which
 	AgeElsewhere time.Duration   // what another start than MaybeAt is told at least of how long ago it was sent
+	Once         transport.Once  // its name beyond this session; zero: it has none
 	Idempotent   bool            // the request may run twice
 	Hedge        time.Duration   // silence after which a second copy is sent over another road; 0: never
 	Route        Route           // chooses one of several instances; nil: the request goes to Node and Target

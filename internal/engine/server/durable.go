@@ -55,7 +55,7 @@ func (in *Inbound) begin() bool {
 	s := in.session
 	named := in.name
 	if !in.isKeyed() {
-		named = &name{ledger.ID{Grant: s.grant, Seq: in.Seq}, durableFingerprint(s.grant, in.Target, in.TypeID, in.Codec, in.body)}
+		named = &name{id: ledger.ID{Grant: s.grant, Seq: in.Seq}, fingerprint: durableFingerprint(s.grant, in.Target, in.TypeID, in.Codec, in.body)}
 	}
 	s.mu.Lock()
 	state, _ := s.table.Lookup(in.Seq)

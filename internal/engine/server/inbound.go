@@ -30,8 +30,9 @@ type Inbound struct {
 	Receipt bool // a request without a message, which is answered when its turn in the mailbox comes
 	Confirm bool // a one-way message whose sender wants to know that it was accepted: that is the outcome, not the handler's result
 	row     row
-	Number  uint64        // of a message in its sender's outbox, which is a one-way message whose outcome is that of its handler; 0: it is from no outbox
-	sentFor time.Duration // for how long a message of an outbox may have been on its way in earlier attempts; 0: there was none
+	Once    transport.Once // the request's name beyond the session; zero: it has none
+	Number  uint64         // of a message in its sender's outbox, which is a one-way message whose outcome is that of its handler; 0: it is from no outbox
+	sentFor time.Duration  // for how long a message of an outbox may have been on its way in earlier attempts; 0: there was none
 
 	// The session's mu guards what follows.
 	life
@@ -49,6 +50,7 @@ type Inbound struct {
 type name struct {
 	id          ledger.ID
 	fingerprint uint64 // see durableFingerprint
+	outbox      string // of a message with a number: the outbox that it is from
 }
 
 // more is a list of further links on which a copy of a request came.
@@ -65,11 +67,14 @@ func (in *Inbound) fill(c *Link, e *transport.Envelope) {
 	asked := e.Verb == transport.VerbRequest // the flags of one-way messages have no meaning
 	if in.Receipt = asked && e.Flags&transport.FlagReceipt != 0; in.Receipt {
 		in.TypeID, in.Codec, in.body, in.Confirm, in.Number = 0, 0, nil, false, 0 // a receipt has no message, so what came with it is ignored
-		in.weight, in.cut = account.Record, false
+		in.Once, in.weight, in.cut = transport.Once{}, account.Record, false
 	} else {
 		in.TypeID, in.Codec, in.body = e.TypeID, e.Codec, wire.OwnBody(in.body, e)
 		in.Confirm = asked && e.Flags&transport.FlagAcked != 0
-		in.Number, in.sentFor = 0, 0
+		in.Number, in.sentFor, in.Once = 0, 0, transport.Once{}
+		if asked && !in.Confirm {
+			in.Once = e.Once
+		}
 		if asked && e.Key != "" && !in.Confirm {
 			in.Number, in.sentFor = e.Number, e.Age
 		}
@@ -144,18 +149,6 @@ func (in *Inbound) Drop() {
 	in.session.share.Free(in.weight)
 	in.weight = 0
 }
-
-// From returns the node that sent the message; it is empty if the peer has not proved to be
-// the node that it names. Own reports whether the sender is this node itself. Principal
-// returns who the sender has proved to be.
-func (in *Inbound) From() string {
-	if in.session.foreign {
-		return ""
-	}
-	return in.session.id.Node
-}
-func (in *Inbound) Own() bool         { return in.session.own }
-func (in *Inbound) Principal() string { return in.session.principal }
 
 // Body returns the encoded message. Decoded says that it is not needed any more: then Storage
 // returns memory into which the reply can be written, as an empty slice; nil if there is none.

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tandem-go/tandem/ledger"
@@ -23,13 +25,20 @@ type mark struct {
 	used      time.Duration // node clock of the latest attempt
 }
 
+// ActorOutbox begins the names of the outboxes of virtual actors, and of no others.
+const ActorOutbox = "~"
+
 const (
 	markSize       = 192
 	sweepMarksTime = time.Minute
 )
 
-// markID returns the ID of a mark in tables and stores.
+// markID returns the ID of a mark in tables and stores. The outbox of a virtual actor is the same at
+// whatever node the actor is, so it does not matter who sends its messages: Config.Check decides who may.
 func markID(principal, target, outbox string) [16]byte {
+	if strings.HasPrefix(outbox, ActorOutbox) {
+		principal = ""
+	}
 	return hashOf("outbox", principal, target, outbox)
 }
 
@@ -91,7 +100,11 @@ func (k *keys) memory(in *Inbound) time.Duration {
 	if in.sentFor == 0 {
 		return 0
 	}
-	if d := k.server.cfg.Handler.Durability(in.Target); d.Durable && k.server.journal != nil || d.Completions != nil {
+	d := k.server.cfg.Handler.Durability(in.Target)
+	if d.Stored {
+		return math.MaxInt64
+	}
+	if d.Durable && k.server.journal != nil || d.Completions != nil {
 		return ledger.OutboxLife
 	}
 	return min(k.server.host.Now(), ledger.OutboxLife)

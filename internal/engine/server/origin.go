@@ -19,7 +19,46 @@ type Arrival struct {
 	Addr   netip.Addr // address of the link; zero if its transport knows none
 	Target string     // the actor's name
 	TypeID uint64
-	Tell   bool // it is a one-way message: nobody waits for its handler's result
+	Tell   bool   // it is a one-way message: nobody waits for its handler's result
+	Outbox string // the outbox that it is from; empty for none
+}
+
+// From returns the node that sent the message; it is empty if the peer has not proved to be
+// the node that it names.
+func (in *Inbound) From() string {
+	if in.session.foreign {
+		return ""
+	}
+	return in.session.id.Node
+}
+
+// Own reports whether the sender is this node itself, and Principal returns who it has proved to be.
+func (in *Inbound) Own() bool         { return in.session.own }
+func (in *Inbound) Principal() string { return in.session.principal }
+
+// Caller names the start of the node that sent the message, for all sessions on all roads. A peer that
+// has not proved to be a node is named together with who it has proved to be.
+func (in *Inbound) Caller() string {
+	id := in.session.id
+	if in.session.foreign {
+		return in.session.principal + "//" + id.Node + "/" + id.Epoch
+	}
+	return CallerOf(id.Node, id.Epoch)
+}
+
+// CallerOf is what Caller returns for the messages of that start of a node.
+func CallerOf(node, epoch string) string { return node + "/" + epoch }
+
+// Key returns the name of a request with a key, which is the same for all requests under it, and what
+// stands for its content. It must not be called for other requests.
+func (in *Inbound) Key() (name [16]byte, print uint64) { return in.name.id.Grant, in.name.fingerprint }
+
+// Outbox returns the outbox that the message is from; empty for none.
+func (in *Inbound) Outbox() string {
+	if in.Number == 0 || in.name == nil {
+		return ""
+	}
+	return in.name.outbox
 }
 
 // Origin returns where the message comes from.
@@ -27,7 +66,7 @@ func (in *Inbound) Origin() *Origin { return in.session.origin }
 
 // Arrival returns the description by which it is decided whether the message may be handled.
 func (in *Inbound) Arrival() Arrival {
-	return Arrival{in.session.origin, in.addr(), in.Target, in.TypeID, in.Seq == 0 || in.Confirm || in.Number > 0}
+	return Arrival{in.session.origin, in.addr(), in.Target, in.TypeID, in.Seq == 0 || in.Confirm || in.Number > 0, in.Outbox()}
 }
 
 // addr returns the address of a link on which the message came.
@@ -62,7 +101,7 @@ func (in *Inbound) mayReplay(c *Link) (Arrival, *rpc.Error) {
 	if srv.cfg.Check == nil || in.Receipt {
 		return Arrival{}, nil
 	}
-	a := Arrival{in.session.origin, c.Addr, in.Target, in.TypeID, in.Confirm || in.Number > 0}
+	a := Arrival{in.session.origin, c.Addr, in.Target, in.TypeID, in.Confirm || in.Number > 0, in.Outbox()}
 	err := srv.cfg.Check(a)
 	if err == nil || in.finished() && in.outcome.refused() {
 		return a, err

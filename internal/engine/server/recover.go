@@ -19,6 +19,7 @@ import (
 type Durability struct {
 	Known   bool   // whether the actor exists here is final: it does, or it never will
 	Kind    string // the actor's kind, one of Config.Kinds if records are kept
+	Stored  bool   // what an outbox has sent is known by the actor itself, for ever
 	Durable bool   // each request is recorded in the store before its handler is called
 	// Completions, if not nil, are the application's own records of what it committed.
 	Completions ledger.Completions
@@ -73,7 +74,10 @@ func (srv *Server) recover(c *Link, e *transport.Envelope) {
 		id = ledger.ID{Grant: markID(principal, e.Target, e.Key)}
 	}
 	if srv.cfg.Check != nil {
-		a := Arrival{&Origin{Principal: principal, Node: c.ID.Node, Local: c.Loop()}, c.Addr, strings.Clone(e.Target), e.TypeID, e.Flags&transport.FlagAcked != 0 || e.Number > 0}
+		a := Arrival{&Origin{Principal: principal, Node: c.ID.Node, Local: c.Loop()}, c.Addr, strings.Clone(e.Target), e.TypeID, e.Flags&transport.FlagAcked != 0 || e.Number > 0, ""}
+		if e.Number > 0 {
+			a.Outbox = strings.Clone(e.Key)
+		}
 		if err := srv.cfg.Check(a); err != nil {
 			c.refuse(e.Seq, rpc.Errorf(rpc.Denied, rpc.Unknown, "%s", err.Message)) // Unknown, because the request that it asks about may have run
 			srv.denied(a, err)

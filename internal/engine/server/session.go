@@ -1,6 +1,7 @@
 package server
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -175,6 +176,9 @@ func (s *session) replayLocked(c *Link, seq uint64, in *Inbound) {
 func (s *session) keyed(in *Inbound, e *transport.Envelope) {
 	if check := s.server.cfg.Check; check != nil {
 		a := in.Arrival()
+		if in.Number > 0 {
+			a.Outbox = strings.Clone(e.Key)
+		}
 		if err := check(a); err != nil {
 			in.Fail(err)
 			s.server.denied(a, err)
@@ -185,6 +189,7 @@ func (s *session) keyed(in *Inbound, e *transport.Envelope) {
 	if in.Number > 0 {
 		admit = s.server.keys.admitNumbered
 		named.id.Grant, named.fingerprint = markID(s.principal, in.Target, e.Key), in.Number
+		named.outbox = strings.Clone(e.Key)
 	} else {
 		id := keyID(s.principal, in.Target, e.Key)
 		named.id.Grant, named.fingerprint = id, durableFingerprint(id, in.Target, in.TypeID, in.Codec, in.body)

@@ -1,0 +1,174 @@
+package actor
+
+import (
+	"context"
+	"encoding/binary"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/tandem-go/tandem/internal/engine/client"
+	"github.com/tandem-go/tandem/internal/engine/server"
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/state"
+	"github.com/tandem-go/tandem/transport"
+)
+
+// The headers of a stored message. Those of the message itself have headerPrefix before their keys.
+const (
+	sinceHeader  = "since" // when it may have been sent for the first time
+	traceHeader  = "trace"
+	headerPrefix = "h."
+)
+
+// transaction is the message that c's handler handles, if messages which it sends have to wait for the write of
+// its effect. nil: they do not.
+func (c *Context) transaction(ctx context.Context) *transaction {
+	if c == nil || c.cell.kind.keeps == nil || !c.inTurn() || isDetached(ctx) {
+		return nil
+	}
+	t, _ := c.request().(*transaction)
+	return t
+}
+
+// later keeps a one-way message until the effect of the handler that has sent it is written.
+func (t *transaction) later(ctx context.Context, from *Context, to *target, m any, typ reflect.Type, opts *settings) error {
+	s := to.sys
+	switch {
+	case t.reads:
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a handler that only reads sends no messages with Tell")
+	case opts.IsKeyed() || opts.IsAcked():
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a message that leaves after a write cannot be Acked, and has a name of its own in place of a Key")
+	case to.addr.node == anyNode:
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a message that leaves after a write is for one actor, and service %s is many", to.addr.name)
+	}
+	var r client.Request
+	if err := s.request(ctx, from, nil, to, m, typ, opts, &r); err != nil {
+		return err
+	}
+	body := binary.BigEndian.AppendUint64(make([]byte, 0, len(r.Body)+9), r.TypeID)
+	body = append(append(body, r.Codec), r.Body...)
+	msg := state.Message{Index: uint32(len(t.sending)), Verb: state.Tell, To: to.addr.String(), Body: body}
+	msg.Headers = append(msg.Headers, state.Header{Key: sinceHeader, Value: time.Now().UTC().Format(time.RFC3339Nano)})
+	if r.Rare != nil {
+		if !r.Rare.Trace.IsZero() {
+			msg.Headers = append(msg.Headers, state.Header{Key: traceHeader, Value: string(r.Rare.Trace[:])})
+		}
+		for _, h := range r.Rare.Headers {
+			msg.Headers = append(msg.Headers, state.Header{Key: headerPrefix + h.Key, Value: h.Value})
+		}
+	}
+	if err := msg.Valid(); err != nil {
+		return rpc.Errorf(rpc.TooLarge, rpc.NotRun, "a message to %v: %w", to.addr, err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stage == turnSettled {
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "the handler has returned: a goroutine that it has left behind sends under Context.Detached")
+	}
+	t.sending = append(t.sending, msg)
+	return nil
+}
+
+// begin is called when the activation has its claim and its state.
+func (st *lasting) begin(c *cell) {
+	st.send(c, st.act.Outbox(), true)
+	st.next(c)
+}
+
+// send sends messages whose commit is stored. again says that a predecessor may have sent them.
+func (st *lasting) send(c *cell, messages []state.Message, again bool) {
+	for _, m := range messages {
+		p, since, err := storedParked(m)
+		gone := sent{m.Since, m.Index}
+		if err != nil { // somebody else has written the record
+			c.self.sys.log.Error("a message that a stored actor keeps cannot be read", "actor", c.self.addr.name, "err", err)
+			st.act.Sent(m.Since, m.Index)
+			continue
+		}
+		if !again {
+			since = time.Time{}
+		}
+		p.Sender, p.left = c.self.addr.String(), func() { c.signal(gone) }
+		c.self.sys.outbox.lend(c.self.addr.name, m.Since<<16|uint64(m.Index), m.To, since, p)
+	}
+}
+
+// storedMessageSize is the size of the head of a stored message's body: the type and the codec.
+const storedMessageHead = 8 + 1
+
+// storedParked returns a stored message as it is sent, and when it may have been sent for the first time.
+func storedParked(m state.Message) (p *parked, since time.Time, err error) {
+	p = new(parked)
+	if p.addr, err = parseAddress(m.To); err != nil {
+		return nil, since, err
+	}
+	if len(m.Body) < storedMessageHead || m.Verb != state.Tell {
+		return nil, since, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "a %v with a body of %d bytes", m.Verb, len(m.Body))
+	}
+	p.TypeID, p.Codec, p.Body = binary.BigEndian.Uint64(m.Body), m.Body[8], m.Body[storedMessageHead:]
+	for _, h := range m.Headers {
+		switch key, own := strings.CutPrefix(h.Key, headerPrefix); {
+		case own:
+			p.Headers = append(p.Headers, transport.Header{Key: key, Value: h.Value})
+		case h.Key == sinceHeader:
+			since, err = time.Parse(time.RFC3339Nano, h.Value)
+		case h.Key == traceHeader:
+			copy(p.Trace[:], h.Value)
+		}
+	}
+	return p, since, err
+}
+
+// sent is the signal that a message has left the outbox.
+type sent struct {
+	since uint64
+	index uint32
+}
+
+func (s sent) arrive(c *cell) any {
+	st := c.place().store
+	st.act.Sent(s.since, s.index)
+	st.restless.Store(!st.act.Quiet())
+	st.flushLater(c)
+	return nil
+}
+
+// lend puts a message into the outbox that a stored actor keeps until it has left.
+func (o *outboxes) lend(outbox string, number uint64, to string, since time.Time, p *parked) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stage == outboxClosed {
+		return
+	}
+	o.lent++
+	o.box.Restore(outbox, number, to, p.size(), time.Time{}, since, p)
+	o.serveLocked(to)
+}
+
+// mayBeOf returns why a message cannot be of the outbox that it says it is of, or nil. Each node that hosts a kind of
+// virtual actors may send the messages of all of them, because each of them may be there.
+func (s *System) mayBeOf(a server.Arrival) *rpc.Error {
+	key, of := activationOf(a.Outbox)
+	if !of || a.Origin.Local || s.members.hosts(a.Origin.Node, key.Kind) {
+		return nil
+	}
+	return refused(a, "send to", "outbox of a virtual actor")
+}
+
+// hosts reports whether a node hosts a kind of virtual actors.
+func (m *members) hosts(node, kind string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.nodes[node].Kinds[kind]
+	return ok
+}
+
+// restore gives fresh state what is stored of the actor. At kinds that are not stored it does nothing.
+func (c *cell) restore(fresh any) error {
+	if c.kind.keeps == nil {
+		return nil
+	}
+	version, data := c.place().store.act.State()
+	return c.kind.keeps.decode(version, data, fresh)
+}
