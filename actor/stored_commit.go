@@ -130,6 +130,12 @@ func (st *lasting) admit(c *cell, t *transaction, it *item) bool {
 	case stored.Replay:
 		t.leaveWith(ad.Outcome)
 	case stored.Join:
+	case stored.Stale:
+		if in, ok := it.req.(*server.Inbound); ok && in.Number > 0 { // its outbox has sent later ones since, which it does when this one is over
+			t.leave()
+		} else {
+			t.refuse(refusals[ad.Decision])
+		}
 	default:
 		t.refuse(refusals[ad.Decision])
 	}

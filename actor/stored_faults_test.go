@@ -159,6 +159,12 @@ func storedFaults(t *testing.T, seed uint64) {
 			t.Errorf("start of %s: %v", name, err)
 			return
 		}
+		given := s.Events(t.Context(), actor.MessageGivenUp)
+		go func() {
+			for e := range given {
+				t.Errorf("given up on %s: %+v", name, e)
+			}
+		}()
 		mu.Lock()
 		defer mu.Unlock()
 		sys[name] = s

@@ -147,16 +147,20 @@ func (o *outboxes) lend(outbox string, number uint64, to string, since time.Time
 }
 
 // mayBeOf returns why a message cannot be of the outbox that it says it is of, or nil. Each node that hosts a kind of
-// virtual actors may send the messages of all of them, because each of them may be there.
+// virtual actors may send the messages of all of them, because each of them may be there. It is no refusal for good:
+// what is known of a node may be out of date.
 func (s *System) mayBeOf(a server.Arrival) *rpc.Error {
 	key, of := activationOf(a.Outbox)
-	if !of || a.Origin.Local || s.members.hosts(a.Origin.Node, key.Kind) {
+	if !of || a.Origin.Local {
 		return nil
 	}
-	return refused(a, "send to", "outbox of a virtual actor")
+	if s.members.hosts(a.Origin.Node, key.Kind) {
+		return nil
+	}
+	return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "node %s is not known to host kind %s, from whose outbox it sends", a.Origin.Node, key.Kind)
 }
 
-// hosts reports whether a node hosts a kind of virtual actors.
+// hosts reports whether a node is known to host a kind of virtual actors. One that leaves hosts none.
 func (m *members) hosts(node, kind string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

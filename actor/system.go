@@ -399,6 +399,7 @@ func NewSystem(cfg Config) (*System, error) {
 		return nil, s.abandon(err)
 	}
 	s.outbox.open()
+	s.virtuals.rouseSoon()
 	return s, nil
 }
 

@@ -233,6 +233,7 @@ func (v *virtuals) forget(key placement.Key, h placement.Holder) {
 // left forgets what a start of a node had.
 func (v *virtuals) left(node, epoch string) {
 	v.mu.Lock()
-	defer v.mu.Unlock()
 	v.cache.Drop(node, epoch)
+	v.mu.Unlock()
+	v.rouseSoon()
 }

@@ -21,6 +21,8 @@ type virtuals struct {
 	count activationCounts
 
 	sending    atomic.Int32 // the length of onward
+	keeps      bool         // it hosts a stored kind
+	rousing    atomic.Bool  // a goroutine is about to look at claims of nodes that are gone
 	statesAway atomic.Bool  // Config.States does not serve, as far as is known
 	fencing    atomic.Bool  // a goroutine is about to call fence
 
@@ -62,6 +64,7 @@ func (v *virtuals) init(s *System) {
 	v.sys, v.over.L = s, &v.mu
 	v.cache = placement.NewCache(maxHolders)
 	for _, k := range s.cfg.Kinds {
+		v.keeps = v.keeps || k.keeps != nil
 		if k.keeps != nil && s.cfg.Claims == nil { // what is stored has the tokens of earlier starts
 			v.alone.Store(uint64(time.Now().UnixNano()))
 		}
@@ -433,6 +436,8 @@ func (c *cell) leavePlace() {
 	a.mu.Unlock()
 	if p.store.mayRelease() {
 		c.self.sys.virtuals.release(key, token)
+	} else {
+		c.rouseAnew()
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 )
 
@@ -71,6 +72,11 @@ type Held struct {
 	Token Token
 }
 
+type Found struct {
+	Key Key
+	Held
+}
+
 // Claims keeps the claims of a cluster. Its methods may be called concurrently, and end with their
 // ctx. Their errors are *Error; each wraps the error of this package that says what is known.
 //
@@ -92,6 +98,8 @@ type Claims interface {
 	// Release removes the claim under a token. It returns nil if that is not the key's claim
 	// any more, so a successor's claim is never removed by mistake.
 	Release(ctx context.Context, key Key, token Token) error
+
+	Walk(ctx context.Context, kind string) iter.Seq2[Found, error]
 }
 
 // The errors of Claims. Use errors.Is; errors.As with an [*Error] tells more.

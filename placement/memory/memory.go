@@ -8,6 +8,7 @@ package memory
 import (
 	"context"
 	"errors"
+	"iter"
 	"sync"
 
 	"github.com/tandem-go/tandem/placement"
@@ -96,4 +97,22 @@ func fail(op string, key placement.Key, err error) error {
 		e.Kind = placement.ErrInvalid
 	}
 	return e
+}
+
+func (c *Claims) Walk(ctx context.Context, kind string) iter.Seq2[placement.Found, error] {
+	return func(yield func(placement.Found, error) bool) {
+		c.mu.Lock()
+		var all []placement.Found
+		for k, h := range c.held {
+			if k.Kind == kind {
+				all = append(all, placement.Found{Key: k, Held: h})
+			}
+		}
+		c.mu.Unlock()
+		for _, f := range all {
+			if !yield(f, nil) {
+				return
+			}
+		}
+	}
 }

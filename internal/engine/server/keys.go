@@ -155,7 +155,10 @@ func (k *keys) finish(in *Inbound, o outcome) {
 	}
 	waiting := e.waiting
 	delete(k.all, in.name.id.Grant)
-	if o.refused() {
+	unsure := o.err != nil && o.err.Verdict == rpc.Unknown && k.server.cfg.Handler.Durability(in.Target).Stored
+	if unsure { // the next attempt finds out
+		k.done.release(e.principal, e.reserved)
+	} else if o.refused() {
 		k.done.release(e.principal, e.reserved)
 		o = outcome{err: rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the attempt under this key that was to run did not: %w", o.err)}
 	} else {

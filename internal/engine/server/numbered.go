@@ -133,10 +133,11 @@ func (k *keys) settle(in *Inbound, o outcome, begun bool) (waiting []*Inbound) {
 		return nil
 	}
 	waiting, m.owner, m.waiting = m.waiting, nil, nil
-	switch {
+	switch unsure := o.err != nil && o.err.Verdict == rpc.Unknown; {
+	case unsure && k.server.cfg.Handler.Durability(in.Target).Stored: // the next attempt finds out
 	case !o.refused():
 		m.over = in.Number
-		if o.err != nil && o.err.Verdict == rpc.Unknown {
+		if unsure {
 			m.doubt = in.Number
 		}
 	case m.over == 0 && !begun: // if it was begun, the store may not know yet that it was not
