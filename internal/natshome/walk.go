@@ -1,6 +1,7 @@
 package natshome
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -23,8 +24,8 @@ const (
 // error is the last thing that it yields: it wraps Plan.Lost, or the error of ctx, or is Final. Lost
 // answers and restarts of servers cost time only.
 //
-// A replica of the stream may answer that lags behind. So a message that was replaced just before
-// the beginning may be yielded, and then the one that has replaced it.
+// The messages come from the stream's leader, so what was replaced before the beginning is not
+// yielded, except by a former leader that was cut off and does not know it yet.
 func (h *Home) Walk(ctx context.Context, kind string, bodies bool) iter.Seq2[*natsjs.RawStreamMsg, error] {
 	return func(yield func(*natsjs.RawStreamMsg, error) bool) {
 		w := &walk{home: h, filter: h.Subject(kind, "") + "*", bodies: bodies}
@@ -120,11 +121,32 @@ func (w *walk) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.consumer, w.arrived, w.left = c, 0, c.CachedInfo().NumPending
-	return nil
+	leads, err := w.withLeader(ctx, c)
+	if err == nil && leads {
+		w.consumer, w.arrived, w.left = c, 0, c.CachedInfo().NumPending
+		return nil
+	}
+	w.remove(ctx, c)
+	return cmp.Or(err, errReplica)
+}
+
+// withLeader reports whether a consumer is where the stream's leader is. JetStream puts it on any
+// server that has the stream, and there is no way to ask for a certain one.
+func (w *walk) withLeader(ctx context.Context, c natsjs.Consumer) (bool, error) {
+	of := c.CachedInfo().Cluster
+	if of == nil { // there is one server
+		return true, nil
+	}
+	s, err := w.home.js.Stream(ctx, w.home.plan.Stream)
+	if err != nil {
+		return false, err
+	}
+	leader := s.CachedInfo().Cluster
+	return leader != nil && leader.Leader == of.Leader, nil
 }
 
 var (
+	errReplica = errors.New("the consumer is on a server that does not lead the stream")
 	errNothing = errors.New("no message came, and some are left")
 	errHole    = errors.New("a message has not arrived")
 )
@@ -172,5 +194,10 @@ func (w *walk) close(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), TryFor)
 	defer cancel()
-	_ = w.home.js.DeleteConsumer(ctx, w.home.plan.Stream, w.consumer.CachedInfo().Name)
+	w.remove(ctx, w.consumer)
+}
+
+// remove deletes a consumer. If that fails, the server does it later.
+func (w *walk) remove(ctx context.Context, c natsjs.Consumer) {
+	_ = w.home.js.DeleteConsumer(ctx, w.home.plan.Stream, c.CachedInfo().Name)
 }

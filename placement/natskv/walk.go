@@ -11,10 +11,8 @@ import (
 )
 
 // Walk implements [placement.Claims]. The order is that in which the claims were made. It reads some
-// hundreds at a time, through a consumer in the memory of a server that has the bucket. A lost
-// answer or the restart of a server makes it begin anew behind what it has read. It goes on until ctx
-// ends. A replica of the bucket that lags behind may answer, so a claim that was released or replaced
-// just before may still be yielded.
+// hundreds at a time, through a consumer in the memory of the server that leads the bucket. After a
+// lost answer or the restart of a server it goes on behind what it has read, until ctx ends.
 func (c *Claims) Walk(ctx context.Context, kind string) iter.Seq2[placement.Entry, error] {
 	return func(yield func(placement.Entry, error) bool) {
 		fail := func(key placement.Key, err error) {

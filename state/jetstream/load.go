@@ -85,9 +85,9 @@ func (s *Store) last(ctx context.Context, key state.Key, subject string) (state.
 	return st, raw.Sequence, err
 }
 
-// Walk implements [state.Store]. The order is that of the last commits. A replica of the stream
-// that lags behind may answer, so what was deleted just before may still be yielded. An id that
-// cannot be decoded is an error at the end, behind all others.
+// Walk implements [state.Store]. The order is that of the last commits. After a lost answer or the
+// restart of a server it goes on behind what it has read, until ctx ends. An id that cannot be
+// decoded is an error at the end, behind all others.
 func (s *Store) Walk(ctx context.Context, kind string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		var bad error // the first one that cannot be decoded
