@@ -12,9 +12,9 @@ import (
 const (
 	// pageSize is the most messages that a walk gets at once.
 	pageSize = 256
-	// maxRounds is how often a walk sets out for the last message that is there. The first round
-	// finds all that stay where they are, and the others those that were replaced meanwhile, and
-	// so have moved ahead. While messages are stored all the time, there is no end to that.
+	// maxRounds is how often a walk sets out for the last message that is there. There is no end to
+	// that while messages are stored all the time. One round is enough, unless a consumer says that
+	// nothing is left just when a message replaces another one ahead of it.
 	maxRounds = 4
 )
 
@@ -90,17 +90,19 @@ func (w *walk) page(ctx context.Context) ([]*natsjs.RawStreamMsg, error) {
 	return nil, err
 }
 
-// over asks the stream's leader whether nothing is left, when the consumer says so. If there is
-// something, it may begin another round.
+// over asks the stream's leader whether nothing is left, since the consumer says so, or there is none.
+// If there is something, it may begin another round.
 func (w *walk) over(ctx context.Context) (bool, error) {
 	last, err := w.home.Last(ctx, w.filter)
 	switch {
 	case err != nil:
 		return false, err
-	case last == nil, last.Sequence <= w.after, w.after >= w.aim && w.rounds == maxRounds:
+	case last == nil, last.Sequence <= w.after:
 		return true, w.home.Whole(ctx)
-	case w.after < w.aim:
-		return false, nil
+	case w.after < w.aim, w.consumer == nil && w.rounds > 0:
+		return false, nil // this round is not over
+	case w.rounds == maxRounds:
+		return true, w.home.Whole(ctx)
 	}
 	w.rounds, w.aim = w.rounds+1, last.Sequence
 	return false, nil

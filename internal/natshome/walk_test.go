@@ -207,6 +207,45 @@ func TestWalkIsOvertaken(t *testing.T) {
 	}
 }
 
+// understated is a message of a consumer that says that it is the last one.
+type understated struct{ natsjs.Msg }
+
+func (m understated) Metadata() (*natsjs.MsgMetadata, error) {
+	meta, err := m.Msg.Metadata()
+	if err == nil {
+		meta.NumPending = 0
+	}
+	return meta, err
+}
+
+// All that is left is replaced while the walk is on its way. Then only the first message of each
+// answer arrives, and its consumer may say that nothing is left, which the walk does not believe at
+// once.
+func TestWalkIsNotOverEarly(t *testing.T) {
+	t.Parallel()
+	f := &servers.Faulty{JetStream: servers.Connect(t, servers.Start(t, embedded.Config{}))}
+	h := opened(t, f, plan())
+	ids := fill(t, h)
+	whole := func(all []natsjs.Msg) []natsjs.Msg { return all }
+	first := func(all []natsjs.Msg) []natsjs.Msg { return all[:min(1, len(all))] }
+	last := func(all []natsjs.Msg) []natsjs.Msg { return []natsjs.Msg{understated{all[0]}} }
+	none := func([]natsjs.Msg) []natsjs.Msg { return nil }
+	for i, fates := range [][]func([]natsjs.Msg) []natsjs.Msg{{whole, first, none, first, none, first, none, first, none, first, none, first}, {whole, last}, {whole, last, none, last}} {
+		f.Fetched(fates...)
+		got := walked(t, h, func(n int, _ string) {
+			if n == 1 {
+				for _, id := range ids[pageSize:] {
+					again(t, h, id)
+				}
+			}
+		})
+		slices.Sort(got)
+		if want := slices.Sorted(slices.Values(ids)); !slices.Equal(slices.Compact(got), want) {
+			t.Errorf("%d: got %d, want %d", i, len(got), len(want))
+		}
+	}
+}
+
 // The end of ctx is the end of a walk, also while nothing arrives.
 func TestWalkEnds(t *testing.T) {
 	t.Parallel()

@@ -76,12 +76,27 @@ func TestWalkOverRestart(t *testing.T) {
 	}
 }
 
-// With three servers, the leader is stopped in the middle of a walk. Each walk shows what was written
-// just before through another server.
+// led returns the leader of the claims' stream, and how many of its consumers are elsewhere.
+func led(t *testing.T, js natsjs.JetStream) (leader string, elsewhere int) {
+	t.Helper()
+	s, err := js.Stream(t.Context(), "KV_tandem_claims")
+	ok(t, err)
+	leader = s.CachedInfo().Cluster.Leader
+	for c := range s.ListConsumers(t.Context()).Info() {
+		if c.Cluster.Leader != leader {
+			elsewhere++
+		}
+	}
+	return leader, elsewhere
+}
+
+// With three servers, each walk reads from the leader, and shows what was written just before
+// through another server. Then the leader is stopped in the middle of a walk.
 func TestWalkReplicated(t *testing.T) {
 	t.Parallel()
 	three := servers.Three(t)
-	c, other := open(t, servers.Connect(t, three.Servers[0]), Config{Replicas: 3}), open(t, servers.Connect(t, three.Servers[1]), Config{Replicas: 3})
+	js := servers.Connect(t, three.Servers[0])
+	c, other := open(t, js, Config{Replicas: 3}), open(t, servers.Connect(t, three.Servers[1]), Config{Replicas: 3})
 	want := many(t, c)
 	for range 20 {
 		first := want[0]
@@ -89,7 +104,16 @@ func TestWalkReplicated(t *testing.T) {
 		first.Claim = by("n")
 		first.Token = create(t, c, first.Key, first.Claim)
 		want = append(want[1:], first)
-		if got := walked(t, other, func(int) {}); !slices.Equal(got, want) {
+		got := walked(t, other, func(n int) {
+			if n != 1 {
+				return
+			}
+			leader, elsewhere := led(t, js)
+			if still, _ := led(t, js); elsewhere > 0 && still == leader {
+				t.Errorf("the consumer is not on %s, which leads", leader)
+			}
+		})
+		if !slices.Equal(got, want) {
 			t.Fatalf("got %d, want %d", len(got), len(want))
 		}
 	}
