@@ -94,17 +94,17 @@ func (w *walk) page(ctx context.Context) ([]*natsjs.RawStreamMsg, error) {
 // If there is something, it may begin another round.
 func (w *walk) over(ctx context.Context) (bool, error) {
 	last, err := w.home.Last(ctx, w.filter)
-	switch {
-	case err != nil:
+	if err != nil {
 		return false, err
-	case last == nil, last.Sequence <= w.after:
-		return true, w.home.Whole(ctx)
-	case w.after < w.aim, w.consumer == nil && w.rounds > 0:
-		return false, nil // this round is not over
-	case w.rounds == maxRounds:
-		return true, w.home.Whole(ctx)
 	}
-	w.rounds, w.aim = w.rounds+1, last.Sequence
+	some := last != nil && last.Sequence > w.after
+	reached := w.consumer != nil && w.after >= w.aim // the end of this round
+	switch {
+	case !some, reached && w.rounds == maxRounds:
+		return true, w.home.Whole(ctx)
+	case reached, w.rounds == 0:
+		w.rounds, w.aim = w.rounds+1, last.Sequence
+	}
 	return false, nil
 }
 
@@ -118,7 +118,7 @@ func (w *walk) open(ctx context.Context) error {
 		HeadersOnly:       !w.bodies,
 		Replicas:          1,
 		MemoryStorage:     true,
-		InactiveThreshold: 10 * TryFor,
+		InactiveThreshold: 10 * TryFor, // then the server deletes it by itself
 	})
 	if err != nil {
 		return err
