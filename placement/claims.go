@@ -72,7 +72,8 @@ type Held struct {
 	Token Token
 }
 
-type Found struct {
+// Entry is a key with the claim that holds it.
+type Entry struct {
 	Key Key
 	Held
 }
@@ -99,7 +100,14 @@ type Claims interface {
 	// any more, so a successor's claim is never removed by mistake.
 	Release(ctx context.Context, key Key, token Token) error
 
-	Walk(ctx context.Context, kind string) iter.Seq2[Found, error]
+	// Walk yields the claims of a kind, in no particular order. A key that is held from the
+	// beginning to the end is yielded at least once, also if its claim is replaced meanwhile. A
+	// claim that was released before the beginning is not yielded, as far as the store can tell.
+	// The body of the loop may use the Claims, and may leave the loop.
+	//
+	// An error is the last thing that is yielded. Some claims may be missing then, but not after
+	// ErrFormat: all others were yielded, and this is the first one that cannot be decoded.
+	Walk(ctx context.Context, kind string) iter.Seq2[Entry, error]
 }
 
 // The errors of Claims. Use errors.Is; errors.As with an [*Error] tells more.
@@ -123,8 +131,8 @@ var (
 
 // Error is the error of a Claims.
 type Error struct {
-	Op    string // "get", "create", "replace", "release" or "check"
-	Key   Key    // none of "check"
+	Op    string // "get", "create", "replace", "release", "walk" or "check"
+	Key   Key    // of "walk", it may have only the kind; none of "check"
 	Kind  error  // the one of this package's errors that says what is known
 	Found Held   // the key's claim that was seen, after ErrConflict; it may be the zero value
 	Err   error  // the cause; it may be nil

@@ -29,6 +29,9 @@
 // within a small part of a lease. Stored state does not depend on it: a commit under an older token
 // is refused.
 //
+// An actor whose holder is gone stays so until somebody wants it. [Claims] has a Walk that finds such
+// actors.
+//
 // [Cache] remembers holders for those who call. It may be wrong: a wrong address answers that the
 // actor has moved.
 //

@@ -16,4 +16,7 @@
 // The stream's leader answers the reads, never a replica that may lag behind. A former leader that
 // was cut off may still answer with old data. So a loss is believed only when it was seen for a
 // while; until then nothing is said to be there or not.
+//
+// [Home.Walk] lists the messages of a kind. It reads pages through a consumer, which does not know
+// what arrives; the walk does, and begins anew behind that.
 package natshome

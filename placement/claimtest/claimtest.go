@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -42,6 +43,9 @@ func Run(t *testing.T, cfg Config) {
 		{"a ctx that has ended", (*bench).ended},
 		{"one of many wins", (*bench).race},
 		{"a random history", (*bench).model},
+		{"walk", (*bench).walk},
+		{"a walk while claims change", (*bench).walkAmidst},
+		{"a walk that is ended", (*bench).walkEnded},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			open := cfg.Open(t)
@@ -106,6 +110,24 @@ func (b *bench) is(err, want error) {
 	if e := (*placement.Error)(nil); !errors.As(err, &e) || e.Op == "" || e.Kind != want {
 		b.Errorf("got %#v", err)
 	}
+}
+
+// all makes the same call for each number below n, some at a time.
+func (b *bench) all(n int, do func(i int) error) {
+	b.Helper()
+	const workers = 16
+	var wait sync.WaitGroup
+	for w := range workers {
+		wait.Go(func() {
+			for i := w; i < n; i += workers {
+				if err := do(i); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
 }
 
 var key = placement.Key{Kind: "bank.account", ID: "alice"}
@@ -204,6 +226,10 @@ func (b *bench) limits() {
 		b.is(err, placement.ErrInvalid)
 		b.is(b.a.Release(b.ctx, k, 1), placement.ErrInvalid)
 	}
+	for _, kind := range []string{"", long + "x"} {
+		_, err := collect(b.ctx, b.a, kind)
+		b.is(err, placement.ErrInvalid)
+	}
 	for _, c := range []placement.Claim{{}, {Node: "n", Epoch: "e"}, {Node: "a.b", Epoch: "e", ID: "i"}, {Node: "n", Epoch: "", ID: "i"}, {Node: strings.Repeat("n", placement.MaxName+1), Epoch: "e", ID: "i"}} {
 		_, err := b.a.Create(b.ctx, key, c)
 		b.is(err, placement.ErrInvalid)
@@ -213,7 +239,9 @@ func (b *bench) limits() {
 	b.free(key)
 	name := strings.Repeat("n", placement.MaxName)
 	largest, claim := placement.Key{Kind: strings.Repeat("é", placement.MaxKey/2), ID: strings.Repeat("\xff", placement.MaxKey)}, placement.Claim{Node: name, Epoch: name, ID: name}
-	b.holds(largest, claim, b.create(b.a, largest, claim))
+	token := b.create(b.a, largest, claim)
+	b.holds(largest, claim, token)
+	b.walks(largest.Kind, map[placement.Key]placement.Held{largest: {Claim: claim, Token: token}})
 }
 
 func (b *bench) keys() {
@@ -320,6 +348,10 @@ func (b *bench) model() {
 			if got, err := c.Get(b.ctx, k); err != nil || got != held[k] {
 				rt.Fatalf("got %+v, %v, want %+v", got, err, held[k])
 			}
+		}
+		kind := fmt.Sprint("run", runs)
+		if got, err := collect(b.ctx, rapid.SampledFrom(claims).Draw(rt, "walker"), kind); err != nil || !maps.Equal(got, held) {
+			rt.Fatalf("a walk got %+v, %v, want %+v", got, err, held)
 		}
 	})
 }

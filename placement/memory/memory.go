@@ -78,6 +78,39 @@ func (c *Claims) Release(ctx context.Context, key placement.Key, token placement
 	return nil
 }
 
+// Walk implements [placement.Claims]. It yields the claims that are there at the beginning, of which
+// it makes a copy.
+func (c *Claims) Walk(ctx context.Context, kind string) iter.Seq2[placement.Entry, error] {
+	return func(yield func(placement.Entry, error) bool) {
+		err := may(ctx, placement.Key{Kind: kind, ID: kind}, nil) // valid if the kind is
+		if err == nil {
+			for _, entry := range c.of(kind) {
+				if err = ctx.Err(); err != nil {
+					break
+				}
+				if !yield(entry, nil) {
+					return
+				}
+			}
+		}
+		if err != nil {
+			yield(placement.Entry{}, fail("walk", placement.Key{Kind: kind}, err))
+		}
+	}
+}
+
+// of returns the claims of a kind.
+func (c *Claims) of(kind string) (all []placement.Entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, held := range c.held {
+		if key.Kind == kind {
+			all = append(all, placement.Entry{Key: key, Held: held})
+		}
+	}
+	return all
+}
+
 func may(ctx context.Context, key placement.Key, claim *placement.Claim) error {
 	if err := key.Valid(); err != nil {
 		return err
@@ -97,22 +130,4 @@ func fail(op string, key placement.Key, err error) error {
 		e.Kind = placement.ErrInvalid
 	}
 	return e
-}
-
-func (c *Claims) Walk(ctx context.Context, kind string) iter.Seq2[placement.Found, error] {
-	return func(yield func(placement.Found, error) bool) {
-		c.mu.Lock()
-		var all []placement.Found
-		for k, h := range c.held {
-			if k.Kind == kind {
-				all = append(all, placement.Found{Key: k, Held: h})
-			}
-		}
-		c.mu.Unlock()
-		for _, f := range all {
-			if !yield(f, nil) {
-				return
-			}
-		}
-	}
 }

@@ -146,8 +146,8 @@ func compare(b *testing.B, c *Claims, kv natsjs.KeyValue, clients int) {
 
 var manyClaims = flag.Int("claims", 100_000, "how many claims BenchmarkManyClaims makes")
 
-// BenchmarkManyClaims makes many claims, each of its own key, and has each replaced once. It reports
-// what the server keeps of one on disk and in memory, also after a restart, which reads everything.
+// BenchmarkManyClaims makes many claims, each of its own key, has each replaced once, and walks over
+// them. It reports how long that takes, and what the server keeps of one on disk and in memory, also after a restart, which reads everything.
 func BenchmarkManyClaims(b *testing.B) {
 	const clients = 64
 	many := *manyClaims
@@ -190,10 +190,20 @@ func BenchmarkManyClaims(b *testing.B) {
 			return err
 		})
 		b.ReportMetric(float64(size(b, cfg.StoreDir))/float64(many), "replaced-disk-B/claim")
+		began, used, n := time.Now(), cpuTime(), 0
+		for _, err := range c.Walk(b.Context(), key(0).Kind) {
+			ok(b, err)
+			n++
+		}
+		if n != many {
+			b.Errorf("a walk found %d", n)
+		}
+		b.ReportMetric(float64(many)/time.Since(began).Seconds(), "walk/s")
+		b.ReportMetric(float64((cpuTime()-used).Nanoseconds())/1e3/float64(many), "walk-cpu-µs")
 		cfg.Port = s.Port()
 		s.Shutdown()
 		before = heap()
-		began := time.Now()
+		began = time.Now()
 		servers.Start(b, cfg)
 		held, err := c.Get(b.Context(), key(many/2))
 		if ok(b, err); held.Token != tokens[many/2] {

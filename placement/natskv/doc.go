@@ -12,14 +12,15 @@
 // Reads are answered by the leader of the bucket's stream, never by a replica that may lag behind:
 // the bucket does not allow direct reads, which those that KeyValue creates do. A leader that was
 // cut off from the others and does not know it yet may still answer with an outdated claim, for
-// some seconds. JetStream has no read that excludes this; but a write after it is refused.
+// some seconds. JetStream has no read that excludes this; but a write after it is refused. A Walk reads
+// from the leader, too, through a consumer that it has JetStream put there.
 //
 // What an operator does cannot make the bucket begin empty, as then two nodes could hold the same
 // actor. It denies deletes and purges, and a second stream, "<cluster>_claims_made", which holds no
 // messages, says which bucket has the claims. If that one is deleted, emptied, replaced, set back
 // to an earlier state, or changed so that it forgets messages, an open Claims says
 // [placement.ErrLost] as soon as it finds out, for ever, and Open refuses with the same error, also
-// in a process that is started later. Every Get that finds no claim looks for this, and so does
+// in a process that is started later. Every Get that finds no claim looks for this, and so do Walk and
 // Check. The operator then stops all nodes of the cluster, for the claims of dead epochs are worth
 // nothing, deletes what is left of both, "KV_<cluster>_claims" and "<cluster>_claims_made", and
 // starts the nodes. If only both are deleted, nothing is left that could tell.
@@ -42,7 +43,8 @@
 //     the server was restarted or killed then (TestNoSequenceTwice).
 //   - The life of a mark is over with it: a claim that has replaced it stays (TestMarkIsReplaced).
 //   - A read of the stream's last message of a subject is answered by the leader, with all that was
-//     acknowledged before (TestReplicated).
+//     acknowledged before (TestReplicated). So is what a consumer on the leader's server hands out
+//     (TestWalkReplicated).
 //   - What was acknowledged outlives a restart of the server with its files (TestRestart), and with
 //     three replicas another leader (TestReplicated), the loss of a server, and that of a server's
 //     files (TestOneServerLost). The time for which a server may wait until it syncs to disk is not

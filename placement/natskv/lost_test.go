@@ -88,6 +88,11 @@ func TestLost(t *testing.T) {
 				_, err1 := c.Create(ctx, bob, by("n"))
 				_, err2 := c.Replace(ctx, alice, by("n"), token)
 				_, err3 := c.Get(ctx, alice)
+				for _, err := range c.Walk(ctx, alice.Kind) {
+					if !errors.Is(err, placement.ErrLost) {
+						t.Errorf("walk: %v", err)
+					}
+				}
 				_, err4 := Open(ctx, js, Config{Logger: slog.New(slog.DiscardHandler)})
 				for i, err := range []error{err1, err2, err3, c.Release(ctx, alice, token), c.Check(ctx), err4} {
 					if !errors.Is(err, placement.ErrLost) || placement.After(err) != placement.Fail {

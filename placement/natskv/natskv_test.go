@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -211,7 +212,8 @@ func TestMarkIsGone(t *testing.T) {
 	}
 }
 
-// What cannot be decoded is an error of that key alone, and is not written over.
+// What cannot be decoded is an error of that key alone, and is not written over. A walk yields all
+// others, and names the first such key.
 func TestFormat(t *testing.T) {
 	t.Parallel()
 	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
@@ -230,4 +232,24 @@ func TestFormat(t *testing.T) {
 		}
 	}
 	create(t, c, alice, by("n"))
+	claim := by("n")
+	last := placement.Entry{Key: placement.Key{Kind: "k", ID: "last"}, Held: placement.Held{Claim: claim}}
+	last.Token = create(t, c, last.Key, claim)
+	_, err := js.Publish(ctx, c.home.Subject("k2", "")+"=not=hex", nil)
+	ok(t, err)
+	for kind, want := range map[string]struct {
+		yielded []placement.Entry
+		bad     placement.Key
+	}{"k": {[]placement.Entry{last}, placement.Key{Kind: "k", ID: "0"}}, "k2": {nil, placement.Key{Kind: "k2"}}} {
+		var got []placement.Entry
+		var failed error
+		for e, err := range c.Walk(ctx, kind) {
+			if failed = err; err == nil {
+				got = append(got, e)
+			}
+		}
+		if e := (*placement.Error)(nil); !slices.Equal(got, want.yielded) || !errors.Is(failed, placement.ErrFormat) || !errors.As(failed, &e) || e.Key != want.bad {
+			t.Errorf("a walk of %s got %+v, %v", kind, got, failed)
+		}
+	}
 }

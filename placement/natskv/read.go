@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
 	"github.com/tandem-go/tandem/placement"
 )
 
@@ -51,8 +53,7 @@ func decode(text []byte) (placement.Claim, error) {
 func (c *Claims) Get(ctx context.Context, key placement.Key) (placement.Held, error) {
 	e := &placement.Error{Op: "get", Key: key}
 	if err := key.Valid(); err != nil {
-		e.Kind, e.Err = placement.ErrInvalid, err
-		return placement.Held{}, e
+		return placement.Held{}, known(e, err)
 	}
 	var held placement.Held
 	subject := c.home.Subject(key.Kind, key.ID)
@@ -77,7 +78,13 @@ func (c *Claims) last(ctx context.Context, subject string) (placement.Held, erro
 	if err != nil || raw == nil {
 		return placement.Held{}, err
 	}
-	held := placement.Held{Token: placement.Token(raw.Sequence)}
+	return held(raw)
+}
+
+// held returns the claim that a message has. If that was released, it returns only the sequence
+// number of the mark, as the token. The error wraps placement.ErrFormat.
+func held(raw *natsjs.RawStreamMsg) (held placement.Held, err error) {
+	held.Token = placement.Token(raw.Sequence)
 	switch op := raw.Header.Get(operation); {
 	case op == "":
 		held.Claim, err = decode(raw.Data)
@@ -90,13 +97,22 @@ func (c *Claims) last(ctx context.Context, subject string) (placement.Held, erro
 // read calls try, with a ctx that ends soon, until it succeeds, returns an error that another
 // attempt does not cure, or ctx ends. Its error is e, with what is known.
 func (c *Claims) read(ctx context.Context, e *placement.Error, try func(ctx context.Context) error) error {
-	e.Err = c.home.Read(ctx, func(err error) bool { return errors.Is(err, placement.ErrFormat) }, try)
-	switch {
-	case e.Err == nil:
+	err := c.home.Read(ctx, func(err error) bool { return errors.Is(err, placement.ErrFormat) }, try)
+	if err == nil {
 		return nil
-	case errors.Is(e.Err, placement.ErrLost):
+	}
+	return known(e, err)
+}
+
+// known returns e with an error of a read, and what it says.
+func known(e *placement.Error, err error) error {
+	e.Err = err
+	switch {
+	case errors.Is(err, placement.ErrInvalid):
+		e.Kind = placement.ErrInvalid
+	case errors.Is(err, placement.ErrLost):
 		e.Kind = placement.ErrLost
-	case errors.Is(e.Err, placement.ErrFormat):
+	case errors.Is(err, placement.ErrFormat):
 		e.Kind = placement.ErrFormat
 	default:
 		e.Kind = placement.ErrUnavailable

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"pgregory.net/rapid"
 
 	"github.com/tandem-go/tandem/state"
@@ -153,4 +156,40 @@ func TestBounds(t *testing.T) {
 	close(leave)
 	ok(t, <-done)
 	commit(t, s, key("b"), "x", state.Revision{})
+}
+
+// Answers that do not arrive, or in part, do not make a walk miss a record. A message under the
+// subject of no key is an error at the end.
+func TestWalkLosesAnswers(t *testing.T) {
+	t.Parallel()
+	f := &servers.Faulty{JetStream: servers.Connect(t, servers.Start(t, embedded.Config{}))}
+	s := open(t, f, jetstream.Config{})
+	var want []string
+	for i := range 600 {
+		want = append(want, fmt.Sprint(i))
+		commit(t, s, state.Key{Kind: "k", ID: want[i]}, "x", state.Revision{})
+	}
+	stream, err := f.Stream(t.Context(), "tandem_state")
+	ok(t, err)
+	_, err = f.Publish(t.Context(), strings.TrimSuffix(stream.CachedInfo().Config.Subjects[0], ">")+"k.=not=hex", nil)
+	ok(t, err)
+	commit(t, s, state.Key{Kind: "k", ID: "last"}, "x", state.Revision{})
+	want = append(want, "last")
+	f.Fetched(func([]natsjs.Msg) []natsjs.Msg { return nil },
+		func(all []natsjs.Msg) []natsjs.Msg { return all },
+		func(all []natsjs.Msg) []natsjs.Msg { return all[:100] },
+		func(all []natsjs.Msg) []natsjs.Msg { return slices.Delete(all, 20, 30) })
+	var got []string
+	for id, err := range s.Walk(t.Context(), "k") {
+		if err == nil {
+			got = append(got, id)
+		} else if !errors.Is(err, state.ErrFormat) {
+			t.Error(err)
+		} else if len(got) != len(want) {
+			t.Errorf("%v, after %d", err, len(got))
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %d, want %d", len(got), len(want))
+	}
 }

@@ -66,8 +66,6 @@ type Config struct {
 // calls return an error; while it is disconnected, they wait until their ctx ends. A Store may be
 // used concurrently.
 type Store struct {
-	js   natsjs.JetStream
-	name string // of the stream
 	home *natshome.Home
 	gate *gate
 }
@@ -119,7 +117,7 @@ func Open(ctx context.Context, js natsjs.JetStream, cfg Config) (*Store, error) 
 	if err != nil {
 		return nil, fmt.Errorf("state/jetstream: %w", err)
 	}
-	return &Store{js: js, name: name, home: home, gate: newGate(cfg.MaxCommits, cfg.MaxBytes)}, nil
+	return &Store{home: home, gate: newGate(cfg.MaxCommits, cfg.MaxBytes)}, nil
 }
 
 // Check finds out whether the store still has all its records: nil if it has, an error that wraps

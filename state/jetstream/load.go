@@ -5,11 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"time"
 
-	natsjs "github.com/nats-io/nats.go/jetstream"
-
-	"github.com/tandem-go/tandem/internal/natshome"
 	"github.com/tandem-go/tandem/state"
 )
 
@@ -50,14 +46,23 @@ func (s *Store) Load(ctx context.Context, key state.Key) (state.Record, state.Re
 // read calls try, with a ctx that ends soon, until it succeeds, returns an error that another
 // attempt does not cure, or ctx ends. Its error is e, with what is known.
 func (s *Store) read(ctx context.Context, e *state.Error, try func(ctx context.Context) error) error {
-	unread := func(err error) bool { return errors.As(err, new(*state.FormatError)) }
-	e.Err = s.home.Read(ctx, unread, try)
-	switch {
-	case e.Err == nil:
+	err := s.home.Read(ctx, unread, try)
+	if err == nil {
 		return nil
-	case errors.Is(e.Err, state.ErrLost):
+	}
+	return known(e, err)
+}
+
+// unread reports whether an error says that what is stored cannot be decoded.
+func unread(err error) bool { return errors.As(err, new(*state.FormatError)) }
+
+// known returns e with an error of a read, and what it says.
+func known(e *state.Error, err error) error {
+	e.Err = err
+	switch {
+	case errors.Is(err, state.ErrLost):
 		e.Kind = state.ErrLost
-	case unread(e.Err):
+	case unread(err):
 		e.Kind = state.ErrFormat
 	default:
 		e.Kind = state.ErrUnavailable
@@ -80,95 +85,30 @@ func (s *Store) last(ctx context.Context, key state.Key, subject string) (state.
 	return st, raw.Sequence, err
 }
 
-// walked is how many messages a walk asks for at once. They come without their bodies.
-const walked = 256
-
-// fetchFor is how long a walk tries to get the next messages. The consumer must still be there.
-const fetchFor = 8 * time.Second
-
-// Walk implements [state.Store]. The order is that of the last commits. A replica of the stream
-// that lags behind may answer, so what was committed just before may be missing.
+// Walk implements [state.Store]. The order is that of the last commits. After a lost answer or the
+// restart of a server it goes on behind what it has read, until ctx ends. An id that cannot be
+// decoded is an error at the end, behind all others.
 func (s *Store) Walk(ctx context.Context, kind string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		key := state.Key{Kind: kind}
-		e := &state.Error{Op: "walk", Key: key}
-		prefix := s.home.Subject(kind, "")
-		var consumer natsjs.Consumer
-		err := s.read(ctx, e, func(ctx context.Context) (err error) {
-			if err := s.home.Whole(ctx); err != nil {
-				return err
-			}
-			consumer, err = s.js.CreateConsumer(ctx, s.name, natsjs.ConsumerConfig{
-				FilterSubject:     prefix + "*",
-				AckPolicy:         natsjs.AckNonePolicy,
-				HeadersOnly:       true,
-				Replicas:          1,
-				MemoryStorage:     true,
-				InactiveThreshold: 10 * natshome.TryFor, // in case it cannot be deleted
-			})
-			return err
-		})
-		if err != nil {
-			yield("", err)
-			return
-		}
-		defer func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), natshome.TryFor)
-			defer cancel()
-			_ = s.js.DeleteConsumer(ctx, s.name, consumer.CachedInfo().Name)
-		}()
-		for left := consumer.CachedInfo().NumPending; left > 0; {
-			var ids []string
-			patient, cancel := context.WithTimeout(ctx, fetchFor)
-			err := s.read(patient, e, func(context.Context) error {
-				got, rest, err := s.fetch(consumer, kind, left)
-				ids, left = append(ids, got...), rest
-				return err
-			})
-			cancel()
-			for _, id := range ids {
-				if !yield(id, nil) {
-					return
-				}
-			}
+		var bad error // the first one that cannot be decoded
+		for m, err := range s.home.Walk(ctx, kind, false) {
 			if err != nil {
-				yield("", err)
+				yield("", known(&state.Error{Op: "walk", Key: state.Key{Kind: kind}}, err))
 				return
 			}
-		}
-	}
-}
-
-var errNothing = errors.New("no message came, and some are left")
-
-// fetch returns the ids of the next messages that are records, and how many messages are left
-// behind them.
-func (s *Store) fetch(consumer natsjs.Consumer, kind string, left uint64) (ids []string, rest uint64, err error) {
-	batch, err := consumer.Fetch(int(min(walked, left)), natsjs.FetchMaxWait(natshome.TryFor))
-	if err != nil {
-		return nil, left, err
-	}
-	none := true
-	rest = left
-	for m := range batch.Messages() { // all of them are received, or the batch's goroutine would leak
-		meta, bad := m.Metadata()
-		if bad == nil {
-			none, rest = false, meta.NumPending
-		}
-		if bad == nil && m.Headers().Get(deletedHeader) == "" {
-			var id string
-			id, bad = s.home.ID(kind, m.Subject())
-			ids = append(ids, id)
+			if m.Header.Get(deletedHeader) != "" {
+				continue
+			}
+			id, err := s.home.ID(kind, m.Subject)
+			if err == nil && !yield(id, nil) {
+				return
+			}
+			if err != nil && bad == nil {
+				bad = &state.Error{Op: "walk", Key: state.Key{Kind: kind}, Kind: state.ErrFormat, Err: err}
+			}
 		}
 		if bad != nil {
-			err = bad
+			yield("", bad)
 		}
 	}
-	if err == nil {
-		err = batch.Error()
-	}
-	if err == nil && none {
-		err = errNothing
-	}
-	return ids, rest, err
 }

@@ -28,13 +28,15 @@ const (
 // ErrFault is what a publish returns whose answer does not arrive.
 var ErrFault = errors.New("test: no answer")
 
-// Faulty is a JetStream that injects faults into PublishMsg. It may be used concurrently.
+// Faulty is a JetStream that injects faults into PublishMsg, and into the FetchNoWait of
+// consumers that were created through it. It may be used concurrently.
 type Faulty struct {
 	natsjs.JetStream
 
 	mu    sync.Mutex
-	next  []Fault  // the faults of the next publishes
-	later []func() // called after the next publish
+	next  []Fault                           // the faults of the next publishes
+	later []func()                          // called after the next publish
+	fates []func([]natsjs.Msg) []natsjs.Msg // of the next fetches
 }
 
 // Plan sets the faults of the next publishes, in place of those that were planned before.

@@ -85,8 +85,17 @@ func ExampleNode_MakeStates() {
 }
 
 func ExampleNode_Claims() {
-	fmt.Println(permissions.Node{Cluster: "shop", Name: "till-1"}.Claims().Publish)
-	// Output: [$KV.shop_claims.> $JS.API.STREAM.INFO.KV_shop_claims $JS.API.STREAM.INFO.shop_claims_made $JS.API.STREAM.MSG.GET.KV_shop_claims]
+	for _, subject := range (permissions.Node{Cluster: "shop", Name: "till-1"}).Claims().Publish {
+		fmt.Println(subject)
+	}
+	// Output:
+	// $KV.shop_claims.>
+	// $JS.API.STREAM.INFO.KV_shop_claims
+	// $JS.API.STREAM.INFO.shop_claims_made
+	// $JS.API.STREAM.MSG.GET.KV_shop_claims
+	// $JS.API.CONSUMER.CREATE.KV_shop_claims.>
+	// $JS.API.CONSUMER.MSG.NEXT.KV_shop_claims.>
+	// $JS.API.CONSUMER.DELETE.KV_shop_claims.>
 }
 
 func ExampleNode_MakeClaims() {

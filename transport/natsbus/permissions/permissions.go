@@ -116,7 +116,10 @@ func (n Node) Claims() Set {
 		"$KV."+bucket+".>",
 		"$JS.API.STREAM.INFO.KV_"+bucket,
 		"$JS.API.STREAM.INFO."+bucket+"_made",
-		"$JS.API.STREAM.MSG.GET.KV_"+bucket)
+		"$JS.API.STREAM.MSG.GET.KV_"+bucket,
+		"$JS.API.CONSUMER.CREATE.KV_"+bucket+".>", // listing the claims of a kind
+		"$JS.API.CONSUMER.MSG.NEXT.KV_"+bucket+".>",
+		"$JS.API.CONSUMER.DELETE.KV_"+bucket+".>")
 }
 
 // MakeClaims returns the permissions that are needed, in addition to those of Claims, to create the

@@ -216,6 +216,11 @@ func useClaims(ctx context.Context, n permissions.Node, own, _ *nats.Conn) error
 	if _, err := store.Create(ctx, key, placement.Claim{Node: "other", Epoch: "e", ID: "3"}); !errors.Is(err, placement.ErrConflict) {
 		return err
 	}
+	for _, err := range store.Walk(ctx, key.Kind) {
+		if err != nil {
+			return err
+		}
+	}
 	if err := store.Release(ctx, key, token); err != nil {
 		return err
 	}
