@@ -38,6 +38,15 @@ func (e *Entry) Ended() bool { return e.Number == 0 }
 // Has reports whether the Set or Forget named id is among the last changes.
 func (e *Entry) Has(id ID) bool { return slices.Contains(e.Changes, id) }
 
+// Follows reports whether all Sets and Forgets since before are among the last changes of e, so that one
+// that is not among them was not stored since. before is an earlier entry of the same reminder, or e.
+func (e *Entry) Follows(before *Entry) bool {
+	if len(before.Changes) == 0 {
+		return len(e.Changes) < MaxChanges
+	}
+	return e.Has(before.Changes[0])
+}
+
 // Clone returns a copy that shares no memory with e.
 func (e Entry) Clone() Entry {
 	e.Reminder, e.Changes = e.Reminder.Clone(), slices.Clone(e.Changes)
@@ -84,7 +93,7 @@ func (e *Entry) with(id ID) []ID {
 func (e *Entry) Firing(now time.Time, attempt int) (Firing, error) {
 	_, passed, err := e.When.after(e.Since, e.Due, now.Round(0))
 	return Firing{
-		Reminder: e.Reminder, Generation: e.Generation, Number: e.Number, Attempt: attempt,
+		Reminder: e.Reminder.Clone(), Generation: e.Generation, Number: e.Number, Attempt: attempt,
 		Due: e.Due, Late: max(0, now.Round(0).Sub(e.Due)), Missed: min(e.Skipped+passed, MaxMissed),
 	}, err
 }

@@ -3,8 +3,11 @@ package jetstream_test
 import (
 	"context"
 	"flag"
+	"fmt"
+	"log/slog"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +15,9 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"github.com/tandem-go/tandem/reminder"
+	"github.com/tandem-go/tandem/reminder/jetstream"
+	"github.com/tandem-go/tandem/reminder/remindertest"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
@@ -58,4 +64,35 @@ func within(t testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+func open(t testing.TB, js natsjs.JetStream, cfg jetstream.Config) *jetstream.Store {
+	t.Helper()
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s, err := jetstream.Open(within(t, patience), js, cfg)
+	ok(t, err)
+	return s
+}
+
+// inTest is how long a handler may take in tests.
+const inTest = 3 * time.Second
+
+// slack is how much later than at its time a firing may come in the suite. An idle server is late by up to
+// 250 ms, but the processors may be busy with something else.
+const slack = 2 * time.Second
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	js := connect(t, start(t, embedded.Config{StoreDir: t.TempDir()}))
+	var cases atomic.Int32
+	remindertest.Run(t, remindertest.Config{
+		Open: func(t *testing.T) func() reminder.Store {
+			cfg := jetstream.Config{Cluster: fmt.Sprintf("c%d", cases.Add(1)), Patience: inTest}
+			return func() reminder.Store { return open(t, js, cfg) }
+		},
+		Patience: inTest,
+		Slack:    slack,
+	})
 }

@@ -108,7 +108,7 @@ func TestExplore(t *testing.T) {
 	// race
 	lost := 0
 	for round := range 6 {
-		d := time.Now().Add(3*time.Second)
+		d := time.Now().Add(3 * time.Second)
 		const n = 5000
 		pub := func(i int, when time.Time, body string) {
 			m := nats.NewMsg(fmt.Sprintf("bell.at.%d", i))
@@ -118,20 +118,32 @@ func TestExplore(t *testing.T) {
 			_, err := b.js.PublishMsgAsync(m)
 			ok(t, err)
 		}
-		for i := range n { pub(i, d, "old") }
+		for i := range n {
+			pub(i, d, "old")
+		}
 		<-b.js.PublishAsyncComplete()
 		t.Log("set", time.Until(d))
 		for {
 			info, _ := b.s.Info(t.Context())
-			if int(info.State.LastSeq) > (round*3)*n*0 && len(b.one()) > 0 { break }
+			if int(info.State.LastSeq) > (round*3)*n*0 && len(b.one()) > 0 {
+				break
+			}
 		}
-		for i := n-1; i >= 0; i-- { pub(i, d.Add(time.Hour), "new") }
+		for i := n - 1; i >= 0; i-- {
+			pub(i, d.Add(time.Hour), "new")
+		}
 		<-b.js.PublishAsyncComplete()
 		time.Sleep(time.Second)
 		info, err := b.s.Info(t.Context(), natsjs.WithSubjectFilter("bell.>"))
 		ok(t, err)
 		fired, kept := 0, 0
-		for s := range info.State.Subjects { if strings.HasPrefix(s, "bell.at.") { kept++ } else { fired++ } }
+		for s := range info.State.Subjects {
+			if strings.HasPrefix(s, "bell.at.") {
+				kept++
+			} else {
+				fired++
+			}
+		}
 		t.Logf("round %d: %d fired old, %d new kept of %d", round, fired, kept, n)
 		lost += n - kept
 		ok(t, b.s.Purge(t.Context()))
@@ -146,6 +158,8 @@ func TestExplore(t *testing.T) {
 
 func (b bell) one() []heard {
 	m, err := b.s.GetMsg(within(b, patience), 1, natsjs.WithGetMsgSubject("bell.due.>"))
-	if err != nil { return nil }
+	if err != nil {
+		return nil
+	}
 	return []heard{{m.Subject, string(m.Data), m.Time}}
 }

@@ -208,7 +208,6 @@ func (s *Store) take(ctx context.Context) (*slot, reminder.Firing, uint64) {
 			}
 			l.attempt++
 			f, _ := l.entry.Firing(time.Now(), l.attempt) // Set has read its expression in this process
-			f.Reminder = f.Reminder.Clone()
 			s.turn(l, held)
 			turn := l.turn
 			s.mu.Unlock()

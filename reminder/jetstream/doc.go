@@ -1,0 +1,2 @@
+// Package jetstream keeps the reminders of virtual actors in JetStream.
+package jetstream

@@ -1,0 +1,202 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tandem-go/tandem/reminder"
+)
+
+const (
+	arming    = 16 * 4           // how many records a follower sets the alarms of at the same time
+	idleLife  = 24 * time.Hour   // how long NATS keeps the consumer of records while nobody follows
+	comeAgain = 30 * time.Second // pause before what this follower cannot decode is tried again, perhaps by another
+)
+
+// Follow implements [reminder.Store]. Each follower keeps two requests for messages waiting at NATS, one
+// for records whose alarms are to be set and one for alarms that have gone off, and looks at both streams
+// when such a request ends, every 30 s. That is all its traffic while nothing is due.
+func (s *Store) Follow(ctx context.Context, handle func(context.Context, reminder.Firing) reminder.Outcome) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var loops sync.WaitGroup
+	loops.Go(func() {
+		f := &feed{s: s, what: "records", slots: make(chan struct{}, arming)}
+		f.open = func(ctx context.Context) (natsjs.Consumer, error) {
+			c, epoch, err := s.recordsConsumer(ctx)
+			f.work = func(ctx context.Context, m natsjs.Msg) { s.arm(ctx, m, epoch) }
+			return c, err
+		}
+		cancel(f.run(ctx))
+	})
+	loops.Go(func() {
+		f := &feed{s: s, what: "alarms", slots: make(chan struct{}, s.cfg.Handlers), open: s.alarmsConsumer}
+		f.work = func(ctx context.Context, m natsjs.Msg) { s.fire(ctx, m, handle) }
+		cancel(f.run(ctx))
+	})
+	loops.Wait()
+	var f final
+	if err := context.Cause(ctx); errors.As(err, &f) {
+		e := &reminder.Error{Op: "follow", Kind: reminder.ErrUnavailable, Err: f.error}
+		if errors.Is(f.error, reminder.ErrLost) {
+			e.Kind = reminder.ErrLost
+		}
+		return e
+	}
+	return nil
+}
+
+// feed takes messages from a consumer and works on them. It belongs to one goroutine.
+type feed struct {
+	s     *Store
+	what  string
+	open  func(ctx context.Context) (natsjs.Consumer, error) // finds the consumer, or creates it
+	work  func(ctx context.Context, m natsjs.Msg)
+	slots chan struct{} // has an element for each message that is worked on
+	down  bool          // the log says that it fails
+}
+
+// run returns when ctx has ended, or with a final error. All work is done then.
+func (f *feed) run(ctx context.Context) error {
+	var working sync.WaitGroup
+	defer working.Wait()
+	for wait := firstWait; ; wait = min(2*wait, 10*maxWait) {
+		got, err := f.once(ctx, &working)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errors.As(err, new(final)) {
+			return err
+		}
+		if err != nil && !f.down {
+			f.s.cfg.Logger.Warn("reminders: NATS does not answer a follower; it tries again", "for", f.what, "err", err)
+		}
+		if err == nil && f.down {
+			f.s.cfg.Logger.Info("reminders: NATS answers a follower again", "for", f.what)
+		}
+		f.down = err != nil
+		if err == nil || got {
+			wait = firstWait
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}
+
+// once finds the consumer, and asks it for messages until a request has ended without one. It reports
+// whether one came.
+func (f *feed) once(ctx context.Context, working *sync.WaitGroup) (got bool, err error) {
+	try, cancel := context.WithTimeout(ctx, 2*tryFor)
+	consumer, err := f.open(try)
+	cancel()
+	if err != nil {
+		return false, err
+	}
+	for more := true; more; {
+		n, ok := f.take(ctx)
+		if !ok {
+			return got, nil
+		}
+		pull, cancel := context.WithTimeout(ctx, pullFor)
+		batch, err := consumer.Fetch(n, natsjs.FetchContext(pull), natsjs.FetchHeartbeat(f.s.heartbeat))
+		more = false
+		if err == nil {
+			for m := range batch.Messages() {
+				n--
+				got, more = true, true
+				working.Go(func() {
+					defer func() { <-f.slots }()
+					f.work(ctx, m)
+				})
+			}
+			err = batch.Error()
+		}
+		ended := pull.Err() != nil
+		cancel()
+		for range n {
+			<-f.slots
+		}
+		if err != nil && !ended {
+			return got, err
+		}
+	}
+	return got, nil
+}
+
+// take waits for a free slot, and takes all that are free.
+func (f *feed) take(ctx context.Context) (n int, ok bool) {
+	select {
+	case <-ctx.Done():
+		return 0, false
+	case f.slots <- struct{}{}:
+	}
+	for n = 1; ; n++ {
+		select {
+		case f.slots <- struct{}{}:
+		default:
+			return n, true
+		}
+	}
+}
+
+// alarmsConsumer is the consumer of the alarms that have gone off.
+func (s *Store) alarmsConsumer(ctx context.Context) (natsjs.Consumer, error) {
+	return s.consumer(ctx, s.home.alarms, natsjs.ConsumerConfig{
+		Durable: "due", FilterSubject: s.home.alarms + ".due.>", AckPolicy: natsjs.AckExplicitPolicy, AckWait: s.ackWait, MaxAckPending: -1, MaxDeliver: -1,
+	})
+}
+
+// recordsConsumer is the consumer of the records whose alarms are to be set. Its name says for which
+// stream of alarms: if that is created anew, or emptied, all alarms are set again. The epoch is a part of
+// that name.
+func (s *Store) recordsConsumer(ctx context.Context) (c natsjs.Consumer, epoch string, err error) {
+	if err := s.whole(ctx); err != nil {
+		return nil, "", err
+	}
+	alarms, err := s.js.Stream(ctx, s.home.alarms)
+	if errors.Is(err, natsjs.ErrStreamNotFound) {
+		s.cfg.Logger.Error("reminders: the stream of alarms was gone, and all are set again", "stream", s.home.alarms)
+		alarms, err = s.home.createAlarms(ctx, s.js)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	if of := alarms.CachedInfo().Config.Metadata[ofBirth]; of != s.home.birth {
+		return nil, "", fmt.Errorf("stream %s is of other reminders", s.home.alarms)
+	}
+	if err := mark(ctx, s.js, s.home.alarms); err != nil {
+		return nil, "", err
+	}
+	first, err := alarms.GetLastMsgForSubject(ctx, s.home.alarms+"."+markToken)
+	if err != nil {
+		return nil, "", err
+	}
+	epoch = fmt.Sprintf("%d_%d", alarms.CachedInfo().Created.UnixNano(), first.Sequence)
+	c, err = s.consumer(ctx, s.home.name, natsjs.ConsumerConfig{
+		Durable: "arm_" + epoch, FilterSubject: s.home.prefix + ".*.*.*", AckPolicy: natsjs.AckExplicitPolicy, AckWait: s.ackWait, MaxAckPending: -1, MaxDeliver: -1,
+		InactiveThreshold: idleLife, Metadata: map[string]string{ofBirth: s.home.birth},
+	})
+	return c, epoch, err
+}
+
+// consumer finds a consumer, or creates it.
+func (s *Store) consumer(ctx context.Context, stream string, cfg natsjs.ConsumerConfig) (natsjs.Consumer, error) {
+	c, err := s.js.Consumer(ctx, stream, cfg.Durable)
+	if !errors.Is(err, natsjs.ErrConsumerNotFound) {
+		return c, err
+	}
+	c, err = s.js.CreateConsumer(ctx, stream, cfg)
+	if errors.Is(err, natsjs.ErrConsumerExists) || errors.Is(err, natsjs.ErrConsumerNameAlreadyInUse) { // another follower has created it meanwhile
+		return s.js.Consumer(ctx, stream, cfg.Durable)
+	}
+	return c, err
+}
