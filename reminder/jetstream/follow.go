@@ -92,8 +92,8 @@ func (f *feed) run(ctx context.Context) error {
 	}
 }
 
-// once finds the consumer, and asks it for messages until a request has ended without one. It reports
-// whether one came.
+// once finds the consumer, and asks it for messages until a request has ended without one, or it is time to
+// look at the streams again. It reports whether one came.
 func (f *feed) once(ctx context.Context, working *sync.WaitGroup) (got bool, err error) {
 	try, cancel := context.WithTimeout(ctx, 2*tryFor)
 	consumer, err := f.open(try)
@@ -101,12 +101,12 @@ func (f *feed) once(ctx context.Context, working *sync.WaitGroup) (got bool, err
 	if err != nil {
 		return false, err
 	}
-	for more := true; more; {
+	for more, since := true, time.Now(); more && time.Since(since) < f.s.pullFor; {
 		n, ok := f.take(ctx)
 		if !ok {
 			return got, nil
 		}
-		pull, cancel := context.WithTimeout(ctx, pullFor)
+		pull, cancel := context.WithTimeout(ctx, f.s.pullFor)
 		batch, err := consumer.Fetch(n, natsjs.FetchContext(pull), natsjs.FetchHeartbeat(f.s.heartbeat))
 		more = false
 		if err == nil {

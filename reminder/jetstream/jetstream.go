@@ -41,7 +41,8 @@ type Store struct {
 	cfg       Config
 	home      home
 	high      atomic.Uint64 // the largest sequence number of a record that this store has seen
-	ackWait   time.Duration // ackWait and heartbeat, but in tests
+	ackWait   time.Duration // ackWait, pullFor and heartbeat, but in tests
+	pullFor   time.Duration
 	heartbeat time.Duration
 
 	mu   sync.Mutex // guards what follows
@@ -78,7 +79,7 @@ func Open(ctx context.Context, js natsjs.JetStream, cfg Config) (*Store, error) 
 	if cfg.Patience <= 0 {
 		cfg.Patience = time.Minute
 	}
-	s := &Store{js: js, cfg: cfg, ackWait: ackWait, heartbeat: heartbeat, loss: loss{after: lostAfter, behind: behindAfter}}
+	s := &Store{js: js, cfg: cfg, ackWait: ackWait, pullFor: pullFor, heartbeat: heartbeat, loss: loss{after: lostAfter, behind: behindAfter}}
 	if err := s.open(ctx); err != nil {
 		return nil, fmt.Errorf("reminder/jetstream: %w", err)
 	}
