@@ -35,7 +35,7 @@ func (s *Store) arm(ctx context.Context, m natsjs.Msg, epoch string) {
 		_ = m.NakWithDelay(comeAgain)
 		return
 	}
-	rev, at := md.Sequence.Stream, place(e.Actor, e.Name)
+	rev, at := md.Sequence.Stream, placeOf(e.Actor, e.Name)
 	s.saw(rev)
 	if !e.Ended() {
 		alarm := &nats.Msg{Subject: s.home.alarm(at, rev), Header: nats.Header{
@@ -54,27 +54,26 @@ func (s *Store) arm(ctx context.Context, m natsjs.Msg, epoch string) {
 	_ = m.Ack()
 }
 
-// silence deletes the alarms at a place that are of records before rev. If one goes off all the same, that
+// silence purges the alarms at a place that are of records before rev. If one goes off all the same, that
 // does no harm.
 func (s *Store) silence(ctx context.Context, place string, rev uint64) error {
 	alarms, err := s.js.Stream(ctx, s.home.alarms)
-	for seq := uint64(1); err == nil; seq++ {
-		var old *natsjs.RawStreamMsg
-		old, err = alarms.GetMsg(ctx, seq, natsjs.WithGetMsgSubject(s.home.alarms+".at."+place+".*"))
-		if errors.Is(err, natsjs.ErrMsgNotFound) {
-			return nil
+	if err != nil {
+		return err
+	}
+	info, err := alarms.Info(ctx, natsjs.WithSubjectFilter(s.home.alarms+".at."+place+".*"))
+	if err != nil {
+		return err
+	}
+	for subject := range info.State.Subjects {
+		if _, of, err := s.home.parse(subject); err != nil || of >= rev {
+			continue
 		}
-		if err != nil {
+		if err := alarms.Purge(ctx, natsjs.WithPurgeSubject(subject)); err != nil {
 			return err
 		}
-		if _, of, bad := s.home.parse(old.Subject); bad == nil && of < rev {
-			if err = alarms.DeleteMsg(ctx, old.Sequence); jserror.Of(err).Cause == jserror.Missing { // it has gone off
-				err = nil
-			}
-		}
-		seq = old.Sequence
 	}
-	return err
+	return nil
 }
 
 const (

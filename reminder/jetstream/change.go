@@ -115,7 +115,7 @@ func (c *change) try(ctx context.Context) (none reminder.Entry, err error) {
 	}
 	step, cancel := context.WithTimeout(ctx, tryFor)
 	defer cancel()
-	at := place(c.Actor, c.Name)
+	at := placeOf(c.Actor, c.Name)
 	now, rev, err := c.s.last(step, at)
 	switch {
 	case errors.Is(err, reminder.ErrLost):

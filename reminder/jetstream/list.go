@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
@@ -23,44 +23,45 @@ const (
 )
 
 // List implements [reminder.Store]. It takes one request to the leader of the stream for each reminder
-// of the actor, those that have ended within the last day included, and another one.
+// of the actor, those that have ended within the last day included, and two more.
 func (s *Store) List(ctx context.Context, a reminder.Actor) ([]reminder.Entry, error) {
 	e := &reminder.Error{Op: "list", Actor: a}
 	if err := a.Valid(); err != nil {
 		e.Kind, e.Err = reminder.ErrInvalid, err
 		return nil, e
 	}
-	byName := map[string]reminder.Entry{} // one that changes meanwhile comes again, later in the stream
-	filter := s.home.record(within(a) + "*")
-	for seq := uint64(1); ; seq++ {
-		none := false
-		err := s.read(ctx, e, func(ctx context.Context) error {
-			raw, err := s.home.records.GetMsg(ctx, seq, natsjs.WithGetMsgSubject(filter))
-			if errors.Is(err, natsjs.ErrMsgNotFound) {
-				if none = true; len(byName) == 0 {
-					return s.whole(ctx)
-				}
-				return nil
-			}
-			if err != nil {
-				return s.notThere(ctx, err)
-			}
-			entry, err := s.parse(raw, filter)
-			if err == nil {
-				byName[entry.Name] = entry
-			}
-			seq = raw.Sequence
+	var subjects map[string]uint64
+	err := s.read(ctx, e, func(ctx context.Context) error {
+		stream, err := s.js.Stream(ctx, s.home.name) // one of our own, because Info changes it
+		var info *natsjs.StreamInfo
+		if err == nil {
+			info, err = stream.Info(ctx, natsjs.WithSubjectFilter(s.home.record(within(a)+"*")))
+		}
+		if err != nil {
+			return s.notThere(ctx, err)
+		}
+		if subjects = info.State.Subjects; len(subjects) == 0 {
+			return s.whole(ctx)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := make([]reminder.Entry, 0, len(subjects))
+	for subject := range subjects {
+		var entry reminder.Entry
+		err := s.read(ctx, e, func(ctx context.Context) (err error) {
+			entry, _, err = s.last(ctx, strings.TrimPrefix(subject, s.home.prefix+"."))
 			return err
 		})
 		if err != nil {
 			return nil, err
 		}
-		if none {
-			break
+		if !entry.Ended() {
+			all = append(all, entry)
 		}
 	}
-	all := slices.Collect(maps.Values(byName))
-	all = slices.DeleteFunc(all, func(e reminder.Entry) bool { return e.Ended() })
 	slices.SortFunc(all, func(a, b reminder.Entry) int { return cmp.Compare(a.Name, b.Name) })
 	return all, nil
 }
@@ -75,20 +76,14 @@ func (s *Store) last(ctx context.Context, place string) (reminder.Entry, uint64,
 	if err != nil {
 		return reminder.Entry{}, 0, s.notThere(ctx, err)
 	}
-	e, err := s.parse(raw, s.home.record(place))
-	return e, raw.Sequence, err
-}
-
-// parse decodes a record that was read under the subject or the filter in want.
-func (s *Store) parse(raw *natsjs.RawStreamMsg, want string) (reminder.Entry, error) {
 	e, err := reminder.ParseEntry(raw.Data)
-	if err == nil && raw.Subject != s.home.record(place(e.Actor, e.Name)) {
-		err = &reminder.FormatError{Version: reminder.FormatVersion, Data: raw.Data, Why: fmt.Sprintf("it is the reminder %q of %v, under %s", e.Name, e.Actor, want)}
+	if err == nil && raw.Subject != s.home.record(placeOf(e.Actor, e.Name)) {
+		err = &reminder.FormatError{Version: reminder.FormatVersion, Data: raw.Data, Why: fmt.Sprintf("it is the reminder %q of %v", e.Name, e.Actor)}
 	}
 	if err == nil {
 		s.saw(raw.Sequence)
 	}
-	return e, err
+	return e, raw.Sequence, err
 }
 
 // notThere returns what an error of a read of records means.

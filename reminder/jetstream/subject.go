@@ -18,7 +18,7 @@ import (
 //	<cluster>_alarms.at.<place>.<revision>    an alarm that waits: of the record with that sequence number
 //	<cluster>_alarms.due.<place>.<revision>   the same, when it has gone off
 
-func place(a reminder.Actor, name string) string { return within(a) + string(escape(nil, name)) }
+func placeOf(a reminder.Actor, name string) string { return within(a) + string(escape(nil, name)) }
 
 // within is the beginning of the places of the reminders of an actor.
 func within(a reminder.Actor) string {
