@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	arming    = 16 * 4           // how many records a follower sets the alarms of at the same time
+	arming    = 64               // how many records a follower sets the alarms of at the same time
 	idleLife  = 24 * time.Hour   // how long NATS keeps the consumer of records while nobody follows
 	comeAgain = 30 * time.Second // pause before what this follower cannot decode is tried again, perhaps by another
 )
@@ -27,16 +27,18 @@ func (s *Store) Follow(ctx context.Context, handle func(context.Context, reminde
 	var loops sync.WaitGroup
 	loops.Go(func() {
 		f := &feed{s: s, what: "records", slots: make(chan struct{}, arming)}
-		f.open = func(ctx context.Context) (natsjs.Consumer, error) {
+		f.open = func(ctx context.Context) (natsjs.Consumer, work, error) {
 			c, epoch, err := s.recordsConsumer(ctx)
-			f.work = func(ctx context.Context, m natsjs.Msg) { s.arm(ctx, m, epoch) }
-			return c, err
+			return c, func(ctx context.Context, m natsjs.Msg) { s.arm(ctx, m, epoch) }, err
 		}
 		cancel(f.run(ctx))
 	})
 	loops.Go(func() {
-		f := &feed{s: s, what: "alarms", slots: make(chan struct{}, s.cfg.Handlers), open: s.alarmsConsumer}
-		f.work = func(ctx context.Context, m natsjs.Msg) { s.fire(ctx, m, handle) }
+		f := &feed{s: s, what: "alarms", slots: make(chan struct{}, s.cfg.Handlers)}
+		f.open = func(ctx context.Context) (natsjs.Consumer, work, error) {
+			c, err := s.alarmsConsumer(ctx)
+			return c, func(ctx context.Context, m natsjs.Msg) { s.fire(ctx, m, handle) }, err
+		}
 		cancel(f.run(ctx))
 	})
 	loops.Wait()
@@ -55,11 +57,13 @@ func (s *Store) Follow(ctx context.Context, handle func(context.Context, reminde
 type feed struct {
 	s     *Store
 	what  string
-	open  func(ctx context.Context) (natsjs.Consumer, error) // finds the consumer, or creates it
-	work  func(ctx context.Context, m natsjs.Msg)
+	open  func(ctx context.Context) (natsjs.Consumer, work, error) // finds the consumer, or creates it
 	slots chan struct{} // has an element for each message that is worked on
 	down  bool          // the log says that it fails
 }
+
+// work is what is done with a message, by a goroutine of its own.
+type work func(ctx context.Context, m natsjs.Msg)
 
 // run returns when ctx has ended, or with a final error. All work is done then.
 func (f *feed) run(ctx context.Context) error {
@@ -96,7 +100,7 @@ func (f *feed) run(ctx context.Context) error {
 // look at the streams again. It reports whether one came.
 func (f *feed) once(ctx context.Context, working *sync.WaitGroup) (got bool, err error) {
 	try, cancel := context.WithTimeout(ctx, 2*tryFor)
-	consumer, err := f.open(try)
+	consumer, do, err := f.open(try)
 	cancel()
 	if err != nil {
 		return false, err
@@ -115,7 +119,7 @@ func (f *feed) once(ctx context.Context, working *sync.WaitGroup) (got bool, err
 				got, more = true, true
 				working.Go(func() {
 					defer func() { <-f.slots }()
-					f.work(ctx, m)
+					do(ctx, m)
 				})
 			}
 			err = batch.Error()
