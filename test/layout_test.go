@@ -47,6 +47,7 @@ var mayImport = map[string][]string{
 	"ledger":     {},
 	"registry":   {},
 	"state":      {},
+	"reminder":   {"internal/crontime"},
 	"transport":  {longCopy, bufPool},
 	"rpc/codec":  {longCopy, "github.com/vmihailenco/msgpack/v5"},
 	"rpc":        {"transport", "rpc/codec", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey"},
@@ -90,7 +91,12 @@ var mayImport = map[string][]string{
 	"state/jetstream":  {"state", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"state/memory":     {"state"},
 	"state/storetest":  {"state", "pgregory.net/rapid"},
-	"queue/jetstream":  {"queue", queueStore, "rpc", "rpc/codec", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+
+	"reminder/jetstream":    {"reminder", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"reminder/memory":       {"reminder"},
+	"reminder/remindertest": {"reminder", "pgregory.net/rapid"},
+
+	"queue/jetstream": {"queue", queueStore, "rpc", "rpc/codec", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 }
 
 // mayImportBelow says which of the module's packages those below a folder may import:
@@ -100,6 +106,7 @@ var mayImportBelow = map[string]string{
 	"registry/":  "registry",
 	"ledger/":    "ledger",
 	"state/":     "state",
+	"reminder/":  "reminder",
 	"mailbox/":   "mailbox",
 }
 

@@ -130,7 +130,7 @@ func BenchmarkHundredThousand(b *testing.B) {
 	}
 	for b.Loop() {
 		before := heap()
-		follow(b, s, newLog(b).done)
+		follow(b, s, newBook(b).done)
 		began := time.Now()
 		spread(b, n, 128, func(ctx context.Context, i int) error { _, err := s.Set(ctx, of(i), reminder.ID{}); return err })
 		b.ReportMetric(n/time.Since(began).Seconds(), "sets/s")

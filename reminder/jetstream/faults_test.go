@@ -235,19 +235,19 @@ func TestModel(t *testing.T) {
 	})
 }
 
-// log counts what handlers got.
-type log struct {
+// book counts what handlers got.
+type book struct {
 	testing.TB
 	mu    sync.Mutex // guards what follows
 	times map[reminder.Key]int
 	more  chan struct{} // has an element if there is more
 }
 
-func newLog(t testing.TB) *log {
-	return &log{TB: t, times: map[reminder.Key]int{}, more: make(chan struct{}, 1)}
+func newBook(t testing.TB) *book {
+	return &book{TB: t, times: map[reminder.Key]int{}, more: make(chan struct{}, 1)}
 }
 
-func (l *log) note(f reminder.Firing) {
+func (l *book) note(f reminder.Firing) {
 	l.mu.Lock()
 	l.times[f.Key()]++
 	l.mu.Unlock()
@@ -257,13 +257,13 @@ func (l *log) note(f reminder.Firing) {
 	}
 }
 
-func (l *log) done(_ context.Context, f reminder.Firing) reminder.Outcome {
+func (l *book) done(_ context.Context, f reminder.Firing) reminder.Outcome {
 	l.note(f)
 	return reminder.Done()
 }
 
 // await waits until n firings have come, and returns how many of them came more than once.
-func (l *log) await(n int) (doubled int) {
+func (l *book) await(n int) (doubled int) {
 	l.Helper()
 	for timeout := time.After(patience); ; {
 		l.mu.Lock()
@@ -286,7 +286,7 @@ func (l *log) await(n int) (doubled int) {
 	}
 }
 
-func (l *log) count() int {
+func (l *book) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.times)
@@ -308,7 +308,7 @@ func follow(t testing.TB, s *jetstream.Store, handle func(context.Context, remin
 }
 
 // numbers checks that a reminder has fired as number 1 to n, without a gap.
-func (l *log) numbers(e reminder.Entry) (n uint64) {
+func (l *book) numbers(e reminder.Entry) (n uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for key := range l.times {
@@ -332,7 +332,7 @@ func TestServerIsRestarted(t *testing.T) {
 	cfg.Port = srv.Port()
 	s := open(t, connect(t, srv), jetstream.Config{})
 	s.Hasten(2 * time.Second)
-	l := newLog(t)
+	l := newBook(t)
 	follow(t, s, l.done)
 	often := set(t, s, note("often", reminder.Every(time.Second)))
 	const each = 100
@@ -368,7 +368,7 @@ func TestLeaderChanges(t *testing.T) {
 		cfgs[i].Port = s.Port()
 	}
 	var stores []*jetstream.Store
-	l := newLog(t)
+	l := newBook(t)
 	js := connect(t, servers[0])
 	for _, srv := range servers {
 		s := open(t, connect(t, srv), jetstream.Config{Replicas: 3})
@@ -424,7 +424,7 @@ func TestFollowerDies(t *testing.T) {
 	if err := <-ended; !errors.Is(err, reminder.ErrUnavailable) {
 		t.Errorf("the follower ended: %v", err)
 	}
-	l := newLog(t)
+	l := newBook(t)
 	follow(t, b, func(ctx context.Context, f reminder.Firing) reminder.Outcome {
 		if f.Key() != first.Key() || f.Generation != e.Generation || f.Attempt < 2 {
 			t.Errorf("got %+v", f)
@@ -439,7 +439,7 @@ func TestAlarmsDoNotPileUp(t *testing.T) {
 	t.Parallel()
 	js := connect(t, start(t, embedded.Config{}))
 	s := open(t, js, jetstream.Config{})
-	follow(t, s, newLog(t).done)
+	follow(t, s, newBook(t).done)
 	for range 200 {
 		set(t, s, note("n", in(time.Hour)))
 	}
@@ -467,7 +467,7 @@ func TestFormat(t *testing.T) {
 	t.Parallel()
 	js := connect(t, start(t, embedded.Config{}))
 	s := open(t, js, jetstream.Config{})
-	l := newLog(t)
+	l := newBook(t)
 	follow(t, s, l.done)
 	set(t, s, note("n", in(time.Hour)))
 	stream, err := js.Stream(within(t, patience), "tandem_reminders")

@@ -58,8 +58,8 @@ type feed struct {
 	s     *Store
 	what  string
 	open  func(ctx context.Context) (natsjs.Consumer, work, error) // finds the consumer, or creates it
-	slots chan struct{} // has an element for each message that is worked on
-	down  bool          // the log says that it fails
+	slots chan struct{}                                            // has an element for each message that is worked on
+	down  bool                                                     // the log says that it fails
 }
 
 // work is what is done with a message, by a goroutine of its own.

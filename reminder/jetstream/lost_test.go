@@ -58,7 +58,7 @@ func TestLost(t *testing.T) {
 			ok(t, s.Check(ctx))
 			follows := make(chan error, 1)
 			ok(t, lose(ctx, js))
-			go func() { follows <- s.Follow(ctx, newLog(t).done) }()
+			go func() { follows <- s.Follow(ctx, newBook(t).done) }()
 			bob := reminder.Actor{Kind: "k", ID: "bob"}
 			if _, err := s.List(ctx, bob); !errors.Is(err, reminder.ErrLost) {
 				t.Errorf("list: %v", err)
@@ -86,7 +86,7 @@ func TestLost(t *testing.T) {
 			}
 			fresh, err := again()
 			ok(t, err)
-			l := newLog(t)
+			l := newBook(t)
 			follow(t, fresh, l.done)
 			set(t, fresh, note("n", in(0)))
 			l.await(1)
@@ -130,7 +130,7 @@ func TestAlarmsAreLost(t *testing.T) {
 				ctx := within(t, patience)
 				s := open(t, js, jetstream.Config{})
 				s.Hasten(2 * time.Second)
-				l := newLog(t)
+				l := newBook(t)
 				stop := follow(t, s, l.done)
 				const n = 20
 				for i := range n {
