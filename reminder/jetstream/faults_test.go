@@ -206,6 +206,25 @@ func TestOvertakenInDoubt(t *testing.T) {
 	}
 }
 
+// A copy of a Set of unknown fate arrives after a later change of the reminder was stored. It has no effect.
+func TestLateCopy(t *testing.T) {
+	t.Parallel()
+	f := &faulty{JetStream: connect(t, start(t, embedded.Config{}))}
+	s := open(t, f, jetstream.Config{})
+	for what := late; what <= lateAgain; what++ {
+		name := fmt.Sprint(what)
+		ctx, cancel := context.WithCancel(within(t, patience))
+		f.plan(cancel, what)
+		if _, err := s.Set(ctx, note(name, in(time.Hour)), reminder.ID{}); !errors.Is(err, reminder.ErrUnknown) {
+			t.Fatalf("fault %d: %v", what, err)
+		}
+		ok(t, s.Forget(within(t, patience), alice, name, reminder.ID{})) // the copy arrives behind it
+		if generation(t, s, name) != (reminder.ID{}) {
+			t.Errorf("fault %d: the copy was stored after Forget", what)
+		}
+	}
+}
+
 // Random changes through two stores, with and without faults.
 func TestModel(t *testing.T) {
 	t.Parallel()
@@ -518,5 +537,43 @@ func TestTooLargeAndFull(t *testing.T) {
 			t.Errorf("opened %+v: %v", bad, err)
 		}
 		ok(t, js.DeleteStream(within(t, patience), "bad_reminders"))
+	}
+}
+
+// A reminder is replaced, and another one forgotten, while nobody follows, so that nobody purges their alarms.
+// They go off, and nothing fires.
+func TestReplacedWhileNobodyFollows(t *testing.T) {
+	t.Parallel()
+	js := connect(t, start(t, embedded.Config{}))
+	s := open(t, js, jetstream.Config{})
+	l := newBook(t)
+	stop := follow(t, s, l.done)
+	due := in(2 * time.Second)
+	set(t, s, note("replaced", due))
+	set(t, s, note("forgotten", due))
+	set(t, s, note("now", in(0)))
+	l.await(1) // the alarms before it are set
+	stop()
+	set(t, s, note("replaced", in(time.Hour)))
+	ok(t, s.Forget(within(t, patience), alice, "forgotten", reminder.ID{}))
+	alarms, err := js.Stream(within(t, patience), "tandem_alarms")
+	ok(t, err)
+	for ctx := within(t, patience); ; time.Sleep(10 * time.Millisecond) {
+		info, err := alarms.Info(ctx, natsjs.WithSubjectFilter("tandem_alarms.due.>"))
+		if ok(t, err); len(info.State.Subjects) == 2 {
+			break
+		}
+	}
+	follow(t, s, l.done)
+	for ctx := within(t, patience); ; time.Sleep(10 * time.Millisecond) { // until they were looked at
+		info, err := alarms.Info(ctx, natsjs.WithSubjectFilter("tandem_alarms.due.>"))
+		if ok(t, err); len(info.State.Subjects) == 0 {
+			break
+		}
+	}
+	set(t, s, note("last", in(0)))
+	l.await(2)
+	if l.count() != 2 {
+		t.Errorf("%d came: %v", l.count(), l.times)
 	}
 }
