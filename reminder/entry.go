@@ -68,7 +68,8 @@ func (e Entry) Set(r Reminder, id ID, now time.Time) (Entry, error) {
 		return e, fmt.Errorf("%w: %v: no such time comes", ErrInvalid, r.When)
 	}
 	next := Entry{Reminder: r, Generation: id, Since: now, Due: due, Number: 1, Changes: e.with(id)}
-	if n := next.Size(); n > MaxSize {
+	room := (MaxChanges - len(next.Changes)) * len(id) // so that it does not depend on what there was before
+	if n := next.Size() + room; n > MaxSize {
 		return e, fmt.Errorf("%w: %d bytes: want at most %d", ErrInvalid, n, MaxSize)
 	}
 	return next, nil

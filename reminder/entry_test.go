@@ -129,7 +129,9 @@ func TestLimits(t *testing.T) {
 	}
 	size := func(n int) reminder.Reminder {
 		e := set(t, reminder.Every(time.Hour), noon)
-		return with(func(r *reminder.Reminder) { r.Message.Body = make([]byte, n-e.Size()+len(r.Message.Body)) })
+		return with(func(r *reminder.Reminder) {
+			r.Message.Body = make([]byte, n-e.Size()+len(r.Message.Body)-(reminder.MaxChanges-1)*len(reminder.ID{}))
+		})
 	}
 	last := time.Date(reminder.LastYear+1, 1, 1, 0, 0, 0, 0, time.UTC)
 	for what, c := range map[string][2]reminder.Reminder{

@@ -14,7 +14,7 @@ const (
 	MaxType    = 1 << 10   // bytes of a message's type
 	MaxHeaders = 64        // headers of a message
 	MaxHeader  = 8 << 10   // bytes of a header's key or value
-	MaxSize    = 512 << 10 // bytes of a reminder as it is stored, with its message
+	MaxSize    = 512 << 10 // bytes of a reminder as it is stored, with its message and MaxChanges changes
 )
 
 // Actor names a virtual actor: its kind and its id, each of 1 to MaxName bytes of any value.

@@ -61,7 +61,8 @@ type Outcome struct {
 // Done says that the firing needs no handler any more.
 func Done() Outcome { return Outcome{} }
 
-// Retry says that the firing is to be handed out again, at the earliest after a while.
+// Retry says that the firing is to be handed out again, at the earliest after a while; if the store's server is
+// restarted, perhaps sooner.
 func Retry(after time.Duration) Outcome { return Outcome{again: true, after: max(0, after)} }
 
 // Retry returns after which time the firing is to be handed out again, and false if it is not.

@@ -48,8 +48,14 @@ func (s *Store) arm(ctx context.Context, m natsjs.Msg, epoch string) {
 		err = s.silence(ctx, at, rev)
 	}
 	if err != nil {
+		if ctx.Err() == nil && !s.mute.Swap(true) {
+			s.cfg.Logger.Error("reminders: an alarm cannot be set, and nothing comes due without; it is tried again", "stream", s.home.alarms, "err", err)
+		}
 		_ = m.NakWithDelay(time.Second)
 		return
+	}
+	if s.mute.Swap(false) {
+		s.cfg.Logger.Info("reminders: alarms are set again", "stream", s.home.alarms)
 	}
 	_ = m.Ack()
 }

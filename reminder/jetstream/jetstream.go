@@ -41,6 +41,7 @@ type Store struct {
 	cfg       Config
 	home      home
 	high      atomic.Uint64 // the largest sequence number of a record that this store has seen
+	mute      atomic.Bool   // the log says that alarms cannot be set
 	ackWait   time.Duration // ackWait, pullFor and heartbeat, but in tests
 	pullFor   time.Duration
 	heartbeat time.Duration
