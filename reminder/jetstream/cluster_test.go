@@ -84,12 +84,12 @@ func TestConformanceReplicated(t *testing.T) {
 	var clusters, stores atomic.Int32
 	remindertest.Run(t, remindertest.Config{
 		Open: func(t *testing.T) func() reminder.Store {
-			cfg := jetstream.Config{Cluster: fmt.Sprintf("c%d", clusters.Add(1)), Replicas: 3, Patience: 4 * slack}
+			cfg := jetstream.Config{Cluster: fmt.Sprintf("c%d", clusters.Add(1)), Replicas: 3, Patience: 3 * slack}
 			return func() reminder.Store {
 				return open(t, connect(t, servers[stores.Add(1)%3]), cfg)
 			}
 		},
-		Patience: 4 * slack,
-		Slack:    3 * slack, // each case has streams and consumers that elect their leaders first
+		Patience: 3 * slack,
+		Slack:    2 * slack, // each case has streams and consumers that elect their leaders first
 	})
 }

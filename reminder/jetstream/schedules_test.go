@@ -176,7 +176,7 @@ func TestScheduleReplacedAndCancelled(t *testing.T) {
 func TestScheduleReplacedAsItGoesOff(t *testing.T) {
 	t.Parallel()
 	b := newBell(t, connect(t, start(t, embedded.Config{StoreDir: t.TempDir()})), 1)
-	const n = 3000
+	const n = 1500
 	// replace sets n messages, and as many others when the first one goes off. It returns how many of those
 	// are left.
 	replace := func(other string) int {
