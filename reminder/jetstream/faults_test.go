@@ -548,7 +548,7 @@ func TestReplacedWhileNobodyFollows(t *testing.T) {
 	s := open(t, js, jetstream.Config{})
 	l := newBook(t)
 	stop := follow(t, s, l.done)
-	due := in(2 * time.Second)
+	due := in(5 * time.Second) // they must not fire before nobody follows
 	set(t, s, note("replaced", due))
 	set(t, s, note("forgotten", due))
 	set(t, s, note("now", in(0)))

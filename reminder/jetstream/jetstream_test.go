@@ -27,7 +27,7 @@ const patience = 60 * time.Second
 func TestMain(m *testing.M) {
 	// Most tests wait for NATS, so more of them run at the same time than there are
 	// processors, unless -parallel is given.
-	_ = flag.Set("test.parallel", strconv.Itoa(max(12, runtime.GOMAXPROCS(0))))
+	_ = flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0))))
 	_ = flag.Set("rapid.checks", "10") // by default; each needs a stream
 	goleak.VerifyTestMain(m)
 }

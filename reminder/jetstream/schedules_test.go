@@ -35,6 +35,7 @@ func newBell(t testing.TB, js natsjs.JetStream, replicas int) bell {
 		if err == nil {
 			return bell{t, js, s}
 		}
+		time.Sleep(100 * time.Millisecond)
 	}
 	t.Fatal(err)
 	return bell{}
@@ -122,16 +123,16 @@ func TestScheduleAt(t *testing.T) {
 	for i := range 50 {
 		name := fmt.Sprint(i)
 		due := began.Add(time.Second + time.Duration(i)*20*time.Millisecond)
-		b.set(schedule(name, at(due), name, name))
 		if from[name] = due; time.Now().After(due) {
 			from[name] = time.Now()
 		}
+		b.set(schedule(name, at(due), name, name))
 	}
 	var latest time.Duration
 	all := b.await(51)
 	for _, h := range all {
 		late := h.at.Sub(from[h.target])
-		if latest = max(latest, late); late < 0 || late > slack || h.target != "past" && h.body != h.target {
+		if latest = max(latest, late); late < 0 || late > 5*slack || h.target != "past" && h.body != h.target {
 			t.Errorf("%+v is late by %v", h, late)
 		}
 	}
@@ -146,7 +147,7 @@ func TestScheduleAt(t *testing.T) {
 func TestScheduleReplacedAndCancelled(t *testing.T) {
 	t.Parallel()
 	b := newBell(t, connect(t, start(t, embedded.Config{StoreDir: t.TempDir()})), 1)
-	ctx, soon := within(t, patience), time.Now().Add(3*time.Second)
+	ctx, soon := within(t, patience), time.Now().Add(5*time.Second)
 	for _, name := range []string{"replaced", "later", "deleted", "purged", "last"} {
 		b.set(schedule(name, at(soon), name, "old"))
 	}
