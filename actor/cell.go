@@ -144,7 +144,7 @@ func (c *cell) burst(w *worker) {
 		w.last = lookup{kind: kind}
 	}
 	typ, h, emptied := w.last.typ, w.last.handler, w.last.emptied
-	careful := c.kind.recorded() || c.seat() != nil
+	careful := c.kind.recorded() || c.kind.placed || c.seat() != nil
 	for first := urgent; w.done < len(w.batch); first |= signaled {
 		if careful {
 			c.beforeNext(w)
@@ -159,6 +159,11 @@ func (c *cell) burst(w *worker) {
 			continue
 		}
 		in, remote := it.msg.(*server.Inbound)
+		if careful && remote && in.Confirm && it.req != nil { // it came while the actor was being activated
+			it.msg, it.req = in.AsTell(), nil
+			in.Reply(0, 0, nil)
+			in = it.msg.(*server.Inbound)
+		}
 		if remote && in.Left() > 0 {
 			c.burstRow(w, it, in, &ctx)
 			continue
@@ -204,6 +209,9 @@ func (c *cell) beforeNext(w *worker) {
 	if c.kind.recorded() {
 		c.prepare(w)
 	}
+	if c.kind.placed && !c.holds() {
+		c.fenceOff()
+	}
 	if s := c.seat(); s != nil {
 		s.inHand.Store(int32(len(w.batch) - w.done))
 	}
@@ -229,7 +237,11 @@ func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
 		h.run(c.state, ctx, ctx.msg, &w.reusable)
 	case c.kind.receiver:
 		ctx.msg = plainValue(ctx.msg)
-		ctx.finish(ctx.msg, c.receive(ctx))
+		err := c.receive(ctx)
+		if c.kind.placed && !c.holds() {
+			err = c.outcomeUnsure()
+		}
+		ctx.finish(ctx.msg, err)
 		ctx.putAside()
 	default:
 		c.self.sys.handBack(c.self.addr, *it, rpc.Errorf(rpc.Unhandled, rpc.NotRun, "%s has no handler for %v", c.kind.name, typeOf(it.msg)))

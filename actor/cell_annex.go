@@ -13,6 +13,7 @@ type annex struct {
 	// These never change once others can see the actor.
 	services []string // the services that it is an instance of
 	local    bool     // it is LocalOnly
+	place    *place   // of an activation of a virtual actor; else nil
 	stream   *stream  // the stream, for the hidden actor of a stream
 	parent   *cell    // nil for most actors
 	pool     *pool    // of an actor that is a pool; else nil

@@ -19,7 +19,7 @@ func (c *cell) end(why error) {
 	}
 	rest, _ := c.box.Close()
 	for _, it := range rest {
-		c.self.sys.handBack(c.self.addr, it, errStopped)
+		c.giveBack(it)
 	}
 	if c.box.Wake() {
 		c.runToEnd()
@@ -124,6 +124,7 @@ func (c *cell) leave() {
 		sys.event(Event{Type: ActorStopped, Actor: c.self.addr.String()})
 		return
 	}
+	c.leavePlace()
 	c.dropWatches()
 	c.dropTopics()
 	c.dropTimers()

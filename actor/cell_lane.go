@@ -185,6 +185,10 @@ const (
 func (c *cell) attend(w *worker) attention {
 	for n := c.signals(); ; {
 		switch c.life.now() {
+		case claiming:
+			if !c.heed(w) && c.park(w) {
+				return parks
+			}
 		case starting:
 			c.start(w)
 		case working:
@@ -213,6 +217,9 @@ func (c *cell) attend(w *worker) attention {
 				c.handBackRest(w)
 				return goesOn
 			}
+			if c.kind.placed {
+				c.giveBackAll()
+			}
 			if !c.finish(w) && c.park(w) {
 				return parks
 			}
@@ -238,7 +245,7 @@ func (c *cell) handBackRest(w *worker) {
 		if in, remote := w.batch[w.done].msg.(*server.Inbound); remote {
 			w.more += max(in.Left()-1, 0)
 		}
-		c.self.sys.handBack(c.self.addr, w.batch[w.done], errStopped)
+		c.giveBack(w.batch[w.done])
 		w.batch[w.done] = item{}
 	}
 }
@@ -253,6 +260,10 @@ func (c *cell) park(w *worker) bool {
 	switch c.life.now() {
 	case working: // a pool
 		if len(a.signals) > 0 || !children {
+			return false
+		}
+	case claiming:
+		if len(a.signals) > 0 {
 			return false
 		}
 	case suspended:

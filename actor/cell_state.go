@@ -4,10 +4,12 @@ import "sync/atomic"
 
 // cellState is how far the life of an actor has come:
 //
+//	claiming ──claimed──► starting                          of a virtual actor only
+//
 //	starting ──started──► working ──failed──► suspended     one incarnation
 //	   ▲  └────────────────failed────────────►│  │  └─resumed─► working
 //	   └──────────────────restarted───────────┘  │
-//	   any of the three ──stopped──► ending ──left──► gone
+//	   any of the four ──stopped──► ending ──left──► gone
 //
 // There is no other way between two states. Only the run loop makes these changes; but any
 // goroutine may make the actor end (stopped), and then the run loop sees that after the message
@@ -17,6 +19,7 @@ type cellState uint32
 const (
 	working   cellState = iota // it handles messages, or is idle
 	starting                   // Started has not returned yet
+	claiming                   // an activation of a virtual actor that has no claim yet: see virtuals.activate
 	suspended                  // it has failed: see cell.recover
 	ending                     // it handles no further message: see cell.finish
 	gone                       // its name is free
@@ -26,7 +29,8 @@ const (
 type cellEvent uint8
 
 const (
-	cellStarted   cellEvent = iota // Started has returned nil, or there is no such hook
+	cellClaimed   cellEvent = iota // it has its claim
+	cellStarted                    // Started has returned nil, or there is no such hook
 	cellFailed                     // a failure, see supervise.Failure
 	cellResumed                    // it goes on with its state
 	cellRestarted                  // it has fresh state
@@ -37,6 +41,8 @@ const (
 // next returns the state after an event, and false if the event changes nothing in this state.
 func (s cellState) next(e cellEvent) (cellState, bool) {
 	switch {
+	case s == claiming && e == cellClaimed:
+		return starting, true
 	case s == starting && e == cellStarted, s == suspended && e == cellResumed:
 		return working, true
 	case (s == starting || s == working) && e == cellFailed:

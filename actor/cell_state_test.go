@@ -5,6 +5,7 @@ import "testing"
 // Each state changes by these events, and by no other.
 func TestCellStates(t *testing.T) {
 	want := map[cellState]map[cellEvent]cellState{
+		claiming:  {cellClaimed: starting, cellStopped: ending},
 		starting:  {cellStarted: working, cellFailed: suspended, cellStopped: ending},
 		working:   {cellFailed: suspended, cellStopped: ending},
 		suspended: {cellResumed: working, cellRestarted: starting, cellStopped: ending},
@@ -12,7 +13,7 @@ func TestCellStates(t *testing.T) {
 		gone:      {},
 	}
 	for s := working; s <= gone; s++ {
-		for e := cellStarted; e <= cellLeft; e++ {
+		for e := cellClaimed; e <= cellLeft; e++ {
 			to, changes := want[s][e]
 			if !changes {
 				to = s

@@ -74,7 +74,12 @@ type request interface {
 func (c *Context) System() *System { return c.cell.self.sys }
 
 // Self is the actor itself.
-func (c *Context) Self() Ref { return Ref{to: c.cell.self} }
+func (c *Context) Self() Ref {
+	if c.cell.kind.placed {
+		return Ref{to: c.cell.virtualSelf()}
+	}
+	return Ref{to: c.cell.self}
+}
 
 // Sender is the actor that sent the message, or the zero Ref if none did. Its node is always
 // the node that sent the message: an address of another node is ignored, and so is the address
@@ -150,6 +155,9 @@ func (c *Context) Reply(v any) error { return c.reply(v, reflect.TypeOf(v)) }
 func (c *Context) reply(v any, typ reflect.Type) error {
 	if !c.mustAnswer() {
 		return rpc.Errorf(rpc.Invalid, rpc.HasRun, "nobody waits for a reply to this message")
+	}
+	if c.cell.kind.placed && !c.cell.holds() {
+		return c.cell.outcomeUnsure()
 	}
 	var err error
 	switch r := c.req.(type) {

@@ -216,6 +216,9 @@ func (d *deferral) end(with func(request) error) error {
 	for _, g := range guards {
 		g.Stop()
 	}
+	if c := d.ctx.cell; c.kind.placed && !c.holds() {
+		with = func(request) error { return c.outcomeUnsure() }
+	}
 	err := with(req)
 	if err != nil {
 		req.Fail(failure(err))

@@ -36,7 +36,7 @@ type Event struct {
 	Err   error
 
 	Service string // for events of instances
-	Count   uint64 // for AccessDenied: how many refusals it stands for
+	Count   uint64 // for AccessDenied: how many refusals it stands for; for ActivationsFenced: how many activations
 
 	Lost uint64 // how many events of this Type right before this one the subscriber has lost because it fell behind
 }
@@ -151,7 +151,8 @@ type Stats struct {
 	LetterBytes    int    // what they take, see deadletter.Kept
 	LettersDropped uint64 // dead letters that were pushed out by later ones, or were too large to be kept
 
-	Outbox OutboxStats
+	Outbox  OutboxStats
+	Virtual VirtualStats
 
 	Denied   uint64 // messages from other nodes, and requests for stored replies, that were refused by access rules
 	FeedLost uint64 // events and dead letters that slow subscribers have lost
@@ -168,6 +169,6 @@ func (s *System) Stats() Stats {
 	s.refs.mu.RLock()
 	st.Actors = len(s.refs.actors) - s.refs.unseen
 	s.refs.mu.RUnlock()
-	st.RPC, st.Outbox = s.node.Stats(), s.outbox.stats()
+	st.RPC, st.Outbox, st.Virtual = s.node.Stats(), s.outbox.stats(), s.virtuals.stats()
 	return st
 }

@@ -37,7 +37,7 @@ func (s *System) Actors(f inspect.Filter) iter.Seq[inspect.Actor] {
 func (s *System) Inspect(ctx context.Context, r Ref) (inspect.Actor, error) {
 	t := s.Bind(r).to
 	switch {
-	case t == nil || t.addr.node == anyNode:
+	case t == nil || t.addr.routed():
 		return inspect.Actor{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%q is not one actor", r)
 	case t.addr.node != s.cfg.Name:
 		return Call(ctx, s.Ref(nodeServerName+"@"+t.addr.node), inspectActor{Name: t.addr.name})

@@ -97,10 +97,17 @@ var jobServerKind = Define("tandem.jobs", func() jobServer { return jobServer{} 
 // submit accepts a job.
 func (jobServer) submit(ctx *Context, m submitJob) (string, error) {
 	s := ctx.System()
-	c := s.refs.live(m.Target)
 	if err := ctx.mayUse(m.Target, m.TypeID, access.Submit); err != nil {
 		ctx.refuse(err)
 		return "", nil
+	}
+	c := s.refs.live(m.Target)
+	if c == nil && strings.HasPrefix(m.Target, placed) {
+		var none *rpc.Error
+		if c, none = s.virtuals.activation(m.Target); none != nil {
+			ctx.refuse(none)
+			return "", nil
+		}
 	}
 	if c == nil || strings.HasPrefix(m.Target, hidden) { // internal actors do no jobs
 		ctx.refuse(rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %s on node %s", m.Target, s.cfg.Name))

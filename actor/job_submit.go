@@ -40,7 +40,7 @@ func Submit[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.
 	if dest.sys.intercepts(ctx, dest) {
 		return submitThrough[M, R](ctx, dest, to, m, opts)
 	}
-	if dest.addr.node == anyNode {
+	if dest.addr.routed() {
 		return submitService[M, R](ctx, from, dest, m, opts)
 	}
 	return submitAt[M, R](ctx, dest, m, opts)

@@ -39,6 +39,7 @@ type Kind struct {
 	behaviour  string       // of a kind that is in a scope: the behaviour's name
 	stash      int          // see Stash; 0: there is none
 
+	placed bool // see Virtual
 	local  bool // see KeptLocal
 	system bool // internal to the system: messages without a handler are refused before they are in a mailbox
 	asked  bool // some of its messages are accepted only as requests
@@ -190,6 +191,9 @@ func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Han
 		decodeInto: decodeReusable[M],
 		run: func(state any, c *Context, msg any, spare *reusableValues) {
 			r, err := fn(state.(S), c, valueOf[M](msg))
+			if c.cell.kind.placed && !c.cell.holds() {
+				err = c.cell.outcomeUnsure()
+			}
 			if err == nil && c.mustAnswer() && c.deferred() == nil {
 				switch req := c.req.(type) {
 				case *ask[R]:

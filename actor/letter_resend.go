@@ -93,8 +93,8 @@ func (s *System) resend(ctx context.Context, from *Context, a *letterAttempt) (k
 	if a.to, err = parseAddress(cmp.Or(a.At, a.Asked)); err != nil {
 		return false, err
 	}
-	if a.to.node == anyNode {
-		v := s.serviceCall(ctx, from, &target{sys: s, addr: a.to}, nil)
+	if a.to.routed() {
+		v := s.routedCall(ctx, from, &target{sys: s, addr: a.to}, nil)
 		t, none := v.next()
 		if none != nil {
 			return false, none

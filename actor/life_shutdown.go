@@ -95,6 +95,7 @@ func (s *System) drain(ctx context.Context) error {
 	s.streams.close()
 	s.feeds.stop()
 	s.waitLists.nudgeAll()
+	s.keeps.hasten()
 	for _, c := range s.refs.all() {
 		c.hasten()
 	}
@@ -131,6 +132,9 @@ func (s *System) stopAll() {
 func (s *System) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWait)
 	defer cancel()
+	released, enough := context.WithTimeout(ctx, lastWait/2)
+	s.virtuals.close(released)
+	enough()
 	said, heard := context.WithTimeout(ctx, lastWait/2)
 	words := s.node.LastWords(said)
 	heard()

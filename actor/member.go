@@ -23,10 +23,15 @@ type members struct {
 	sys      *System
 	version  atomic.Uint64 // counts changes of the instances of services
 	suspects atomic.Int32  // the length of leaseExpired
-	owned    sync.WaitGroup
-	ctx      context.Context
-	stop     context.CancelFunc
-	write    chan struct{} // holds a token while the registry is written to, so that an older record cannot overtake a newer one
+
+	term       atomic.Uint64 // counts the gaps in which the lease on this node's name was not certain
+	leaseUntil atomic.Int64  // until when the lease on this node's name is certain, see certain; it is that of tenure
+
+	owned sync.WaitGroup
+	ctx   context.Context
+	stop  context.CancelFunc
+	born  time.Time     // where this node's monotonic clock begins, see now
+	write chan struct{} // holds a token while the registry is written to, so that an older record cannot overtake a newer one
 
 	mu           sync.Mutex               // guards what follows
 	mine         registry.Node            // what is registered, or should be
@@ -37,14 +42,18 @@ type members struct {
 	parted       bool                     // the node is leaving: its record has no services any more
 	left         bool                     // deregistered
 	closed       bool
+	tenure       tenure        // the lease on this node's name
 	behind       bool          // a goroutine is to write the record, because the topics of this node's actors have changed
 	heard        chan struct{} // closed at the next change; nil: nobody waits
 }
 
 func newMembers(s *System) *members {
-	m := &members{sys: s, nodes: map[string]registry.Node{}, leaseExpired: map[string]bool{}, sought: map[string]sighting{}, hidden: true, write: make(chan struct{}, 1),
+	m := &members{sys: s, nodes: map[string]registry.Node{}, leaseExpired: map[string]bool{}, sought: map[string]sighting{}, hidden: true, write: make(chan struct{}, 1), born: time.Now(),
 		mine: registry.Node{Name: s.cfg.Name, Epoch: s.epoch, Addrs: map[string]string{}, Services: map[string][]string{},
-			Version: s.cfg.Version, Zone: s.cfg.Zone, Weight: s.cfg.Weight, Principal: s.cfg.Principal}}
+			Version: s.cfg.Version, Zone: s.cfg.Zone, Weight: s.cfg.Weight, Principal: s.cfg.Principal, Kinds: s.hosted()}}
+	if s.cfg.Registry != nil {
+		m.tenure.lease = s.cfg.Registry.Lease()
+	}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	return m
 }
@@ -120,7 +129,7 @@ func (m *members) record() registry.Node {
 	record := m.mine.Clone()
 	record.Topics = m.sys.topics.interest()
 	if m.hidden || m.parted {
-		record.Services, record.Topics = map[string][]string{}, nil
+		record.Services, record.Topics, record.Kinds = map[string][]string{}, nil, nil
 	}
 	return record
 }
@@ -134,6 +143,7 @@ func (m *members) follow(changes <-chan registry.Event) {
 		name, suspect := e.Node.Name, e.Change == registry.Expired && m.sys.node.Linked(e.Node.Name)
 		m.mu.Lock()
 		delete(m.leaseExpired, name)
+		known := m.nodes[name]
 		switch {
 		case e.Change == registry.Joined || e.Change == registry.Updated:
 			m.nodes[name] = e.Node
@@ -147,6 +157,9 @@ func (m *members) follow(changes <-chan registry.Event) {
 		m.changed()
 		m.mu.Unlock()
 		m.sys.stirWatches(name)
+		if known.Epoch != "" && (known.Epoch != e.Node.Epoch || e.Change != registry.Joined && e.Change != registry.Updated) {
+			m.sys.virtuals.left(name, known.Epoch)
+		}
 		switch {
 		case e.Change == registry.Joined:
 			m.sys.event(Event{Type: NodeJoined, Peer: name})
@@ -183,9 +196,16 @@ func (m *members) renew(every time.Duration) {
 		case <-tick.C:
 		}
 		ctx, cancel := context.WithTimeout(m.ctx, every)
+		sent := m.now()
 		err := reg.Renew(ctx, m.sys.cfg.Name, m.sys.epoch)
+		m.answered(sent, err)
+		if !m.certain() {
+			m.sys.virtuals.fence()
+		}
 		if errors.Is(err, registry.ErrLost) && !m.sys.life.reached(parting) {
+			sent = m.now()
 			err = m.publish(ctx)
+			m.answered(sent, err)
 		}
 		cancel()
 		if m.ctx.Err() != nil {
@@ -406,7 +426,7 @@ func (m *members) withhold(ctx context.Context) error {
 	m.mu.Lock()
 	parted := m.parted
 	m.parted = true
-	offers := len(m.mine.Services) + len(m.sys.topics.interest())
+	offers := len(m.mine.Services) + len(m.mine.Kinds) + len(m.sys.topics.interest())
 	m.mu.Unlock()
 	if parted || offers == 0 || m.sys.cfg.Registry == nil {
 		return nil
@@ -426,6 +446,7 @@ func (m *members) leave(ctx context.Context, words []byte) error {
 	if left {
 		return nil
 	}
+	m.turn(tenure.end) // before anybody may take the name
 	select {
 	case m.write <- struct{}{}:
 		defer func() { <-m.write }()

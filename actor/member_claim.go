@@ -70,7 +70,9 @@ func (m *members) claim(ctx context.Context, record registry.Node) error {
 	reg, log := m.sys.cfg.Registry, m.sys.log
 	c, waits := contest{own: record.Proof}, ""
 	for pause := firstClaim; ; pause = min(2*pause, lastClaim) {
+		sent := m.now()
 		err := reg.Register(ctx, record)
+		m.answered(sent, err)
 		var taken *registry.TakenError
 		state := ""
 		switch {

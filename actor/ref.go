@@ -23,7 +23,7 @@ type address struct{ name, node string }
 
 func (a address) String() string { return a.name + "@" + a.node }
 
-// parseAddress reads name@node, where node may be "*" for a service.
+// parseAddress reads name@node, where node may be "*" for a service and "~" for a virtual actor.
 func parseAddress(s string) (address, error) {
 	name, node, ok := strings.Cut(s, "@")
 	a := address{name, node}
@@ -33,8 +33,12 @@ func parseAddress(s string) (address, error) {
 	if err := validActorName(name); err != nil {
 		return a, err
 	}
-	if node == anyNode {
+	switch node {
+	case anyNode:
 		return a, nil
+	case anywhere:
+		_, err := virtualKey(name)
+		return a, err
 	}
 	if err := transport.ValidName("node", node); err != nil {
 		return a, rpc.Errorf(rpc.Invalid, rpc.NotRun, "address %q: %w", s, err)
@@ -50,7 +54,7 @@ func validActorName(s string) error {
 	return nil
 }
 
-// Ref is an actor's address: one actor on one node, or any instance of a service. It
+// Ref is an actor's address: one actor on one node, any instance of a service, or a virtual actor. It
 // is a small immutable value that may be copied, compared, used as a map key and sent
 // inside messages. The zero Ref addresses nobody.
 //
@@ -94,7 +98,7 @@ func (r Ref) Equal(other Ref) bool { return r.address() == other.address() }
 // Name is the actor's name, or the service's.
 func (r Ref) Name() string { return r.address().name }
 
-// Node is the actor's node, or "*" for a service.
+// Node is the actor's node, "*" for a service, or "~" for a virtual actor.
 func (r Ref) Node() string { return r.address().node }
 
 // String returns the text form, name@node, and "" for the zero Ref.
@@ -175,7 +179,32 @@ func (t *refTable) target(s *System, a address) *target {
 	}
 	made := &target{sys: s, addr: a}
 	t.hold(made)
+	if a.node == anywhere {
+		if v := t.actors[placed+a.name]; v != nil {
+			t.show(v.cell.Load(), made)
+		}
+	}
 	return made
+}
+
+// showPlaced has senders on this node find the activation of a virtual actor at once, which has its
+// claim from now on.
+func (t *refTable) showPlaced(c *cell) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if w, ok := t.weak[address{c.self.addr.name[len(placed):], anywhere}]; ok {
+		t.show(c, w.Value())
+	}
+}
+
+// show makes c, an activation or nil, the actor of the target of its virtual actor, which may be nil, if it has its claim. t.mu is held.
+func (t *refTable) show(c *cell, v *target) {
+	if c == nil || v == nil {
+		return
+	}
+	if now := c.life.now(); now != claiming && now < ending {
+		v.cell.Store(c)
+	}
 }
 
 // find returns the target of an address if there is one. t.mu is held.
@@ -378,6 +407,11 @@ func (t *refTable) leave(c *cell) bool {
 		return false
 	}
 	c.self.cell.Store(nil)
+	if c.kind.placed {
+		if v := t.weak[address{c.self.addr.name[len(placed):], anywhere}].Value(); v != nil {
+			v.cell.CompareAndSwap(c, nil)
+		}
+	}
 	delete(t.actors, c.self.addr.name)
 	t.tell(c.self)
 	t.slot(c.self.addr.name).CompareAndSwap(c.self, nil)

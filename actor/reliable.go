@@ -88,6 +88,8 @@ func (o *outboxes) take(ctx context.Context, from *Context, t *target, m any, ty
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "TellReliably gives messages names of its own: rpc.Key is not for it")
 	case t.addr.node == anyNode:
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a reliable message is for one actor, and service %s is many", t.addr.name)
+	case t.addr.node == anywhere:
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a reliable message is for an actor of one node, and %v is a virtual actor", t.addr)
 	case opts != nil && opts.KeepFor < 0:
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "KeepFor is negative: %v", opts.KeepFor)
 	}

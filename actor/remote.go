@@ -19,7 +19,7 @@ import (
 // call sends a request to another node and waits for its reply.
 // w is the turn of the handler that waits, or nil. at is the call of a service that has chosen
 // t; nil if the caller has named t itself.
-func call[M Question[R], R any](ctx context.Context, from *Context, w *calling, at *serviceCall, t *target, m M, opts *settings) (v R, err error) {
+func call[M Question[R], R any](ctx context.Context, from *Context, w *calling, at *routedCall, t *target, m M, opts *settings) (v R, err error) {
 	s := t.sys
 	want := s.types.get(reflect.TypeFor[R]())
 	if want.err != nil {
@@ -56,7 +56,7 @@ func reusableOf(x *client.Exchange) *reusableValues {
 }
 
 // compose is System.request for a message that is encoded from the codec.Reusable in place.
-func compose[M any](ctx context.Context, from *Context, at *serviceCall, t *target, m M, opts *settings, r *client.Request, place *any) error {
+func compose[M any](ctx context.Context, from *Context, at *routedCall, t *target, m M, opts *settings, r *client.Request, place *any) error {
 	reused := reusableIn[M](place)
 	reused.V = m
 	err := t.sys.request(ctx, from, at, t, reused.Value(), reflect.TypeFor[M](), opts, r)
@@ -65,7 +65,7 @@ func compose[M any](ctx context.Context, from *Context, at *serviceCall, t *targ
 }
 
 // send encodes a request and sends it to another node.
-func send[M Question[R], R any](ctx context.Context, from *Context, at *serviceCall, t *target, m M, opts *settings) (*promise.Promise[R], *client.Call, error) {
+func send[M Question[R], R any](ctx context.Context, from *Context, at *routedCall, t *target, m M, opts *settings) (*promise.Promise[R], *client.Call, error) {
 	s := t.sys
 	want := s.types.get(reflect.TypeFor[R]())
 	if want.err != nil {
@@ -89,16 +89,13 @@ var errDecoder = rpc.Errorf(rpc.Undecodable, rpc.HasRun, "the decoder of the rep
 
 // request encodes a message to t into r. at is the call of a service that has chosen t, or nil.
 // r is empty, except for storage that its body may have.
-func (s *System) request(ctx context.Context, from *Context, at *serviceCall, t *target, m any, typ reflect.Type, opts *settings, r *client.Request) error {
+func (s *System) request(ctx context.Context, from *Context, at *routedCall, t *target, m any, typ reflect.Type, opts *settings, r *client.Request) error {
 	var o settings
 	if opts != nil {
 		o = *opts
 	}
-	switch {
-	case o.Keyed && !isKey(o.Key):
+	if o.Keyed && !isKey(o.Key) {
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "key of %d bytes, want 1 to %d", len(o.Key), transport.MaxTarget)
-	case o.Keyed && at != nil:
-		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a key names a request at one actor, and service %s is many", at.svc.name)
 	}
 	mt, err := s.sendable(from, t, m, typ)
 	if err != nil {
@@ -234,6 +231,19 @@ func (v dispatcher) HandleRequest(in *server.Inbound) {
 		return
 	}
 	c := s.refs.live(in.Target)
+	if c == nil && strings.HasPrefix(in.Target, placed) {
+		if s.restricted(nil) { // before anything is done for it
+			if err := s.refusal(in, nil); err != nil {
+				in.Fail(err)
+				return
+			}
+		}
+		var none *rpc.Error
+		if c, none = s.virtuals.activation(in.Target); none != nil {
+			in.Fail(none)
+			return
+		}
+	}
 	if s.restricted(c) {
 		if err := s.refusal(in, c); err != nil {
 			in.Fail(err)
@@ -313,7 +323,11 @@ func (s *System) metaFrom(in *server.Inbound) *meta {
 	}
 	m.trace, m.headers = in.Meta.Trace, in.Meta.Headers
 	if a, err := parseAddress(in.Meta.Sender); err == nil && a.node == in.From() { // a node can only name actors of its own
-		m.sender = Ref{to: s.refs.target(s, address{strings.Clone(a.name), strings.Clone(a.node)})}
+		a = address{strings.Clone(a.name), strings.Clone(a.node)}
+		if _, ok := activationOf(a.name); ok {
+			a = address{a.name[len(placed):], anywhere}
+		}
+		m.sender = Ref{to: s.refs.target(s, a)}
 	}
 	return m
 }
@@ -351,6 +365,8 @@ func (s *System) deliver(c *cell, in *server.Inbound, asked bool) *rpc.Error {
 			return err
 		}
 		it.req = in
+	} else if in.Confirm && c.kind.placed && c.life.now() == claiming {
+		it.req = in // it is confirmed when the actor is here for certain
 	} else if in.Confirm {
 		if in.Keyed() && c.kind.recorded() {
 			return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a one-way message to %s cannot have a key: such messages are not recorded", c.kind.name)
@@ -364,7 +380,7 @@ func (s *System) deliver(c *cell, in *server.Inbound, asked bool) *rpc.Error {
 		it.msg = in.AsTell()
 	}
 	it.meta = c.metaFrom(in)
-	confirm := in.Confirm
+	confirm := in.Confirm && it.req == nil
 	p, err := c.enqueue(it) // once a one-way message is in, its memory belongs to the actor
 	if err != nil {
 		if confirm {

@@ -14,14 +14,14 @@ import (
 // tell sends a one-way message to a service, to another node, under a key, or to an actor of
 // this node that does not exist.
 func tell[M any](ctx context.Context, from *Context, to *target, m M, opts *settings) error {
-	if to.addr.node == anyNode {
+	if to.addr.routed() {
 		return tellService(ctx, from, to, m, opts)
 	}
 	return tellAt(ctx, from, nil, to, m, opts)
 }
 
 // tellAt is tell to one actor. at is the call of a service that has chosen it, or nil.
-func tellAt[M any](ctx context.Context, from *Context, at *serviceCall, t *target, m M, opts *settings) error {
+func tellAt[M any](ctx context.Context, from *Context, at *routedCall, t *target, m M, opts *settings) error {
 	s := t.sys
 	if opts.IsKeyed() && !opts.IsAcked() {
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a one-way message can have a key only with rpc.Acked")
@@ -43,6 +43,9 @@ func tellAt[M any](ctx context.Context, from *Context, at *serviceCall, t *targe
 		err = s.withName(err, x.Request().TypeID)
 		x.Free()
 		return err
+	}
+	if at != nil && at.search != nil {
+		return tellFollowed(ctx, from, at, t, m, reflect.TypeFor[M](), opts)
 	}
 	out := tellPool.Get().(*outgoing)
 	if opts == nil && from == nil && at == nil && ctx.Value(tracekey.Key{}) == nil {

@@ -115,6 +115,9 @@ func (s *System) spawn(parent *cell, name string, kind *Kind, opts []SpawnOption
 	} else if strings.HasPrefix(name, hidden) {
 		return Ref{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "actor name %q: a leading %s is for the system's own", name, hidden)
 	}
+	if parent == nil && strings.HasPrefix(name, placed) {
+		return Ref{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "actor name %q: a leading %s is for virtual actors", name, placed)
+	}
 	if kind == nil {
 		return Ref{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "Spawn(%q) of no kind", name)
 	}
@@ -124,6 +127,9 @@ func (s *System) spawn(parent *cell, name string, kind *Kind, opts []SpawnOption
 			return Ref{}, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no kind named %q in Config.Kinds", kind.name)
 		}
 		kind = known
+	}
+	if kind.placed {
+		return Ref{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "Spawn(%q): kind %s is virtual, see System.Virtual", name, kind.name)
 	}
 	if o.pool != nil {
 		if err := o.pool.of(kind); err != nil {

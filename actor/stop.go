@@ -30,7 +30,7 @@ func (s *System) StopNow(ctx context.Context, r Ref) error {
 func (s *System) stop(ctx context.Context, r Ref, now bool) error {
 	t := s.Bind(r).to
 	switch {
-	case t == nil || t.addr.node == anyNode || strings.HasPrefix(t.addr.name, hidden):
+	case t == nil || t.addr.routed() || strings.HasPrefix(t.addr.name, hidden):
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v cannot be stopped", r)
 	case t.addr.node != s.cfg.Name:
 		return s.stopAfar(ctx, t, now)

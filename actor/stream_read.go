@@ -52,8 +52,8 @@ type clientStream struct {
 	sign   *time.Timer // sends the next sign of life
 	once   sync.Once
 
-	at      *serviceCall // the call of the service that has chosen the instance; nil: the caller has named the actor
-	release func()       // ends the count of at.hold
+	at      *routedCall // the call of the service that has chosen the instance; nil: the caller has named the actor
+	release func()      // ends the count of at.hold
 }
 
 // errComplete is the cause of the end of a stream whose client has received all items.
@@ -78,7 +78,7 @@ func open(ctx, life context.Context, to Ref, m any, typ reflect.Type, options []
 	}
 	s, f := t.sys, &clientStream{}
 	var o streamOpened
-	if t.addr.node == anyNode {
+	if t.addr.routed() {
 		o, err = f.openService(ctx, from, t, m, typ, opts)
 	} else {
 		o, err = f.openAt(ctx, from, nil, t, m, typ, opts)
@@ -104,7 +104,7 @@ func open(ctx, life context.Context, to Ref, m any, typ reflect.Type, options []
 }
 
 // openAt opens the stream at one actor. at is the call of a service that has chosen it, or nil.
-func (f *clientStream) openAt(ctx context.Context, from *Context, at *serviceCall, t *target, m any, typ reflect.Type, opts *settings) (streamOpened, error) {
+func (f *clientStream) openAt(ctx context.Context, from *Context, at *routedCall, t *target, m any, typ reflect.Type, opts *settings) (streamOpened, error) {
 	s, c := t.sys, t.cell.Load()
 	switch {
 	case c != nil && from.isIn(c):
@@ -130,7 +130,7 @@ func openLocal(ctx context.Context, from *Context, c *cell, m any, opts *setting
 	return a.future.Result()
 }
 
-func (s *System) openRemote(ctx context.Context, from *Context, at *serviceCall, t *target, m any, typ reflect.Type, opts *settings) (v streamOpened, err error) {
+func (s *System) openRemote(ctx context.Context, from *Context, at *routedCall, t *target, m any, typ reflect.Type, opts *settings) (v streamOpened, err error) {
 	x := s.node.Client.Exchange()
 	if err := s.request(ctx, from, at, t, m, typ, opts, x.Request()); err != nil {
 		return v, err

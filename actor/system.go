@@ -24,6 +24,7 @@ import (
 	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/outbox"
+	"github.com/tandem-go/tandem/placement"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
@@ -72,12 +73,13 @@ type Config struct {
 	// own actor, unless under Context.Detached, and those that Pipe delivers.
 	CopyLocal bool
 
-	Logger *slog.Logger  // default slog.Default
-	Store  ledger.Store  // keeps the records of Durable kinds
-	Topics topic.Store   // keeps what is published on durable topics, see Topic.Durable
-	Codec  codec.Codec   // of outgoing messages; default msgpack
-	Codecs []codec.Codec // further codecs to understand, besides msgpack, JSON and raw
-	Limits codec.Limits  // of decoding; by default the length of a body is bounded only by RPC.MaxBody
+	Logger *slog.Logger     // default slog.Default
+	Store  ledger.Store     // keeps the records of Durable kinds
+	Claims placement.Claims // says which node has which virtual actor; needed to host Virtual kinds together with other nodes
+	Topics topic.Store      // keeps what is published on durable topics, see Topic.Durable
+	Codec  codec.Codec      // of outgoing messages; default msgpack
+	Codecs []codec.Codec    // further codecs to understand, besides msgpack, JSON and raw
+	Limits codec.Limits     // of decoding; by default the length of a body is bounded only by RPC.MaxBody
 
 	Timeout      time.Duration // of a call whose context has no deadline; default 30 s
 	SendWait     time.Duration // how long a handler waits for room in a mailbox; default 5 s
@@ -169,6 +171,12 @@ func (c *Config) validate() error {
 			bad("Config.Kinds: two kinds named %q", k.name)
 		default:
 			kinds[k.name] = true
+			if err := k.checkVirtual(); err != nil {
+				errs = append(errs, fmt.Errorf("actor: Config.Kinds[%d]: %w", i, err))
+			}
+			if k.placed && c.Registry != nil && c.Claims == nil {
+				bad("Config.Kinds[%d] is Virtual, and Config.Claims is nil: two nodes would activate the same actor", i)
+			}
 		}
 	}
 	for _, d := range []struct {
@@ -225,6 +233,7 @@ type System struct {
 	log       *slog.Logger
 	refs      refTable
 	services  services
+	virtuals  virtuals
 	topics    topicTable                  // of this node's actors
 	farTopics farTopics                   // of other nodes
 	access    atomic.Pointer[access.List] // nil: everybody may do everything
@@ -344,6 +353,7 @@ func NewSystem(cfg Config) (*System, error) {
 	s.members = newMembers(s)
 	s.clock.start = time.Now()
 	s.services.init(s)
+	s.virtuals.init(s)
 	s.topics.sys = s
 	s.far.sys, s.keeps.sys = s, s
 	s.jobs.init(s)

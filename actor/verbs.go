@@ -7,6 +7,7 @@ import (
 
 	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/mailbox"
+	"github.com/tandem-go/tandem/placement"
 	"github.com/tandem-go/tandem/rpc"
 )
 
@@ -86,6 +87,15 @@ func tellWith[M any](ctx context.Context, to Ref, m M, opts []rpc.Option) error 
 
 // tellInside is Tell inside the interceptors of the sender.
 func tellInside[M any](ctx context.Context, from *Context, t *target, m M, set *settings) error {
+	err := tellDirect(ctx, from, t, m, set)
+	if t.addr.node == anywhere && rpc.Ran(err) == rpc.NotRun && rpc.CodeOf(err) == rpc.NotFound { // its activation here has just ended
+		return tellOn(ctx, t, placement.Holder{}, m, metaOf(ctx, from, set))
+	}
+	return err
+}
+
+// tellDirect is tellInside; at a virtual actor, it may find its activation here at its end.
+func tellDirect[M any](ctx context.Context, from *Context, t *target, m M, set *settings) error {
 	if c := t.cell.Load(); c != nil && !set.IsKeyed() {
 		if c.self.sys.checksSends() {
 			return c.putChecked(ctx, from, item{msg: m, meta: metaOf(ctx, from, set)}, set, false)
@@ -125,10 +135,10 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 // callInside is Call inside the interceptors of the sender.
 func callInside[M Question[R], R any](ctx context.Context, from *Context, t *target, m M, set *settings) (r R, err error) {
 	var none R
-	if t.addr.node == anyNode {
+	c := t.cell.Load()
+	if t.addr.routed() && (c == nil || set.IsKeyed()) {
 		return callService[M, R](ctx, from, t, m, set)
 	}
-	c := t.cell.Load()
 	if c != nil {
 		if from.isIn(c) {
 			return none, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v calls itself and would wait for ever", t.addr)
@@ -150,6 +160,13 @@ func callInside[M Question[R], R any](ctx context.Context, from *Context, t *tar
 	}
 	if err != nil {
 		w.failed(from, err)
+		if t.addr.node == anywhere && rpc.Ran(err) == rpc.NotRun && (err == errGone || err == errStopped) { // its activation here has just ended
+			v := t.sys.routedCall(ctx, from, t, set)
+			v.waits = from.waits()
+			if v.waitAgain(ctx, err) {
+				return callNext[M, R](ctx, from, &v, m, set)
+			}
+		}
 	}
 	return r, err
 }
@@ -171,7 +188,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 		return askThrough[M, R](ctx, t, to, m, opts)
 	}
 	set := settingsOf(opts)
-	if t.addr.node == anyNode {
+	if t.addr.routed() {
 		return askService[M, R](ctx, from, t, m, set)
 	}
 	c := t.cell.Load()
@@ -189,7 +206,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 }
 
 // askFar is Ask of an actor on another node.
-func askFar[M Question[R], R any](ctx context.Context, from *Context, at *serviceCall, t *target, m M, opts *settings) *rpc.Future[R] {
+func askFar[M Question[R], R any](ctx context.Context, from *Context, at *routedCall, t *target, m M, opts *settings) *rpc.Future[R] {
 	p, call, err := send[M, R](ctx, from, at, t, m, opts)
 	if err != nil {
 		if at != nil {
@@ -314,6 +331,9 @@ func (c *cell) putFull(ctx context.Context, from *Context, it item, acked bool) 
 	}
 	e := putError(err)
 	if it.req == nil && e == errGone && !acked {
+		if c.kind.placed && c.self.sys.virtuals.sendOn(c.virtualSelf(), it, placement.Holder{}) {
+			return nil
+		}
 		c.self.sys.handBack(c.self.addr, it, e)
 		return nil
 	}

@@ -49,6 +49,8 @@ func (c *Context) Watch(r Ref) error {
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v watches itself", t.addr)
 	case t.addr.node == anyNode:
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v is a service, which has no end", t.addr)
+	case t.addr.node == anywhere:
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v is a virtual actor, which has no end", t.addr)
 	case by.kind.handlers[reflect.TypeFor[Terminated]()] == nil && !by.kind.receiver:
 		return rpc.Errorf(rpc.Unhandled, rpc.NotRun, "kind %s has no handler for Terminated", by.kind.name)
 	}

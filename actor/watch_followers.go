@@ -40,6 +40,7 @@ type follower struct {
 	ends    []actorEnd // to be told
 	telling bool       // a goroutine tells them
 	closed  bool       // its node is gone: nothing is kept for it
+	giveUp  func()     // ends the attempt to tell it that is under way; nil: there was none
 }
 
 // errForgotten is the error of a watch for a follower that is forgotten at this moment.
@@ -199,6 +200,24 @@ func (f *follower) ended(w *watch, why error) {
 	}
 }
 
+// hasten bounds the attempts that are under way when a shutdown begins to wait for them.
+func (fs *followers) hasten() {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for _, f := range fs.all {
+		f.hasten()
+	}
+}
+
+// hasten bounds the attempt to tell the follower that is under way, because a shutdown waits for it.
+func (f *follower) hasten() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.giveUp != nil {
+		time.AfterFunc(partWait, f.giveUp)
+	}
+}
+
 // tell sends the ends, until they have arrived or the follower is gone.
 func (f *follower) tell() {
 	defer f.sys.keeps.forget(f)
@@ -213,8 +232,11 @@ func (f *follower) tell() {
 		}
 		f.mu.Unlock()
 		ctx, cancel := context.WithCancel(f.sys.ctx)
+		f.mu.Lock()
+		f.giveUp = cancel
+		f.mu.Unlock()
 		if f.sys.draining() {
-			ctx, cancel = context.WithTimeout(f.sys.ctx, partWait)
+			f.hasten()
 		}
 		_, err := askNode[bool](ctx, f.sys, f.node, f.epoch, actorsEnded{Key: f.id.key, Ends: batch})
 		cancel()

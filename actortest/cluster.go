@@ -44,7 +44,7 @@ type ClusterConfig struct {
 	// actor.Config.Setup. nil: there are none.
 	Setup func(*Node) error
 
-	// Kinds are those of actor.Config: durable ones have to be among them.
+	// Kinds are those of actor.Config: durable and virtual ones have to be among them.
 	Kinds []*actor.Kind
 
 	// Store gives each node a store for the records of durable kinds, which outlives its starts.

@@ -97,6 +97,31 @@ func TestSettle(t *testing.T) {
 	}
 }
 
+// A message that is to be sent again stays the first one to its receiver, however often.
+func TestOrder(t *testing.T) {
+	b := box(t, outbox.Config{})
+	var all []*outbox.Message[int]
+	for range 3 {
+		all = append(all, kept(t, b, "r@n", time.Time{}))
+	}
+	now := start
+	for _, want := range all {
+		for range 3 {
+			now = now.Add(time.Second)
+			if m := b.Next("r@n", now); m != want {
+				t.Fatalf("the next one is %v, want %v", m, want)
+			}
+			if d := b.Settle(want, away, now, 0.5); d.Fate != outbox.Again {
+				t.Fatalf("after %v: %v", away, d)
+			}
+		}
+		if m := b.Next("r@n", now); m != want {
+			t.Fatalf("the next one is %v, want %v", m, want)
+		}
+		b.Settle(want, handled, now, 0.5)
+	}
+}
+
 // A message whose time has passed is given up: before it is sent, and after an attempt.
 func TestUntil(t *testing.T) {
 	b := box(t, outbox.Config{})

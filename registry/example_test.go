@@ -39,3 +39,10 @@ func ExampleTopicSize() {
 	fmt.Println(size, registry.MaxTopics/size)
 	// Output: 29 1129
 }
+
+// The kinds of a node's record have a bound, which KindSize counts.
+func ExampleKindSize() {
+	size := registry.KindSize("account", "v2")
+	fmt.Println(size, registry.MaxKinds/size)
+	// Output: 15 546
+}

@@ -1,5 +1,6 @@
 // Package registry says which nodes of a cluster run, under which epochs, at which addresses,
-// which services they expose, and which topics their actors subscribe to.
+// which services they expose, which topics their actors subscribe to, and which kinds of virtual
+// actors they host.
 //
 // [Registry] is the interface. Package registry/static serves a fixed list, and package
 // registry/natskv keeps the records in a JetStream key-value bucket, with leases and a cache
@@ -24,6 +25,7 @@ type Node struct {
 	Addrs    map[string]string   `json:"addrs,omitempty"`    // road name → address on that road
 	Services map[string][]string `json:"services,omitempty"` // service → names of the actors exposed under it
 	Topics   map[string][]string `json:"topics,omitempty"`   // pattern of topics that actors subscribe to → names of their groups; "" stands for those without a group
+	Kinds    map[string]string   `json:"kinds,omitempty"`    // kind of virtual actors that the node hosts → the kind's version there; the version may be empty
 	Version  string              `json:"version,omitempty"`  // of the program that the node runs
 	Zone     string              `json:"zone,omitempty"`     // where it runs: a rack, a data centre
 	Weight   int                 `json:"weight,omitempty"`   // share of a service's requests, relative to others; 0 means the default, 1
@@ -58,6 +60,7 @@ func (n Node) Clone() Node {
 		}
 		n.Topics = topics
 	}
+	n.Kinds = maps.Clone(n.Kinds)
 	if n.Proof != nil {
 		p := *n.Proof
 		n.Proof = &p
@@ -80,6 +83,9 @@ type Registry interface {
 
 	// Renew extends the lease of what epoch registered as name. ErrLost: the claim
 	// is gone, because the lease ran out or someone evicted it; Register again.
+	//
+	// After nil, and after nil from Register and Update, the claim is not gone, unless someone
+	// evicts it, before Lease has passed since the call began. Where Lease is zero, it never is.
 	Renew(ctx context.Context, name, epoch string) error
 
 	// Deregister gives up the claim. It returns nil if epoch does not hold it (any more).

@@ -18,6 +18,8 @@ const (
 	MaxLast   = 256 << 10 // bytes of a last word, see Registry.Deregister
 	MaxTopic  = 255       // bytes of a pattern, and of the name of a group
 	MaxTopics = 32 << 10  // of all entries of Topics, by TopicSize
+	MaxKind   = 255       // bytes of the name of a kind
+	MaxKinds  = 8 << 10   // of all entries of Kinds, by KindSize
 )
 
 // Valid returns nil if n can be registered, else an error that wraps ErrInvalid. Name and
@@ -25,7 +27,8 @@ const (
 // token of a NATS subject and a key of a bucket. Version, Zone and the texts of Proof may
 // have up to MaxName bytes of text, Principal up to MaxWho, and Weight may be 0 to
 // MaxWeight. Patterns and groups in Topics have up to MaxTopic bytes of text, and all together
-// have a TopicSize of at most MaxTopics.
+// have a TopicSize of at most MaxTopics. Kinds have 1 to MaxKind bytes of text and versions up to
+// MaxName, and all together have a KindSize of at most MaxKinds.
 func (n Node) Valid() error {
 	if err := valid("node name", n.Name); err != nil {
 		return err
@@ -46,6 +49,9 @@ func (n Node) Valid() error {
 		return fmt.Errorf("%w: weight %d: want 0 to %d", ErrInvalid, n.Weight, MaxWeight)
 	}
 	if err := validTopics(n.Topics); err != nil {
+		return err
+	}
+	if err := validKinds(n.Kinds); err != nil {
 		return err
 	}
 	if n.Proof == nil {
@@ -69,6 +75,10 @@ func TopicSize(pattern string, groups ...string) int {
 	}
 	return size
 }
+
+// KindSize is how much of MaxKinds a kind with its version takes up. It is at least the bytes that
+// they have in JSON.
+func KindSize(kind, version string) int { return inJSON(kind) + inJSON(version) + len(`"":"",`) }
 
 // inJSON is the most bytes that a text can have in JSON, without quotes.
 func inJSON(s string) int {
@@ -98,6 +108,26 @@ func validTopics(topics map[string][]string) error {
 	}
 	if size > MaxTopics {
 		return fmt.Errorf("%w: topics of size %d: want at most %d", ErrInvalid, size, MaxTopics)
+	}
+	return nil
+}
+
+func validKinds(kinds map[string]string) error {
+	size := 0
+	for kind, version := range kinds {
+		if kind == "" {
+			return fmt.Errorf("%w: a kind without a name", ErrInvalid)
+		}
+		if err := textUpTo(MaxKind, "kind", kind); err != nil {
+			return err
+		}
+		if err := text("version of a kind", version); err != nil {
+			return err
+		}
+		size += KindSize(kind, version)
+	}
+	if size > MaxKinds {
+		return fmt.Errorf("%w: kinds of size %d: want at most %d", ErrInvalid, size, MaxKinds)
 	}
 	return nil
 }
@@ -135,7 +165,7 @@ func (n Node) Equal(o Node) bool {
 	return n.Name == o.Name && n.Epoch == o.Epoch &&
 		n.Version == o.Version && n.Zone == o.Zone && n.Weight == o.Weight && n.Principal == o.Principal &&
 		(n.Proof == nil) == (o.Proof == nil) && (n.Proof == nil || *n.Proof == *o.Proof) &&
-		maps.Equal(n.Addrs, o.Addrs) &&
+		maps.Equal(n.Addrs, o.Addrs) && maps.Equal(n.Kinds, o.Kinds) &&
 		maps.EqualFunc(n.Services, o.Services, slices.Equal) &&
 		maps.EqualFunc(n.Topics, o.Topics, slices.Equal)
 }

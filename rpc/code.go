@@ -32,11 +32,12 @@ const (
 	Internal       Code = 19 // a bug in Tandem
 	Leaving        Code = 20 // the node shuts down and accepts nothing new; the verdict is always NotRun
 	Cycle          Code = 21 // the actor waits for the actor that makes the request; the verdict is always NotRun
-	lastCode            = Cycle
+	Moved          Code = 22 // the virtual actor is on another node, see Error.Elsewhere; the verdict is always NotRun
+	lastCode            = Moved
 )
 
 var codeNames = [...]string{"none", "failed", "panicked", "not found", "unhandled", "undecodable", "wrong reply", "too large", "overloaded",
-	"unavailable", "denied", "canceled", "expired", "stale", "id reused", "session lost", "outcome unknown", "reply dropped", "invalid", "internal", "leaving", "cycle"}
+	"unavailable", "denied", "canceled", "expired", "stale", "id reused", "session lost", "outcome unknown", "reply dropped", "invalid", "internal", "leaving", "cycle", "moved"}
 
 // String returns the code's name.
 func (c Code) String() string {

@@ -21,6 +21,7 @@ type Error struct {
 	User       string        // the name of the application's own error, see NewError; empty for others
 	Node       string        // the node that said so; empty if this system concluded it
 	RetryAfter time.Duration // the server asks for no attempt before that time has passed; 0: it does not ask
+	Elsewhere  string        // with Moved: who has the virtual actor, as node/epoch/token; empty if that is not known
 
 	cause error
 }

@@ -82,8 +82,8 @@ func TestErrorText(t *testing.T) {
 		{rpc.Denied.Error(), "rpc: denied"},
 		{rpc.Code(99).Error(), "rpc: code(99)"},
 		{rpc.Code(0).String(), "none"},
-		{rpc.Cycle.String(), "cycle"}, // the last one
-		{(rpc.Cycle + 1).String(), "code(22)"},
+		{rpc.Moved.String(), "moved"}, // the last one
+		{(rpc.Moved + 1).String(), "code(23)"},
 		{rpc.Verdict(9).String(), "ran"},
 	} {
 		if row.err != row.want {

@@ -23,6 +23,7 @@
 // says [ErrLost], and never that there is no record.
 //
 // [github.com/tandem-go/tandem/state/jetstream] keeps records in NATS.
+// [github.com/tandem-go/tandem/state/sql], a module of its own, keeps them in SQLite or PostgreSQL.
 // [github.com/tandem-go/tandem/state/memory] keeps them in the memory of the process, for tests
 // and for single nodes. Package storetest has the suite that every store passes.
 //

@@ -28,14 +28,22 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 func (s *Stored) Size() int {
 	n := headSize + len(s.Key.Kind) + len(s.Key.ID) + len(s.State) + sumSize
 	for i := range s.Outcomes {
-		n += outcomeSize + len(s.Outcomes[i].Caller) + len(s.Outcomes[i].Body)
+		n += s.Outcomes[i].Size()
 	}
 	for i := range s.Outbox {
-		m := &s.Outbox[i]
-		n += messageSize + len(m.To) + len(m.Body)
-		for _, h := range m.Headers {
-			n += headerSize + len(h.Key) + len(h.Value)
-		}
+		n += s.Outbox[i].Size()
+	}
+	return n
+}
+
+// Size is how many bytes o takes in an encoded record.
+func (o *Outcome) Size() int { return outcomeSize + len(o.Caller) + len(o.Body) }
+
+// Size is how many bytes m takes in an encoded record.
+func (m *Message) Size() int {
+	n := messageSize + len(m.To) + len(m.Body)
+	for _, h := range m.Headers {
+		n += headerSize + len(h.Key) + len(h.Value)
 	}
 	return n
 }

@@ -137,12 +137,12 @@ func (s *Stored) valid() error {
 		return fmt.Errorf("%d outcomes and %d messages: want at most %d and %d", len(s.Outcomes), len(s.Outbox), MaxOutcomes, MaxMessages)
 	}
 	for i := range s.Outcomes {
-		if err := s.Outcomes[i].valid(); err != nil {
+		if err := s.Outcomes[i].Valid(); err != nil {
 			return fmt.Errorf("outcome %d: %w", i, err)
 		}
 	}
 	for i := range s.Outbox {
-		if err := s.Outbox[i].valid(); err != nil {
+		if err := s.Outbox[i].Valid(); err != nil {
 			return fmt.Errorf("message %d: %w", i, err)
 		}
 	}
@@ -152,7 +152,8 @@ func (s *Stored) valid() error {
 	return nil
 }
 
-func (o *Outcome) valid() error {
+// Valid returns nil, or what is beyond the limits of this package.
+func (o *Outcome) Valid() error {
 	if len(o.Caller) > MaxText {
 		return fmt.Errorf("a caller of %d bytes: want at most %d", len(o.Caller), MaxText)
 	}
@@ -162,7 +163,8 @@ func (o *Outcome) valid() error {
 	return nil
 }
 
-func (m *Message) valid() error {
+// Valid returns nil, or what is beyond the limits of this package.
+func (m *Message) Valid() error {
 	if m.Verb == 0 || m.Verb > lastVerb || len(m.To) > MaxText || len(m.Headers) > MaxHeaders {
 		return fmt.Errorf("%v to %d bytes with %d headers: want a verb, and at most %d bytes and %d headers", m.Verb, len(m.To), len(m.Headers), MaxText, MaxHeaders)
 	}

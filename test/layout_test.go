@@ -47,12 +47,13 @@ var mayImport = map[string][]string{
 	"ledger":     {},
 	"registry":   {},
 	"state":      {},
+	"placement":  {"internal/rendezvous"},
 	"reminder":   {"internal/crontime"},
 	"transport":  {longCopy, bufPool},
 	"rpc/codec":  {longCopy, "github.com/vmihailenco/msgpack/v5"},
 	"rpc":        {"transport", "rpc/codec", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey"},
 	"deadletter": {"rpc"},
-	"actor":      {longCopy, bufPool, "access", "balance", "deadletter", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "supervise", "transport", "github.com/google/uuid", "topic", "route", "internal/watchbook", "inspect", "internal/crontime", "intercept", "outbox"},
+	"actor":      {longCopy, bufPool, "access", "balance", "deadletter", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "supervise", "transport", "github.com/google/uuid", "topic", "route", "internal/watchbook", "inspect", "internal/crontime", "intercept", "outbox", "placement"},
 	"actortest":  {"actor", bubbles, "intercept", "internal/draw", "internal/sendopt", "internal/simulation", "rpc", "transport", "transport/memnet", "topic"},
 	"outbox":     {"rpc"},
 	"topic":      {},
@@ -61,7 +62,7 @@ var mayImport = map[string][]string{
 	"intercept":  {"access", "rpc"},
 
 	"internal/draw":       {},
-	"internal/simulation": {"actor", "internal/draw", "internal/engine", "ledger", "registry", "registry/static", "rpc", "transport", "transport/memnet"},
+	"internal/simulation": {"actor", "internal/draw", "internal/engine", "ledger", "placement", "placement/memory", "registry", "registry/static", "rpc", "transport", "transport/memnet"},
 
 	longCopy:                  {},
 	"internal/rendezvous":     {},
@@ -78,19 +79,25 @@ var mayImport = map[string][]string{
 	"internal/jobtoken":       {},
 	"internal/promise":        {},
 	"internal/sendopt":        {"rpc/codec", "transport"},
+	"internal/stored":         {"state"},
 	"internal/tracekey":       {},
 	"internal/watchbook":      {},
 	bufPool:                   {longCopy},
 	"internal/natswait":       {"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"internal/jserror":        {"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	natsHome:                  {natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 
 	"ledger/jetstream": {"ledger", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"ledger/storetest": {"ledger"},
 	"topic/jetstream":  {"topic", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"topic/topictest":  {"topic"},
-	"state/jetstream":  {"state", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"state/jetstream":  {"state", natsHome, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"state/memory":     {"state"},
 	"state/storetest":  {"state", "pgregory.net/rapid"},
+
+	"placement/natskv":    {"placement", natsHome, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"placement/memory":    {"placement"},
+	"placement/claimtest": {"placement", "pgregory.net/rapid"},
 
 	"reminder/jetstream":    {"reminder", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"reminder/memory":       {"reminder"},
@@ -106,6 +113,7 @@ var mayImportBelow = map[string]string{
 	"registry/":  "registry",
 	"ledger/":    "ledger",
 	"state/":     "state",
+	"placement/": "placement",
 	"reminder/":  "reminder",
 	"mailbox/":   "mailbox",
 }
@@ -125,6 +133,10 @@ const natsWait = "internal/natswait"
 // proofs may be imported by every package that keeps something in JetStream. It says what
 // JetStream's errors prove.
 const proofs = "internal/jserror"
+
+// natsHome may be imported by every package that keeps the last message of each subject in a stream
+// of its own, for ever. It notices the loss of the stream.
+const natsHome = "internal/natshome"
 
 // simulations is a package for tests: what actortest and test/sim have in common.
 const simulations = "internal/simulation"
@@ -162,7 +174,7 @@ func violations(g graph) []string {
 			if fixed && !slices.Contains(allowed, to) {
 				bad("%s imports %s", name, to)
 			}
-			if !ours || to == bubbles && suite(name) || to == bufPool && strings.HasPrefix(name, "transport/") || (to == natsWait || to == proofs) && n.onNATS() {
+			if !ours || to == bubbles && suite(name) || to == bufPool && strings.HasPrefix(name, "transport/") || (to == natsWait || to == proofs || to == natsHome) && n.onNATS() {
 				continue
 			}
 			if (suite(to) || to == simulations) && !suite(name) && !within(name, "test") {
@@ -297,7 +309,9 @@ func TestViolationsAreFound(t *testing.T) {
 			"ledger/jetstream":           {"ledger", natsWait, nats},
 			"ledger/storetest":           {"testing", "ledger"},
 			"state":                      {"fmt"},
-			"state/jetstream":            {"state", natsWait, nats},
+			"state/jetstream":            {"state", natsHome, nats},
+			"internal/stored":            {"state"},
+			natsHome:                     {natsWait, nats},
 			"queue/jetstream":            {"queue", queueStore, "rpc", "rpc/codec", nats},
 			queueStore:                   {"queue", "rpc"},
 			"examples/quickstart":        {"actor", "transport/tcp", "transport/natsbus/embedded"},
@@ -370,6 +384,7 @@ func TestViolationsAreFound(t *testing.T) {
 		{"rpc", module + "/ledger/jetstream", "rpc imports ledger/jetstream"},
 		{"state", module + "/rpc", "state imports rpc"},
 		{"state/jetstream", module + "/actor", "state/jetstream imports actor"},
+		{"internal/stored", module + "/rpc", "internal/stored imports rpc"},
 		{"transport/natsbus", natsServer + "/server", "transport/natsbus carries a NATS server: "},
 		{"transport/tcp", "example.org/sly", "transport/tcp carries a NATS server: "},
 		{"cmd/tandem", module + "/transport/natsbus/embedded", "cmd/tandem carries a NATS server: "},
@@ -377,6 +392,9 @@ func TestViolationsAreFound(t *testing.T) {
 		{"examples/quickstart", module + "/transport/transporttest", "examples/quickstart imports transport/transporttest, a suite for tests"},
 		{"actor", "testing", "actor imports testing"},
 		{"transport/tcp", module + "/" + natsWait, "transport/tcp imports " + natsWait + ", which is not below transport"},
+		{"state/jetstream", module + "/" + natsWait, "state/jetstream imports " + natsWait},
+		{natsHome, module + "/state", natsHome + " imports state"},
+		{"transport/tcp", module + "/" + natsHome, "transport/tcp imports " + natsHome + ", which is not below transport"},
 		{natsWait, module + "/transport", natsWait + " imports transport"},
 		{"rpc", module + "/examples/quickstart", "rpc imports examples/quickstart"},
 		{"actor", module + "/actortest", "actor imports actortest"},

@@ -92,6 +92,7 @@ const (
 	tagAge        = 14
 	tagWaiting    = 15
 	tagNumber     = 16 | tagCritical
+	tagElsewhere  = 17
 	tagCritical   = 0x80 // if an option with this bit is unknown, the envelope is refused
 )
 
@@ -143,6 +144,7 @@ type Envelope struct {
 	Message    string        // reply: error text
 	UserCode   string        // reply: error code that the application defined
 	RetryAfter time.Duration // reply: how long not to try again; 0 for none
+	Elsewhere  string        // reply: who can be asked instead; empty for nobody
 	Body       []byte
 
 	// Fence makes Send put the envelope behind everything that was sent before it, large
@@ -215,7 +217,7 @@ func (e *Envelope) Append(dst []byte) ([]byte, error) {
 	if !e.Sent.IsZero() {
 		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagSent, 8), uint64(e.Sent.UnixNano()))
 	}
-	more := len(e.Headers) | len(e.Mark.Except) | len(e.Message) | len(e.UserCode) | len(e.Key) | len(e.Waiting)
+	more := len(e.Headers) | len(e.Mark.Except) | len(e.Message) | len(e.UserCode) | len(e.Key) | len(e.Waiting) | len(e.Elsewhere)
 	if more != 0 || e.RetryAfter > 0 || e.After > 0 || e.Age > 0 || e.Number > 0 || !e.Trace.IsZero() {
 		var err error
 		if dst, err = e.appendMore(dst); err != nil {
@@ -261,6 +263,10 @@ func (e *Envelope) appendMore(dst []byte) ([]byte, error) {
 	}
 	if e.Age > 0 {
 		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagAge, 8), uint64(e.Age))
+	}
+	if e.Elsewhere != "" {
+		m := e.Elsewhere[:min(len(e.Elsewhere), MaxElsewhere)]
+		dst = append(appendTag(dst, tagElsewhere, len(m)), m...)
 	}
 	if n := len(e.Waiting); n > 0 {
 		dst = AppendSeqBytes(appendTag(dst, tagWaiting, 8*n), e.Waiting)
@@ -347,6 +353,8 @@ func (e *Envelope) parseOptions(b []byte) error {
 			e.UserCode, ok = text(v), n <= MaxTarget
 		case tagRetryAfter:
 			e.RetryAfter, ok = duration(v)
+		case tagElsewhere:
+			e.Elsewhere, ok = text(v), n <= MaxElsewhere
 		case tagKey:
 			e.Key, ok = text(v), n <= MaxTarget
 		case tagAfter:

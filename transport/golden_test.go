@@ -66,6 +66,7 @@ var (
 		"reply": {Verb: transport.VerbReply, Codec: 1, Seq: 258, TypeID: transport.TypeID("int64"), Body: []byte{0x2a}},
 		"reply-error": {Verb: transport.VerbReply, Flags: transport.FlagRan, Code: 1, Seq: 258, Message: "no money", UserCode: "bank.broke",
 			RetryAfter: time.Second},
+		"reply-moved":     {Verb: transport.VerbReply, Flags: transport.FlagNotRun, Code: 22, Seq: 258, Message: "on node b", Elsewhere: "b/f3a1/7"},
 		"reply-replayed":  {Verb: transport.VerbReply, Flags: transport.FlagReplayed, Codec: 1, Seq: 258, TypeID: transport.TypeID("int64"), Body: []byte{0x2a}},
 		"reply-refused":   {Verb: transport.VerbReply, Flags: transport.FlagNotRun, Code: 8, Seq: 258},
 		"tell":            {Verb: transport.VerbTell, Codec: 3, Seq: 7, TypeID: transport.TypeID("bank.Deposit"), Target: "alice", Body: []byte("raw")},

@@ -141,6 +141,7 @@ func TestTellsShareFrames(t *testing.T) {
 		{"after", plain, func(e *transport.Envelope) { e.After = 1 }},
 		{"message", plain, func(e *transport.Envelope) { e.Message = "m" }},
 		{"user code", plain, func(e *transport.Envelope) { e.UserCode = "c" }},
+		{"elsewhere", plain, func(e *transport.Envelope) { e.Elsewhere = "b" }},
 		{"retry after", plain, func(e *transport.Envelope) { e.RetryAfter = time.Second }},
 		{"fence", plain, func(e *transport.Envelope) { e.Fence = true }},
 	} {

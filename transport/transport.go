@@ -196,6 +196,7 @@ const (
 	MaxHeaderBytes  = 8 << 10   // keys and values of all of them together
 	MaxInlineExcept = 8         // exceptions that an ack mark carries on a request
 	MaxWaiting      = 16        // waiting actors that a request lists, see SPEC.md
+	MaxElsewhere    = 510       // bytes that name who can be asked instead, see SPEC.md
 	LargeBody       = 128 << 10 // bytes of the largest body that Send copies
 )
 

@@ -51,6 +51,9 @@ func TestErrorsArrive(t *testing.T) {
 			{"refused", func(in *server.Inbound) {
 				in.Fail(&rpc.Error{Code: rpc.Overloaded, Verdict: rpc.NotRun, Message: "full", RetryAfter: time.Second})
 			}, rpc.Error{Code: rpc.Overloaded, Verdict: rpc.NotRun, Message: "full", RetryAfter: time.Second, Node: "b"}},
+			{"moved", func(in *server.Inbound) {
+				in.Fail(&rpc.Error{Code: rpc.Moved, Verdict: rpc.NotRun, Message: "it is there", Elsewhere: "c/f3a1/7"})
+			}, rpc.Error{Code: rpc.Moved, Verdict: rpc.NotRun, Message: "it is there", Elsewhere: "c/f3a1/7", Node: "b"}},
 			{"failed", func(in *server.Inbound) {
 				in.Start()
 				in.Fail(&rpc.Error{Code: rpc.Failed, Verdict: rpc.HasRun, User: errFunds.User, Message: "no: insufficient funds"})

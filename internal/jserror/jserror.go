@@ -66,7 +66,7 @@ type Finding struct {
 var codes = map[jetstream.ErrorCode]Finding{
 	10158: {Unknown, true, Busy},      // the id is being stored by an earlier publish, which may still fail
 	10071: {NotDone, false, Conflict}, // wrong last sequence
-	10164: {NotDone, false, Conflict}, // the same, of a batch
+	10164: {NotDone, true, Busy},      // another publish of the subject is in flight, or was: its answer comes a moment before that is forgotten
 	10070: {NotDone, false, Conflict}, // wrong last message id
 	10060: {NotDone, false, Conflict}, // another stream was expected
 	10063: {NotDone, false, Conflict}, // another sequence was expected

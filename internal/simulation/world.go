@@ -13,6 +13,8 @@ import (
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/internal/draw"
 	"github.com/tandem-go/tandem/internal/engine"
+	"github.com/tandem-go/tandem/placement"
+	"github.com/tandem-go/tandem/placement/memory"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
@@ -28,6 +30,7 @@ type World struct {
 	Truth    *Truth
 	Net      *memnet.Network
 	Registry *static.Registry
+	Claims   placement.Claims // of virtual actors
 	Nodes    []*Node
 	Counts   map[string]int // faults that were injected, by kind; the injector's own
 
@@ -44,7 +47,7 @@ type World struct {
 
 // New returns a world whose nodes n0, n1 and so on are all down.
 func New(seed uint64, plan Plan, truth *Truth) *World {
-	w := &World{Seed: seed, Plan: plan, Truth: truth, Registry: static.New(), Counts: map[string]int{},
+	w := &World{Seed: seed, Plan: plan, Truth: truth, Registry: static.New(), Claims: memory.New(), Counts: map[string]int{},
 		Net: memnet.New(memnet.Config{Seed: seed})}
 	for i := range plan.Nodes {
 		n := &Node{Name: fmt.Sprintf("n%d", i)}
@@ -76,7 +79,7 @@ func (w *World) Start(n *Node) error {
 	l := &Life{No: n.starts, entry: &entry{Registry: w.Registry}}
 	n.mu.Unlock()
 	n.Files.take(l)
-	cfg := actor.Config{Name: n.Name, Registry: l.entry, Logger: Quiet}
+	cfg := actor.Config{Name: n.Name, Registry: l.entry, Claims: w.Claims, Logger: Quiet}
 	if n.Disk != nil {
 		l.Drive = n.Disk.Drive(l.No)
 		cfg.Store = l.Drive

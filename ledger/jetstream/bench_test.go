@@ -9,6 +9,7 @@ import (
 
 	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/ledger/jetstream"
+	"github.com/tandem-go/tandem/test/servers"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
@@ -16,8 +17,8 @@ import (
 // an Append, by the number of changes that share it, with a server that syncs every write.
 // The ratio compares with batches of one change in the same run.
 func BenchmarkAppend(b *testing.B) {
-	s := start(b, embedded.Config{StoreDir: b.TempDir(), SyncAlways: true})
-	log, err := jetstream.New(connect(b, s), jetstream.Config{}).Take(context.Background(), "n", "e1", func(ledger.Change) {})
+	s := servers.Start(b, embedded.Config{StoreDir: b.TempDir(), SyncAlways: true})
+	log, err := jetstream.New(servers.Connect(b, s), jetstream.Config{}).Take(context.Background(), "n", "e1", func(ledger.Change) {})
 	if err != nil {
 		b.Fatal(err)
 	}

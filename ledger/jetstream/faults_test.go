@@ -5,77 +5,24 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/ledger/jetstream"
+	"github.com/tandem-go/tandem/test/servers"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
-// fault is what happens to one publish.
-type fault int
-
-const (
-	none      fault = iota
-	lost            // it never arrives
-	ackLost         // it is stored, and its answer does not arrive
-	late            // it arrives behind the next publish
-	lateAgain       // it arrives, and a second copy behind the next publish
-)
-
-var errFault = errors.New("test: no answer")
-
 // faulty is a JetStream that injects faults into publishes and purges.
 type faulty struct {
-	natsjs.JetStream
-
-	mu      sync.Mutex
-	next    []fault      // the faults of the next publishes
-	purge   func() error // called instead of the next purges
-	sleeper []func()
+	servers.Faulty
+	purge func() error // called instead of purges
 }
 
-func (f *faulty) plan(faults ...fault) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.next = append(f.next, faults...)
-}
-
-func (f *faulty) PublishMsg(ctx context.Context, m *nats.Msg, opts ...natsjs.PublishOpt) (*natsjs.PubAck, error) {
-	kept := &nats.Msg{Subject: m.Subject, Data: slices.Clone(m.Data)}
-	resend := func() { f.JetStream.PublishMsg(context.WithoutCancel(ctx), kept, opts...) }
-	f.mu.Lock()
-	now := none
-	if len(f.next) > 0 {
-		now, f.next = f.next[0], f.next[1:]
-	}
-	sleeper := f.sleeper
-	f.sleeper = nil
-	f.mu.Unlock()
-	defer func() {
-		for _, copy := range sleeper {
-			copy()
-		}
-		if now == late || now == lateAgain {
-			f.mu.Lock()
-			f.sleeper = append(f.sleeper, resend)
-			f.mu.Unlock()
-		}
-	}()
-	switch now {
-	case lost, late:
-		return nil, errFault
-	case ackLost, lateAgain:
-		f.JetStream.PublishMsg(ctx, m, opts...)
-		return nil, errFault
-	}
-	return f.JetStream.PublishMsg(ctx, m, opts...)
-}
+func startFaulty(js natsjs.JetStream) *faulty { return &faulty{Faulty: servers.Faulty{JetStream: js}} }
 
 func (f *faulty) Stream(ctx context.Context, name string) (natsjs.Stream, error) {
 	s, err := f.JetStream.Stream(ctx, name)
@@ -93,11 +40,8 @@ type faultyStream struct {
 }
 
 func (s faultyStream) Purge(ctx context.Context, opts ...natsjs.StreamPurgeOpt) error {
-	s.f.mu.Lock()
-	purge := s.f.purge
-	s.f.mu.Unlock()
-	if purge != nil {
-		return purge()
+	if s.f.purge != nil {
+		return s.f.purge()
 	}
 	return s.Stream.Purge(ctx, opts...)
 }
@@ -105,13 +49,12 @@ func (s faultyStream) Purge(ctx context.Context, opts ...natsjs.StreamPurgeOpt) 
 // Each fault is injected at each publish of a Take and a few Appends. There is enough time
 // for further attempts, so the caller notices nothing.
 func TestFaultsAreHidden(t *testing.T) {
-	js := connect(t, start(t, embedded.Config{}))
-	ctx := within(t, 60*time.Second)
-	for _, what := range []fault{lost, ackLost, late, lateAgain} {
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+	ctx := servers.Within(t, 60*time.Second)
+	for _, what := range []servers.Fault{servers.Lost, servers.AckLost, servers.Late, servers.LateAgain} {
 		for at := range 4 {
-			f := &faulty{JetStream: js}
-			f.plan(make([]fault, at)...)
-			f.plan(what, what)
+			f := startFaulty(js)
+			f.Plan(append(make([]servers.Fault, at), what, what)...)
 			store := jetstream.New(f, jetstream.Config{Cluster: string(rune('a'+what)) + string(rune('a'+at))})
 			log, _ := take(t, ctx, store, "e1")
 			for seq := range uint64(5) {
@@ -133,23 +76,23 @@ func TestFaultsAreHidden(t *testing.T) {
 // The ctx of an Append ends while it is unknown whether its changes are stored. The next
 // Append works nevertheless, and nothing is stored twice.
 func TestUnknown(t *testing.T) {
-	js := connect(t, start(t, embedded.Config{}))
-	ctx := within(t, 60*time.Second)
-	for what, want := range map[fault][]uint64{ // by the fault of the second one
-		lost:      {1, 3},
-		ackLost:   {1, 2, 3},
-		late:      {1, 3},
-		lateAgain: {1, 2, 3},
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+	ctx := servers.Within(t, 60*time.Second)
+	for what, want := range map[servers.Fault][]uint64{ // by the fault of the second one
+		servers.Lost:      {1, 3},
+		servers.AckLost:   {1, 2, 3},
+		servers.Late:      {1, 3},
+		servers.LateAgain: {1, 2, 3},
 	} {
-		f := &faulty{JetStream: js}
+		f := startFaulty(js)
 		store := jetstream.New(f, jetstream.Config{Cluster: string(rune('a' + what))})
 		log, _ := take(t, ctx, store, "e1")
 		if err := log.Append(ctx, some(1, 1)); err != nil {
 			t.Fatal(err)
 		}
 		short, cancel := context.WithCancel(ctx)
-		f.plan(what)
-		f.hook(cancel)
+		f.Plan(what)
+		f.After(cancel)
 		if err := log.Append(short, some(2, 2)); err == nil || errors.Is(err, ledger.ErrFenced) {
 			t.Fatalf("fault %d: %v", what, err)
 		}
@@ -165,11 +108,11 @@ func TestUnknown(t *testing.T) {
 // Another start takes over while it is unknown whether an Append is stored. The Append
 // succeeds if and only if the other start has loaded its changes.
 func TestTakenOverInDoubt(t *testing.T) {
-	js := connect(t, start(t, embedded.Config{}))
-	ctx := within(t, 60*time.Second)
-	for what := lost; what <= lateAgain; what++ {
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+	ctx := servers.Within(t, 60*time.Second)
+	for what := servers.Lost; what <= servers.LateAgain; what++ {
 		for _, rewrite := range []bool{false, true} {
-			f := &faulty{JetStream: js}
+			f := startFaulty(js)
 			name := string(rune('a' + what))
 			if rewrite {
 				name += "r"
@@ -180,8 +123,8 @@ func TestTakenOverInDoubt(t *testing.T) {
 				t.Fatal(err)
 			}
 			var kept []ledger.Change
-			f.plan(what)
-			f.hook(func() {
+			f.Plan(what)
+			f.After(func() {
 				var l ledger.Log
 				if l, kept = take(t, ctx, other, "e2"); rewrite {
 					if err := l.Rewrite(ctx, slices.Values(kept)); err != nil {
@@ -209,18 +152,11 @@ func TestTakenOverInDoubt(t *testing.T) {
 	}
 }
 
-// hook makes do be called after the next publish, before its answer is there.
-func (f *faulty) hook(do func()) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.sleeper = append(f.sleeper, do)
-}
-
 // A Rewrite that fails at any publish, whether it is stored or not, or at its purge, loses
 // nothing.
 func TestRewriteFails(t *testing.T) {
-	js := connect(t, start(t, embedded.Config{}))
-	ctx := within(t, 60*time.Second)
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+	ctx := servers.Within(t, 60*time.Second)
 	changes := func(yield func(ledger.Change) bool) { // three messages
 		for seq := range uint64(3) {
 			c := change(100 + seq)
@@ -231,9 +167,9 @@ func TestRewriteFails(t *testing.T) {
 		}
 	}
 	const steps = 1 + 3 + 1 // mark, changes, commit
-	for _, what := range []fault{lost, ackLost} {
+	for _, what := range []servers.Fault{servers.Lost, servers.AckLost} {
 		for at := range steps + 1 {
-			f := &faulty{JetStream: js}
+			f := startFaulty(js)
 			store := jetstream.New(f, jetstream.Config{Cluster: string(rune('a'+what)) + string(rune('a'+at))})
 			log, _ := take(t, ctx, store, "e1")
 			if err := log.Append(ctx, some(1, 5)); err != nil {
@@ -241,10 +177,9 @@ func TestRewriteFails(t *testing.T) {
 			}
 			cut, cancel := context.WithCancel(ctx)
 			if at == steps {
-				f.purge = func() error { cancel(); return errFault }
+				f.purge = func() error { cancel(); return servers.ErrFault }
 			}
-			f.plan(make([]fault, at)...)
-			f.plan(what)
+			f.Plan(append(make([]servers.Fault, at), what)...)
 			f.cut(at, cancel)
 			err := log.Rewrite(cut, changes)
 			cancel()
@@ -258,7 +193,7 @@ func TestRewriteFails(t *testing.T) {
 			if old := len(got) >= 5 && slices.Equal(got[:5], numbers(some(1, 5))); !old && !whole {
 				t.Errorf("fault %d at %d: kept %v", what, at, got)
 			}
-			if whole != (at == steps || at == steps-1 && what == ackLost) {
+			if whole != (at == steps || at == steps-1 && what == servers.AckLost) {
 				t.Errorf("fault %d at %d: kept %v", what, at, got)
 			}
 		}
@@ -268,27 +203,27 @@ func TestRewriteFails(t *testing.T) {
 // cut makes cancel be called after the publish that follows the next n, or at the end.
 func (f *faulty) cut(n int, cancel func()) {
 	if n == 0 {
-		f.hook(cancel)
+		f.After(cancel)
 		return
 	}
-	f.hook(func() { f.cut(n-1, cancel) })
+	f.After(func() { f.cut(n-1, cancel) })
 }
 
 // Random faults, takes and rewrites are compared with a plain list.
 func TestRandomFaults(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{}))
-	ctx := within(t, 100*time.Second)
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+	ctx := servers.Within(t, 100*time.Second)
 	for seed := range uint64(6) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
-		f := &faulty{JetStream: js}
+		f := startFaulty(js)
 		store := jetstream.New(f, jetstream.Config{Cluster: string(rune('a' + seed))})
 		log, _ := take(t, ctx, store, "e")
 		var want []uint64
 		var old ledger.Log
 		for seq := range uint64(150) {
 			for range rnd.IntN(3) {
-				f.plan(fault(rnd.IntN(int(lateAgain) + 1)))
+				f.Add(servers.Fault(rnd.IntN(int(servers.LateAgain) + 1)))
 			}
 			switch rnd.IntN(12) {
 			case 0:

@@ -20,6 +20,7 @@ import (
 	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/ledger/jetstream"
 	"github.com/tandem-go/tandem/ledger/storetest"
+	"github.com/tandem-go/tandem/test/servers"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
@@ -31,38 +32,6 @@ func TestMain(m *testing.M) {
 	// processors, unless -parallel is given.
 	_ = flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0))))
 	goleak.VerifyTestMain(m)
-}
-
-func start(t testing.TB, cfg embedded.Config) *embedded.Server {
-	t.Helper()
-	s, err := embedded.Start(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Shutdown)
-	return s
-}
-
-func connect(t testing.TB, s *embedded.Server, opts ...nats.Option) natsjs.JetStream {
-	t.Helper()
-	opts = append([]nats.Option{nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}, opts...) // the default one prints
-	nc, err := s.Connect(opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := natsjs.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js
-}
-
-func within(t testing.TB, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
 }
 
 func take(t testing.TB, ctx context.Context, store ledger.Store, epoch string) (ledger.Log, []ledger.Change) {
@@ -95,21 +64,21 @@ func numbers(changes []ledger.Change) (all []uint64) {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	s := start(t, embedded.Config{SyncAlways: true})
+	s := servers.Start(t, embedded.Config{SyncAlways: true})
 	clusters := 0
 	storetest.Run(t, storetest.Config{
 		Open: func(t *testing.T) func() ledger.Store {
 			clusters++
 			cfg := jetstream.Config{Cluster: fmt.Sprintf("c%d", clusters)}
-			return func() ledger.Store { return jetstream.New(connect(t, s), cfg) }
+			return func() ledger.Store { return jetstream.New(servers.Connect(t, s), cfg) }
 		},
 		TooLarge: 1 << 20,
 	})
 }
 
 func TestTooLarge(t *testing.T) {
-	ctx := within(t, 20*time.Second)
-	log, _ := take(t, ctx, jetstream.New(connect(t, start(t, embedded.Config{})), jetstream.Config{}), "e1")
+	ctx := servers.Within(t, 20*time.Second)
+	log, _ := take(t, ctx, jetstream.New(servers.Connect(t, servers.Start(t, embedded.Config{})), jetstream.Config{}), "e1")
 	c := ledger.Change{Op: ledger.Done, ID: ledger.ID{Seq: 1}, Time: time.Unix(1, 2), Outcome: make([]byte, 1<<20)}
 	if err := log.Append(ctx, []ledger.Change{c}); !errors.Is(err, jetstream.ErrTooLarge) {
 		t.Errorf("got %v", err)
@@ -118,9 +87,9 @@ func TestTooLarge(t *testing.T) {
 
 // The properties that the stream must have, and the streams that are refused.
 func TestStream(t *testing.T) {
-	s := start(t, embedded.Config{})
-	js := connect(t, s)
-	ctx := within(t, 30*time.Second)
+	s := servers.Start(t, embedded.Config{})
+	js := servers.Connect(t, s)
+	ctx := servers.Within(t, 30*time.Second)
 	take(t, ctx, jetstream.New(js, jetstream.Config{}), "e1")
 	stream, err := js.Stream(ctx, "tandem_records")
 	if err != nil {
@@ -157,7 +126,7 @@ func TestStream(t *testing.T) {
 			t.Errorf("node %q: no error", node)
 		}
 	}
-	small := connect(t, start(t, embedded.Config{MaxPayload: 64 << 10}))
+	small := servers.Connect(t, servers.Start(t, embedded.Config{MaxPayload: 64 << 10}))
 	if _, err := jetstream.New(small, jetstream.Config{}).Take(ctx, "n", "e", nil); err == nil || !strings.Contains(err.Error(), "max_payload") {
 		t.Errorf("a small max_payload: %v", err)
 	}
@@ -169,8 +138,8 @@ func TestStream(t *testing.T) {
 
 // A log that is full refuses, and forgets nothing.
 func TestFull(t *testing.T) {
-	js := connect(t, start(t, embedded.Config{}))
-	ctx := within(t, 20*time.Second)
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+	ctx := servers.Within(t, 20*time.Second)
 	_, err := js.CreateStream(ctx, natsjs.StreamConfig{Name: "tandem_records", Subjects: []string{"tandem_records.*"},
 		Discard: natsjs.DiscardNew, MaxMsgs: 10})
 	if err != nil {
@@ -207,9 +176,9 @@ func TestFull(t *testing.T) {
 
 // Messages that are not the store's, or are missing, are reported as errors.
 func TestStrangeStream(t *testing.T) {
-	js := connect(t, start(t, embedded.Config{}))
-	ctx := within(t, 30*time.Second)
-	short := func() context.Context { return within(t, 300*time.Millisecond) }
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+	ctx := servers.Within(t, 30*time.Second)
+	short := func() context.Context { return servers.Within(t, 300*time.Millisecond) }
 
 	store := jetstream.New(js, jetstream.Config{Cluster: "a"})
 	log, _ := take(t, ctx, store, "e1")
@@ -251,8 +220,8 @@ func TestStrangeStream(t *testing.T) {
 
 // Rewrite frees the space.
 func TestRewritePurges(t *testing.T) {
-	js := connect(t, start(t, embedded.Config{}))
-	ctx := within(t, 30*time.Second)
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+	ctx := servers.Within(t, 30*time.Second)
 	store := jetstream.New(js, jetstream.Config{})
 	log, _ := take(t, ctx, store, "e1")
 	if _, err := store.Take(ctx, "other", "e1", func(ledger.Change) {}); err != nil {
@@ -280,8 +249,8 @@ func TestRewritePurges(t *testing.T) {
 
 // Thousands of messages, more than are fetched at once, are read in order.
 func TestLongLog(t *testing.T) {
-	js := connect(t, start(t, embedded.Config{}))
-	ctx := within(t, 60*time.Second)
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+	ctx := servers.Within(t, 60*time.Second)
 	store := jetstream.New(js, jetstream.Config{})
 	log, _ := take(t, ctx, store, "e1")
 	const many = 5000

@@ -14,6 +14,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/ledger/jetstream"
+	"github.com/tandem-go/tandem/test/servers"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
@@ -90,7 +91,7 @@ func TestServerIsKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx := within(t, 60*time.Second)
+	ctx := servers.Within(t, 60*time.Second)
 	store := jetstream.New(js, jetstream.Config{})
 	log, _ := take(t, ctx, store, "e1")
 	var a appender

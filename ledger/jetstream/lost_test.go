@@ -14,6 +14,7 @@ import (
 
 	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/ledger/jetstream"
+	"github.com/tandem-go/tandem/test/servers"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 	"github.com/tandem-go/tandem/transport/natsbus/permissions"
 )
@@ -48,8 +49,8 @@ func TestLostRecords(t *testing.T) {
 		for _, writes := range []bool{true, false} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				js := connect(t, start(t, embedded.Config{}))
-				ctx := within(t, 60*time.Second)
+				js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+				ctx := servers.Within(t, 60*time.Second)
 				store := jetstream.New(js, jetstream.Config{})
 				log, _ := take(t, ctx, store, "e1")
 				check := log.(ledger.Checker).Check
@@ -101,8 +102,8 @@ func TestLostRecords(t *testing.T) {
 // one, which still has the records in memory, cannot write them again.
 func TestLostRecordsOfAnother(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{}))
-	ctx := within(t, 60*time.Second)
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+	ctx := servers.Within(t, 60*time.Second)
 	store := jetstream.New(js, jetstream.Config{})
 	log, _ := take(t, ctx, store, "e1")
 	if err := log.Append(ctx, some(1, 5)); err != nil {
@@ -129,8 +130,8 @@ func TestLostRecordsOfAnother(t *testing.T) {
 // Records that were lost and only partly written again are refused: nobody knows what ran.
 func TestLostInTheMiddleOfARewrite(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{}))
-	ctx := within(t, 60*time.Second)
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+	ctx := servers.Within(t, 60*time.Second)
 	store := jetstream.New(js, jetstream.Config{})
 	log, _ := take(t, ctx, store, "e1")
 	if err := losses["deleted"](ctx, js); err != nil {
@@ -164,14 +165,14 @@ func TestPermissions(t *testing.T) {
 	node := permissions.Node{Cluster: "tandem", Name: "n"}
 	allowed := permissions.All(node.Records(), node.MakeRecords()).Publish
 	try := func(t *testing.T, subjects []string) error {
-		s := start(t, embedded.Config{Configure: func(o *server.Options) {
+		s := servers.Start(t, embedded.Config{Configure: func(o *server.Options) {
 			o.Users = []*server.User{{Username: "node", Password: "pw", Permissions: &server.Permissions{
 				Publish:   &server.SubjectPermission{Allow: subjects},
 				Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
 			}}}
 		}})
-		js := connect(t, s, nats.UserInfo("node", "pw"))
-		ctx := within(t, 6*time.Second)
+		js := servers.Connect(t, s, nats.UserInfo("node", "pw"))
+		ctx := servers.Within(t, 6*time.Second)
 		store := jetstream.New(js, jetstream.Config{})
 		log, err := store.Take(ctx, "n", "e1", func(ledger.Change) {})
 		if err != nil {
@@ -206,10 +207,10 @@ func TestPermissions(t *testing.T) {
 // NATS comes back with an empty store.
 func TestEmptyStore(t *testing.T) {
 	t.Parallel()
-	s := start(t, embedded.Config{StoreDir: t.TempDir()})
+	s := servers.Start(t, embedded.Config{StoreDir: t.TempDir()})
 	port := s.Port()
-	ctx := within(t, 60*time.Second)
-	store := jetstream.New(connect(t, s), jetstream.Config{})
+	ctx := servers.Within(t, 60*time.Second)
+	store := jetstream.New(servers.Connect(t, s), jetstream.Config{})
 	log, _ := take(t, ctx, store, "e1")
 	if err := log.Append(ctx, some(1, 5)); err != nil {
 		t.Fatal(err)
@@ -220,7 +221,7 @@ func TestEmptyStore(t *testing.T) {
 	if err := log.Append(away, some(6, 6)); !errors.Is(err, jetstream.ErrUnavailable) || errors.Is(err, ledger.ErrLost) || strings.Count(err.Error(), "deadline exceeded") > 1 {
 		t.Errorf("while NATS is away: %v, want ErrUnavailable", err)
 	}
-	start(t, embedded.Config{StoreDir: t.TempDir(), Port: port})
+	servers.Start(t, embedded.Config{StoreDir: t.TempDir(), Port: port})
 	if err := log.Append(ctx, some(6, 6)); !errors.Is(err, ledger.ErrLost) {
 		t.Fatalf("%v, want ErrLost", err)
 	}

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +15,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/internal/jserror"
+	"github.com/tandem-go/tandem/test/servers"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
@@ -24,8 +25,8 @@ import (
 // startConnected starts a server, and connects to it.
 func startConnected(t *testing.T, cfg embedded.Config) (*embedded.Server, natsjs.JetStream) {
 	t.Helper()
-	s := start(t, cfg)
-	return s, connect(t, s)
+	s := servers.Start(t, cfg)
+	return s, servers.Connect(t, s)
 }
 
 func stream(t *testing.T, js natsjs.JetStream, cfg natsjs.StreamConfig) natsjs.Stream {
@@ -293,26 +294,11 @@ func TestInProcess(t *testing.T) {
 // threeServers starts a cluster. stop stops all but one, and returns a connection to it.
 func threeServers(t *testing.T) (js natsjs.JetStream, stop func(but string) natsjs.JetStream) {
 	t.Helper()
-	var ls []net.Listener
-	var routes []string
-	for range 3 {
-		l := must(net.Listen("tcp", "127.0.0.1:0"))
-		ls = append(ls, l)
-		routes = append(routes, "nats://"+l.Addr().String())
-	}
-	for _, l := range ls {
-		l.Close()
-	}
-	servers := map[string]*embedded.Server{}
-	for i, l := range ls {
-		name := fmt.Sprint("n", i)
-		var s *embedded.Server
-		s, js = startConnected(t, embedded.Config{Name: name, Cluster: &embedded.ClusterConfig{Name: "c", Port: l.Addr().(*net.TCPAddr).Port, Routes: routes}})
-		servers[name] = s
-	}
+	three := servers.Three(t)
+	js = servers.Connect(t, three.Servers[2])
 	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
 		led := false
-		for _, s := range servers {
+		for _, s := range three.Servers {
 			led = led || len(s.Server().JetStreamClusterPeers()) == 3 // the leader knows them
 		}
 		if _, err := js.AccountInfo(t.Context()); err == nil && led {
@@ -323,13 +309,13 @@ func threeServers(t *testing.T) (js natsjs.JetStream, stop func(but string) nats
 		}
 	}
 	return js, func(but string) natsjs.JetStream {
-		nc := must(servers[but].Connect(nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})))
-		t.Cleanup(nc.Close)
-		for name, s := range servers {
-			if name != but {
-				s.Shutdown()
+		kept := slices.IndexFunc(three.Servers, func(s *embedded.Server) bool { return s.Server().Name() == but })
+		js := servers.Connect(t, three.Servers[kept])
+		for i := range three.Servers {
+			if i != kept {
+				three.Stop(i)
 			}
 		}
-		return must(natsjs.New(nc))
+		return js
 	}
 }

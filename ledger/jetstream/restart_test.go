@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/ledger/jetstream"
 	"github.com/tandem-go/tandem/ledger/storetest"
+	"github.com/tandem-go/tandem/test/servers"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
@@ -93,10 +93,10 @@ func await(t *testing.T, ctx context.Context, progress <-chan struct{}, n int) {
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	cfg := embedded.Config{StoreDir: t.TempDir(), SyncAlways: true}
-	s := start(t, cfg)
+	s := servers.Start(t, cfg)
 	cfg.Port = s.Port()
-	ctx := within(t, 60*time.Second)
-	store := jetstream.New(connect(t, s), jetstream.Config{})
+	ctx := servers.Within(t, 60*time.Second)
+	store := jetstream.New(servers.Connect(t, s), jetstream.Config{})
 	log, _ := take(t, ctx, store, "e1")
 	var a appender
 	progress, stop, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
@@ -104,7 +104,7 @@ func TestRestart(t *testing.T) {
 	for range 3 {
 		await(t, ctx, progress, 50)
 		s.Shutdown()
-		s = start(t, cfg)
+		s = servers.Start(t, cfg)
 	}
 	await(t, ctx, progress, 50)
 	close(stop)
@@ -113,39 +113,9 @@ func TestRestart(t *testing.T) {
 	a.check(t, kept)
 }
 
-// cluster starts three servers that know one another.
-func cluster(t *testing.T) (servers []*embedded.Server, cfgs []embedded.Config) {
-	t.Helper()
-	ports, routes := make([]int, 3), make([]string, 3)
-	held := make([]net.Listener, 3) // all at the same time, or the system may give a port twice
-	for i := range held {
-		var err error
-		if held[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			t.Fatal(err)
-		}
-		ports[i] = held[i].Addr().(*net.TCPAddr).Port
-		routes[i] = fmt.Sprintf("nats://127.0.0.1:%d", ports[i])
-	}
-	for _, l := range held {
-		l.Close()
-	}
-	for i, port := range ports {
-		cfg := embedded.Config{
-			Name:     fmt.Sprintf("n%d", i),
-			StoreDir: t.TempDir(),
-			Cluster:  &embedded.ClusterConfig{Name: "c", Port: port, Routes: routes},
-		}
-		servers, cfgs = append(servers, start(t, cfg)), append(cfgs, cfg)
-	}
-	return servers, cfgs
-}
-
 func TestConformanceReplicated(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("starts a cluster of three")
-	}
-	servers, _ := cluster(t)
+	three := servers.Three(t)
 	clusters, stores := 0, 0
 	storetest.Run(t, storetest.Config{
 		Open: func(t *testing.T) func() ledger.Store {
@@ -153,7 +123,7 @@ func TestConformanceReplicated(t *testing.T) {
 			cfg := jetstream.Config{Cluster: fmt.Sprintf("c%d", clusters), Replicas: 3}
 			return func() ledger.Store {
 				stores++
-				return jetstream.New(connect(t, servers[stores%3]), cfg)
+				return jetstream.New(servers.Connect(t, three.Servers[stores%3]), cfg)
 			}
 		},
 		TooLarge: 1 << 20,
@@ -164,12 +134,9 @@ func TestConformanceReplicated(t *testing.T) {
 // acknowledged is lost, and nothing is stored twice.
 func TestLeaderIsKilled(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("starts a cluster of three")
-	}
-	servers, cfgs := cluster(t)
-	ctx := within(t, 120*time.Second)
-	js := connect(t, servers[0])
+	three := servers.Three(t)
+	ctx := servers.Within(t, 120*time.Second)
+	js := servers.Connect(t, three.Servers[0])
 	store := jetstream.New(js, jetstream.Config{Replicas: 3})
 	log, _ := take(t, ctx, store, "e1")
 	var a appender
@@ -177,19 +144,10 @@ func TestLeaderIsKilled(t *testing.T) {
 	go func() { defer close(ended); a.run(ctx, log, progress, stop) }()
 	for range 2 {
 		await(t, ctx, progress, 100)
-		leader := leader(t, ctx, servers)
-		cfg := cfgs[leader]
-		cfg.Port = servers[leader].Port()
-		servers[leader].Shutdown()
+		leader := three.Leader(ctx, "tandem_records")
+		three.Stop(leader)
 		await(t, ctx, progress, 100) // without it
-		servers[leader] = start(t, cfg)
-		for !current(servers[leader]) { // otherwise no majority might have everything after the next kill
-			select {
-			case <-ctx.Done():
-				t.Fatal("the server did not catch up")
-			case <-time.After(10 * time.Millisecond):
-			}
-		}
+		three.Again(ctx, leader, "tandem_records")
 	}
 	await(t, ctx, progress, 100)
 	close(stop)
@@ -199,26 +157,4 @@ func TestLeaderIsKilled(t *testing.T) {
 	if err := log.Append(ctx, some(1, 1)); !errors.Is(err, ledger.ErrFenced) {
 		t.Errorf("got %v", err)
 	}
-}
-
-// leader returns which server leads the stream.
-func leader(t *testing.T, ctx context.Context, servers []*embedded.Server) int {
-	t.Helper()
-	for {
-		for i, s := range servers {
-			if s.Server().JetStreamIsStreamLeader("$G", "tandem_records") {
-				return i
-			}
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatal("no leader")
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}
-
-// current reports whether a server has all that the stream's leader has.
-func current(s *embedded.Server) bool {
-	return s.Server().JetStreamIsStreamCurrent("$G", "tandem_records")
 }

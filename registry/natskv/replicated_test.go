@@ -4,53 +4,24 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"testing"
 	"time"
 
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/registry/natskv"
 	"github.com/tandem-go/tandem/registry/registrytest"
-	"github.com/tandem-go/tandem/transport/natsbus/embedded"
+	"github.com/tandem-go/tandem/test/servers"
 )
-
-// cluster starts three servers.
-func cluster(t *testing.T) (servers []*embedded.Server) {
-	t.Helper()
-	ports, routes := make([]int, 3), make([]string, 3)
-	held := make([]net.Listener, 3) // all at the same time, or the system may give a port twice
-	for i := range held {
-		var err error
-		if held[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			t.Fatal(err)
-		}
-		ports[i] = held[i].Addr().(*net.TCPAddr).Port
-		routes[i] = fmt.Sprintf("nats://127.0.0.1:%d", ports[i])
-	}
-	for _, l := range held {
-		l.Close()
-	}
-	for i, port := range ports {
-		servers = append(servers, start(t, embedded.Config{
-			Name:    fmt.Sprintf("n%d", i),
-			Cluster: &embedded.ClusterConfig{Name: "c", Port: port, Routes: routes},
-		}))
-	}
-	return servers
-}
 
 // A replicated bucket reports conflicts by another code, and its replicas may lag behind.
 func TestConformanceReplicated(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("starts a cluster of three")
-	}
-	servers, clusters := cluster(t), 0
+	three, clusters := servers.Three(t).Servers, 0
 	registrytest.Run(t, registrytest.Config{
 		New: func(t *testing.T, lease time.Duration) (a, b registry.Registry) {
 			clusters++
 			cfg := natskv.Config{Cluster: fmt.Sprintf("c%d", clusters), Lease: lease, Replicas: 3}
-			return open(t, connect(t, servers[1]), cfg), open(t, connect(t, servers[2]), cfg)
+			return open(t, connect(t, three[1]), cfg), open(t, connect(t, three[2]), cfg)
 		},
 	})
 }
@@ -59,14 +30,11 @@ func TestConformanceReplicated(t *testing.T) {
 // connected to. A replica may not know yet that a name is free, or held.
 func TestClaimsReadFromLeader(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("starts a cluster of three")
-	}
-	servers := cluster(t)
+	three := servers.Three(t).Servers
 	ctx := within(t, time.Minute)
-	js := connect(t, servers[0])
+	js := connect(t, three[0])
 	cfg := natskv.Config{Replicas: 3}
-	regs := []*natskv.Registry{open(t, js, cfg), open(t, connect(t, servers[1]), cfg), open(t, connect(t, servers[2]), cfg)}
+	regs := []*natskv.Registry{open(t, js, cfg), open(t, connect(t, three[1]), cfg), open(t, connect(t, three[2]), cfg)}
 	direct, err := js.Conn().SubscribeSync("$JS.API.DIRECT.GET.KV_tandem_nodes.>")
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +46,7 @@ func TestClaimsReadFromLeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, server := range servers { // until it knows of both subscriptions
+	for _, server := range three { // until it knows of both subscriptions
 		for nc := connect(t, server).Conn(); ; {
 			if err := nc.Publish(advisories, []byte("{}")); err != nil {
 				t.Fatal(err)

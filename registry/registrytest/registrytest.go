@@ -77,6 +77,7 @@ func Node(name, epoch, addr string) registry.Node {
 		Addrs:    map[string]string{"tcp": addr},
 		Services: map[string][]string{"mailer": {"m1", "m2"}},
 		Topics:   map[string][]string{"prices.>": {"", "audit"}},
+		Kinds:    map[string]string{"bank.account": "2", "till": ""},
 		Version:  "v1",
 		Zone:     "east",
 		Weight:   3,

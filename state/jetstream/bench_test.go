@@ -14,6 +14,7 @@ import (
 
 	"github.com/tandem-go/tandem/state"
 	"github.com/tandem-go/tandem/state/jetstream"
+	"github.com/tandem-go/tandem/test/servers"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
@@ -27,8 +28,8 @@ const pass = 100 * time.Millisecond
 // sequence number, on a server with one replica: both sides in turn, in one run, each committer
 // with a key of its own.
 func BenchmarkCommit(b *testing.B) {
-	srv := start(b, embedded.Config{StoreDir: b.TempDir()})
-	js := connect(b, srv)
+	srv := servers.Start(b, embedded.Config{StoreDir: b.TempDir()})
+	js := servers.Connect(b, srv)
 	_, err := js.CreateStream(b.Context(), natsjs.StreamConfig{Name: "BARE", Subjects: []string{"bare.>"}, MaxMsgsPerSubject: 1, Discard: natsjs.DiscardNew})
 	ok(b, err)
 	store := open(b, js, jetstream.Config{})
@@ -57,8 +58,8 @@ func BenchmarkCommit(b *testing.B) {
 // BenchmarkLoad compares loads with bare reads of the last message of a subject from the stream's
 // leader, and from any replica (direct).
 func BenchmarkLoad(b *testing.B) {
-	srv := start(b, embedded.Config{StoreDir: b.TempDir()})
-	js := connect(b, srv)
+	srv := servers.Start(b, embedded.Config{StoreDir: b.TempDir()})
+	js := servers.Connect(b, srv)
 	store := open(b, js, jetstream.Config{})
 	bare, err := js.CreateStream(b.Context(), natsjs.StreamConfig{Name: "BARE", Subjects: []string{"bare.>"}, MaxMsgsPerSubject: 1, AllowDirect: true})
 	ok(b, err)

@@ -2,55 +2,22 @@ package jetstream_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
 
-	natsjs "github.com/nats-io/nats.go/jetstream"
-
 	"github.com/tandem-go/tandem/state"
 	"github.com/tandem-go/tandem/state/jetstream"
 	"github.com/tandem-go/tandem/state/storetest"
-	"github.com/tandem-go/tandem/transport/natsbus/embedded"
+	"github.com/tandem-go/tandem/test/servers"
 )
-
-// cluster starts three servers that know one another.
-func cluster(t testing.TB) (servers []*embedded.Server, cfgs []embedded.Config) {
-	t.Helper()
-	ports, routes := make([]int, 3), make([]string, 3)
-	held := make([]net.Listener, 3) // all at the same time, or the system may give a port twice
-	for i := range held {
-		var err error
-		held[i], err = net.Listen("tcp", "127.0.0.1:0")
-		ok(t, err)
-		ports[i] = held[i].Addr().(*net.TCPAddr).Port
-		routes[i] = fmt.Sprintf("nats://127.0.0.1:%d", ports[i])
-	}
-	for _, l := range held {
-		l.Close()
-	}
-	for i, port := range ports {
-		cfg := embedded.Config{
-			Name:     fmt.Sprintf("n%d", i),
-			StoreDir: t.TempDir(),
-			Cluster:  &embedded.ClusterConfig{Name: "c", Port: port, Routes: routes},
-		}
-		servers, cfgs = append(servers, start(t, cfg)), append(cfgs, cfg)
-	}
-	return servers, cfgs
-}
 
 func TestConformanceReplicated(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("starts a cluster of three")
-	}
-	servers, _ := cluster(t)
+	three := servers.Three(t)
 	clusters, stores := 0, 0
 	storetest.Run(t, storetest.Config{
 		Open: func(t *testing.T) func() state.Store {
@@ -58,7 +25,7 @@ func TestConformanceReplicated(t *testing.T) {
 			cfg := jetstream.Config{Cluster: fmt.Sprintf("c%d", clusters), Replicas: 3}
 			return func() state.Store {
 				stores++
-				return open(t, connect(t, servers[stores%3]), cfg)
+				return open(t, servers.Connect(t, three.Servers[stores%3]), cfg)
 			}
 		},
 		TooLarge: 1 << 20,
@@ -69,15 +36,12 @@ func TestConformanceReplicated(t *testing.T) {
 // before through another server, and no read is one that any replica may answer.
 func TestLoadIsUpToDate(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("starts a cluster of three")
-	}
-	servers, _ := cluster(t)
+	three := servers.Three(t)
 	var stores []*jetstream.Store
-	for _, s := range servers {
-		stores = append(stores, open(t, connect(t, s), jetstream.Config{Replicas: 3}))
+	for _, s := range three.Servers {
+		stores = append(stores, open(t, servers.Connect(t, s), jetstream.Config{Replicas: 3}))
 	}
-	direct, err := connect(t, servers[0]).Conn().SubscribeSync("$JS.API.DIRECT.>")
+	direct, err := servers.Connect(t, three.Servers[0]).Conn().SubscribeSync("$JS.API.DIRECT.>")
 	ok(t, err)
 	last := map[state.Key]state.Revision{}
 	for i := range 100 {
@@ -199,53 +163,26 @@ func count(t *testing.T, ctx context.Context, stores []*jetstream.Store, times i
 // and nobody is told that somebody else has committed.
 func TestStepDown(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("starts a cluster of three")
-	}
-	servers, _ := cluster(t)
-	ctx := within(t, 110*time.Second)
+	three := servers.Three(t)
+	ctx := servers.Within(t, 110*time.Second)
 	var stores []*jetstream.Store
-	for _, s := range servers {
-		stores = append(stores, open(t, connect(t, s), jetstream.Config{Replicas: 3}))
+	for _, s := range three.Servers {
+		stores = append(stores, open(t, servers.Connect(t, s), jetstream.Config{Replicas: 3}))
 	}
-	js := connect(t, servers[0])
-	count(t, ctx, stores, 5, func(int) {
-		for ctx.Err() == nil {
-			m, err := js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.LEADER.STEPDOWN.tandem_state", nil)
-			ok(t, err)
-			var said struct{ Error *natsjs.APIError }
-			if ok(t, json.Unmarshal(m.Data, &said)); said.Error == nil {
-				return
-			}
-		}
-	})
+	js := servers.Connect(t, three.Servers[0])
+	count(t, ctx, stores, 5, func(int) { ok(t, servers.StepDown(ctx, js, "tandem_state")) })
 }
 
 // The server that leads the stream is stopped in the middle of commits, and comes back.
 func TestLeaderIsStopped(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("starts a cluster of three")
-	}
-	servers, cfgs := cluster(t)
-	ctx := within(t, 110*time.Second)
-	for i, s := range servers {
-		cfgs[i].Port = s.Port()
-	}
-	js := connect(t, servers[0])
+	three := servers.Three(t)
+	ctx := servers.Within(t, 110*time.Second)
+	js := servers.Connect(t, three.Servers[0])
 	stores := []*jetstream.Store{open(t, js, jetstream.Config{Replicas: 3})}
 	count(t, ctx, stores, 2, func(int) {
-		at := 0
-		for at = 0; !servers[at].Server().JetStreamIsStreamLeader("$G", "tandem_state"); at = (at + 1) % 3 {
-			if ctx.Err() != nil {
-				return
-			}
-			time.Sleep(time.Millisecond)
-		}
-		servers[at].Shutdown()
-		servers[at] = start(t, cfgs[at])
-		for !servers[at].Server().JetStreamIsStreamCurrent("$G", "tandem_state") && ctx.Err() == nil { // or no majority might have everything after the next one
-			time.Sleep(10 * time.Millisecond)
-		}
+		at := three.Leader(ctx, "tandem_state")
+		three.Stop(at)
+		three.Again(ctx, at, "tandem_state")
 	})
 }

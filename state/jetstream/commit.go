@@ -7,19 +7,10 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/internal/jserror"
-	"github.com/tandem-go/tandem/internal/natswait"
+	"github.com/tandem-go/tandem/internal/natshome"
 	"github.com/tandem-go/tandem/state"
-)
-
-const (
-	// When a server dies, or a cluster has no leader, a request is never answered.
-	tryFor = 2 * time.Second // bounds one request, which is then made again
-
-	firstWait = 2 * time.Millisecond // between the first two attempts, doubled each time
-	maxWait   = 100 * time.Millisecond
 )
 
 // deletedHeader marks the message of a Delete, for Walk, which does not read bodies.
@@ -48,7 +39,7 @@ func (s *Store) Delete(ctx context.Context, key state.Key, token uint64, after s
 // until one is acknowledged or refused.
 func (s *Store) put(ctx context.Context, st state.Stored) (state.Revision, error) {
 	none := state.Revision{}
-	if err := s.isLost(); err != nil {
+	if err := s.home.Lost(); err != nil {
 		return none, st.Err(state.ErrLost, none, err)
 	}
 	size, c := st.Size(), &commit{s: s, st: st, unknown: !st.Fresh}
@@ -56,7 +47,7 @@ func (s *Store) put(ctx context.Context, st state.Stored) (state.Revision, error
 		return none, c.end(state.ErrNotStored, err)
 	}
 	defer s.gate.leave(size)
-	c.msg = &nats.Msg{Subject: subject(s.home.prefix, st.Key), Data: st.Append(make([]byte, 0, size))}
+	c.msg = &nats.Msg{Subject: s.home.Subject(st.Key.Kind, st.Key.ID), Data: st.Append(make([]byte, 0, size))}
 	if st.Deleted {
 		c.msg.Header = nats.Header{deletedHeader: {"1"}}
 	}
@@ -73,27 +64,16 @@ type commit struct {
 	missing  time.Time // when the commit before this one was first found missing
 }
 
-// again is the result of an attempt after which another one is made.
-type again struct{ error }
-
 // run makes attempts until one has a result, or ctx ends.
-func (c *commit) run(ctx context.Context) (state.Revision, error) {
-	var last error // the last one that says more than that the time ran out
-	for wait := firstWait; ; wait = min(2*wait, maxWait) {
-		rev, err := c.try(ctx)
-		more, ok := err.(again)
-		if !ok {
-			return rev, err
-		}
-		if last == nil || !errors.Is(more.error, context.DeadlineExceeded) && ctx.Err() == nil {
-			last = more.error
-		}
-		select {
-		case <-ctx.Done():
-			return state.Revision{}, c.end(state.ErrNotStored, fmt.Errorf("%w: %w", last, ctx.Err()))
-		case <-time.After(wait):
-		}
+func (c *commit) run(ctx context.Context) (rev state.Revision, err error) {
+	err = natshome.Retry(ctx, func() (err error) {
+		rev, err = c.try(ctx)
+		return err
+	})
+	if again, ok := err.(natshome.Again); ok {
+		return state.Revision{}, c.end(state.ErrNotStored, again.Err)
 	}
+	return rev, err
 }
 
 // end returns the error of a commit whose last attempt was not stored, for the given reason. That
@@ -108,29 +88,16 @@ func (c *commit) end(kind, cause error) error {
 // try makes one attempt.
 func (c *commit) try(ctx context.Context) (state.Revision, error) {
 	var none state.Revision
-	if err := c.s.reachable(); err != nil {
-		if errors.As(err, new(final)) {
-			return none, c.end(state.ErrNotStored, err)
-		}
-		return none, again{err}
-	}
-	nc := c.s.js.Conn()
-	before := nc.LastError()
-	step, cancel := context.WithTimeout(ctx, tryFor)
+	step, cancel := context.WithTimeout(ctx, natshome.TryFor)
 	defer cancel()
-	ack, err := c.s.js.PublishMsg(step, c.msg, natsjs.WithExpectLastSequencePerSubject(c.st.Before.Seq))
-	if now := nc.LastError(); err != nil && now != before && natswait.DeniedSubject(now) == c.msg.Subject {
-		return none, c.end(state.ErrNotStored, now)
-	}
-	found := c.attempts.Add(err)
+	seq, found, err := c.s.home.Publish(step, c.msg, c.st.Before.Seq, &c.attempts)
 	c.unknown = c.unknown || found.Proof == jserror.Unknown
 	switch {
-	case found.Proof == jserror.Done:
-		c.s.saw(ack.Sequence)
-		return c.st.Revision(ack.Sequence), nil
+	case err == nil:
+		return c.st.Revision(seq), nil
 	case found.Cause == jserror.Conflict:
 		return c.settle(ctx, err)
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, errors.As(err, new(natshome.Final)):
 		return none, c.end(state.ErrNotStored, err)
 	case found.Again:
 		if found.Cause == jserror.Away && step.Err() == nil { // nobody listens: is there a stream?
@@ -138,10 +105,10 @@ func (c *commit) try(ctx context.Context) (state.Revision, error) {
 				return none, lost
 			}
 		}
-		return none, again{err}
+		return none, natshome.Again{Err: err}
 	}
 	if c.unknown { // an earlier attempt may be stored, although this one is not
-		if rev, e := c.settle(ctx, err); !errors.As(e, new(again)) {
+		if rev, e := c.settle(ctx, err); !errors.As(e, new(natshome.Again)) {
 			return rev, e
 		}
 	}
@@ -156,9 +123,9 @@ func (c *commit) try(ctx context.Context) (state.Revision, error) {
 
 // lost returns an error if the store is known to have lost records.
 func (c *commit) lost(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, tryFor)
+	ctx, cancel := context.WithTimeout(ctx, natshome.TryFor)
 	defer cancel()
-	if err := c.s.whole(ctx); errors.Is(err, state.ErrLost) {
+	if err := c.s.home.Whole(ctx); errors.Is(err, state.ErrLost) {
 		return c.st.Err(state.ErrLost, state.Revision{}, err)
 	}
 	return nil
@@ -167,7 +134,7 @@ func (c *commit) lost(ctx context.Context) error {
 // settle finds out what became of this commit, after an attempt that was refused with the error
 // refused: by the last commit of the key.
 func (c *commit) settle(ctx context.Context, refused error) (state.Revision, error) {
-	step, cancel := context.WithTimeout(ctx, tryFor)
+	step, cancel := context.WithTimeout(ctx, natshome.TryFor)
 	defer cancel()
 	var none state.Revision
 	found, seq, err := c.s.last(step, c.st.Key, c.msg.Subject)
@@ -177,7 +144,7 @@ func (c *commit) settle(ctx context.Context, refused error) (state.Revision, err
 	case errors.As(err, new(*state.FormatError)):
 		return none, c.st.Err(state.ErrUnknown, state.Revision{Seq: seq}, err)
 	case err != nil:
-		return none, again{err}
+		return none, natshome.Again{Err: err}
 	}
 	switch last := found.Revision(seq); c.st.Judge(&found, seq) {
 	case state.Kept:
@@ -194,7 +161,7 @@ func (c *commit) settle(ctx context.Context, refused error) (state.Revision, err
 	case state.Missing:
 		return none, c.gone(ctx, seq)
 	}
-	return none, again{refused} // the server that has answered the read is not up to date
+	return none, natshome.Again{Err: refused} // the server that has answered the read is not up to date
 }
 
 // gone is what follows when the commit that this one was to replace is not there.
@@ -206,11 +173,8 @@ func (c *commit) gone(ctx context.Context, seq uint64) error {
 	switch {
 	case c.missing.IsZero():
 		c.missing = time.Now()
-	case time.Since(c.missing) > c.s.loss.after:
+	case time.Since(c.missing) > c.s.home.Believed():
 		return c.st.Err(state.ErrLost, state.Revision{}, why)
 	}
-	return again{why}
+	return natshome.Again{Err: why}
 }
-
-// isConflict reports whether the server refused a message because of the last one of its subject.
-func isConflict(err error) bool { return jserror.Of(err).Cause == jserror.Conflict }

@@ -4,105 +4,33 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	natsjs "github.com/nats-io/nats.go/jetstream"
 	"pgregory.net/rapid"
 
 	"github.com/tandem-go/tandem/state"
 	"github.com/tandem-go/tandem/state/jetstream"
 	"github.com/tandem-go/tandem/state/storetest"
+	"github.com/tandem-go/tandem/test/servers"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
-
-// fault is what happens to one publish.
-type fault int
-
-const (
-	none      fault = iota
-	lost            // it never arrives
-	ackLost         // it is stored, and its answer does not arrive
-	late            // it arrives behind the next publish
-	lateAgain       // it arrives, and a second copy behind the next publish
-	busy            // as if another publish under its id were being stored; it is not
-)
-
-var errFault = errors.New("test: no answer")
-
-// faulty is a JetStream that injects faults into publishes.
-type faulty struct {
-	natsjs.JetStream
-
-	mu    sync.Mutex
-	next  []fault // the faults of the next publishes
-	later []func()
-	after func() // called once, after the next publish, before its answer is there
-}
-
-func (f *faulty) plan(after func(), faults ...fault) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.next, f.after = faults, after
-}
-
-func (f *faulty) PublishMsg(ctx context.Context, m *nats.Msg, opts ...natsjs.PublishOpt) (*natsjs.PubAck, error) {
-	kept := &nats.Msg{Subject: m.Subject, Data: slices.Clone(m.Data), Header: nats.Header{}}
-	for key, values := range m.Header {
-		kept.Header[key] = values
-	}
-	resend := func() { _, _ = f.JetStream.PublishMsg(context.WithoutCancel(ctx), kept, opts...) }
-	f.mu.Lock()
-	now := none
-	if len(f.next) > 0 {
-		now, f.next = f.next[0], f.next[1:]
-	}
-	later, after := f.later, f.after
-	f.later, f.after = nil, nil
-	f.mu.Unlock()
-	defer func() {
-		for _, copy := range later {
-			copy()
-		}
-		if after != nil {
-			after()
-		}
-		if now == late || now == lateAgain {
-			f.mu.Lock()
-			f.later = append(f.later, resend)
-			f.mu.Unlock()
-		}
-	}()
-	switch now {
-	case lost, late:
-		return nil, errFault
-	case busy:
-		return nil, &natsjs.APIError{ErrorCode: 10158}
-	case ackLost, lateAgain:
-		resend()
-		return nil, errFault
-	}
-	return f.JetStream.PublishMsg(ctx, m, opts...)
-}
 
 // With each fault, Commit finds out by itself whether it is stored, if it has the time.
 func TestFaultsAreHidden(t *testing.T) {
 	t.Parallel()
-	f := &faulty{JetStream: connect(t, start(t, embedded.Config{}))}
+	f := &servers.Faulty{JetStream: servers.Connect(t, servers.Start(t, embedded.Config{}))}
 	s := open(t, f, jetstream.Config{})
-	for what := lost; what <= busy; what++ {
-		for n, faults := range [][]fault{{what}, {what, what}, {what, lost}, {ackLost, what}} {
+	for what := servers.Lost; what <= servers.InFlight; what++ {
+		for n, faults := range [][]servers.Fault{{what}, {what, what}, {what, servers.Lost}, {servers.AckLost, what}} {
 			key := state.Key{Kind: fmt.Sprint(what), ID: fmt.Sprint(n)}
 			rev := state.Revision{}
 			for i := range 3 {
-				f.plan(nil, faults...)
+				f.Plan(faults...)
 				rev = commit(t, s, key, fmt.Sprint(i), rev)
 				holds(t, s, key, fmt.Sprint(i), rev)
 			}
-			f.plan(nil, faults...)
+			f.Plan(faults...)
 			rev, err := s.Delete(t.Context(), key, 1, rev)
 			if _, at, e := s.Load(t.Context(), key); err != nil || !errors.Is(e, state.ErrNone) || at != rev {
 				t.Errorf("%v: deleted %v, %v; loaded %v, %v", faults, rev, err, at, e)
@@ -115,15 +43,16 @@ func TestFaultsAreHidden(t *testing.T) {
 // Commit, made again, finds out.
 func TestUnknown(t *testing.T) {
 	t.Parallel()
-	f := &faulty{JetStream: connect(t, start(t, embedded.Config{}))}
+	f := &servers.Faulty{JetStream: servers.Connect(t, servers.Start(t, embedded.Config{}))}
 	s := open(t, f, jetstream.Config{})
-	for what := lost; what <= busy; what++ {
+	for what := servers.Lost; what <= servers.Busy; what++ {
 		key := state.Key{Kind: "k", ID: fmt.Sprint(what)}
 		before := commit(t, s, key, "1", state.Revision{})
 		rec := record("2")
 		rec.ID = state.NewID()
 		ctx, cancel := context.WithCancel(t.Context())
-		f.plan(cancel, what)
+		f.Plan(what)
+		f.After(cancel)
 		_, err := s.Commit(ctx, key, rec, before)
 		var e *state.Error
 		if !errors.Is(err, state.ErrUnknown) || errors.Is(err, state.ErrNotStored) || !errors.As(err, &e) || e.ID != rec.ID {
@@ -139,15 +68,16 @@ func TestUnknown(t *testing.T) {
 // if, and only if, the other one found it.
 func TestOvertakenInDoubt(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{}))
-	f := &faulty{JetStream: js}
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+	f := &servers.Faulty{JetStream: js}
 	s, other := open(t, f, jetstream.Config{}), open(t, js, jetstream.Config{})
-	for what := lost; what <= busy; what++ {
+	for what := servers.Lost; what <= servers.Busy; what++ {
 		for others := 1; others <= 2; others++ {
 			key := state.Key{Kind: "k", ID: fmt.Sprint(what, others)}
 			before := commit(t, s, key, "1", state.Revision{})
 			found := ""
-			f.plan(func() {
+			f.Plan(what)
+			f.After(func() {
 				for range others {
 					rec, rev, err := other.Load(t.Context(), key)
 					ok(t, err)
@@ -158,7 +88,7 @@ func TestOvertakenInDoubt(t *testing.T) {
 					_, err = other.Commit(t.Context(), key, rec, rev)
 					ok(t, err)
 				}
-			}, what)
+			})
 			_, err := s.Commit(t.Context(), key, record("2"), before)
 			switch {
 			case others == 2 && errors.Is(err, state.ErrUnknown): // nothing is left that could tell
@@ -176,11 +106,11 @@ func TestOvertakenInDoubt(t *testing.T) {
 // Random commits of several holders, with and without faults, are compared with a map.
 func TestModel(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{}))
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
 	clusters := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		clusters++
-		f := &faulty{JetStream: js}
+		f := &servers.Faulty{JetStream: js}
 		cfg := jetstream.Config{Cluster: fmt.Sprint("c", clusters)}
 		a, b := open(t, f, cfg), open(t, js, cfg)
 		defer func() {
@@ -191,12 +121,11 @@ func TestModel(t *testing.T) {
 		storetest.Model(rt, []state.Store{a, b}, func(rt *rapid.T, ctx context.Context) context.Context {
 			ctx, cancel := context.WithCancel(ctx)
 			t.Cleanup(cancel)
-			faults := rapid.SliceOfN(rapid.Map(rapid.IntRange(0, int(busy)), func(i int) fault { return fault(i) }), 0, 2).Draw(rt, "faults")
-			after := func() {}
+			faults := rapid.SliceOfN(rapid.Map(rapid.IntRange(0, int(servers.Busy)), func(i int) servers.Fault { return servers.Fault(i) }), 0, 2).Draw(rt, "faults")
 			if rapid.Bool().Draw(rt, "gives up") {
-				after = cancel
+				f.After(cancel)
 			}
-			f.plan(after, faults...)
+			f.Plan(faults...)
 			return ctx
 		})
 	})
@@ -205,11 +134,11 @@ func TestModel(t *testing.T) {
 // Commits beyond the bounds wait, and enter in order; one that gives up was not stored.
 func TestBounds(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{}))
-	f := &faulty{JetStream: js}
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+	f := &servers.Faulty{JetStream: js}
 	s := open(t, f, jetstream.Config{MaxCommits: 1})
 	inside, leave, done := make(chan struct{}), make(chan struct{}), make(chan error)
-	f.plan(func() { close(inside); <-leave })
+	f.After(func() { close(inside); <-leave })
 	key := func(id string) state.Key { return state.Key{Kind: "k", ID: id} }
 	go func() {
 		_, err := s.Commit(t.Context(), key("a"), record("x"), state.Revision{})

@@ -39,15 +39,13 @@ package jetstream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tandem-go/tandem/internal/natswait"
+	"github.com/tandem-go/tandem/internal/natshome"
 	"github.com/tandem-go/tandem/state"
 )
 
@@ -69,11 +67,9 @@ type Config struct {
 // used concurrently.
 type Store struct {
 	js   natsjs.JetStream
-	cfg  Config
-	home home
+	name string // of the stream
+	home *natshome.Home
 	gate *gate
-	high atomic.Uint64 // the largest sequence number that this store has seen
-	loss *loss
 }
 
 var _ state.Store = (*Store)(nil)
@@ -102,49 +98,33 @@ func Open(ctx context.Context, js natsjs.JetStream, cfg Config) (*Store, error) 
 	if cfg.MaxBytes <= 0 {
 		cfg.MaxBytes = 32 << 20
 	}
-	if cfg.Replicas <= 0 {
-		cfg.Replicas = 1
+	if !natshome.Plain(cfg.Cluster) {
+		return nil, fmt.Errorf("state/jetstream: cluster %q: want letters, digits, '-' and '_'", cfg.Cluster)
 	}
-	s := &Store{js: js, cfg: cfg, gate: newGate(cfg.MaxCommits, cfg.MaxBytes), loss: newLoss()}
-	if err := s.open(ctx); err != nil {
+	name := cfg.Cluster + "_state"
+	home, err := natshome.Open(ctx, js, natshome.Plan{
+		Stream:      name,
+		Root:        name,
+		Made:        name + "_made",
+		Description: "state of the virtual actors of a Tandem cluster",
+		Replicas:    max(cfg.Replicas, 1),
+		For:         "the stream " + name + ", for the state of virtual actors",
+		What:        "records of virtual actors",
+		Lost:        state.ErrLost,
+		Cure:        fmt.Sprintf("restore the stream, or delete the stream %s_made to begin with what is there", name),
+		Package:     "state/jetstream",
+		StartWait:   cfg.StartWait,
+		Logger:      cfg.Logger,
+	})
+	if err != nil {
 		return nil, fmt.Errorf("state/jetstream: %w", err)
 	}
-	return s, nil
+	return &Store{js: js, name: name, home: home, gate: newGate(cfg.MaxCommits, cfg.MaxBytes)}, nil
 }
 
-func (s *Store) open(ctx context.Context) error {
-	if !token(s.cfg.Cluster) {
-		return fmt.Errorf("cluster %q: want letters, digits, '-' and '_'", s.cfg.Cluster)
-	}
-	name := s.cfg.Cluster + "_state"
-	wait := natswait.For{What: "the stream " + name + ", for the state of virtual actors", Wait: s.cfg.StartWait, Logger: s.cfg.Logger}
-	return wait.Until(ctx, s.js.Conn(), func(ctx context.Context) error {
-		h, err := findHome(ctx, s.js, name, s.cfg.Replicas)
-		var f final
-		if errors.As(err, &f) {
-			return natswait.Stop(f.error)
-		}
-		s.home = h
-		return err
-	})
+// Check finds out whether the store still has all its records: nil if it has, an error that wraps
+// state.ErrLost if it has not, and state.ErrUnavailable if ctx ends before that is known. It is for
+// probes; the other methods find out by themselves.
+func (s *Store) Check(ctx context.Context) error {
+	return s.read(ctx, &state.Error{Op: "check"}, s.home.Whole)
 }
-
-// token reports whether s may be a token of a subject, and a part of a stream's name.
-func token(s string) bool {
-	for i := range len(s) {
-		if !plain(s[i]) {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// plain reports whether a byte stands for itself in a token.
-func plain(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_'
-}
-
-// final is an error after which another attempt cannot succeed.
-type final struct{ error }
-
-func (f final) Unwrap() error { return f.error }

@@ -12,13 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
 	"github.com/tandem-go/tandem/state"
 	"github.com/tandem-go/tandem/state/jetstream"
 	"github.com/tandem-go/tandem/state/storetest"
+	"github.com/tandem-go/tandem/test/servers"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
@@ -30,37 +30,11 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func start(t testing.TB, cfg embedded.Config) *embedded.Server {
-	t.Helper()
-	s, err := embedded.Start(cfg)
-	ok(t, err)
-	t.Cleanup(s.Shutdown)
-	return s
-}
-
-func connect(t testing.TB, s *embedded.Server, opts ...nats.Option) natsjs.JetStream {
-	t.Helper()
-	opts = append([]nats.Option{nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}, opts...) // the default one prints
-	nc, err := s.Connect(opts...)
-	ok(t, err)
-	t.Cleanup(nc.Close)
-	js, err := natsjs.New(nc)
-	ok(t, err)
-	return js
-}
-
 func ok(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-func within(t testing.TB, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
 }
 
 func open(t testing.TB, js natsjs.JetStream, cfg jetstream.Config) *jetstream.Store {
@@ -78,14 +52,14 @@ func record(text string) state.Record { return state.Record{Token: 1, State: []b
 // commit commits to a key that nobody else commits to.
 func commit(t testing.TB, s state.Store, key state.Key, text string, after state.Revision) state.Revision {
 	t.Helper()
-	rev, err := s.Commit(within(t, 20*time.Second), key, record(text), after)
+	rev, err := s.Commit(servers.Within(t, 20*time.Second), key, record(text), after)
 	ok(t, err)
 	return rev
 }
 
 func holds(t testing.TB, s state.Store, key state.Key, text string, rev state.Revision) {
 	t.Helper()
-	rec, at, err := s.Load(within(t, 20*time.Second), key)
+	rec, at, err := s.Load(servers.Within(t, 20*time.Second), key)
 	if err != nil || string(rec.State) != text || at != rev {
 		t.Errorf("%v holds %q at %+v, %v; want %q at %+v", key, rec.State, at, err, text, rev)
 	}
@@ -93,13 +67,13 @@ func holds(t testing.TB, s state.Store, key state.Key, text string, rev state.Re
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	s := start(t, embedded.Config{})
+	s := servers.Start(t, embedded.Config{})
 	clusters := 0
 	storetest.Run(t, storetest.Config{
 		Open: func(t *testing.T) func() state.Store {
 			clusters++
 			cfg := jetstream.Config{Cluster: fmt.Sprintf("c%d", clusters)}
-			return func() state.Store { return open(t, connect(t, s), cfg) }
+			return func() state.Store { return open(t, servers.Connect(t, s), cfg) }
 		},
 		TooLarge: 1 << 20,
 	})
@@ -108,7 +82,7 @@ func TestConformance(t *testing.T) {
 // Two clusters on one NATS do not see one another.
 func TestTwoClusters(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{}))
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
 	a, b := open(t, js, jetstream.Config{Cluster: "a"}), open(t, js, jetstream.Config{Cluster: "b"})
 	at := commit(t, a, alice, "of a", state.Revision{})
 	if _, rev, err := b.Load(t.Context(), alice); !errors.Is(err, state.ErrNone) || rev != (state.Revision{}) {
@@ -122,8 +96,8 @@ func TestTwoClusters(t *testing.T) {
 // The properties that the stream must have, and the streams that are refused.
 func TestStream(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{}))
-	ctx := within(t, 30*time.Second)
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+	ctx := servers.Within(t, 30*time.Second)
 	commit(t, open(t, js, jetstream.Config{}), alice, "x", state.Revision{})
 	stream, err := js.Stream(ctx, "tandem_state")
 	ok(t, err)
@@ -174,8 +148,8 @@ func TestStream(t *testing.T) {
 // replaces another one still has room.
 func TestFull(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{}))
-	ctx := within(t, 30*time.Second)
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+	ctx := servers.Within(t, 30*time.Second)
 	for name, limit := range map[string]func(*natsjs.StreamConfig){
 		"messages": func(c *natsjs.StreamConfig) { c.MaxMsgs = 10 },
 		"bytes":    func(c *natsjs.StreamConfig) { c.MaxBytes = 10 << 10 },
@@ -210,7 +184,7 @@ func TestFull(t *testing.T) {
 // Of a record that is too large, nothing is sent.
 func TestTooLarge(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{MaxPayload: 10 << 10}))
+	js := servers.Connect(t, servers.Start(t, embedded.Config{MaxPayload: 10 << 10}))
 	s := open(t, js, jetstream.Config{})
 	rev := commit(t, s, alice, strings.Repeat("x", 9<<10), state.Revision{})
 	before := js.Conn().Stats().OutMsgs
@@ -227,9 +201,9 @@ func TestTooLarge(t *testing.T) {
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	cfg := embedded.Config{StoreDir: t.TempDir(), SyncAlways: true}
-	srv := start(t, cfg)
+	srv := servers.Start(t, cfg)
 	cfg.Port = srv.Port()
-	s := open(t, connect(t, srv), jetstream.Config{})
+	s := open(t, servers.Connect(t, srv), jetstream.Config{})
 	rev := state.Revision{}
 	for i := range 5 {
 		rev = commit(t, s, alice, fmt.Sprint(i), rev)
@@ -242,7 +216,7 @@ func TestRestart(t *testing.T) {
 			t.Errorf("without a server: %v", err)
 		}
 		cancel()
-		srv = start(t, cfg)
+		srv = servers.Start(t, cfg)
 		holds(t, s, alice, fmt.Sprint(i), rev)
 	}
 }
@@ -251,7 +225,7 @@ func TestRestart(t *testing.T) {
 // be written again.
 func TestStrangeMessage(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{}))
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
 	s := open(t, js, jetstream.Config{})
 	bob := state.Key{Kind: alice.Kind, ID: "bob"}
 	rev := commit(t, s, bob, "x", state.Revision{})
@@ -283,7 +257,7 @@ func TestStrangeMessage(t *testing.T) {
 // A closed connection is an error at once.
 func TestClosed(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{}))
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
 	s := open(t, js, jetstream.Config{})
 	js.Conn().Close()
 	if _, err := s.Commit(t.Context(), alice, record("x"), state.Revision{}); !errors.Is(err, state.ErrNotStored) {

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"strings"
 	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tandem-go/tandem/internal/natshome"
 	"github.com/tandem-go/tandem/state"
 )
 
@@ -23,11 +23,11 @@ func (s *Store) Load(ctx context.Context, key state.Key) (state.Record, state.Re
 	}
 	var st state.Stored
 	var seq uint64
-	subject := subject(s.home.prefix, key)
+	subject := s.home.Subject(key.Kind, key.ID)
 	err := s.read(ctx, e, func(ctx context.Context) (err error) {
 		st, seq, err = s.last(ctx, key, subject)
 		if err == nil && seq == 0 {
-			return s.whole(ctx)
+			return s.home.Whole(ctx)
 		}
 		return err
 	})
@@ -47,70 +47,35 @@ func (s *Store) Load(ctx context.Context, key state.Key) (state.Record, state.Re
 	return st.Record, rev, nil
 }
 
-// read calls try, with a ctx that ends after tryFor, until it succeeds, returns an error that
-// another attempt does not cure, or ctx ends. Its error is e, with what is known.
+// read calls try, with a ctx that ends soon, until it succeeds, returns an error that another
+// attempt does not cure, or ctx ends. Its error is e, with what is known.
 func (s *Store) read(ctx context.Context, e *state.Error, try func(ctx context.Context) error) error {
-	fail := func(kind, cause error) error {
-		e.Kind, e.Err = kind, cause
-		return e
+	unread := func(err error) bool { return errors.As(err, new(*state.FormatError)) }
+	e.Err = s.home.Read(ctx, unread, try)
+	switch {
+	case e.Err == nil:
+		return nil
+	case errors.Is(e.Err, state.ErrLost):
+		e.Kind = state.ErrLost
+	case unread(e.Err):
+		e.Kind = state.ErrFormat
+	default:
+		e.Kind = state.ErrUnavailable
 	}
-	if err := s.isLost(); err != nil {
-		return fail(state.ErrLost, err)
-	}
-	var last error // the last one that says more than that the time ran out
-	for wait := firstWait; ; wait = min(2*wait, maxWait) {
-		step, cancel := context.WithTimeout(ctx, tryFor)
-		err := step.Err()
-		if err == nil {
-			err = s.reachable()
-		}
-		if err == nil {
-			err = try(step)
-		}
-		cancel()
-		switch {
-		case err == nil:
-			return nil
-		case errors.Is(err, state.ErrLost):
-			return fail(state.ErrLost, err)
-		case errors.As(err, new(*state.FormatError)):
-			return fail(state.ErrFormat, err)
-		case errors.As(err, new(final)):
-			return fail(state.ErrUnavailable, err)
-		}
-		if last == nil || !errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			last = err
-		}
-		select {
-		case <-ctx.Done():
-			return fail(state.ErrUnavailable, fmt.Errorf("%w: %w", last, ctx.Err()))
-		case <-time.After(wait):
-		}
-	}
+	return e
 }
 
 // last returns the last commit of key, as the stream's leader has it, and its sequence number, or 0
 // if there is none. If it cannot be decoded, the error is a *state.FormatError, and the number is
 // there.
 func (s *Store) last(ctx context.Context, key state.Key, subject string) (state.Stored, uint64, error) {
-	raw, err := s.home.stream.GetLastMsgForSubject(ctx, subject)
-	if errors.Is(err, natsjs.ErrMsgNotFound) {
-		return state.Stored{}, 0, nil
-	}
-	if errors.Is(err, natsjs.ErrStreamNotFound) {
-		if lost := s.whole(ctx); lost != nil {
-			err = lost
-		}
-	}
-	if err != nil {
+	raw, err := s.home.Last(ctx, subject)
+	if err != nil || raw == nil {
 		return state.Stored{}, 0, err
 	}
 	st, err := state.ParseStored(raw.Data)
 	if err == nil && st.Key != key {
 		err = &state.FormatError{Version: state.FormatVersion, Data: raw.Data, Why: fmt.Sprintf("it is the record of %v", st.Key)}
-	}
-	if err == nil {
-		s.saw(raw.Sequence)
 	}
 	return st, raw.Sequence, err
 }
@@ -127,19 +92,19 @@ func (s *Store) Walk(ctx context.Context, kind string) iter.Seq2[string, error] 
 	return func(yield func(string, error) bool) {
 		key := state.Key{Kind: kind}
 		e := &state.Error{Op: "walk", Key: key}
-		prefix := subject(s.home.prefix, key)
+		prefix := s.home.Subject(kind, "")
 		var consumer natsjs.Consumer
 		err := s.read(ctx, e, func(ctx context.Context) (err error) {
-			if err := s.whole(ctx); err != nil {
+			if err := s.home.Whole(ctx); err != nil {
 				return err
 			}
-			consumer, err = s.js.CreateConsumer(ctx, s.home.name, natsjs.ConsumerConfig{
+			consumer, err = s.js.CreateConsumer(ctx, s.name, natsjs.ConsumerConfig{
 				FilterSubject:     prefix + "*",
 				AckPolicy:         natsjs.AckNonePolicy,
 				HeadersOnly:       true,
 				Replicas:          1,
 				MemoryStorage:     true,
-				InactiveThreshold: 10 * tryFor, // in case it cannot be deleted
+				InactiveThreshold: 10 * natshome.TryFor, // in case it cannot be deleted
 			})
 			return err
 		})
@@ -148,15 +113,15 @@ func (s *Store) Walk(ctx context.Context, kind string) iter.Seq2[string, error] 
 			return
 		}
 		defer func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tryFor)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), natshome.TryFor)
 			defer cancel()
-			_ = s.js.DeleteConsumer(ctx, s.home.name, consumer.CachedInfo().Name)
+			_ = s.js.DeleteConsumer(ctx, s.name, consumer.CachedInfo().Name)
 		}()
 		for left := consumer.CachedInfo().NumPending; left > 0; {
 			var ids []string
 			patient, cancel := context.WithTimeout(ctx, fetchFor)
 			err := s.read(patient, e, func(context.Context) error {
-				got, rest, err := fetch(consumer, prefix, left)
+				got, rest, err := s.fetch(consumer, kind, left)
 				ids, left = append(ids, got...), rest
 				return err
 			})
@@ -178,8 +143,8 @@ var errNothing = errors.New("no message came, and some are left")
 
 // fetch returns the ids of the next messages that are records, and how many messages are left
 // behind them.
-func fetch(consumer natsjs.Consumer, prefix string, left uint64) (ids []string, rest uint64, err error) {
-	batch, err := consumer.Fetch(int(min(walked, left)), natsjs.FetchMaxWait(tryFor))
+func (s *Store) fetch(consumer natsjs.Consumer, kind string, left uint64) (ids []string, rest uint64, err error) {
+	batch, err := consumer.Fetch(int(min(walked, left)), natsjs.FetchMaxWait(natshome.TryFor))
 	if err != nil {
 		return nil, left, err
 	}
@@ -192,7 +157,7 @@ func fetch(consumer natsjs.Consumer, prefix string, left uint64) (ids []string, 
 		}
 		if bad == nil && m.Headers().Get(deletedHeader) == "" {
 			var id string
-			id, bad = unescape(strings.TrimPrefix(m.Subject(), prefix))
+			id, bad = s.home.ID(kind, m.Subject())
 			ids = append(ids, id)
 		}
 		if bad != nil {

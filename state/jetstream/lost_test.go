@@ -12,6 +12,7 @@ import (
 
 	"github.com/tandem-go/tandem/state"
 	"github.com/tandem-go/tandem/state/jetstream"
+	"github.com/tandem-go/tandem/test/servers"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
@@ -67,8 +68,8 @@ func TestLost(t *testing.T) {
 	for name, lose := range losses {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			js := connect(t, start(t, embedded.Config{}))
-			ctx := within(t, 60*time.Second)
+			js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+			ctx := servers.Within(t, 60*time.Second)
 			s := open(t, js, jetstream.Config{})
 			rev := commit(t, s, alice, "x", state.Revision{})
 			if err := s.Check(ctx); err != nil {
@@ -134,8 +135,8 @@ func TestCommitAfterLoss(t *testing.T) {
 	t.Parallel()
 	for _, first := range []bool{true, false} {
 		for _, again := range []bool{true, false} {
-			js := connect(t, start(t, embedded.Config{}))
-			ctx := within(t, 30*time.Second)
+			js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+			ctx := servers.Within(t, 30*time.Second)
 			s := open(t, js, jetstream.Config{})
 			key, rev := state.Key{Kind: "k", ID: "new"}, state.Revision{}
 			if !first {
@@ -161,88 +162,13 @@ func TestCommitAfterLoss(t *testing.T) {
 // NATS comes back with an empty disk.
 func TestEmptyDisk(t *testing.T) {
 	t.Parallel()
-	srv := start(t, embedded.Config{StoreDir: t.TempDir()})
+	srv := servers.Start(t, embedded.Config{StoreDir: t.TempDir()})
 	port := srv.Port()
-	s := open(t, connect(t, srv), jetstream.Config{})
+	s := open(t, servers.Connect(t, srv), jetstream.Config{})
 	commit(t, s, alice, "x", state.Revision{})
 	srv.Shutdown()
-	start(t, embedded.Config{StoreDir: t.TempDir(), Port: port})
-	if _, _, err := s.Load(within(t, 30*time.Second), alice); !errors.Is(err, state.ErrLost) {
+	servers.Start(t, embedded.Config{StoreDir: t.TempDir(), Port: port})
+	if _, _, err := s.Load(servers.Within(t, 30*time.Second), alice); !errors.Is(err, state.ErrLost) {
 		t.Errorf("got %v", err)
-	}
-}
-
-// A stream that was set back to an earlier state is found out, later than others, because a former
-// leader looks the same.
-func TestSetBack(t *testing.T) {
-	t.Parallel()
-	js := connect(t, start(t, embedded.Config{}))
-	s := open(t, js, jetstream.Config{})
-	s.SetPatience(time.Millisecond, 300*time.Millisecond)
-	commit(t, s, alice, "x", state.Revision{})
-	s.Saw(1000)
-	began := time.Now()
-	if err := s.Check(within(t, 20*time.Second)); !errors.Is(err, state.ErrLost) || !strings.Contains(err.Error(), "ends at message 2") {
-		t.Errorf("got %v", err)
-	}
-	if took := time.Since(began); took < 300*time.Millisecond {
-		t.Errorf("after %v", took)
-	}
-}
-
-// A stream without its first message is not the one that it was, as on a server whose disk was
-// replaced. A stream that nobody has used yet may be without it: a process may have been killed
-// while it created the streams.
-func TestMark(t *testing.T) {
-	t.Parallel()
-	js := connect(t, start(t, embedded.Config{}))
-	ctx := within(t, 20*time.Second)
-	_, err := reopen(ctx, js)
-	ok(t, err)
-	made, err := js.Stream(ctx, "tandem_state_made")
-	ok(t, err)
-	stream, err := js.Stream(ctx, "tandem_state")
-	ok(t, err)
-	for _, name := range []string{"tandem_state", "tandem_state_made"} {
-		ok(t, js.DeleteStream(ctx, name))
-	}
-	empty, err := js.CreateStream(ctx, stream.CachedInfo().Config)
-	ok(t, err)
-	cfg := made.CachedInfo().Config
-	cfg.Metadata["tandem-created"] = empty.CachedInfo().Created.UTC().Format(time.RFC3339Nano)
-	_, err = js.CreateStream(ctx, cfg)
-	ok(t, err)
-	if _, err := reopen(ctx, js); !errors.Is(err, state.ErrLost) || !strings.Contains(err.Error(), "first message") {
-		t.Errorf("got %v", err)
-	}
-	ok(t, js.DeleteStream(ctx, "tandem_state_made"))
-	s, err := reopen(ctx, js)
-	ok(t, err)
-	commit(t, s, alice, "x", state.Revision{})
-}
-
-// Many processes open a new cluster at the same time. All have the same stream.
-func TestOpenAtOnce(t *testing.T) {
-	t.Parallel()
-	srv := start(t, embedded.Config{})
-	const many = 6
-	stores := make(chan *jetstream.Store, many)
-	for range many {
-		js := connect(t, srv)
-		go func() {
-			s, err := reopen(t.Context(), js)
-			if err != nil {
-				t.Error(err)
-			}
-			stores <- s
-		}()
-	}
-	rev := state.Revision{}
-	for range many {
-		s := <-stores
-		if s == nil {
-			t.FailNow()
-		}
-		rev = commit(t, s, alice, "x", rev)
 	}
 }

@@ -175,7 +175,7 @@ func hunt(dir string, m mutation) (found []finding, err error) {
 // inputs has the go command know what this test depends on, so that it does not take the
 // result of an earlier run for one of the code as it is now.
 func inputs(t *testing.T) {
-	for _, folder := range []string{"actor", "balance", "dedup", "ledger", "mailbox", "registry", "rpc", "test", "transport"} {
+	for _, folder := range []string{"actor", "balance", "dedup", "internal", "ledger", "mailbox", "placement", "registry", "rpc", "state", "test", "transport"} {
 		err := filepath.WalkDir(filepath.Join(root, folder), func(name string, d os.DirEntry, err error) error {
 			if err == nil && filepath.Ext(name) == ".go" {
 				_, err = os.ReadFile(name)

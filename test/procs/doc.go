@@ -41,6 +41,11 @@
 // and never with a transactional kind. A publication is stored once, read by everybody in order and without
 // a gap, and the subscription with a name goes on where it was.
 //
+// Virtuals (virtuals_*_test.go) are three nodes that host virtual actors and call them. The nodes are killed, stopped
+// for longer than their leases, and replaced, and NATS is killed; each activation answers with its fencing token. After
+// an answer under a token no later call is answered under a lower one, no two starts of nodes have the same one,
+// verdicts are true, nothing is handled twice, and in the end all nodes reach the same activation of each actor.
+//
 // The life of a service has its own suites (service_*_test.go): five processes and three
 // NATS servers are started in random orders and at random times, and must become ready by
 // themselves; instances are restarted one after the other under load, without any error; one
@@ -49,7 +54,7 @@
 //
 //	go test ./test/procs                                    4 injections of most faults
 //	go test ./test/procs -run Faults -procs.injections 1000 -timeout 0 -v
-//	go test ./test/procs -run 'TestPatterns|TestLives|TestPosts' -procs.kills 80 -procs.patient -timeout 0 -v
+//	go test ./test/procs -run 'TestPatterns|TestLives|TestPosts|TestVirtuals' -procs.kills 80 -procs.patient -timeout 0 -v
 //	go test ./test/procs -run Faults -procs.fault 'kill server' -v
 //	go test ./test/procs -run 'Starts|Deploy|Sick|Comes' -procs.starts 50 -procs.restarts 170 -procs.comebacks 100 -timeout 0 -v
 package procs

@@ -233,7 +233,7 @@ func (s *stage) play(n int, kill func() error, within time.Duration) error {
 }
 
 var (
-	kills   = flag.Int("procs.kills", 2, "how often to kill those whom patterns belong to; NATS elects three times as many leaders")
+	kills   = flag.Int("procs.kills", 2, "how often to kill those whom patterns belong to; NATS elects three times as many leaders, and hosts of virtual actors are killed six times as often")
 	patient = flag.Bool("procs.patient", false, "also kill those who read streams, and wait a minute until their producers end")
 )
 

@@ -32,7 +32,7 @@ import (
 
 // role is what a child process is to be. It comes to it as JSON in the environment.
 type role struct {
-	Kind  string // nats, server, client; host, user; instance, asker, member; being; post
+	Kind  string // nats, server, client; host, user; instance, asker, member; being; post; virtuals
 	Name  string
 	Who   who
 	Life  uint16 // which start of it
@@ -68,7 +68,7 @@ const (
 	lying       cheat = "a caller that does not know says that it did not run"
 	mute        cheat = "a caller keeps what it was told to itself"
 	absentMinds cheat = "a server answers another question"
-	dishonest   cheat = "in all patterns and lives: items vanish or are acked twice, jobs run twice, cuts are hushed up, producers go on, verdicts are lies"
+	dishonest   cheat = "in all patterns, lives and virtuals: items vanish or are acked twice, jobs run twice, cuts are hushed up, producers go on, verdicts are lies"
 )
 
 // Names of nodes.
@@ -132,6 +132,8 @@ func play(env string) error {
 		return r.post(rest, end)
 	case "being":
 		return r.live(rest, end)
+	case "virtuals":
+		return r.hostVirtuals(rest, end)
 	}
 	return fmt.Errorf("no such role: %q", r.Kind)
 }

@@ -28,10 +28,11 @@ import (
 // service is what a process does in the suites of a service's life. All settings that are
 // not named here are the defaults: the limits are meant for what users run.
 type service struct {
-	KV        bool   // the nodes find each other in NATS; otherwise by the list in role.Nodes
-	Road      string // the only road; empty: both
-	Listen    string // address for TCP; empty: any free port
-	Advertise string // address that others are given for it
+	KV        bool          // the nodes find each other in NATS; otherwise by the list in role.Nodes
+	Lease     time.Duration // of their names there; 0: the default
+	Road      string        // the only road; empty: both
+	Listen    string        // address for TCP; empty: any free port
+	Advertise string        // address that others are given for it
 
 	Name    string        // of the service that an instance exposes its actor as; empty: none
 	Work    time.Duration // that a request takes there
@@ -119,7 +120,7 @@ func (r role) config(log *slog.Logger) (cfg actor.Config, done func(), err error
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	reg, err := natskv.New(ctx, js, natskv.Config{Cluster: r.cluster(), Replicas: min(len(r.Bus), 3), Logger: log})
+	reg, err := natskv.New(ctx, js, natskv.Config{Cluster: r.cluster(), Lease: s.Lease, Replicas: min(len(r.Bus), 3), Logger: log})
 	if err != nil {
 		nc.Close()
 		return cfg, done, err

@@ -30,6 +30,7 @@ func full() transport.Envelope {
 		After:      1<<63 + 5,
 		UserCode:   "bank.broke",
 		RetryAfter: 3 * time.Second,
+		Elsewhere:  "b/epoch/7",
 		Body:       []byte("body\x00\xff"),
 	}
 }

@@ -67,7 +67,7 @@ func everywhere(c rpc.Code) bool {
 // worthWhile reports whether the same node may answer otherwise after a pause.
 func worthWhile(c rpc.Code) bool {
 	switch c {
-	case rpc.Overloaded, rpc.Unavailable, rpc.Leaving, rpc.SessionLost, rpc.OutcomeUnknown:
+	case rpc.Overloaded, rpc.Unavailable, rpc.Leaving, rpc.Moved, rpc.SessionLost, rpc.OutcomeUnknown:
 		return true
 	}
 	return false

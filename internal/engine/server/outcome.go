@@ -48,7 +48,7 @@ func (o outcome) fill(e *transport.Envelope, seq uint64) {
 		e.TypeID, e.Codec, e.Body = o.typeID, o.codec, o.body
 		return
 	}
-	e.Code, e.Message, e.UserCode, e.RetryAfter = uint16(o.err.Code), wire.Truncate(o.err.Message), o.err.User, o.err.RetryAfter
+	e.Code, e.Message, e.UserCode, e.RetryAfter, e.Elsewhere = uint16(o.err.Code), wire.Truncate(o.err.Message), o.err.User, o.err.RetryAfter, o.err.Elsewhere
 	switch o.err.Verdict {
 	case rpc.NotRun:
 		e.Flags |= transport.FlagNotRun
@@ -67,7 +67,7 @@ func (o outcome) again() outcome {
 // may be large, is reduced to what the wire carries.
 func (o outcome) short() outcome {
 	if e := o.err; e != nil && (errors.Unwrap(e) != nil || len(e.Message) > wire.MaxText) {
-		o.err = &rpc.Error{Code: e.Code, Verdict: e.Verdict, Message: wire.Truncate(e.Message), User: e.User, Node: e.Node, RetryAfter: e.RetryAfter}
+		o.err = &rpc.Error{Code: e.Code, Verdict: e.Verdict, Message: wire.Truncate(e.Message), User: e.User, Node: e.Node, RetryAfter: e.RetryAfter, Elsewhere: e.Elsewhere}
 	}
 	return o
 }
@@ -83,7 +83,7 @@ func (o outcome) minimal() outcome {
 // size returns how many bytes the outcome takes beside its record.
 func (o outcome) size() int {
 	if o.err != nil {
-		return len(o.err.Message) + len(o.err.User)
+		return len(o.err.Message) + len(o.err.User) + len(o.err.Elsewhere)
 	}
 	return len(o.body)
 }

@@ -69,7 +69,7 @@ func ErrorOf(e *transport.Envelope, node string) *rpc.Error {
 	if e.Code == 0 {
 		return nil
 	}
-	err := &rpc.Error{Code: rpc.Code(e.Code), Message: strings.Clone(Truncate(e.Message)), User: strings.Clone(e.UserCode), Node: node, RetryAfter: e.RetryAfter}
+	err := &rpc.Error{Code: rpc.Code(e.Code), Message: strings.Clone(Truncate(e.Message)), User: strings.Clone(e.UserCode), Node: node, RetryAfter: e.RetryAfter, Elsewhere: strings.Clone(e.Elsewhere)}
 	switch {
 	case e.Flags&transport.FlagNotRun != 0:
 		err.Verdict = rpc.NotRun

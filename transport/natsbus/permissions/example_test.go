@@ -84,6 +84,16 @@ func ExampleNode_MakeStates() {
 	// Output: [$JS.API.STREAM.CREATE.shop_state $JS.API.STREAM.CREATE.shop_state_made]
 }
 
+func ExampleNode_Claims() {
+	fmt.Println(permissions.Node{Cluster: "shop", Name: "till-1"}.Claims().Publish)
+	// Output: [$KV.shop_claims.> $JS.API.STREAM.INFO.KV_shop_claims $JS.API.STREAM.INFO.shop_claims_made $JS.API.STREAM.MSG.GET.KV_shop_claims]
+}
+
+func ExampleNode_MakeClaims() {
+	fmt.Println(permissions.Node{Cluster: "shop", Name: "till-1"}.MakeClaims().Publish)
+	// Output: [$JS.API.STREAM.CREATE.KV_shop_claims $JS.API.STREAM.CREATE.shop_claims_made]
+}
+
 func ExampleNode_Reminders() {
 	fmt.Println(permissions.Node{Cluster: "shop", Name: "till-1"}.Reminders().Publish[0])
 	// Output: shop_reminders.>

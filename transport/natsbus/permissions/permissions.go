@@ -3,7 +3,7 @@
 // and no others.
 //
 //	till := permissions.Node{Cluster: "shop", Name: "till-1", Principal: "till", Inbox: "_INBOX_till-1"}
-//	fmt.Println(permissions.All(till.Bus(), till.Registry(), till.Records(), till.States(), till.Queue("mails"), till.Topics()))
+//	fmt.Println(permissions.All(till.Bus(), till.Registry(), till.Records(), till.States(), till.Claims(), till.Queue("mails"), till.Topics()))
 //
 // The permissions are for a server whose JetStream API has its usual prefix. In a domain "hub",
 // replace $JS.API. by $JS.hub.API. and $KV. by $JS.hub.API.$KV.
@@ -105,6 +105,25 @@ func (n Node) States() Set {
 func (n Node) MakeStates() Set {
 	stream := n.Cluster + "_state"
 	return n.asks("$JS.API.STREAM.CREATE."+stream, "$JS.API.STREAM.CREATE."+stream+"_made")
+}
+
+// Claims returns the permissions for placement/natskv if the bucket exists: to read and write the
+// claims of all virtual actors of the cluster, since any of its nodes may come to host them. A node
+// that must not take the actors of others needs a cluster, or an account, of its own.
+func (n Node) Claims() Set {
+	bucket := n.Cluster + "_claims"
+	return n.asks(
+		"$KV."+bucket+".>",
+		"$JS.API.STREAM.INFO.KV_"+bucket,
+		"$JS.API.STREAM.INFO."+bucket+"_made",
+		"$JS.API.STREAM.MSG.GET.KV_"+bucket)
+}
+
+// MakeClaims returns the permissions that are needed, in addition to those of Claims, to create the
+// bucket, and the stream that says which one it is.
+func (n Node) MakeClaims() Set {
+	bucket := n.Cluster + "_claims"
+	return n.asks("$JS.API.STREAM.CREATE.KV_"+bucket, "$JS.API.STREAM.CREATE."+bucket+"_made")
 }
 
 // Reminders returns the permissions for reminder/jetstream if the streams exist: to set, list and follow the

@@ -18,6 +18,8 @@ import (
 
 	"github.com/tandem-go/tandem/ledger"
 	records "github.com/tandem-go/tandem/ledger/jetstream"
+	"github.com/tandem-go/tandem/placement"
+	claims "github.com/tandem-go/tandem/placement/natskv"
 	"github.com/tandem-go/tandem/registry/natskv"
 	"github.com/tandem-go/tandem/registry/registrytest"
 	"github.com/tandem-go/tandem/reminder"
@@ -48,6 +50,7 @@ var parts = map[string]part{
 		}},
 	"records, which it makes":           {func(n permissions.Node) permissions.Set { return permissions.All(n.Records(), n.MakeRecords()) }, useRecords},
 	"state, whose streams it makes":     {func(n permissions.Node) permissions.Set { return permissions.All(n.States(), n.MakeStates()) }, useStates},
+	"claims, whose bucket it makes":     {func(n permissions.Node) permissions.Set { return permissions.All(n.Claims(), n.MakeClaims()) }, useClaims},
 	"reminders, whose streams it makes": {func(n permissions.Node) permissions.Set { return permissions.All(n.Reminders(), n.MakeReminders()) }, useReminders},
 }
 
@@ -192,6 +195,36 @@ func useStates(ctx context.Context, n permissions.Node, own, _ *nats.Conn) error
 	return store.Check(ctx)
 }
 
+func useClaims(ctx context.Context, n permissions.Node, own, _ *nats.Conn) error {
+	js, err := jetstream.New(own)
+	if err != nil {
+		return err
+	}
+	store, err := claims.Open(ctx, js, claims.Config{Cluster: n.Cluster, Logger: quiet})
+	if err != nil {
+		return err
+	}
+	key, claim := placement.Key{Kind: "k", ID: "a"}, placement.Claim{Node: n.Name, Epoch: "e", ID: "1"}
+	if held, err := store.Get(ctx, key); err != nil || held.Token != 0 {
+		return fmt.Errorf("%+v: %w", held, err)
+	}
+	token, err := store.Create(ctx, key, claim)
+	if err != nil {
+		return err
+	}
+	claim.ID = "2"
+	if token, err = store.Replace(ctx, key, claim, token); err != nil {
+		return err
+	}
+	if _, err := store.Create(ctx, key, placement.Claim{Node: "other", Epoch: "e", ID: "3"}); !errors.Is(err, placement.ErrConflict) {
+		return err
+	}
+	if err := store.Release(ctx, key, token); err != nil {
+		return err
+	}
+	return store.Check(ctx)
+}
+
 // useReminders sets reminders, replaces one, and follows them.
 func useReminders(ctx context.Context, n permissions.Node, own, _ *nats.Conn) error {
 	js, err := jetstream.New(own)
@@ -240,7 +273,7 @@ func TestDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	till := permissions.Node{Cluster: "shop", Name: "till-1", Principal: "till", Inbox: "_INBOX_till-1"}
-	all := permissions.All(till.Bus(), till.Registry(), till.MakeRegistry(), till.Records(), till.MakeRecords(), till.States(), till.MakeStates(), till.Queue("mails"))
+	all := permissions.All(till.Bus(), till.Registry(), till.MakeRegistry(), till.Records(), till.MakeRecords(), till.States(), till.MakeStates(), till.Claims(), till.MakeClaims(), till.Queue("mails"))
 	if !strings.Contains(string(doc), "```\n"+all.String()+"\n```") {
 		t.Errorf("docs/nats-permissions.md does not have:\n%s", all)
 	}

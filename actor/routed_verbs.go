@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/tandem-go/tandem/rpc"
 )
@@ -13,15 +14,28 @@ import (
 
 // callService is Call to a service.
 func callService[M Question[R], R any](ctx context.Context, from *Context, to *target, m M, opts *settings) (R, error) {
-	v := to.sys.serviceCall(ctx, from, to, opts)
+	if err := refuseKey(to, opts); err != nil {
+		var none R
+		return none, err
+	}
+	v := to.sys.routedCall(ctx, from, to, opts)
 	v.key = keyOf(&v, m)
 	v.excludeSender(from)
 	v.waits = from.waits()
 	return callNext[M, R](ctx, from, &v, m, opts)
 }
 
+// refuseKey returns an error if a request whose node is not fixed has a key: another instance or activation would
+// not know what it names.
+func refuseKey(to *target, opts *settings) error {
+	if !opts.IsKeyed() {
+		return nil
+	}
+	return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a key names a request at one actor of one node, and %v is none", to.addr)
+}
+
 // callNext makes the attempts of a Call to a service that remain for v.
-func callNext[M Question[R], R any](ctx context.Context, from *Context, v *serviceCall, m M, opts *settings) (R, error) {
+func callNext[M Question[R], R any](ctx context.Context, from *Context, v *routedCall, m M, opts *settings) (R, error) {
 	for {
 		t, none := v.nextOrWait(ctx)
 		if none != nil {
@@ -29,14 +43,14 @@ func callNext[M Question[R], R any](ctx context.Context, from *Context, v *servi
 			return r, none
 		}
 		r, last, err := callOnce[M, R](ctx, from, v, t, m, opts)
-		if last || err == nil || !v.again(err) {
+		if last || err == nil || !v.waitAgain(ctx, err) {
 			return r, err
 		}
 	}
 }
 
 // callOnce makes one attempt. last says that the caller must not make another one.
-func callOnce[M Question[R], R any](ctx context.Context, from *Context, v *serviceCall, t *target, m M, opts *settings) (r R, last bool, err error) {
+func callOnce[M Question[R], R any](ctx context.Context, from *Context, v *routedCall, t *target, m M, opts *settings) (r R, last bool, err error) {
 	c := t.cell.Load()
 	var w *calling
 	if v.waits {
@@ -72,8 +86,11 @@ func callHere[M Question[R], R any](ctx context.Context, from *Context, w *calli
 
 // askService is Ask of a service.
 func askService[M Question[R], R any](ctx context.Context, from *Context, to *target, m M, opts *settings) *rpc.Future[R] {
-	v := new(serviceCall)
-	*v = to.sys.serviceCall(ctx, from, to, opts)
+	if err := refuseKey(to, opts); err != nil {
+		return failed[R](err)
+	}
+	v := new(routedCall)
+	*v = to.sys.routedCall(ctx, from, to, opts)
 	v.key = keyOf(v, m)
 	kept := opts.Clone() // for a retry after the sender has gone on
 	m, err := snapshot(to.sys, m, to.addr.name, opts)
@@ -94,7 +111,7 @@ func askService[M Question[R], R any](ctx context.Context, from *Context, to *ta
 			return f
 		}
 		v.end(err)
-		if !v.again(err) {
+		if !v.waitAgain(ctx, err) {
 			return failed[R](err)
 		}
 	}
@@ -102,7 +119,7 @@ func askService[M Question[R], R any](ctx context.Context, from *Context, to *ta
 
 // askHere is Ask of an actor of this system, which is c unless it is nil. After an error the
 // request was not sent.
-func askHere[M Question[R], R any](ctx context.Context, from *Context, v *serviceCall, t *target, c *cell, m M, opts *settings) (*rpc.Future[R], error) {
+func askHere[M Question[R], R any](ctx context.Context, from *Context, v *routedCall, t *target, c *cell, m M, opts *settings) (*rpc.Future[R], error) {
 	if c == nil {
 		return nil, t.sys.noActor(from, t.addr)
 	}
@@ -113,7 +130,8 @@ func askHere[M Question[R], R any](ctx context.Context, from *Context, v *servic
 	})
 	a.elsewhere = func(err *rpc.Error) bool {
 		v.end(err)
-		return v.again(err) && askOn(ctx, from, a, v, m, opts)
+		pause, again := v.again(err)
+		return again && askOn(ctx, from, a, v, pause, m, opts)
 	}
 	if err := put(ctx, from, c, m, a, metaOf(ctx, from, opts), opts, false); err != nil {
 		var none R
@@ -124,17 +142,18 @@ func askHere[M Question[R], R any](ctx context.Context, from *Context, v *servic
 }
 
 // askOn retries a at other instances, in a goroutine of its own, after an actor of this system
-// has accepted it and not run it. It returns false if the request or the system has ended.
-func askOn[M Question[R], R any](ctx context.Context, from *Context, a *ask[R], v *serviceCall, m M, opts *settings) bool {
+// has accepted it and not run it, after a pause. It returns false if the request or the system has ended.
+func askOn[M Question[R], R any](ctx context.Context, from *Context, a *ask[R], v *routedCall, pause time.Duration, m M, opts *settings) bool {
 	base := context.WithoutCancel(ctx)
 	if from != nil {
 		base = from.Detached()
 	}
-	sys := v.svc.sys
+	sys := v.system()
 	on, cancel := context.WithDeadline(base, a.deadline)
 	if !a.goesOn(cancel) || !sys.services.run(func() {
 		defer cancel()
 		defer context.AfterFunc(sys.ctx, cancel)()
+		sleep(on, pause)
 		r, err := callNext[M, R](on, from, v, m, opts)
 		a.end(r, err)
 	}) {
@@ -146,8 +165,11 @@ func askOn[M Question[R], R any](ctx context.Context, from *Context, a *ask[R], 
 
 // tellService is tell to a service.
 func tellService[M any](ctx context.Context, from *Context, to *target, m M, opts *settings) error {
+	if err := refuseKey(to, opts); err != nil {
+		return err
+	}
 	s, acked := to.sys, opts.IsAcked()
-	v := s.serviceCall(ctx, from, to, opts)
+	v := s.routedCall(ctx, from, to, opts)
 	v.key = keyOf(&v, m)
 	for {
 		t, none := v.next()
@@ -161,13 +183,24 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 		var err error
 		c := t.cell.Load()
 		here := t.addr.node == s.cfg.Name
+		if c == nil && !acked && v.search != nil { // while this node tries to activate the actor itself, messages that came earlier are there
+			c = s.refs.live(v.search.name)
+		}
 		if c != nil && !opts.IsKeyed() {
 			v.sent = true
 			err = put(ctx, from, c, m, nil, metaOf(ctx, from, opts), opts, true) // if it has stopped, another instance gets the message
 		} else {
 			far := v.handOver()
+			if !acked && far.search != nil && s.virtuals.sending.Load() > 0 { // after its node is known: that is learned when those before it are in line
+				if sent, err := s.virtuals.sendBehind(to, item{msg: m, meta: metaOf(ctx, from, opts)}); sent || err != nil {
+					return err
+				}
+			}
 			far.sent = !acked
 			err = tellAt(ctx, from, &far, t, m, opts)
+			if err == nil && far.search != nil && !acked { // it is still on its way, and the engine has far
+				return nil
+			}
 			v = far
 		}
 		v.end(err)
@@ -175,7 +208,7 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 		case err == errDropped && !acked:
 			s.handBack(t.addr, item{msg: m, meta: metaOf(ctx, from, opts)}, errDropped)
 			return nil
-		case err == nil || err == errDropped || acked && !here || !v.again(err): // for another node, the engine has made the other attempts
+		case err == nil || err == errDropped || acked && !here || !v.waitAgain(ctx, err): // for another node, the engine has made the other attempts
 			if !acked && err == errGone {
 				s.handBack(t.addr, item{msg: m, meta: metaOf(ctx, from, opts)}, errGone)
 				return nil
@@ -189,10 +222,10 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 func submitService[M Question[R], R any](ctx context.Context, from *Context, to *target, m M, opts []rpc.Option) (rpc.Token[R], error) {
 	var none rpc.Token[R]
 	set := settingsOf(opts)
-	if set.IsKeyed() {
-		return none, rpc.Errorf(rpc.Invalid, rpc.NotRun, "a key names a job of one actor, and service %s is many", to.addr.name)
+	if err := refuseKey(to, set); err != nil {
+		return none, err
 	}
-	v := to.sys.serviceCall(ctx, from, to, set)
+	v := to.sys.routedCall(ctx, from, to, set)
 	v.key = keyOf(&v, m)
 	for {
 		t, err := v.nextOrWait(ctx)
@@ -205,7 +238,7 @@ func submitService[M Question[R], R any](ctx context.Context, from *Context, to 
 		}
 		token, failure := submitAt[M, R](ctx, t, m, its)
 		v.end(failure)
-		if failure == nil || !v.again(failure) {
+		if failure == nil || !v.waitAgain(ctx, failure) {
 			return token, failure
 		}
 	}
@@ -213,7 +246,7 @@ func submitService[M Question[R], R any](ctx context.Context, from *Context, to 
 
 // openService opens a stream at a service.
 func (f *clientStream) openService(ctx context.Context, from *Context, to *target, m any, typ reflect.Type, opts *settings) (streamOpened, error) {
-	v := to.sys.serviceCall(ctx, from, to, opts)
+	v := to.sys.routedCall(ctx, from, to, opts)
 	v.key = keyOf(&v, m)
 	v.excludeSender(from)
 	for {
@@ -224,7 +257,7 @@ func (f *clientStream) openService(ctx context.Context, from *Context, to *targe
 		f.at = &v
 		o, err := f.openAt(ctx, from, f.at, t, m, typ, opts)
 		v.end(err)
-		if err == nil || t.addr.node != to.sys.cfg.Name || !v.again(err) {
+		if err == nil || t.addr.node != to.sys.cfg.Name || !v.waitAgain(ctx, err) {
 			return o, err
 		}
 	}

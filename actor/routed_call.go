@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/tandem-go/tandem/balance"
@@ -13,12 +14,14 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// serviceCall is one request to a service, which goes from one instance to the next until one
-// of them has run it. Each attempt begins with next and ends with end. Once the request has
-// gone to another node, the engine makes the further attempts, and asks the serviceCall, its
+// routedCall is one request to a service, which goes from one instance to the next until one
+// of them has run it, or to a virtual actor, which goes from node to node until one has the actor. Each attempt begins with next and ends with end. Once the request has
+// gone to another node, the engine makes the further attempts, and asks the routedCall, its
 // client.Route, where to send them.
-type serviceCall struct {
-	svc    *service
+type routedCall struct {
+	svc    *service  // nil: it is for a virtual actor
+	search *search   // for the virtual actor
+	until  time.Time // when a request to a virtual actor is not tried again
 	retry  *rpc.Retry
 	key    string  // requests with the same key go to the same instance
 	not    *target // the sender, if it would wait for itself; nil: no instance is excluded
@@ -35,9 +38,16 @@ type serviceCall struct {
 // maxTried is how many instances a request tries without a pause.
 const maxTried = 8
 
-// serviceCall begins a request to a service.
-func (s *System) serviceCall(ctx context.Context, from *Context, to *target, opts *settings) serviceCall {
-	v := serviceCall{svc: s.services.get(to.addr.name)}
+// routedCall begins a request to a service or to a virtual actor.
+func (s *System) routedCall(ctx context.Context, from *Context, to *target, opts *settings) routedCall {
+	var v routedCall
+	if to.addr.node == anywhere {
+		key, _ := virtualKey(to.addr.name) // it was checked when the address was made
+		v.until = s.deadline(ctx)
+		v.search = &search{sys: s, key: key, name: placed + to.addr.name}
+	} else {
+		v.svc = s.services.get(to.addr.name)
+	}
 	if opts != nil {
 		v.key, v.retry = opts.Affinity, opts.Retry
 	}
@@ -51,15 +61,20 @@ func (s *System) serviceCall(ctx context.Context, from *Context, to *target, opt
 }
 
 // keyOf is the key by which the service's policy chooses an instance for m.
-func keyOf[M any](v *serviceCall, m M) string {
-	if v.key == "" && v.svc.policy.Keyed() {
+func keyOf[M any](v *routedCall, m M) string {
+	if v.svc != nil && v.key == "" && v.svc.policy.Keyed() {
 		return v.svc.policy.KeyOf(m)
 	}
 	return v.key
 }
 
 // next begins an attempt, and returns where to send the request.
-func (v *serviceCall) next() (*target, *rpc.Error) {
+func (v *routedCall) next() (*target, *rpc.Error) {
+	if v.search != nil {
+		t, err := v.search.target()
+		v.live = err == nil
+		return t, err
+	}
 	s := v.svc
 	s.refresh()
 	now := s.sys.node.Client.Now()
@@ -91,11 +106,11 @@ func (v *serviceCall) next() (*target, *rpc.Error) {
 	return nil, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no instance of service %s", s.name)
 }
 
-// nextOrWait is next, but waits for an instance if all have gone.
-func (v *serviceCall) nextOrWait(ctx context.Context) (*target, *rpc.Error) {
+// nextOrWait is next, but waits for an instance, or for a node that hosts the kind, if all have gone.
+func (v *routedCall) nextOrWait(ctx context.Context) (*target, *rpc.Error) {
 	t, err := v.next()
 	for err != nil && err.Code == rpc.Unavailable && v.made == 0 && v.retry.Attempts != 1 {
-		if none := v.svc.arrival(ctx); none != nil {
+		if none := v.arrival(ctx); none != nil {
 			return nil, none
 		}
 		t, err = v.next()
@@ -103,22 +118,29 @@ func (v *serviceCall) nextOrWait(ctx context.Context) (*target, *rpc.Error) {
 	return t, err
 }
 
+func (v *routedCall) arrival(ctx context.Context) *rpc.Error {
+	if v.search != nil {
+		return v.search.arrival(ctx)
+	}
+	return v.svc.arrival(ctx)
+}
+
 // excludeSender keeps a handler that waits for the answer from choosing its own actor.
-func (v *serviceCall) excludeSender(from *Context) {
-	if from != nil && slices.Contains(from.cell.services(), v.svc.name) && from.isIn(from.cell) {
+func (v *routedCall) excludeSender(from *Context) {
+	if v.svc != nil && from != nil && slices.Contains(from.cell.services(), v.svc.name) && from.isIn(from.cell) {
 		v.not = from.cell.self
 	}
 }
 
 // setRoute has the engine ask v where to send further attempts of r.
-func (v *serviceCall) setRoute(r *client.Rare) {
+func (v *routedCall) setRoute(r *client.Rare) {
 	if r.Route = v; r.LinkWait == 0 {
 		r.LinkWait = linkWait
 	}
 }
 
 // exclude marks the sender as already tried. svc.mu is held.
-func (v *serviceCall) exclude() {
+func (v *routedCall) exclude() {
 	for _, c := range v.svc.picker.All() {
 		if c.Data.(*instance).target == v.not {
 			v.tried[0], v.n = c, 1
@@ -128,16 +150,42 @@ func (v *serviceCall) exclude() {
 }
 
 // handOver returns a copy of v, which the engine continues, and ends v's part in the attempt.
-func (v *serviceCall) handOver() serviceCall {
-	v.svc.mu.Lock()
-	defer v.svc.mu.Unlock()
+func (v *routedCall) handOver() routedCall {
+	mu := v.lock()
+	mu.Lock()
+	defer mu.Unlock()
 	other := *v
 	v.live = false
 	return other
 }
 
+// system is the system that makes the request.
+func (v *routedCall) system() *System {
+	if v.search != nil {
+		return v.search.sys
+	}
+	return v.svc.sys
+}
+
+// lock is what guards the state of v.
+func (v *routedCall) lock() *sync.Mutex {
+	if v.search != nil {
+		return &v.search.mu
+	}
+	return &v.svc.mu
+}
+
 // end ends the attempt that is in progress, if there is one.
-func (v *serviceCall) end(err error) {
+func (v *routedCall) end(err error) {
+	if v.search != nil {
+		v.search.mu.Lock()
+		defer v.search.mu.Unlock()
+		if v.live {
+			v.live = false
+			v.search.over(err)
+		}
+		return
+	}
 	s := v.svc
 	now := s.sys.node.Client.Now()
 	s.mu.Lock()
@@ -178,25 +226,49 @@ func outcomeOf(err error) balance.Outcome {
 	return balance.Given
 }
 
-// again reports whether to make another attempt at once, after an attempt on this node has
-// ended with err.
-func (v *serviceCall) again(err error) bool {
+// again reports whether to make another attempt, after an attempt on this node has ended with err,
+// and after which pause; at a service, only at once.
+func (v *routedCall) again(err error) (pause time.Duration, again bool) {
 	var e *rpc.Error
 	if !errors.As(err, &e) || e == errShutdown {
-		return false
+		return 0, false
 	}
 	f := retry.Failure{Err: e, Service: true, Untried: v.Untried(), Left: time.Minute}
+	if v.search != nil {
+		f.Left = time.Until(v.until)
+	}
 	v.made++
 	if f.Costs() {
 		v.cost++
 	}
 	f.Made, f.Cost = v.made, v.cost
-	_, again := retry.Next(*v.retry, f, 0)
-	return again && f.Untried
+	pause, again = retry.Next(*v.retry, f, rand.Float64())
+	return pause, again && (f.Untried || v.search != nil)
+}
+
+// waitAgain is again, and waits for the pause. It returns false if ctx ends before.
+func (v *routedCall) waitAgain(ctx context.Context, err error) bool {
+	pause, again := v.again(err)
+	return again && sleep(ctx, pause)
+}
+
+// sleep returns true after a pause, or false if ctx ends before.
+func sleep(ctx context.Context, pause time.Duration) bool {
+	if pause <= 0 {
+		return true
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // Over implements client.Route.
-func (v *serviceCall) Over(err *rpc.Error) {
+func (v *routedCall) Over(err *rpc.Error) {
 	if err == nil {
 		v.end(nil)
 	} else {
@@ -205,14 +277,22 @@ func (v *serviceCall) Over(err *rpc.Error) {
 }
 
 // Untried implements client.Route.
-func (v *serviceCall) Untried() bool {
+func (v *routedCall) Untried() bool {
+	if v.search != nil {
+		return v.search.untried()
+	}
 	v.svc.mu.Lock()
 	defer v.svc.mu.Unlock()
 	return v.n < len(v.tried) && v.svc.picker.Untried(v.tried[:v.n])
 }
 
 // Next implements client.Route.
-func (v *serviceCall) Next() (node, name string, err *rpc.Error) {
+func (v *routedCall) Next() (node, name string, err *rpc.Error) {
+	if v.search != nil { // it is asked over the wire, also if it is this node
+		node, err = v.search.next()
+		v.live = err == nil
+		return node, v.search.name, err
+	}
 	if !v.Untried() {
 		v.svc.mu.Lock()
 		v.n = 0
@@ -226,7 +306,10 @@ func (v *serviceCall) Next() (node, name string, err *rpc.Error) {
 }
 
 // hold counts a stream at the instance that serves it, until release is called.
-func (v *serviceCall) hold() (release func()) {
+func (v *routedCall) hold() (release func()) {
+	if v.search != nil {
+		return func() {}
+	}
 	s, c := v.svc, v.ticket.To
 	s.mu.Lock()
 	s.picker.Hold(c)

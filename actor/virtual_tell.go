@@ -1,0 +1,178 @@
+package actor
+
+import (
+	"context"
+	"reflect"
+	"slices"
+
+	"github.com/tandem-go/tandem/deadletter"
+	"github.com/tandem-go/tandem/internal/engine/client"
+	"github.com/tandem-go/tandem/internal/engine/wire"
+	"github.com/tandem-go/tandem/internal/promise"
+	"github.com/tandem-go/tandem/mailbox"
+	"github.com/tandem-go/tandem/placement"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// tellFollowed sends a one-way message to a virtual actor on another node, as a request that is answered when
+// the message is in its mailbox. So it can be sent on if the actor is somewhere else. Nobody waits
+// for the answer; if the message reaches no activation, it is a dead letter.
+func tellFollowed(ctx context.Context, from *Context, at *routedCall, t *target, m any, typ reflect.Type, opts *settings) error {
+	s := t.sys
+	var r client.Request
+	if err := s.request(ctx, from, at, t, m, typ, opts, &r); err != nil {
+		return err
+	}
+	r.Confirm = true
+	if from.inTurn() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.cfg.SendWait)
+		defer cancel()
+	}
+	_, err := s.node.Client.Do(ctx, r, followed{s, t.addr.name[len(placed):] + "@" + anywhere, r.TypeID, r.Codec, r.Body, r.Rare})
+	return err
+}
+
+// followed is a one-way message whose sender does not wait for it to arrive.
+type followed struct {
+	sys    *System
+	to     string
+	typeID uint64
+	codec  uint8
+	body   []byte
+	rare   *client.Rare
+}
+
+// Complete implements client.Completer.
+func (f followed) Complete(_ *promise.Reply, err error) {
+	if err == nil {
+		return
+	}
+	d := DeadLetter{To: f.to, From: f.rare.Sender, Type: f.sys.types.nameOf(f.typeID), Reason: failure(f.sys.withName(err, f.typeID))}
+	body := deadletter.Encoded{TypeID: f.typeID, Codec: f.codec, Body: slices.Clone(f.body)}
+	came := &letterCame{meta: &wire.Meta{Sender: f.rare.Sender, Trace: f.rare.Trace, Headers: f.rare.Headers}}
+	f.sys.services.run(func() { f.sys.encodedLetter(d, body, came) }) // it may be called under a lock of a peer
+}
+
+// maxOnward is how many one-way messages wait to be sent on to one virtual actor.
+const maxOnward = 4 * mailbox.DefaultCapacity
+
+// onward is a one-way message that is sent on.
+type onward struct {
+	item
+	at placement.Holder // who has the actor; zero: it is not known
+}
+
+// sendOn sends a one-way message of this node to where its actor is, behind those that were sent on before.
+// It returns false if that cannot be done.
+func (v *virtuals) sendOn(to *target, it item, at placement.Holder) bool {
+	it.msg = plainValue(it.msg)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	waits := len(v.onward[to])
+	if waits >= maxOnward || waits == 0 && !v.sys.services.run(func() { v.sendAll(to) }) {
+		return false
+	}
+	if v.onward == nil {
+		v.onward = map[*target][]onward{}
+	}
+	v.onward[to] = append(v.onward[to], onward{it, at})
+	v.sending.Store(int32(len(v.onward)))
+	return true
+}
+
+// sendBehind is sendOn if others are being sent on to the same actor, so that this one does not overtake them.
+// It returns false if there are none. The error says that there is no room.
+func (v *virtuals) sendBehind(to *target, it item) (sent bool, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch n := len(v.onward[to]); {
+	case n == 0:
+		return false, nil
+	case n >= maxOnward:
+		return false, rpc.Errorf(rpc.Overloaded, rpc.NotRun, "%d messages wait to be sent on to virtual actor %s", n, to.addr.name)
+	}
+	it.msg = plainValue(it.msg)
+	v.onward[to] = append(v.onward[to], onward{item: it})
+	return true, nil
+}
+
+// sendAll sends on what there is, one message after another, so that they keep their order.
+func (v *virtuals) sendAll(to *target) {
+	for more := true; more; {
+		v.mu.Lock()
+		it := v.onward[to][0]
+		v.mu.Unlock()
+		ctx, cancel := context.WithTimeout(v.sys.ctx, v.sys.cfg.Timeout)
+		if err := tellOn(ctx, to, it.at, it.msg, it.meta); err != nil {
+			v.sys.handBack(to.addr, it.item, failure(err))
+		}
+		cancel()
+		v.mu.Lock()
+		rest := v.onward[to]
+		rest[0] = onward{}
+		if more = len(rest) > 1; more {
+			v.onward[to] = rest[1:]
+		} else {
+			delete(v.onward, to)
+			v.sending.Store(int32(len(v.onward)))
+		}
+		v.mu.Unlock()
+	}
+}
+
+// tellOn sends a one-way message that has come to the wrong node on to its virtual actor, first to the node that is
+// said to have it. It waits until the message is in the mailbox.
+func tellOn(ctx context.Context, to *target, at placement.Holder, msg any, carried *meta) error {
+	s := to.sys
+	v := s.routedCall(ctx, nil, to, nil)
+	v.search.asked, v.search.told = at, at.Node != ""
+	for {
+		t, none := v.nextOrWait(ctx)
+		if none != nil {
+			return none
+		}
+		if c := t.cell.Load(); c != nil || t.addr.node == s.cfg.Name {
+			err := error(s.noActor(nil, t.addr))
+			if c != nil {
+				err = put(ctx, nil, c, msg, nil, carried, nil, true)
+			}
+			v.end(err)
+			if err == nil || !v.waitAgain(ctx, err) {
+				return err
+			}
+			continue
+		}
+		far := v.handOver()
+		x := s.node.Client.Exchange()
+		err := s.request(ctx, nil, &far, t, msg, reflect.TypeOf(msg), nil, x.Request())
+		if err != nil {
+			far.end(err)
+			return err
+		}
+		r := x.Request()
+		r.Confirm = true
+		if carried != nil {
+			r.Rare.Trace, r.Rare.Headers = carried.trace, carried.headers
+			if from := carried.sender.to; from != nil {
+				r.Rare.Sender = from.senderName()
+			}
+		}
+		_, err = x.Do(ctx)
+		err = s.withName(err, r.TypeID)
+		x.Free()
+		far.end(err)
+		return err
+	}
+}
+
+// senderName is how this node names the actor to others; empty if it is not one of its own.
+func (t *target) senderName() string {
+	switch t.addr.node {
+	case t.sys.cfg.Name:
+		return t.addr.String()
+	case anywhere:
+		return placed + t.addr.name + "@" + t.sys.cfg.Name
+	}
+	return ""
+}

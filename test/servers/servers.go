@@ -1,0 +1,164 @@
+// Package servers has NATS servers for tests: one, or a cluster of three whose servers can be stopped
+// and started; and a JetStream that loses messages and answers. All of it is real, in the test's
+// process, and ends with the test.
+package servers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tandem-go/tandem/transport/natsbus/embedded"
+)
+
+// Start starts a server.
+func Start(t testing.TB, cfg embedded.Config) *embedded.Server {
+	t.Helper()
+	s, err := embedded.Start(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Shutdown)
+	return s
+}
+
+// Connect opens a connection of its own to a server.
+func Connect(t testing.TB, s *embedded.Server, opts ...nats.Option) natsjs.JetStream {
+	t.Helper()
+	opts = append([]nats.Option{nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}, opts...) // the default one prints
+	nc, err := s.Connect(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := natsjs.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+// Within returns a context that ends after d, or with the test.
+func Within(t testing.TB, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// Cluster is three servers that know one another, named n0, n1 and n2. It belongs to one goroutine.
+type Cluster struct {
+	Servers []*embedded.Server
+	t       testing.TB
+	cfgs    []embedded.Config
+}
+
+// Three starts a cluster. In short mode, it skips the test.
+func Three(t testing.TB) *Cluster {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a cluster of three")
+	}
+	c := &Cluster{t: t}
+	ports, routes := make([]int, 3), make([]string, 3)
+	held := make([]net.Listener, 3) // all at the same time, or the system may give a port twice
+	for i := range held {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		held[i] = l
+		ports[i] = l.Addr().(*net.TCPAddr).Port
+		routes[i] = fmt.Sprintf("nats://127.0.0.1:%d", ports[i])
+	}
+	for _, l := range held {
+		l.Close()
+	}
+	for i, port := range ports {
+		cfg := embedded.Config{
+			Name:     fmt.Sprintf("n%d", i),
+			StoreDir: t.TempDir(),
+			Cluster:  &embedded.ClusterConfig{Name: "c", Port: port, Routes: routes},
+		}
+		s := Start(t, cfg)
+		cfg.Port = s.Port()
+		c.Servers, c.cfgs = append(c.Servers, s), append(c.cfgs, cfg)
+	}
+	return c
+}
+
+// Stop stops one of the servers.
+func (c *Cluster) Stop(i int) { c.Servers[i].Shutdown() }
+
+// Again starts a server that was stopped, at its port and with what it has stored, and waits until
+// it has all that the leader of a stream has: otherwise no majority might have everything if another
+// one stops.
+func (c *Cluster) Again(ctx context.Context, i int, stream string) {
+	c.t.Helper()
+	c.Servers[i] = Start(c.t, c.cfgs[i])
+	c.until(ctx, "the server has not caught up", func() bool {
+		return c.Servers[i].Server().JetStreamIsStreamCurrent("$G", stream)
+	})
+}
+
+// Wipe deletes the files of a server that was stopped.
+func (c *Cluster) Wipe(i int) {
+	c.t.Helper()
+	files, err := filepath.Glob(filepath.Join(c.cfgs[i].StoreDir, "*"))
+	for _, f := range files {
+		err = errors.Join(err, os.RemoveAll(f))
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// Leader returns which server leads a stream.
+func (c *Cluster) Leader(ctx context.Context, stream string) (leader int) {
+	c.t.Helper()
+	c.until(ctx, "no leader", func() bool {
+		for i, s := range c.Servers {
+			if s.Server().JetStreamIsStreamLeader("$G", stream) {
+				leader = i
+				return true
+			}
+		}
+		return false
+	})
+	return leader
+}
+
+// until waits until a server says so.
+func (c *Cluster) until(ctx context.Context, otherwise string, done func() bool) {
+	c.t.Helper()
+	for !done() {
+		select {
+		case <-ctx.Done():
+			c.t.Fatal(otherwise)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// StepDown makes the leader of a stream step down. It tries again while there is none.
+func StepDown(ctx context.Context, js natsjs.JetStream, stream string) error {
+	for {
+		m, err := js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.LEADER.STEPDOWN."+stream, nil)
+		if err != nil {
+			return err
+		}
+		var said struct{ Error *natsjs.APIError }
+		if err := json.Unmarshal(m.Data, &said); err != nil || said.Error == nil {
+			return err
+		}
+	}
+}
