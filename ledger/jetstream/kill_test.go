@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/ledger/jetstream"
+	"github.com/tandem-go/tandem/test/ports"
 	"github.com/tandem-go/tandem/test/servers"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
@@ -28,21 +28,18 @@ const (
 // serve runs the NATS server in the process that the test will kill.
 func serve(dir string) {
 	port, _ := strconv.Atoi(os.Getenv(portEnv))
-	s, err := embedded.Start(embedded.Config{StoreDir: dir, Port: port, SyncAlways: true})
+	_, err := embedded.Start(embedded.Config{StoreDir: dir, Port: port, SyncAlways: true})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	fmt.Println(s.Port())
+	fmt.Println("ready")
 	os.Stdin.Read(make([]byte, 1)) // ends with the parent
 	os.Exit(0)
 }
 
 // process is a NATS server in a process of its own.
-type process struct {
-	cmd  *exec.Cmd
-	port int
-}
+type process struct{ cmd *exec.Cmd }
 
 func startProcess(t *testing.T, dir string, port int) process {
 	t.Helper()
@@ -59,13 +56,9 @@ func startProcess(t *testing.T, dir string, port int) process {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := process{cmd: cmd}
+	p := process{cmd}
 	t.Cleanup(p.kill)
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	if p.port, err = strconv.Atoi(strings.TrimSpace(line)); err != nil {
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -80,8 +73,9 @@ func (p process) kill() {
 func TestServerIsKilled(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	p := startProcess(t, dir, 0)
-	nc, err := nats.Connect(fmt.Sprintf("nats://127.0.0.1:%d", p.port), nats.ReconnectBufSize(-1),
+	port := ports.Free()
+	p := startProcess(t, dir, port)
+	nc, err := nats.Connect(fmt.Sprintf("nats://127.0.0.1:%d", port), nats.ReconnectBufSize(-1),
 		nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +94,7 @@ func TestServerIsKilled(t *testing.T) {
 	for round := range 4 {
 		await(t, ctx, progress, 30*(round+1))
 		p.kill()
-		p = startProcess(t, dir, p.port)
+		p = startProcess(t, dir, port)
 	}
 	await(t, ctx, progress, 30)
 	close(stop)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/queue"
 	"github.com/tandem-go/tandem/queue/jetstream"
+	"github.com/tandem-go/tandem/test/ports"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
@@ -45,25 +45,16 @@ func startCluster(t testing.TB) *cluster {
 func planCluster(t testing.TB) *cluster {
 	t.Helper()
 	c := &cluster{t: t}
-	var held [6]net.Listener // all at the same time, or the system may give a port twice
-	port := func(i int) int { return held[i].Addr().(*net.TCPAddr).Port }
 	var routes []string
-	for i := range held {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		ok(t, err)
-		held[i] = l
-		if i < 3 {
-			routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", port(i)))
-		} else {
-			c.urls = append(c.urls, fmt.Sprintf("nats://127.0.0.1:%d", port(i)))
-		}
+	for i := range c.cfg {
+		client, route := ports.Free(), ports.Free()
+		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", route))
+		c.urls = append(c.urls, fmt.Sprintf("nats://127.0.0.1:%d", client))
+		c.cfg[i] = embedded.Config{Name: fmt.Sprint("n", i), Port: client, StoreDir: t.TempDir(),
+			Cluster: &embedded.ClusterConfig{Name: "queue-test", Port: route}}
 	}
 	for i := range c.cfg {
-		c.cfg[i] = embedded.Config{Name: fmt.Sprint("n", i), Port: port(3 + i), StoreDir: t.TempDir(),
-			Cluster: &embedded.ClusterConfig{Name: "queue-test", Port: port(i), Routes: routes}}
-	}
-	for _, l := range held {
-		l.Close()
+		c.cfg[i].Cluster.Routes = routes
 	}
 	return c
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/tandem-go/tandem/queue"
 	"github.com/tandem-go/tandem/queue/jetstream"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/ports"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
@@ -40,6 +41,9 @@ type Work struct{ N int }
 
 func start(t testing.TB, cfg embedded.Config) *embedded.Server {
 	t.Helper()
+	if cfg.Port == 0 {
+		cfg.Port = ports.Free() // it may be started again there
+	}
 	s, err := embedded.Start(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/registry/natskv"
 	"github.com/tandem-go/tandem/registry/registrytest"
+	"github.com/tandem-go/tandem/test/ports"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
@@ -31,6 +32,9 @@ func TestMain(m *testing.M) {
 
 func start(t *testing.T, cfg embedded.Config) *embedded.Server {
 	t.Helper()
+	if cfg.Port == 0 {
+		cfg.Port = ports.Free() // it may be started again there
+	}
 	s, err := embedded.Start(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ package procs
 
 import (
 	"flag"
-
 	"slices"
 	"strconv"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/registry"
+	"github.com/tandem-go/tandem/test/ports"
 )
 
 var (
@@ -89,7 +89,7 @@ func sick(dir string, a ailment) (before, after sum, err error) {
 		s := service{KV: true, Name: crew, Work: 2 * time.Millisecond}
 		if i == 0 {
 			if a.proxied {
-				s.Listen = "127.0.0.1:" + strconv.Itoa(ports.free())
+				s.Listen = "127.0.0.1:" + strconv.Itoa(ports.Free())
 				s.Advertise = p.addr()
 				p.lead(s.Listen)
 			}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/registry"
+	"github.com/tandem-go/tandem/test/ports"
 )
 
 var restarts = flag.Int("procs.restarts", 4, "how many graceful restarts under load, for each way in which nodes find and reach each other")
@@ -82,7 +83,7 @@ func rolling(dir string, d deploy, n int) (*ledger, error) {
 			s.Name, node.Services = "", nil
 		}
 		if !d.kv && d.road != "nats" {
-			s.Listen = "127.0.0.1:" + strconv.Itoa(ports.free())
+			s.Listen = "127.0.0.1:" + strconv.Itoa(ports.Free())
 			node.Addrs = map[string]string{"tcp": s.Listen}
 		}
 		roles[name] = s

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/registry"
+	"github.com/tandem-go/tandem/test/ports"
 )
 
 // town is the processes of one run about a service's life: NATS nodes, the instances of a
@@ -42,7 +43,7 @@ func (t *town) plan(n int) {
 	var routes []string
 	for i := range n {
 		r := t.role
-		r.Kind, r.Name, r.Port, r.Route = "nats", "nats-"+strconv.Itoa(i), ports.free(), ports.free()
+		r.Kind, r.Name, r.Port, r.Route = "nats", "nats-"+strconv.Itoa(i), ports.Free(), ports.Free()
 		routes = append(routes, "nats://127.0.0.1:"+strconv.Itoa(r.Route))
 		t.nats = append(t.nats, &natsNode{role: r})
 	}

@@ -6,14 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/tandem-go/tandem/registry"
+	"github.com/tandem-go/tandem/test/ports"
 )
 
 const (
@@ -82,57 +81,21 @@ func (w *world) start() (err error) {
 }
 
 // startBus starts the NATS cluster.
-func (w *world) startBus() (err error) {
-	for range 5 { // somebody else may take a port first
-		var routes []string
-		for i := range w.nodes {
-			r := w.role
-			r.Kind, r.Name = "nats", "nats-"+strconv.Itoa(i)
-			r.Port, r.Route = ports.free(), ports.free()
-			routes = append(routes, "nats://127.0.0.1:"+strconv.Itoa(r.Route))
-			w.nodes[i] = &natsNode{role: r}
-		}
-		errs := make(chan error)
-		for _, n := range w.nodes {
-			n.role.Routes = routes
-			go func() { errs <- n.start() }()
-		}
-		if err = errors.Join(<-errs, <-errs, <-errs); err == nil {
-			return nil
-		}
-		for _, n := range w.nodes {
-			if n.child != nil {
-				n.kill()
-			}
-		}
+func (w *world) startBus() error {
+	var routes []string
+	for i := range w.nodes {
+		r := w.role
+		r.Kind, r.Name = "nats", "nats-"+strconv.Itoa(i)
+		r.Port, r.Route = ports.Free(), ports.Free()
+		routes = append(routes, "nats://127.0.0.1:"+strconv.Itoa(r.Route))
+		w.nodes[i] = &natsNode{role: r}
 	}
-	return err
-}
-
-// portList hands out ports below those that the system gives to connections: a node
-// that was killed must find its own free again.
-type portList struct {
-	mu    sync.Mutex
-	given map[int]bool
-}
-
-var ports = portList{given: map[int]bool{}}
-
-func (p *portList) free() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for {
-		port := 20000 + rand.IntN(12000)
-		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
-		if err != nil {
-			continue
-		}
-		l.Close()
-		if !p.given[port] {
-			p.given[port] = true
-			return port
-		}
+	errs := make(chan error)
+	for _, n := range w.nodes {
+		n.role.Routes = routes
+		go func() { errs <- n.start() }()
 	}
+	return errors.Join(<-errs, <-errs, <-errs)
 }
 
 func (n *natsNode) start() (err error) {

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -17,12 +16,16 @@ import (
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tandem-go/tandem/test/ports"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
-// Start starts a server.
+// Start starts a server. It can be started again at the same port.
 func Start(t testing.TB, cfg embedded.Config) *embedded.Server {
 	t.Helper()
+	if cfg.Port == 0 {
+		cfg.Port = ports.Free()
+	}
 	s, err := embedded.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -69,21 +72,12 @@ func Three(t testing.TB) *Cluster {
 		t.Skip("starts a cluster of three")
 	}
 	c := &Cluster{t: t}
-	ports, routes := make([]int, 3), make([]string, 3)
-	held := make([]net.Listener, 3) // all at the same time, or the system may give a port twice
-	for i := range held {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		held[i] = l
-		ports[i] = l.Addr().(*net.TCPAddr).Port
-		routes[i] = fmt.Sprintf("nats://127.0.0.1:%d", ports[i])
+	between, routes := make([]int, 3), make([]string, 3)
+	for i := range between {
+		between[i] = ports.Free()
+		routes[i] = fmt.Sprintf("nats://127.0.0.1:%d", between[i])
 	}
-	for _, l := range held {
-		l.Close()
-	}
-	for i, port := range ports {
+	for i, port := range between {
 		cfg := embedded.Config{
 			Name:     fmt.Sprintf("n%d", i),
 			StoreDir: t.TempDir(),

@@ -3,7 +3,6 @@ package jetstream_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/ports"
 	"github.com/tandem-go/tandem/topic"
 	"github.com/tandem-go/tandem/topic/jetstream"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
@@ -21,27 +21,16 @@ import (
 // startCluster starts three servers, and returns their configurations and what stops each.
 func startCluster(t testing.TB) (cfgs [3]embedded.Config, servers [3]*embedded.Server, urls string) {
 	t.Helper()
-	var held [6]net.Listener // all at the same time, or the system may give a port twice
-	port := func(i int) int { return held[i].Addr().(*net.TCPAddr).Port }
 	var routes, clients []string
-	for i := range held {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		ok(t, err)
-		held[i] = l
-		if i < 3 {
-			routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", port(i)))
-		} else {
-			clients = append(clients, fmt.Sprintf("nats://127.0.0.1:%d", port(i)))
-		}
+	for i := range cfgs {
+		client, route := ports.Free(), ports.Free()
+		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", route))
+		clients = append(clients, fmt.Sprintf("nats://127.0.0.1:%d", client))
+		cfgs[i] = embedded.Config{Name: fmt.Sprint("n", i), Port: client, StoreDir: t.TempDir(),
+			Cluster: &embedded.ClusterConfig{Name: "topics-test", Port: route}}
 	}
 	for i := range cfgs {
-		cfgs[i] = embedded.Config{Name: fmt.Sprint("n", i), Port: port(3 + i), StoreDir: t.TempDir(),
-			Cluster: &embedded.ClusterConfig{Name: "topics-test", Port: port(i), Routes: routes}}
-	}
-	for _, l := range held {
-		l.Close()
-	}
-	for i := range cfgs {
+		cfgs[i].Cluster.Routes = routes
 		s, err := embedded.Start(cfgs[i])
 		ok(t, err)
 		servers[i] = s

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"testing"
 	"time"
@@ -14,19 +13,11 @@ import (
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/ports"
 	"github.com/tandem-go/tandem/topic"
 	"github.com/tandem-go/tandem/topic/jetstream"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
-
-// freePort returns a port that is free now.
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ok(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
 
 func streamOf(t testing.TB, js natsjs.JetStream) natsjs.Stream {
 	t.Helper()
@@ -53,7 +44,7 @@ func TestConsumerLost(t *testing.T) {
 		for _, fault := range []string{"server restarted", "consumer deleted"} {
 			t.Run(fmt.Sprintf("%s,named=%v", fault, named), func(t *testing.T) {
 				t.Parallel()
-				cfg := embedded.Config{Port: freePort(t), StoreDir: t.TempDir()}
+				cfg := embedded.Config{Port: ports.Free(), StoreDir: t.TempDir()}
 				server := start(t, cfg)
 				js := connect(t, server)
 				sys := system(t, open(t, js, jetstream.Hasty(jetstream.Config{}, 4*time.Second)))
@@ -212,7 +203,7 @@ func TestPublishedTwice(t *testing.T) {
 
 // While NATS is away a Publish waits. Its verdict is NotRun if it was never sent.
 func TestPublishWhileAway(t *testing.T) {
-	cfg := embedded.Config{Port: freePort(t), StoreDir: t.TempDir()}
+	cfg := embedded.Config{Port: ports.Free(), StoreDir: t.TempDir()}
 	server := start(t, cfg)
 	js := connect(t, server)
 	sys := system(t, open(t, js, jetstream.Config{}))

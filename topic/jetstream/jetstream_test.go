@@ -17,6 +17,7 @@ import (
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/ports"
 	"github.com/tandem-go/tandem/topic"
 	"github.com/tandem-go/tandem/topic/jetstream"
 	"github.com/tandem-go/tandem/topic/topictest"
@@ -46,6 +47,9 @@ func ok(t testing.TB, err error, want ...error) {
 
 func start(t testing.TB, cfg embedded.Config) *embedded.Server {
 	t.Helper()
+	if cfg.Port == 0 {
+		cfg.Port = ports.Free() // it may be started again there
+	}
 	s, err := embedded.Start(cfg)
 	ok(t, err)
 	t.Cleanup(s.Shutdown)

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
+	"github.com/tandem-go/tandem/test/ports"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/natsbus"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
@@ -39,6 +40,9 @@ func TestMain(m *testing.M) {
 
 func startServer(t testing.TB, cfg embedded.Config) *embedded.Server {
 	t.Helper()
+	if cfg.Port == 0 {
+		cfg.Port = ports.Free() // it may be started again there
+	}
 	srv, err := embedded.Start(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"github.com/tandem-go/tandem/test/ports"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
@@ -26,6 +27,9 @@ func TestMain(m *testing.M) {
 
 func start(t *testing.T, cfg embedded.Config) *embedded.Server {
 	t.Helper()
+	if cfg.Port == 0 {
+		cfg.Port = ports.Free() // it may be started again there
+	}
 	s, err := embedded.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -171,21 +175,13 @@ func TestConfigure(t *testing.T) {
 }
 
 func TestClusterOfThree(t *testing.T) {
-	ports, routes := make([]int, 3), make([]string, 3)
-	held := make([]net.Listener, 3) // all at the same time, or the system may give a port twice
-	for i := range held {
-		var err error
-		if held[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			t.Fatal(err)
-		}
-		ports[i] = held[i].Addr().(*net.TCPAddr).Port
-		routes[i] = fmt.Sprintf("nats://127.0.0.1:%d", ports[i])
-	}
-	for _, l := range held {
-		l.Close()
+	between, routes := make([]int, 3), make([]string, 3)
+	for i := range between {
+		between[i] = ports.Free()
+		routes[i] = fmt.Sprintf("nats://127.0.0.1:%d", between[i])
 	}
 	var nc *nats.Conn
-	for i, port := range ports {
+	for i, port := range between {
 		s := start(t, embedded.Config{
 			Name:    fmt.Sprintf("n%d", i),
 			Cluster: &embedded.ClusterConfig{Name: "c", Port: port, Routes: routes},
