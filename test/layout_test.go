@@ -99,7 +99,7 @@ var mayImport = map[string][]string{
 	"placement/memory":    {"placement"},
 	"placement/claimtest": {"placement", "pgregory.net/rapid"},
 
-	"reminder/jetstream":    {"reminder", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"reminder/jetstream":    {"reminder", natsHome, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"reminder/memory":       {"reminder"},
 	"reminder/remindertest": {"reminder", "pgregory.net/rapid"},
 

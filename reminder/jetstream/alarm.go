@@ -10,6 +10,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/internal/jserror"
+	"github.com/tandem-go/tandem/internal/natshome"
 	"github.com/tandem-go/tandem/reminder"
 )
 
@@ -36,11 +37,11 @@ func (s *Store) arm(ctx context.Context, m natsjs.Msg, epoch string) {
 		return
 	}
 	rev, at := md.Sequence.Stream, placeOf(e.Actor, e.Name)
-	s.saw(rev)
+	s.home.Saw(rev)
 	if !e.Ended() {
-		alarm := &nats.Msg{Subject: s.home.alarm(at, rev), Header: nats.Header{
+		alarm := &nats.Msg{Subject: s.alarm(at, rev), Header: nats.Header{
 			scheduleHeader: {"@at " + e.Due.UTC().Format(time.RFC3339Nano)},
-			targetHeader:   {s.home.due(at, rev)},
+			targetHeader:   {s.due(at, rev)},
 		}}
 		_, err = s.js.PublishMsg(ctx, alarm, natsjs.WithMsgID(epoch+"."+strconv.FormatUint(rev, 10)))
 	}
@@ -49,13 +50,13 @@ func (s *Store) arm(ctx context.Context, m natsjs.Msg, epoch string) {
 	}
 	if err != nil {
 		if ctx.Err() == nil && !s.mute.Swap(true) {
-			s.cfg.Logger.Error("reminders: an alarm cannot be set, and nothing comes due without; it is tried again", "stream", s.home.alarms, "err", err)
+			s.cfg.Logger.Error("reminders: an alarm cannot be set, and nothing comes due without; it is tried again", "stream", s.alarms, "err", err)
 		}
 		_ = m.NakWithDelay(time.Second)
 		return
 	}
 	if s.mute.Swap(false) {
-		s.cfg.Logger.Info("reminders: alarms are set again", "stream", s.home.alarms)
+		s.cfg.Logger.Info("reminders: alarms are set again", "stream", s.alarms)
 	}
 	_ = m.Ack()
 }
@@ -63,16 +64,16 @@ func (s *Store) arm(ctx context.Context, m natsjs.Msg, epoch string) {
 // silence purges the alarms at a place that are of records before rev. If one goes off all the same, that
 // does no harm.
 func (s *Store) silence(ctx context.Context, place string, rev uint64) error {
-	alarms, err := s.js.Stream(ctx, s.home.alarms)
+	alarms, err := s.js.Stream(ctx, s.alarms)
 	if err != nil {
 		return err
 	}
-	info, err := alarms.Info(ctx, natsjs.WithSubjectFilter(s.home.alarms+".at."+place+".*"))
+	info, err := alarms.Info(ctx, natsjs.WithSubjectFilter(s.alarms+".at."+place+".*"))
 	if err != nil {
 		return err
 	}
 	for subject := range info.State.Subjects {
-		if _, of, err := s.home.parse(subject); err != nil || of >= rev {
+		if _, of, err := s.parse(subject); err != nil || of >= rev {
 			continue
 		}
 		if err := alarms.Purge(ctx, natsjs.WithPurgeSubject(subject)); err != nil {
@@ -93,12 +94,12 @@ func (s *Store) fire(ctx context.Context, m natsjs.Msg, handle func(context.Cont
 	if err != nil {
 		return
 	}
-	at, rev, err := s.home.parse(m.Subject())
+	at, rev, err := s.parse(m.Subject())
 	if err != nil {
 		_ = m.Term() // it is not of a follower
 		return
 	}
-	step, cancel := context.WithTimeout(ctx, tryFor)
+	step, cancel := context.WithTimeout(ctx, natshome.TryFor)
 	e, now, err := s.last(step, at)
 	cancel()
 	switch {
@@ -166,20 +167,17 @@ func (s *Store) answered(ctx context.Context, place string, rev uint64, e remind
 	if !ok || err != nil {
 		return false
 	}
-	for wait := firstWait; ctx.Err() == nil; wait = min(2*wait, maxWait) {
-		step, cancel := context.WithTimeout(ctx, tryFor)
-		found, _ := s.write(step, place, &next, rev)
-		cancel()
+	err = natshome.Retry(ctx, func() error {
+		step, cancel := context.WithTimeout(ctx, natshome.TryFor)
+		defer cancel()
+		found, err := s.write(step, place, &next, rev)
 		switch {
-		case found.Proof == jserror.Done, found.Cause == jserror.Conflict: // it was set anew or forgotten, or an earlier attempt was stored
-			return true
-		case !found.Again:
-			return false
+		case found.Cause == jserror.Conflict: // it was set anew or forgotten, or an earlier attempt was stored
+			return nil
+		case found.Again && !errors.As(err, new(natshome.Final)):
+			return natshome.Again{Err: err}
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
-	}
-	return false
+		return err
+	})
+	return err == nil
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tandem-go/tandem/reminder"
 	"github.com/tandem-go/tandem/reminder/jetstream"
+	"github.com/tandem-go/tandem/test/servers"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
@@ -48,7 +49,7 @@ func of(i int) reminder.Reminder {
 // BenchmarkSet compares a Set, which is a read and a write, with a bare publish of as many bytes that expects a
 // sequence number, by 64 callers, on a server with one replica, while nobody follows.
 func BenchmarkSet(b *testing.B) {
-	js := connect(b, start(b, embedded.Config{StoreDir: b.TempDir()}))
+	js := servers.Connect(b, servers.Start(b, embedded.Config{StoreDir: b.TempDir()}))
 	s := open(b, js, jetstream.Config{})
 	_, err := js.CreateStream(b.Context(), natsjs.StreamConfig{Name: "BARE", Subjects: []string{"bare.>"}, MaxMsgsPerSubject: 1, Discard: natsjs.DiscardNew})
 	ok(b, err)
@@ -81,7 +82,7 @@ func BenchmarkSet(b *testing.B) {
 
 // BenchmarkFire measures the whole way of firings that are all due at once: alarms, handing out, answers.
 func BenchmarkFire(b *testing.B) {
-	js := connect(b, start(b, embedded.Config{StoreDir: b.TempDir()}))
+	js := servers.Connect(b, servers.Start(b, embedded.Config{StoreDir: b.TempDir()}))
 	s := open(b, js, jetstream.Config{})
 	const n = 3000
 	var took, cpu time.Duration
@@ -119,8 +120,8 @@ func BenchmarkFire(b *testing.B) {
 func BenchmarkHundredThousand(b *testing.B) {
 	const n = 100_000
 	dir := b.TempDir()
-	srv := start(b, embedded.Config{StoreDir: dir})
-	js := connect(b, srv)
+	srv := servers.Start(b, embedded.Config{StoreDir: dir})
+	js := servers.Connect(b, srv)
 	s := open(b, js, jetstream.Config{})
 	heap := func() float64 {
 		runtime.GC()

@@ -10,7 +10,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/internal/jserror"
-	"github.com/tandem-go/tandem/internal/natswait"
+	"github.com/tandem-go/tandem/internal/natshome"
 	"github.com/tandem-go/tandem/reminder"
 )
 
@@ -70,50 +70,32 @@ func (c *change) end(kind, cause error) error {
 	return c.fail(kind, cause)
 }
 
-// again is the result of an attempt after which another one is made.
-type again struct{ error }
-
 // run makes attempts until one has a result, or ctx ends.
-func (c *change) run(ctx context.Context) (reminder.Entry, error) {
-	none := reminder.Entry{}
-	if _, err := c.next(none); err != nil {
-		return none, c.fail(reminder.ErrInvalid, err)
+func (c *change) run(ctx context.Context) (e reminder.Entry, err error) {
+	if _, err := c.next(e); err != nil {
+		return e, c.fail(reminder.ErrInvalid, err)
 	}
-	if err := c.s.isLost(); err != nil {
-		return none, c.fail(reminder.ErrLost, err)
+	if err := c.s.home.Lost(); err != nil {
+		return e, c.fail(reminder.ErrLost, err)
 	}
-	var last error // the last one that says more than that the time ran out
-	for wait := firstWait; ; wait = min(2*wait, maxWait) {
-		if err := ctx.Err(); err != nil {
-			if last == nil {
-				last = err
-			}
-			return none, c.end(reminder.ErrNotStored, fmt.Errorf("%w: %w", last, err))
-		}
-		e, err := c.try(ctx)
-		more, ok := err.(again)
-		if !ok {
-			return e, err
-		}
-		if last == nil || !errors.Is(more.error, context.DeadlineExceeded) && ctx.Err() == nil {
-			last = more.error
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
+	err = natshome.Retry(ctx, func() (err error) {
+		e, err = c.try(ctx)
+		return err
+	})
+	if again, ok := err.(natshome.Again); ok {
+		return reminder.Entry{}, c.end(reminder.ErrNotStored, again.Err)
 	}
+	return e, err
 }
 
 // try reads the record and writes the next one.
 func (c *change) try(ctx context.Context) (none reminder.Entry, err error) {
-	if err := c.s.reachable(); err != nil {
-		if errors.As(err, new(final)) {
-			return none, c.end(reminder.ErrNotStored, err)
-		}
-		return none, again{err}
+	if err := c.s.home.Reachable(); errors.As(err, new(natshome.Final)) {
+		return none, c.end(reminder.ErrNotStored, err)
+	} else if err != nil {
+		return none, natshome.Again{Err: err}
 	}
-	step, cancel := context.WithTimeout(ctx, tryFor)
+	step, cancel := context.WithTimeout(ctx, natshome.TryFor)
 	defer cancel()
 	at := placeOf(c.Actor, c.Name)
 	now, rev, err := c.s.last(step, at)
@@ -125,13 +107,13 @@ func (c *change) try(ctx context.Context) (none reminder.Entry, err error) {
 	case errors.As(err, new(*reminder.FormatError)): // Forget replaces it by what can be decoded
 		now = reminder.Entry{}
 	case err != nil:
-		return none, again{err}
+		return none, natshome.Again{Err: err}
 	}
 	switch {
 	case now.Has(c.ID):
 		return now, nil
 	case c.unknown && rev < c.rev:
-		return none, again{fmt.Errorf("the last record was %d, and now it is %d", c.rev, rev)} // of a former leader
+		return none, natshome.Again{Err: fmt.Errorf("the last record was %d, and now it is %d", c.rev, rev)} // of a former leader
 	case c.unknown && rev > c.rev && !now.Follows(&c.before):
 		return none, c.fail(reminder.ErrUnknown, fmt.Errorf("it was changed more than %d times since", reminder.MaxChanges))
 	case rev > c.rev: // what was written after c.rev is refused from now on, and was not stored
@@ -146,17 +128,19 @@ func (c *change) try(ctx context.Context) (none reminder.Entry, err error) {
 		c.unknown, c.before, c.rev = true, now, rev
 	}
 	switch {
-	case found.Proof == jserror.Done:
+	case err == nil:
 		return e, nil
+	case errors.As(err, new(natshome.Final)):
+		return none, c.end(reminder.ErrNotStored, err)
 	case found.Cause == jserror.Conflict:
-		return none, again{err}
+		return none, natshome.Again{Err: err}
 	case found.Again:
 		if found.Cause == jserror.Away && step.Err() == nil { // nobody listens: is there a stream?
 			if lost := c.s.lost(ctx); lost != nil {
 				return none, c.fail(reminder.ErrLost, lost)
 			}
 		}
-		return none, again{err}
+		return none, natshome.Again{Err: err}
 	case found.Cause == jserror.Full:
 		return none, c.end(reminder.ErrFull, err)
 	case found.Cause == jserror.TooLarge:
@@ -165,21 +149,24 @@ func (c *change) try(ctx context.Context) (none reminder.Entry, err error) {
 	return none, c.end(reminder.ErrNotStored, err)
 }
 
-// write stores a record if the last one at its place is rev, and says what is proved of that.
+// lost returns an error if the store is known to have lost reminders.
+func (s *Store) lost(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, natshome.TryFor)
+	defer cancel()
+	if err := s.home.Whole(ctx); errors.Is(err, reminder.ErrLost) {
+		return err
+	}
+	return nil
+}
+
+// write makes one attempt to store a record if the last one at its place is rev, and says what is proved
+// of that.
 func (s *Store) write(ctx context.Context, place string, e *reminder.Entry, rev uint64) (jserror.Finding, error) {
-	m := &nats.Msg{Subject: s.home.record(place), Data: e.Append(make([]byte, 0, e.Size()))}
-	opts := []natsjs.PublishOpt{natsjs.WithExpectLastSequencePerSubject(rev)}
+	m := &nats.Msg{Subject: s.record(place), Data: e.Append(make([]byte, 0, e.Size()))}
+	var opts []natsjs.PublishOpt
 	if e.Ended() {
 		opts = append(opts, natsjs.WithMsgTTL(reminder.KeepEnded))
 	}
-	nc := s.js.Conn()
-	before := nc.LastError()
-	ack, err := s.js.PublishMsg(ctx, m, opts...)
-	if now := nc.LastError(); err != nil && now != before && natswait.DeniedSubject(now) == m.Subject {
-		return jserror.Finding{Proof: jserror.NotDone, Cause: jserror.Refused}, now
-	}
-	if err == nil {
-		s.saw(ack.Sequence)
-	}
-	return jserror.Of(err), err
+	_, found, err := s.home.Publish(ctx, m, rev, new(jserror.Attempts), opts...)
+	return found, err
 }

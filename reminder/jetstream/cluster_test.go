@@ -1,95 +1,75 @@
 package jetstream_test
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
-	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	natsjs "github.com/nats-io/nats.go/jetstream"
-
 	"github.com/tandem-go/tandem/reminder"
 	"github.com/tandem-go/tandem/reminder/jetstream"
 	"github.com/tandem-go/tandem/reminder/remindertest"
-	"github.com/tandem-go/tandem/transport/natsbus/embedded"
+	"github.com/tandem-go/tandem/test/servers"
 )
 
-// cluster starts three servers that know one another.
-func cluster(t testing.TB) (servers []*embedded.Server, cfgs []embedded.Config) {
-	t.Helper()
-	ports, routes := make([]int, 3), make([]string, 3)
-	held := make([]net.Listener, 3) // all at the same time, or the system may give a port twice
-	for i := range held {
-		var err error
-		held[i], err = net.Listen("tcp", "127.0.0.1:0")
-		ok(t, err)
-		ports[i] = held[i].Addr().(*net.TCPAddr).Port
-		routes[i] = fmt.Sprintf("nats://127.0.0.1:%d", ports[i])
-	}
-	for _, l := range held {
-		l.Close()
-	}
-	for i, port := range ports {
-		cfg := embedded.Config{
-			Name:     fmt.Sprintf("n%d", i),
-			StoreDir: t.TempDir(),
-			Cluster:  &embedded.ClusterConfig{Name: "c", Port: port, Routes: routes},
-		}
-		servers, cfgs = append(servers, start(t, cfg)), append(cfgs, cfg)
-	}
-	return servers, cfgs
-}
-
-// stepDown has the leader of a stream step down.
-func stepDown(t testing.TB, js natsjs.JetStream, stream string) {
-	t.Helper()
-	for range 30 { // while there is no leader, nobody answers
-		m, err := js.Conn().Request("$JS.API.STREAM.LEADER.STEPDOWN."+stream, nil, 2*time.Second)
-		var said struct{ Error *natsjs.APIError }
-		if err == nil && json.Unmarshal(m.Data, &said) == nil && said.Error == nil {
-			return
-		}
-	}
-	t.Fatal("it does not step down")
-}
-
 // stopLeader stops the server that leads a stream, and starts it again.
-func stopLeader(t testing.TB, servers []*embedded.Server, cfgs []embedded.Config, stream string) {
-	t.Helper()
-	ctx, at := within(t, patience), 0
-	for ; !servers[at].Server().JetStreamIsStreamLeader("$G", stream); at = (at + 1) % 3 {
-		if ctx.Err() != nil {
-			t.Fatal("no leader")
-		}
-		time.Sleep(time.Millisecond)
-	}
-	servers[at].Shutdown()
-	servers[at] = start(t, cfgs[at])
-	for !servers[at].Server().JetStreamIsStreamCurrent("$G", stream) { // or no majority might have everything after the next one
-		if ctx.Err() != nil {
-			t.Fatal("it does not catch up")
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+func stopLeader(ctx context.Context, c *servers.Cluster, stream string) {
+	at := c.Leader(ctx, stream)
+	c.Stop(at)
+	c.Again(ctx, at, stream)
 }
 
 func TestConformanceReplicated(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("starts a cluster of three")
-	}
-	servers, _ := cluster(t)
+	c := servers.Three(t)
 	var clusters, stores atomic.Int32
 	remindertest.Run(t, remindertest.Config{
 		Open: func(t *testing.T) func() reminder.Store {
 			cfg := jetstream.Config{Cluster: fmt.Sprintf("c%d", clusters.Add(1)), Replicas: 3, Patience: 3 * slack}
 			return func() reminder.Store {
-				return open(t, connect(t, servers[stores.Add(1)%3]), cfg)
+				return open(t, servers.Connect(t, c.Servers[stores.Add(1)%3]), cfg)
 			}
 		},
 		Patience: 3 * slack,
 		Slack:    2 * slack, // each case has streams and consumers that elect their leaders first
 	})
+}
+
+// In a cluster of three, the leaders of both streams step down or are stopped while reminders are set and fire.
+func TestLeaderChanges(t *testing.T) {
+	t.Parallel()
+	c := servers.Three(t)
+	var stores []*jetstream.Store
+	l := newBook(t)
+	js := servers.Connect(t, c.Servers[0])
+	for _, srv := range c.Servers {
+		s := open(t, servers.Connect(t, srv), jetstream.Config{Replicas: 3})
+		s.Hasten(2 * time.Second)
+		stores = append(stores, s)
+		follow(t, s, l.done)
+	}
+	often := set(t, stores[0], note("often", reminder.Every(time.Second)))
+	const each = 100
+	for round := range 4 {
+		var all sync.WaitGroup
+		began := time.Now()
+		for i := range each {
+			all.Go(func() {
+				set(t, stores[i%3], note(fmt.Sprint(round, ".", i), reminder.At(began.Add(time.Duration(i)*30*time.Millisecond))))
+			})
+		}
+		time.Sleep(time.Until(began.Add(time.Second))) // in the middle of it
+		stream := []string{"tandem_reminders", "tandem_alarms"}[round/2]
+		if round%2 == 0 {
+			ok(t, servers.StepDown(servers.Within(t, patience), js, stream))
+		} else {
+			stopLeader(servers.Within(t, patience), c, stream)
+		}
+		all.Wait()
+		l.await(each * (round + 1))
+	}
+	l.numbers(often)
+	t.Logf("%d were handed out more than once", l.await(4*each))
 }

@@ -5,90 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"pgregory.net/rapid"
 
 	"github.com/tandem-go/tandem/reminder"
 	"github.com/tandem-go/tandem/reminder/jetstream"
 	"github.com/tandem-go/tandem/reminder/remindertest"
+	"github.com/tandem-go/tandem/test/servers"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
-
-// fault is what happens to one publish.
-type fault int
-
-const (
-	none      fault = iota
-	lost            // it never arrives
-	ackLost         // it is stored, and its answer does not arrive
-	late            // it arrives behind the next publish
-	lateAgain       // it arrives, and a second copy behind the next publish
-	busy            // as if another publish under its id were being stored; it is not
-)
-
-var errFault = errors.New("test: no answer")
-
-// faulty is a JetStream that injects faults into publishes.
-type faulty struct {
-	natsjs.JetStream
-
-	mu    sync.Mutex
-	next  []fault // the faults of the next publishes
-	later []func()
-	after func() // called once, after the next publish, before its answer is there
-}
-
-func (f *faulty) plan(after func(), faults ...fault) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.next, f.after = faults, after
-}
-
-func (f *faulty) PublishMsg(ctx context.Context, m *nats.Msg, opts ...natsjs.PublishOpt) (*natsjs.PubAck, error) {
-	kept := &nats.Msg{Subject: m.Subject, Data: slices.Clone(m.Data), Header: nats.Header{}}
-	for key, values := range m.Header {
-		kept.Header[key] = values
-	}
-	resend := func() { _, _ = f.JetStream.PublishMsg(context.WithoutCancel(ctx), kept, opts...) }
-	f.mu.Lock()
-	now := none
-	if len(f.next) > 0 {
-		now, f.next = f.next[0], f.next[1:]
-	}
-	later, after := f.later, f.after
-	f.later, f.after = nil, nil
-	f.mu.Unlock()
-	defer func() {
-		for _, again := range later {
-			again()
-		}
-		if after != nil {
-			after()
-		}
-		if now == late || now == lateAgain {
-			f.mu.Lock()
-			f.later = append(f.later, resend)
-			f.mu.Unlock()
-		}
-	}()
-	switch now {
-	case lost, late:
-		return nil, errFault
-	case busy:
-		return nil, &natsjs.APIError{ErrorCode: 10158}
-	case ackLost, lateAgain:
-		resend()
-		return nil, errFault
-	}
-	return f.JetStream.PublishMsg(ctx, m, opts...)
-}
 
 var alice = reminder.Actor{Kind: "bank.account", ID: "alice"}
 
@@ -101,7 +31,7 @@ func in(d time.Duration) reminder.When { return reminder.At(time.Now().Add(d)) }
 // set sets a reminder. The test may not be waiting for it.
 func set(t testing.TB, s *jetstream.Store, r reminder.Reminder) reminder.Entry {
 	t.Helper()
-	e, err := s.Set(within(t, patience), r, reminder.ID{})
+	e, err := s.Set(servers.Within(t, patience), r, reminder.ID{})
 	ok(t, err)
 	return e
 }
@@ -109,7 +39,7 @@ func set(t testing.TB, s *jetstream.Store, r reminder.Reminder) reminder.Entry {
 // generation returns the ID of the Set whose reminder is listed, zero if none is.
 func generation(t testing.TB, s *jetstream.Store, name string) reminder.ID {
 	t.Helper()
-	list, err := s.List(within(t, patience), alice)
+	list, err := s.List(servers.Within(t, patience), alice)
 	ok(t, err)
 	for _, e := range list {
 		if e.Name == name {
@@ -122,18 +52,18 @@ func generation(t testing.TB, s *jetstream.Store, name string) reminder.ID {
 // With each fault, Set and Forget find out by themselves whether they are stored, if they have the time.
 func TestFaultsAreHidden(t *testing.T) {
 	t.Parallel()
-	f := &faulty{JetStream: connect(t, start(t, embedded.Config{}))}
+	f := &servers.Faulty{JetStream: servers.Connect(t, servers.Start(t, embedded.Config{}))}
 	s := open(t, f, jetstream.Config{})
-	for what := lost; what <= busy; what++ {
-		for n, faults := range [][]fault{{what}, {what, what}, {what, lost}, {ackLost, what}} {
+	for what := servers.Lost; what <= servers.InFlight; what++ {
+		for n, faults := range [][]servers.Fault{{what}, {what, what}, {what, servers.Lost}, {servers.AckLost, what}} {
 			name := fmt.Sprint(what, n)
 			for range 2 {
-				f.plan(nil, faults...)
+				f.Plan(faults...)
 				if e := set(t, s, note(name, in(time.Hour))); generation(t, s, name) != e.Generation {
 					t.Errorf("%v: it is not there", faults)
 				}
-				f.plan(nil, faults...)
-				ok(t, s.Forget(within(t, patience), alice, name, reminder.ID{}))
+				f.Plan(faults...)
+				ok(t, s.Forget(servers.Within(t, patience), alice, name, reminder.ID{}))
 				if generation(t, s, name) != (reminder.ID{}) {
 					t.Errorf("%v: it is there", faults)
 				}
@@ -146,15 +76,16 @@ func TestFaultsAreHidden(t *testing.T) {
 // finds out, whatever was stored in the meantime.
 func TestUnknown(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{}))
-	f := &faulty{JetStream: js}
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+	f := &servers.Faulty{JetStream: js}
 	s, other := open(t, f, jetstream.Config{}), open(t, js, jetstream.Config{})
-	for what := lost; what <= busy; what++ {
+	for what := servers.Lost; what <= servers.InFlight; what++ {
 		for others := range 3 {
 			name, id := fmt.Sprint(what, others), reminder.NewID()
 			set(t, s, note(name, in(time.Hour)))
-			ctx, cancel := context.WithCancel(within(t, patience))
-			f.plan(cancel, what)
+			ctx, cancel := context.WithCancel(servers.Within(t, patience))
+			f.After(cancel)
+			f.Plan(what)
 			_, err := s.Set(ctx, note(name, in(time.Hour)), id)
 			if !errors.Is(err, reminder.ErrUnknown) || errors.Is(err, reminder.ErrNotStored) {
 				t.Fatalf("fault %d: %v", what, err)
@@ -164,7 +95,7 @@ func TestUnknown(t *testing.T) {
 			for range others {
 				last = set(t, other, note(name, in(time.Hour))).Generation
 			}
-			e, err := s.Set(within(t, patience), note(name, in(time.Hour)), id)
+			e, err := s.Set(servers.Within(t, patience), note(name, in(time.Hour)), id)
 			ok(t, err)
 			if !was { // it is stored now, and the last one
 				last = id
@@ -180,21 +111,22 @@ func TestUnknown(t *testing.T) {
 // unless so many came that nothing is left that could tell.
 func TestOvertakenInDoubt(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{}))
-	f := &faulty{JetStream: js}
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+	f := &servers.Faulty{JetStream: js}
 	s, other := open(t, f, jetstream.Config{}), open(t, js, jetstream.Config{})
-	for what := lost; what <= busy; what++ {
+	for what := servers.Lost; what <= servers.InFlight; what++ {
 		for _, others := range []int{1, 3, reminder.MaxChanges, reminder.MaxChanges + 1} {
 			name, stored := fmt.Sprint(what, others), false
 			set(t, s, note(name, in(time.Hour)))
 			id := reminder.NewID()
-			f.plan(func() {
+			f.After(func() {
 				for range others {
 					stored = stored || generation(t, other, name) == id
 					set(t, other, note(name, in(time.Hour)))
 				}
-			}, what)
-			e, err := s.Set(within(t, patience), note(name, in(time.Hour)), id)
+			})
+			f.Plan(what)
+			e, err := s.Set(servers.Within(t, patience), note(name, in(time.Hour)), id)
 			switch {
 			case errors.Is(err, reminder.ErrUnknown) && others >= reminder.MaxChanges:
 			case err != nil:
@@ -209,16 +141,17 @@ func TestOvertakenInDoubt(t *testing.T) {
 // A copy of a Set of unknown fate arrives after a later change of the reminder was stored. It has no effect.
 func TestLateCopy(t *testing.T) {
 	t.Parallel()
-	f := &faulty{JetStream: connect(t, start(t, embedded.Config{}))}
+	f := &servers.Faulty{JetStream: servers.Connect(t, servers.Start(t, embedded.Config{}))}
 	s := open(t, f, jetstream.Config{})
-	for what := late; what <= lateAgain; what++ {
+	for what := servers.Late; what <= servers.LateAgain; what++ {
 		name := fmt.Sprint(what)
-		ctx, cancel := context.WithCancel(within(t, patience))
-		f.plan(cancel, what)
+		ctx, cancel := context.WithCancel(servers.Within(t, patience))
+		f.After(cancel)
+		f.Plan(what)
 		if _, err := s.Set(ctx, note(name, in(time.Hour)), reminder.ID{}); !errors.Is(err, reminder.ErrUnknown) {
 			t.Fatalf("fault %d: %v", what, err)
 		}
-		ok(t, s.Forget(within(t, patience), alice, name, reminder.ID{})) // the copy arrives behind it
+		ok(t, s.Forget(servers.Within(t, patience), alice, name, reminder.ID{})) // the copy arrives behind it
 		if generation(t, s, name) != (reminder.ID{}) {
 			t.Errorf("fault %d: the copy was stored after Forget", what)
 		}
@@ -228,11 +161,11 @@ func TestLateCopy(t *testing.T) {
 // Random changes through two stores, with and without faults.
 func TestModel(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{}))
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
 	clusters := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		clusters++
-		f := &faulty{JetStream: js}
+		f := &servers.Faulty{JetStream: js}
 		cfg := jetstream.Config{Cluster: fmt.Sprint("c", clusters)}
 		a, b := open(t, f, cfg), open(t, js, cfg)
 		defer func() {
@@ -243,12 +176,11 @@ func TestModel(t *testing.T) {
 		remindertest.Model(rt, []reminder.Store{a, b}, func(rt *rapid.T, ctx context.Context) context.Context {
 			ctx, cancel := context.WithCancel(ctx)
 			t.Cleanup(cancel)
-			faults := rapid.SliceOfN(rapid.Map(rapid.IntRange(0, int(busy)), func(i int) fault { return fault(i) }), 0, 2).Draw(rt, "faults")
-			after := func() {}
+			faults := rapid.SliceOfN(rapid.Map(rapid.IntRange(0, int(servers.InFlight)), func(i int) servers.Fault { return servers.Fault(i) }), 0, 2).Draw(rt, "faults")
 			if rapid.Bool().Draw(rt, "gives up") {
-				after = cancel
+				f.After(cancel)
 			}
-			f.plan(after, faults...)
+			f.Plan(faults...)
 			return ctx
 		})
 	})
@@ -347,9 +279,9 @@ func (l *book) numbers(e reminder.Entry) (n uint64) {
 func TestServerIsRestarted(t *testing.T) {
 	t.Parallel()
 	cfg := embedded.Config{StoreDir: t.TempDir()}
-	srv := start(t, cfg)
+	srv := servers.Start(t, cfg)
 	cfg.Port = srv.Port()
-	s := open(t, connect(t, srv), jetstream.Config{})
+	s := open(t, servers.Connect(t, srv), jetstream.Config{})
 	s.Hasten(2 * time.Second)
 	l := newBook(t)
 	follow(t, s, l.done)
@@ -363,7 +295,7 @@ func TestServerIsRestarted(t *testing.T) {
 				set(t, s, note(fmt.Sprint(round, ".", i), reminder.At(began.Add(time.Duration(i)*30*time.Millisecond))))
 			})
 			if i == each/2 {
-				all.Go(func() { srv.Shutdown(); srv = start(t, cfg) })
+				all.Go(func() { srv.Shutdown(); srv = servers.Start(t, cfg) })
 			}
 		}
 		all.Wait()
@@ -376,62 +308,19 @@ func TestServerIsRestarted(t *testing.T) {
 	t.Logf("%d were handed out more than once", l.await(3*each))
 }
 
-// In a cluster of three, the leaders of both streams step down or are stopped while reminders are set and fire.
-func TestLeaderChanges(t *testing.T) {
-	t.Parallel()
-	if testing.Short() {
-		t.Skip("starts a cluster of three")
-	}
-	servers, cfgs := cluster(t)
-	for i, s := range servers {
-		cfgs[i].Port = s.Port()
-	}
-	var stores []*jetstream.Store
-	l := newBook(t)
-	js := connect(t, servers[0])
-	for _, srv := range servers {
-		s := open(t, connect(t, srv), jetstream.Config{Replicas: 3})
-		s.Hasten(2 * time.Second)
-		stores = append(stores, s)
-		follow(t, s, l.done)
-	}
-	often := set(t, stores[0], note("often", reminder.Every(time.Second)))
-	const each = 100
-	for round := range 4 {
-		var all sync.WaitGroup
-		began := time.Now()
-		for i := range each {
-			all.Go(func() {
-				set(t, stores[i%3], note(fmt.Sprint(round, ".", i), reminder.At(began.Add(time.Duration(i)*30*time.Millisecond))))
-			})
-		}
-		time.Sleep(time.Until(began.Add(time.Second))) // in the middle of it
-		stream := []string{"tandem_reminders", "tandem_alarms"}[round/2]
-		if round%2 == 0 {
-			stepDown(t, js, stream)
-		} else {
-			stopLeader(t, servers, cfgs, stream)
-		}
-		all.Wait()
-		l.await(each * (round + 1))
-	}
-	l.numbers(often)
-	t.Logf("%d were handed out more than once", l.await(4*each))
-}
-
 // A follower dies with a firing in its hands: its connection is closed, and it gives nothing back. Another
 // one gets it.
 func TestFollowerDies(t *testing.T) {
 	t.Parallel()
-	srv := start(t, embedded.Config{})
-	dying := connect(t, srv)
-	a, b := open(t, dying, jetstream.Config{}), open(t, connect(t, srv), jetstream.Config{})
+	srv := servers.Start(t, embedded.Config{})
+	dying := servers.Connect(t, srv)
+	a, b := open(t, dying, jetstream.Config{}), open(t, servers.Connect(t, srv), jetstream.Config{})
 	a.Hasten(2 * time.Second)
 	b.Hasten(2 * time.Second)
 	held := make(chan reminder.Firing)
 	ended := make(chan error)
 	go func() {
-		ended <- a.Follow(within(t, patience), func(ctx context.Context, f reminder.Firing) reminder.Outcome {
+		ended <- a.Follow(servers.Within(t, patience), func(ctx context.Context, f reminder.Firing) reminder.Outcome {
 			held <- f
 			dying.Conn().Close()
 			<-ctx.Done()
@@ -456,17 +345,17 @@ func TestFollowerDies(t *testing.T) {
 // What replaces a reminder deletes its alarm, however often it is replaced, and so does Forget.
 func TestAlarmsDoNotPileUp(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{}))
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
 	s := open(t, js, jetstream.Config{})
 	follow(t, s, newBook(t).done)
 	for range 200 {
 		set(t, s, note("n", in(time.Hour)))
 	}
 	set(t, s, note("m", in(time.Hour)))
-	ok(t, s.Forget(within(t, patience), alice, "m", reminder.ID{}))
-	alarms, err := js.Stream(within(t, patience), "tandem_alarms")
+	ok(t, s.Forget(servers.Within(t, patience), alice, "m", reminder.ID{}))
+	alarms, err := js.Stream(servers.Within(t, patience), "tandem_alarms")
 	ok(t, err)
-	for ctx := within(t, patience); ; time.Sleep(10 * time.Millisecond) {
+	for ctx := servers.Within(t, patience); ; time.Sleep(10 * time.Millisecond) {
 		info, err := alarms.Info(ctx, natsjs.WithSubjectFilter("tandem_alarms.at.>"))
 		ok(t, err)
 		armed, err := js.Stream(ctx, "tandem_reminders")
@@ -484,26 +373,26 @@ func TestAlarmsDoNotPileUp(t *testing.T) {
 // A record that cannot be decoded is an error of its reminder alone, until that is forgotten.
 func TestFormat(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{}))
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
 	s := open(t, js, jetstream.Config{})
 	l := newBook(t)
 	follow(t, s, l.done)
 	set(t, s, note("n", in(time.Hour)))
-	stream, err := js.Stream(within(t, patience), "tandem_reminders")
+	stream, err := js.Stream(servers.Within(t, patience), "tandem_reminders")
 	ok(t, err)
 	subject := strings.TrimSuffix(stream.CachedInfo().Config.Subjects[0], ">") + "bank=2eaccount.alice.n"
-	_, err = js.Publish(within(t, patience), subject, []byte("garbage"))
+	_, err = js.Publish(servers.Within(t, patience), subject, []byte("garbage"))
 	ok(t, err)
 	var format *reminder.FormatError
-	if _, err := s.List(within(t, patience), alice); !errors.Is(err, reminder.ErrFormat) || !errors.As(err, &format) || string(format.Data) != "garbage" {
+	if _, err := s.List(servers.Within(t, patience), alice); !errors.Is(err, reminder.ErrFormat) || !errors.As(err, &format) || string(format.Data) != "garbage" {
 		t.Errorf("list: %v", err)
 	}
-	if _, err := s.Set(within(t, patience), note("n", in(time.Hour)), reminder.ID{}); !errors.Is(err, reminder.ErrNotStored) || !errors.Is(err, reminder.ErrFormat) {
+	if _, err := s.Set(servers.Within(t, patience), note("n", in(time.Hour)), reminder.ID{}); !errors.Is(err, reminder.ErrNotStored) || !errors.Is(err, reminder.ErrFormat) {
 		t.Errorf("set: %v", err)
 	}
 	set(t, s, note("m", in(0)))
 	l.await(1)
-	ok(t, s.Forget(within(t, patience), alice, "n", reminder.ID{}))
+	ok(t, s.Forget(servers.Within(t, patience), alice, "n", reminder.ID{}))
 	set(t, s, note("n", in(0)))
 	l.await(2)
 }
@@ -511,8 +400,8 @@ func TestFormat(t *testing.T) {
 // What does not fit is refused before anything is sent or lost.
 func TestTooLargeAndFull(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{MaxPayload: 64 << 10}))
-	_, err := js.CreateStream(within(t, patience), natsjs.StreamConfig{
+	js := servers.Connect(t, servers.Start(t, embedded.Config{MaxPayload: 64 << 10}))
+	_, err := js.CreateStream(servers.Within(t, patience), natsjs.StreamConfig{
 		Name: "tandem_reminders", Subjects: []string{"tandem_reminders.x.>"}, MaxMsgsPerSubject: 1, Discard: natsjs.DiscardNew,
 		AllowMsgTTL: true, DenyDelete: true, DenyPurge: true, MaxMsgs: 3,
 	})
@@ -520,23 +409,23 @@ func TestTooLargeAndFull(t *testing.T) {
 	s := open(t, js, jetstream.Config{})
 	r := note("n", in(time.Hour))
 	r.Message.Body = make([]byte, 64<<10)
-	if _, err := s.Set(within(t, patience), r, reminder.ID{}); !errors.Is(err, reminder.ErrTooLarge) || !errors.Is(err, reminder.ErrNotStored) {
+	if _, err := s.Set(servers.Within(t, patience), r, reminder.ID{}); !errors.Is(err, reminder.ErrTooLarge) || !errors.Is(err, reminder.ErrNotStored) {
 		t.Errorf("too large: %v", err)
 	}
 	set(t, s, note("1", in(time.Hour)))
 	set(t, s, note("2", in(time.Hour)))
-	if _, err := s.Set(within(t, patience), note("3", in(time.Hour)), reminder.ID{}); !errors.Is(err, reminder.ErrFull) || !errors.Is(err, reminder.ErrNotStored) {
+	if _, err := s.Set(servers.Within(t, patience), note("3", in(time.Hour)), reminder.ID{}); !errors.Is(err, reminder.ErrFull) || !errors.Is(err, reminder.ErrNotStored) {
 		t.Errorf("full: %v", err)
 	}
 	set(t, s, note("2", in(time.Hour)))
 	for _, bad := range []natsjs.StreamConfig{{AllowDirect: true}, {MaxAge: time.Hour}, {Discard: natsjs.DiscardOld, MaxMsgs: 9}} {
 		bad.Name, bad.Subjects, bad.MaxMsgsPerSubject, bad.AllowMsgTTL, bad.DenyDelete, bad.DenyPurge = "bad_reminders", []string{"bad_reminders.x.>"}, 1, true, true, true
-		_, err := js.CreateStream(within(t, patience), bad)
+		_, err := js.CreateStream(servers.Within(t, patience), bad)
 		ok(t, err)
-		if _, err := jetstream.Open(within(t, patience), js, jetstream.Config{Cluster: "bad", Logger: slog.New(slog.DiscardHandler)}); err == nil || !strings.Contains(err.Error(), "bad_reminders") {
+		if _, err := jetstream.Open(servers.Within(t, patience), js, jetstream.Config{Cluster: "bad", Logger: slog.New(slog.DiscardHandler)}); err == nil || !strings.Contains(err.Error(), "bad_reminders") {
 			t.Errorf("opened %+v: %v", bad, err)
 		}
-		ok(t, js.DeleteStream(within(t, patience), "bad_reminders"))
+		ok(t, js.DeleteStream(servers.Within(t, patience), "bad_reminders"))
 	}
 }
 
@@ -544,7 +433,7 @@ func TestTooLargeAndFull(t *testing.T) {
 // They go off, and nothing fires.
 func TestReplacedWhileNobodyFollows(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{}))
+	js := servers.Connect(t, servers.Start(t, embedded.Config{}))
 	s := open(t, js, jetstream.Config{})
 	l := newBook(t)
 	stop := follow(t, s, l.done)
@@ -555,17 +444,17 @@ func TestReplacedWhileNobodyFollows(t *testing.T) {
 	l.await(1) // the alarms before it are set
 	stop()
 	set(t, s, note("replaced", in(time.Hour)))
-	ok(t, s.Forget(within(t, patience), alice, "forgotten", reminder.ID{}))
-	alarms, err := js.Stream(within(t, patience), "tandem_alarms")
+	ok(t, s.Forget(servers.Within(t, patience), alice, "forgotten", reminder.ID{}))
+	alarms, err := js.Stream(servers.Within(t, patience), "tandem_alarms")
 	ok(t, err)
-	for ctx := within(t, patience); ; time.Sleep(10 * time.Millisecond) {
+	for ctx := servers.Within(t, patience); ; time.Sleep(10 * time.Millisecond) {
 		info, err := alarms.Info(ctx, natsjs.WithSubjectFilter("tandem_alarms.due.>"))
 		if ok(t, err); len(info.State.Subjects) == 2 {
 			break
 		}
 	}
 	follow(t, s, l.done)
-	for ctx := within(t, patience); ; time.Sleep(10 * time.Millisecond) { // until they were looked at
+	for ctx := servers.Within(t, patience); ; time.Sleep(10 * time.Millisecond) { // until they were looked at
 		info, err := alarms.Info(ctx, natsjs.WithSubjectFilter("tandem_alarms.due.>"))
 		if ok(t, err); len(info.State.Subjects) == 0 {
 			break

@@ -9,13 +9,17 @@ import (
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tandem-go/tandem/internal/jserror"
+	"github.com/tandem-go/tandem/internal/natshome"
 	"github.com/tandem-go/tandem/reminder"
 )
 
 const (
-	arming    = 64               // how many records a follower sets the alarms of at the same time
-	idleLife  = 24 * time.Hour   // how long NATS keeps the consumer of records while nobody follows
-	comeAgain = 30 * time.Second // pause before what this follower cannot decode is tried again, perhaps by another
+	arming    = 64                   // how many records a follower sets the alarms of at the same time
+	idleLife  = 24 * time.Hour       // how long NATS keeps the consumer of records while nobody follows
+	firstWait = 2 * time.Millisecond // pause after NATS has not answered, doubled each time
+	lastWait  = time.Second          // and this is the longest
+	comeAgain = 30 * time.Second     // pause before what this follower cannot decode is tried again, perhaps by another
 )
 
 // Follow implements [reminder.Store]. Each follower keeps two requests for messages waiting at NATS, one
@@ -42,10 +46,10 @@ func (s *Store) Follow(ctx context.Context, handle func(context.Context, reminde
 		cancel(f.run(ctx))
 	})
 	loops.Wait()
-	var f final
+	var f natshome.Final
 	if err := context.Cause(ctx); errors.As(err, &f) {
-		e := &reminder.Error{Op: "follow", Kind: reminder.ErrUnavailable, Err: f.error}
-		if errors.Is(f.error, reminder.ErrLost) {
+		e := &reminder.Error{Op: "follow", Kind: reminder.ErrUnavailable, Err: f.Err}
+		if errors.Is(f.Err, reminder.ErrLost) {
 			e.Kind = reminder.ErrLost
 		}
 		return e
@@ -69,12 +73,12 @@ type work func(ctx context.Context, m natsjs.Msg)
 func (f *feed) run(ctx context.Context) error {
 	var working sync.WaitGroup
 	defer working.Wait()
-	for wait := firstWait; ; wait = min(2*wait, 10*maxWait) {
+	for wait := firstWait; ; wait = min(2*wait, lastWait) {
 		got, err := f.once(ctx, &working)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if errors.As(err, new(final)) {
+		if errors.As(err, new(natshome.Final)) {
 			return err
 		}
 		if err != nil && !f.down {
@@ -99,7 +103,7 @@ func (f *feed) run(ctx context.Context) error {
 // once finds the consumer, and asks it for messages until a request has ended without one, or it is time to
 // look at the streams again. It reports whether one came.
 func (f *feed) once(ctx context.Context, working *sync.WaitGroup) (got bool, err error) {
-	try, cancel := context.WithTimeout(ctx, 2*tryFor)
+	try, cancel := context.WithTimeout(ctx, 2*natshome.TryFor)
 	consumer, do, err := f.open(try)
 	cancel()
 	if err != nil {
@@ -154,8 +158,8 @@ func (f *feed) take(ctx context.Context) (n int, ok bool) {
 
 // alarmsConsumer is the consumer of the alarms that have gone off.
 func (s *Store) alarmsConsumer(ctx context.Context) (natsjs.Consumer, error) {
-	return s.consumer(ctx, s.home.alarms, natsjs.ConsumerConfig{
-		Durable: "due", FilterSubject: s.home.alarms + ".due.>", AckPolicy: natsjs.AckExplicitPolicy, AckWait: s.ackWait, MaxAckPending: -1, MaxDeliver: -1,
+	return s.consumer(ctx, s.alarms, natsjs.ConsumerConfig{
+		Durable: "due", FilterSubject: s.alarms + ".due.>", AckPolicy: natsjs.AckExplicitPolicy, AckWait: s.ackWait, MaxAckPending: -1, MaxDeliver: -1,
 	})
 }
 
@@ -163,31 +167,28 @@ func (s *Store) alarmsConsumer(ctx context.Context) (natsjs.Consumer, error) {
 // stream of alarms: if that is created anew, or emptied, all alarms are set again. The epoch is a part of
 // that name.
 func (s *Store) recordsConsumer(ctx context.Context) (c natsjs.Consumer, epoch string, err error) {
-	if err := s.whole(ctx); err != nil {
+	if err := s.home.Whole(ctx); err != nil {
 		return nil, "", err
 	}
-	alarms, err := s.js.Stream(ctx, s.home.alarms)
-	if errors.Is(err, natsjs.ErrStreamNotFound) {
-		s.cfg.Logger.Error("reminders: the stream of alarms was gone, and all are set again", "stream", s.home.alarms)
-		alarms, err = s.home.createAlarms(ctx, s.js)
+	alarms, created, err := s.home.Second(ctx)
+	if created {
+		s.cfg.Logger.Error("reminders: the stream of alarms was gone, and all are set again", "stream", s.alarms)
 	}
 	if err != nil {
 		return nil, "", err
 	}
-	if of := alarms.CachedInfo().Config.Metadata[ofBirth]; of != s.home.birth {
-		return nil, "", fmt.Errorf("stream %s is of other reminders", s.home.alarms)
-	}
-	if err := mark(ctx, s.js, s.home.alarms); err != nil {
+	_, err = s.js.Publish(ctx, s.mark(), nil, natsjs.WithExpectLastSequencePerSubject(0))
+	if err != nil && jserror.Of(err).Cause != jserror.Conflict { // after a conflict, it is there
 		return nil, "", err
 	}
-	first, err := alarms.GetLastMsgForSubject(ctx, s.home.alarms+"."+markToken)
+	first, err := alarms.GetLastMsgForSubject(ctx, s.mark())
 	if err != nil {
 		return nil, "", err
 	}
 	epoch = fmt.Sprintf("%d_%d", alarms.CachedInfo().Created.UnixNano(), first.Sequence)
-	c, err = s.consumer(ctx, s.home.name, natsjs.ConsumerConfig{
-		Durable: "arm_" + epoch, FilterSubject: s.home.prefix + ".*.*.*", AckPolicy: natsjs.AckExplicitPolicy, AckWait: s.ackWait, MaxAckPending: -1, MaxDeliver: -1,
-		InactiveThreshold: idleLife, Metadata: map[string]string{ofBirth: s.home.birth},
+	c, err = s.consumer(ctx, s.records, natsjs.ConsumerConfig{
+		Durable: "arm_" + epoch, FilterSubject: s.record("*.*.*"), AckPolicy: natsjs.AckExplicitPolicy, AckWait: s.ackWait, MaxAckPending: -1, MaxDeliver: -1,
+		InactiveThreshold: idleLife,
 	})
 	return c, epoch, err
 }

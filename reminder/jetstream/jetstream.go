@@ -2,17 +2,14 @@ package jetstream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tandem-go/tandem/internal/natswait"
+	"github.com/tandem-go/tandem/internal/natshome"
 	"github.com/tandem-go/tandem/reminder"
 )
 
@@ -37,17 +34,14 @@ const (
 // calls return an error; while it is disconnected, they wait until their ctx ends. A Store may be
 // used concurrently.
 type Store struct {
-	js        natsjs.JetStream
-	cfg       Config
-	home      home
-	high      atomic.Uint64 // the largest sequence number of a record that this store has seen
-	mute      atomic.Bool   // the log says that alarms cannot be set
-	ackWait   time.Duration // ackWait, pullFor and heartbeat, but in tests
+	js  natsjs.JetStream
+	cfg Config
+	names
+	home      *natshome.Home // the stream of records; that of the alarms is its second one
+	mute      atomic.Bool    // the log says that alarms cannot be set
+	ackWait   time.Duration  // ackWait, pullFor and heartbeat, but in tests
 	pullFor   time.Duration
 	heartbeat time.Duration
-
-	mu   sync.Mutex // guards what follows
-	loss loss
 }
 
 var _ reminder.Store = (*Store)(nil)
@@ -62,8 +56,7 @@ var _ reminder.Store = (*Store)(nil)
 //
 // A stream "<cluster>_reminders" that was created beforehand must have the one subject
 // "<cluster>_reminders.<any token>.>", keep one message of each subject, let messages have a life of
-// their own, deny deletes and purges, reject new messages when it is full, and not allow direct
-// reads.
+// their own, deny deletes and purges, reject new messages when it is full, and not allow direct reads.
 func Open(ctx context.Context, js natsjs.JetStream, cfg Config) (*Store, error) {
 	if cfg.Cluster == "" {
 		cfg.Cluster = "tandem"
@@ -71,59 +64,51 @@ func Open(ctx context.Context, js natsjs.JetStream, cfg Config) (*Store, error) 
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	if cfg.Replicas <= 0 {
-		cfg.Replicas = 1
-	}
 	if cfg.Handlers <= 0 {
 		cfg.Handlers = 64
 	}
 	if cfg.Patience <= 0 {
 		cfg.Patience = time.Minute
 	}
-	s := &Store{js: js, cfg: cfg, ackWait: ackWait, pullFor: pullFor, heartbeat: heartbeat, loss: loss{after: lostAfter, behind: behindAfter}}
-	if err := s.open(ctx); err != nil {
+	if !natshome.Plain(cfg.Cluster) {
+		return nil, fmt.Errorf("reminder/jetstream: cluster %q: want letters, digits, '-' and '_'", cfg.Cluster)
+	}
+	n := names{records: cfg.Cluster + "_reminders", alarms: cfg.Cluster + "_alarms"}
+	home, err := natshome.Open(ctx, js, natshome.Plan{
+		Stream:      n.records,
+		Root:        n.records,
+		Made:        n.alarms,
+		Description: "reminders of the virtual actors of a Tandem cluster",
+		Replicas:    max(cfg.Replicas, 1),
+		Expiring:    true, // the marks of what has ended
+		Second:      n.forAlarms,
+		For:         "the stream " + n.records + ", for the reminders of virtual actors",
+		What:        "reminders of virtual actors",
+		Lost:        reminder.ErrLost,
+		Cure:        fmt.Sprintf("restore the stream, or delete the stream %s to begin with what is there", n.alarms),
+		Package:     "reminder/jetstream",
+		StartWait:   cfg.StartWait,
+		Logger:      cfg.Logger,
+	})
+	if err != nil {
 		return nil, fmt.Errorf("reminder/jetstream: %w", err)
 	}
-	return s, nil
+	n.prefix = n.records + "." + home.Birth()
+	return &Store{js: js, cfg: cfg, names: n, home: home, ackWait: ackWait, pullFor: pullFor, heartbeat: heartbeat}, nil
 }
 
-func (s *Store) open(ctx context.Context) error {
-	if !token(s.cfg.Cluster) {
-		return fmt.Errorf("cluster %q: want letters, digits, '-' and '_'", s.cfg.Cluster)
-	}
-	name := s.cfg.Cluster + "_reminders"
-	wait := natswait.For{What: "the stream " + name + ", for the reminders of virtual actors", Wait: s.cfg.StartWait, Logger: s.cfg.Logger}
-	return wait.Until(ctx, s.js.Conn(), func(ctx context.Context) error {
-		h, err := findHome(ctx, s.js, s.cfg.Cluster, s.cfg.Replicas)
-		var f final
-		if errors.As(err, &f) {
-			return natswait.Stop(f.error)
-		}
-		s.home = h
-		return err
-	})
+// forAlarms changes the configuration of a new stream to what alarms need. NATS lets messages be scheduled
+// only in a stream that may be purged, and that does not reject new ones when it is full.
+func (n *names) forAlarms(c *natsjs.StreamConfig) {
+	c.Description = "alarms of the reminders in " + n.records + ", and says which stream that is; delete this if reminders are lost, and the loss is accepted"
+	c.Subjects = []string{n.alarms + ".>"}
+	c.Retention, c.MaxMsgs, c.MaxMsgsPerSubject = natsjs.WorkQueuePolicy, -1, 1
+	c.AllowMsgSchedules, c.AllowRollup, c.DenyDelete = true, true, true
 }
 
-// saw notes that a record was stored under seq.
-func (s *Store) saw(seq uint64) {
-	for old := s.high.Load(); seq > old && !s.high.CompareAndSwap(old, seq); old = s.high.Load() {
-	}
+// Check finds out whether the store still has all its reminders: nil if it has, an error that wraps
+// reminder.ErrLost if it has not, and reminder.ErrUnavailable if ctx ends before that is known. It is for
+// probes; the other methods find out by themselves.
+func (s *Store) Check(ctx context.Context) error {
+	return s.read(ctx, &reminder.Error{Op: "check"}, s.home.Whole)
 }
-
-// reachable returns an error if the connection is known to be down, so that nothing waits in a
-// reconnect buffer.
-func (s *Store) reachable() error {
-	switch status := s.js.Conn().Status(); status {
-	case nats.CONNECTED:
-		return nil
-	case nats.CLOSED, nats.DRAINING_SUBS, nats.DRAINING_PUBS:
-		return final{fmt.Errorf("%w: connection is %v", nats.ErrConnectionClosed, status)}
-	default:
-		return fmt.Errorf("not connected to NATS: connection is %v", status)
-	}
-}
-
-// final is an error after which another attempt cannot succeed.
-type final struct{ error }
-
-func (f final) Unwrap() error { return f.error }

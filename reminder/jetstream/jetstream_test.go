@@ -1,7 +1,6 @@
 package jetstream_test
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -11,13 +10,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
 	"github.com/tandem-go/tandem/reminder"
 	"github.com/tandem-go/tandem/reminder/jetstream"
 	"github.com/tandem-go/tandem/reminder/remindertest"
+	"github.com/tandem-go/tandem/test/servers"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
@@ -32,25 +31,6 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func start(t testing.TB, cfg embedded.Config) *embedded.Server {
-	t.Helper()
-	s, err := embedded.Start(cfg)
-	ok(t, err)
-	t.Cleanup(s.Shutdown)
-	return s
-}
-
-func connect(t testing.TB, s *embedded.Server, opts ...nats.Option) natsjs.JetStream {
-	t.Helper()
-	opts = append([]nats.Option{nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}, opts...) // the default one prints
-	nc, err := s.Connect(opts...)
-	ok(t, err)
-	t.Cleanup(nc.Close)
-	js, err := natsjs.New(nc)
-	ok(t, err)
-	return js
-}
-
 func ok(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -58,20 +38,12 @@ func ok(t testing.TB, err error) {
 	}
 }
 
-// within returns a context that ends after d, or with the test.
-func within(t testing.TB, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 func open(t testing.TB, js natsjs.JetStream, cfg jetstream.Config) *jetstream.Store {
 	t.Helper()
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	s, err := jetstream.Open(within(t, patience), js, cfg)
+	s, err := jetstream.Open(servers.Within(t, patience), js, cfg)
 	ok(t, err)
 	return s
 }
@@ -85,7 +57,7 @@ const slack = 2 * time.Second
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	js := connect(t, start(t, embedded.Config{StoreDir: t.TempDir()}))
+	js := servers.Connect(t, servers.Start(t, embedded.Config{StoreDir: t.TempDir()}))
 	var cases atomic.Int32
 	remindertest.Run(t, remindertest.Config{
 		Open: func(t *testing.T) func() reminder.Store {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tandem-go/tandem/reminder"
 	"github.com/tandem-go/tandem/reminder/jetstream"
+	"github.com/tandem-go/tandem/test/servers"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
@@ -50,8 +51,8 @@ func TestLost(t *testing.T) {
 	for name, lose := range losses {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			js := connect(t, start(t, embedded.Config{}))
-			ctx := within(t, patience)
+			js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+			ctx := servers.Within(t, patience)
 			s := open(t, js, jetstream.Config{})
 			s.Hasten(time.Second)
 			set(t, s, note("n", in(time.Hour)))
@@ -126,8 +127,8 @@ func TestAlarmsAreLost(t *testing.T) {
 		for _, followed := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, ", followed ", followed), func(t *testing.T) {
 				t.Parallel()
-				js := connect(t, start(t, embedded.Config{}))
-				ctx := within(t, patience)
+				js := servers.Connect(t, servers.Start(t, embedded.Config{}))
+				ctx := servers.Within(t, patience)
 				s := open(t, js, jetstream.Config{})
 				s.Hasten(2 * time.Second)
 				l := newBook(t)

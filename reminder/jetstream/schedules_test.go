@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tandem-go/tandem/test/servers"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
@@ -28,7 +29,7 @@ func newBell(t testing.TB, js natsjs.JetStream, replicas int) bell {
 	var err error
 	for range 30 { // a cluster that was just started has no leader yet, and does not answer
 		var s natsjs.Stream
-		s, err = js.CreateStream(within(t, 2*time.Second), natsjs.StreamConfig{
+		s, err = js.CreateStream(servers.Within(t, 2*time.Second), natsjs.StreamConfig{
 			Name: "bell", Subjects: []string{"bell.>"}, Storage: natsjs.FileStorage, Replicas: replicas,
 			Retention: natsjs.WorkQueuePolicy, MaxMsgsPerSubject: 1, AllowMsgSchedules: true, AllowRollup: true,
 		})
@@ -52,7 +53,7 @@ func at(t time.Time) string { return "@at " + t.UTC().Format(time.RFC3339Nano) }
 
 func (b bell) set(m *nats.Msg) {
 	b.Helper()
-	_, err := b.js.PublishMsg(within(b, patience), m)
+	_, err := b.js.PublishMsg(servers.Within(b, patience), m)
 	ok(b, err)
 }
 
@@ -80,7 +81,7 @@ type heard struct {
 func (b bell) heard() (all []heard) {
 	b.Helper()
 	for seq := uint64(1); ; {
-		m, err := b.s.GetMsg(within(b, patience), seq, natsjs.WithGetMsgSubject("bell.due.>"))
+		m, err := b.s.GetMsg(servers.Within(b, patience), seq, natsjs.WithGetMsgSubject("bell.due.>"))
 		if errors.Is(err, natsjs.ErrMsgNotFound) {
 			return all
 		}
@@ -92,7 +93,7 @@ func (b bell) heard() (all []heard) {
 // await waits until n messages are due.
 func (b bell) await(n int) []heard {
 	b.Helper()
-	for ctx := within(b, patience); ; time.Sleep(10 * time.Millisecond) {
+	for ctx := servers.Within(b, patience); ; time.Sleep(10 * time.Millisecond) {
 		all := b.heard()
 		if len(all) >= n {
 			return all
@@ -106,7 +107,7 @@ func (b bell) await(n int) []heard {
 // count returns how many messages there are under a subject.
 func (b bell) count(subject string) int {
 	b.Helper()
-	info, err := b.s.Info(within(b, patience), natsjs.WithSubjectFilter(subject))
+	info, err := b.s.Info(servers.Within(b, patience), natsjs.WithSubjectFilter(subject))
 	ok(b, err)
 	return len(info.State.Subjects)
 }
@@ -115,7 +116,7 @@ func (b bell) count(subject string) int {
 // waited is gone.
 func TestScheduleAt(t *testing.T) {
 	t.Parallel()
-	b := newBell(t, connect(t, start(t, embedded.Config{StoreDir: t.TempDir()})), 1)
+	b := newBell(t, servers.Connect(t, servers.Start(t, embedded.Config{StoreDir: t.TempDir()})), 1)
 	began := time.Now()
 	from := map[string]time.Time{} // when each was due, or was set if that was later
 	b.set(schedule("past", at(began.Add(-time.Hour)), "past", ""))
@@ -146,8 +147,8 @@ func TestScheduleAt(t *testing.T) {
 // is purged, does not come.
 func TestScheduleReplacedAndCancelled(t *testing.T) {
 	t.Parallel()
-	b := newBell(t, connect(t, start(t, embedded.Config{StoreDir: t.TempDir()})), 1)
-	ctx, soon := within(t, patience), time.Now().Add(5*time.Second)
+	b := newBell(t, servers.Connect(t, servers.Start(t, embedded.Config{StoreDir: t.TempDir()})), 1)
+	ctx, soon := servers.Within(t, patience), time.Now().Add(5*time.Second)
 	for _, name := range []string{"replaced", "later", "deleted", "purged", "last"} {
 		b.set(schedule(name, at(soon), name, "old"))
 	}
@@ -176,7 +177,7 @@ func TestScheduleReplacedAndCancelled(t *testing.T) {
 // everything on its subject. So each alarm has a subject of its own.
 func TestScheduleReplacedAsItGoesOff(t *testing.T) {
 	t.Parallel()
-	b := newBell(t, connect(t, start(t, embedded.Config{StoreDir: t.TempDir()})), 1)
+	b := newBell(t, servers.Connect(t, servers.Start(t, embedded.Config{StoreDir: t.TempDir()})), 1)
 	const n = 1500
 	// replace sets n messages, and as many others when the first one goes off. It returns how many of those
 	// are left.
@@ -195,7 +196,7 @@ func TestScheduleReplacedAsItGoesOff(t *testing.T) {
 			}
 		}
 		left := b.count("bell.at.>")
-		ok(t, b.s.Purge(within(t, patience)))
+		ok(t, b.s.Purge(servers.Within(t, patience)))
 		return left
 	}
 	if left := replace("x"); left != n {
@@ -215,8 +216,8 @@ func TestScheduleReplacedAsItGoesOff(t *testing.T) {
 func TestScheduleOverRestart(t *testing.T) {
 	t.Parallel()
 	cfg := embedded.Config{StoreDir: t.TempDir()}
-	s := start(t, cfg)
-	b := newBell(t, connect(t, s), 1)
+	s := servers.Start(t, cfg)
+	b := newBell(t, servers.Connect(t, s), 1)
 	soon := time.Now().Add(time.Second)
 	for i := range 100 {
 		b.set(schedule(fmt.Sprint(i), at(soon), fmt.Sprint(i), ""))
@@ -225,11 +226,11 @@ func TestScheduleOverRestart(t *testing.T) {
 	b.set(schedule("after", at(soon.Add(4*time.Second)), "after", ""))
 	s.Shutdown()
 	time.Sleep(time.Until(soon.Add(2 * time.Second)))
-	js := connect(t, start(t, cfg))
-	stream, err := js.Stream(within(t, patience), "bell")
+	js := servers.Connect(t, servers.Start(t, cfg))
+	stream, err := js.Stream(servers.Within(t, patience), "bell")
 	ok(t, err)
 	b = bell{t, js, stream}
-	first, err := b.s.Info(within(t, patience))
+	first, err := b.s.Info(servers.Within(t, patience))
 	ok(t, err)
 	all := b.await(102)
 	seen, before := map[string]int{}, 0
@@ -250,7 +251,7 @@ func TestScheduleOverRestart(t *testing.T) {
 	if seen["after"] != 1 || before > 1 {
 		t.Errorf("after %d, every %d times at once", seen["after"], before)
 	}
-	m, err := b.s.GetLastMsgForSubject(within(t, patience), "bell.due.every")
+	m, err := b.s.GetLastMsgForSubject(servers.Within(t, patience), "bell.due.every")
 	ok(t, err)
 	t.Logf("the stream had %d messages; headers of the repeated one: %v", first.State.Msgs, m.Header)
 }
@@ -260,14 +261,8 @@ func TestScheduleOverRestart(t *testing.T) {
 // same subject.
 func TestScheduleOverLeaderChange(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("starts a cluster of three")
-	}
-	servers, cfgs := cluster(t)
-	for i, s := range servers {
-		cfgs[i].Port = s.Port()
-	}
-	b := newBell(t, connect(t, servers[0]), 3)
+	c := servers.Three(t)
+	b := newBell(t, servers.Connect(t, c.Servers[0]), 3)
 	const n = 1000
 	for round := range 4 {
 		due := time.Now().Add(2 * time.Second)
@@ -277,12 +272,12 @@ func TestScheduleOverLeaderChange(t *testing.T) {
 		})
 		time.Sleep(time.Until(due.Add(300 * time.Millisecond))) // in the middle of it
 		if round%2 == 0 {
-			stepDown(t, b.js, "bell")
+			ok(t, servers.StepDown(servers.Within(t, patience), b.js, "bell"))
 		} else {
-			stopLeader(t, servers, cfgs, "bell")
+			stopLeader(servers.Within(t, patience), c, "bell")
 		}
 		for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-			info, err := b.s.Info(within(t, 2*time.Second), natsjs.WithSubjectFilter("bell.due.>"))
+			info, err := b.s.Info(servers.Within(t, 2*time.Second), natsjs.WithSubjectFilter("bell.due.>"))
 			if err == nil && len(info.State.Subjects) == n*(round+1) {
 				t.Logf("round %d: the last sequence number is %d, %d messages", round, info.State.LastSeq, info.State.Msgs)
 				break
