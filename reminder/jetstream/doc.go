@@ -29,7 +29,8 @@
 //     passed, it comes within that time.
 //   - A message that is due while the server is down comes once, after the start. In a cluster of three whose
 //     leader steps down or is stopped just then, all come; none was seen twice, but nothing promises that.
-//   - A message that is deleted, or whose subject is purged, does not come; nothing tells of it.
+//   - A message that is deleted, or whose subject is purged, does not come; nothing tells of it. A stream can
+//     deny deletes.
 //   - Another message on the subject replaces the one that waits. But if that is just going off, the server
 //     purges all of its subject, also what has replaced it: of 3000 messages that were replaced at that
 //     moment, hundreds were lost. So no subject is used twice here: each record has an alarm on a subject of
@@ -48,7 +49,9 @@
 // "<cluster>_alarms" and restarts the processes: Open trusts what it finds, or creates a new stream, and all
 // alarms are set again. If both streams are deleted, nothing is left that could tell. If the stream of alarms
 // alone is deleted or purged, or a consumer of either stream is deleted, nothing is lost: followers notice
-// within 30 s, and set all alarms again. A single alarm that is deleted is not noticed.
+// within 30 s, and set all alarms again. The stream of alarms denies the delete of a single message, but it must
+// allow purges: if an operator purges the subject of one alarm, nobody notices, and its reminder does not come
+// due until it is set anew, or all alarms are.
 //
 // The limits. All alarms are set by followers: while there is none, nothing is due. A reminder takes about
 // 570 bytes on disk, with its alarm, and 800 bytes of memory of the server. A follower sends and gets less

@@ -243,6 +243,18 @@ func (l *book) count() int {
 	return len(l.times)
 }
 
+// named returns how many firings have come of reminders whose names begin so.
+func (l *book) named(prefix string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key := range l.times {
+		if strings.HasPrefix(key.Name, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
 // follow follows until the test ends, or until the function that it returns is called.
 func follow(t testing.TB, s *jetstream.Store, handle func(context.Context, reminder.Firing) reminder.Outcome) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/internal/jserror"
@@ -63,6 +64,7 @@ type feed struct {
 	what  string
 	open  func(ctx context.Context) (natsjs.Consumer, work, error) // finds the consumer, or creates it
 	slots chan struct{}                                            // has an element for each message that is worked on
+	back  <-chan nats.Status                                       // says that the connection is there again, and requests that waited at NATS are gone
 	down  bool                                                     // the log says that it fails
 }
 
@@ -73,6 +75,10 @@ type work func(ctx context.Context, m natsjs.Msg)
 func (f *feed) run(ctx context.Context) error {
 	var working sync.WaitGroup
 	defer working.Wait()
+	conn := f.s.js.Conn()
+	back := conn.StatusChanged(nats.CONNECTED)
+	defer conn.RemoveStatusListener(back)
+	f.back = back
 	for wait := firstWait; ; wait = min(2*wait, lastWait) {
 		got, err := f.once(ctx, &working)
 		if ctx.Err() != nil {
@@ -100,8 +106,8 @@ func (f *feed) run(ctx context.Context) error {
 	}
 }
 
-// once finds the consumer, and asks it for messages until a request has ended without one, or it is time to
-// look at the streams again. It reports whether one came.
+// once finds the consumer, and asks it for messages until a request has ended without one, the connection was
+// lost and is there again, or it is time to look at the streams again. It reports whether a message came.
 func (f *feed) once(ctx context.Context, working *sync.WaitGroup) (got bool, err error) {
 	try, cancel := context.WithTimeout(ctx, 2*natshome.TryFor)
 	consumer, do, err := f.open(try)
@@ -115,6 +121,14 @@ func (f *feed) once(ctx context.Context, working *sync.WaitGroup) (got bool, err
 			return got, nil
 		}
 		pull, cancel := context.WithTimeout(ctx, f.s.pullFor)
+		var watch sync.WaitGroup
+		watch.Go(func() {
+			select {
+			case <-f.back:
+				cancel()
+			case <-pull.Done():
+			}
+		})
 		batch, err := consumer.Fetch(n, natsjs.FetchContext(pull), natsjs.FetchHeartbeat(f.s.heartbeat))
 		more = false
 		if err == nil {
@@ -130,6 +144,7 @@ func (f *feed) once(ctx context.Context, working *sync.WaitGroup) (got bool, err
 		}
 		ended := pull.Err() != nil
 		cancel()
+		watch.Wait()
 		for range n {
 			<-f.slots
 		}

@@ -98,6 +98,29 @@ func TestLost(t *testing.T) {
 	}
 }
 
+// The server refuses to delete a single alarm, which nobody would notice.
+func TestAlarmIsNotDeleted(t *testing.T) {
+	t.Parallel()
+	js, ctx := servers.Connect(t, servers.Start(t, embedded.Config{})), servers.Within(t, patience)
+	s := open(t, js, jetstream.Config{})
+	l := newBook(t)
+	follow(t, s, l.done)
+	set(t, s, note("n", in(time.Hour)))
+	set(t, s, note("now", in(0)))
+	l.await(1) // the alarm before it is set
+	alarms, err := js.Stream(ctx, "tandem_alarms")
+	ok(t, err)
+	m, err := alarms.GetLastMsgForSubject(ctx, "tandem_alarms.at.>")
+	ok(t, err)
+	for _, del := range []func(context.Context, uint64) error{alarms.DeleteMsg, alarms.SecureDeleteMsg} {
+		if err := del(ctx, m.Sequence); err == nil {
+			t.Errorf("%s was deleted", m.Subject)
+		}
+	}
+	_, err = alarms.GetMsg(ctx, m.Sequence)
+	ok(t, err)
+}
+
 // The stream of alarms, or a consumer, is deleted or emptied by an operator while reminders wait, while nobody
 // follows and while somebody does. All alarms are set again.
 func TestAlarmsAreLost(t *testing.T) {

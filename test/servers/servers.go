@@ -1,6 +1,6 @@
 // Package servers has NATS servers for tests: one, or a cluster of three whose servers can be stopped
-// and started; and a JetStream that loses messages and answers. All of it is real, in the test's
-// process, and ends with the test.
+// and started; a relay that cuts connections; and a JetStream that loses messages and answers. All of it
+// is real, in the test's process, and ends with the test.
 package servers
 
 import (
