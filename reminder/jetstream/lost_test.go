@@ -103,13 +103,9 @@ func TestAlarmIsNotDeleted(t *testing.T) {
 	t.Parallel()
 	js, ctx := servers.Connect(t, servers.Start(t, embedded.Config{})), servers.Within(t, patience)
 	s := open(t, js, jetstream.Config{})
-	l := newBook(t)
-	follow(t, s, l.done)
+	follow(t, s, newBook(t).done)
 	set(t, s, note("n", in(time.Hour)))
-	set(t, s, note("now", in(0)))
-	l.await(1) // the alarm before it is set
-	alarms, err := js.Stream(ctx, "tandem_alarms")
-	ok(t, err)
+	alarms := awaitAlarms(t, js, "at", 1)
 	m, err := alarms.GetLastMsgForSubject(ctx, "tandem_alarms.at.>")
 	ok(t, err)
 	for _, del := range []func(context.Context, uint64) error{alarms.DeleteMsg, alarms.SecureDeleteMsg} {
