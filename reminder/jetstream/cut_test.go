@@ -28,7 +28,8 @@ type cutter struct {
 	mu         sync.Mutex // guards what follows
 	publishes  int
 	cuts       int
-	before     bool // whether the next record at which the connection is cut is not sent
+	sent       bool // whether the last record at which the connection was cut had been sent
+	now        bool // whether the answer to the next record is lost
 	unanswered int  // how many records were stored without an answer
 }
 
@@ -37,22 +38,42 @@ const (
 	most = 16 // how often the connection is cut
 )
 
-func (c *cutter) PublishMsg(ctx context.Context, m *nats.Msg, opts ...natsjs.PublishOpt) (*natsjs.PubAck, error) {
+// next says what happens to the next publish.
+func (c *cutter) next(subject string) servers.Fault {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.publishes++
-	now := c.publishes >= (c.cuts+1)*each && c.cuts < most && c.Conn().IsConnected()
-	if now {
-		c.cuts++
-	}
-	before := true
-	if now && strings.HasPrefix(m.Subject, "tandem_reminders.") {
-		before, c.before = c.before, !c.before
-	}
-	c.mu.Unlock()
+	record := strings.HasPrefix(subject, "tandem_reminders.")
 	switch {
-	case !now:
+	case c.now && record:
+		c.now = false
+		return servers.AckLost
+	case c.cuts == most || c.publishes < (c.cuts+1)*each || !c.Conn().IsConnected():
+		return servers.None
+	}
+	c.cuts++
+	if record {
+		c.sent = !c.sent
+	}
+	if !record || !c.sent {
+		return servers.Lost
+	}
+	return servers.AckLost
+}
+
+// loseAnswer has the answer to the next record lost, if none was lost before. It reports whether one was.
+func (c *cutter) loseAnswer() (before bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.unanswered == 0
+	return !c.now
+}
+
+func (c *cutter) PublishMsg(ctx context.Context, m *nats.Msg, opts ...natsjs.PublishOpt) (*natsjs.PubAck, error) {
+	switch c.next(m.Subject) {
+	case servers.None:
 		return c.JetStream.PublishMsg(ctx, m, opts...)
-	case before:
+	case servers.Lost:
 		c.relay.Cut()
 		return c.JetStream.PublishMsg(ctx, m, opts...)
 	}
@@ -122,7 +143,7 @@ func TestLinkIsCut(t *testing.T) {
 	s := open(t, c, jetstream.Config{})
 	s.Hasten(2 * time.Second)
 	l, forgotten := newBook(t), sync.Map{}
-	follow(t, s, func(ctx context.Context, f reminder.Firing) reminder.Outcome {
+	stop := follow(t, s, func(ctx context.Context, f reminder.Firing) reminder.Outcome {
 		if _, is := forgotten.Load(f.Name); is {
 			t.Errorf("%s was forgotten, and fires", f.Name)
 		}
@@ -162,6 +183,10 @@ func TestLinkIsCut(t *testing.T) {
 		if len(list) == 1 && list[0].Generation == often.Generation {
 			break
 		}
+	}
+	stop()
+	for ctx := servers.Within(t, patience); !c.loseAnswer() && ctx.Err() == nil; {
+		set(t, s, note("unanswered", in(time.Hour)))
 	}
 	cuts, unanswered := c.done()
 	if l.numbers(often) == 0 || cuts < most || unanswered == 0 {

@@ -26,20 +26,19 @@ type bell struct {
 
 func newBell(t testing.TB, js natsjs.JetStream, replicas int) bell {
 	t.Helper()
-	var err error
-	for range 30 { // a cluster that was just started has no leader yet, and does not answer
-		var s natsjs.Stream
-		s, err = js.CreateStream(servers.Within(t, 2*time.Second), natsjs.StreamConfig{
+	for ctx := servers.Within(t, patience); ; { // a cluster that was just started has no leader yet, and does not answer
+		s, err := js.CreateStream(servers.Within(t, 2*time.Second), natsjs.StreamConfig{
 			Name: "bell", Subjects: []string{"bell.>"}, Storage: natsjs.FileStorage, Replicas: replicas,
 			Retention: natsjs.WorkQueuePolicy, MaxMsgsPerSubject: 1, AllowMsgSchedules: true, AllowRollup: true,
 		})
 		if err == nil {
 			return bell{t, js, s}
 		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	t.Fatal(err)
-	return bell{}
 }
 
 // schedule is a message with a body under "bell.at.<name>", for "bell.due.<target>".
