@@ -244,10 +244,8 @@ func TestStoredFailures(t *testing.T) {
 				}()
 				time.Sleep(time.Second)
 				n, err := actor.Call(t.Context(), ref, pay{Amount: 1})
-				if c.kind == state.ErrTooLarge { // the actor has learned how much the store takes, and a record with less is taken
-					if rpc.CodeOf(err) != rpc.TooLarge || rpc.Ran(err) != rpc.NotRun {
-						t.Errorf("as large again: %v", err)
-					}
+				if c.kind == state.ErrTooLarge && rpc.CodeOf(err) == rpc.TooLarge && rpc.Ran(err) == rpc.NotRun {
+					// the actor has learned how much the store takes, and this record may be as large
 				} else if n != 102 || err != nil { // on the state before, in this activation or the next
 					t.Errorf("%d, %v", n, err)
 				}
