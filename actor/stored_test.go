@@ -165,8 +165,15 @@ func newHeld(t *testing.T) (*heldStates, *actor.System, actor.Ref) {
 	states := &heldStates{Store: memory.New(memory.Config{}), commits: make(chan *heldCommit)}
 	sys := newSystem(t, actor.Config{Kinds: []*actor.Kind{accountKind}, States: states, Logger: quiet})
 	ref := sys.Virtual(accountKind, "alice")
-	first := actor.Ask(t.Context(), ref, pay{Amount: 1}) // the commit that fences predecessors off, if there were any
-	(<-states.commits).answer <- nil
+	first := actor.Ask(t.Context(), ref, pay{Amount: 1})
+	for done := false; !done; {
+		select {
+		case c := <-states.commits: // there may be one before it, which keeps predecessors from committing
+			c.answer <- nil
+		case <-first.Done():
+			done = true
+		}
+	}
 	if _, err := first.Await(t.Context()); err != nil {
 		t.Fatal(err)
 	}
