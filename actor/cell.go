@@ -83,10 +83,10 @@ func (c *cell) work(w *worker) {
 		}
 		if w.done == len(w.batch) {
 			w.finishBatch(c)
+			if c.kind.keeps != nil && c.box.Len() == 0 { // not behind nextBatch: then another run loop may have the actor
+				c.commitRest()
+			}
 			if !w.nextBatch(c) {
-				if c.kind.keeps != nil {
-					c.commitRest()
-				}
 				if c.life.calls() && c.box.Wake() { // a signal, or an end, has found this run loop busy
 					continue
 				}

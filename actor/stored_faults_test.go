@@ -3,6 +3,7 @@ package actor_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -18,6 +19,8 @@ import (
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
+
+var storedSeeds = flag.Int("actor.seeds", 3, "in how many histories to try stored actors under faults; CI tries more")
 
 // slowStates is a node's way to the store of states: it answers late, or not at all although the commit was made,
 // and can be cut.
@@ -133,11 +136,7 @@ type given struct {
 // had its effect once, and its message has arrived once; one that has failed has had none; and no caller whose node lives
 // is told that nobody knows.
 func TestStoredUnderFaults(t *testing.T) {
-	seeds := uint64(12)
-	if testing.Short() {
-		seeds = 3
-	}
-	for seed := range seeds {
+	for seed := range uint64(*storedSeeds) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			bubble.Test(t, func(t *testing.T) { storedFaults(t, seed) })
 		})
