@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"sync"
+	"text/tabwriter"
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
@@ -16,40 +18,28 @@ const (
 	accounts = 20
 	opening  = 200 // what each account has at first
 	tellers  = 16
-	patience = 30 * time.Second // the deadline of a transfer
 )
 
-// outcome is what the desk knows of a transfer.
-type outcome int
-
-const (
-	answered outcome = iota // it was made
-	refused                 // there was not enough money, so it was not made
-	unknown                 // nobody knows
-)
-
-// desk sends transfers to accounts. It does not know in which processes these are.
+// desk makes transfers. It does not know in which processes the accounts are.
 type desk struct {
 	system *actor.System
 
 	mu       sync.Mutex // guards what follows
-	last     int        // the number of the last transfer that was begun
-	outcomes map[int]outcome
-	longest  time.Duration // that a transfer has waited for its outcome
+	last     int        // the number of the latest transfer
+	outcomes map[int]error
+	longest  time.Duration // from a request to its outcome
 }
 
 func (d *desk) account(i int) actor.Ref {
 	return d.system.Virtual(AccountKind, fmt.Sprint("account-", i))
 }
 
-// open puts money into the accounts, and returns how much all have then.
+// open opens the accounts, and returns how much money is in them.
 func (d *desk) open(ctx context.Context) (total int64, err error) {
 	for i := range accounts {
 		if _, err := actor.Call(ctx, d.account(i), Deposit{Amount: opening}); err != nil {
 			return 0, err
 		}
-	}
-	for i := range accounts {
 		balance, err := actor.Call(ctx, d.account(i), Balance{})
 		if err != nil {
 			return 0, err
@@ -59,58 +49,114 @@ func (d *desk) open(ctx context.Context) (total int64, err error) {
 	return total, nil
 }
 
-// work makes one transfer after the other, at several tellers, until closing is closed.
-func (d *desk) work(ctx context.Context, closing <-chan struct{}) error {
+// work makes transfers, several at the same time, until closing is closed.
+func (d *desk) work(ctx context.Context, closing <-chan struct{}) {
 	var all sync.WaitGroup
-	errs := make([]error, tellers)
-	for teller := range errs {
+	for range tellers {
 		all.Go(func() {
-			for errs[teller] == nil {
+			for tick := time.Tick(10 * time.Millisecond); ; {
 				select {
+				case <-tick:
+					d.transfer(ctx)
 				case <-closing:
 					return
-				default:
-					errs[teller] = d.transfer(ctx)
 				}
 			}
 		})
 	}
 	all.Wait()
-	return errors.Join(errs...)
 }
 
-// transfer makes a transfer, and writes down its outcome.
-func (d *desk) transfer(ctx context.Context) error {
+func (d *desk) transfer(ctx context.Context) {
 	d.mu.Lock()
 	d.last++
 	number := d.last
 	d.mu.Unlock()
 	from := rand.IntN(accounts)
-	m := Transfer{Number: number, Amount: 1 + rand.Int64N(60), To: d.account((from + 1 + rand.IntN(accounts-1)) % accounts)}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	to := d.account((from + 1 + rand.IntN(accounts-1)) % accounts)
 	begun := time.Now()
-	_, err := actor.Call(ctx, d.account(from), m)
-	o := answered
-	switch {
-	case err == nil:
-	case errors.Is(err, ErrFunds):
-		o = refused
-	case rpc.Ran(err) == rpc.Unknown:
-		o = unknown
-	default:
-		return fmt.Errorf("transfer %d: %w", number, err)
-	}
+	_, err := actor.Call(ctx, d.account(from), Transfer{Number: number, Amount: 1 + rand.Int64N(60), To: to})
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.outcomes[number] = o
+	d.outcomes[number] = err
 	d.longest = max(d.longest, time.Since(begun))
-	return nil
 }
 
-// count returns how many transfers have an outcome.
-func (d *desk) count() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.outcomes)
+// books are the contents of all accounts: how much money is in them, and how often each transfer.
+type books struct {
+	total          int64
+	sent, received map[int]int
+}
+
+// read reads the accounts when all that was sent has arrived, or as they are when ctx ends.
+func (d *desk) read(ctx context.Context) (b books, err error) {
+	for tick := time.Tick(100 * time.Millisecond); ; {
+		b = books{sent: map[int]int{}, received: map[int]int{}}
+		for i := range accounts {
+			a, err := actor.Call(context.WithoutCancel(ctx), d.account(i), Statement{})
+			if err != nil {
+				return b, err
+			}
+			b.total += a.Balance
+			for _, number := range a.Sent {
+				b.sent[number]++
+			}
+			for _, number := range a.Received[1:] { // the first one was cash
+				b.received[number]++
+			}
+		}
+		if len(b.received) >= len(b.sent) {
+			return b, nil
+		}
+		select {
+		case <-tick:
+		case <-ctx.Done():
+			return b, nil
+		}
+	}
+}
+
+// report compares the books with the outcomes. It fails unless each transfer was made once, or was refused and not made.
+// It also fails if fewer processes were killed than planned, or if no request had to be made again.
+func (d *desk) report(out io.Writer, before int64, b books, kills, planned int) error {
+	var errs []error
+	var answered, refused, unknown, twice, lost int
+	for number, err := range d.outcomes {
+		sent, received, want := b.sent[number], b.received[number], 1
+		switch {
+		case err == nil:
+			answered++
+		case errors.Is(err, ErrFunds):
+			refused++
+			want = 0
+		default:
+			errs = append(errs, fmt.Errorf("transfer %d: %w", number, err))
+			if rpc.Ran(err) == rpc.Unknown {
+				unknown++
+			}
+			want = min(sent, 1)
+		}
+		switch {
+		case sent > want || received > want:
+			twice++
+		case sent < want || received < want:
+			lost++
+		}
+	}
+	again := d.system.Stats().RPC.Retries
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "transfers\tanswered\trefused\tkills\tmade again\tunknown\ttwice\tlost\tlongest wait\tmoney before\tmoney after\t")
+	fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%v\t%d\t%d\t\n", d.last, answered, refused, kills, again,
+		unknown, twice, lost, d.longest.Round(time.Millisecond), before, b.total)
+	w.Flush()
+	if twice > 0 || lost > 0 || b.total != before || before != accounts*opening {
+		errs = append(errs, fmt.Errorf("%d transfers were made too often, and %d were lost", twice, lost))
+	}
+	if kills < planned || again == 0 || refused == 0 {
+		errs = append(errs, fmt.Errorf("%d of %d kills, %d requests made again, %d refused: this shows nothing", kills, planned, again, refused))
+	}
+	if errs == nil {
+		fmt.Fprintln(out, "\nEvery transfer was made once, or was refused. All that its sender has noticed is a wait.")
+	}
+	return errors.Join(errs...)
 }
