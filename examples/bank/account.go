@@ -5,8 +5,8 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// The messages to an account. All but Statement are answered with the balance. Number says which transfer the money
-// belongs to; 0 is cash.
+// The messages to an account. All but Statement are answered with the balance. Number is that of the transfer to which
+// the money belongs, or cash.
 type (
 	Deposit struct {
 		actor.Returns[int64]
@@ -23,6 +23,8 @@ type (
 	Balance   struct{ actor.Returns[int64] }
 	Statement struct{ actor.Returns[Account] }
 )
+
+const cash = 0
 
 // ErrFunds is the answer if there is not enough money.
 var ErrFunds = rpc.NewError("bank.funds", "not enough money")

@@ -3,10 +3,10 @@
 //
 //	go run ./examples/bank
 //
-// The accounts are in account.go, which is all that is about money. Three processes host them (process.go), and keep
-// them in a cluster of three NATS servers. The main process runs the NATS servers, and makes
-// transfers all the time (desk.go). Meanwhile it kills the three in turn with kill -9. Every other time it starts
-// the process again at once; otherwise the other processes take over its accounts first.
+// All that is about money is in account.go. Three processes host the accounts (process.go), and keep them in
+// a cluster of three NATS servers (nats.go). The main process runs the NATS servers, and makes transfers all the time
+// (desk.go). Meanwhile it kills the three processes in turn with kill -9. Every other time it starts the process
+// again at once; otherwise the other processes take over its accounts first.
 //
 // The program fails unless each transfer was made as its sender was told: once, or not at all.
 package main
@@ -18,20 +18,9 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
-	"strings"
 	"sync"
-	"time"
-
-	"github.com/tandem-go/tandem/transport/natsbus/embedded"
-)
-
-const (
-	banks = 3
-	pace  = time.Second // from a start to the next kill, and from a kill to a late start
 )
 
 func main() {
@@ -52,7 +41,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, out io.Writer, planned int) (err error) {
+func run(ctx context.Context, out io.Writer, kills int) (err error) {
 	urls, stop, err := startNATS()
 	defer stop()
 	if err != nil {
@@ -63,18 +52,13 @@ func run(ctx context.Context, out io.Writer, planned int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, system.Shutdown(ctx)) }()
-	var all []*exec.Cmd
-	defer func() {
-		for _, p := range all {
-			_ = kill(p) // one that could not be started again has ended
-		}
-	}()
+	life, end := context.WithCancel(ctx) // of the bank processes
+	defer end()
+	banks := make([]*exec.Cmd, 3)
 	for i := range banks {
-		p, err := start(nameOf(i), urls)
-		if err != nil {
+		if banks[i], err = start(life, i, urls); err != nil {
 			return err
 		}
-		all = append(all, p)
 	}
 	d := &desk{system: system, outcomes: map[int]error{}}
 	before, err := d.open(ctx)
@@ -83,82 +67,16 @@ func run(ctx context.Context, out io.Writer, planned int) (err error) {
 	}
 	fmt.Fprintf(out, "%d accounts have %d in all. The transfers begin.\n", accounts, before)
 	var work sync.WaitGroup
-	closing := make(chan struct{})
-	work.Go(func() { d.work(ctx, closing) })
-	kills, err := harass(out, all, urls, planned)
-	close(closing)
+	work.Go(func() { d.work(ctx) })
+	err = harass(life, out, banks, urls, kills)
+	d.closing.Store(true)
 	work.Wait()
 	if err != nil {
 		return err
 	}
-	soon, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	b, err := d.read(soon)
+	found, err := d.audit(ctx)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(out)
-	return d.report(out, before, b, kills, planned)
-}
-
-func nameOf(i int) string { return fmt.Sprint("bank-", i+1) }
-
-// harass kills the processes in turn, and starts them again. It returns how often it has killed one.
-func harass(out io.Writer, all []*exec.Cmd, urls string, planned int) (kills int, err error) {
-	for kills < planned {
-		time.Sleep(pace)
-		i, late := kills%banks, kills%2 == 1
-		if err := kill(all[i]); err != nil {
-			return kills, err
-		}
-		kills++
-		fmt.Fprintf(out, "kill -9 %s\n", nameOf(i))
-		if late {
-			time.Sleep(pace)
-		}
-		p, err := start(nameOf(i), urls)
-		if err != nil {
-			return kills, err
-		}
-		all[i] = p
-	}
-	time.Sleep(pace)
-	return kills, nil
-}
-
-// startNATS starts a cluster of three NATS servers in this process. stop stops those that run, also after an error.
-func startNATS() (urls string, stop func(), err error) {
-	var servers []*embedded.Server
-	stop = func() {
-		for _, s := range servers {
-			s.Shutdown()
-		}
-	}
-	var ports [3]int
-	var routes, clients []string
-	for i := range ports {
-		if ports[i], err = freePort(); err != nil {
-			return "", stop, err
-		}
-		routes = append(routes, fmt.Sprint("nats://127.0.0.1:", ports[i]))
-	}
-	for i, port := range ports {
-		s, err := embedded.Start(embedded.Config{Name: fmt.Sprint("nats-", i+1),
-			Cluster: &embedded.ClusterConfig{Name: "bank", Port: port, Routes: routes}})
-		if err != nil {
-			return "", stop, err
-		}
-		servers, clients = append(servers, s), append(clients, s.URL())
-	}
-	return strings.Join(clients, ","), stop, nil
-}
-
-func freePort() (int, error) {
-	for range 100 { // below the ports that systems give to connections
-		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10000+rand.IntN(20000)))
-		if err == nil {
-			return l.Addr().(*net.TCPAddr).Port, l.Close()
-		}
-	}
-	return 0, errors.New("no port is free")
+	return d.report(out, before, found, kills)
 }

@@ -23,8 +23,8 @@ import (
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
-// join makes this process a node. Beside roads to other nodes, stored actors need three things, which are kept in NATS, on
-// three servers: which nodes there are, which of them has which actor, and the state of each actor.
+// join makes this process a node. Besides roads to other nodes, stored actors need to know which nodes there are, which of
+// them has which actor, and the state of each actor. All of that is kept in NATS, on three servers.
 func join(ctx context.Context, name, urls string, kinds ...*actor.Kind) (*actor.System, error) {
 	const cluster, replicas = "bank", 3
 	quiet := slog.New(slog.DiscardHandler)
@@ -36,7 +36,7 @@ func join(ctx context.Context, name, urls string, kinds ...*actor.Kind) (*actor.
 	if err != nil {
 		return nil, err
 	}
-	// On one machine, the death of a process is noticed at once. On another one, it is when the lease has run out.
+	// On one machine, nodes notice at once that a process has died. Elsewhere they notice it when its lease has run out.
 	registry, err := nodes.New(ctx, js, nodes.Config{Cluster: cluster, Replicas: replicas, Logger: quiet, Lease: 2 * time.Second})
 	if err != nil {
 		return nil, err
@@ -57,12 +57,12 @@ func join(ctx context.Context, name, urls string, kinds ...*actor.Kind) (*actor.
 		Claims:     holders,
 		States:     store,
 		Kinds:      kinds,
-		Retry:      rpc.Retry{Attempts: 1000, MaxPause: 200 * time.Millisecond, Burst: 100_000}, // as long as the deadline allows
+		Retry:      rpc.Retry{Attempts: 1000, MaxPause: 200 * time.Millisecond, Burst: 100_000}, // until the deadline
 		Logger:     quiet,
 	})
 }
 
-// serve is a bank process. It says so when it is ready, and ends with its parent, when in ends.
+// serve is a bank process. It says when it is ready, and ends when in ends: at the latest with its parent.
 func serve(ctx context.Context, name, urls string, in io.Reader, out io.Writer) error {
 	if _, err := join(ctx, name, urls, AccountKind); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -72,33 +72,43 @@ func serve(ctx context.Context, name, urls string, in io.Reader, out io.Writer) 
 	return err
 }
 
-// start starts a bank process, and returns when it is ready.
-func start(name, urls string) (*exec.Cmd, error) {
+// start starts the i-th bank process, and returns when it is ready. When ctx ends, it is killed.
+func start(ctx context.Context, i int, urls string) (*exec.Cmd, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	p := exec.Command(program, "-bank", name, "-nats", urls)
+	p := exec.CommandContext(ctx, program, "-bank", fmt.Sprint("bank-", i+1), "-nats", urls)
 	p.Stderr = os.Stderr
-	if _, err := p.StdinPipe(); err != nil { // open as long as this process lives
-		return nil, err
-	}
-	out, err := p.StdoutPipe()
-	if err == nil {
-		err = p.Start()
-	}
-	if err != nil {
+	_, noIn := p.StdinPipe() // it stays open as long as this process lives
+	out, noOut := p.StdoutPipe()
+	if err := errors.Join(noIn, noOut, p.Start()); err != nil {
 		return nil, err
 	}
 	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: not ready: %w", name, err), p.Wait())
+		return nil, errors.Join(fmt.Errorf("bank-%d is not ready: %w", i+1, err), p.Wait())
 	}
 	return p, nil
 }
 
-// kill kills a process with kill -9, so that it cannot do anything any more.
-func kill(p *exec.Cmd) error {
-	err := p.Process.Kill()
-	_ = p.Wait() // says that it was killed
-	return err
+// harass kills the bank processes in turn with kill -9, and starts them again.
+func harass(ctx context.Context, out io.Writer, banks []*exec.Cmd, urls string, kills int) (err error) {
+	const pace = time.Second
+	for n := range kills {
+		time.Sleep(pace)
+		i := n % len(banks)
+		if err := banks[i].Process.Kill(); err != nil {
+			return err
+		}
+		_ = banks[i].Wait() // says that it was killed
+		fmt.Fprintf(out, "kill -9 bank-%d\n", i+1)
+		if n%2 == 1 {
+			time.Sleep(pace) // the other processes take over its accounts
+		}
+		if banks[i], err = start(ctx, i, urls); err != nil {
+			return err
+		}
+	}
+	time.Sleep(pace)
+	return nil
 }
