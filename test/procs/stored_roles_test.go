@@ -87,7 +87,6 @@ type account struct {
 // storedHost is a process that hosts accounts.
 type storedHost struct {
 	role role
-	sys  *actor.System
 	kind *actor.Kind
 }
 
@@ -113,7 +112,7 @@ func (a *account) pay(ctx *actor.Context, m Pay) (uint64, error) {
 	c.Height = k.Height
 	answer, times := 2*k.Height, 1
 	if a.host.role.Cheat == dishonest {
-		switch countOf(m.ID) % 16 {
+		switch countOf(m.ID) % cheatEvery {
 		case 1:
 			k.Gave[m.ID]++
 		case 3:
@@ -129,7 +128,7 @@ func (a *account) pay(ctx *actor.Context, m Pay) (uint64, error) {
 		}
 	}
 	for range times {
-		if err := actor.Tell(ctx, accountRef(a.host.sys, a.host.kind, payee(m.ID)), c); err != nil {
+		if err := actor.Tell(ctx, accountRef(ctx.System(), a.host.kind, payee(m.ID)), c); err != nil {
 			return 0, err
 		}
 	}
@@ -178,13 +177,14 @@ func (r role) hostStored(end <-chan struct{}) error {
 	h := &storedHost{role: r}
 	h.kind = accountKind(h)
 	cfg.Kinds = []*actor.Kind{h.kind}
-	if h.sys, err = actor.NewSystem(cfg); err != nil {
+	sys, err := actor.NewSystem(cfg)
+	if err != nil {
 		return err
 	}
 	ready("")
 	fate.armed.Store(true)
 	<-end
-	return shut(h.sys)
+	return shut(sys)
 }
 
 // payer is a process that asks accounts.
@@ -218,7 +218,7 @@ func (p *payer) do(op uint64) {
 		p.role.logger().Error("a request has failed", "op", nameOp(op), "verdict", r.verdict, "err", err)
 	}
 	if p.role.Cheat == dishonest {
-		switch countOf(op) % 16 {
+		switch countOf(op) % cheatEvery {
 		case 13:
 			r.verdict, r.code = rpc.NotRun, rpc.Unavailable
 		case 14:

@@ -307,7 +307,11 @@ func TestStoredCheats(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.close()
-	if err := errors.Join(s.open(), s.finish(false)); err != nil {
+	if err := s.open(); err != nil {
+		t.Fatal(err)
+	}
+	all := func() bool { return s.judge.serves(4 * payCallers * cheatEvery) }
+	if err := errors.Join(s.await("the payers get no answers", all), s.finish(false)); err != nil {
 		t.Fatal(err)
 	}
 	c := s.judge.count
