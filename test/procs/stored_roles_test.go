@@ -31,6 +31,7 @@ const (
 	payCallers = 4    // callers in each payer
 	payPace    = 15 * time.Millisecond
 	payWithin  = 2 * time.Minute // longer than any fault, so that nobody ever has to give up
+	cheatEvery = 16              // transfers of a caller, of each sort of cheating
 	auditPace  = 200 * time.Millisecond
 )
 

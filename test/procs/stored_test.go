@@ -272,7 +272,7 @@ func (s *storedRun) play(n int) error {
 func TestStored(t *testing.T) {
 	t.Parallel()
 	defer enter()()
-	s, err := newStoredRun(t.TempDir(), *seed, honest)
+	s, err := newStoredRun(keepDir(), *seed, honest)
 	if err != nil {
 		t.Fatal(err)
 	}
