@@ -203,7 +203,7 @@ func (o *outboxes) attempt(msg *outbox.Message[*parked]) (kept bool, err error) 
 		if none != nil {
 			return false, none
 		}
-		kept = at.search.stored()
+		kept, _ = at.search.stored()
 		far := at.handOver()
 		r.Node, r.Target, r.Retry = t.addr.node, t.addr.name, &o.sys.cfg.Retry
 		far.setRoute(r.Rare)
