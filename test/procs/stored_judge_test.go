@@ -169,7 +169,7 @@ func (a *auditor) verdict(op uint64, p *payment) {
 		}
 	case p.verdict == rpc.Unknown:
 		a.violation(&n.unknown, "nobody knows what became of %s (%v), which has had its effect %d times, and whose credit has arrived %d times", nameOp(op), p.code, p.gave, p.got)
-	case p.verdict == rpc.NotRun, p.code == rpc.Failed && verbOf(op) == failing:
+	case p.verdict == rpc.NotRun, verbOf(op) == failing && (p.code == rpc.Failed || p.code == rpc.Panicked):
 		n.notRun += oneIf(p.verdict == rpc.NotRun)
 		n.failed += oneIf(p.verdict == rpc.HasRun)
 		if !none {

@@ -39,7 +39,7 @@ const (
 const (
 	paying    = calling  // a transfer, by Call
 	promising = asking   // a transfer, by Ask
-	failing   = telling  // a transfer whose handler returns an error in the end
+	failing   = telling  // a transfer whose handler fails in the end: it returns an error, or panics
 	reading   = sweeping // how many transfers there were
 )
 
@@ -97,7 +97,7 @@ func accountKind(h *storedHost) *actor.Kind {
 		return &account{Kept{Balance: capital, Gave: map[uint64]uint64{}, Got: map[uint64]uint64{}, Heard: map[int]uint64{}}, h}
 	}
 	return actor.Define("procs.account", fresh, actor.Answer((*account).pay), actor.Handle((*account).credit), actor.Read((*account).height), actor.Read((*account).book)).
-		With(actor.Virtual(), actor.Stored(func(a *account) *Kept { return &a.kept }), actor.Idle(idleAfter))
+		With(actor.Virtual(), actor.Stored(func(a *account) *Kept { return &a.kept }), actor.Idle(idleAfter), actor.Supervise(actor.Strategy{Window: time.Nanosecond}))
 }
 
 // accountRef is one of the accounts.
@@ -134,6 +134,9 @@ func (a *account) pay(ctx *actor.Context, m Pay) (uint64, error) {
 		}
 	}
 	if verbOf(m.ID) == failing {
+		if countOf(m.ID)%2 == 0 {
+			panic("a panic was asked for")
+		}
 		return 0, errAsked
 	}
 	return answer, nil
@@ -301,6 +304,7 @@ func (r role) pay(rest, end <-chan struct{}) error {
 	}
 	defer done()
 	cfg.RPC = rpc.Limits{Heartbeat: heartbeat, SessionLease: lease}
+	cfg.Retry = rpc.Retry{Burst: 1 << 20} // hosts die so often that the default budget of retries would be used up
 	if p.sys, err = actor.NewSystem(cfg); err != nil {
 		return err
 	}

@@ -18,14 +18,14 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 )
 
-var deaths = flag.Int("procs.deaths", 100, "how often hosts of stored actors die at a step of an activation or a commit; among these there are other faults")
+var deaths = flag.Int("procs.deaths", 40, "how often hosts of stored actors die at a step of an activation or of a commit; after each 20 there is another fault")
 
 const (
 	doomLimit     = 3 * time.Second // within which a host should come to the step at which it is to die; then it is killed
 	calmAfter     = 20              // answers to each payer that show that all is well
 	commonNth     = 40              // at most the n-th time that a host comes to a frequent step it dies
 	rareNth       = 6               // likewise, of other steps
-	betweenFaults = 20              // deaths between two other faults
+	betweenFaults = 20              // deaths at steps between two other faults
 )
 
 // storedRun has the processes of one run of stored actors.
@@ -199,15 +199,7 @@ func (s *storedRun) injure(k int) error {
 	i, other := k%len(hosts), (k+1)%len(hosts)
 	again := func() error { s.kill(i); return s.begin(i) }
 	switch k % 5 {
-	case 0: // the leader of the states is lost, and a host
-		n, err := s.leader()
-		if err != nil {
-			return err
-		}
-		return s.loseNATS(n, 300*time.Millisecond, again)
-	case 1: // a host is killed while another one wakes
-		return errors.Join(s.freeze(other), again())
-	case 2: // everything at once: one is stopped, the two others and the leader are killed
+	case 0: // everything at once: one is stopped, the two others and the leader of the states are killed
 		n, err := s.leader()
 		if err != nil {
 			return err
@@ -218,6 +210,14 @@ func (s *storedRun) injure(k int) error {
 			s.kill(third)
 			return errors.Join(s.freeze(other), s.begin(i), s.begin(third))
 		})
+	case 1: // a host is killed while another one wakes
+		return errors.Join(s.freeze(other), again())
+	case 2: // the leader of the states is lost, and a host
+		n, err := s.leader()
+		if err != nil {
+			return err
+		}
+		return s.loseNATS(n, 300*time.Millisecond, again)
 	case 3: // a NATS node is lost
 		return s.loseNATS(k%len(s.nats), time.Second, func() error { return nil })
 	default: // a host leaves, and another one is killed
@@ -272,7 +272,7 @@ func (s *storedRun) play(n int) error {
 func TestStored(t *testing.T) {
 	t.Parallel()
 	defer enter()()
-	s, err := newStoredRun(keepDir(), *seed, honest)
+	s, err := newStoredRun(t.TempDir(), *seed, honest)
 	if err != nil {
 		t.Fatal(err)
 	}
