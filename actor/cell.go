@@ -84,6 +84,9 @@ func (c *cell) work(w *worker) {
 		if w.done == len(w.batch) {
 			w.finishBatch(c)
 			if !w.nextBatch(c) {
+				if c.kind.keeps != nil {
+					c.commitRest()
+				}
 				if c.life.calls() && c.box.Wake() { // a signal, or an end, has found this run loop busy
 					continue
 				}

@@ -241,6 +241,13 @@ func (st *lasting) next(c *cell) {
 	st.flushLater(c)
 }
 
+// commitRest makes the commit that is due although no handler has run: the first one, if no message has waited.
+func (c *cell) commitRest() {
+	if st := c.place().store; st != nil && !st.over {
+		st.next(c)
+	}
+}
+
 // flushLater has the record written without the messages that were sent, if nothing else is written.
 func (st *lasting) flushLater(c *cell) {
 	if st.flush == nil && st.act.Stale() && !st.over {

@@ -70,11 +70,9 @@ func (t *transaction) later(ctx context.Context, from *Context, to *target, m an
 	return nil
 }
 
-// begin is called when the activation has its claim and its state.
-func (st *lasting) begin(c *cell) {
-	st.send(c, st.act.Outbox(), true)
-	st.next(c)
-}
+// begin is called when the activation has its claim and its state. The first commit, which keeps predecessors
+// from committing, is made behind the messages that wait, and so has their effects.
+func (st *lasting) begin(c *cell) { st.send(c, st.act.Outbox(), true) }
 
 // send sends messages whose commit is stored. again says that a predecessor may have sent them.
 func (st *lasting) send(c *cell, messages []state.Message, again bool) {
@@ -136,6 +134,9 @@ func (s sent) arrive(c *cell) any {
 
 // lend puts a message into the outbox that a stored actor keeps until it has left.
 func (o *outboxes) lend(outbox string, number uint64, to string, since time.Time, p *parked) {
+	if len(o.sys.cfg.Transports) == 0 {
+		o.sys.startAlone()
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.stage == outboxClosed {

@@ -48,11 +48,12 @@ var mayImport = map[string][]string{
 	"registry":   {},
 	"state":      {},
 	"placement":  {"internal/rendezvous"},
+	"reminder":   {"internal/crontime"},
 	"transport":  {longCopy, bufPool},
 	"rpc/codec":  {longCopy, "github.com/vmihailenco/msgpack/v5"},
 	"rpc":        {"transport", "rpc/codec", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey"},
 	"deadletter": {"rpc"},
-	"actor":      {longCopy, bufPool, "access", "balance", "deadletter", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "supervise", "transport", "github.com/google/uuid", "topic", "route", "internal/watchbook", "inspect", "internal/crontime", "intercept", "outbox", "placement"},
+	"actor":      {longCopy, bufPool, "access", "balance", "deadletter", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "supervise", "transport", "github.com/google/uuid", "topic", "route", "internal/watchbook", "inspect", "internal/crontime", "intercept", "outbox", "placement", "state", "internal/stored"},
 	"actortest":  {"actor", bubbles, "intercept", "internal/draw", "internal/sendopt", "internal/simulation", "rpc", "transport", "transport/memnet", "topic"},
 	"outbox":     {"rpc"},
 	"topic":      {},
@@ -98,6 +99,10 @@ var mayImport = map[string][]string{
 	"placement/memory":    {"placement"},
 	"placement/claimtest": {"placement", "pgregory.net/rapid"},
 
+	"reminder/jetstream":    {"reminder", natsHome, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"reminder/memory":       {"reminder"},
+	"reminder/remindertest": {"reminder", "pgregory.net/rapid"},
+
 	"queue/jetstream": {"queue", queueStore, "rpc", "rpc/codec", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 }
 
@@ -109,6 +114,7 @@ var mayImportBelow = map[string]string{
 	"ledger/":    "ledger",
 	"state/":     "state",
 	"placement/": "placement",
+	"reminder/":  "reminder",
 	"mailbox/":   "mailbox",
 }
 

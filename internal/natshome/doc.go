@@ -8,10 +8,11 @@
 //		err = home.Whole(ctx) // nil: there is no such message, and nothing was lost
 //	}
 //
-// A second stream, "made", which holds no messages, says which stream is the home: by its birth, a
-// random token in its subjects, and by the time of its creation. If the home is deleted, emptied,
-// replaced, set back to an earlier state, or changed so that it forgets messages, [Home.Whole] says
-// so, for ever, and Open refuses, also in a process that is started later.
+// A second stream, "made", says which stream is the home: by its birth, a random token in its subjects,
+// and by the time of its creation. If the home is deleted, emptied, replaced, set back to an earlier
+// state, or changed so that it forgets messages, [Home.Whole] says so, for ever, and Open refuses, also
+// in a process that is started later. The second stream holds no messages, unless Plan.Second makes it one
+// that does.
 //
 // The stream's leader answers the reads, never a replica that may lag behind. A former leader that
 // was cut off may still answer with old data. So a loss is believed only when it was seen for a

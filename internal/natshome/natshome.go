@@ -25,6 +25,10 @@ type Plan struct {
 	Replicas    int    // of both, if they have to be created
 	Expiring    bool   // single messages may have a life of their own
 
+	// Second, if it is not nil, changes the configuration with which the second stream is created, for
+	// a store that keeps there what it can make again. It leaves name and metadata as they are.
+	Second func(*natsjs.StreamConfig)
+
 	// API is the prefix under which messages are published, with its dot; "" for the subject
 	// alone. See Mapped.
 	API string
@@ -89,7 +93,7 @@ func (h *Home) Last(ctx context.Context, subject string) (*natsjs.RawStreamMsg, 
 	m, err := h.stream.GetLastMsgForSubject(ctx, subject)
 	switch {
 	case err == nil:
-		h.saw(m.Sequence)
+		h.Saw(m.Sequence)
 		return m, nil
 	case errors.Is(err, natsjs.ErrMsgNotFound):
 		return nil, nil
@@ -122,12 +126,32 @@ func (h *Home) Publish(ctx context.Context, m *nats.Msg, after uint64, attempts 
 	if found.Proof != jserror.Done {
 		return 0, found, err
 	}
-	h.saw(ack.Sequence)
+	h.Saw(ack.Sequence)
 	return ack.Sequence, found, nil
 }
 
-// saw notes that a message was stored under seq.
-func (h *Home) saw(seq uint64) {
+// Second returns the second stream. If it is gone and the first one is whole, it is created anew, and
+// created is true; otherwise the error is that of Whole. There is also an error if it names another home.
+func (h *Home) Second(ctx context.Context) (s natsjs.Stream, created bool, err error) {
+	s, err = h.js.Stream(ctx, h.plan.Made)
+	if errors.Is(err, natsjs.ErrStreamNotFound) {
+		if err := h.Whole(ctx); err != nil {
+			return nil, false, err
+		}
+		created = true
+		s, err = h.plan.createSecond(ctx, h.js, h.place)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if m := s.CachedInfo().Config.Metadata; m[madeBirth] != h.birth || m[madeCreated] != instant(h.created) {
+		return nil, false, fmt.Errorf("stream %s is of other %s", h.plan.Made, h.plan.What)
+	}
+	return s, created, nil
+}
+
+// Saw notes that a message was stored under seq, for Whole. Last and Publish call it themselves.
+func (h *Home) Saw(seq uint64) {
 	for old := h.high.Load(); seq > old && !h.high.CompareAndSwap(old, seq); old = h.high.Load() {
 	}
 }

@@ -207,7 +207,7 @@ func TestSetBack(t *testing.T) {
 	h := opened(t, servers.Connect(t, servers.Start(t, embedded.Config{})), plan())
 	h.loss.after, h.loss.behind = time.Millisecond, 300*time.Millisecond
 	put(t, h, "a", "1")
-	h.saw(1000)
+	h.Saw(1000)
 	began := time.Now()
 	if err := h.Read(servers.Within(t, 20*time.Second), never, h.Whole); !errors.Is(err, errLost) || !strings.Contains(err.Error(), "ends at message 2") {
 		t.Errorf("got %v", err)
@@ -223,14 +223,14 @@ func TestSuspicionPasses(t *testing.T) {
 	h := opened(t, servers.Connect(t, servers.Start(t, embedded.Config{})), plan())
 	h.loss.behind = 50 * time.Millisecond
 	seq := put(t, h, "a", "1")
-	h.saw(seq + 1)
+	h.Saw(seq + 1)
 	ctx := servers.Within(t, 20*time.Second)
 	if err := h.Whole(ctx); err == nil {
 		t.Error("nothing is missing")
 	}
 	put(t, h, "b", "2")
 	ok(t, h.Whole(ctx))
-	h.saw(seq + 2)
+	h.Saw(seq + 2)
 	if err := h.Whole(ctx); err == nil || errors.Is(err, errLost) {
 		t.Errorf("a new suspicion: %v", err)
 	}
@@ -258,6 +258,53 @@ func TestMark(t *testing.T) {
 	}
 	ok(t, js.DeleteStream(ctx, "THINGS_made"))
 	put(t, opened(t, js, plan()), "a", "1")
+}
+
+// A store keeps messages in the second stream. If that is deleted, it is created anew as it was, but not if
+// the first one is gone, too. One that an operator has made say something else is of no use.
+func TestSecond(t *testing.T) {
+	t.Parallel()
+	js, ctx, p := servers.Connect(t, servers.Start(t, embedded.Config{})), servers.Within(t, 20*time.Second), plan()
+	p.Second = func(c *natsjs.StreamConfig) { c.Subjects, c.MaxMsgs = []string{"second.>"}, 0 }
+	h, usable := opened(t, js, p), func() {
+		t.Helper()
+		for i := range 2 {
+			_, err := js.Publish(ctx, fmt.Sprint("second.", i), nil)
+			ok(t, err)
+		}
+	}
+	usable()
+	for _, gone := range []bool{false, true, false} {
+		if gone {
+			ok(t, js.DeleteStream(ctx, p.Made))
+		}
+		s, created, err := h.Second(ctx)
+		ok(t, err)
+		if created != gone || s.CachedInfo().State.Msgs > 0 == gone {
+			t.Errorf("gone %v: created %v, %d messages", gone, created, s.CachedInfo().State.Msgs)
+		}
+		usable()
+	}
+	ok(t, h.Read(ctx, never, h.Whole))
+	opened(t, js, p)
+
+	s, _, err := h.Second(ctx)
+	ok(t, err)
+	ok(t, js.DeleteStream(ctx, p.Made))
+	cfg := s.CachedInfo().Config
+	cfg.Metadata[madeCreated] = instant(time.Now())
+	_, err = js.CreateStream(ctx, cfg)
+	ok(t, err)
+	if _, _, err := h.Second(ctx); err == nil || !strings.Contains(err.Error(), "is of other things") {
+		t.Errorf("another one: %v", err)
+	}
+	ok(t, errors.Join(js.DeleteStream(ctx, p.Made), js.DeleteStream(ctx, p.Stream)))
+	if err := h.Read(ctx, never, func(ctx context.Context) error { _, _, err := h.Second(ctx); return err }); !errors.Is(err, errLost) {
+		t.Errorf("both deleted: %v", err)
+	}
+	if _, err := js.Stream(ctx, p.Made); !errors.Is(err, natsjs.ErrStreamNotFound) {
+		t.Errorf("after a loss: %v", err)
+	}
 }
 
 // Many processes open a new home at the same time. All have the same stream.
@@ -382,6 +429,9 @@ func TestSubject(t *testing.T) {
 			t.Fatalf("%q has the subject %q, and that the id %q, %v", k, s, id, err)
 		}
 	})
+	if s := h.Subject("a.b", "", "c"); s != "p."+Tokens("a.b", "", "c") || s != "p.a=2eb..c" {
+		t.Errorf("three tokens: %s", s)
+	}
 	for _, bad := range []string{"=", "=2", "=2g", "=2A", "a.b", "*"} {
 		if id, err := h.ID("k", "p.k."+bad); err == nil {
 			t.Errorf("%s: %q", bad, id)

@@ -63,22 +63,31 @@ func (p Plan) find(ctx context.Context, js natsjs.JetStream) (place, error) {
 	if err != nil && jserror.Of(err).Cause != jserror.Conflict { // after a conflict, it is there
 		return place{}, err
 	}
-	made, err = js.CreateStream(ctx, natsjs.StreamConfig{
+	if made, err = p.createSecond(ctx, js, now); err != nil {
+		return place{}, err
+	}
+	return p.existing(ctx, js, made.CachedInfo().Config.Metadata)
+}
+
+// createSecond creates the second stream, which names the place, unless it is there.
+func (p Plan) createSecond(ctx context.Context, js natsjs.JetStream, of place) (natsjs.Stream, error) {
+	c := natsjs.StreamConfig{
 		Name:        p.Made,
 		Description: fmt.Sprintf("says that %s has the %s of a Tandem cluster; delete this only as the documentation of package %s says", p.Stream, p.What, p.Package),
 		Subjects:    []string{p.Made},
 		Storage:     natsjs.FileStorage,
 		Replicas:    p.Replicas,
 		MaxMsgs:     1,
-		Metadata:    map[string]string{madeBirth: now.birth, madeCreated: instant(now.created)},
-	})
-	if errors.Is(err, natsjs.ErrStreamNameAlreadyInUse) { // another process is as far as this one
-		made, err = js.Stream(ctx, p.Made)
+		Metadata:    map[string]string{madeBirth: of.birth, madeCreated: instant(of.created)},
 	}
-	if err != nil {
-		return place{}, err
+	if p.Second != nil {
+		p.Second(&c)
 	}
-	return p.existing(ctx, js, made.CachedInfo().Config.Metadata)
+	s, err := js.CreateStream(ctx, c)
+	if errors.Is(err, natsjs.ErrStreamNameAlreadyInUse) { // another process has created it meanwhile
+		return js.Stream(ctx, p.Made)
+	}
+	return s, err
 }
 
 func (p Plan) create(ctx context.Context, js natsjs.JetStream) (natsjs.Stream, error) {

@@ -5,18 +5,26 @@ import (
 	"strings"
 )
 
-// Subject returns the subject of a key, "<root>.<birth>.<kind>.<id>". In kind and id, letters,
-// digits, '-' and '_' stand for themselves, and every other byte is '=' and two hexadecimal digits.
-// So different keys have different subjects, no token of a text that is not empty is empty, and no
-// byte means anything to NATS. A subject has at most three bytes for each of the key's, and a server
-// takes a line of 4 KiB.
-func (h *Home) Subject(kind, id string) string { return subject(h.prefix, kind, id) }
+// Subject returns the subject of a key, such as a kind and an id: "<root>.<birth>.<kind>.<id>". In each
+// text, letters, digits, '-' and '_' stand for themselves, and every other byte is '=' and two
+// hexadecimal digits. So different keys have different subjects, no token of a text that is not empty is
+// empty, and no byte means anything to NATS. A subject has at most three bytes for each of the key's,
+// and a server takes a line of 4 KiB.
+func (h *Home) Subject(key ...string) string { return subject(h.prefix, key...) }
 
-func subject(prefix, kind, id string) string {
-	b := make([]byte, 0, len(prefix)+len(kind)+len(id)+16)
-	b = append(append(b, prefix...), '.')
-	b = append(escape(b, kind), '.')
-	return string(escape(b, id))
+// Tokens returns a key as it is in Subject, without what is before it.
+func Tokens(key ...string) string { return subject("", key...)[1:] }
+
+func subject(prefix string, key ...string) string {
+	n := len(prefix) + 16
+	for _, text := range key {
+		n += len(text) + 1
+	}
+	b := append(make([]byte, 0, n), prefix...)
+	for _, text := range key {
+		b = escape(append(b, '.'), text)
+	}
+	return string(b)
 }
 
 // ID returns the id in a subject that Subject has returned for the kind.

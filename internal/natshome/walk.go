@@ -185,7 +185,7 @@ func (w *walk) arrive(page []*natsjs.RawStreamMsg, m natsjs.Msg) ([]*natsjs.RawS
 		return page, err
 	}
 	w.arrived, w.after, w.left = w.arrived+1, meta.Sequence.Stream, meta.NumPending
-	w.home.saw(w.after)
+	w.home.Saw(w.after)
 	return append(page, &natsjs.RawStreamMsg{Subject: m.Subject(), Sequence: w.after, Header: m.Headers(), Data: m.Data(), Time: meta.Timestamp}), nil
 }
 

@@ -1,6 +1,6 @@
 // Package servers has NATS servers for tests: one, or a cluster of three whose servers can be stopped
-// and started; and a JetStream that loses messages and answers. All of it is real, in the test's
-// process, and ends with the test.
+// and started; a relay that cuts connections; and a JetStream that loses messages and answers. All of it
+// is real, in the test's process, and ends with the test.
 package servers
 
 import (
@@ -143,11 +143,17 @@ func (c *Cluster) until(ctx context.Context, otherwise string, done func() bool)
 	}
 }
 
-// StepDown makes the leader of a stream step down. It tries again while there is none.
+// StepDown makes the leader of a stream step down. It tries again while there is none: then a server may say so,
+// or nobody answers.
 func StepDown(ctx context.Context, js natsjs.JetStream, stream string) error {
 	for {
-		m, err := js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.LEADER.STEPDOWN."+stream, nil)
+		step, cancel := context.WithTimeout(ctx, 2*time.Second)
+		m, err := js.Conn().RequestWithContext(step, "$JS.API.STREAM.LEADER.STEPDOWN."+stream, nil)
+		cancel()
 		if err != nil {
+			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+				continue
+			}
 			return err
 		}
 		var said struct{ Error *natsjs.APIError }

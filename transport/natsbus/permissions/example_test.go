@@ -103,6 +103,16 @@ func ExampleNode_MakeClaims() {
 	// Output: [$JS.API.STREAM.CREATE.KV_shop_claims $JS.API.STREAM.CREATE.shop_claims_made]
 }
 
+func ExampleNode_Reminders() {
+	fmt.Println(permissions.Node{Cluster: "shop", Name: "till-1"}.Reminders().Publish[0])
+	// Output: shop_reminders.>
+}
+
+func ExampleNode_MakeReminders() {
+	fmt.Println(permissions.Node{Cluster: "shop", Name: "till-1"}.MakeReminders().Publish)
+	// Output: [$JS.API.STREAM.CREATE.shop_reminders $JS.API.STREAM.CREATE.shop_alarms]
+}
+
 func ExampleNode_Queue() {
 	for _, subject := range (permissions.Node{Cluster: "shop"}).Queue("mails").Publish {
 		fmt.Println(subject)

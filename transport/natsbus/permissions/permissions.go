@@ -129,6 +129,29 @@ func (n Node) MakeClaims() Set {
 	return n.asks("$JS.API.STREAM.CREATE.KV_"+bucket, "$JS.API.STREAM.CREATE."+bucket+"_made")
 }
 
+// Reminders returns the permissions for reminder/jetstream if the streams exist: to set, list and follow the
+// reminders of all virtual actors of the cluster, since any of its nodes may come to host them.
+func (n Node) Reminders() Set {
+	records, alarms := n.Cluster+"_reminders", n.Cluster+"_alarms"
+	all := []string{records + ".>", alarms + ".at.>", alarms + ".=mark", "$JS.API.STREAM.PURGE." + alarms}
+	for _, stream := range []string{records, alarms} {
+		all = append(all,
+			"$JS.API.STREAM.INFO."+stream,
+			"$JS.API.STREAM.MSG.GET."+stream,
+			"$JS.API.CONSUMER.CREATE."+stream+".>",
+			"$JS.API.CONSUMER.INFO."+stream+".*",
+			"$JS.API.CONSUMER.MSG.NEXT."+stream+".*",
+			"$JS.ACK."+stream+".>")
+	}
+	return n.asks(all...)
+}
+
+// MakeReminders returns the permissions that are needed, in addition to those of Reminders, to create the
+// streams, and to create that of the alarms anew if it was deleted.
+func (n Node) MakeReminders() Set {
+	return n.asks("$JS.API.STREAM.CREATE."+n.Cluster+"_reminders", "$JS.API.STREAM.CREATE."+n.Cluster+"_alarms")
+}
+
 // Queue returns the permissions for one queue of queue/jetstream, for a process that spawns the
 // queue's actor. Processes that push and pull through the actor need none of them.
 func (n Node) Queue(name string) Set {

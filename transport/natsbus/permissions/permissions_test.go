@@ -22,6 +22,8 @@ import (
 	claims "github.com/tandem-go/tandem/placement/natskv"
 	"github.com/tandem-go/tandem/registry/natskv"
 	"github.com/tandem-go/tandem/registry/registrytest"
+	"github.com/tandem-go/tandem/reminder"
+	reminders "github.com/tandem-go/tandem/reminder/jetstream"
 	"github.com/tandem-go/tandem/state"
 	states "github.com/tandem-go/tandem/state/jetstream"
 	"github.com/tandem-go/tandem/transport"
@@ -46,9 +48,10 @@ var parts = map[string]part{
 		func(ctx context.Context, n permissions.Node, own, root *nats.Conn) error {
 			return useRegistry(ctx, n, own, root, true)
 		}},
-	"records, which it makes":       {func(n permissions.Node) permissions.Set { return permissions.All(n.Records(), n.MakeRecords()) }, useRecords},
-	"state, whose streams it makes": {func(n permissions.Node) permissions.Set { return permissions.All(n.States(), n.MakeStates()) }, useStates},
-	"claims, whose bucket it makes": {func(n permissions.Node) permissions.Set { return permissions.All(n.Claims(), n.MakeClaims()) }, useClaims},
+	"records, which it makes":           {func(n permissions.Node) permissions.Set { return permissions.All(n.Records(), n.MakeRecords()) }, useRecords},
+	"state, whose streams it makes":     {func(n permissions.Node) permissions.Set { return permissions.All(n.States(), n.MakeStates()) }, useStates},
+	"claims, whose bucket it makes":     {func(n permissions.Node) permissions.Set { return permissions.All(n.Claims(), n.MakeClaims()) }, useClaims},
+	"reminders, whose streams it makes": {func(n permissions.Node) permissions.Set { return permissions.All(n.Reminders(), n.MakeReminders()) }, useReminders},
 }
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -225,6 +228,47 @@ func useClaims(ctx context.Context, n permissions.Node, own, _ *nats.Conn) error
 		return err
 	}
 	return store.Check(ctx)
+}
+
+// useReminders sets reminders, replaces one, and follows them.
+func useReminders(ctx context.Context, n permissions.Node, own, _ *nats.Conn) error {
+	js, err := jetstream.New(own)
+	if err != nil {
+		return err
+	}
+	store, err := reminders.Open(ctx, js, reminders.Config{Cluster: n.Cluster, Logger: quiet})
+	if err != nil {
+		return err
+	}
+	a := reminder.Actor{Kind: "k", ID: "a"}
+	set := func(name string, in time.Duration) error {
+		_, err := store.Set(ctx, reminder.Reminder{Actor: a, Name: name, When: reminder.At(time.Now().Add(in)), Message: reminder.Message{Type: "T"}}, reminder.ID{})
+		return err
+	}
+	if _, err := store.List(ctx, a); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	fired, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- store.Follow(ctx, func(context.Context, reminder.Firing) reminder.Outcome {
+			select {
+			case fired <- struct{}{}:
+			case <-ctx.Done():
+			}
+			return reminder.Done()
+		})
+	}()
+	for _, name := range []string{"x", "y"} { // when it has fired, the alarm that was set before it is there
+		err = errors.Join(err, set("often replaced", time.Hour), set(name, 0))
+		select {
+		case <-fired:
+		case <-ctx.Done():
+		}
+	}
+	err = errors.Join(err, store.Check(ctx))
+	stop()
+	return errors.Join(err, <-ended)
 }
 
 // The document shows what the function prints.

@@ -1,0 +1,113 @@
+// What the README says of stored actors runs.
+package main_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tandem-go/tandem/actor"
+	claimskv "github.com/tandem-go/tandem/placement/natskv"
+	"github.com/tandem-go/tandem/registry/natskv"
+	"github.com/tandem-go/tandem/rpc"
+	states "github.com/tandem-go/tandem/state/jetstream"
+	"github.com/tandem-go/tandem/transport"
+	"github.com/tandem-go/tandem/transport/natsbus"
+	"github.com/tandem-go/tandem/transport/natsbus/embedded"
+)
+
+type (
+	Give struct {
+		actor.Returns[int]
+		To     actor.Ref
+		Amount int
+	}
+	Credit struct{ Amount int }
+	Owned  struct{ actor.Returns[int] }
+)
+
+var ErrPoor = rpc.NewError("wallet.poor", "not enough money")
+
+type Wallet struct{ Money int }
+
+func (w *Wallet) Give(ctx *actor.Context, m Give) (int, error) {
+	if w.Money < m.Amount {
+		return 0, ErrPoor
+	}
+	w.Money -= m.Amount
+	return w.Money, actor.Tell(ctx, m.To, Credit{m.Amount}) // leaves when the new state is written
+}
+
+func (w *Wallet) Credit(_ *actor.Context, m Credit) error  { w.Money += m.Amount; return nil }
+func (w *Wallet) Owned(*actor.Context, Owned) (int, error) { return w.Money, nil }
+func newWallet() *Wallet                                   { return &Wallet{Money: 100} }
+
+var WalletKind = actor.Define("shop.wallet", newWallet,
+	actor.Answer((*Wallet).Give), actor.Handle((*Wallet).Credit), actor.Read((*Wallet).Owned)).
+	With(actor.Virtual(), actor.Stored(func(w *Wallet) *Wallet { return w }))
+
+func keeping(ctx context.Context, name string, nc *nats.Conn) (*actor.System, error) {
+	js, err := natsjs.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := natskv.New(ctx, js, natskv.Config{})
+	if err != nil {
+		return nil, err
+	}
+	claims, err := claimskv.Open(ctx, js, claimskv.Config{})
+	if err != nil {
+		return nil, err
+	}
+	store, err := states.Open(ctx, js, states.Config{})
+	if err != nil {
+		return nil, err
+	}
+	return actor.NewSystem(actor.Config{
+		Name:       name,
+		Transports: []transport.Transport{natsbus.New(nc, natsbus.Config{})},
+		Registry:   nodes,
+		Kinds:      []*actor.Kind{WalletKind},
+		Claims:     claims,
+		States:     store,
+	})
+}
+
+func TestWallets(t *testing.T) {
+	srv, err := embedded.Start(embedded.Config{StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Shutdown()
+	for round := range 2 { // each with processes of its own, as far as the actors can tell
+		var all []*actor.System
+		for _, name := range []string{"a", "b"} {
+			nc, err := natsbus.Connect(t.Context(), srv.URL())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			sys, err := keeping(t.Context(), name, nc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, sys)
+		}
+		ann, bob := all[0].Virtual(WalletKind, "ann"), all[1].Virtual(WalletKind, "bob")
+		if n, err := actor.Call(t.Context(), ann, Give{To: bob, Amount: 30}); n != 70-30*round || err != nil {
+			t.Errorf("round %d: %d, %v", round, n, err)
+		}
+		for n := 0; n != 130+30*round && t.Context().Err() == nil; {
+			if n, err = actor.Call(t.Context(), bob, Owned{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, sys := range all {
+			if err := sys.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
