@@ -128,10 +128,11 @@ func (o *outboxes) serve(to string) {
 		if late {
 			err = rpc.Errorf(rpc.Expired, d.Verdict, "its time has passed")
 		} else {
-			err = o.attempt(msg)
-			outcome := outbox.Outcome{Verdict: rpc.HasRun}
+			var kept bool
+			kept, err = o.attempt(msg)
+			outcome := outbox.Outcome{Verdict: rpc.HasRun, Kept: kept}
 			if err != nil {
-				outcome = outbox.Outcome{Verdict: rpc.Ran(err), Code: rpc.CodeOf(err)}
+				outcome.Verdict, outcome.Code = rpc.Ran(err), rpc.CodeOf(err)
 			}
 			o.mu.Lock()
 			d = o.box.Settle(msg, outcome, time.Now(), rand.Float64())
@@ -176,8 +177,9 @@ func (o *outboxes) pause(d time.Duration) {
 	}
 }
 
-// attempt sends a message, and returns when it is known what became of it, or that this is not known.
-func (o *outboxes) attempt(msg *outbox.Message[*parked]) error {
+// attempt sends a message, and returns when it is known what became of it, or that this is not known. kept says that
+// the receiver is a stored actor.
+func (o *outboxes) attempt(msg *outbox.Message[*parked]) (kept bool, err error) {
 	ctx, p := o.ctx, msg.Carries
 	if !msg.Until.IsZero() {
 		var cancel context.CancelFunc
@@ -188,7 +190,7 @@ func (o *outboxes) attempt(msg *outbox.Message[*parked]) error {
 	case o.tokens <- struct{}{}:
 		defer func() { <-o.tokens }()
 	case <-ctx.Done():
-		return rpc.FromContext(ctx, rpc.NotRun)
+		return false, rpc.FromContext(ctx, rpc.NotRun)
 	}
 	x := o.sys.node.Client.Exchange()
 	r := x.Request()
@@ -199,19 +201,20 @@ func (o *outboxes) attempt(msg *outbox.Message[*parked]) error {
 		at := o.sys.routedCall(ctx, nil, o.sys.refs.target(o.sys, p.addr), nil)
 		t, none := at.nextOrWait(ctx)
 		if none != nil {
-			return none
+			return false, none
 		}
+		kept, _ = at.search.stored()
 		far := at.handOver()
 		r.Node, r.Target, r.Retry = t.addr.node, t.addr.name, &o.sys.cfg.Retry
 		far.setRoute(r.Rare)
 	}
-	_, err := x.Do(ctx)
+	_, err = x.Do(ctx)
 	if err != nil && rpc.Ran(err) == rpc.Unknown && p.maybeAt == "" {
 		p.maybeAt = start
 	}
 	err = o.sys.withName(err, p.TypeID)
 	x.Free()
-	return err
+	return kept, err
 }
 
 // giveUp makes a dead letter of a message.

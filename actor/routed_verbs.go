@@ -15,7 +15,7 @@ import (
 // callService is Call to a service.
 func callService[M Question[R], R any](ctx context.Context, from *Context, to *target, m M, opts *settings) (R, error) {
 	v := to.sys.routedCall(ctx, from, to, opts)
-	opts, err := v.name(to, opts)
+	opts, err := v.name(ctx, to, opts, true)
 	if err != nil {
 		var none R
 		return none, err
@@ -90,7 +90,7 @@ func callHere[M Question[R], R any](ctx context.Context, from *Context, w *calli
 func askService[M Question[R], R any](ctx context.Context, from *Context, to *target, m M, opts *settings) *rpc.Future[R] {
 	v := new(routedCall)
 	*v = to.sys.routedCall(ctx, from, to, opts)
-	opts, err := v.name(to, opts)
+	opts, err := v.name(ctx, to, opts, false)
 	if err != nil {
 		return failed[R](err)
 	}

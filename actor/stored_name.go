@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"context"
 	"slices"
 	"sync"
 
@@ -53,20 +54,36 @@ func (r *requestName) end() {
 	}
 }
 
-// stored reports whether the actor is stored, as far as is known here: then a request that may have run can be
-// made again.
-func (k *search) stored() bool {
+// stored reports whether the actor is stored, so that a request which may have run can be made again. It is not known
+// while no node hosts the kind.
+func (k *search) stored() (is, known bool) {
 	if kind := k.sys.kinds[k.key.Kind]; kind != nil {
-		return kind.keeps != nil
+		return kind.keeps != nil, true
 	}
-	return k.sys.virtuals.hostsOf(k.key.Kind).stored
+	h := k.sys.virtuals.hostsOf(k.key.Kind)
+	return h.stored, h.Len() > 0
 }
 
-// name gives a request its name, if it is to a stored actor, and returns the settings with it.
-func (v *routedCall) name(to *target, opts *settings) (*settings, error) {
-	stored := v.search != nil && v.search.stored()
+// name gives a request its name, if it is to a stored actor, and returns the settings with it. If waits, it waits
+// until it is known whether it is.
+func (v *routedCall) name(ctx context.Context, to *target, opts *settings, waits bool) (*settings, error) {
+	if v.search == nil && opts.IsKeyed() {
+		return nil, errKeyed(to)
+	}
+	if v.search == nil {
+		return opts, nil
+	}
+	stored, known := v.search.stored()
+	for ; !known; stored, known = v.search.stored() {
+		if !waits || v.retry.Attempts == 1 {
+			return nil, v.search.errNobody()
+		}
+		if none := v.search.arrival(ctx); none != nil {
+			return nil, none
+		}
+	}
 	if opts.IsKeyed() && !stored {
-		return nil, rpc.Errorf(rpc.Invalid, rpc.NotRun, "a key names a request at one actor of one node, or at a stored actor, and %v is neither", to.addr)
+		return nil, errKeyed(to)
 	}
 	if !stored {
 		return opts, nil
@@ -82,4 +99,8 @@ func (v *routedCall) name(to *target, opts *settings) (*settings, error) {
 	}
 	v.repeatable = true
 	return named, nil
+}
+
+func errKeyed(to *target) error {
+	return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a key names a request at one actor of one node, or at a stored actor, and %v is neither", to.addr)
 }

@@ -52,13 +52,17 @@ func (k *search) next() (node string, err *rpc.Error) {
 			node, ok = hosts.choose(k.key, nil)
 		}
 		if !ok {
-			return "", rpc.Errorf(rpc.Unavailable, rpc.NotRun, "no node hosts kind %s of the virtual actor %s", k.key.Kind, k.key.ID)
+			return "", k.errNobody()
 		}
 		h = placement.Holder{Node: node, Epoch: hosts.epochs[node]}
 	}
 	k.asked = h
 	_, k.more = hosts.choose(k.key, append(k.tried, h.Node))
 	return h.Node, nil
+}
+
+func (k *search) errNobody() *rpc.Error {
+	return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "no node hosts kind %s of the virtual actor %s", k.key.Kind, k.key.ID)
 }
 
 // target is next for an attempt that this node makes itself, if it is the one.

@@ -45,6 +45,7 @@ var (
 	silence     = outbox.Outcome{Verdict: rpc.Unknown, Code: rpc.Expired}
 	cannotTell  = outbox.Outcome{Verdict: rpc.Unknown, Code: rpc.OutcomeUnknown}
 	restartSeen = cannotTell
+	keeper      = outbox.Outcome{Verdict: rpc.Unknown, Code: rpc.OutcomeUnknown, Kept: true}
 )
 
 // What becomes of a message after its attempts.
@@ -67,6 +68,7 @@ func TestSettle(t *testing.T) {
 		{"restarted, and it knows", []outbox.Outcome{restartSeen, handled}, outbox.Handled, 0},
 		{"restarted, and it cannot know", []outbox.Outcome{restartSeen, cannotTell, cannotTell}, outbox.GivenUp, rpc.Unknown},
 		{"restarted again when asked", []outbox.Outcome{restartSeen, restartSeen, handled}, outbox.Handled, 0},
+		{"restarted whenever it is asked, and it keeps its record", []outbox.Outcome{keeper, keeper, keeper, keeper, keeper, handled}, outbox.Handled, 0},
 		{"an answer in between", []outbox.Outcome{silence, cannotTell, away, cannotTell}, outbox.Again, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 type Outcome struct {
 	Verdict rpc.Verdict // whether its handler ran
 	Code    rpc.Code    // of the error; 0 for none
+	Kept    bool        // the receiver's record of what it has handled outlives its node, so it can be asked for ever
 }
 
 // Fate is what becomes of a message after an attempt.
@@ -41,7 +42,8 @@ const (
 //
 // A receiver that keeps no record says OutcomeUnknown for a message that may have come before it was
 // started. It says so to a question only, that is, to a message that was sent before: an error with that
-// code of the first attempt is one that says that the receiver was restarted meanwhile.
+// code of the first attempt is one that says that the receiver was restarted meanwhile. With a receiver that keeps
+// its record, a question has that error only if the receiver was restarted meanwhile, too: that is no answer.
 func (b *Box[T]) Settle(m *Message[T], o Outcome, now time.Time, random float64) Decision {
 	asked := !m.SentSince.IsZero()
 	switch o.Verdict {
@@ -56,7 +58,7 @@ func (b *Box[T]) Settle(m *Message[T], o Outcome, now time.Time, random float64)
 	default:
 		if !asked {
 			m.SentSince = m.began
-		} else if o.Code == rpc.OutcomeUnknown {
+		} else if o.Code == rpc.OutcomeUnknown && !o.Kept {
 			m.doubts++
 		}
 		if m.doubts >= doubtsMax {

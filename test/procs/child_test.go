@@ -23,6 +23,7 @@ const startLimit = time.Minute
 type child struct {
 	name   string
 	life   uint16
+	dies   step   // at which it is to kill itself; empty: it is not
 	log    string // file of what it says on stderr
 	cmd    *exec.Cmd
 	orders io.WriteCloser // its end is the child's too
@@ -44,6 +45,9 @@ func spawn(r role) (*child, error) {
 	}
 	c := &child{name: fmt.Sprintf("%s (start %d)", r.Name, r.Life), life: r.Life, log: filepath.Join(r.Dir, r.Name+".log"),
 		cmd: exec.Command(exe), gone: make(chan struct{})}
+	if r.Dies != nil {
+		c.dies = r.Dies.At
+	}
 	c.cmd.Env = append(os.Environ(), roleEnv+"="+string(env))
 	// A group of its own: if the referee dies while it is stopped, the system wakes and ends it.
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -46,6 +46,13 @@
 // an answer under a token no later call is answered under a lower one, no two starts of nodes have the same one,
 // verdicts are true, nothing is handled twice, and in the end all nodes reach the same activation of each actor.
 //
+// Stored actors (stored_*_test.go) are accounts on three nodes, whose state is in NATS, on three servers as well. Two nodes
+// that live have them make transfers. The hosts kill themselves at each step of an activation and of a commit
+// (stored_steps_test.go: the stores and the direct road that a host is given count its calls), or are killed, stopped
+// for longer than their leases and replaced, and NATS servers are killed, the leader of the states, too. Each transfer
+// that was answered has had its effect once, and its credit has arrived once, in order; one that has failed has had
+// none; no caller is told that nobody knows; answers go back behind no earlier one; and no money is lost or made.
+//
 // The life of a service has its own suites (service_*_test.go): five processes and three
 // NATS servers are started in random orders and at random times, and must become ready by
 // themselves; instances are restarted one after the other under load, without any error; one
@@ -55,6 +62,7 @@
 //	go test ./test/procs                                    4 injections of most faults
 //	go test ./test/procs -run Faults -procs.injections 1000 -timeout 0 -v
 //	go test ./test/procs -run 'TestPatterns|TestLives|TestPosts|TestVirtuals' -procs.kills 80 -procs.patient -timeout 0 -v
+//	go test ./test/procs -run Stored -procs.deaths 1000 -timeout 0 -v
 //	go test ./test/procs -run Faults -procs.fault 'kill server' -v
 //	go test ./test/procs -run 'Starts|Deploy|Sick|Comes' -procs.starts 50 -procs.restarts 170 -procs.comebacks 100 -timeout 0 -v
 package procs

@@ -24,6 +24,11 @@ const (
 	ran                      // op's handler began, or its transaction was committed; aux: the actor, if it is a one-way message
 	bus                      // the process is connected to a NATS node; aux: its port
 	road                     // the client's traffic to the server under fault changed roads; aux: see roads
+	spent                    // the transfer op is known to its account to have had its effect; aux: how often
+	arrived                  // the credit of the transfer op has reached the payee; aux: how often
+	held                     // op is an account; aux: its balance
+	upset                    // op is an account; aux: how many credits reached it after later ones
+	audited                  // all accounts have been looked at since the last one of this sort
 )
 
 // roads are the numbers of roads in records.

@@ -32,7 +32,7 @@ import (
 
 // role is what a child process is to be. It comes to it as JSON in the environment.
 type role struct {
-	Kind  string // nats, server, client; host, user; instance, asker, member; being; post; virtuals
+	Kind  string // nats, server, client; host, user; instance, asker, member; being; post; virtuals; stored, payer
 	Name  string
 	Who   who
 	Life  uint16 // which start of it
@@ -49,6 +49,7 @@ type role struct {
 	Panics  bool            // some requests make their handler panic
 	Records records         // what the servers keep beyond their death
 	Service *service        // of the suites of a service's life
+	Dies    *doom           // stored: when it is to kill itself
 }
 
 // cluster names the run's own: the system gives the port of a server that was killed to
@@ -68,7 +69,7 @@ const (
 	lying       cheat = "a caller that does not know says that it did not run"
 	mute        cheat = "a caller keeps what it was told to itself"
 	absentMinds cheat = "a server answers another question"
-	dishonest   cheat = "in all patterns, lives and virtuals: items vanish or are acked twice, jobs run twice, cuts are hushed up, producers go on, verdicts are lies"
+	dishonest   cheat = "in all patterns, lives, virtuals and stored actors: items vanish or are acked twice, jobs run twice, cuts are hushed up, producers go on, verdicts are lies"
 )
 
 // Names of nodes.
@@ -134,6 +135,10 @@ func play(env string) error {
 		return r.live(rest, end)
 	case "virtuals":
 		return r.hostVirtuals(rest, end)
+	case "stored":
+		return r.hostStored(end)
+	case "payer":
+		return r.pay(rest, end)
 	}
 	return fmt.Errorf("no such role: %q", r.Kind)
 }

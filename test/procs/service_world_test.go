@@ -43,7 +43,7 @@ func (t *town) plan(n int) {
 	var routes []string
 	for i := range n {
 		r := t.role
-		r.Kind, r.Name, r.Port, r.Route = "nats", "nats-"+strconv.Itoa(i), ports.Free(), ports.Free()
+		r.Kind, r.Name, r.Port, r.Route = "nats", natsName(strconv.Itoa(i)), ports.Free(), ports.Free()
 		routes = append(routes, "nats://127.0.0.1:"+strconv.Itoa(r.Route))
 		t.nats = append(t.nats, &natsNode{role: r})
 	}
@@ -54,6 +54,9 @@ func (t *town) plan(n int) {
 		t.role.Bus = append(t.role.Bus, n.url())
 	}
 }
+
+// natsName is the name of a NATS node.
+func natsName(i string) string { return "nats-" + i }
 
 // startNATS starts what was planned.
 func (t *town) startNATS() error {

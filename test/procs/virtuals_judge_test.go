@@ -5,6 +5,7 @@ package procs
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -57,21 +58,24 @@ type registrar struct {
 	latest map[who]map[int]int64  // when the latest operation began that was answered, by caller and id
 	swept  map[who]map[int]uint64 // the token of the latest answer when all was well, likewise
 	count  virtualsCount
-	wrong  []string // the first violations
+	violations
+}
+
+// violations are the first things that a judge has found wrong.
+type violations struct{ wrong []string }
+
+func (v *violations) violation(n *int, format string, args ...any) {
+	if *n++; len(v.wrong) < maxViolations {
+		v.wrong = append(v.wrong, fmt.Sprintf(format, args...))
+	}
 }
 
 func newRegistrar() *registrar {
 	return &registrar{kills: map[life]bool{}, visits: map[uint64]*visit{}, reigns: map[reign]life{}, latest: map[who]map[int]int64{}, swept: map[who]map[int]uint64{}}
 }
 
-func (g *registrar) violation(n *int, format string, args ...any) {
-	if *n++; len(g.wrong) < maxViolations {
-		g.wrong = append(g.wrong, fmt.Sprintf(format, args...))
-	}
-}
-
-// name is an operation for people.
-func (g *registrar) name(op uint64) string {
+// nameOp is an operation for people.
+func nameOp(op uint64) string {
 	l := lifeOf(op)
 	return fmt.Sprintf("%x (verb %d to id %d, of host %d start %d)", op, verbOf(op), idOf(op), l.who-hostOf(0), l.n)
 }
@@ -92,7 +96,7 @@ func (g *registrar) take(r record) {
 		v.begun = r.at
 	case told:
 		if v.ended != 0 {
-			g.violation(&g.count.wrong, "%s has ended twice", g.name(r.op))
+			g.violation(&g.count.wrong, "%s has ended twice", nameOp(r.op))
 		}
 		v.ended, v.verdict, v.code, v.token = r.at, r.verdict, r.code, r.aux
 		if v.answered(r.op) {
@@ -164,6 +168,20 @@ func (g *registrar) answers() map[int][]*visit {
 // decide judges what can be judged only in the end.
 func (g *registrar) decide() {
 	for id, ended := range g.answers() {
+		for v, floor := range overtaken(ended) {
+			g.violation(&g.count.lower, "id %d was answered under the token %d by %+v to a call that began at %d and ended after %v, when %d had answered", id, v.token, v.by, v.begun, time.Duration(v.ended-v.begun), floor)
+		}
+	}
+	for op, v := range g.visits {
+		g.verdict(op, v)
+	}
+	g.count.activations = len(g.reigns)
+}
+
+// overtaken yields those operations that were answered with a lower token than others, which had ended before they
+// began, and the highest token of those. The operations are in the order of their ends.
+func overtaken(ended []*visit) iter.Seq2[*visit, uint64] {
+	return func(yield func(*visit, uint64) bool) {
 		begun := slices.Clone(ended)
 		slices.SortFunc(begun, func(a, b *visit) int { return cmp.Compare(a.begun, b.begun) })
 		floor, n := uint64(0), 0
@@ -171,15 +189,11 @@ func (g *registrar) decide() {
 			for ; n < len(ended) && ended[n].ended < v.begun; n++ {
 				floor = max(floor, ended[n].token)
 			}
-			if v.token < floor {
-				g.violation(&g.count.lower, "id %d was answered under the token %d by %+v to a call that began at %d and ended after %v, when %d had answered", id, v.token, v.by, v.begun, time.Duration(v.ended-v.begun), floor)
+			if v.token < floor && !yield(v, floor) {
+				return
 			}
 		}
 	}
-	for op, v := range g.visits {
-		g.verdict(op, v)
-	}
-	g.count.activations = len(g.reigns)
 }
 
 // verdict judges what the caller of one operation was told.
@@ -189,28 +203,28 @@ func (g *registrar) verdict(op uint64, v *visit) {
 	n.oneWay += oneIf(verbOf(op) == telling)
 	n.answers += oneIf(v.answered(op))
 	if v.runs > 1 {
-		g.violation(&n.twice, "%s was handled %d times", g.name(op), v.runs)
+		g.violation(&n.twice, "%s was handled %d times", nameOp(op), v.runs)
 	}
 	switch {
 	case v.begun == 0:
-		g.violation(&n.wrong, "%s was handled or has ended, and nobody has begun it", g.name(op))
+		g.violation(&n.wrong, "%s was handled or has ended, and nobody has begun it", nameOp(op))
 	case v.ended == 0 && !g.kills[lifeOf(op)]:
-		g.violation(&n.lost, "%s has not ended", g.name(op))
+		g.violation(&n.lost, "%s has not ended", nameOp(op))
 	case v.ended == 0:
 	case v.answered(op) && v.runs == 0:
-		g.violation(&n.wrong, "%s was answered, and no actor has handled it", g.name(op))
+		g.violation(&n.wrong, "%s was answered, and no actor has handled it", nameOp(op))
 	case v.answered(op) && v.token != v.under:
-		g.violation(&n.wrong, "%s was answered under the token %d, and handled under %d", g.name(op), v.token, v.under)
+		g.violation(&n.wrong, "%s was answered under the token %d, and handled under %d", nameOp(op), v.token, v.under)
 	case v.code == 0:
 	case v.verdict == rpc.NotRun:
 		n.notRun++
 		if v.runs > 0 {
-			g.violation(&n.wrong, "%s was said not to have run (%v), and %+v has handled it under the token %d", g.name(op), v.code, v.by, v.under)
+			g.violation(&n.wrong, "%s was said not to have run (%v), and %+v has handled it under the token %d", nameOp(op), v.code, v.by, v.under)
 		}
 	case v.verdict == rpc.HasRun:
 		n.hasRun++
 		if v.runs == 0 {
-			g.violation(&n.wrong, "%s was said to have run (%v), and nobody has handled it", g.name(op), v.code)
+			g.violation(&n.wrong, "%s was said to have run (%v), and nobody has handled it", nameOp(op), v.code)
 		}
 	default:
 		n.unknown++

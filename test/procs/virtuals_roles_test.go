@@ -11,23 +11,15 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
-	claims "github.com/tandem-go/tandem/placement/natskv"
 	"github.com/tandem-go/tandem/rpc"
 )
-
-// hosts are the nodes that host virtual actors.
-var hosts = []string{"dan", "eve", "fay"}
-
-// hostOf is the i-th of them, as records name it.
-func hostOf(i int) who { return who(i + 30) }
 
 // The virtual actors. The last of them are seldom called, and end when they are idle.
 const (
 	virtualIDs  = 40
 	wakeful     = 32 // of these, which only end with their node
 	idleAfter   = 300 * time.Millisecond
-	nodeLease   = 2 * time.Second // in the registry
-	visitors    = 4               // callers in each process
+	visitors    = 4 // callers in each process
 	visitPace   = 15 * time.Millisecond
 	visitWithin = 3 * time.Second
 	sweeper     = 255 // the caller that reaches all ids in the end
@@ -203,28 +195,16 @@ func (r role) hostVirtuals(rest, end <-chan struct{}) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	cfg, done, err := r.config(log)
+	cfg, _, done, err := r.hosting(log)
 	if err != nil {
 		return err
 	}
 	defer done()
-	nc, js, err := r.bus()
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
-	cfg.Claims, err = claims.Open(ctx, js, claims.Config{Cluster: r.cluster(), Logger: log})
-	cancel()
-	if err != nil {
-		return err
-	}
 	kind := func(name string, opts ...actor.KindOption) *actor.Kind {
 		return actor.Define(name, func() visited { return visited{v} }, actor.Answer(visited.visit), actor.Handle(visited.hint)).With(append(opts, actor.Virtual())...)
 	}
 	v.kinds = [2]*actor.Kind{kind("procs.wakeful"), kind("procs.sleepy", actor.Idle(idleAfter))}
 	cfg.Kinds = v.kinds[:]
-	cfg.RPC = rpc.Limits{Heartbeat: heartbeat, SessionLease: lease}
 	if (uint16(r.Who)+r.Life)%3 == 0 { // now and then what a start sends goes over the bus alone
 		cfg.Roads = rpc.BusOnly
 	}

@@ -12,71 +12,26 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// wellWait is within which all nodes must reach all virtual actors after a fault.
-const wellWait = 60 * time.Second
-
 // virtualsRun has the processes of one run of virtual actors.
 type virtualsRun struct {
-	*town
+	*hostsRun
 	judge *registrar
 }
 
 func newVirtualsRun(dir string, seed uint64, c cheat) (*virtualsRun, error) {
-	t, err := newTown(dir, seed)
+	h, err := newHostsRun(dir, seed, c, "virtuals", 1)
 	if err != nil {
 		return nil, err
 	}
-	t.role.Cheat = c
-	t.plan(1)
-	return &virtualsRun{t, newRegistrar()}, nil
-}
-
-// look reads what has come, and sees to it that nobody has died of himself.
-func (v *virtualsRun) look() error {
-	for _, f := range v.files {
-		if err := f.read(v.judge.take); err != nil {
-			return err
-		}
-	}
-	for _, c := range v.procs {
-		if c.died() {
-			return fmt.Errorf("%s ended of itself: %v; %s", c.name, c.err, c.lastWords())
-		}
-	}
-	return nil
-}
-
-// await looks until ok.
-func (v *virtualsRun) await(what string, ok func() bool) error {
-	for limit := time.Now().Add(wellWait); ; time.Sleep(20 * time.Millisecond) {
-		if err := v.look(); err != nil || ok() {
-			return err
-		}
-		if time.Now().After(limit) {
-			return fmt.Errorf("after %v: %s", wellWait, what)
-		}
-	}
-}
-
-// life is the present start of a node.
-func (v *virtualsRun) life(i int) life { return life{hostOf(i), v.lives[hosts[i]]} }
-
-// begin starts a node, for the first time or again.
-func (v *virtualsRun) begin(i int) error {
-	r := v.node("virtuals", hosts[i], service{KV: true, Lease: nodeLease}, nil)
-	r.Who = hostOf(i)
-	return v.start(r)
+	v := &virtualsRun{h, newRegistrar()}
+	h.take, h.struck = v.judge.take, v.judge.struck
+	return v, nil
 }
 
 // open starts everything.
 func (v *virtualsRun) open() error {
-	if err := v.startNATS(); err != nil {
+	if err := v.hostsRun.open(); err != nil {
 		return err
-	}
-	for i := range hosts {
-		if err := v.begin(i); err != nil {
-			return err
-		}
 	}
 	return v.well()
 }
@@ -92,41 +47,6 @@ func (v *virtualsRun) well() error {
 		}
 		return true
 	})
-}
-
-// kill kills a node.
-func (v *virtualsRun) kill(i int) {
-	v.judge.struck(v.life(i), monotonic(), false)
-	v.procs[hosts[i]].kill()
-	delete(v.procs, hosts[i])
-}
-
-// freeze stops a node for longer than its lease, and lets it go on.
-func (v *virtualsRun) freeze(i int) error {
-	v.judge.struck(v.life(i), monotonic(), true)
-	c := v.procs[hosts[i]]
-	if err := c.stop(); err != nil {
-		return err
-	}
-	time.Sleep(nodeLease + time.Second + time.Duration(v.r.IntN(500))*time.Millisecond)
-	return c.cont()
-}
-
-// replace ends a node in good order, and starts it again.
-func (v *virtualsRun) replace(i int) error {
-	c := v.procs[hosts[i]]
-	delete(v.procs, hosts[i])
-	if err := c.end(); err != nil {
-		return err
-	}
-	return v.begin(i)
-}
-
-// restartNATS kills NATS, and starts it again after a while.
-func (v *virtualsRun) restartNATS(after time.Duration) error {
-	v.nats[0].kill()
-	time.Sleep(after)
-	return v.nats[0].start()
 }
 
 // injure kills a node and starts it again, at once or later; around that, other things happen.
@@ -146,7 +66,7 @@ func (v *virtualsRun) injure(k int) error {
 		if k%12 == 5 { // all leases end
 			after = nodeLease + time.Second
 		}
-		if err := v.restartNATS(after); err != nil {
+		if err := v.restartNATS(0, after); err != nil {
 			return err
 		}
 	}

@@ -31,18 +31,24 @@ func (c *Call) fail(err *rpc.Error) { c.failWith(err, false) }
 // failWith is fail; replayed says that err is a recorded outcome.
 func (c *Call) failWith(err *rpc.Error, replayed bool) {
 	c.ended(replayed)
-	first, cl := c.first, c.peer.client
-	route := first.req.route()
-	if route != nil {
+	if route := c.first.req.route(); route != nil {
 		route.Over(err)
 	}
-	if first.req.Retry == nil {
+	if !c.first.retry(c.peer.client, err) {
 		c.end(err)
-		return
 	}
-	r := &first.retries
-	f := retry.Failure{Err: err, Idempotent: first.req.idempotent(), Service: route != nil, Untried: route != nil && route.Untried(), Left: first.deadline - cl.host.Now()}
+}
+
+// retry has the first attempt's request made again after an attempt has ended with err. It returns false if
+// that is not to be.
+func (c *Call) retry(cl *Client, err *rpc.Error) bool {
+	if c.req.Retry == nil {
+		return false
+	}
+	r, route := &c.retries, c.req.route()
+	f := retry.Failure{Err: err, Idempotent: c.req.idempotent(), Service: route != nil, Untried: route != nil && route.Untried(), Left: c.deadline - cl.host.Now()}
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.made++
 	costs := f.Costs() || cl.parting.Load() // a node that is leaving has no time to wait for others
 	if costs {
@@ -50,17 +56,13 @@ func (c *Call) failWith(err *rpc.Error, replayed bool) {
 	}
 	r.unsure, r.last = r.unsure || err.Verdict != rpc.NotRun, err
 	f.Made, f.Cost = r.made, r.cost
-	pause, again := retry.Next(*first.req.Retry, f, cl.host.Random())
+	pause, again := retry.Next(*c.req.Retry, f, cl.host.Random())
 	again = again && r.gaveUp == nil && cl.host.Context().Err() == nil && (!costs || cl.cfg.Budget.Spend())
 	if again {
-		r.timer = time.AfterFunc(pause, func() { first.again(cl) })
-	}
-	r.mu.Unlock()
-	if again {
+		r.timer = time.AfterFunc(pause, func() { c.again(cl) })
 		cl.counts.retries.Add(1)
-		return
 	}
-	c.end(err)
+	return again
 }
 
 // end ends the request with err. Its verdict covers all attempts: if the last one did not run, an
@@ -99,7 +101,9 @@ func (c *Call) again(cl *Client) {
 		var err *rpc.Error
 		if next.req.Node, next.req.Target, err = route.Next(); err != nil {
 			r.mu.Unlock()
-			c.end(err)
+			if !c.retry(cl, err) { // nobody is there at the moment
+				c.end(err)
+			}
 			return
 		}
 	}
