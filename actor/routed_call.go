@@ -236,7 +236,7 @@ func (v *routedCall) again(err error) (pause time.Duration, again bool) {
 	if !errors.As(err, &e) || e == errShutdown {
 		return 0, false
 	}
-	f := retry.Failure{Err: e, Service: true, Idempotent: v.repeatable, Untried: v.Untried(), Left: time.Minute}
+	f := retry.Failure{Err: e, Service: true, Idempotent: v.repeatable, Named: v.named != nil, Untried: v.Untried(), Left: time.Minute}
 	v.unsure = v.unsure || e.Verdict == rpc.Unknown
 	if v.search != nil {
 		f.Left = time.Until(v.until)

@@ -46,7 +46,7 @@ func (c *Call) retry(cl *Client, err *rpc.Error) bool {
 		return false
 	}
 	r, route := &c.retries, c.req.route()
-	f := retry.Failure{Err: err, Idempotent: c.req.idempotent(), Service: route != nil, Untried: route != nil && route.Untried(), Left: c.deadline - cl.host.Now()}
+	f := retry.Failure{Err: err, Idempotent: c.req.idempotent(), Named: c.req.named(), Service: route != nil, Untried: route != nil && route.Untried(), Left: c.deadline - cl.host.Now()}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.made++

@@ -65,6 +65,8 @@ type Route interface {
 
 func (r *Request) idempotent() bool { return r.Rare != nil && r.Rare.Idempotent }
 
+func (r *Request) named() bool { return r.Rare != nil && r.Rare.Once.Number > 0 }
+
 func (r *Request) hedge() time.Duration {
 	if r.Rare == nil {
 		return 0

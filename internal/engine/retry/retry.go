@@ -20,14 +20,18 @@ type Failure struct {
 	Cost       int           // how many of them count against Retry.Attempts: see Costs
 	Err        *rpc.Error    // the error of the last attempt
 	Idempotent bool          // the request may run twice
+	Named      bool          // its receiver knows it again, at whatever node: an attempt that may have run is like one that has not
 	Service    bool          // it goes to a service
 	Untried    bool          // an instance of the service is left that has had no attempt
 	Left       time.Duration // time until the deadline
 }
 
 // Costs reports whether the last attempt counts against Retry.Attempts and the budget. It does not
-// if it did not run because the node is away or is leaving.
+// if it did not run because the node is away or is leaving, or if its receiver will know whether it ran.
 func (f Failure) Costs() bool {
+	if f.Named && f.Err.Verdict == rpc.Unknown {
+		return false
+	}
 	return f.Err.Verdict != rpc.NotRun || f.Err.Code == rpc.Overloaded || f.Err.Code == rpc.SessionLost ||
 		errors.Is(f.Err, transport.ErrVersion) || errors.Is(f.Err, transport.ErrCluster)
 }

@@ -35,6 +35,7 @@ func TestRetryNext(t *testing.T) {
 		{"of another cluster, still", Failure{Made: 4, Cost: 4, Err: rpc.Errorf(rpc.Unavailable, rpc.NotRun, "%w", transport.ErrCluster), Left: minute}, 0, 0, false},
 		{"may have run", Failure{Made: 1, Cost: 1, Err: unknown, Left: minute}, 0, 0, false},
 		{"may have run, idempotent", Failure{Made: 1, Cost: 1, Err: unknown, Idempotent: true, Left: minute}, 0, 0, true},
+		{"may have run, and is known again", Failure{Made: 9, Err: unknown, Idempotent: true, Named: true, Left: minute}, 0, 0, true},
 		{"ran", Failure{Made: 1, Cost: 1, Err: &rpc.Error{Code: rpc.Failed, Verdict: rpc.HasRun}, Idempotent: true, Left: minute}, 0, 0, false},
 		{"ran, and its handler met an overload elsewhere", Failure{Made: 1, Cost: 1, Err: &rpc.Error{Code: rpc.Overloaded, Verdict: rpc.HasRun}, Idempotent: true, Left: minute}, 0, 0, false},
 		{"will not pass by itself", Failure{Made: 1, Err: refused(rpc.NotFound), Left: minute}, 0, 0, false},
