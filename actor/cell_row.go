@@ -29,10 +29,14 @@ func (c *cell) burstRow(w *worker, it *item, in *server.Inbound, ctx **Context) 
 		switch {
 		case refusal != nil:
 			sys.lost(c.self.addr, *it, body, refusal, "")
-		case h.run == nil:
+		case h.run == nil, c.kind.keeps != nil:
 			one := item{msg: msg, meta: it.meta}
 			*ctx = w.context(c, &one, in.Origin())
-			c.handle(*ctx, w, &one, h)
+			if c.kind.keeps != nil {
+				c.transact(*ctx, w, &one, h)
+			} else {
+				c.handle(*ctx, w, &one, h)
+			}
 			(*ctx).end()
 			*ctx = nil
 		default:

@@ -1,6 +1,7 @@
 package actor_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -9,10 +10,13 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	placements "github.com/tandem-go/tandem/placement/memory"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/state"
 	"github.com/tandem-go/tandem/state/memory"
 	"github.com/tandem-go/tandem/test/bubble"
+	"github.com/tandem-go/tandem/transport"
+	"github.com/tandem-go/tandem/transport/memnet"
 )
 
 // The stored kind that the tests use: an account.
@@ -178,6 +182,37 @@ func newHeld(t *testing.T) (*heldStates, *actor.System, actor.Ref) {
 		t.Fatal(err)
 	}
 	return states, sys, ref
+}
+
+// Messages that come in rows, from a node that has addressed the activation itself, are transactions as well.
+func TestStoredRows(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		states := memory.New(memory.Config{})
+		net, claims, reg := memnet.New(memnet.Config{Seed: 1}), placements.New(), newLeases()
+		node := func(name string, kinds ...*actor.Kind) *actor.System {
+			return newSystem(t, actor.Config{Name: name, Registry: reg.view(), Claims: claims, Kinds: kinds, States: states, Logger: quiet,
+				Transports: []transport.Transport{net.Transport("direct", true)}})
+		}
+		a := node("a", accountKind)
+		b := node("b")
+		synctest.Wait()
+		if _, err := actor.Call(t.Context(), a.Virtual(accountKind, "x"), owned{}); err != nil {
+			t.Fatal(err)
+		}
+		for range 2000 {
+			if err := actor.Tell(t.Context(), b.Ref("~account/x@a"), paid{1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if n, err := actor.Call(t.Context(), b.Virtual(actor.KindNamed("account"), "x"), owned{}); n != 2100 || err != nil {
+			t.Fatal(n, err)
+		}
+		rec, _, err := states.Load(t.Context(), state.Key{Kind: "account", ID: "x"})
+		if err != nil || !bytes.Contains(rec.State, []byte{0x08, 0x34}) { // 2100
+			t.Errorf("%x, %v", rec.State, err)
+		}
+	})
 }
 
 // While a commit is under way, handlers go on; replies wait for the commit of what they have seen, also those of

@@ -105,8 +105,13 @@ func (t *transaction) reply(v any, typ reflect.Type) error {
 
 // isAnswered reports whether somebody wants the handler's reply, and not only to know that it has run.
 func (t *transaction) isAnswered() bool {
-	in, remote := t.req.(*server.Inbound)
-	return t.req != nil && !(remote && in.Number > 0)
+	switch r := t.req.(type) {
+	case nil, *delivery:
+		return false
+	case *server.Inbound:
+		return r.Number == 0
+	}
+	return true
 }
 
 // handled notes that the handler of a message has returned that nobody wants a reply to.
