@@ -92,7 +92,7 @@ func (st *lasting) send(c *cell, messages []state.Message, again bool) {
 	}
 }
 
-// storedMessageSize is the size of the head of a stored message's body: the type and the codec.
+// storedMessageHead is the size of the head of a stored message's body: the type and the codec.
 const storedMessageHead = 8 + 1
 
 // storedParked returns a stored message as it is sent, and when it may have been sent for the first time.
