@@ -69,6 +69,11 @@ func (v *virtuals) load(ctx context.Context, kind *Kind, key placement.Key, toke
 			return nil, nil, fmt.Errorf("%w: %w", state.ErrFormat, err)
 		}
 	}
+	for _, m := range l.Record.Outbox {
+		if _, _, err := storedParked(m); err != nil { // a newer program may have written it
+			return nil, nil, fmt.Errorf("%w: %w", state.ErrFormat, err)
+		}
+	}
 	if l.State, err = kind.keeps.encode(of); err != nil {
 		return nil, nil, err
 	}

@@ -341,9 +341,14 @@ func TestStoredUnreadable(t *testing.T) {
 		if _, err := states.Commit(t.Context(), newer, state.Record{Token: 1, TypeVersion: 2, State: []byte{0x80}}, state.Revision{}); err != nil {
 			t.Fatal(err)
 		}
+		sends := state.Key{Kind: "account", ID: "sends"}
+		outbox := []state.Message{{Verb: state.Push, To: "account/bob@~", Body: make([]byte, 20)}}
+		if _, err := states.Commit(t.Context(), sends, state.Record{Token: 1, TypeVersion: 1, State: []byte{0x80}, Outbox: outbox}, state.Revision{}); err != nil {
+			t.Fatal(err)
+		}
 		sys := newSystem(t, actor.Config{Kinds: []*actor.Kind{accountKind}, States: states, Logger: quiet})
 		unreadable := sys.Events(t.Context(), actor.StateUnreadable)
-		for i, id := range []string{"bad", "newer"} {
+		for i, id := range []string{"bad", "newer", "sends"} {
 			if _, err := actor.Call(t.Context(), sys.Virtual(accountKind, id), owned{}, rpc.WithRetry(rpc.Retry{Attempts: 1})); rpc.CodeOf(err) != rpc.Undecodable || rpc.Ran(err) != rpc.NotRun {
 				t.Errorf("%s: %v", id, err)
 			}
