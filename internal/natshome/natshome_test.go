@@ -115,17 +115,7 @@ func TestDenied(t *testing.T) {
 
 // recreate deletes the stream, and creates it again with another configuration.
 func recreate(ctx context.Context, js natsjs.JetStream, change func(*natsjs.StreamConfig)) error {
-	s, err := js.Stream(ctx, "THINGS")
-	if err != nil {
-		return err
-	}
-	if err := js.DeleteStream(ctx, "THINGS"); err != nil {
-		return err
-	}
-	cfg := s.CachedInfo().Config
-	change(&cfg)
-	_, err = js.CreateStream(ctx, cfg)
-	return err
+	return servers.Recreate(ctx, js, "THINGS", change)
 }
 
 // Each way in which an operator can lose messages is noticed by a home that is open, after the time
@@ -384,8 +374,10 @@ func TestSubjectOfStream(t *testing.T) {
 	t.Parallel()
 	js, ctx := servers.Connect(t, servers.Start(t, embedded.Config{})), servers.Within(t, 20*time.Second)
 	for _, subject := range []string{"things.>", "things.a.b.>", "things.*.>", "other.a.>", "things.a.*"} {
-		_, err := js.CreateStream(ctx, natsjs.StreamConfig{Name: "THINGS", Subjects: []string{subject}, MaxMsgsPerSubject: 1, DenyDelete: true, DenyPurge: true})
-		ok(t, err)
+		ok(t, servers.Settled(ctx, func() error {
+			_, err := js.CreateStream(ctx, natsjs.StreamConfig{Name: "THINGS", Subjects: []string{subject}, MaxMsgsPerSubject: 1, DenyDelete: true, DenyPurge: true})
+			return err
+		}))
 		if _, err := Open(ctx, js, plan()); err == nil || !strings.Contains(err.Error(), "want things.<any token>.>") {
 			t.Errorf("%s: %v", subject, err)
 		}

@@ -23,14 +23,7 @@ import (
 var losses = map[string]func(ctx context.Context, js natsjs.JetStream) error{
 	"deleted": func(ctx context.Context, js natsjs.JetStream) error { return js.DeleteStream(ctx, "tandem_records") },
 	"recreated": func(ctx context.Context, js natsjs.JetStream) error {
-		s, err := js.Stream(ctx, "tandem_records")
-		if err == nil {
-			err = js.DeleteStream(ctx, "tandem_records")
-		}
-		if err == nil {
-			_, err = js.CreateStream(ctx, s.CachedInfo().Config)
-		}
-		return err
+		return servers.Recreate(ctx, js, "tandem_records", nil)
 	},
 	"emptied": func(ctx context.Context, js natsjs.JetStream) error {
 		s, err := js.Stream(ctx, "tandem_records")

@@ -26,16 +26,7 @@ var losses = map[string]func(ctx context.Context, js natsjs.JetStream) error{
 
 func anew(change func(*natsjs.StreamConfig)) func(context.Context, natsjs.JetStream) error {
 	return func(ctx context.Context, js natsjs.JetStream) error {
-		s, err := js.Stream(ctx, "KV_tandem_claims")
-		if err == nil {
-			err = js.DeleteStream(ctx, "KV_tandem_claims")
-		}
-		if err == nil {
-			cfg := s.CachedInfo().Config
-			change(&cfg)
-			_, err = js.CreateStream(ctx, cfg)
-		}
-		return err
+		return servers.Recreate(ctx, js, "KV_tandem_claims", change)
 	}
 }
 
@@ -55,8 +46,10 @@ func recreated(ctx context.Context, js natsjs.JetStream) error {
 	if err := js.DeleteKeyValue(ctx, "tandem_claims"); err != nil {
 		return err
 	}
-	_, err := js.CreateKeyValue(ctx, natsjs.KeyValueConfig{Bucket: "tandem_claims"})
-	return err
+	return servers.Settled(ctx, func() error {
+		_, err := js.CreateKeyValue(ctx, natsjs.KeyValueConfig{Bucket: "tandem_claims"})
+		return err
+	})
 }
 
 // The loss of claims is noticed, at once or after the time in which a former leader could be wrong.

@@ -447,8 +447,10 @@ func TestTooLargeAndFull(t *testing.T) {
 	set(t, s, note("2", in(time.Hour)))
 	for _, bad := range []natsjs.StreamConfig{{AllowDirect: true}, {MaxAge: time.Hour}, {Discard: natsjs.DiscardOld, MaxMsgs: 9}} {
 		bad.Name, bad.Subjects, bad.MaxMsgsPerSubject, bad.AllowMsgTTL, bad.DenyDelete, bad.DenyPurge = "bad_reminders", []string{"bad_reminders.x.>"}, 1, true, true, true
-		_, err := js.CreateStream(servers.Within(t, patience), bad)
-		ok(t, err)
+		ok(t, servers.Settled(t.Context(), func() error {
+			_, err := js.CreateStream(servers.Within(t, patience), bad)
+			return err
+		}))
 		if _, err := jetstream.Open(servers.Within(t, patience), js, jetstream.Config{Cluster: "bad", Logger: slog.New(slog.DiscardHandler)}); err == nil || !strings.Contains(err.Error(), "bad_reminders") {
 			t.Errorf("opened %+v: %v", bad, err)
 		}

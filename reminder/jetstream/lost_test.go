@@ -23,14 +23,7 @@ var losses = map[string]func(ctx context.Context, js natsjs.JetStream) error{
 		return errors.Join(js.DeleteStream(ctx, "tandem_reminders"), js.DeleteStream(ctx, "tandem_alarms"))
 	},
 	"recreated": func(ctx context.Context, js natsjs.JetStream) error {
-		s, err := js.Stream(ctx, "tandem_reminders")
-		if err == nil {
-			err = js.DeleteStream(ctx, "tandem_reminders")
-		}
-		if err == nil {
-			_, err = js.CreateStream(ctx, s.CachedInfo().Config)
-		}
-		return err
+		return servers.Recreate(ctx, js, "tandem_reminders", nil)
 	},
 	"made forgetful": func(ctx context.Context, js natsjs.JetStream) error {
 		s, err := js.Stream(ctx, "tandem_reminders")

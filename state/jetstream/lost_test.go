@@ -25,29 +25,18 @@ func reopen(ctx context.Context, js natsjs.JetStream) (*jetstream.Store, error) 
 var losses = map[string]func(ctx context.Context, js natsjs.JetStream) error{
 	"deleted": func(ctx context.Context, js natsjs.JetStream) error { return js.DeleteStream(ctx, "tandem_state") },
 	"recreated": func(ctx context.Context, js natsjs.JetStream) error {
-		s, err := js.Stream(ctx, "tandem_state")
-		if err == nil {
-			err = js.DeleteStream(ctx, "tandem_state")
-		}
-		if err == nil {
-			_, err = js.CreateStream(ctx, s.CachedInfo().Config)
-		}
-		return err
+		return servers.Recreate(ctx, js, "tandem_state", nil)
 	},
 	"made again without a purge being denied, and purged": func(ctx context.Context, js natsjs.JetStream) error {
+		err := servers.Recreate(ctx, js, "tandem_state", func(c *natsjs.StreamConfig) { c.DenyPurge = false })
+		if err != nil {
+			return err
+		}
 		s, err := js.Stream(ctx, "tandem_state")
-		if err == nil {
-			err = js.DeleteStream(ctx, "tandem_state")
+		if err != nil {
+			return err
 		}
-		if err == nil {
-			cfg := s.CachedInfo().Config
-			cfg.DenyPurge = false
-			s, err = js.CreateStream(ctx, cfg)
-		}
-		if err == nil {
-			err = s.Purge(ctx)
-		}
-		return err
+		return s.Purge(ctx)
 	},
 	"made forgetful": func(ctx context.Context, js natsjs.JetStream) error {
 		s, err := js.Stream(ctx, "tandem_state")

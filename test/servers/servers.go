@@ -162,3 +162,43 @@ func StepDown(ctx context.Context, js natsjs.JetStream, stream string) error {
 		}
 	}
 }
+
+// Recreate deletes a stream and creates it again, empty, with the configuration that it had or, if change is
+// not nil, what change makes of it. It is what an operator does.
+func Recreate(ctx context.Context, js natsjs.JetStream, name string, change func(*natsjs.StreamConfig)) error {
+	s, err := js.Stream(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := js.DeleteStream(ctx, name); err != nil {
+		return err
+	}
+	cfg := s.CachedInfo().Config
+	if change != nil {
+		change(&cfg)
+	}
+	return Settled(ctx, func() error {
+		_, err := js.CreateStream(ctx, cfg)
+		return err
+	})
+}
+
+// Settled calls create, which creates a stream, until the server has done with the deletion of the one before:
+// after its answer to that it removes the folder of all streams, if it is empty. A stream that is created just
+// then is refused, one in about a thousand.
+func Settled(ctx context.Context, create func() error) error {
+	for {
+		err := create()
+		var said *natsjs.APIError
+		if !errors.As(err, &said) || said.ErrorCode != codeCreate || said.Description != "error creating store for stream" {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+const codeCreate = 10049 // of any stream that cannot be created

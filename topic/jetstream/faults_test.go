@@ -14,6 +14,7 @@ import (
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/test/ports"
+	"github.com/tandem-go/tandem/test/servers"
 	"github.com/tandem-go/tandem/topic"
 	"github.com/tandem-go/tandem/topic/jetstream"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
@@ -103,11 +104,10 @@ func TestStreamDeleted(t *testing.T) {
 			publish(t, sys, "orders.a", 1)
 			want(t, "before", append(take(t, seen, 1), take(t, named, 1)...), []int{1, 1})
 
-			cfg := streamOf(t, js).CachedInfo().Config
-			ok(t, js.DeleteStream(t.Context(), "tandem_topics"))
 			if again {
-				_, err := js.CreateStream(t.Context(), cfg)
-				ok(t, err)
+				ok(t, servers.Recreate(t.Context(), js, "tandem_topics", nil))
+			} else {
+				ok(t, js.DeleteStream(t.Context(), "tandem_topics"))
 			}
 			if s := <-changes; s != jetstream.Gone {
 				t.Errorf("state %v", s)
