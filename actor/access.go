@@ -63,6 +63,7 @@ func (enqueue[T]) neededOp() (access.Op, bool) { return access.Push, true }
 func (dequeue[T]) neededOp() (access.Op, bool) { return access.Pull, true }
 func (oversee[T]) neededOp() (access.Op, bool) { return access.Manage, true }
 func (submitJob) neededOp() (access.Op, bool)  { return access.Submit, true }
+func (keptJob) neededOp() (access.Op, bool)    { return access.Submit, false }
 func (pollJob) neededOp() (access.Op, bool)    { return access.Redeem, true }
 func (awaitJob) neededOp() (access.Op, bool)   { return access.Redeem, true }
 func (cancelJob) neededOp() (access.Op, bool)  { return access.Cancel, true }

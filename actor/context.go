@@ -189,7 +189,7 @@ func (c *Context) finish(msg any, err error) {
 		return
 	}
 	in, _ := c.req.(*server.Inbound)
-	kept := in != nil && in.Number > 0 // a message of an outbox: nobody looks at the error
+	kept := in != nil && wantsNoReply(in) // nobody looks at the error
 	if kept && err != nil {
 		c.System().handlerFailed(c, msg, err)
 	}

@@ -38,7 +38,15 @@ type (
 		TypeID uint64
 		Codec  uint8
 		Body   []byte
-		msg    any // takes the place of Body on the same node
+		id     string // of the job; empty: the server chooses it
+		msg    any    // takes the place of Body on the same node
+	}
+	keptJob struct { // a submitJob that a stored actor has kept, which chooses the id: a one-way message
+		Target string
+		TypeID uint64
+		Codec  uint8
+		Body   []byte
+		ID     string
 	}
 	pollJob struct {
 		Returns[jobReport]
@@ -69,6 +77,7 @@ type (
 )
 
 func (submitJob) WireName() string { return "tandem.job.submit" }
+func (keptJob) WireName() string   { return "tandem.job.kept" }
 func (pollJob) WireName() string   { return "tandem.job.poll" }
 func (awaitJob) WireName() string  { return "tandem.job.await" }
 func (cancelJob) WireName() string { return "tandem.job.cancel" }
@@ -92,7 +101,7 @@ func (r jobReport) status(node string) rpc.JobStatus {
 type jobServer struct{}
 
 var jobServerKind = Define("tandem.jobs", func() jobServer { return jobServer{} },
-	Answer(jobServer.submit), Answer(jobServer.poll), Answer(jobServer.await), Answer(jobServer.cancel)).With(systems())
+	Answer(jobServer.submit), Handle(jobServer.submitKept), Answer(jobServer.poll), Answer(jobServer.await), Answer(jobServer.cancel)).With(systems())
 
 // submit accepts a job.
 func (jobServer) submit(ctx *Context, m submitJob) (string, error) {
@@ -119,8 +128,10 @@ func (jobServer) submit(ctx *Context, m submitJob) (string, error) {
 		return "", nil
 	}
 	j := &job{sys: s, bodySize: len(m.Body), principal: ctx.Principal(), origin: ctx.origin, actor: m.Target, typeID: m.TypeID, codec: m.Codec, remote: isRemote(ctx.req), of: c, typ: typ, report: jobReport{State: rpc.JobAccepted}}
-	var name [16]byte
-	rand.Read(name[:])
+	name := jobNameOf(m.id)
+	if known, gone := s.jobs.get(m.id); known != nil || gone != nil { // it has come again
+		return m.id, nil
+	}
 	it := item{msg: msg, req: j, meta: ctx.meta}
 	j.item = it
 	if c.kind.durable {
@@ -139,6 +150,15 @@ func (jobServer) submit(ctx *Context, m submitJob) (string, error) {
 	return j.id, nil
 }
 
+// submitKept accepts a job that a stored actor has kept. What refuses it has it sent again, as other messages.
+func (j jobServer) submitKept(ctx *Context, m keptJob) error {
+	if !isJobID(m.ID) {
+		return rpc.Errorf(rpc.Invalid, rpc.HasRun, "a job with the id %.40q", m.ID)
+	}
+	_, err := j.submit(ctx, submitJob{Target: m.Target, TypeID: m.TypeID, Codec: m.Codec, Body: m.Body, id: m.ID})
+	return err
+}
+
 // takeJob puts a job into its actor's mailbox.
 func (c *cell) takeJob(it item) *rpc.Error {
 	p, err := c.enqueue(it)
@@ -155,6 +175,16 @@ func (c *cell) takeJob(it item) *rpc.Error {
 // jobID returns a job's name as text.
 func jobID(name [16]byte) string {
 	return jobNames.EncodeToString(name[:])
+}
+
+// jobNameOf returns the name in a job's id, or a random one if that is empty.
+func jobNameOf(id string) (name [16]byte) {
+	if id == "" {
+		rand.Read(name[:])
+		return name
+	}
+	_, _ = jobNames.Decode(name[:], []byte(id)) // isJobID has looked at it
+	return name
 }
 
 // isJobID reports whether a text is what jobID makes.

@@ -30,6 +30,9 @@ import (
 // room for its result beside those that are kept for the principal, which may take a quarter
 // of Config.ResultBytes. An accepted job waits for room before it starts. A job that has run
 // keeps its result.
+//
+// From the handler of a stored actor a job is submitted when the effect of the handler is written, to an actor of one
+// node; see Stored. Until it is accepted its token names a job that the node does not know.
 func Submit[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) (rpc.Token[R], error) {
 	var none rpc.Token[R]
 	from := handling(ctx)
@@ -40,7 +43,7 @@ func Submit[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.
 	if dest.sys.intercepts(ctx, dest) {
 		return submitThrough[M, R](ctx, dest, to, m, opts)
 	}
-	if dest.addr.routed() {
+	if dest.addr.routed() && from.transaction(ctx) == nil {
 		return submitService[M, R](ctx, from, dest, m, opts)
 	}
 	return submitAt[M, R](ctx, dest, m, opts)
@@ -50,6 +53,9 @@ func Submit[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.
 func submitAt[M Question[R], R any](ctx context.Context, t *target, m M, opts []rpc.Option) (rpc.Token[R], error) {
 	var none rpc.Token[R]
 	s, set := t.sys, settingsOf(opts)
+	if own := handling(ctx).transaction(ctx); own != nil {
+		return submitLater[M, R](ctx, own, t, m, set)
+	}
 	job, err := s.jobOf(t, m, reflect.TypeFor[M](), set)
 	if err != nil {
 		return none, err
@@ -73,6 +79,19 @@ func submitAt[M Question[R], R any](ctx context.Context, t *target, m M, opts []
 		return none, err
 	}
 	return token[R](s, t.addr.node+tokenSep+id), nil
+}
+
+// submitLater is Submit from the handler of a stored actor.
+func submitLater[M Question[R], R any](ctx context.Context, own *transaction, t *target, m M, set *settings) (rpc.Token[R], error) {
+	var none rpc.Token[R]
+	if err := t.sys.types.get(reflect.TypeFor[R]()).err; err != nil {
+		return none, err
+	}
+	id, err := own.submit(ctx, handling(ctx), t, m, reflect.TypeFor[M](), set)
+	if err != nil {
+		return none, err
+	}
+	return token[R](t.sys, t.addr.node+tokenSep+id), nil
 }
 
 // token makes the token of a job from its text.
@@ -110,18 +129,23 @@ func splitToken(text string) (node, id string, err error) {
 
 // jobOf is the message that submits m to t.
 func (s *System) jobOf(t *target, m any, typ reflect.Type, opts *settings) (submitJob, error) {
-	job := submitJob{Target: t.addr.name}
-	if t.addr.node == s.cfg.Name && !opts.IsKeyed() && !s.cfg.CopyLocal {
-		job.msg = m
+	if t.addr.node != s.cfg.Name || opts.IsKeyed() || s.cfg.CopyLocal {
+		return s.encodedJob(t, m, typ, opts)
 	}
+	typ, refusal := dynamic(m, typ)
+	if refusal != nil {
+		return submitJob{}, refusal
+	}
+	return submitJob{Target: t.addr.name, TypeID: s.types.get(typ).id, msg: m}, nil // the message stays on this node
+}
+
+// encodedJob is jobOf for a message that leaves this node, or is kept.
+func (s *System) encodedJob(t *target, m any, typ reflect.Type, opts *settings) (job submitJob, _ error) {
 	typ, refusal := dynamic(m, typ)
 	if refusal != nil {
 		return job, refusal
 	}
 	mt := s.types.get(typ)
-	if job.TypeID = mt.id; job.msg != nil {
-		return job, nil // the message stays on this node
-	}
 	if mt.err != nil {
 		return job, mt.err
 	}
@@ -130,8 +154,7 @@ func (s *System) jobOf(t *target, m any, typ reflect.Type, opts *settings) (subm
 	if refusal != nil {
 		return job, refusal
 	}
-	job.Codec, job.Body = c.ID(), body
-	return job, nil
+	return submitJob{Target: t.addr.name, TypeID: mt.id, Codec: c.ID(), Body: body}, nil
 }
 
 // jobServer returns the job server of a node.

@@ -94,6 +94,7 @@ func (s *System) part(ctx context.Context) {
 func (s *System) drain(ctx context.Context) error {
 	s.streams.close()
 	s.feeds.stop()
+	s.reminding.stop()
 	s.waitLists.nudgeAll()
 	s.keeps.hasten()
 	for _, c := range s.refs.all() {

@@ -2,6 +2,7 @@ package actor
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"math"
 	"reflect"
@@ -82,16 +83,25 @@ func Duplicate(known *bool) PushOption { return func(p *push) { p.duplicate = kn
 // Duplicate). A full queue refuses it as rpc.Overloaded; a queue that is kept in a store refuses
 // an item that is too large for the store as rpc.TooLarge. In both cases it did not run. If
 // rpc.Ran says Unknown, the queue may have the item.
+//
+// From the handler of a stored actor the item leaves when the effect of the handler is written, under the id given or a
+// random one, and again until the queue has it; see Stored.
 func Push[T any](ctx context.Context, q Ref, item T, opts ...PushOption) error {
 	if _, err := queueTarget[T](ctx, q); err != nil {
 		return err
 	}
-	p := pushing(opts)
+	p, from := pushing(opts), handling(ctx)
 	switch {
 	case p.delay < 0:
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a delay of %v", p.delay)
 	case len(p.id) > maxPushID:
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "an id of %d bytes, want up to %d", len(p.id), maxPushID)
+	}
+	if own := from.transaction(ctx); own != nil {
+		if p.id == "" {
+			p.id = rand.Text()
+		}
+		return own.push(ctx, from, q, enqueue[T]{Item: item, ID: p.id, Priority: p.priority, Delay: p.delay}, p)
 	}
 	reply, err := Call(ctx, q, enqueue[T]{Item: item, ID: p.id, Priority: p.priority, Delay: p.delay})
 	if err == nil {

@@ -14,13 +14,16 @@ import (
 
 // parked is a message in the outbox, as it is sent. Nothing of it changes, except for maybeAt.
 type parked struct {
-	addr    address
-	TypeID  uint64
-	Codec   uint8
-	Body    []byte
-	Sender  string
-	Trace   transport.Trace
-	Headers []transport.Header
+	addr     address
+	typeName string // of TypeID; empty: this node knows the type, or nobody does
+	TypeID   uint64
+	Codec    uint8
+	Body     []byte
+	Sender   string
+	Trace    transport.Trace
+	Headers  []transport.Header
+
+	perform func(context.Context, *System) error // does what is to be done, and may be called again whatever it has returned; nil: it is a message that is handled once
 
 	maybeAt string             // the start of its actor's node that may have handled it; empty: none, or it is not known which. It belongs to who sends to the actor
 	record  *journal.JobRecord // nil: it is in memory only; set before the message is stored

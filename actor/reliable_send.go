@@ -192,44 +192,63 @@ func (o *outboxes) attempt(msg *outbox.Message[*parked]) (kept bool, err error) 
 	case <-ctx.Done():
 		return false, rpc.FromContext(ctx, rpc.NotRun)
 	}
-	x := o.sys.node.Client.Exchange()
+	if p.perform != nil {
+		ctx, cancel := context.WithTimeout(ctx, o.sys.cfg.Timeout)
+		defer cancel()
+		return true, verdictAsUnknown(p.perform(ctx, o.sys))
+	}
+	var start string
+	kept, err = o.sys.sendParked(ctx, p, client.Rare{Key: msg.Outbox, Number: msg.Number, SentSince: msg.SentSince, MaybeAt: p.maybeAt, AgeElsewhere: ledger.OutboxLife - 1, SentTo: &start})
+	if err != nil && rpc.Ran(err) == rpc.Unknown && p.maybeAt == "" {
+		p.maybeAt = start
+	}
+	return kept, err
+}
+
+// sendParked sends an encoded message as a request, and returns when it is known whether it has run, or that this is not
+// known. kept says that its actor is a stored one.
+func (s *System) sendParked(ctx context.Context, p *parked, rare client.Rare) (kept bool, err error) {
+	x := s.node.Client.Exchange()
 	r := x.Request()
 	r.Node, r.Target, r.TypeID, r.Codec, r.Body, r.Timeout = p.addr.node, p.addr.name, p.TypeID, p.Codec, append(r.Body, p.Body...), outboxTry
-	var start string
-	r.Rare = &client.Rare{Meta: p.meta(), Key: msg.Outbox, Number: msg.Number, SentSince: msg.SentSince, MaybeAt: p.maybeAt, AgeElsewhere: ledger.OutboxLife - 1, SentTo: &start}
+	rare.Meta, r.Rare = p.meta(), &rare
 	if p.addr.node == anywhere {
-		at := o.sys.routedCall(ctx, nil, o.sys.refs.target(o.sys, p.addr), nil)
+		at := s.routedCall(ctx, nil, s.refs.target(s, p.addr), nil)
 		t, none := at.nextOrWait(ctx)
 		if none != nil {
 			return false, none
 		}
 		kept, _ = at.search.stored()
 		far := at.handOver()
-		r.Node, r.Target, r.Retry = t.addr.node, t.addr.name, &o.sys.cfg.Retry
+		r.Node, r.Target, r.Retry = t.addr.node, t.addr.name, &s.cfg.Retry
 		far.setRoute(r.Rare)
 	}
 	_, err = x.Do(ctx)
-	if err != nil && rpc.Ran(err) == rpc.Unknown && p.maybeAt == "" {
-		p.maybeAt = start
-	}
-	err = o.sys.withName(err, p.TypeID)
+	err = s.withName(err, p.TypeID)
 	x.Free()
 	return kept, err
 }
 
 // giveUp makes a dead letter of a message.
 func (o *outboxes) giveUp(msg *outbox.Message[*parked], verdict rpc.Verdict, why error) {
-	s, p := o.sys, msg.Carries
 	err := rpc.Errorf(rpc.CodeOf(why), verdict, "given up in the outbox: %w", why)
 	o.givenUp.Add(1)
-	d := DeadLetter{To: msg.To, From: p.Sender, Type: s.types.nameOf(p.TypeID), Reason: err}
+	o.sys.parkedLetter(msg.Carries, msg.To, err)
+	o.sys.event(Event{Type: MessageGivenUp, Actor: msg.To, Err: err})
+}
+
+// parkedLetter makes a dead letter of a message that this node was to send.
+func (s *System) parkedLetter(p *parked, to string, err *rpc.Error) {
+	d := DeadLetter{To: to, From: p.Sender, Type: p.typeName, Reason: err}
+	if d.Type == "" {
+		d.Type = s.types.nameOf(p.TypeID)
+	}
 	if d.From == "" {
 		d.From = "@" + s.cfg.Name
 	}
 	meta := p.meta()
 	from := server.Arrival{Origin: &server.Origin{Principal: s.node.OwnPrincipal(), Node: s.cfg.Name, Local: true}, Target: p.addr.name, TypeID: p.TypeID, Tell: true}
 	s.encodedLetter(d, deadletter.Encoded{TypeID: p.TypeID, Codec: p.Codec, Body: p.Body}, &letterCame{from: from, meta: &meta})
-	s.event(Event{Type: MessageGivenUp, Actor: msg.To, Err: err})
 }
 
 // drain sends what it can until ctx ends, for half of the time that is left, and closes the outbox. What

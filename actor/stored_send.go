@@ -33,22 +33,24 @@ func (c *Context) transaction(ctx context.Context) *transaction {
 
 // later keeps a one-way message until the effect of the handler that has sent it is written.
 func (t *transaction) later(ctx context.Context, from *Context, to *target, m any, typ reflect.Type, opts *settings) error {
-	s := to.sys
 	switch {
-	case t.reads:
-		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a handler that only reads sends no messages with Tell")
 	case opts.IsKeyed() || opts.IsAcked():
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a message that leaves after a write cannot be Acked, and has a name of its own in place of a Key")
 	case to.addr.node == anyNode:
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a message that leaves after a write is for one actor, and service %s is many", to.addr.name)
 	}
+	return t.keepMessage(ctx, from, state.Tell, to, m, typ, opts)
+}
+
+// keepMessage keeps a message to an actor, as verb sends it.
+func (t *transaction) keepMessage(ctx context.Context, from *Context, verb state.Verb, to *target, m any, typ reflect.Type, opts *settings) error {
 	var r client.Request
-	if err := s.request(ctx, from, nil, to, m, typ, opts, &r); err != nil {
+	if err := to.sys.request(ctx, from, nil, to, m, typ, opts, &r); err != nil {
 		return err
 	}
-	body := binary.BigEndian.AppendUint64(make([]byte, 0, len(r.Body)+9), r.TypeID)
+	body := binary.BigEndian.AppendUint64(make([]byte, 0, len(r.Body)+storedMessageHead), r.TypeID)
 	body = append(append(body, r.Codec), r.Body...)
-	msg := state.Message{Index: uint32(len(t.sending)), Verb: state.Tell, To: to.addr.String(), Body: body}
+	msg := state.Message{Verb: verb, To: to.addr.String(), Body: body}
 	msg.Headers = append(msg.Headers, state.Header{Key: sinceHeader, Value: time.Now().UTC().Format(time.RFC3339Nano)})
 	if r.Rare != nil {
 		if !r.Rare.Trace.IsZero() {
@@ -58,14 +60,23 @@ func (t *transaction) later(ctx context.Context, from *Context, to *target, m an
 			msg.Headers = append(msg.Headers, state.Header{Key: headerPrefix + h.Key, Value: h.Value})
 		}
 	}
+	return t.keep(msg)
+}
+
+// keep keeps what is to leave when the effect of the handler is written.
+func (t *transaction) keep(msg state.Message) error {
+	if t.reads {
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a handler that only reads sends nothing: a %v to %s", msg.Verb, msg.To)
+	}
 	if err := msg.Valid(); err != nil {
-		return rpc.Errorf(rpc.TooLarge, rpc.NotRun, "a message to %v: %w", to.addr, err)
+		return rpc.Errorf(rpc.TooLarge, rpc.NotRun, "a %v to %s: %w", msg.Verb, msg.To, err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.stage == turnSettled {
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "the handler has returned: a goroutine that it has left behind sends under Context.Detached")
 	}
+	msg.Index = uint32(len(t.sending))
 	t.sending = append(t.sending, msg)
 	return nil
 }
@@ -83,7 +94,11 @@ func (st *lasting) send(c *cell, messages []state.Message, again bool) {
 			since = time.Time{}
 		}
 		p.Sender, p.left = c.self.addr.String(), func() { c.signal(gone) }
-		c.self.sys.outbox.lend(c.self.addr.name, m.Since<<16|uint64(m.Index), m.To, since, p)
+		to := m.To
+		if p.perform != nil { // a queue of its own in the outbox, since it is for no actor
+			to = m.Verb.String() + " " + to + " of " + c.self.addr.name
+		}
+		c.self.sys.outbox.lend(c.self.addr.name, m.Since<<16|uint64(m.Index), to, since, p)
 	}
 }
 
@@ -93,13 +108,6 @@ const storedMessageHead = 8 + 1
 // storedParked returns a stored message as it is sent, and when it may have been sent for the first time.
 func storedParked(m state.Message) (p *parked, since time.Time, err error) {
 	p = new(parked)
-	if p.addr, err = parseAddress(m.To); err != nil {
-		return nil, since, err
-	}
-	if len(m.Body) < storedMessageHead || m.Verb != state.Tell {
-		return nil, since, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "a %v with a body of %d bytes", m.Verb, len(m.Body))
-	}
-	p.TypeID, p.Codec, p.Body = binary.BigEndian.Uint64(m.Body), m.Body[8], m.Body[storedMessageHead:]
 	for _, h := range m.Headers {
 		switch key, own := strings.CutPrefix(h.Key, headerPrefix); {
 		case own:
@@ -110,7 +118,29 @@ func storedParked(m state.Message) (p *parked, since time.Time, err error) {
 			copy(p.Trace[:], h.Value)
 		}
 	}
-	return p, since, err
+	if err != nil {
+		return nil, since, err
+	}
+	switch m.Verb {
+	case state.Publish:
+		return p, since, p.publishes(m.Body)
+	case state.Remind, state.Forget:
+		return p, since, p.reminds(m.Verb, m.Body)
+	}
+	if p.addr, err = parseAddress(m.To); err != nil {
+		return nil, since, err
+	}
+	if len(m.Body) < storedMessageHead {
+		return nil, since, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "a %v with a body of %d bytes", m.Verb, len(m.Body))
+	}
+	p.TypeID, p.Codec, p.Body = binary.BigEndian.Uint64(m.Body), m.Body[8], m.Body[storedMessageHead:]
+	if m.Verb == state.Push { // the queue knows the item by its id
+		p.perform = func(ctx context.Context, s *System) error {
+			_, err := s.sendParked(ctx, p, client.Rare{})
+			return err
+		}
+	}
+	return p, since, nil
 }
 
 // sent is the signal that a message has left the outbox.

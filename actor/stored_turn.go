@@ -109,7 +109,7 @@ func (t *transaction) isAnswered() bool {
 	case nil, *delivery:
 		return false
 	case *server.Inbound:
-		return r.Number == 0
+		return !wantsNoReply(r)
 	}
 	return true
 }

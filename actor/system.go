@@ -26,6 +26,7 @@ import (
 	"github.com/tandem-go/tandem/outbox"
 	"github.com/tandem-go/tandem/placement"
 	"github.com/tandem-go/tandem/registry"
+	"github.com/tandem-go/tandem/reminder"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
 	"github.com/tandem-go/tandem/state"
@@ -74,14 +75,15 @@ type Config struct {
 	// own actor, unless under Context.Detached, and those that Pipe delivers.
 	CopyLocal bool
 
-	Logger *slog.Logger     // default slog.Default
-	Store  ledger.Store     // keeps the records of Durable kinds
-	Claims placement.Claims // says which node has which virtual actor; needed to host Virtual kinds together with other nodes
-	States state.Store      // keeps the state of Stored kinds
-	Topics topic.Store      // keeps what is published on durable topics, see Topic.Durable
-	Codec  codec.Codec      // of outgoing messages; default msgpack
-	Codecs []codec.Codec    // further codecs to understand, besides msgpack, JSON and raw
-	Limits codec.Limits     // of decoding; by default the length of a body is bounded only by RPC.MaxBody
+	Logger    *slog.Logger     // default slog.Default
+	Store     ledger.Store     // keeps the records of Durable kinds
+	Claims    placement.Claims // says which node has which virtual actor; needed to host Virtual kinds together with other nodes
+	States    state.Store      // keeps the state of Stored kinds
+	Topics    topic.Store      // keeps what is published on durable topics, see Topic.Durable
+	Reminders reminder.Store   // keeps the reminders of Virtual kinds, see Remind
+	Codec     codec.Codec      // of outgoing messages; default msgpack
+	Codecs    []codec.Codec    // further codecs to understand, besides msgpack, JSON and raw
+	Limits    codec.Limits     // of decoding; by default the length of a body is bounded only by RPC.MaxBody
 
 	Timeout      time.Duration // of a call whose context has no deadline; default 30 s
 	SendWait     time.Duration // how long a handler waits for room in a mailbox; default 5 s
@@ -288,6 +290,7 @@ type systemWork struct {
 	streams   streamTable
 	jobs      jobTable
 	outbox    outboxes
+	reminding reminding
 	loops     loops
 }
 
@@ -356,6 +359,7 @@ func NewSystem(cfg Config) (*System, error) {
 		s.life.checksSendsFrom = joining
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	s.reminding.ctx, s.reminding.stop = context.WithCancel(s.ctx)
 	s.startLogs()
 	s.kept.store = deadletter.New[letterCarries](cfg.DeadLetters, s.epoch[:8]+"-")
 	s.waits.Store(rand.Uint64())
@@ -400,6 +404,7 @@ func NewSystem(cfg Config) (*System, error) {
 	}
 	s.outbox.open()
 	s.virtuals.rouseSoon()
+	s.followReminders()
 	return s, nil
 }
 

@@ -192,7 +192,7 @@ func (at topicAt) publish(ctx context.Context, from *Context, m any, set *settin
 		return err
 	}
 	if at.durable {
-		return at.store(ctx, m, set)
+		return at.store(ctx, from, m, set)
 	}
 	return at.handOut(ctx, from, m, set)
 }

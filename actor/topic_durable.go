@@ -115,7 +115,7 @@ func (s *System) storeSays(err error) {
 }
 
 // store publishes a message on a durable topic.
-func (at topicAt) store(ctx context.Context, m any, set *settings) error {
+func (at topicAt) store(ctx context.Context, from *Context, m any, set *settings) error {
 	s, mt := at.sys, at.sys.types.get(at.typ)
 	switch {
 	case s.cfg.Topics == nil:
@@ -147,11 +147,19 @@ func (at topicAt) store(ctx context.Context, m any, set *settings) error {
 			msg.Headers = append(msg.Headers, [2]string{h.Key, h.Value})
 		}
 	}
+	if own := from.transaction(ctx); own != nil {
+		return own.publish(msg)
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout(ctx))
 	defer cancel()
+	return s.publishStored(ctx, msg)
+}
+
+// publishStored gives a message to the store of durable topics.
+func (s *System) publishStored(ctx context.Context, msg topic.Message) error {
 	_, err := s.cfg.Topics.Publish(ctx, msg)
 	s.storeSays(err)
-	return notStored(at.pattern, err)
+	return notStored(msg.Topic, err)
 }
 
 func errNoTopics(at topicAt) error {

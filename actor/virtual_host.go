@@ -21,6 +21,7 @@ type virtuals struct {
 	count activationCounts
 
 	sending    atomic.Int32 // the length of onward
+	hosting    bool         // it hosts a virtual kind
 	keeps      bool         // it hosts a stored kind
 	rousing    atomic.Bool  // a goroutine is about to look at claims of nodes that are gone
 	statesAway atomic.Bool  // Config.States does not serve, as far as is known
@@ -64,7 +65,7 @@ func (v *virtuals) init(s *System) {
 	v.sys, v.over.L = s, &v.mu
 	v.cache = placement.NewCache(maxHolders)
 	for _, k := range s.cfg.Kinds {
-		v.keeps = v.keeps || k.keeps != nil
+		v.hosting, v.keeps = v.hosting || k.placed, v.keeps || k.keeps != nil
 		if k.keeps != nil && s.cfg.Claims == nil { // what is stored has the tokens of earlier starts
 			v.alone.Store(uint64(time.Now().UnixNano()))
 		}

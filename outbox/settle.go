@@ -52,7 +52,7 @@ func (b *Box[T]) Settle(m *Message[T], o Outcome, now time.Time, random float64)
 		return Decision{Fate: Handled}
 	case rpc.NotRun:
 		m.doubts = 0
-		if !passes(o.Code) {
+		if !Transient(o.Code) {
 			return b.giveUp(m)
 		}
 	default:
@@ -105,8 +105,8 @@ func (m *Message[T]) Verdict() rpc.Verdict {
 	return rpc.Unknown
 }
 
-// passes reports whether an attempt that did not run may succeed later.
-func passes(c rpc.Code) bool {
+// Transient reports whether a message that did not run because of an error with that code may run later.
+func Transient(c rpc.Code) bool {
 	switch c {
 	case rpc.NotFound, rpc.Overloaded, rpc.Unavailable, rpc.Leaving, rpc.SessionLost, rpc.OutcomeUnknown, rpc.Expired, rpc.Canceled, rpc.Stale:
 		return true

@@ -21,7 +21,9 @@
 // usual times. A firing is handed to one follower at a time, and again until one has answered it,
 // so it may be handed out twice. Its [Key] is the same each time: who sends the message under that
 // key has it run once. The firings of one Set are in order, since the next one comes only after the
-// answer to the one before; times that pass until then are counted in its Missed.
+// answer to the one before; times that pass until then are counted in its Missed. If the store has not
+// heard the answer to an attempt, a later attempt may have counted times that the message which has run
+// does not tell of.
 //
 // A reminder that was replaced or forgotten does not fire any more: of each firing the store reads,
 // right before it hands it out, whether that is still the last word on the reminder. What was read

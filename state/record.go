@@ -44,11 +44,13 @@ const (
 	Push    Verb = 2
 	Publish Verb = 3
 	Submit  Verb = 4
+	Remind  Verb = 5
+	Forget  Verb = 6
 
-	lastVerb = Submit
+	lastVerb = Forget
 )
 
-var verbNames = [...]string{"", "tell", "push", "publish", "submit"}
+var verbNames = [...]string{"", "tell", "push", "publish", "submit", "remind", "forget"}
 
 // String returns the verb in lower case.
 func (v Verb) String() string {
@@ -66,7 +68,7 @@ type Message struct {
 	Index   uint32 // its place among the messages of the commit that added it
 	Since   uint64 // Seq of that commit; 0 in the commit that adds it
 	Verb    Verb
-	To      string // address of an actor, or name of a topic
+	To      string // address of an actor, or name of a topic or of a reminder
 	Headers []Header
 	Body    []byte
 }

@@ -1,0 +1,216 @@
+package actor_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/placement/memory"
+	"github.com/tandem-go/tandem/reminder"
+	reminders "github.com/tandem-go/tandem/reminder/memory"
+	statemem "github.com/tandem-go/tandem/state/memory"
+	"github.com/tandem-go/tandem/test/bubble"
+	"github.com/tandem-go/tandem/transport"
+	"github.com/tandem-go/tandem/transport/memnet"
+)
+
+// flakyReminders is a node's way to the store of reminders: it loses answers, and can be cut.
+type flakyReminders struct {
+	reminder.Store
+	gone atomic.Bool
+	mu   sync.Mutex
+	rand *rand.Rand
+}
+
+func (f *flakyReminders) lost(one int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.rand.IntN(one) == 0
+}
+
+func (f *flakyReminders) Set(ctx context.Context, r reminder.Reminder, id reminder.ID) (reminder.Entry, error) {
+	if f.gone.Load() || f.lost(10) {
+		return reminder.Entry{}, &reminder.Error{Op: "set", Kind: reminder.ErrUnknown}
+	}
+	e, err := f.Store.Set(ctx, r, id)
+	if f.lost(4) {
+		return reminder.Entry{}, &reminder.Error{Op: "set", Kind: reminder.ErrUnknown}
+	}
+	return e, err
+}
+
+func (f *flakyReminders) Follow(ctx context.Context, handle func(context.Context, reminder.Firing) reminder.Outcome) error {
+	return f.Store.Follow(ctx, func(ctx context.Context, g reminder.Firing) reminder.Outcome {
+		if f.gone.Load() {
+			<-ctx.Done()
+			return reminder.Retry(0)
+		}
+		out := handle(ctx, g)
+		if f.gone.Load() || f.lost(5) {
+			<-ctx.Done() // the store does not hear of it
+		}
+		return out
+	})
+}
+
+// chime counts the firings of its reminders.
+type chime struct {
+	Set   int // how many reminders it has set
+	Rung  map[string]int
+	Times map[string]uint64 // for how many times a reminder has rung, or was told that it has not
+}
+
+type (
+	wind struct{ actor.Returns[int] }
+	toll struct{ N int }
+	peal struct{ actor.Returns[chime] }
+)
+
+func (wind) WireName() string  { return "chime.wind" }
+func (toll) WireName() string  { return "chime.toll" }
+func (peal) WireName() string  { return "chime.peal" }
+func (chime) WireName() string { return "chime.state" }
+
+const tollEvery = 7 * time.Second
+
+func (c *chime) wind(ctx *actor.Context, _ wind) (int, error) {
+	c.Set++
+	return c.Set, actor.Remind(ctx, fmt.Sprint(c.Set), reminder.Every(tollEvery), toll{c.Set})
+}
+
+func (c *chime) toll(ctx *actor.Context, m toll) error {
+	f, ok := ctx.Firing()
+	if !ok || f.Name != fmt.Sprint(m.N) {
+		return fmt.Errorf("%+v", f)
+	}
+	c.Rung[fmt.Sprint(f.Name, "/", f.Number)]++
+	c.Times[f.Name] += f.Missed + 1
+	return nil
+}
+
+var chimeKind = actor.Define("chime", func() *chime { return &chime{Rung: map[string]int{}, Times: map[string]uint64{}} },
+	actor.Answer((*chime).wind), actor.Handle((*chime).toll), actor.Read(func(c *chime, _ *actor.Context, _ peal) (chime, error) { return *c, nil })).
+	With(actor.Virtual(), actor.Stored(func(c *chime) *chime { return c }), actor.Idle(3*time.Second))
+
+// Whatever is cut off, dies or is not answered: each firing of each reminder that was set is handled once, and none is left
+// out. No time is told of twice: it has rung, or a firing has told that it was missed, or it has passed between a firing and
+// the answer to it that the store has heard.
+func TestRemindUnderFaults(t *testing.T) {
+	for seed := range uint64(*storedSeeds) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) { remindFaults(t, seed) })
+		})
+	}
+}
+
+func remindFaults(t *testing.T, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 7))
+	net, first, claims, states := memnet.New(memnet.Config{Seed: seed}), newLeases(), memory.New(), statemem.New(statemem.Config{})
+	rs := reminders.New(reminders.Config{Patience: 20 * time.Second})
+	names := []string{"a", "b", "c"}
+	sys, reg, way, store := map[string]*actor.System{}, map[string]leases{}, map[string]*flakyReminders{}, map[string]*slowStates{}
+	start := func(name string) {
+		way[name] = &flakyReminders{Store: rs, rand: rand.New(rand.NewPCG(seed, r.Uint64()))}
+		store[name] = &slowStates{Store: states, rand: rand.New(rand.NewPCG(seed, r.Uint64()))}
+		s, err := actor.NewSystem(actor.Config{Name: name, Registry: reg[name], Claims: claims, States: store[name], Reminders: way[name], Kinds: []*actor.Kind{chimeKind}, Logger: quiet,
+			Transports: []transport.Transport{net.Transport("direct", true)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sys[name] = s
+	}
+	for _, name := range names {
+		reg[name] = first.view()
+		start(name)
+	}
+	isolate := func(name string, do func(road, a, b string)) {
+		for _, other := range names {
+			if other != name {
+				do("direct", name, other)
+			}
+		}
+	}
+	wound := map[string]int{}
+	for range 12 {
+		id := string(rune('A' + r.IntN(3)))
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		n, err := actor.Call(ctx, sys[names[r.IntN(3)]].Virtual(chimeKind, id), wind{})
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		wound[id] = max(n, wound[id])
+		name, long := names[r.IntN(3)], time.Duration(2+r.IntN(25))*time.Second
+		switch r.IntN(4) {
+		case 0: // it does not reach the registry
+			reg[name].cut.off()
+			time.Sleep(long)
+			reg[name].cut.on()
+		case 1: // it is restarted
+			_ = sys[name].Shutdown(t.Context())
+			start(name)
+		case 2: // it dies, and comes back
+			reg[name].cut.off()
+			way[name].gone.Store(true)
+			store[name].cut(true)
+			isolate(name, net.Partition)
+			gone, cancel := context.WithTimeout(t.Context(), time.Second)
+			_ = sys[name].Shutdown(gone)
+			cancel()
+			time.Sleep(leaseTime + long)
+			reg[name].cut.on()
+			isolate(name, net.Heal)
+			start(name)
+		case 3: // it does not reach its stores
+			way[name].gone.Store(true)
+			store[name].cut(true)
+			time.Sleep(long)
+			way[name].gone.Store(false)
+			store[name].cut(false)
+		}
+	}
+	time.Sleep(5 * time.Minute)
+	synctest.Wait()
+	for id, n := range wound {
+		at := sys["a"].Virtual(chimeKind, id)
+		list, err := sys["a"].Reminders(t.Context(), at)
+		if err != nil || len(list) != n {
+			t.Fatalf("%s: %d of %d reminders, %v", id, len(list), n, err)
+		}
+		c, err := actor.Call(t.Context(), at, peal{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Set != n {
+			t.Errorf("%s has set %d reminders, and %d were asked for", id, c.Set, n)
+		}
+		rung := 0
+		for _, e := range list {
+			last := e.Number - 1
+			if c.Rung[fmt.Sprint(e.Name, "/", e.Number)] > 0 { // the store does not know yet
+				last++
+			}
+			for k := uint64(1); k <= last; k++ {
+				if got := c.Rung[fmt.Sprint(e.Name, "/", k)]; got != 1 {
+					t.Errorf("%s: firing %d of %d of reminder %s was handled %d times", id, k, last, e.Name, got)
+				}
+			}
+			rung += int(last)
+			if times := uint64(time.Since(e.Since) / tollEvery); c.Times[e.Name] > times || last < 10 {
+				t.Errorf("%s: reminder %s has rung %d times and told of %d, and there were %d", id, e.Name, last, c.Times[e.Name], times)
+			}
+		}
+		if rung != len(c.Rung) {
+			t.Errorf("%s has heard of %d firings, and there were %d", id, len(c.Rung), rung)
+		}
+	}
+	for _, s := range sys {
+		_ = s.Shutdown(t.Context())
+	}
+}
