@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"reflect"
-	"slices"
 	"time"
 
 	"github.com/tandem-go/tandem/internal/engine/client"
@@ -131,7 +130,24 @@ const firingHeader = "tandem-reminder"
 
 // wantsNoReply reports whether the sender of a request only wants to know that its handler has run.
 func wantsNoReply(in *server.Inbound) bool {
-	return in.Number > 0 || in.Keyed() && slices.ContainsFunc(in.Meta.Headers, func(h transport.Header) bool { return h.Key == firingHeader })
+	if in.Number > 0 {
+		return true
+	}
+	_, reminds := firingOf(in)
+	return reminds
+}
+
+// firingOf returns which firing a message is of, and false if it is of none.
+func firingOf(in *server.Inbound) (f firing, ok bool) {
+	if !in.Keyed() || in.Meta == nil {
+		return f, false
+	}
+	for _, h := range in.Meta.Headers {
+		if h.Key == firingHeader {
+			return f, records.Decode([]byte(h.Value), &f) == nil
+		}
+	}
+	return f, false
 }
 
 // firing is what the message of a reminder says of itself.

@@ -14,6 +14,7 @@ import (
 	"github.com/tandem-go/tandem/placement/memory"
 	"github.com/tandem-go/tandem/reminder"
 	reminders "github.com/tandem-go/tandem/reminder/memory"
+	"github.com/tandem-go/tandem/state"
 	statemem "github.com/tandem-go/tandem/state/memory"
 	"github.com/tandem-go/tandem/test/bubble"
 	"github.com/tandem-go/tandem/transport"
@@ -23,9 +24,11 @@ import (
 // flakyReminders is a node's way to the store of reminders: it loses answers, and can be cut.
 type flakyReminders struct {
 	reminder.Store
-	gone atomic.Bool
-	mu   sync.Mutex
-	rand *rand.Rand
+	deaf   bool // it hears no answer
+	gone   atomic.Bool
+	handed atomic.Int64
+	mu     sync.Mutex
+	rand   *rand.Rand
 }
 
 func (f *flakyReminders) lost(one int) bool {
@@ -52,7 +55,8 @@ func (f *flakyReminders) Follow(ctx context.Context, handle func(context.Context
 			return reminder.Retry(0)
 		}
 		out := handle(ctx, g)
-		if f.gone.Load() || f.lost(5) {
+		f.handed.Add(1)
+		if f.gone.Load() || f.deaf || f.lost(5) {
 			<-ctx.Done() // the store does not hear of it
 		}
 		return out
@@ -213,4 +217,67 @@ func remindFaults(t *testing.T, seed uint64) {
 	for _, s := range sys {
 		_ = s.Shutdown(t.Context())
 	}
+}
+
+// The record of an actor does not grow with the reminders that have ended.
+func TestRemindLeavesLittle(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		const all = 200
+		rs, states := reminders.New(reminders.Config{}), statemem.New(statemem.Config{})
+		kind := actor.Define("once", func() *chime { return &chime{Rung: map[string]int{}} },
+			actor.Answer(func(c *chime, ctx *actor.Context, _ wind) (int, error) {
+				c.Set++
+				return c.Set, actor.Remind(ctx, fmt.Sprint(c.Set), reminder.At(time.Now().Add(time.Hour)), toll{})
+			}),
+			actor.Handle(func(c *chime, ctx *actor.Context, _ toll) error {
+				f, _ := ctx.Firing()
+				c.Rung[f.Name]++
+				return nil
+			})).With(actor.Virtual(), actor.Stored(func(c *chime) *chime { return c }))
+		sys := newSystem(t, actor.Config{Kinds: []*actor.Kind{kind}, States: states, Reminders: rs, Logger: quiet})
+		for range all {
+			if _, err := actor.Call(t.Context(), sys.Virtual(kind, "x"), wind{}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(20 * time.Second)
+		}
+		time.Sleep(3 * time.Hour)
+		synctest.Wait()
+		rec, _, err := states.Load(t.Context(), state.Key{Kind: "once", ID: "x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(rec.Outcomes); n == 0 || n > 40 {
+			t.Errorf("the record has %d outcomes after %d reminders", n, all)
+		}
+		if list, err := rs.List(t.Context(), reminder.Actor{Kind: "once", ID: "x"}); len(list) > 0 || err != nil {
+			t.Errorf("%d reminders are left, %v", len(list), err)
+		}
+	})
+}
+
+// The store does not hear for hours that a firing was handled, and hands it out again all that time. It is handled once.
+func TestRemindUnheard(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		rs := reminders.New(reminders.Config{Patience: 20 * time.Second})
+		way := &flakyReminders{Store: rs, rand: rand.New(rand.NewPCG(1, 1)), deaf: true}
+		sys := newSystem(t, actor.Config{Kinds: []*actor.Kind{chimeKind}, States: statemem.New(statemem.Config{}), Reminders: way, Logger: quiet})
+		x := sys.Virtual(chimeKind, "x")
+		for range 3 { // the answer to the first one may be lost
+			if _, err := actor.Call(t.Context(), x, wind{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(3 * time.Hour)
+		c, err := actor.Call(t.Context(), x, peal{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Rung) != 3 || c.Rung["1/1"] != 1 || c.Rung["2/1"] != 1 || c.Rung["3/1"] != 1 {
+			t.Errorf("%+v", c.Rung)
+		}
+		if n := way.handed.Load(); n < 1000 {
+			t.Errorf("firings were handed out %d times only", n)
+		}
+	})
 }

@@ -42,6 +42,7 @@ type lasting struct {
 	pause    time.Duration        // before the commit under way was made; 0: it was made at once
 	underWay bool                 // a goroutine makes a commit
 	callers  map[string]time.Time // when they have asked last
+	sorting  bool                 // a goroutine asks which reminders have not ended
 	flush    *time.Timer          // nil: nothing is to be removed from the record
 	over     bool                 // it may not go on: its claim has to be taken from it
 	restless atomic.Bool          // it may not end now without need; any goroutine may read this
@@ -127,6 +128,7 @@ func (st *lasting) admit(c *cell, t *transaction, it *item) bool {
 	}
 	if name.Caller != "" && name.Expires.IsZero() {
 		st.callers[name.Caller] = now
+		st.sortReminders(c, name.Caller)
 	}
 	switch ad.Decision {
 	case stored.Run:
@@ -136,7 +138,7 @@ func (st *lasting) admit(c *cell, t *transaction, it *item) bool {
 		t.leaveWith(ad.Outcome)
 	case stored.Join:
 	case stored.Stale:
-		if in, ok := it.req.(*server.Inbound); ok && in.Number > 0 { // its outbox has sent later ones since, which it does when this one is over
+		if in, ok := it.req.(*server.Inbound); ok && wantsNoReply(in) { // its outbox has sent later ones since, which it does when this one is over
 			t.leave()
 		} else {
 			t.refuse(refusals[ad.Decision])
@@ -158,6 +160,9 @@ func nameOf(s *System, it *item, now time.Time) stored.Name {
 	case in.Number > 0:
 		return stored.Name{Caller: in.Outbox(), Counter: in.Number, Below: in.Number}
 	case in.Keyed():
+		if f, ok := firingOf(in); ok {
+			return stored.Name{Caller: reminds + f.Generation.String(), Counter: f.Number, Below: f.Number}
+		}
 		id, print := in.Key()
 		return stored.Name{Caller: hex.EncodeToString(id[:]), Expires: now.Add(s.cfg.RPC.WithDefaults().KeyLife), Print: print}
 	case in.Once.Number > 0:
@@ -170,7 +175,7 @@ func nameOf(s *System, it *item, now time.Time) stored.Name {
 // false if there are none.
 func (st *lasting) forget(s *System, now time.Time) (some bool) {
 	for caller, last := range st.callers {
-		if now.Sub(last) > forgetAfter && !s.members.lives(caller) {
+		if now.Sub(last) > forgetAfter && !isReminder(caller) && !s.members.lives(caller) {
 			st.act.Forget(caller)
 			delete(st.callers, caller)
 			some = true
