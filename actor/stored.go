@@ -32,10 +32,13 @@ import (
 // store cannot be reached, requests wait. When records are lost, actors are not activated, so that
 // none begins without its state. A state that cannot be decoded is an error of that actor alone.
 //
-// Tell is the only verb whose message waits for the write; Call, Ask and the others take place at once,
-// whatever becomes of the handler. Such a message is for one actor, not for a service, and arrives at most once
-// as one of TellReliably does, in the order in which the actor has sent them to its receiver, and at
-// a stored actor exactly once.
+// What a handler sends with Tell waits for the write; so do Push, Publish on a durable topic, Submit, Remind and Forget. Call,
+// Ask and the others take place at once, whatever becomes of the handler. A message of Tell is for one actor, not for a service, and
+// arrives at most once as one of TellReliably does, in the order in which the actor has sent them to its receiver, and at
+// a stored actor exactly once. An item that is pushed, and a publication, have an id by which the queue and the store know them, and come
+// again until these have them: once, for as long as they remember ids. A job is for an actor of one node, and is submitted at most once; its token
+// belongs to the node that has submitted it, which may be another one after a move.
+// What is refused for good becomes a dead letter and an event, MessageGivenUp.
 //
 // The answer cannot be put off (Defer), and no message can be put aside (Stash); a stored kind has no behaviours and no streams.
 func Stored[S, D any](part func(S) *D) KindOption {

@@ -99,3 +99,9 @@ func ExampleBox_Restore() {
 	// node-1/start-1 17 pay 5 was handled: unknown
 	// node-1/start-2 1 pay 7 was handled: not run
 }
+
+// A node that leaves may be back; a message for which there is no handler stays without one.
+func ExampleTransient() {
+	fmt.Println(outbox.Transient(rpc.Leaving), outbox.Transient(rpc.Unhandled))
+	// Output: true false
+}

@@ -4,6 +4,7 @@ package main_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
@@ -11,6 +12,8 @@ import (
 	"github.com/tandem-go/tandem/actor"
 	claimskv "github.com/tandem-go/tandem/placement/natskv"
 	"github.com/tandem-go/tandem/registry/natskv"
+	"github.com/tandem-go/tandem/reminder"
+	reminders "github.com/tandem-go/tandem/reminder/jetstream"
 	"github.com/tandem-go/tandem/rpc"
 	states "github.com/tandem-go/tandem/state/jetstream"
 	"github.com/tandem-go/tandem/transport"
@@ -26,6 +29,9 @@ type (
 	}
 	Credit struct{ Amount int }
 	Owned  struct{ actor.Returns[int] }
+
+	Invest      struct{ actor.Returns[int] }
+	AddInterest struct{}
 )
 
 var ErrPoor = rpc.NewError("wallet.poor", "not enough money")
@@ -48,6 +54,23 @@ var WalletKind = actor.Define("shop.wallet", newWallet,
 	actor.Answer((*Wallet).Give), actor.Handle((*Wallet).Credit), actor.Read((*Wallet).Owned)).
 	With(actor.Virtual(), actor.Stored(func(w *Wallet) *Wallet { return w }))
 
+// Savings grow once a month.
+type Savings struct{ Money int }
+
+func (s *Savings) Invest(ctx *actor.Context, _ Invest) (int, error) {
+	err := actor.Remind(ctx, "interest", reminder.Cron("0 3 1 * *", "Europe/Berlin"), AddInterest{})
+	return s.Money, err
+}
+
+func (s *Savings) AddInterest(*actor.Context, AddInterest) error {
+	s.Money += s.Money / 100
+	return nil
+}
+
+var SavingsKind = actor.Define("shop.savings", func() *Savings { return &Savings{Money: 100} },
+	actor.Answer((*Savings).Invest), actor.Handle((*Savings).AddInterest)).
+	With(actor.Virtual(), actor.Stored(func(s *Savings) *Savings { return s }))
+
 func keeping(ctx context.Context, name string, nc *nats.Conn) (*actor.System, error) {
 	js, err := natsjs.New(nc)
 	if err != nil {
@@ -65,13 +88,18 @@ func keeping(ctx context.Context, name string, nc *nats.Conn) (*actor.System, er
 	if err != nil {
 		return nil, err
 	}
+	reminding, err := reminders.Open(ctx, js, reminders.Config{})
+	if err != nil {
+		return nil, err
+	}
 	return actor.NewSystem(actor.Config{
 		Name:       name,
 		Transports: []transport.Transport{natsbus.New(nc, natsbus.Config{})},
 		Registry:   nodes,
-		Kinds:      []*actor.Kind{WalletKind},
+		Kinds:      []*actor.Kind{WalletKind, SavingsKind},
 		Claims:     claims,
 		States:     store,
+		Reminders:  reminding,
 	})
 }
 
@@ -102,6 +130,23 @@ func TestWallets(t *testing.T) {
 		for n := 0; n != 130+30*round && t.Context().Err() == nil; {
 			if n, err = actor.Call(t.Context(), bob, Owned{}); err != nil {
 				t.Fatal(err)
+			}
+		}
+		savings := all[round].Virtual(SavingsKind, "ann")
+		if _, err := actor.Call(t.Context(), savings, Invest{}); err != nil {
+			t.Error(err)
+		}
+		for n := 0; n == 0; {
+			list, err := all[0].Reminders(t.Context(), savings)
+			if err != nil {
+				t.Fatal(err)
+			}
+			berlin, err := time.LoadLocation("Europe/Berlin")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n = len(list); n > 1 || n == 1 && (list[0].Due.In(berlin).Day() != 1 || list[0].Due.In(berlin).Hour() != 3) {
+				t.Errorf("%+v", list)
 			}
 		}
 		for _, sys := range all {
