@@ -45,6 +45,9 @@ func (k *search) next() (node string, err *rpc.Error) {
 		return k.asked.Node, nil
 	}
 	h, known := v.lookUp(k.key)
+	if !known && k.sys.refs.live(k.name) != nil {
+		h, known = placement.Holder{Node: k.sys.cfg.Name, Epoch: k.sys.epoch}, true
+	}
 	if !known || slices.Contains(k.tried, h.Node) {
 		node, ok := hosts.choose(k.key, k.tried)
 		if !ok {
@@ -209,7 +212,8 @@ func (m *members) hostsOf(kind string) *hosts {
 	return h
 }
 
-// lookUp returns who has a virtual actor, as far as is known.
+// lookUp returns which other node has a virtual actor, as far as is known. What this node has itself is in the table
+// of its actors, and need not be remembered.
 func (v *virtuals) lookUp(key placement.Key) (placement.Holder, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -219,13 +223,19 @@ func (v *virtuals) lookUp(key placement.Key) (placement.Holder, bool) {
 func (v *virtuals) learn(key placement.Key, h placement.Holder) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.cache.Learn(key, h)
+	if h.Node != v.sys.cfg.Name {
+		v.cache.Learn(key, h)
+	}
 }
 
 func (v *virtuals) moved(key placement.Key, asked, h placement.Holder) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.cache.Moved(key, asked, h)
+	if h.Node == v.sys.cfg.Name {
+		v.cache.Forget(key, asked)
+	} else {
+		v.cache.Moved(key, asked, h)
+	}
 }
 
 func (v *virtuals) forget(key placement.Key, h placement.Holder) {
