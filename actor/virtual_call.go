@@ -170,10 +170,15 @@ func (h *hosts) choose(key placement.Key, without []string) (string, bool) {
 // hostsOf returns the nodes that host a kind now.
 func (v *virtuals) hostsOf(kind string) *hosts {
 	m := v.sys.members
+	if m.suspects.Load() > 0 {
+		m.mu.Lock()
+		m.dropExpired()
+		m.mu.Unlock()
+	}
 	v.mu.Lock()
 	h := v.hosts[kind]
 	v.mu.Unlock()
-	if h != nil && h.version == m.version.Load() && m.suspects.Load() == 0 {
+	if h != nil && h.version == m.version.Load() {
 		return h
 	}
 	h = m.hostsOf(kind)
@@ -189,13 +194,12 @@ func (v *virtuals) hostsOf(kind string) *hosts {
 	return h
 }
 
-// hostsOf returns the nodes that host a kind, as they are known now.
+// hostsOf returns the nodes that host a kind, as they are known now. It takes time for each node of the cluster.
 func (m *members) hostsOf(kind string) *hosts {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.dropExpired()
-	h := &hosts{version: m.version.Load(), epochs: map[string]string{}, stored: true}
-	var all []placement.Host
+	h := &hosts{version: m.version.Load(), epochs: make(map[string]string, len(m.nodes)+1), stored: true}
+	all := make([]placement.Host, 0, len(m.nodes)+1)
 	for _, n := range m.nodes {
 		if version, ok := n.Kinds[kind]; ok {
 			all = append(all, placement.Host{Node: n.Name, Version: version, Weight: n.Weight})
