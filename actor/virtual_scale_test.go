@@ -5,6 +5,7 @@ package actor_test
 import (
 	"context"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -110,6 +111,7 @@ func BenchmarkActivation(b *testing.B) {
 		}
 		b.Run(row.name+"/first call", func(b *testing.B) {
 			b.ReportAllocs()
+			defer reportCPU(b)()
 			for b.Loop() {
 				call(b, next)
 				next++
@@ -117,11 +119,23 @@ func BenchmarkActivation(b *testing.B) {
 		})
 		b.Run(row.name+"/later call", func(b *testing.B) {
 			b.ReportAllocs()
+			defer reportCPU(b)()
 			for i := 0; b.Loop(); i++ {
 				call(b, i%min(next, 1000))
 			}
 		})
 	}
+}
+
+// reportCPU returns a function that reports the processor time of this process for each operation since then.
+func reportCPU(b *testing.B) func() {
+	used := func() (d int64) {
+		var u syscall.Rusage
+		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+		return u.Utime.Nano() + u.Stime.Nano()
+	}
+	begun := used()
+	return func() { b.ReportMetric(float64(used()-begun)/1e3/float64(b.N), "cpu-µs/op") }
 }
 
 // natsClaims returns claims in a bucket with one replica, of a server in this process.
