@@ -140,10 +140,11 @@ func (c *Context) Become(behaviour string) error {
 	a := c.cell.annexed()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.stack) == MaxBehaviours {
+	k := a.conducts()
+	if len(k.stack) == MaxBehaviours {
 		return ErrBehaviours
 	}
-	a.stack = append(a.stack, of.named[behaviour])
+	k.stack = append(k.stack, of.named[behaviour])
 	c.cell.actAs(a)
 	return nil
 }
@@ -157,11 +158,12 @@ func (c *Context) Unbecome() bool {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	n := len(a.stack)
+	k := a.conducts()
+	n := len(k.stack)
 	if n == 0 {
 		return false
 	}
-	a.stack = a.stack[:n-1]
+	k.stack = k.stack[:n-1]
 	c.cell.actAs(a)
 	return true
 }
@@ -169,8 +171,8 @@ func (c *Context) Unbecome() bool {
 // actAs has the run loop go on with the behaviour on top. a.mu is held.
 func (c *cell) actAs(a *annex) {
 	var as *Kind
-	if n := len(a.stack); n > 0 {
-		as = a.stack[n-1]
+	if k := a.conducts(); len(k.stack) > 0 {
+		as = k.stack[len(k.stack)-1]
 	}
 	a.acts.Store(as)
 	c.life.word.Or(turned)

@@ -120,8 +120,8 @@ func (w *worker) nextBatch(c *cell) bool {
 		w.batch = w.taken.Messages()
 		w.taken.Leave()
 	}
-	if a := c.more.Load(); a != nil && a.seat != nil {
-		a.seat.took(len(w.batch))
+	if s := c.seat(); s != nil {
+		s.took(len(w.batch))
 	}
 	return w.taken != nil
 }

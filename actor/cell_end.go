@@ -138,24 +138,31 @@ func (c *cell) leave() {
 	a.mu.Lock()
 	why, watchers := a.why, a.watchers
 	a.stopIdle()
-	a.signals, a.held, a.watchers = nil, nil, nil
+	a.signals, a.watchers = nil, nil
 	a.mu.Unlock()
 	e := Event{Type: ActorStopped, Actor: c.self.addr.String()}
-	if t := a.failures; t != nil && why != nil && why == t.latest.Err {
-		e.Err = why
+	if t := a.failures; t != nil {
+		t.held = nil
+		if why != nil && why == t.latest.Err {
+			e.Err = why
+		}
 	}
 	sys.event(e)
 	for w := range watchers {
 		w.tell(why)
 	}
-	if a.pool != nil {
-		a.pool.opened(errGone)
+	r := a.role
+	if r == nil {
+		return
 	}
-	if a.parent != nil {
-		a.parent.childGone(c)
+	if r.pool != nil {
+		r.pool.opened(errGone)
 	}
-	if a.seat != nil {
-		a.parent.signal(workerGone{c, why})
+	if r.parent != nil {
+		r.parent.childGone(c)
+	}
+	if r.seat != nil {
+		r.parent.signal(workerGone{c, why})
 	}
 }
 

@@ -69,8 +69,8 @@ func (c *cell) release() {
 	a := c.annexed()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.held) > 0 {
-		a.signals, a.held = append(a.held, a.signals...), nil
+	if held := a.failures.held; len(held) > 0 {
+		a.signals, a.failures.held = append(held, a.signals...), nil
 		c.life.word.Or(signaled)
 	}
 }
@@ -93,7 +93,7 @@ func (c *cell) heed(w *worker) bool {
 		c.life.word.And(^signaled)
 	}
 	if c.life.now() == suspended && bringsMessage(s) {
-		a.held = append(a.held, s)
+		a.failures.held = append(a.failures.held, s)
 		a.mu.Unlock()
 		return true
 	}
@@ -267,7 +267,7 @@ func (c *cell) park(w *worker) bool {
 	a := c.annexed()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	children := len(a.children)+a.spawning > 0
+	children := a.hasChildren()
 	switch c.life.now() {
 	case working: // a pool
 		if len(a.signals) > 0 || !children {

@@ -118,7 +118,7 @@ func (c *cell) obey(is supervise.Decision) {
 		c.stopChildren()
 		a.failures.backedOff = is.Delay <= 0 || c.self.sys.draining()
 		if !a.failures.backedOff {
-			n := a.incarnation.Load()
+			n := a.restarts.Load()
 			a.failures.again = time.AfterFunc(is.Delay, func() { c.signal(backedOff{n}) })
 		}
 	default:
@@ -145,8 +145,8 @@ func (c *cell) begin(state any) {
 	c.state = state
 	c.dropWatches()
 	c.dropTopics()
-	if a.pool != nil {
-		a.pool.clear()
+	if p := c.pool(); p != nil {
+		p.clear()
 	}
 	c.dropTimers()
 	c.release()
@@ -155,18 +155,17 @@ func (c *cell) begin(state any) {
 	a.barren = false
 	a.mu.Unlock()
 	a.step, a.entered = 0, false
-	a.incarnation.Add(1)
 	a.restarts.Add(1)
 	sys.waitLists.end(c)
 	sys.event(Event{Type: ActorRestarted, Actor: c.self.addr.String(), Err: a.failures.latest.Err})
 	c.life.move(cellRestarted)
 }
 
-// backedOff is the signal that the back-off of an incarnation is over.
+// backedOff is the signal that the back-off before a restart is over. of says how many restarts there were before it.
 type backedOff struct{ of uint64 }
 
 func (s backedOff) arrive(c *cell) any {
-	if a := c.annexed(); s.of == a.incarnation.Load() {
+	if a := c.annexed(); s.of == a.restarts.Load() {
 		a.failures.backedOff = true
 	}
 	return nil
@@ -175,7 +174,7 @@ func (s backedOff) arrive(c *cell) any {
 // hasten ends the back-off of a suspended actor, because a shutdown waits for it.
 func (c *cell) hasten() {
 	if c.life.now() == suspended {
-		c.signal(backedOff{c.annexed().incarnation.Load()})
+		c.signal(backedOff{c.annexed().restarts.Load()})
 	}
 }
 

@@ -87,7 +87,7 @@ func (c *cell) childGone(child *cell) {
 	a := c.annexed()
 	a.mu.Lock()
 	delete(a.children, child)
-	wakes := a.parked && len(a.children)+a.spawning == 0
+	wakes := a.parked && !a.hasChildren()
 	if wakes {
 		a.parked = false
 	}
@@ -105,8 +105,11 @@ func (c *cell) hasChildren() bool {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return len(a.children)+a.spawning > 0
+	return a.hasChildren()
 }
+
+// hasChildren is that of the cell. a.mu is held.
+func (a *annex) hasChildren() bool { return len(a.children) > 0 || a.spawning > 0 }
 
 // family returns the children of c.
 func (c *cell) family() []*cell {

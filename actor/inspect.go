@@ -108,13 +108,16 @@ func (s *System) page(f inspect.Filter, after string, n int, seen func(*cell) bo
 func (c *cell) inspect() inspect.Actor {
 	a := inspect.Actor{Name: c.self.addr.name, Node: c.self.addr.node, Kind: c.kind.name, Stage: c.life.stage(), Waiting: c.box.Len(), Handled: c.handled.Load()}
 	if x := c.more.Load(); x != nil {
-		if x.parent != nil {
-			a.Parent = x.parent.self.addr.name
+		if p := c.parent(); p != nil {
+			a.Parent = p.self.addr.name
 		}
 		a.Failed, a.Restarts = x.failed.Load(), x.restarts.Load()
 		x.mu.Lock()
-		a.Children, a.Watchers, a.Watching, a.Topics = len(x.children), len(x.watchers), len(x.watching), len(x.topics)
-		a.Timers, a.Due, a.Stashed = x.ticking, x.due(inspect.MaxTimers), len(x.aside)
+		a.Children, a.Watchers, a.Watching = len(x.children), len(x.watchers), len(x.watching)
+		if x.hears != nil {
+			a.Topics = len(x.hears.topics)
+		}
+		a.Timers, a.Due, a.Stashed = int(x.ticking), x.due(inspect.MaxTimers), int(x.stashed.Load())
 		x.mu.Unlock()
 		if as := x.acts.Load(); as != nil {
 			a.Behaviour = as.behaviour
@@ -148,8 +151,10 @@ func (c *cell) details(seen func(*cell) bool) *inspect.Details {
 			break
 		}
 	}
-	for _, s := range x.topics[:min(len(x.topics), inspect.MaxListed)] {
-		d.Topics = append(d.Topics, inspect.Subscription{Pattern: s.to.pattern, Group: s.to.group, Type: s.to.mt.name})
+	if x.hears != nil {
+		for _, s := range x.hears.topics[:min(len(x.hears.topics), inspect.MaxListed)] {
+			d.Topics = append(d.Topics, inspect.Subscription{Pattern: s.to.pattern, Group: s.to.group, Type: s.to.mt.name})
+		}
 	}
 	x.mu.Unlock()
 	for _, child := range children {

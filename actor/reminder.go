@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/tandem-go/tandem/internal/engine/client"
@@ -228,7 +229,7 @@ type reminding struct {
 
 // followReminders hands out the reminders that are due, until the system drains. Nodes that host virtual kinds do so.
 func (s *System) followReminders() {
-	if s.cfg.Reminders == nil || !s.virtuals.hosting {
+	if s.cfg.Reminders == nil || !slices.ContainsFunc(s.cfg.Kinds, func(k *Kind) bool { return k.placed }) {
 		return
 	}
 	if len(s.cfg.Transports) == 0 {

@@ -171,7 +171,7 @@ func (s *System) spawn(parent *cell, name string, kind *Kind, opts []SpawnOption
 	}
 	c := &cell{kind: kind, state: state}
 	if len(o.services) > 0 || o.local || kind.local || parent != nil || o.pool != nil {
-		c.more.Store(&annex{services: o.services, local: o.local || kind.local, parent: parent, pool: o.pool, seat: o.seat})
+		c.more.Store(&annex{role: &role{services: o.services, local: o.local || kind.local, parent: parent, pool: o.pool, seat: o.seat}})
 	}
 	starts := kind.hooks.started || kind.pool
 	if starts {

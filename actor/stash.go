@@ -84,17 +84,18 @@ func (c *Context) Unstash() int {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	n := len(a.aside)
+	n := int(a.stashed.Load())
 	a.unstash(c.cell)
 	return n
 }
 
 // unstash is Unstash. a.mu is held.
 func (a *annex) unstash(c *cell) {
-	if len(a.aside) == 0 {
+	k := a.conduct
+	if k == nil || len(k.aside) == 0 {
 		return
 	}
-	a.back, a.aside = append(a.aside, a.back...), nil // what comes back already is younger than what is aside
+	k.back, k.aside = append(k.aside, k.back...), nil // what comes back already is younger than what is aside
 	a.stashed.Store(0)
 	c.life.word.Or(turned)
 }
@@ -105,20 +106,21 @@ func (c *cell) hasRoomAside() bool {
 	a := c.annexed()
 	a.mu.Lock()
 	var dead []item
-	if len(a.aside) >= c.kind.stash {
-		kept := a.aside[:0]
-		for _, it := range a.aside {
+	k := a.conducts()
+	if len(k.aside) >= c.kind.stash {
+		kept := k.aside[:0]
+		for _, it := range k.aside {
 			if willNotRun(&it) {
 				dead = append(dead, it)
 			} else {
 				kept = append(kept, it)
 			}
 		}
-		clear(a.aside[len(kept):])
-		a.aside = kept
+		clear(k.aside[len(kept):])
+		k.aside = kept
 		a.stashed.Store(int32(len(kept)))
 	}
-	room := len(a.aside) < c.kind.stash
+	room := len(k.aside) < c.kind.stash
 	a.mu.Unlock()
 	for _, it := range dead {
 		it.req.Start() // returns false, and ends the request just as its turn would have
@@ -182,8 +184,9 @@ func (c *Context) putAside() {
 	a := c.cell.annexed()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.aside = append(a.aside, it)
-	a.stashed.Store(int32(len(a.aside)))
+	k := a.conducts()
+	k.aside = append(k.aside, it)
+	a.stashed.Store(int32(len(k.aside)))
 }
 
 // turn does what is due before the next message, because a handler has called Become, Unbecome or
@@ -195,8 +198,9 @@ func (c *cell) turn(w *worker) {
 	c.life.word.And(^turned)
 	a := c.annexed()
 	a.mu.Lock()
-	back := a.back
-	a.back = nil
+	k := a.conducts()
+	back := k.back
+	k.back = nil
 	a.mu.Unlock()
 	if len(back) == 0 {
 		return
@@ -216,9 +220,11 @@ func (c *cell) startOver() {
 	a := c.annexed()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.stack = nil
-	c.actAs(a)
 	a.unstash(c)
+	if k := a.conduct; k != nil {
+		k.stack = nil
+		c.actAs(a)
+	}
 }
 
 // handBackStash hands back what was put aside, because the actor ends.
@@ -228,11 +234,14 @@ func (c *cell) handBackStash() {
 		return
 	}
 	a.mu.Lock()
-	all := append(a.aside, a.back...)
-	a.aside, a.back = nil, nil
+	k := a.conduct
+	a.conduct = nil
 	a.stashed.Store(0)
 	a.mu.Unlock()
-	for _, it := range all {
+	if k == nil {
+		return
+	}
+	for _, it := range append(k.aside, k.back...) {
 		c.self.sys.handBack(c.self.addr, it, errStopped)
 	}
 }

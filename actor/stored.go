@@ -86,9 +86,13 @@ type keeping struct {
 // version is that of what part returns.
 func (k *keeping) version() uint32 { return uint32(len(k.steps)) + 1 }
 
-// bounds are those of the records.
-func (k *keeping) bounds() (stored.Config, error) {
-	return stored.Config{TypeVersion: k.version(), MaxRecord: maxStored}.WithDefaults()
+// bounds are those of the records. All activations of a kind share them.
+func (k *keeping) bounds() *stored.Config {
+	c, err := stored.Config{TypeVersion: k.version(), MaxRecord: maxStored}.WithDefaults()
+	if err != nil { // it is the same for all kinds
+		panic(err)
+	}
+	return &c
 }
 
 // migration is one step from a version of what is kept to the next.

@@ -38,22 +38,19 @@ const (
 // what says otherwise.
 type lasting struct {
 	act      *stored.Activation[*transaction]
-	key      state.Key
-	pause    time.Duration        // before the commit under way was made; 0: it was made at once
-	underWay bool                 // a goroutine makes a commit
-	callers  map[string]time.Time // when they have asked last
-	sorting  bool                 // a goroutine asks which reminders have not ended
-	flush    *time.Timer          // nil: nothing is to be removed from the record
-	over     bool                 // it may not go on: its claim has to be taken from it
-	restless atomic.Bool          // it may not end now without need; any goroutine may read this
+	pause    time.Duration // before the commit under way was made; 0: it was made at once
+	flush    *time.Timer   // nil: nothing is to be removed from the record
+	underWay bool          // a goroutine makes a commit
+	sorting  bool          // a goroutine asks which reminders have not ended
+	over     bool          // it may not go on: its claim has to be taken from it
+	restless atomic.Bool   // it may not end now without need; any goroutine may read this
 }
 
 // load makes the state of an activation, as it is stored, and what the activation has of its record.
 func (v *virtuals) load(ctx context.Context, kind *Kind, key placement.Key, token placement.Token, contested bool) (any, *lasting, error) {
-	st := &lasting{key: state.Key{Kind: key.Kind, ID: key.ID}, callers: map[string]time.Time{}}
-	l := stored.Loaded{Key: st.key, Token: uint64(token), Contested: contested}
+	l := stored.Loaded{Key: state.Key{Kind: key.Kind, ID: key.ID}, Token: uint64(token), Contested: contested, At: time.Now()}
 	var err error
-	l.Record, l.Revision, err = v.sys.cfg.States.Load(ctx, st.key)
+	l.Record, l.Revision, err = v.sys.cfg.States.Load(ctx, l.Key)
 	v.statesSay(err)
 	switch {
 	case errors.Is(err, state.ErrNone):
@@ -78,18 +75,11 @@ func (v *virtuals) load(ctx context.Context, kind *Kind, key placement.Key, toke
 	if l.State, err = kind.keeps.encode(of); err != nil {
 		return nil, nil, err
 	}
-	bounds, err := kind.keeps.bounds()
+	act, err := stored.New[*transaction](v.bounds[kind.name], l)
 	if err != nil {
 		return nil, nil, err
 	}
-	if st.act, err = stored.New[*transaction](&bounds, l); err != nil {
-		return nil, nil, err
-	}
-	now := time.Now()
-	for i := range l.Record.Outcomes {
-		st.callers[l.Record.Outcomes[i].Caller] = now
-	}
-	return of, st, nil
+	return of, &lasting{act: act}, nil
 }
 
 // notLoaded is the error of messages to an actor whose state could not be loaded.
@@ -126,10 +116,7 @@ func (st *lasting) admit(c *cell, t *transaction, it *item) bool {
 	if ad.Decision == stored.Full && st.forget(c.self.sys, now) {
 		ad = st.act.Admit(name, t, now)
 	}
-	if name.Caller != "" && name.Expires.IsZero() {
-		st.callers[name.Caller] = now
-		st.sortReminders(c, name.Caller)
-	}
+	st.sortReminders(c, name.Caller, now)
 	switch ad.Decision {
 	case stored.Run:
 		t.asked = ad.Request
@@ -174,10 +161,9 @@ func nameOf(s *System, it *item, now time.Time) stored.Name {
 // forget drops the outcomes of callers that are not known to live, and have asked for nothing for a while. It returns
 // false if there are none.
 func (st *lasting) forget(s *System, now time.Time) (some bool) {
-	for caller, last := range st.callers {
-		if now.Sub(last) > forgetAfter && !isReminder(caller) && !s.members.lives(caller) {
+	for _, caller := range st.act.Silent(now.Add(-forgetAfter)) {
+		if !isReminder(caller) && !s.members.lives(caller) {
 			st.act.Forget(caller)
-			delete(st.callers, caller)
 			some = true
 		}
 	}
@@ -229,7 +215,8 @@ func (st *lasting) setBack(c *cell) {
 func (st *lasting) next(c *cell) {
 	if commit, ok := st.act.Next(time.Now()); ok {
 		st.underWay = true
-		sys, key, pause := c.self.sys, st.key, time.Duration(0)
+		of, _ := activationOf(c.self.addr.name)
+		sys, key, pause := c.self.sys, state.Key{Kind: of.Kind, ID: of.ID}, time.Duration(0)
 		if commit.Again {
 			st.pause = min(max(2*st.pause, minCommitPause), maxCommitPause)
 			pause = st.pause

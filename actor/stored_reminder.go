@@ -2,7 +2,7 @@ package actor
 
 import (
 	"context"
-	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,21 +25,13 @@ func isReminder(caller string) bool {
 }
 
 // sortReminders has it found out which reminders have ended, if there are many and that of caller is one more.
-func (st *lasting) sortReminders(c *cell, caller string) {
+func (st *lasting) sortReminders(c *cell, caller string, now time.Time) {
 	s := c.self.sys
-	if st.sorting || !isReminder(caller) || s.cfg.Reminders == nil {
+	if st.sorting || !isReminder(caller) || s.cfg.Reminders == nil || len(st.rested(now)) < manyReminders {
 		return
 	}
-	n := 0
-	for caller := range maps.Keys(st.callers) {
-		if isReminder(caller) {
-			n++
-		}
-	}
-	if n < manyReminders {
-		return
-	}
-	of := reminder.Actor{Kind: st.key.Kind, ID: st.key.ID}
+	key, _ := activationOf(c.self.addr.name)
+	of := reminder.Actor{Kind: key.Kind, ID: key.ID}
 	st.sorting = s.services.run(func() {
 		ctx, cancel := context.WithTimeout(s.ctx, s.cfg.Timeout)
 		defer cancel()
@@ -64,11 +56,15 @@ func (s sorted) arrive(c *cell) any {
 	if s.err != nil {
 		return nil
 	}
-	for caller, last := range st.callers {
-		if isReminder(caller) && !s.waiting[caller] && now.Sub(last) > reminderRests {
+	for _, caller := range st.rested(now) {
+		if !s.waiting[caller] {
 			st.act.Forget(caller)
-			delete(st.callers, caller)
 		}
 	}
 	return nil
+}
+
+// rested are the reminders of which nothing has come for a while.
+func (st *lasting) rested(now time.Time) []string {
+	return slices.DeleteFunc(st.act.Silent(now.Add(-reminderRests)), func(caller string) bool { return !isReminder(caller) })
 }

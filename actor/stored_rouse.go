@@ -27,7 +27,7 @@ const rouseKey = "/"
 
 // rouseSoon has the claims of nodes that are gone looked at.
 func (v *virtuals) rouseSoon() {
-	if !v.keeps || !v.rousing.CompareAndSwap(false, true) {
+	if len(v.bounds) == 0 || !v.rousing.CompareAndSwap(false, true) {
 		return
 	}
 	if !v.sys.services.run(func() {

@@ -162,7 +162,7 @@ func (s *System) newStream(c *Context) (*stream, *rpc.Error) {
 		return nil, err
 	}
 	st.self = &cell{kind: streamKind, state: st}
-	st.self.more.Store(&annex{stream: st})
+	st.self.more.Store(&annex{role: &role{stream: st}})
 	if _, err := s.enter(streamName+uuid.NewString(), st.self); err != nil {
 		s.streams.leave(st)
 		return nil, errShutdown

@@ -79,13 +79,15 @@ func (c *cell) keepFeed(f *feed) bool {
 		return false
 	}
 	a.dropFeed(f.at)
-	a.feeds = append(a.feeds, f)
+	h := a.hearing()
+	h.feeds = append(h.feeds, f)
 	return true
 }
 
 // dropFeed ends the subscription to a durable topic. a.mu is held.
 func (a *annex) dropFeed(at topicAt) {
-	a.feeds = slices.DeleteFunc(a.feeds, func(f *feed) bool {
+	h := a.hearing()
+	h.feeds = slices.DeleteFunc(h.feeds, func(f *feed) bool {
 		if f.is(at) {
 			f.cancel()
 		}
@@ -100,8 +102,9 @@ func (c *cell) feedOf(at topicAt) *feed {
 	a := c.annexed()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if i := slices.IndexFunc(a.feeds, func(f *feed) bool { return f.is(at) }); i >= 0 {
-		return a.feeds[i]
+	h := a.hearing()
+	if i := slices.IndexFunc(h.feeds, func(f *feed) bool { return f.is(at) }); i >= 0 {
+		return h.feeds[i]
 	}
 	return nil
 }

@@ -371,10 +371,11 @@ func (c *cell) subscribe(at topicAt, set topic.Settings) error {
 	if c.life.now() == gone || strings.HasPrefix(c.self.addr.name, hidden) {
 		return errGone
 	}
-	i := slices.IndexFunc(a.topics, func(s *subscription) bool { return s.to.pattern == at.pattern && s.to.typ == at.typ })
+	h := a.hearing()
+	i := slices.IndexFunc(h.topics, func(s *subscription) bool { return s.to.pattern == at.pattern && s.to.typ == at.typ })
 	var old *subscription
 	if i >= 0 {
-		if old = a.topics[i]; !old.over.Load() && old.to.group == set.Group && old.full == set.Full {
+		if old = h.topics[i]; !old.over.Load() && old.to.group == set.Group && old.full == set.Full {
 			return nil
 		}
 	}
@@ -383,9 +384,9 @@ func (c *cell) subscribe(at topicAt, set topic.Settings) error {
 		return err
 	}
 	if i >= 0 {
-		a.topics[i] = fresh
+		h.topics[i] = fresh
 	} else {
-		a.topics = append(a.topics, fresh)
+		h.topics = append(h.topics, fresh)
 	}
 	return nil
 }
@@ -394,9 +395,10 @@ func (c *cell) unsubscribe(at topicAt) {
 	a := c.annexed()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for i, s := range a.topics {
+	h := a.hearing()
+	for i, s := range h.topics {
 		if s.to.pattern == at.pattern && s.to.typ == at.typ {
-			a.topics = slices.Delete(a.topics, i, i+1)
+			h.topics = slices.Delete(h.topics, i, i+1)
 			c.self.sys.topics.end(s)
 			return
 		}
@@ -408,21 +410,24 @@ func (c *cell) forget(s *subscription) {
 	a := c.annexed()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.topics = slices.DeleteFunc(a.topics, func(o *subscription) bool { return o == s })
+	h := a.hearing()
+	h.topics = slices.DeleteFunc(h.topics, func(o *subscription) bool { return o == s })
 }
 
 // dropTopics ends all subscriptions of c, because its incarnation ends.
 func (c *cell) dropTopics() {
 	a := c.annexed()
 	a.mu.Lock()
-	all := a.topics
-	a.topics = nil
-	for _, f := range a.feeds {
+	h := a.hears
+	a.hears = nil
+	a.mu.Unlock()
+	if h == nil {
+		return
+	}
+	for _, f := range h.feeds {
 		f.cancel()
 	}
-	a.feeds = nil
-	a.mu.Unlock()
-	if len(all) > 0 {
-		c.self.sys.topics.end(all...)
+	if len(h.topics) > 0 {
+		c.self.sys.topics.end(h.topics...)
 	}
 }

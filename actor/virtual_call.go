@@ -45,6 +45,9 @@ func (k *search) next() (node string, err *rpc.Error) {
 		return k.asked.Node, nil
 	}
 	h, known := v.lookUp(k.key)
+	if !known && k.sys.refs.live(k.name) != nil {
+		h, known = placement.Holder{Node: k.sys.cfg.Name, Epoch: k.sys.epoch}, true
+	}
 	if !known || slices.Contains(k.tried, h.Node) {
 		node, ok := hosts.choose(k.key, k.tried)
 		if !ok {
@@ -167,10 +170,15 @@ func (h *hosts) choose(key placement.Key, without []string) (string, bool) {
 // hostsOf returns the nodes that host a kind now.
 func (v *virtuals) hostsOf(kind string) *hosts {
 	m := v.sys.members
+	if m.suspects.Load() > 0 {
+		m.mu.Lock()
+		m.dropExpired()
+		m.mu.Unlock()
+	}
 	v.mu.Lock()
 	h := v.hosts[kind]
 	v.mu.Unlock()
-	if h != nil && h.version == m.version.Load() && m.suspects.Load() == 0 {
+	if h != nil && h.version == m.version.Load() {
 		return h
 	}
 	h = m.hostsOf(kind)
@@ -186,13 +194,12 @@ func (v *virtuals) hostsOf(kind string) *hosts {
 	return h
 }
 
-// hostsOf returns the nodes that host a kind, as they are known now.
+// hostsOf returns the nodes that host a kind, as they are known now. It takes time for each node of the cluster.
 func (m *members) hostsOf(kind string) *hosts {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.dropExpired()
-	h := &hosts{version: m.version.Load(), epochs: map[string]string{}, stored: true}
-	var all []placement.Host
+	h := &hosts{version: m.version.Load(), epochs: make(map[string]string, len(m.nodes)+1), stored: true}
+	all := make([]placement.Host, 0, len(m.nodes)+1)
 	for _, n := range m.nodes {
 		if version, ok := n.Kinds[kind]; ok {
 			all = append(all, placement.Host{Node: n.Name, Version: version, Weight: n.Weight})
@@ -209,7 +216,8 @@ func (m *members) hostsOf(kind string) *hosts {
 	return h
 }
 
-// lookUp returns who has a virtual actor, as far as is known.
+// lookUp returns which other node has a virtual actor, as far as is known. What this node has itself is in the table
+// of its actors, and need not be remembered.
 func (v *virtuals) lookUp(key placement.Key) (placement.Holder, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -219,13 +227,19 @@ func (v *virtuals) lookUp(key placement.Key) (placement.Holder, bool) {
 func (v *virtuals) learn(key placement.Key, h placement.Holder) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.cache.Learn(key, h)
+	if h.Node != v.sys.cfg.Name {
+		v.cache.Learn(key, h)
+	}
 }
 
 func (v *virtuals) moved(key placement.Key, asked, h placement.Holder) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.cache.Moved(key, asked, h)
+	if h.Node == v.sys.cfg.Name {
+		v.cache.Forget(key, asked)
+	} else {
+		v.cache.Moved(key, asked, h)
+	}
 }
 
 func (v *virtuals) forget(key placement.Key, h placement.Holder) {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tandem-go/tandem/internal/stored"
 	"github.com/tandem-go/tandem/placement"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/rpc"
@@ -20,12 +21,11 @@ type virtuals struct {
 	alone atomic.Uint64 // the latest token, if the system has no Claims
 	count activationCounts
 
-	sending    atomic.Int32 // the length of onward
-	hosting    bool         // it hosts a virtual kind
-	keeps      bool         // it hosts a stored kind
-	rousing    atomic.Bool  // a goroutine is about to look at claims of nodes that are gone
-	statesAway atomic.Bool  // Config.States does not serve, as far as is known
-	fencing    atomic.Bool  // a goroutine is about to call fence
+	sending    atomic.Int32              // the length of onward
+	bounds     map[string]*stored.Config // by stored kind that it hosts
+	rousing    atomic.Bool               // a goroutine is about to look at claims of nodes that are gone
+	statesAway atomic.Bool               // Config.States does not serve, as far as is known
+	fencing    atomic.Bool               // a goroutine is about to call fence
 
 	mu       sync.Mutex // guards what follows
 	reported uint64     // activations that were fenced, and are reported
@@ -64,11 +64,14 @@ const (
 func (v *virtuals) init(s *System) {
 	v.sys, v.over.L = s, &v.mu
 	v.cache = placement.NewCache(maxHolders)
+	v.bounds = map[string]*stored.Config{}
 	for _, k := range s.cfg.Kinds {
-		v.hosting, v.keeps = v.hosting || k.placed, v.keeps || k.keeps != nil
-		if k.keeps != nil && s.cfg.Claims == nil { // what is stored has the tokens of earlier starts
-			v.alone.Store(uint64(time.Now().UnixNano()))
+		if k.keeps != nil {
+			v.bounds[k.name] = k.keeps.bounds()
 		}
+	}
+	if len(v.bounds) > 0 && s.cfg.Claims == nil { // what is stored has the tokens of earlier starts
+		v.alone.Store(uint64(time.Now().UnixNano()))
 	}
 }
 
@@ -87,9 +90,7 @@ type place struct {
 	refusal atomic.Pointer[rpc.Error] // why it has come to nothing, or may not go on
 	store   *lasting                  // of an activation of a stored actor; nil: none, or it has no claim yet. Only the run loop uses it
 
-	// The mu of the annex guards these.
-	token placement.Token // 0: there is no claim
-	left  bool            // the activation has ended
+	token placement.Token // 0: there is no claim. The mu of the annex guards it
 }
 
 // place is what the cell has as an activation of a virtual actor, or nil.
@@ -231,8 +232,10 @@ func (v *virtuals) activate(ctx context.Context, key placement.Key, c *cell) {
 	}
 	a := c.annexed()
 	a.mu.Lock()
-	left := p.left
-	p.token, p.term = token, term
+	left := c.life.now() == gone // if it is not, then leavePlace comes after this
+	if !left {
+		p.token, p.term = token, term
+	}
 	a.mu.Unlock()
 	if left { // it was stopped meanwhile
 		if c.kind.keeps == nil || !contested {
@@ -433,7 +436,6 @@ func (c *cell) leavePlace() {
 	a := c.annexed()
 	a.mu.Lock()
 	token := p.token
-	p.left = true
 	a.mu.Unlock()
 	if p.store.mayRelease() {
 		c.self.sys.virtuals.release(key, token)

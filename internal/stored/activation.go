@@ -13,8 +13,9 @@ type Loaded struct {
 	Key      state.Key
 	Record   state.Record
 	Revision state.Revision
-	None     bool   // there is no record: Load said state.ErrNone
-	Token    uint64 // of the activation's claim
+	None     bool      // there is no record: Load said state.ErrNone
+	Token    uint64    // of the activation's claim
+	At       time.Time // when it was loaded: the callers in the record count as heard then
 
 	// Contested says that the claim was taken from a holder that may not know that yet, not from
 	// one that was Quiet and has given it back. Without a record, this decides whether the
@@ -106,6 +107,9 @@ func New[H any](cfg *Config, l Loaded) (*Activation[H], error) {
 		if err := a.requests.load(l.Record.Outcomes); err != nil {
 			return nil, err
 		}
+		for _, c := range a.requests.callers {
+			c.heard = l.At.UnixNano()
+		}
 		a.box.load(l.Record.Outbox, l.Revision.Seq)
 	}
 	if l.State != nil {
@@ -177,6 +181,7 @@ func (a *Activation[H]) Admit(n Name, handle H, now time.Time) Admission[H] {
 	c := a.requests.of(&n)
 	if !n.key() {
 		a.requests.ack(c, n.Below)
+		c.hears(now)
 	}
 	if stale(&n, c, now) {
 		return Admission[H]{Decision: Stale}
@@ -186,7 +191,9 @@ func (a *Activation[H]) Admit(n Name, handle H, now time.Time) Admission[H] {
 	case r == nil && !a.requests.room(&n, c, a.cfg):
 		return Admission[H]{Decision: Full}
 	case r == nil:
-		return Admission[H]{Decision: Run, Request: a.requests.add(&n, c)}
+		r = a.requests.add(&n, c)
+		r.caller.hears(now)
+		return Admission[H]{Decision: Run, Request: r}
 	case r.print != n.Print:
 		return Admission[H]{Decision: Reused}
 	case r.stage == running:
@@ -203,6 +210,16 @@ func (a *Activation[H]) Admit(n Name, handle H, now time.Time) Admission[H] {
 // Ack says that a caller needs no outcome of its requests below this number, as Name.Below does.
 func (a *Activation[H]) Ack(caller string, below uint64) {
 	a.requests.ack(a.requests.named(caller), below)
+}
+
+// Silent returns the callers of which something is known, and that have asked for nothing since then.
+func (a *Activation[H]) Silent(since time.Time) (callers []string) {
+	for _, c := range a.requests.callers {
+		if c.heard < since.UnixNano() {
+			callers = append(callers, c.name)
+		}
+	}
+	return callers
 }
 
 // Forget drops all outcomes of a caller whose lease is over, and its ack mark. From now on it is the

@@ -73,6 +73,14 @@ type caller[H any] struct {
 	marked   bool   // an outcome was dropped because of the mark, which has to be kept therefore
 	requests []*Request[H]
 	bytes    int
+	heard    int64 // when it has asked last, in nanoseconds since 1970
+}
+
+// hears notes that the caller has asked for something. c may be nil.
+func (c *caller[H]) hears(now time.Time) {
+	if c != nil {
+		c.heard = now.UnixNano()
+	}
 }
 
 // table holds the outcomes. They are in it as the next record will have them.

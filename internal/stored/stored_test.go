@@ -320,6 +320,30 @@ func TestCopiesOfARunningRequest(t *testing.T) {
 	}
 }
 
+// A caller is silent from its latest request on, whatever became of that; those in the record from when it was loaded.
+func TestSilentCallers(t *testing.T) {
+	before := newRig(t, stored.Config{}, stored.Loaded{})
+	before.does(stored.Name{Caller: "old", Counter: 1}, "1", "x", stored.Waits)
+	r := newRig(t, stored.Config{}, stored.Loaded{Token: 2, At: start, Record: before.begin("x").Record})
+	silent := func(after time.Duration, want ...string) {
+		t.Helper()
+		got := r.Silent(start.Add(after))
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("since %v: %q, want %q", after, got, want)
+		}
+	}
+	silent(0)
+	silent(1, "old")
+	ad := r.Admit(stored.Name{Caller: "new", Counter: 1}, "1", start.Add(time.Minute))
+	r.Handled("1", ad.Request, stored.Result{})
+	silent(time.Minute, "old")
+	r.Admit(stored.Name{Caller: "old", Counter: 1}, "1", start.Add(time.Hour))
+	silent(time.Hour, "new")
+	silent(time.Hour+1, "new", "old")
+	r.Forget("new")
+	silent(time.Hour+1, "old")
+}
+
 // Outcomes are bounded for a caller and in all. Acks make room, and so do time and the end of a caller.
 func TestOutcomesAreBounded(t *testing.T) {
 	r := newRig(t, stored.Config{Outcomes: 5, CallerOutcomes: 2}, stored.Loaded{})

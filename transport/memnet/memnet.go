@@ -25,6 +25,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-go/tandem/transport"
@@ -47,7 +48,8 @@ type Config struct {
 // Network carries the links of all its transports. All methods may be called
 // concurrently.
 type Network struct {
-	cfg Config
+	cfg    Config
+	frames atomic.Uint64
 
 	mu      sync.Mutex // guards what follows
 	nodes   []*Transport
@@ -63,6 +65,10 @@ func New(cfg Config) *Network {
 	cfg.DialTimeout = cmp.Or(cfg.DialTimeout, 5*time.Second)
 	return &Network{cfg: cfg, links: make(map[*end]struct{}), changed: make(chan struct{}), serial: make(map[string]uint64)}
 }
+
+// Frames returns how many frames its nodes have sent so far, lost ones included. Most messages are one
+// frame; large ones are several, and one-way messages may share one.
+func (n *Network) Frames() uint64 { return n.frames.Load() }
 
 // Transport returns a new transport of the road called name, for one system.
 // Transports of one name reach each other, and must have the same direct. The system's peers see

@@ -94,6 +94,7 @@ func (e *end) drawFate() fate {
 
 // sendFrame sends one envelope, subject to the faults that are set.
 func (e *end) sendFrame(frame []byte) {
+	e.t.net.frames.Add(1)
 	var (
 		f, b, _ = e.t.net.state(e.t.road, e.t.local.Node, e.peer.Node)
 		fate    = e.drawFate()
