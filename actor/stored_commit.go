@@ -224,26 +224,37 @@ func (st *lasting) setBack(c *cell) {
 func (st *lasting) next(c *cell) {
 	if commit, ok := st.act.Next(time.Now()); ok {
 		st.underWay = true
-		sys, key, pause := c.self.sys, st.key, time.Duration(0)
 		if commit.Again {
 			st.pause = min(max(2*st.pause, minCommitPause), maxCommitPause)
-			pause = st.pause
 		} else {
 			st.pause = 0
 		}
-		sys.busy.Add(1) // a shutdown waits for it
-		go func() {
-			defer sys.idle()
-			ctx, cancel := context.WithTimeout(sys.members.ctx, pause+commitWait)
-			defer cancel()
-			sleep(ctx, pause)
-			rev, err := sys.cfg.States.Commit(ctx, key, commit.Record, commit.After)
-			sys.virtuals.statesSay(err)
-			c.signal(committed{rev, err})
-		}()
+		c.self.sys.busy.Add(1) // a shutdown waits for it
+		st.commit(c, commit)
 	}
 	st.restless.Store(!st.act.Quiet())
 	st.flushLater(c)
+}
+
+// commit has a commit made, after the pause.
+func (st *lasting) commit(c *cell, commit stored.Commit) {
+	v := &c.self.sys.virtuals
+	then := func(rev state.Revision, err error) {
+		v.statesSay(err)
+		c.signal(committed{rev, err})
+		v.sys.idle()
+	}
+	if v.committer != nil && st.pause == 0 {
+		v.committer.CommitThen(v.sys.members.ctx, commitWait, st.key, commit.Record, commit.After, then)
+		return
+	}
+	key, pause := st.key, st.pause
+	go func() {
+		ctx, cancel := context.WithTimeout(v.sys.members.ctx, pause+commitWait)
+		defer cancel()
+		sleep(ctx, pause)
+		then(v.sys.cfg.States.Commit(ctx, key, commit.Record, commit.After))
+	}()
 }
 
 // commitRest makes the commit that is due although no handler has run: the first one, if no message has waited.

@@ -47,27 +47,66 @@ func (s *Store) put(ctx context.Context, st state.Stored) (state.Revision, error
 		return none, c.end(state.ErrNotStored, err)
 	}
 	defer s.gate.leave(size)
-	c.msg = &nats.Msg{Subject: s.home.Subject(st.Key.Kind, st.Key.ID), Data: st.Append(make([]byte, 0, size))}
-	if st.Deleted {
-		c.msg.Header = nats.Header{deletedHeader: {"1"}}
+	c.encode(size)
+	return c.run(ctx, c.try)
+}
+
+// CommitThen implements [state.Committer]. Only the first attempt has no goroutine: almost always it is acknowledged.
+func (s *Store) CommitThen(ctx context.Context, wait time.Duration, key state.Key, rec state.Record, after state.Revision, then func(state.Revision, error)) {
+	st, err := state.Next(key, rec, after)
+	if err != nil {
+		then(state.Revision{}, err)
+		return
 	}
-	return c.run(ctx)
+	until := time.Now().Add(wait)
+	await := func(commit func(context.Context) (state.Revision, error)) {
+		ctx, cancel := context.WithDeadline(ctx, until)
+		defer cancel()
+		then(commit(ctx))
+	}
+	size := st.Size()
+	if s.home.Lost() != nil || !s.gate.tryEnter(size) {
+		go await(func(ctx context.Context) (state.Revision, error) { return s.put(ctx, st) })
+		return
+	}
+	c := &commit{s: s, st: st, unknown: !st.Fresh}
+	c.encode(size)
+	s.home.PublishThen(ctx, wait, c.subject, c.data, after.Seq, &c.attempts, func(seq uint64, found jserror.Finding, err error) {
+		if err == nil {
+			s.gate.leave(size)
+			then(c.st.Revision(seq), nil)
+			return
+		}
+		go await(func(ctx context.Context) (state.Revision, error) {
+			defer s.gate.leave(size)
+			return c.run(ctx, func(ctx context.Context) (state.Revision, error) { return c.judge(ctx, seq, found, err) })
+		})
+	})
 }
 
 // commit is one Commit or Delete that is under way. It belongs to one goroutine.
 type commit struct {
 	s        *Store
 	st       state.Stored
-	msg      *nats.Msg
+	subject  string
+	data     []byte
 	attempts jserror.Attempts
 	unknown  bool      // an attempt, perhaps one of an earlier call, may be stored, now or later
 	missing  time.Time // when the commit before this one was first found missing
 }
 
-// run makes attempts until one has a result, or ctx ends.
-func (c *commit) run(ctx context.Context) (rev state.Revision, err error) {
+// encode makes what is published. size is how long it is.
+func (c *commit) encode(size int) {
+	c.subject = c.s.home.Subject(c.st.Key.Kind, c.st.Key.ID)
+	c.data = c.st.Append(make([]byte, 0, size))
+}
+
+// run makes attempts until one has a result, or ctx ends. The first one is first.
+func (c *commit) run(ctx context.Context, first func(context.Context) (state.Revision, error)) (rev state.Revision, err error) {
+	try := first
 	err = natshome.Retry(ctx, func() (err error) {
-		rev, err = c.try(ctx)
+		rev, err = try(ctx)
+		try = c.try
 		return err
 	})
 	if again, ok := err.(natshome.Again); ok {
@@ -87,10 +126,19 @@ func (c *commit) end(kind, cause error) error {
 
 // try makes one attempt.
 func (c *commit) try(ctx context.Context) (state.Revision, error) {
-	var none state.Revision
 	step, cancel := context.WithTimeout(ctx, natshome.TryFor)
 	defer cancel()
-	seq, found, err := c.s.home.Publish(step, c.msg, c.st.Before.Seq, &c.attempts)
+	msg := &nats.Msg{Subject: c.subject, Data: c.data}
+	if c.st.Deleted {
+		msg.Header = nats.Header{deletedHeader: {"1"}}
+	}
+	seq, found, err := c.s.home.Publish(step, msg, c.st.Before.Seq, &c.attempts)
+	return c.judge(ctx, seq, found, err)
+}
+
+// judge finds out what follows from an attempt with this result.
+func (c *commit) judge(ctx context.Context, seq uint64, found jserror.Finding, err error) (state.Revision, error) {
+	var none state.Revision
 	c.unknown = c.unknown || found.Proof == jserror.Unknown
 	switch {
 	case err == nil:
@@ -100,7 +148,7 @@ func (c *commit) try(ctx context.Context) (state.Revision, error) {
 	case ctx.Err() != nil, errors.As(err, new(natshome.Final)):
 		return none, c.end(state.ErrNotStored, err)
 	case found.Again:
-		if found.Cause == jserror.Away && step.Err() == nil { // nobody listens: is there a stream?
+		if found.Cause == jserror.Away && !errors.Is(err, context.DeadlineExceeded) { // nobody listens: is there a stream?
 			if lost := c.lost(ctx); lost != nil {
 				return none, lost
 			}
@@ -116,7 +164,7 @@ func (c *commit) try(ctx context.Context) (state.Revision, error) {
 	case jserror.Full:
 		return none, c.end(state.ErrFull, err)
 	case jserror.TooLarge:
-		return none, c.end(state.ErrTooLarge, fmt.Errorf("%d bytes: %w", len(c.msg.Data), err)) // nats.go sends nothing then
+		return none, c.end(state.ErrTooLarge, fmt.Errorf("%d bytes: %w", len(c.data), err)) // nats.go sends nothing then
 	}
 	return none, c.end(state.ErrNotStored, err)
 }
@@ -137,7 +185,7 @@ func (c *commit) settle(ctx context.Context, refused error) (state.Revision, err
 	step, cancel := context.WithTimeout(ctx, natshome.TryFor)
 	defer cancel()
 	var none state.Revision
-	found, seq, err := c.s.last(step, c.st.Key, c.msg.Subject)
+	found, seq, err := c.s.last(step, c.st.Key, c.subject)
 	switch {
 	case errors.As(err, new(*state.FormatError)) && !c.unknown:
 		return none, c.st.Err(state.ErrConflict, state.Revision{Seq: seq}, err)

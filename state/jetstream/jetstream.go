@@ -70,7 +70,7 @@ type Store struct {
 	gate *gate
 }
 
-var _ state.Store = (*Store)(nil)
+var _ state.Committer = (*Store)(nil)
 
 // Open returns the store of a cluster, and creates the streams if the cluster never had any.
 //
