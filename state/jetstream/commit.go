@@ -65,7 +65,7 @@ func (s *Store) CommitThen(ctx context.Context, wait time.Duration, key state.Ke
 		then(commit(ctx))
 	}
 	size := st.Size()
-	if s.home.Lost() != nil || !s.gate.tryEnter(size) {
+	if ctx.Err() != nil || s.home.Lost() != nil || !s.gate.tryEnter(size) {
 		go await(func(ctx context.Context) (state.Revision, error) { return s.put(ctx, st) })
 		return
 	}

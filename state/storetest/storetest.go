@@ -58,9 +58,37 @@ func Run(t *testing.T, cfg Config) {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			open := cfg.Open(t)
-			c.test(&suiteCase{T: t, ctx: ctx, cfg: cfg, a: open(), b: open()})
+			a, b := open(), open()
+			c.test(&suiteCase{T: t, ctx: ctx, cfg: cfg, a: a, b: b})
+			if _, ok := a.(state.Committer); !ok {
+				return
+			}
+			t.Run("then", func(t *testing.T) {
+				open := cfg.Open(t)
+				c.test(&suiteCase{T: t, ctx: ctx, cfg: cfg, a: Then(open().(state.Committer)), b: Then(open().(state.Committer))})
+			})
 		})
 	}
+}
+
+// Then returns s as a store whose Commit is a CommitThen.
+func Then(s state.Committer) state.Store { return then{s} }
+
+type then struct{ state.Committer }
+
+// Commit waits for the result of a CommitThen. It panics if there are two.
+func (s then) Commit(ctx context.Context, key state.Key, rec state.Record, after state.Revision) (rev state.Revision, err error) {
+	wait := time.Hour
+	if until, ok := ctx.Deadline(); ok {
+		wait = time.Until(until)
+	}
+	done := make(chan struct{})
+	s.CommitThen(ctx, wait, key, rec, after, func(r state.Revision, e error) {
+		rev, err = r, e
+		close(done)
+	})
+	<-done
+	return rev, err
 }
 
 // suiteCase is one test with fresh storage, and two stores over it.
