@@ -152,7 +152,7 @@ func nameOf(s *System, it *item, now time.Time) stored.Name {
 	in, remote := it.req.(*server.Inbound)
 	switch {
 	case !remote && it.meta != nil && it.meta.once.Number > 0:
-		return stored.Name{Caller: server.CallerOf(s.cfg.Name, s.epoch), Counter: it.meta.once.Number, Below: it.meta.once.Below}
+		return stored.Name{Caller: s.virtuals.caller, Counter: it.meta.once.Number, Below: it.meta.once.Below}
 	case !remote:
 		return stored.Name{}
 	case in.Number > 0:

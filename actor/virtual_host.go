@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/placement"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/rpc"
@@ -21,6 +22,7 @@ type virtuals struct {
 	alone atomic.Uint64 // the latest token, if the system has no Claims
 	count activationCounts
 
+	caller     string          // what this start of the node is to a stored actor
 	sending    atomic.Int32    // the length of onward
 	keeps      bool            // it hosts a stored kind
 	committer  state.Committer // Config.States, if it is one
@@ -65,6 +67,7 @@ const (
 func (v *virtuals) init(s *System) {
 	v.sys, v.over.L = s, &v.mu
 	v.cache = placement.NewCache(maxHolders)
+	v.caller = server.CallerOf(s.cfg.Name, s.epoch)
 	v.committer, _ = s.cfg.States.(state.Committer)
 	for _, k := range s.cfg.Kinds {
 		v.keeps = v.keeps || k.keeps != nil

@@ -18,67 +18,48 @@ const deletedHeader = "Tandem-Deleted"
 
 // Commit implements [state.Store].
 func (s *Store) Commit(ctx context.Context, key state.Key, rec state.Record, after state.Revision) (state.Revision, error) {
-	st, err := state.Next(key, rec, after)
+	c, err := s.begin(state.Next(key, rec, after))
 	if err != nil {
 		return state.Revision{}, err
 	}
-	return s.put(ctx, st)
+	return c.put(ctx)
 }
 
 // Delete implements [state.Store].
 func (s *Store) Delete(ctx context.Context, key state.Key, token uint64, after state.Revision) (state.Revision, error) {
-	st, err := state.NextDeleted(key, token, after)
+	c, err := s.begin(state.NextDeleted(key, token, after))
 	if err != nil {
 		return state.Revision{}, err
 	}
-	return s.put(ctx, st)
-}
-
-// put makes a commit. All its attempts publish the same message, of which the server stores at most
-// one, because they all expect the same last message. So an attempt of unknown fate is made again
-// until one is acknowledged or refused.
-func (s *Store) put(ctx context.Context, st state.Stored) (state.Revision, error) {
-	none := state.Revision{}
-	if err := s.home.Lost(); err != nil {
-		return none, st.Err(state.ErrLost, none, err)
-	}
-	size, c := st.Size(), &commit{s: s, st: st, unknown: !st.Fresh}
-	if err := s.gate.enter(ctx, size); err != nil {
-		return none, c.end(state.ErrNotStored, err)
-	}
-	defer s.gate.leave(size)
-	c.encode(size)
-	return c.run(ctx, c.try)
+	return c.put(ctx)
 }
 
 // CommitThen implements [state.Committer]. Only the first attempt has no goroutine: almost always it is acknowledged.
 func (s *Store) CommitThen(ctx context.Context, wait time.Duration, key state.Key, rec state.Record, after state.Revision, then func(state.Revision, error)) {
-	st, err := state.Next(key, rec, after)
+	c, err := s.begin(state.Next(key, rec, after))
 	if err != nil {
 		then(state.Revision{}, err)
 		return
 	}
 	until := time.Now().Add(wait)
-	await := func(commit func(context.Context) (state.Revision, error)) {
+	await := func(try func(context.Context) (state.Revision, error)) {
 		ctx, cancel := context.WithDeadline(ctx, until)
 		defer cancel()
-		then(commit(ctx))
+		then(try(ctx))
 	}
-	size := st.Size()
-	if ctx.Err() != nil || s.home.Lost() != nil || !s.gate.tryEnter(size) {
-		go await(func(ctx context.Context) (state.Revision, error) { return s.put(ctx, st) })
+	if ctx.Err() != nil || s.home.Lost() != nil || !s.gate.tryEnter(c.size) {
+		go await(c.put)
 		return
 	}
-	c := &commit{s: s, st: st, unknown: !st.Fresh}
-	c.encode(size)
+	c.encode()
 	s.home.PublishThen(ctx, wait, c.subject, c.data, after.Seq, &c.attempts, func(seq uint64, found jserror.Finding, err error) {
 		if err == nil {
-			s.gate.leave(size)
+			s.gate.leave(c.size)
 			then(c.st.Revision(seq), nil)
 			return
 		}
 		go await(func(ctx context.Context) (state.Revision, error) {
-			defer s.gate.leave(size)
+			defer s.gate.leave(c.size)
 			return c.run(ctx, func(ctx context.Context) (state.Revision, error) { return c.judge(ctx, seq, found, err) })
 		})
 	})
@@ -88,6 +69,7 @@ func (s *Store) CommitThen(ctx context.Context, wait time.Duration, key state.Ke
 type commit struct {
 	s        *Store
 	st       state.Stored
+	size     int // of data
 	subject  string
 	data     []byte
 	attempts jserror.Attempts
@@ -95,10 +77,34 @@ type commit struct {
 	missing  time.Time // when the commit before this one was first found missing
 }
 
-// encode makes what is published. size is how long it is.
-func (c *commit) encode(size int) {
+// begin returns the commit of what Next or NextDeleted has returned.
+func (s *Store) begin(st state.Stored, err error) (*commit, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &commit{s: s, st: st, size: st.Size(), unknown: !st.Fresh}, nil
+}
+
+// put makes a commit. All its attempts publish the same message, of which the server stores at most
+// one, because they all expect the same last message. So an attempt of unknown fate is made again
+// until one is acknowledged or refused.
+func (c *commit) put(ctx context.Context) (state.Revision, error) {
+	none := state.Revision{}
+	if err := c.s.home.Lost(); err != nil {
+		return none, c.st.Err(state.ErrLost, none, err)
+	}
+	if err := c.s.gate.enter(ctx, c.size); err != nil {
+		return none, c.end(state.ErrNotStored, err)
+	}
+	defer c.s.gate.leave(c.size)
+	c.encode()
+	return c.run(ctx, c.try)
+}
+
+// encode makes what is published.
+func (c *commit) encode() {
 	c.subject = c.s.home.Subject(c.st.Key.Kind, c.st.Key.ID)
-	c.data = c.st.Append(make([]byte, 0, size))
+	c.data = c.st.Append(make([]byte, 0, c.size))
 }
 
 // run makes attempts until one has a result, or ctx ends. The first one is first.
