@@ -244,8 +244,8 @@ func (st *lasting) commit(c *cell, commit stored.Commit) {
 		c.signal(committed{rev, err})
 		v.sys.idle()
 	}
-	if v.committer != nil && st.pause == 0 {
-		v.committer.CommitThen(v.sys.members.ctx, commitWait, st.key, commit.Record, commit.After, then)
+	if store, ok := v.sys.cfg.States.(state.Committer); ok && st.pause == 0 {
+		store.CommitThen(v.sys.members.ctx, commitWait, st.key, commit.Record, commit.After, then)
 		return
 	}
 	key, pause := st.key, st.pause

@@ -12,7 +12,6 @@ import (
 	"github.com/tandem-go/tandem/placement"
 	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/rpc"
-	"github.com/tandem-go/tandem/state"
 )
 
 // virtuals are the virtual actors of a system: the activations that it hosts, and what it knows of
@@ -22,13 +21,12 @@ type virtuals struct {
 	alone atomic.Uint64 // the latest token, if the system has no Claims
 	count activationCounts
 
-	caller     string          // what this start of the node is to a stored actor
-	sending    atomic.Int32    // the length of onward
-	keeps      bool            // it hosts a stored kind
-	committer  state.Committer // Config.States, if it is one
-	rousing    atomic.Bool     // a goroutine is about to look at claims of nodes that are gone
-	statesAway atomic.Bool     // Config.States does not serve, as far as is known
-	fencing    atomic.Bool     // a goroutine is about to call fence
+	caller     string       // what this start of the node is to a stored actor
+	sending    atomic.Int32 // the length of onward
+	keeps      bool         // it hosts a stored kind
+	rousing    atomic.Bool  // a goroutine is about to look at claims of nodes that are gone
+	statesAway atomic.Bool  // Config.States does not serve, as far as is known
+	fencing    atomic.Bool  // a goroutine is about to call fence
 
 	mu       sync.Mutex // guards what follows
 	reported uint64     // activations that were fenced, and are reported
@@ -68,7 +66,6 @@ func (v *virtuals) init(s *System) {
 	v.sys, v.over.L = s, &v.mu
 	v.cache = placement.NewCache(maxHolders)
 	v.caller = server.CallerOf(s.cfg.Name, s.epoch)
-	v.committer, _ = s.cfg.States.(state.Committer)
 	for _, k := range s.cfg.Kinds {
 		v.keeps = v.keeps || k.keeps != nil
 		if k.keeps != nil && s.cfg.Claims == nil { // what is stored has the tokens of earlier starts
