@@ -42,7 +42,7 @@ func BenchmarkStored(b *testing.B) {
 		for _, c := range []struct{ callers, actors int }{{1, 1}, {64, 64}, {64, 1}} {
 			b.Run(fmt.Sprintf("%s%d callers of %d", on.name, c.callers, c.actors), func(b *testing.B) {
 				js, replicas := on.start(b)
-				store, err := states.Open(b.Context(), js, states.Config{Replicas: replicas})
+				store, err := states.Open(b.Context(), js, states.Config{Replicas: replicas, Logger: quiet})
 				if err != nil {
 					b.Fatal(err)
 				}
