@@ -26,9 +26,9 @@ type acks struct {
 	usual atomic.Pointer[[]byte] // what has been before the sequence number in the last ack
 	spare sync.Pool              // of *nats.Msg, with an expectation
 
-	mu     sync.Mutex    // guards what follows
-	prefix string        // of the subjects to which acks come; a number follows. Empty: there is no subscription yet
-	last   uint64        // the latest number
+	mu     sync.Mutex // guards what follows
+	prefix string     // of the subjects to which acks come; a number follows. Empty: there is no subscription yet
+	last   uint64     // the latest number
 	sent   map[uint64]*sent
 	sweeps bool // sweep is called soon
 }
