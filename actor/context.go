@@ -308,11 +308,16 @@ func (c *Context) end() {
 		c.forget()
 		return
 	}
-	in, remote := c.req.(*server.Inbound)
-	free := remote && c.life.owned()
+	req, owned := c.req, c.life.owned()
 	c.release()
-	if free {
-		in.Free()
+	if !owned {
+		return
+	}
+	switch req := req.(type) {
+	case *server.Inbound:
+		req.Free()
+	case *transaction:
+		req.released()
 	}
 }
 

@@ -252,8 +252,11 @@ func (v *routedCall) again(err error) (pause time.Duration, again bool) {
 
 // judged is the error of the whole request, after the last attempt on this node has ended with err.
 func (v *routedCall) judged(err error) error {
+	if !v.unsure {
+		return err
+	}
 	var e *rpc.Error
-	if !v.unsure || !errors.As(err, &e) || e.Verdict != rpc.NotRun {
+	if !errors.As(err, &e) || e.Verdict != rpc.NotRun {
 		return err
 	}
 	worse := *e

@@ -141,7 +141,7 @@ func nameOf(s *System, it *item, now time.Time) stored.Name {
 	in, remote := it.req.(*server.Inbound)
 	switch {
 	case !remote && it.meta != nil && it.meta.once.Number > 0:
-		return stored.Name{Caller: server.CallerOf(s.cfg.Name, s.epoch), Counter: it.meta.once.Number, Below: it.meta.once.Below}
+		return stored.Name{Caller: s.virtuals.caller, Counter: it.meta.once.Number, Below: it.meta.once.Below}
 	case !remote:
 		return stored.Name{}
 	case in.Number > 0:
@@ -215,27 +215,38 @@ func (st *lasting) setBack(c *cell) {
 func (st *lasting) next(c *cell) {
 	if commit, ok := st.act.Next(time.Now()); ok {
 		st.underWay = true
-		of, _ := activationOf(c.self.addr.name)
-		sys, key, pause := c.self.sys, state.Key{Kind: of.Kind, ID: of.ID}, time.Duration(0)
 		if commit.Again {
 			st.pause = min(max(2*st.pause, minCommitPause), maxCommitPause)
-			pause = st.pause
 		} else {
 			st.pause = 0
 		}
-		sys.busy.Add(1) // a shutdown waits for it
-		go func() {
-			defer sys.idle()
-			ctx, cancel := context.WithTimeout(sys.members.ctx, pause+commitWait)
-			defer cancel()
-			sleep(ctx, pause)
-			rev, err := sys.cfg.States.Commit(ctx, key, commit.Record, commit.After)
-			sys.virtuals.statesSay(err)
-			c.signal(committed{rev, err})
-		}()
+		c.self.sys.busy.Add(1) // a shutdown waits for it
+		st.commit(c, commit)
 	}
 	st.restless.Store(!st.act.Quiet())
 	st.flushLater(c)
+}
+
+// commit has a commit made, after the pause.
+func (st *lasting) commit(c *cell, commit stored.Commit) {
+	v := &c.self.sys.virtuals
+	of, _ := activationOf(c.self.addr.name)
+	key, pause := state.Key{Kind: of.Kind, ID: of.ID}, st.pause
+	then := func(rev state.Revision, err error) {
+		v.statesSay(err)
+		c.signal(committed{rev, err})
+		v.sys.idle()
+	}
+	if store, ok := v.sys.cfg.States.(state.Committer); ok && pause == 0 {
+		store.CommitThen(v.sys.members.ctx, commitWait, key, commit.Record, commit.After, then)
+		return
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(v.sys.members.ctx, pause+commitWait)
+		defer cancel()
+		sleep(ctx, pause)
+		then(v.sys.cfg.States.Commit(ctx, key, commit.Record, commit.After))
+	}()
 }
 
 // commitRest makes the commit that is due although no handler has run: the first one, if no message has waited.

@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"bytes"
 	"reflect"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ type transaction struct {
 	answer  encodedReply
 	err     *rpc.Error      // of the handler
 	sending []state.Message // what the handler has sent
+	sole    bool            // nobody else refers to the request any more, and the reply is in its memory
 }
 
 // encodedReply is what a handler has answered.
@@ -42,6 +44,7 @@ const (
 	turnOpen    turnStage = iota // the handler runs, and has not answered
 	turnEnded                    // there is a reply or an error
 	turnSettled                  // the handler has returned, and nothing changes any more
+	turnLeft                     // the reply has left
 )
 
 // Start, WillNotRun, PutBack, Deadline, OnCancel and Fail implement request.
@@ -132,6 +135,30 @@ func (t *transaction) settle() bool {
 	return ended
 }
 
+// left notes that the reply has left, and released that only t refers to the request any more. After both its memory
+// is free.
+func (t *transaction) left() {
+	t.mu.Lock()
+	t.stage = turnLeft
+	free := t.sole
+	t.mu.Unlock()
+	t.free(free)
+}
+
+func (t *transaction) released() {
+	t.mu.Lock()
+	t.sole = true
+	free := t.stage == turnLeft
+	t.mu.Unlock()
+	t.free(free)
+}
+
+func (t *transaction) free(now bool) {
+	if in, remote := t.req.(*server.Inbound); remote && now {
+		in.Free()
+	}
+}
+
 // outcome is what is kept of how the message ended.
 func (t *transaction) outcome() stored.Outcome {
 	if e := t.err; e != nil {
@@ -150,6 +177,7 @@ func (t *transaction) leave() {
 			t.req.Fail(t.err)
 		} else {
 			r.Reply(t.answer.typeID, t.answer.codec, t.answer.body)
+			t.left()
 		}
 	default:
 		switch near, waits := t.req.(asker); {
@@ -277,6 +305,7 @@ func (c *cell) conclude(t *transaction) {
 		t.leave()
 		for _, other := range joined {
 			other.err, other.answer = t.err, t.answer
+			other.answer.body = bytes.Clone(t.answer.body)
 			other.leave()
 		}
 	default:

@@ -24,7 +24,7 @@ type search struct {
 	told  bool             // asked was named by the one before, and has had no attempt
 	moves int              // how often somebody was named
 	tried []string         // nodes that did not take it, and are left out until there is no other one
-	more  bool             // there is a node that was not tried
+	hosts *hosts           // where asked was chosen
 }
 
 // maxMoves is how often a request follows at once when it is told of another node. Then it waits for
@@ -59,8 +59,7 @@ func (k *search) next() (node string, err *rpc.Error) {
 		}
 		h = placement.Holder{Node: node, Epoch: hosts.epochs[node]}
 	}
-	k.asked = h
-	_, k.more = hosts.choose(k.key, append(k.tried, h.Node))
+	k.asked, k.hosts = h, hosts
 	return h.Node, nil
 }
 
@@ -95,12 +94,15 @@ func (k *search) target() (*target, *rpc.Error) {
 // over notes how an attempt has ended. k.mu is held.
 func (k *search) over(err error) {
 	v := &k.sys.virtuals
+	if err == nil {
+		if k.asked.Token == 0 {
+			v.learn(k.key, k.asked)
+		}
+		return
+	}
 	var e *rpc.Error
 	if !errors.As(err, &e) || e.Verdict != rpc.NotRun {
-		switch {
-		case err == nil && k.asked.Token == 0:
-			v.learn(k.key, k.asked)
-		case e != nil && e.Verdict == rpc.Unknown:
+		if e != nil && e.Verdict == rpc.Unknown {
 			v.forget(k.key, k.asked)
 		}
 		return
@@ -130,7 +132,11 @@ func (k *search) over(err error) {
 func (k *search) untried() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.told || k.more && len(k.tried) > 0 && len(k.tried) < maxLeftOut && slices.Contains(k.tried, k.asked.Node)
+	if k.told || len(k.tried) == 0 || len(k.tried) >= maxLeftOut || !slices.Contains(k.tried, k.asked.Node) {
+		return k.told
+	}
+	_, more := k.hosts.choose(k.key, k.tried)
+	return more
 }
 
 // arrival waits until a node hosts the kind, for as long as a call may take.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/internal/stored"
 	"github.com/tandem-go/tandem/placement"
 	"github.com/tandem-go/tandem/registry"
@@ -21,6 +22,7 @@ type virtuals struct {
 	alone atomic.Uint64 // the latest token, if the system has no Claims
 	count activationCounts
 
+	caller     string                    // what this start of the node is to a stored actor
 	sending    atomic.Int32              // the length of onward
 	bounds     map[string]*stored.Config // by stored kind that it hosts
 	rousing    atomic.Bool               // a goroutine is about to look at claims of nodes that are gone
@@ -64,6 +66,7 @@ const (
 func (v *virtuals) init(s *System) {
 	v.sys, v.over.L = s, &v.mu
 	v.cache = placement.NewCache(maxHolders)
+	v.caller = server.CallerOf(s.cfg.Name, s.epoch)
 	v.bounds = map[string]*stored.Config{}
 	for _, k := range s.cfg.Kinds {
 		if k.keeps != nil {

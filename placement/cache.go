@@ -60,7 +60,7 @@ func (s *slot) holder() Holder { return Holder{s.at.node, s.at.epoch, s.token} }
 
 // Learn notes that h holds a key. It does nothing if the cache knows of a later token.
 func (c *Cache) Learn(key Key, h Holder) {
-	if known, ok := c.Get(key); !ok || h.Token >= known.Token {
+	if known, ok := c.Get(key); !ok || h.Token >= known.Token && h != known {
 		c.put(key, h)
 	}
 }

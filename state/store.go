@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"iter"
+	"time"
 )
 
 // MaxKey is the most bytes that the kind and the id of a [Key] may have, each.
@@ -86,4 +87,14 @@ type Store interface {
 	// before and after, never. After an error, which is the last thing that it yields, some
 	// may be missing.
 	Walk(ctx context.Context, kind string) iter.Seq2[string, error]
+}
+
+// Committer is a [Store] that can make a commit without a goroutine that waits for it.
+type Committer interface {
+	Store
+
+	// CommitThen is Commit under a ctx that ends after wait, but it does not wait: it calls then with the result of
+	// Commit, once, from any goroutine, and perhaps before it returns. then must return soon. rec must not be changed
+	// before it is called.
+	CommitThen(ctx context.Context, wait time.Duration, key Key, rec Record, after Revision, then func(Revision, error))
 }

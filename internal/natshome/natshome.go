@@ -62,6 +62,7 @@ type Home struct {
 	place
 	high atomic.Uint64 // the largest sequence number that was seen
 	loss *loss
+	acks acks
 }
 
 // Open returns the home that a plan describes, and creates the streams if they were never there.
@@ -110,24 +111,36 @@ func (h *Home) Last(ctx context.Context, subject string) (*natsjs.RawStreamMsg, 
 // sent, of those before; see [jserror.Attempts]. The error is Final if another one cannot succeed;
 // else Finding.Again says whether to make one.
 func (h *Home) Publish(ctx context.Context, m *nats.Msg, after uint64, attempts *jserror.Attempts, opts ...natsjs.PublishOpt) (uint64, jserror.Finding, error) {
-	none := jserror.Finding{Proof: jserror.NotDone, Again: true, Cause: jserror.Away}
 	if err := h.Reachable(); err != nil {
-		return 0, none, err
+		return 0, unreached, err
 	}
-	nc := h.js.Conn()
-	before := nc.LastError()
+	before := h.js.Conn().LastError()
 	sent := *m
 	sent.Subject = h.plan.API + m.Subject
 	ack, err := h.js.PublishMsg(ctx, &sent, append(opts, natsjs.WithExpectLastSequencePerSubject(after))...)
-	if now := nc.LastError(); err != nil && now != before && natswait.DeniedSubject(now) == sent.Subject {
-		return 0, jserror.Finding{Proof: jserror.NotDone, Cause: jserror.Refused}, Final{now}
+	seq := uint64(0)
+	if err == nil {
+		seq = ack.Sequence
+	}
+	return h.result(sent.Subject, before, attempts, seq, err)
+}
+
+// unreached is the finding of a message that was not sent.
+var unreached = jserror.Finding{Proof: jserror.NotDone, Again: true, Cause: jserror.Away}
+
+// result is what Publish returns after an attempt with the result err. before is the last error of the connection before it.
+func (h *Home) result(subject string, before error, attempts *jserror.Attempts, seq uint64, err error) (uint64, jserror.Finding, error) {
+	if err != nil {
+		if now := h.js.Conn().LastError(); now != before && natswait.DeniedSubject(now) == subject {
+			return 0, jserror.Finding{Proof: jserror.NotDone, Cause: jserror.Refused}, Final{now}
+		}
 	}
 	found := attempts.Add(err)
 	if found.Proof != jserror.Done {
 		return 0, found, err
 	}
-	h.Saw(ack.Sequence)
-	return ack.Sequence, found, nil
+	h.Saw(seq)
+	return seq, found, nil
 }
 
 // Second returns the second stream. If it is gone and the first one is whole, it is created anew, and

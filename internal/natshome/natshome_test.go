@@ -101,6 +101,9 @@ func TestDenied(t *testing.T) {
 		if !errors.As(err, new(Final)) || !strings.Contains(err.Error(), why) || found.Proof != jserror.NotDone {
 			t.Errorf("%s: %+v, %v", why, found, err)
 		}
+		if r := <-publishThen(ctx, h, TryFor, h.Subject("k", "b"), 0); !errors.As(r.err, new(Final)) || !strings.Contains(r.err.Error(), why) || r.found.Proof != jserror.NotDone {
+			t.Errorf("%s, without waiting: %+v", why, r)
+		}
 	}
 	refused("Permissions Violation")
 	if m, err := h.Last(ctx, h.Subject("k", "a")); m != nil || err != nil {

@@ -108,7 +108,7 @@ func (c *counter) run(ctx context.Context, s state.Store, progress func(), stop 
 
 // count runs many counters while disturb does something to the servers, between two calls of
 // which there is progress. In the end each record has what was acknowledged.
-func count(t *testing.T, ctx context.Context, stores []*jetstream.Store, times int, disturb func(i int)) {
+func count(t *testing.T, ctx context.Context, stores []state.Store, times int, disturb func(i int)) {
 	t.Helper()
 	const counters = 24
 	progress, stop := make(chan struct{}, counters), make(chan struct{})
@@ -165,9 +165,10 @@ func TestStepDown(t *testing.T) {
 	t.Parallel()
 	three := servers.Three(t)
 	ctx := servers.Within(t, 110*time.Second)
-	var stores []*jetstream.Store
+	var stores []state.Store
 	for _, s := range three.Servers {
-		stores = append(stores, open(t, servers.Connect(t, s), jetstream.Config{Replicas: 3}))
+		s := open(t, servers.Connect(t, s), jetstream.Config{Replicas: 3})
+		stores = append(stores, s, storetest.Then(s))
 	}
 	js := servers.Connect(t, three.Servers[0])
 	count(t, ctx, stores, 5, func(int) { ok(t, servers.StepDown(ctx, js, "tandem_state")) })
@@ -179,7 +180,8 @@ func TestLeaderIsStopped(t *testing.T) {
 	three := servers.Three(t)
 	ctx := servers.Within(t, 110*time.Second)
 	js := servers.Connect(t, three.Servers[0])
-	stores := []*jetstream.Store{open(t, js, jetstream.Config{Replicas: 3})}
+	s := open(t, js, jetstream.Config{Replicas: 3})
+	stores := []state.Store{s, storetest.Then(s)}
 	count(t, ctx, stores, 2, func(int) {
 		at := three.Leader(ctx, "tandem_state")
 		three.Stop(at)

@@ -18,56 +18,101 @@ const deletedHeader = "Tandem-Deleted"
 
 // Commit implements [state.Store].
 func (s *Store) Commit(ctx context.Context, key state.Key, rec state.Record, after state.Revision) (state.Revision, error) {
-	st, err := state.Next(key, rec, after)
+	c, err := s.begin(state.Next(key, rec, after))
 	if err != nil {
 		return state.Revision{}, err
 	}
-	return s.put(ctx, st)
+	return c.put(ctx)
 }
 
 // Delete implements [state.Store].
 func (s *Store) Delete(ctx context.Context, key state.Key, token uint64, after state.Revision) (state.Revision, error) {
-	st, err := state.NextDeleted(key, token, after)
+	c, err := s.begin(state.NextDeleted(key, token, after))
 	if err != nil {
 		return state.Revision{}, err
 	}
-	return s.put(ctx, st)
+	return c.put(ctx)
 }
 
-// put makes a commit. All its attempts publish the same message, of which the server stores at most
-// one, because they all expect the same last message. So an attempt of unknown fate is made again
-// until one is acknowledged or refused.
-func (s *Store) put(ctx context.Context, st state.Stored) (state.Revision, error) {
-	none := state.Revision{}
-	if err := s.home.Lost(); err != nil {
-		return none, st.Err(state.ErrLost, none, err)
+// CommitThen implements [state.Committer]. Only the first attempt has no goroutine: almost always it is acknowledged.
+func (s *Store) CommitThen(ctx context.Context, wait time.Duration, key state.Key, rec state.Record, after state.Revision, then func(state.Revision, error)) {
+	c, err := s.begin(state.Next(key, rec, after))
+	if err != nil {
+		then(state.Revision{}, err)
+		return
 	}
-	size, c := st.Size(), &commit{s: s, st: st, unknown: !st.Fresh}
-	if err := s.gate.enter(ctx, size); err != nil {
-		return none, c.end(state.ErrNotStored, err)
+	until := time.Now().Add(wait)
+	await := func(try func(context.Context) (state.Revision, error)) {
+		ctx, cancel := context.WithDeadline(ctx, until)
+		defer cancel()
+		then(try(ctx))
 	}
-	defer s.gate.leave(size)
-	c.msg = &nats.Msg{Subject: s.home.Subject(st.Key.Kind, st.Key.ID), Data: st.Append(make([]byte, 0, size))}
-	if st.Deleted {
-		c.msg.Header = nats.Header{deletedHeader: {"1"}}
+	if ctx.Err() != nil || s.home.Lost() != nil || !s.gate.tryEnter(c.size) {
+		go await(c.put)
+		return
 	}
-	return c.run(ctx)
+	c.encode()
+	s.home.PublishThen(ctx, wait, c.subject, c.data, after.Seq, &c.attempts, func(seq uint64, found jserror.Finding, err error) {
+		if err == nil {
+			s.gate.leave(c.size)
+			then(c.st.Revision(seq), nil)
+			return
+		}
+		go await(func(ctx context.Context) (state.Revision, error) {
+			defer s.gate.leave(c.size)
+			return c.run(ctx, func(ctx context.Context) (state.Revision, error) { return c.judge(ctx, seq, found, err) })
+		})
+	})
 }
 
 // commit is one Commit or Delete that is under way. It belongs to one goroutine.
 type commit struct {
 	s        *Store
 	st       state.Stored
-	msg      *nats.Msg
+	size     int // of data
+	subject  string
+	data     []byte
 	attempts jserror.Attempts
 	unknown  bool      // an attempt, perhaps one of an earlier call, may be stored, now or later
 	missing  time.Time // when the commit before this one was first found missing
 }
 
-// run makes attempts until one has a result, or ctx ends.
-func (c *commit) run(ctx context.Context) (rev state.Revision, err error) {
+// begin returns the commit of what Next or NextDeleted has returned.
+func (s *Store) begin(st state.Stored, err error) (*commit, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &commit{s: s, st: st, size: st.Size(), unknown: !st.Fresh}, nil
+}
+
+// put makes a commit. All its attempts publish the same message, of which the server stores at most
+// one, because they all expect the same last message. So an attempt of unknown fate is made again
+// until one is acknowledged or refused.
+func (c *commit) put(ctx context.Context) (state.Revision, error) {
+	none := state.Revision{}
+	if err := c.s.home.Lost(); err != nil {
+		return none, c.st.Err(state.ErrLost, none, err)
+	}
+	if err := c.s.gate.enter(ctx, c.size); err != nil {
+		return none, c.end(state.ErrNotStored, err)
+	}
+	defer c.s.gate.leave(c.size)
+	c.encode()
+	return c.run(ctx, c.try)
+}
+
+// encode makes what is published.
+func (c *commit) encode() {
+	c.subject = c.s.home.Subject(c.st.Key.Kind, c.st.Key.ID)
+	c.data = c.st.Append(make([]byte, 0, c.size))
+}
+
+// run makes attempts until one has a result, or ctx ends. The first one is first.
+func (c *commit) run(ctx context.Context, first func(context.Context) (state.Revision, error)) (rev state.Revision, err error) {
+	try := first
 	err = natshome.Retry(ctx, func() (err error) {
-		rev, err = c.try(ctx)
+		rev, err = try(ctx)
+		try = c.try
 		return err
 	})
 	if again, ok := err.(natshome.Again); ok {
@@ -87,10 +132,19 @@ func (c *commit) end(kind, cause error) error {
 
 // try makes one attempt.
 func (c *commit) try(ctx context.Context) (state.Revision, error) {
-	var none state.Revision
 	step, cancel := context.WithTimeout(ctx, natshome.TryFor)
 	defer cancel()
-	seq, found, err := c.s.home.Publish(step, c.msg, c.st.Before.Seq, &c.attempts)
+	msg := &nats.Msg{Subject: c.subject, Data: c.data}
+	if c.st.Deleted {
+		msg.Header = nats.Header{deletedHeader: {"1"}}
+	}
+	seq, found, err := c.s.home.Publish(step, msg, c.st.Before.Seq, &c.attempts)
+	return c.judge(ctx, seq, found, err)
+}
+
+// judge finds out what follows from an attempt with this result.
+func (c *commit) judge(ctx context.Context, seq uint64, found jserror.Finding, err error) (state.Revision, error) {
+	var none state.Revision
 	c.unknown = c.unknown || found.Proof == jserror.Unknown
 	switch {
 	case err == nil:
@@ -100,7 +154,7 @@ func (c *commit) try(ctx context.Context) (state.Revision, error) {
 	case ctx.Err() != nil, errors.As(err, new(natshome.Final)):
 		return none, c.end(state.ErrNotStored, err)
 	case found.Again:
-		if found.Cause == jserror.Away && step.Err() == nil { // nobody listens: is there a stream?
+		if found.Cause == jserror.Away && !errors.Is(err, context.DeadlineExceeded) { // nobody listens: is there a stream?
 			if lost := c.lost(ctx); lost != nil {
 				return none, lost
 			}
@@ -116,7 +170,7 @@ func (c *commit) try(ctx context.Context) (state.Revision, error) {
 	case jserror.Full:
 		return none, c.end(state.ErrFull, err)
 	case jserror.TooLarge:
-		return none, c.end(state.ErrTooLarge, fmt.Errorf("%d bytes: %w", len(c.msg.Data), err)) // nats.go sends nothing then
+		return none, c.end(state.ErrTooLarge, fmt.Errorf("%d bytes: %w", len(c.data), err)) // nats.go sends nothing then
 	}
 	return none, c.end(state.ErrNotStored, err)
 }
@@ -137,7 +191,7 @@ func (c *commit) settle(ctx context.Context, refused error) (state.Revision, err
 	step, cancel := context.WithTimeout(ctx, natshome.TryFor)
 	defer cancel()
 	var none state.Revision
-	found, seq, err := c.s.last(step, c.st.Key, c.msg.Subject)
+	found, seq, err := c.s.last(step, c.st.Key, c.subject)
 	switch {
 	case errors.As(err, new(*state.FormatError)) && !c.unknown:
 		return none, c.st.Err(state.ErrConflict, state.Revision{Seq: seq}, err)

@@ -150,8 +150,10 @@ func TestBounds(t *testing.T) {
 	<-inside
 	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := s.Commit(short, key("b"), record("x"), state.Revision{}); !errors.Is(err, state.ErrNotStored) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v", err)
+	for _, s := range []state.Store{s, storetest.Then(s)} {
+		if _, err := s.Commit(short, key("b"), record("x"), state.Revision{}); !errors.Is(err, state.ErrNotStored) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
 	}
 	close(leave)
 	ok(t, <-done)
@@ -191,5 +193,25 @@ func TestWalkLosesAnswers(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %d, want %d", len(got), len(want))
+	}
+}
+
+// The answer to the first attempt of a commit that nobody waits for is lost, or the connection is cut while it is
+// under way. It is found out all the same whether it is stored.
+func TestThenInDoubt(t *testing.T) {
+	t.Parallel()
+	relay := servers.Between(t, servers.Start(t, embedded.Config{}))
+	s := open(t, relay.Connect(t), jetstream.Config{})
+	rev := commit(t, s, alice, "0", state.Revision{})
+	for n := range 3 {
+		relay.Mute()
+		text, done := fmt.Sprint(n), make(chan error)
+		s.CommitThen(t.Context(), 20*time.Second, alice, record(text), rev, func(r state.Revision, err error) {
+			rev = r
+			done <- err
+		})
+		relay.Speak()
+		ok(t, <-done)
+		holds(t, s, alice, text, rev)
 	}
 }

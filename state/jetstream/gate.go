@@ -21,14 +21,29 @@ type waiter struct {
 
 func newGate(commits, bytes int) *gate { return &gate{commits: commits, bytes: bytes, most: bytes} }
 
+// tryEnter is enter for one that does not wait: it returns false if it would have to.
+func (g *gate) tryEnter(size int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.passes(size)
+}
+
+// passes has a commit enter if none waits and there is room.
+func (g *gate) passes(size int) bool {
+	if len(g.waiting) > 0 || !g.fits(size) {
+		return false
+	}
+	g.take(size)
+	return true
+}
+
 // enter waits until a commit of size bytes may be made. After nil, leave must be called.
 func (g *gate) enter(ctx context.Context, size int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	g.mu.Lock()
-	if len(g.waiting) == 0 && g.fits(size) {
-		g.take(size)
+	if g.passes(size) {
 		g.mu.Unlock()
 		return nil
 	}

@@ -8,7 +8,9 @@
 // "<cluster>_state". Each key has a subject in it, with its last commit as the only message. A
 // commit is one message that names the sequence number which the subject's last message must
 // have, so the server accepts at most one commit after each. Commits of different keys are under
-// way at the same time, over one connection.
+// way at the same time, over one connection. No goroutine waits for one that nobody waits for
+// (CommitThen), unless its first attempt fails: the acks come to one subscription, which a Store
+// makes at its first such commit, and which ends with the connection.
 //
 // How safe a commit is depends on the server. With one replica, the default, it is as safe as the
 // server's disk; it survives a loss of power only if the server syncs every write, because by
@@ -70,7 +72,7 @@ type Store struct {
 	gate *gate
 }
 
-var _ state.Store = (*Store)(nil)
+var _ state.Committer = (*Store)(nil)
 
 // Open returns the store of a cluster, and creates the streams if the cluster never had any.
 //

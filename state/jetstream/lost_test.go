@@ -12,6 +12,7 @@ import (
 
 	"github.com/tandem-go/tandem/state"
 	"github.com/tandem-go/tandem/state/jetstream"
+	"github.com/tandem-go/tandem/state/storetest"
 	"github.com/tandem-go/tandem/test/servers"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
@@ -85,6 +86,9 @@ func TestLost(t *testing.T) {
 				if _, err := s.Commit(ctx, bob, record("y"), state.Revision{}); !errors.Is(err, state.ErrLost) {
 					t.Errorf("first commit: %v", err)
 				}
+				if _, err := storetest.Then(s).Commit(ctx, alice, record("y"), rev); !errors.Is(err, state.ErrLost) {
+					t.Errorf("commit without waiting: %v", err)
+				}
 				if _, _, err := s.Load(ctx, alice); !errors.Is(err, state.ErrLost) {
 					t.Errorf("load: %v", err)
 				}
@@ -123,7 +127,8 @@ func TestLost(t *testing.T) {
 func TestCommitAfterLoss(t *testing.T) {
 	t.Parallel()
 	for _, first := range []bool{true, false} {
-		for _, again := range []bool{true, false} {
+		for i := range 4 {
+			again, waits := i%2 == 0, i < 2
 			js := servers.Connect(t, servers.Start(t, embedded.Config{}))
 			ctx := servers.Within(t, 30*time.Second)
 			s := open(t, js, jetstream.Config{})
@@ -136,8 +141,12 @@ func TestCommitAfterLoss(t *testing.T) {
 				ok(t, js.DeleteStream(ctx, "tandem_state_made"))
 				open(t, js, jetstream.Config{})
 			}
-			if _, err := s.Commit(ctx, key, record("y"), rev); !errors.Is(err, state.ErrLost) {
-				t.Errorf("first %v, another stream %v: %v", first, again, err)
+			var by state.Store = s
+			if !waits {
+				by = storetest.Then(s)
+			}
+			if _, err := by.Commit(ctx, key, record("y"), rev); !errors.Is(err, state.ErrLost) {
+				t.Errorf("first %v, another stream %v, waits %v: %v", first, again, waits, err)
 			}
 			if again {
 				if _, _, err := open(t, js, jetstream.Config{}).Load(ctx, key); !errors.Is(err, state.ErrNone) {

@@ -58,7 +58,15 @@ func Run(t *testing.T, cfg Config) {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			open := cfg.Open(t)
-			c.test(&suiteCase{T: t, ctx: ctx, cfg: cfg, a: open(), b: open()})
+			a, b := open(), open()
+			c.test(&suiteCase{T: t, ctx: ctx, cfg: cfg, a: a, b: b})
+			if _, ok := a.(state.Committer); !ok {
+				return
+			}
+			t.Run("then", func(t *testing.T) {
+				open := cfg.Open(t)
+				c.test(&suiteCase{T: t, ctx: ctx, cfg: cfg, a: Then(open().(state.Committer)), b: Then(open().(state.Committer))})
+			})
 		})
 	}
 }

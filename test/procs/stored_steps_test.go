@@ -85,16 +85,21 @@ func (f *fate) pass(s step) {
 }
 
 // around makes a call of the inner one.
-func (f *fate) around(before, during_, after step, call func()) {
+func (f *fate) around(before, during, after step, call func()) {
+	f.begins(before, during)
+	call()
+	f.pass(after)
+}
+
+// begins is what is before a call, and what comes while it goes on.
+func (f *fate) begins(before, while step) {
 	f.pass(before)
-	if f.comes(during_) {
+	if f.comes(while) {
 		go func() {
 			time.Sleep(rand.N(during))
 			die()
 		}()
 	}
-	call()
-	f.pass(after)
 }
 
 // die is kill -9 of the process by itself.
@@ -120,23 +125,37 @@ func (c fatedClaims) Replace(ctx context.Context, key placement.Key, claim place
 }
 
 type fatedStates struct {
-	state.Store
+	state.Committer
 	fate *fate
 }
 
 func (s fatedStates) Load(ctx context.Context, key state.Key) (state.Record, state.Revision, error) {
-	rec, rev, err := s.Store.Load(ctx, key)
+	rec, rev, err := s.Committer.Load(ctx, key)
 	s.fate.pass(afterLoad)
 	return rec, rev, err
 }
 
 func (s fatedStates) Commit(ctx context.Context, key state.Key, rec state.Record, after state.Revision) (rev state.Revision, err error) {
-	at := [...]step{beforeCommit, duringCommit, afterCommit}
-	if rec.Token > after.Token {
-		at = [...]step{beforeFirst, duringFirst, afterFirst}
-	}
-	s.fate.around(at[0], at[1], at[2], func() { rev, err = s.Store.Commit(ctx, key, rec, after) })
+	at := stepsOf(rec, after)
+	s.fate.around(at[0], at[1], at[2], func() { rev, err = s.Committer.Commit(ctx, key, rec, after) })
 	return rev, err
+}
+
+func (s fatedStates) CommitThen(ctx context.Context, wait time.Duration, key state.Key, rec state.Record, after state.Revision, then func(state.Revision, error)) {
+	at := stepsOf(rec, after)
+	s.fate.begins(at[0], at[1])
+	s.Committer.CommitThen(ctx, wait, key, rec, after, func(rev state.Revision, err error) {
+		s.fate.pass(at[2])
+		then(rev, err)
+	})
+}
+
+// stepsOf returns the steps of a commit: before it, while it is made, and after it.
+func stepsOf(rec state.Record, after state.Revision) [3]step {
+	if rec.Token > after.Token {
+		return [...]step{beforeFirst, duringFirst, afterFirst}
+	}
+	return [...]step{beforeCommit, duringCommit, afterCommit}
 }
 
 // fatedRoad is a host's direct road.
