@@ -400,6 +400,7 @@ func NewSystem(cfg Config) (*System, error) {
 	}
 	s.outbox.open()
 	s.virtuals.rouseSoon()
+	s.virtuals.keep.start()
 	return s, nil
 }
 

@@ -61,6 +61,13 @@ func (k *search) next() (node string, err *rpc.Error) {
 	return h.Node, nil
 }
 
+// last is who was asked last.
+func (k *search) last() placement.Holder {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.asked
+}
+
 func (k *search) errNobody() *rpc.Error {
 	return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "no node hosts kind %s of the virtual actor %s", k.key.Kind, k.key.ID)
 }
@@ -239,5 +246,6 @@ func (v *virtuals) left(node, epoch string) {
 	v.mu.Lock()
 	v.cache.Drop(node, epoch)
 	v.mu.Unlock()
+	v.keep.left()
 	v.rouseSoon()
 }

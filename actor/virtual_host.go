@@ -3,13 +3,11 @@ package actor
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/tandem-go/tandem/placement"
-	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/rpc"
 )
 
@@ -19,6 +17,7 @@ type virtuals struct {
 	sys   *System
 	alone atomic.Uint64 // the latest token, if the system has no Claims
 	count activationCounts
+	keep  keeper
 
 	sending    atomic.Int32 // the length of onward
 	keeps      bool         // it hosts a stored kind
@@ -63,6 +62,7 @@ const (
 func (v *virtuals) init(s *System) {
 	v.sys, v.over.L = s, &v.mu
 	v.cache = placement.NewCache(maxHolders)
+	v.keep.init(s)
 	for _, k := range s.cfg.Kinds {
 		v.keeps = v.keeps || k.keeps != nil
 		if k.keeps != nil && s.cfg.Claims == nil { // what is stored has the tokens of earlier starts
@@ -84,6 +84,7 @@ var ErrFencedOff error = rpc.NewError("actor.fenced_off", "the node could not co
 type place struct {
 	term    uint64                    // of the node's lease in which the claim was made
 	refusal atomic.Pointer[rpc.Error] // why it has come to nothing, or may not go on
+	kept    bool                      // see KeepActive
 	store   *lasting                  // of an activation of a stored actor; nil: none, or it has no claim yet. Only the run loop uses it
 
 	// The mu of the annex guards these.
@@ -123,7 +124,7 @@ func (v *virtuals) activation(name string) (*cell, *rpc.Error) {
 			return nil, rpc.Errorf(rpc.Overloaded, rpc.NotRun, "%d virtual actors wait to be activated on this node", maxWaiting)
 		}
 		c := &cell{kind: s.intercepted(kind)}
-		c.more.Store(&annex{place: new(place)})
+		c.more.Store(&annex{place: &place{kept: kind.keepsActive(key.ID)}})
 		c.life.word.Store(uint32(claiming))
 		c.initBox(nil)
 		t, err := s.refs.enter(s, name, c)
@@ -216,7 +217,7 @@ func (v *virtuals) activate(ctx context.Context, key placement.Key, c *cell) {
 			v.sys.log.Error("a virtual actor cannot be activated", "actor", key.String(), "err", err)
 		}
 		if err != nil && !contested { // otherwise its predecessor may still commit, and the next one has to know
-			v.release(key, token)
+			v.release(key, token, nil)
 		}
 	}
 	if refusal != nil {
@@ -235,7 +236,7 @@ func (v *virtuals) activate(ctx context.Context, key placement.Key, c *cell) {
 	a.mu.Unlock()
 	if left { // it was stopped meanwhile
 		if c.kind.keeps == nil || !contested {
-			v.release(key, token)
+			v.release(key, token, nil)
 		}
 		return
 	}
@@ -257,7 +258,7 @@ func (s activated) arrive(c *cell) any {
 		} else {
 			s.store.begin(c)
 		}
-		if c.kind.idle > 0 {
+		if c.kind.idle > 0 && !c.place().kept {
 			c.minds()
 		}
 	}
@@ -352,7 +353,7 @@ func (v *virtuals) claim(ctx context.Context, key placement.Key, term uint64) (t
 			if m.certainIn(term) {
 				return token, contested, nil
 			}
-			v.release(key, token)
+			v.release(key, token, nil)
 			return 0, false, errUncertain
 		case placement.ReadAgain:
 			if again++; again > 1 && !sleep(ctx, claimPause) {
@@ -364,23 +365,6 @@ func (v *virtuals) claim(ctx context.Context, key placement.Key, term uint64) (t
 	}
 }
 
-// evictDead removes the holder of a claim from the registry if its process has provably died, which only
-// a node on the same machine can see. So its actors need not wait for the end of its lease.
-func (m *members) evictDead(ctx context.Context, c placement.Claim) bool {
-	m.mu.Lock()
-	own, n := m.mine.Proof, m.nodes[c.Node]
-	m.mu.Unlock()
-	if n.Epoch != c.Epoch || !n.Proof.Same(own) || !n.Proof.Dead(own, registry.Look(n.Proof.PID)) {
-		return false
-	}
-	m.sys.log.Warn("the process of a node has died: its virtual actors are activated elsewhere", "peer", c.Node, "epoch", c.Epoch)
-	if err := m.sys.cfg.Registry.Evict(ctx, c.Node, c.Epoch); err != nil {
-		m.sys.log.Warn("a dead node was not removed from the registry: its lease has to run out", "peer", c.Node, "err", err)
-		return false
-	}
-	return true
-}
-
 // unclaimed is the error of messages to an actor that could not be claimed.
 func (v *virtuals) unclaimed(key placement.Key, err error) *rpc.Error {
 	if !errors.Is(err, context.Canceled) {
@@ -389,36 +373,20 @@ func (v *virtuals) unclaimed(key placement.Key, err error) *rpc.Error {
 	return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "virtual actor %v could not be activated: %w", key, err)
 }
 
-// sight says what is known here of the holder of a claim.
-func (m *members) sight(c placement.Claim) placement.Sight {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n, there := m.nodes[c.Node]
-	return placement.Look(c, n.Epoch, there, false)
-}
-
-// confirm reads from the registry what there is of the holder of a claim, which was read before.
-func (m *members) confirm(ctx context.Context, c placement.Claim) (placement.Sight, error) {
-	reg := m.sys.cfg.Registry
-	if err := reg.Refresh(ctx, c.Node); err != nil {
-		return placement.Unseen, fmt.Errorf("reading the record of node %s: %w", c.Node, err)
+// release gives up a claim, and calls then, if that is not nil.
+func (v *virtuals) release(key placement.Key, token placement.Token, then func()) {
+	if then == nil {
+		then = func() {}
 	}
-	n, err := reg.Lookup(ctx, c.Node)
-	if err != nil && !errors.Is(err, registry.ErrNotFound) && !errors.Is(err, registry.ErrAway) {
-		return placement.Unseen, fmt.Errorf("reading the record of node %s: %w", c.Node, err)
-	}
-	return placement.Look(c, n.Epoch, err == nil, true), nil
-}
-
-// release gives up a claim.
-func (v *virtuals) release(key placement.Key, token placement.Token) {
 	if v.sys.cfg.Claims == nil || token == 0 {
+		then()
 		return
 	}
 	v.do(func(ctx context.Context) {
 		if err := v.sys.cfg.Claims.Release(ctx, key, token); err != nil && ctx.Err() == nil {
 			v.sys.log.Warn("the claim of a virtual actor was not released: it ends with this node", "actor", key.String(), "err", err)
 		}
+		then()
 	})
 }
 
@@ -431,13 +399,15 @@ func (c *cell) leavePlace() {
 	key, _ := activationOf(c.self.addr.name)
 	a := c.annexed()
 	a.mu.Lock()
-	token := p.token
+	token, why := p.token, a.why
 	p.left = true
 	a.mu.Unlock()
+	over := c.keepsOn(key, token, why)
 	if p.store.mayRelease() {
-		c.self.sys.virtuals.release(key, token)
+		c.self.sys.virtuals.release(key, token, over)
 	} else {
 		c.rouseAnew()
+		over()
 	}
 }
 
