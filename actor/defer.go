@@ -157,6 +157,9 @@ func (d *deferral) begin() bool {
 		return true
 	}
 	d.ctx.System().busy.Add(1)
+	if p := d.ctx.cell.place(); p != nil {
+		p.deferred.Add(1)
+	}
 	d.unhook = context.AfterFunc(d.ctx.live(), d.endIfAbandoned)
 	return true
 }
@@ -216,7 +219,10 @@ func (d *deferral) end(with func(request) error) error {
 	for _, g := range guards {
 		g.Stop()
 	}
-	if c := d.ctx.cell; c.kind.placed && !c.holds() {
+	c := d.ctx.cell
+	if c.kind.placed && c.life.now() == gone { // another activation may have answered since
+		with = func(request) error { return errAnsweredLate }
+	} else if c.kind.placed && !c.holds() {
 		with = func(request) error { return c.outcomeUnsure() }
 	}
 	err := with(req)
@@ -231,6 +237,9 @@ func (d *deferral) end(with func(request) error) error {
 	}
 	if atEnd != nil {
 		atEnd()
+	}
+	if p := c.place(); p != nil {
+		p.deferred.Add(-1)
 	}
 	d.ctx.System().idle()
 	return err

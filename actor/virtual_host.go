@@ -14,10 +14,11 @@ import (
 // virtuals are the virtual actors of a system: the activations that it hosts, and what it knows of
 // those of others.
 type virtuals struct {
-	sys   *System
-	alone atomic.Uint64 // the latest token, if the system has no Claims
-	count activationCounts
-	keep  keeper
+	sys     *System
+	alone   atomic.Uint64 // the latest token, if the system has no Claims
+	count   activationCounts
+	keep    keeper
+	balance rebalancer
 
 	sending    atomic.Int32 // the length of onward
 	keeps      bool         // it hosts a stored kind
@@ -73,8 +74,9 @@ func (v *virtuals) init(s *System) {
 
 // errUncertain is the error of a message that came while the node's lease was not certain.
 var (
-	errUncertain = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the node cannot confirm its own lease, so it may not serve virtual actors")
-	errFencedOff = rpc.Errorf(rpc.Unavailable, rpc.HasRun, "the node could not confirm its own lease when the handler had run, so its answer may be out of date")
+	errUncertain    = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the node cannot confirm its own lease, so it may not serve virtual actors")
+	errAnsweredLate = rpc.Errorf(rpc.Unavailable, rpc.HasRun, "the activation that had put its answer off has ended, so the answer may be out of date")
+	errFencedOff    = rpc.Errorf(rpc.Unavailable, rpc.HasRun, "the node could not confirm its own lease when the handler had run, so its answer may be out of date")
 )
 
 // ErrFencedOff is why an activation of a virtual actor ends whose node's lease was not certain.
@@ -82,10 +84,11 @@ var ErrFencedOff error = rpc.NewError("actor.fenced_off", "the node could not co
 
 // place is what makes a cell an activation of a virtual actor.
 type place struct {
-	term    uint64                    // of the node's lease in which the claim was made
-	refusal atomic.Pointer[rpc.Error] // why it has come to nothing, or may not go on
-	kept    bool                      // see KeepActive
-	store   *lasting                  // of an activation of a stored actor; nil: none, or it has no claim yet. Only the run loop uses it
+	term     uint64                    // of the node's lease in which the claim was made
+	refusal  atomic.Pointer[rpc.Error] // why it has come to nothing, or may not go on
+	kept     bool                      // see KeepActive
+	deferred atomic.Int32              // answers that are put off
+	store    *lasting                  // of an activation of a stored actor; nil: none, or it has no claim yet. Only the run loop uses it
 
 	// The mu of the annex guards these.
 	token placement.Token // 0: there is no claim
@@ -122,6 +125,9 @@ func (v *virtuals) activation(name string) (*cell, *rpc.Error) {
 			return nil, errUncertain
 		case v.isFull():
 			return nil, rpc.Errorf(rpc.Overloaded, rpc.NotRun, "%d virtual actors wait to be activated on this node", maxWaiting)
+		}
+		if to, given := v.balance.given(key); given {
+			return nil, moved(key, to)
 		}
 		c := &cell{kind: s.intercepted(kind)}
 		c.more.Store(&annex{place: &place{kept: kind.keepsActive(key.ID)}})

@@ -230,6 +230,6 @@ func (c *cell) keepsOn(key placement.Key, token placement.Token, why error) func
 	}
 	return func() {
 		k := &c.self.sys.virtuals.keep
-		k.note(key, "", why, func(one *placement.Keep) bool { return one.Ended(time.Now(), k.own(token), false) })
+		k.note(key, "", why, func(one *placement.Keep) bool { return one.Ended(time.Now(), k.own(token), why == ErrRebalanced) })
 	}
 }
