@@ -220,10 +220,11 @@ func (d *deferral) end(with func(request) error) error {
 		g.Stop()
 	}
 	c := d.ctx.cell
-	if c.kind.placed && c.life.now() == gone { // another activation may have answered since
-		with = func(request) error { return errAnsweredLate }
-	} else if c.kind.placed && !c.holds() {
+	switch {
+	case c.kind.placed && !c.holds():
 		with = func(request) error { return c.outcomeUnsure() }
+	case c.kind.placed && c.life.now() == gone: // another activation may have answered since
+		with = func(request) error { return errAnsweredLate }
 	}
 	err := with(req)
 	if err != nil {
