@@ -246,6 +246,6 @@ func (v *virtuals) left(node, epoch string) {
 	v.mu.Lock()
 	v.cache.Drop(node, epoch)
 	v.mu.Unlock()
-	v.keep.left()
 	v.rouseSoon()
+	v.keep.left()
 }
