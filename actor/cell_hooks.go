@@ -49,7 +49,7 @@ func (c *cell) start(w *worker) {
 		return
 	}
 	if !c.kind.hooks.started {
-		c.life.move(cellStarted)
+		c.begun()
 		return
 	}
 	c.annexed().entered = true
@@ -57,12 +57,19 @@ func (c *cell) start(w *worker) {
 	c.guarded(w, "Started", func() error { return c.state.(starter).Started(ctx) }, func(err *rpc.Error) {
 		ctx.end()
 		if err == nil {
-			c.life.move(cellStarted)
+			c.begun()
 			return
 		}
 		c.noteFailure("Started", err)
 		c.fail(supervise.Failure{Err: err})
 	})
+}
+
+// begun has the actor handle messages.
+func (c *cell) begun() {
+	if c.life.move(cellStarted) && c.kind.placed {
+		c.keptBegins()
+	}
 }
 
 // callRestarting calls Restarting on the state that is given up.

@@ -157,6 +157,9 @@ func (d *deferral) begin() bool {
 		return true
 	}
 	d.ctx.System().busy.Add(1)
+	if p := d.ctx.cell.place(); p != nil {
+		p.deferred.Add(1)
+	}
 	d.unhook = context.AfterFunc(d.ctx.live(), d.endIfAbandoned)
 	return true
 }
@@ -216,8 +219,12 @@ func (d *deferral) end(with func(request) error) error {
 	for _, g := range guards {
 		g.Stop()
 	}
-	if c := d.ctx.cell; c.kind.placed && !c.holds() {
+	c := d.ctx.cell
+	switch {
+	case c.kind.placed && !c.holds():
 		with = func(request) error { return c.outcomeUnsure() }
+	case c.kind.placed && c.life.now() == gone: // another activation may have answered since
+		with = func(request) error { return errAnsweredLate }
 	}
 	err := with(req)
 	if err != nil {
@@ -231,6 +238,9 @@ func (d *deferral) end(with func(request) error) error {
 	}
 	if atEnd != nil {
 		atEnd()
+	}
+	if p := c.place(); p != nil {
+		p.deferred.Add(-1)
 	}
 	d.ctx.System().idle()
 	return err

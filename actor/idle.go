@@ -17,7 +17,7 @@ type WentIdle struct{}
 // Idle has actors of a kind stopped that get no message for d; the latest moment is at 2 d. Stopping
 // and those who watch such an actor get ErrIdle. The messages of its timers count, too. An actor whose
 // handler runs, that is suspended after a failure, or that has put messages aside (Context.Stash), is
-// not idle. One with children is stopped with them.
+// not idle; nor is a virtual actor that has put an answer off (Defer). One with children is stopped with them.
 //
 // No message is lost by that: one that is accepted keeps the actor. One that comes later finds an actor
 // that has stopped: a request fails as not run (rpc.NotFound), a one-way message is a dead letter; with
@@ -72,16 +72,16 @@ func (c *cell) quiet() {
 			c.signal(wentIdle{})
 			c.run()
 		}
-	case c.box.CloseIfIdle(c.holdsNothing):
-		c.beginEnd(ErrIdle)
-		c.run()
+	default:
+		c.endIfIdle(ErrIdle)
 	}
 }
 
-// holdsNothing reports whether no message is put aside, and nothing of a stored actor waits for a write or to be sent.
+// holdsNothing reports whether no message is put aside, and, of a virtual actor, no answer is put off, and nothing
+// waits for a write or to be sent.
 func (c *cell) holdsNothing() bool {
 	p := c.place()
-	return c.annexed().stashed.Load() == 0 && (p == nil || p.store == nil || !p.store.restless.Load())
+	return c.annexed().stashed.Load() == 0 && (p == nil || p.deferred.Load() == 0 && (p.store == nil || !p.store.restless.Load()))
 }
 
 func (k *Kind) tellsIdle() bool { return k.handlers[reflect.TypeFor[WentIdle]()] != nil }

@@ -34,9 +34,25 @@ func (s *System) Actors(f inspect.Filter) iter.Seq[inspect.Actor] {
 // mailbox, so it tells about a blocked actor, too. If there is no such actor, the error is
 // rpc.NotFound. An actor of another node can be inspected if that node's access list allows it
 // (access.Inspect); the request has the deadline of ctx, or Config.Timeout.
+//
+// Of a virtual actor it returns the activation, ~kind/id, with its node, and activates nothing: if
+// there is none, the error is rpc.NotFound and wraps ErrNotActive.
 func (s *System) Inspect(ctx context.Context, r Ref) (inspect.Actor, error) {
 	t := s.Bind(r).to
 	switch {
+	case t != nil && t.addr.node == anywhere:
+		at, err := s.activeAt(ctx, t, access.Inspect)
+		if err != nil {
+			return inspect.Actor{}, err
+		}
+		if at == nil {
+			return inspect.Actor{}, s.notActive(t)
+		}
+		a, err := s.Inspect(ctx, Ref{to: at})
+		if rpc.CodeOf(err) == rpc.NotFound { // it has just ended there
+			err = s.notActive(t)
+		}
+		return a, err
 	case t == nil || t.addr.routed():
 		return inspect.Actor{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%q is not one actor", r)
 	case t.addr.node != s.cfg.Name:
@@ -178,7 +194,7 @@ func (l *cellLife) stage() inspect.Stage {
 	if state == working && l.sealed() {
 		return inspect.Closing
 	}
-	return [...]inspect.Stage{working: inspect.Working, starting: inspect.Starting, suspended: inspect.Suspended, ending: inspect.Ending, gone: inspect.Gone}[state]
+	return [...]inspect.Stage{working: inspect.Working, starting: inspect.Starting, claiming: inspect.Starting, suspended: inspect.Suspended, ending: inspect.Ending, gone: inspect.Gone}[state]
 }
 
 // some returns the live actors that the filter may let through, without those that are internal.

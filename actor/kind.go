@@ -40,6 +40,7 @@ type Kind struct {
 	stash      int          // see Stash; 0: there is none
 
 	placed    bool         // see Virtual
+	kept      []string     // ids, see KeepActive
 	keeps     *keeping     // see Stored; nil: nothing of the state is kept
 	stateType reflect.Type // of what make returns
 	local     bool         // see KeptLocal

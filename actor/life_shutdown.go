@@ -100,7 +100,9 @@ func (s *System) drain(ctx context.Context) error {
 	for _, c := range s.refs.all() {
 		c.hasten()
 	}
+	stop := s.virtuals.handOver()
 	n := s.settle(ctx)
+	stop()
 	s.outbox.drain(ctx)
 	if n > 0 {
 		return rpc.Errorf(rpc.Expired, rpc.Unknown, "shutdown ran out of time: %d actors were busy, what waited was handed back", n)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/rpc"
 )
 
@@ -19,6 +20,9 @@ import (
 // An actor of another node is stopped if that node's access list has a rule that allows
 // access.Stop by name; otherwise the error is rpc.Denied. The request has the deadline of ctx, or
 // Config.Timeout; the error's verdict says whether the other node has begun to stop the actor.
+//
+// Stop of a virtual actor ends its activation, wherever that is, and activates nothing: if there is none, it
+// returns nil. The next message activates it anew. Rules name the activation, ~kind/id.
 func (s *System) Stop(ctx context.Context, r Ref) error { return s.stop(ctx, r, false) }
 
 // StopNow is Stop, but the actor ends after the message that it is handling. Requests that wait in
@@ -30,6 +34,12 @@ func (s *System) StopNow(ctx context.Context, r Ref) error {
 func (s *System) stop(ctx context.Context, r Ref, now bool) error {
 	t := s.Bind(r).to
 	switch {
+	case t != nil && t.addr.node == anywhere:
+		at, err := s.activeAt(ctx, t, access.Stop)
+		if err != nil || at == nil {
+			return err
+		}
+		return s.stop(ctx, Ref{to: at}, now)
 	case t == nil || t.addr.routed() || strings.HasPrefix(t.addr.name, hidden):
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v cannot be stopped", r)
 	case t.addr.node != s.cfg.Name:

@@ -103,6 +103,15 @@ func (v *virtuals) rouseIfItKeeps(ctx context.Context, key placement.Key) error 
 
 // rouse activates an actor, wherever that is.
 func (v *virtuals) rouse(ctx context.Context, key placement.Key) error {
+	_, err := v.reach(ctx, key, v.sys.cfg.Retry)
+	if rpc.Ran(err) == rpc.Unknown { // it is activated, or its node is gone and will be looked at
+		return nil
+	}
+	return err
+}
+
+// reach activates an actor if it is not active, and returns who has it.
+func (v *virtuals) reach(ctx context.Context, key placement.Key, retry rpc.Retry) (by placement.Holder, err error) {
 	s := v.sys
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
@@ -112,20 +121,17 @@ func (v *virtuals) rouse(ctx context.Context, key placement.Key) error {
 	at := s.routedCall(ctx, nil, s.refs.target(s, address{key.String(), anywhere}), nil)
 	t, none := at.nextOrWait(ctx)
 	if none != nil {
-		return none
+		return by, none
 	}
 	far := at.handOver()
 	x := s.node.Client.Exchange()
 	r := x.Request()
-	r.Node, r.Target, r.Retry, r.Timeout, r.Receipt = t.addr.node, t.addr.name, &s.cfg.Retry, s.timeout(ctx), true
+	r.Node, r.Target, r.Retry, r.Timeout, r.Receipt = t.addr.node, t.addr.name, &retry, s.timeout(ctx), true
 	r.Rare = new(client.Rare)
 	far.setRoute(r.Rare)
-	_, err := x.Do(ctx)
+	_, err = x.Do(ctx)
 	x.Free()
-	if rpc.Ran(err) == rpc.Unknown { // it is activated, or its node is gone and will be looked at
-		return nil
-	}
-	return err
+	return at.search.last(), err
 }
 
 // rouseAnew activates an actor again whose activation on this node has ended before all its messages were sent.

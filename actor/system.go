@@ -85,6 +85,13 @@ type Config struct {
 	Codecs    []codec.Codec    // further codecs to understand, besides msgpack, JSON and raw
 	Limits    codec.Limits     // of decoding; by default the length of a body is bounded only by RPC.MaxBody
 
+	// Rebalance is how many activations of virtual actors per second this node may give up to nodes that
+	// the cluster chooses for them now, since those have joined. 0: none; then they take over what falls idle.
+	// One that is given up ends as an idle one does, and is active again at its next message, or at once with
+	// KeepActive. Nothing is given up for 5 s after the hosts of a kind have changed, and none that is busy
+	// all the time, or has timers, subscriptions or children, except with KeepActive.
+	Rebalance float64
+
 	Timeout      time.Duration // of a call whose context has no deadline; default 30 s
 	SendWait     time.Duration // how long a handler waits for room in a mailbox; default 5 s
 	StartWait    time.Duration // how long NewSystem waits for transports, registry and store; default 30 s
@@ -202,6 +209,9 @@ func (c *Config) validate() error {
 	}
 	if c.Weight < 0 || c.Weight > registry.MaxWeight {
 		bad("Config.Weight is %d: want 0 to %d", c.Weight, registry.MaxWeight)
+	}
+	if !(c.Rebalance >= 0 && c.Rebalance <= maxRebalance) {
+		bad("Config.Rebalance is %v: want 0 to %v activations per second", c.Rebalance, maxRebalance)
 	}
 	if c.ResultBytes < 0 {
 		bad("Config.ResultBytes is negative: %d", c.ResultBytes)
@@ -405,6 +415,8 @@ func NewSystem(cfg Config) (*System, error) {
 	s.outbox.open()
 	s.virtuals.rouseSoon()
 	s.followReminders()
+	s.virtuals.keep.start()
+	s.virtuals.balance.start(s)
 	return s, nil
 }
 

@@ -35,6 +35,8 @@ func Virtual() KindOption { return func(k *Kind) { k.placed = true } }
 // checkVirtual returns what is wrong with a virtual kind, or nil.
 func (k *Kind) checkVirtual() error {
 	switch {
+	case !k.placed && len(k.kept) > 0:
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "kind %s has KeepActive, so it has to be Virtual", k.name)
 	case !k.placed:
 		return nil
 	case strings.Contains(k.name, "/"):
@@ -46,7 +48,7 @@ func (k *Kind) checkVirtual() error {
 	case k.local:
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "kind %s is virtual, so it cannot be KeptLocal", k.name)
 	}
-	return nil
+	return k.checkKept()
 }
 
 // Virtual returns a bound ref to a virtual actor, wherever it is or will be. Its text form is
@@ -76,14 +78,18 @@ func (s *System) Virtual(kind *Kind, id string) Ref {
 // write, and refuses writes with a lower one than it has seen, is safe from an activation that is about
 // to learn that it has been replaced.
 func (c *Context) FencingToken() uint64 {
-	p := c.cell.place()
-	if p == nil {
+	if c.cell.place() == nil {
 		return 0
 	}
-	a := c.cell.annexed()
+	return uint64(c.cell.token())
+}
+
+// token is that of an activation's claim; 0: it has none.
+func (c *cell) token() placement.Token {
+	a := c.annexed()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return uint64(p.token)
+	return a.place.token
 }
 
 // virtualSelf is the target of the virtual actor whose activation c is.

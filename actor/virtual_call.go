@@ -63,6 +63,13 @@ func (k *search) next() (node string, err *rpc.Error) {
 	return h.Node, nil
 }
 
+// last is who was asked last.
+func (k *search) last() placement.Holder {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.asked
+}
+
 func (k *search) errNobody() *rpc.Error {
 	return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "no node hosts kind %s of the virtual actor %s", k.key.Kind, k.key.ID)
 }
@@ -260,4 +267,5 @@ func (v *virtuals) left(node, epoch string) {
 	v.cache.Drop(node, epoch)
 	v.mu.Unlock()
 	v.rouseSoon()
+	v.keep.left()
 }

@@ -3,7 +3,6 @@ package actor
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,16 +10,17 @@ import (
 	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/internal/stored"
 	"github.com/tandem-go/tandem/placement"
-	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/rpc"
 )
 
 // virtuals are the virtual actors of a system: the activations that it hosts, and what it knows of
 // those of others.
 type virtuals struct {
-	sys   *System
-	alone atomic.Uint64 // the latest token, if the system has no Claims
-	count activationCounts
+	sys     *System
+	alone   atomic.Uint64 // the latest token, if the system has no Claims
+	count   activationCounts
+	keep    keeper
+	balance rebalancer
 
 	caller     string                    // what this start of the node is to a stored actor
 	sending    atomic.Int32              // the length of onward
@@ -68,6 +68,7 @@ func (v *virtuals) init(s *System) {
 	v.cache = placement.NewCache(maxHolders)
 	v.caller = server.CallerOf(s.cfg.Name, s.epoch)
 	v.bounds = map[string]*stored.Config{}
+	v.keep.init(s)
 	for _, k := range s.cfg.Kinds {
 		if k.keeps != nil {
 			v.bounds[k.name] = k.keeps.bounds()
@@ -80,8 +81,9 @@ func (v *virtuals) init(s *System) {
 
 // errUncertain is the error of a message that came while the node's lease was not certain.
 var (
-	errUncertain = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the node cannot confirm its own lease, so it may not serve virtual actors")
-	errFencedOff = rpc.Errorf(rpc.Unavailable, rpc.HasRun, "the node could not confirm its own lease when the handler had run, so its answer may be out of date")
+	errUncertain    = rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the node cannot confirm its own lease, so it may not serve virtual actors")
+	errAnsweredLate = rpc.Errorf(rpc.Unavailable, rpc.HasRun, "the activation that had put its answer off has ended, so the answer may be out of date")
+	errFencedOff    = rpc.Errorf(rpc.Unavailable, rpc.HasRun, "the node could not confirm its own lease when the handler had run, so its answer may be out of date")
 )
 
 // ErrFencedOff is why an activation of a virtual actor ends whose node's lease was not certain.
@@ -89,9 +91,11 @@ var ErrFencedOff error = rpc.NewError("actor.fenced_off", "the node could not co
 
 // place is what makes a cell an activation of a virtual actor.
 type place struct {
-	term    uint64                    // of the node's lease in which the claim was made
-	refusal atomic.Pointer[rpc.Error] // why it has come to nothing, or may not go on
-	store   *lasting                  // of an activation of a stored actor; nil: none, or it has no claim yet. Only the run loop uses it
+	term     uint64                    // of the node's lease in which the claim was made
+	refusal  atomic.Pointer[rpc.Error] // why it has come to nothing, or may not go on
+	kept     bool                      // see KeepActive
+	deferred atomic.Int32              // answers that are put off
+	store    *lasting                  // of an activation of a stored actor; nil: none, or it has no claim yet. Only the run loop uses it
 
 	token placement.Token // 0: there is no claim. The mu of the annex guards it
 }
@@ -127,8 +131,11 @@ func (v *virtuals) activation(name string) (*cell, *rpc.Error) {
 		case v.isFull():
 			return nil, rpc.Errorf(rpc.Overloaded, rpc.NotRun, "%d virtual actors wait to be activated on this node", maxWaiting)
 		}
+		if to, given := v.balance.given(key); given {
+			return nil, moved(key, to)
+		}
 		c := &cell{kind: s.intercepted(kind)}
-		c.more.Store(&annex{place: new(place)})
+		c.more.Store(&annex{place: &place{kept: kind.keepsActive(key.ID)}})
 		c.life.word.Store(uint32(claiming))
 		c.initBox(nil)
 		t, err := s.refs.enter(s, name, c)
@@ -221,7 +228,7 @@ func (v *virtuals) activate(ctx context.Context, key placement.Key, c *cell) {
 			v.sys.log.Error("a virtual actor cannot be activated", "actor", key.String(), "err", err)
 		}
 		if err != nil && !contested { // otherwise its predecessor may still commit, and the next one has to know
-			v.release(key, token)
+			v.release(key, token, nil)
 		}
 	}
 	if refusal != nil {
@@ -242,7 +249,7 @@ func (v *virtuals) activate(ctx context.Context, key placement.Key, c *cell) {
 	a.mu.Unlock()
 	if left { // it was stopped meanwhile
 		if c.kind.keeps == nil || !contested {
-			v.release(key, token)
+			v.release(key, token, nil)
 		}
 		return
 	}
@@ -264,7 +271,7 @@ func (s activated) arrive(c *cell) any {
 		} else {
 			s.store.begin(c)
 		}
-		if c.kind.idle > 0 {
+		if c.kind.idle > 0 && !c.place().kept {
 			c.minds()
 		}
 	}
@@ -359,7 +366,7 @@ func (v *virtuals) claim(ctx context.Context, key placement.Key, term uint64) (t
 			if m.certainIn(term) {
 				return token, contested, nil
 			}
-			v.release(key, token)
+			v.release(key, token, nil)
 			return 0, false, errUncertain
 		case placement.ReadAgain:
 			if again++; again > 1 && !sleep(ctx, claimPause) {
@@ -371,23 +378,6 @@ func (v *virtuals) claim(ctx context.Context, key placement.Key, term uint64) (t
 	}
 }
 
-// evictDead removes the holder of a claim from the registry if its process has provably died, which only
-// a node on the same machine can see. So its actors need not wait for the end of its lease.
-func (m *members) evictDead(ctx context.Context, c placement.Claim) bool {
-	m.mu.Lock()
-	own, n := m.mine.Proof, m.nodes[c.Node]
-	m.mu.Unlock()
-	if n.Epoch != c.Epoch || !n.Proof.Same(own) || !n.Proof.Dead(own, registry.Look(n.Proof.PID)) {
-		return false
-	}
-	m.sys.log.Warn("the process of a node has died: its virtual actors are activated elsewhere", "peer", c.Node, "epoch", c.Epoch)
-	if err := m.sys.cfg.Registry.Evict(ctx, c.Node, c.Epoch); err != nil {
-		m.sys.log.Warn("a dead node was not removed from the registry: its lease has to run out", "peer", c.Node, "err", err)
-		return false
-	}
-	return true
-}
-
 // unclaimed is the error of messages to an actor that could not be claimed.
 func (v *virtuals) unclaimed(key placement.Key, err error) *rpc.Error {
 	if !errors.Is(err, context.Canceled) {
@@ -396,36 +386,20 @@ func (v *virtuals) unclaimed(key placement.Key, err error) *rpc.Error {
 	return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "virtual actor %v could not be activated: %w", key, err)
 }
 
-// sight says what is known here of the holder of a claim.
-func (m *members) sight(c placement.Claim) placement.Sight {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n, there := m.nodes[c.Node]
-	return placement.Look(c, n.Epoch, there, false)
-}
-
-// confirm reads from the registry what there is of the holder of a claim, which was read before.
-func (m *members) confirm(ctx context.Context, c placement.Claim) (placement.Sight, error) {
-	reg := m.sys.cfg.Registry
-	if err := reg.Refresh(ctx, c.Node); err != nil {
-		return placement.Unseen, fmt.Errorf("reading the record of node %s: %w", c.Node, err)
+// release gives up a claim, and calls then, if that is not nil.
+func (v *virtuals) release(key placement.Key, token placement.Token, then func()) {
+	if then == nil {
+		then = func() {}
 	}
-	n, err := reg.Lookup(ctx, c.Node)
-	if err != nil && !errors.Is(err, registry.ErrNotFound) && !errors.Is(err, registry.ErrAway) {
-		return placement.Unseen, fmt.Errorf("reading the record of node %s: %w", c.Node, err)
-	}
-	return placement.Look(c, n.Epoch, err == nil, true), nil
-}
-
-// release gives up a claim.
-func (v *virtuals) release(key placement.Key, token placement.Token) {
 	if v.sys.cfg.Claims == nil || token == 0 {
+		then()
 		return
 	}
 	v.do(func(ctx context.Context) {
 		if err := v.sys.cfg.Claims.Release(ctx, key, token); err != nil && ctx.Err() == nil {
 			v.sys.log.Warn("the claim of a virtual actor was not released: it ends with this node", "actor", key.String(), "err", err)
 		}
+		then()
 	})
 }
 
@@ -438,12 +412,14 @@ func (c *cell) leavePlace() {
 	key, _ := activationOf(c.self.addr.name)
 	a := c.annexed()
 	a.mu.Lock()
-	token := p.token
+	token, why := p.token, a.why
 	a.mu.Unlock()
+	over := c.keepsOn(key, token, why)
 	if p.store.mayRelease() {
-		c.self.sys.virtuals.release(key, token)
+		c.self.sys.virtuals.release(key, token, over)
 	} else {
 		c.rouseAnew()
+		over()
 	}
 }
 

@@ -16,9 +16,12 @@ import (
 	"github.com/tandem-go/tandem/transport/natsbus"
 )
 
-// startOnNATS starts a node that hosts counters, with what users run: registry and claims in NATS, traffic over TCP.
-func startOnNATS(t *testing.T, url, name string) *actor.System {
+// startOnNATS starts a node that hosts a kind, or else counters, with what users run: registry and claims in NATS, traffic over TCP.
+func startOnNATS(t *testing.T, url, name string, kinds ...*actor.Kind) *actor.System {
 	t.Helper()
+	if kinds == nil {
+		kinds = []*actor.Kind{counterKind}
+	}
 	nc, err := natsbus.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +40,7 @@ func startOnNATS(t *testing.T, url, name string) *actor.System {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newSystem(t, actor.Config{Name: name, Registry: reg, Claims: held, Kinds: []*actor.Kind{counterKind}, Logger: quiet,
+	return newSystem(t, actor.Config{Name: name, Registry: reg, Claims: held, Kinds: kinds, Logger: quiet,
 		Transports: []transport.Transport{overTCP()}, Tokens: 1 << 12}) // a node that has most of the actors keeps the results of that many jobs
 }
 

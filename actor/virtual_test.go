@@ -432,7 +432,7 @@ func TestVirtualMisuse(t *testing.T) {
 		_, spawned := sys.Spawn("y", counterKind)
 		_, named := sys.Spawn("~counter/y", AccountKind)
 		for what, err := range map[string]error{
-			"a key": keyed, "a job with a key": job, "inspected": seen, "spawned": spawned, "its name is taken": named, "stopped": sys.Stop(ctx, ref),
+			"a key": keyed, "a job with a key": job, "inspected": seen, "spawned": spawned, "its name is taken": named,
 			"a reliable message":    actor.TellReliably(ctx, ref, bump{}),
 			"another kind's ref":    errorOf(actor.Call(ctx, sys.Ref("bank.account/x@~"), total{}, rpc.WithRetry(rpc.Retry{Attempts: 1}))),
 			"an activation's child": errorOf(actor.Call(ctx, sys.Ref("~counter/x/y"), total{})),

@@ -16,7 +16,7 @@ type Stage string
 
 // The stages.
 const (
-	Starting  Stage = "starting"  // the hook Started has not returned yet
+	Starting  Stage = "starting"  // the hook Started has not returned yet, or a virtual actor has no claim yet
 	Working   Stage = "working"   // it handles messages, or is idle
 	Suspended Stage = "suspended" // it has failed, and its supervision has it wait
 	Ending    Stage = "ending"    // it handles no further message, and waits for its children to end

@@ -32,6 +32,9 @@
 // An actor whose holder is gone stays so until somebody wants it. [Claims] has a Walk that finds such
 // actors.
 //
+// [Keep] decides when a node has an actor activated that is to be active always. [Pace] and
+// [Hosts.Misplaced] decide when a node gives up which actors to nodes that have joined.
+//
 // [Cache] remembers holders for those who call. It may be wrong: a wrong address answers that the
 // actor has moved.
 //
