@@ -252,9 +252,8 @@ type activated struct {
 func (s activated) arrive(c *cell) any {
 	c.state, c.place().store = s.state, s.store
 	if c.life.move(cellClaimed) {
-		if s.store == nil {
-			c.self.sys.refs.showPlaced(c)
-		} else {
+		c.self.sys.refs.showPlaced(c)
+		if s.store != nil {
 			s.store.begin(c)
 		}
 		if c.kind.idle > 0 {
