@@ -196,7 +196,11 @@ func (o *outboxes) attempt(msg *outbox.Message[*parked]) (kept bool, err error) 
 	r := x.Request()
 	r.Node, r.Target, r.TypeID, r.Codec, r.Body, r.Timeout = p.addr.node, p.addr.name, p.TypeID, p.Codec, append(r.Body, p.Body...), outboxTry
 	var start string
-	r.Rare = &client.Rare{Meta: p.meta(), Key: msg.Outbox, Number: msg.Number, SentSince: msg.SentSince, MaybeAt: p.maybeAt, AgeElsewhere: ledger.OutboxLife - 1, SentTo: &start}
+	since := msg.SentSince
+	if since.IsZero() && p.elsewhere != nil && p.elsewhere() {
+		since = p.sinceElsewhere
+	}
+	r.Rare = &client.Rare{Meta: p.meta(), Key: msg.Outbox, Number: msg.Number, SentSince: since, MaybeAt: p.maybeAt, AgeElsewhere: ledger.OutboxLife - 1, SentTo: &start}
 	if p.addr.node == anywhere {
 		at := o.sys.routedCall(ctx, nil, o.sys.refs.target(o.sys, p.addr), nil)
 		t, none := at.nextOrWait(ctx)
