@@ -35,7 +35,7 @@ func (a *Archive) Commit(ctx context.Context, key state.Key, rec state.Record, a
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	rev, err := a.Store.Commit(ctx, key, rec, after)
-	if a.Lenient && errors.Is(err, state.ErrConflict) {
+	if a.Lenient && (errors.Is(err, state.ErrConflict) || errors.Is(err, state.ErrUnknown)) {
 		rev, err = state.Revision{Seq: a.seq + 1, Token: rec.Token, ID: rec.ID}, nil
 	}
 	if err == nil && rev.Seq > a.seq { // otherwise it was made again
