@@ -197,9 +197,10 @@ func (t *refTable) showPlaced(c *cell) {
 	}
 }
 
-// show makes c, an activation or nil, the actor of the target of its virtual actor, which may be nil, if it has its claim. t.mu is held.
+// show makes c, an activation or nil, the actor of the target of its virtual actor, which may be nil, if it has its claim.
+// Requests to stored actors have to get their names, so these are always looked for. t.mu is held.
 func (t *refTable) show(c *cell, v *target) {
-	if c == nil || v == nil {
+	if c == nil || v == nil || c.kind.keeps != nil {
 		return
 	}
 	if now := c.life.now(); now != claiming && now < ending {

@@ -28,6 +28,9 @@ type parked struct {
 	maybeAt string             // the start of its actor's node that may have handled it; empty: none, or it is not known which. It belongs to who sends to the actor
 	record  *journal.JobRecord // nil: it is in memory only; set before the message is stored
 	left    func()             // called when the message has left the box; nil unless a stored actor keeps it
+
+	elsewhere      func() bool // reports whether another activation of the stored actor may send the message, too; nil: none does
+	sinceElsewhere time.Time   // since when
 }
 
 // size is how many bytes of its sender's a message has.

@@ -43,7 +43,8 @@ type outboxes struct {
 
 	mu       sync.Mutex // guards what follows
 	box      *outbox.Box[*parked]
-	lent     int // how many messages in it are kept by stored actors
+	recalls  map[*outbox.Message[*parked]]context.CancelFunc // attempts at messages that stored actors keep
+	lent     int                                             // how many messages in it are kept by stored actors
 	stage    outboxStage
 	room     chan struct{} // closed, and made anew, when a message has left the box; nil: nobody waits for that
 	full     bool          // an event has said that it is full, and there was no room since
@@ -54,6 +55,7 @@ func (o *outboxes) init(s *System) {
 	o.sys, o.cfg = s, s.cfg.Outbox
 	o.box = outbox.New[*parked](o.cfg, s.epoch)
 	o.tokens = make(chan struct{}, outboxAttempts)
+	o.recalls = map[*outbox.Message[*parked]]context.CancelFunc{}
 	o.ctx, o.cancel = context.WithCancel(s.ctx)
 }
 
@@ -198,11 +200,46 @@ func (o *outboxes) attempt(msg *outbox.Message[*parked]) (kept bool, err error) 
 		return true, verdictAsUnknown(p.perform(ctx, o.sys))
 	}
 	var start string
-	kept, err = o.sys.sendParked(ctx, p, client.Rare{Key: msg.Outbox, Number: msg.Number, SentSince: msg.SentSince, MaybeAt: p.maybeAt, AgeElsewhere: ledger.OutboxLife - 1, SentTo: &start})
+	since := msg.SentSince
+	if p.elsewhere != nil {
+		var over func()
+		ctx, over = o.recallable(ctx, msg)
+		defer over()
+		if p.elsewhere() && (since.IsZero() || p.sinceElsewhere.Before(since)) {
+			since = p.sinceElsewhere
+		}
+	}
+	kept, err = o.sys.sendParked(ctx, p, client.Rare{Key: msg.Outbox, Number: msg.Number, SentSince: since, MaybeAt: p.maybeAt, AgeElsewhere: ledger.OutboxLife - 1, SentTo: &start})
 	if err != nil && rpc.Ran(err) == rpc.Unknown && p.maybeAt == "" {
 		p.maybeAt = start
 	}
 	return kept, err
+}
+
+// recallable returns the context of an attempt that ends if recall is called.
+func (o *outboxes) recallable(ctx context.Context, msg *outbox.Message[*parked]) (_ context.Context, over func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.recalls[msg] = cancel
+	return ctx, func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		delete(o.recalls, msg)
+		cancel()
+	}
+}
+
+// recall ends the attempts that are under way at messages of a stored actor whose activation has ended: another one may
+// send them from now on, which a receiver has to be told.
+func (o *outboxes) recall(name string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for msg, cancel := range o.recalls {
+		if msg.Outbox == name {
+			cancel()
+		}
+	}
 }
 
 // sendParked sends an encoded message as a request, and returns when it is known whether it has run, or that this is not

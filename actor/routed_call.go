@@ -109,14 +109,18 @@ func (v *routedCall) next() (*target, *rpc.Error) {
 	return nil, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no instance of service %s", s.name)
 }
 
-// nextOrWait is next, but waits for an instance, or for a node that hosts the kind, if all have gone.
+// nextOrWait is next, but waits for an instance, or for a node that hosts the kind, if all have gone. If there is one
+// and it cannot be asked now, it waits as before any further attempt.
 func (v *routedCall) nextOrWait(ctx context.Context) (*target, *rpc.Error) {
+	waits := v.made == 0 && v.retry.Attempts != 1
 	t, err := v.next()
-	for err != nil && err.Code == rpc.Unavailable && v.made == 0 && v.retry.Attempts != 1 {
+	for waits && err != nil && err.Code == rpc.Unavailable {
 		if none := v.arrival(ctx); none != nil {
 			return nil, none
 		}
-		t, err = v.next()
+		if t, err = v.next(); err != nil && v.search != nil && !v.waitAgain(ctx, err) {
+			return nil, err
+		}
 	}
 	return t, err
 }

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
@@ -306,4 +308,112 @@ func storedFaults(t *testing.T, seed uint64) {
 	for _, s := range sys {
 		_ = s.Shutdown(t.Context())
 	}
+}
+
+// replyless is a road on which replies are lost.
+type replyless struct {
+	transport.Transport
+	mute *atomic.Bool
+}
+
+func (r replyless) Start(ctx context.Context, local transport.Local, accept func(transport.Link) transport.Receiver) (string, error) {
+	return r.Transport.Start(ctx, local, func(l transport.Link) transport.Receiver { return accept(replylessLink{l, r.mute}) })
+}
+
+func (r replyless) Dial(ctx context.Context, to transport.Endpoint, open func(transport.Link) transport.Receiver) (transport.Link, error) {
+	return r.Transport.Dial(ctx, to, func(l transport.Link) transport.Receiver { return open(replylessLink{l, r.mute}) })
+}
+
+type replylessLink struct {
+	transport.Link
+	mute *atomic.Bool
+}
+
+func (l replylessLink) Send(e *transport.Envelope) (uint64, error) {
+	if e.Verb == transport.VerbReply && l.mute.Load() {
+		return 0, nil
+	}
+	return l.Link.Send(e)
+}
+
+// A request that has run at a node which has left, and whose reply did not come, is made again for its reply.
+func TestStoredReplyOfWhoHasLeft(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		net, first, claims, states := memnet.New(memnet.Config{Seed: 1}), newLeases(), memory.New(), statemem.New(statemem.Config{})
+		var mute atomic.Bool
+		start := func(name string) *actor.System {
+			return newSystem(t, actor.Config{Name: name, Registry: first.view(), Claims: claims, States: states, Kinds: []*actor.Kind{accountKind}, Logger: quiet,
+				Transports: []transport.Transport{replyless{net.Transport("direct", true), &mute}}})
+		}
+		b := start("b")
+		if n, err := actor.Call(t.Context(), b.Virtual(accountKind, "alice"), pay{Amount: 1}); n != 101 || err != nil {
+			t.Fatal(n, err)
+		}
+		a := start("a")
+		if n, err := actor.Call(t.Context(), a.Virtual(accountKind, "alice"), pay{Amount: 1}); n != 102 || err != nil {
+			t.Fatal(n, err)
+		}
+		mute.Store(true)
+		late := actor.Ask(t.Context(), a.Virtual(accountKind, "alice"), pay{Amount: 1})
+		synctest.Wait()
+		if rec, _, err := states.Load(t.Context(), state.Key{Kind: "account", ID: "alice"}); len(rec.Outcomes) == 0 || err != nil {
+			t.Fatalf("it did not run: %+v, %v", rec, err)
+		}
+		gone, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_ = b.Shutdown(gone)
+		mute.Store(false)
+		if n, err := late.Await(t.Context()); n != 103 || err != nil {
+			t.Errorf("%d, %v", n, err)
+		}
+		if n, err := actor.Call(t.Context(), a.Virtual(accountKind, "alice"), owned{}); n != 103 || err != nil {
+			t.Errorf("it was paid twice, or not at all: %d, %v", n, err)
+		}
+	})
+}
+
+// A message that an activation could not send arrives once, although the successor has sent it, the receiver's node was
+// restarted since, and the node of the activation that has ended tries again.
+func TestStoredMessageOfWhoHasEnded(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		net, first, claims, states := memnet.New(memnet.Config{Seed: 1}), newLeases(), memory.New(), statemem.New(statemem.Config{})
+		var came atomic.Int32
+		desk := actor.Define("desk", func() int { return 0 }, actor.Handle(func(int, *actor.Context, paid) error { came.Add(1); return nil }))
+		start := func(name string, reg leases, kinds ...*actor.Kind) *actor.System {
+			sys := newSystem(t, actor.Config{Name: name, Registry: reg, Claims: claims, States: states, Kinds: kinds, Logger: quiet,
+				Transports: []transport.Transport{net.Transport("direct", true)}})
+			if len(kinds) == 0 {
+				spawn(t, sys, "desk", desk)
+			}
+			return sys
+		}
+		mine := first.view()
+		a, c := start("a", mine, accountKind), start("c", first)
+		if n, err := actor.Call(t.Context(), a.Virtual(accountKind, "alice"), owned{}); n != 100 || err != nil {
+			t.Fatal(n, err)
+		}
+		time.Sleep(time.Second) // otherwise the desk's node was started when the message was sent, and cannot know
+		net.Partition("direct", "a", "c")
+		if _, err := actor.Call(t.Context(), a.Virtual(accountKind, "alice"), pay{Amount: 1, Tell: a.Ref("desk@c")}); err != nil {
+			t.Fatal(err)
+		}
+		b := start("b", first.view(), accountKind)
+		mine.cut.off()
+		time.Sleep(2 * leaseTime)
+		if n, err := actor.Call(t.Context(), b.Virtual(accountKind, "alice"), owned{}); n != 101 || err != nil {
+			t.Fatal(n, err)
+		}
+		time.Sleep(leaseTime)
+		if n := came.Load(); n != 1 {
+			t.Fatalf("the successor's message has come %d times", n)
+		}
+		_ = c.Shutdown(t.Context())
+		start("c", first)
+		mine.cut.on()
+		net.Heal("direct", "a", "c")
+		time.Sleep(5 * time.Minute)
+		if n := came.Load(); n != 1 {
+			t.Errorf("the message has come %d times", n)
+		}
+	})
 }

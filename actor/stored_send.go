@@ -91,7 +91,8 @@ func (st *lasting) send(c *cell, messages []state.Message, again bool) {
 		p, since, _ := storedParked(m) // load has looked at those of the record, and later has made the others
 		gone := sent{m.Since, m.Index}
 		if !again {
-			since = time.Time{}
+			p.sinceElsewhere, since = since, time.Time{}
+			p.elsewhere = func() bool { return c.life.now() >= ending }
 		}
 		p.Sender, p.left = c.self.addr.String(), func() { c.signal(gone) }
 		to := m.To

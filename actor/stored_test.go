@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -113,6 +114,24 @@ func TestStored(t *testing.T) {
 		ref = sys.Virtual(accountKind, "alice")
 		check(106)
 	})
+}
+
+// A request of a node to its own activation has its name also when the ref was made while the actor was active, after
+// all earlier ones were forgotten: the activation may end before the request's turn, and another node handles it.
+func TestStoredNameWithNewRef(t *testing.T) {
+	states := memory.New(memory.Config{})
+	sys := newSystem(t, actor.Config{Kinds: []*actor.Kind{accountKind}, States: states, Logger: quiet})
+	for i := range 3 {
+		if _, err := actor.Call(t.Context(), sys.Virtual(accountKind, "alice"), pay{Amount: 1}); err != nil {
+			t.Fatal(err)
+		}
+		rec, _, err := states.Load(t.Context(), state.Key{Kind: "account", ID: "alice"})
+		if err != nil || len(rec.Outcomes) == 0 || rec.Outcomes[len(rec.Outcomes)-1].Counter != uint64(i+1) {
+			t.Errorf("request %d was stored without its name: %+v, %v", i+1, rec.Outcomes, err)
+		}
+		runtime.GC()
+		runtime.GC()
+	}
 }
 
 // What a handler sends leaves once its effect is stored, and is dropped with it.

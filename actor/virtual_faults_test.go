@@ -382,3 +382,30 @@ func TestVirtualFencedOnce(t *testing.T) {
 		time.Sleep(2 * leaseTime)
 	})
 }
+
+// While a node that is the only one cannot confirm its lease, calls of its virtual actors wait, and use no processor
+// time for that.
+func TestVirtualAloneAndUncertain(t *testing.T) {
+	spins := time.AfterFunc(20*time.Second, func() { panic("a call that waits goes round and round") })
+	defer spins.Stop()
+	bubble.Test(t, func(t *testing.T) {
+		reg := newLeases()
+		sys := newSystem(t, actor.Config{Name: "n", Registry: reg, Claims: memory.New(), Kinds: []*actor.Kind{counterKind}, Logger: quiet,
+			Transports: []transport.Transport{memnet.New(memnet.Config{}).Transport("direct", true)}})
+		reg.cut.off()
+		time.Sleep(2 * leaseTime)
+		brief, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		began := time.Now()
+		if _, err := actor.Call(brief, sys.Virtual(counterKind, "x"), total{}); rpc.CodeOf(err) != rpc.Unavailable || rpc.Ran(err) != rpc.NotRun {
+			t.Errorf("without a lease: %v", err)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		time.AfterFunc(2*time.Second, reg.cut.on)
+		if _, err := actor.Call(t.Context(), sys.Virtual(counterKind, "x"), total{}); err != nil {
+			t.Errorf("when the lease is back: %v", err)
+		}
+	})
+}

@@ -266,9 +266,8 @@ type activated struct {
 func (s activated) arrive(c *cell) any {
 	c.state, c.place().store = s.state, s.store
 	if c.life.move(cellClaimed) {
-		if s.store == nil {
-			c.self.sys.refs.showPlaced(c)
-		} else {
+		c.self.sys.refs.showPlaced(c)
+		if s.store != nil {
 			s.store.begin(c)
 		}
 		if c.kind.idle > 0 && !c.place().kept {
@@ -418,6 +417,7 @@ func (c *cell) leavePlace() {
 	if p.store.mayRelease() {
 		c.self.sys.virtuals.release(key, token, over)
 	} else {
+		c.self.sys.outbox.recall(c.self.addr.name)
 		c.rouseAnew()
 		over()
 	}

@@ -62,7 +62,7 @@ var mayImport = map[string][]string{
 	"intercept":  {"access", "rpc"},
 
 	"internal/draw":       {},
-	"internal/simulation": {"actor", "internal/draw", "internal/engine", "ledger", "placement", "placement/memory", "registry", "registry/static", "rpc", "transport", "transport/memnet"},
+	"internal/simulation": {"actor", "internal/draw", "internal/engine", "ledger", "placement", "placement/memory", "registry", "registry/static", "rpc", "state", "state/memory", "transport", "transport/memnet"},
 
 	longCopy:                  {},
 	"internal/rendezvous":     {},

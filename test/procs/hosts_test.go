@@ -4,6 +4,7 @@ package procs
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"time"
@@ -22,7 +23,7 @@ var hosts = []string{"dan", "eve", "fay"}
 func hostOf(i int) who { return who(i + 30) }
 
 // nodeLease is that of a host in the registry.
-const nodeLease = 2 * time.Second
+var nodeLease = flag.Duration("procs.lease", 2*time.Second, "of hosts of virtual actors in the registry; 15 s is the default of registry/natskv")
 
 // wellWait is within which all must be well after a fault.
 const wellWait = 60 * time.Second
@@ -100,7 +101,7 @@ func (h *hostsRun) life(i int) life { return life{hostOf(i), h.lives[hosts[i]]} 
 
 // host is the role of the next start of a host.
 func (h *hostsRun) host(i int) role {
-	r := h.node(h.kind, hosts[i], service{KV: true, Lease: nodeLease}, nil)
+	r := h.node(h.kind, hosts[i], service{KV: true, Lease: *nodeLease}, nil)
 	r.Who = hostOf(i)
 	return r
 }
@@ -135,7 +136,7 @@ func (h *hostsRun) freeze(i int) error {
 	if err := c.stop(); err != nil {
 		return err
 	}
-	time.Sleep(nodeLease + time.Second + time.Duration(h.r.IntN(500))*time.Millisecond)
+	time.Sleep(*nodeLease + time.Second + time.Duration(h.r.IntN(500))*time.Millisecond)
 	return c.cont()
 }
 

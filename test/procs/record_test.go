@@ -55,7 +55,7 @@ const (
 // across a page: a kill can come between pages of one write, not within a page.
 type record struct {
 	sort    sort
-	who     who         // who wrote it; in asked and told: whom the operation is for
+	who     who         // who wrote it; in asked and told: whom the operation is for; of a stored actor's answer: who has handled it
 	verdict rpc.Verdict // of told; a reply is HasRun without a code
 	code    rpc.Code    // of told: 0 is a reply
 	life    uint16      // which start of the process wrote it

@@ -5,6 +5,7 @@ package procs
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/tandem-go/tandem/rpc"
 )
@@ -30,15 +31,17 @@ type auditor struct {
 	payments map[uint64]*payment
 	open     int            // requests that have not ended
 	fresh    map[who]int    // answers to each payer since markNow
+	heard    map[int]int64  // when the latest request began that was answered, by account
 	balances map[int]int64  // by account, of the latest audit of it
 	upsets   map[int]uint64 // likewise
 	audits   int            // since the last request ended
+	blows    []blow
 	count    storedCount
 	violations
 }
 
 func newAuditor() *auditor {
-	return &auditor{payments: map[uint64]*payment{}, fresh: map[who]int{}, balances: map[int]int64{}, upsets: map[int]uint64{}}
+	return &auditor{payments: map[uint64]*payment{}, fresh: map[who]int{}, heard: map[int]int64{}, balances: map[int]int64{}, upsets: map[int]uint64{}}
 }
 
 // take takes a record in. Those of one file and process come in order.
@@ -54,10 +57,13 @@ func (a *auditor) take(r record) {
 			a.violation(&a.count.wrong, "%s has ended twice", nameOp(r.op))
 			return
 		}
-		v.ended, v.verdict, v.code, v.token = r.at, r.verdict, r.code, r.aux
+		v.ended, v.verdict, v.code, v.token, v.by = r.at, r.verdict, r.code, r.aux, life{r.who, r.life}
 		a.open--
 		a.audits = 0
-		a.fresh[lifeOf(r.op).who] += oneIf(v.code == 0)
+		if v.code == 0 {
+			a.fresh[lifeOf(r.op).who]++
+			a.heard[idOf(r.op)] = max(a.heard[idOf(r.op)], v.begun)
+		}
 	case spent:
 		p().gave = r.aux
 	case arrived:
@@ -86,6 +92,16 @@ func (a *auditor) serves(n int) bool {
 	return true
 }
 
+// answer reports whether all busy accounts have answered requests that have begun since then.
+func (a *auditor) answer(since int64) bool {
+	for id := range busy {
+		if a.heard[id] <= since {
+			return false
+		}
+	}
+	return true
+}
+
 // total is the money in all accounts.
 func (a *auditor) total() (sum int64) {
 	for _, b := range a.balances {
@@ -108,18 +124,66 @@ func (a *auditor) settled() bool {
 	return true
 }
 
+// struck notes that a host has died, or was stopped.
+func (a *auditor) struck(of life, at int64, stopped bool) {
+	a.blows = append(a.blows, blow{at, of, stopped})
+}
+
+// answers are the requests to each account that have got an answer, in the order of their ends.
+func (a *auditor) answers() map[int][]*visit {
+	all := map[int][]*visit{}
+	for op, p := range a.payments {
+		if p.ended != 0 && p.code == 0 {
+			all[idOf(op)] = append(all[idOf(op)], &p.visit)
+		}
+	}
+	for _, ended := range all {
+		slices.SortFunc(ended, func(a, b *visit) int { return cmp.Compare(a.ended, b.ended) })
+	}
+	return all
+}
+
+// successions are the times from blows to the first answers that another start than the one that was hit has given
+// for each busy account that was active there.
+func (a *auditor) successions(counts func(blow) bool) (all []time.Duration) {
+	for id, answers := range a.answers() {
+		for _, b := range a.blows {
+			if counts(b) && id < busy {
+				if d := nextAnswer(answers, b); d > 0 {
+					all = append(all, d)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// nextAnswer is the time from a blow to the first answer of another activation; 0 if there is none, or if the one
+// that had answered last was elsewhere. The answers are in the order of their ends; their tokens are heights.
+func nextAnswer(answers []*visit, b blow) time.Duration {
+	first, _ := slices.BinarySearchFunc(answers, b.at+1, func(v *visit, at int64) int { return cmp.Compare(v.ended, at) })
+	if first == 0 {
+		return 0
+	}
+	last := slices.MaxFunc(answers[:first], func(a, b *visit) int { return cmp.Compare(a.token, b.token) })
+	if last.by != b.of {
+		return 0
+	}
+	for _, v := range answers[first:] {
+		if v.by != b.of && v.token > last.token {
+			return time.Duration(v.ended - b.at)
+		}
+	}
+	return 0
+}
+
 // decide judges what can be judged only in the end.
 func (a *auditor) decide() {
 	n := &a.count
-	answers := map[int][]*visit{}
 	heights := map[[2]uint64]uint64{} // the transfer that was answered with a height, by account and height
 	for op, p := range a.payments {
 		a.verdict(op, p)
-		if p.ended == 0 || p.code != 0 {
-			continue
-		}
-		answers[idOf(op)] = append(answers[idOf(op)], &p.visit)
-		if verbOf(op) == reading {
+		if p.ended == 0 || p.code != 0 || verbOf(op) == reading {
 			continue
 		}
 		k := [2]uint64{uint64(idOf(op)), p.token}
@@ -128,8 +192,7 @@ func (a *auditor) decide() {
 		}
 		heights[k] = op
 	}
-	for id, ended := range answers {
-		slices.SortFunc(ended, func(a, b *visit) int { return cmp.Compare(a.ended, b.ended) })
+	for id, ended := range a.answers() {
 		for v, floor := range overtaken(ended) {
 			a.violation(&n.lower, "account %d has answered %d to a call that began at %d, when it had answered %d", id, v.token, v.begun, floor)
 		}

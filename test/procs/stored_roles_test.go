@@ -49,14 +49,21 @@ func amountOf(op uint64) int64 { return int64(1 + countOf(op)%5) }
 
 // Pay is a transfer. It is answered with twice the number of transfers that the account has made.
 type Pay struct {
-	actor.Returns[uint64]
+	actor.Returns[Receipt]
 	ID uint64
 }
 
 // Height is answered with one more than the last transfer was.
 type Height struct {
-	actor.Returns[uint64]
+	actor.Returns[Receipt]
 	ID uint64
+}
+
+// Receipt is an answer, and which start of which host has handled the request.
+type Receipt struct {
+	Height uint64
+	By     who
+	Life   uint16
 }
 
 // Credit is what the payee of a transfer gets.
@@ -91,6 +98,10 @@ type storedHost struct {
 	kind *actor.Kind
 }
 
+func (h *storedHost) receipt(height uint64) Receipt {
+	return Receipt{height, h.role.Who, h.role.Life}
+}
+
 // accountKind is the kind of the accounts that a host has; of a node that has none, the host is nil.
 func accountKind(h *storedHost) *actor.Kind {
 	fresh := func() *account {
@@ -105,7 +116,7 @@ func accountRef(sys *actor.System, kind *actor.Kind, id int) actor.Ref {
 	return sys.Virtual(kind, strconv.Itoa(id))
 }
 
-func (a *account) pay(ctx *actor.Context, m Pay) (uint64, error) {
+func (a *account) pay(ctx *actor.Context, m Pay) (Receipt, error) {
 	k, c := &a.kept, Credit{ID: m.ID, Amount: amountOf(m.ID)}
 	k.Balance -= c.Amount
 	k.Gave[m.ID]++
@@ -130,16 +141,16 @@ func (a *account) pay(ctx *actor.Context, m Pay) (uint64, error) {
 	}
 	for range times {
 		if err := actor.Tell(ctx, accountRef(ctx.System(), a.host.kind, payee(m.ID)), c); err != nil {
-			return 0, err
+			return Receipt{}, err
 		}
 	}
 	if verbOf(m.ID) == failing {
 		if countOf(m.ID)%2 == 0 {
 			panic("a panic was asked for")
 		}
-		return 0, errAsked
+		return Receipt{}, errAsked
 	}
-	return answer, nil
+	return a.host.receipt(answer), nil
 }
 
 func (a *account) credit(_ *actor.Context, m Credit) error {
@@ -153,7 +164,9 @@ func (a *account) credit(_ *actor.Context, m Credit) error {
 	return nil
 }
 
-func (a *account) height(*actor.Context, Height) (uint64, error) { return 2*a.kept.Height + 1, nil }
+func (a *account) height(*actor.Context, Height) (Receipt, error) {
+	return a.host.receipt(2*a.kept.Height + 1), nil
+}
 
 func (a *account) book(*actor.Context, Book) (Kept, error) { return a.kept, nil }
 
@@ -208,15 +221,17 @@ func (p *payer) do(op uint64) {
 	r.sort, r.at = asked, monotonic()
 	p.journal.put(r)
 	to, again := accountRef(p.sys, p.kind, idOf(op)), rpc.WithRetry(rpc.Retry{Attempts: 1000, MaxPause: time.Second})
+	var got Receipt
 	var err error
 	switch verbOf(op) {
 	case promising:
-		r.aux, err = actor.Ask(ctx, to, Pay{ID: op}, again).Await(context.Background())
+		got, err = actor.Ask(ctx, to, Pay{ID: op}, again).Await(context.Background())
 	case reading:
-		r.aux, err = actor.Call(ctx, to, Height{ID: op}, again)
+		got, err = actor.Call(ctx, to, Height{ID: op}, again)
 	default:
-		r.aux, err = actor.Call(ctx, to, Pay{ID: op}, again)
+		got, err = actor.Call(ctx, to, Pay{ID: op}, again)
 	}
+	r.who, r.life, r.aux = got.By, got.Life, got.Height
 	r.sort, r.at, r.verdict, r.code = told, monotonic(), rpc.Ran(err), rpc.CodeOf(err)
 	if err != nil && verbOf(op) != failing || r.verdict == rpc.Unknown {
 		p.role.logger().Error("a request has failed", "op", nameOp(op), "verdict", r.verdict, "err", err)

@@ -39,6 +39,7 @@ type storedRun struct {
 	outages int // kills of NATS nodes
 	risen   chan risen
 	doomed  map[int]time.Time // the hosts that are up to die, and since when
+	lone    map[life]bool     // the starts of hosts that were killed while all was well
 }
 
 // risen is a host that was started.
@@ -54,8 +55,9 @@ func newStoredRun(dir string, seed uint64, c cheat) (*storedRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &storedRun{hostsRun: h, judge: newAuditor(), died: map[step]int{}, risen: make(chan risen, len(hosts)), doomed: map[int]time.Time{}}
-	h.take, h.struck = s.judge.take, func(_ life, _ int64, stopped bool) {
+	s := &storedRun{hostsRun: h, judge: newAuditor(), died: map[step]int{}, risen: make(chan risen, len(hosts)), doomed: map[int]time.Time{}, lone: map[life]bool{}}
+	h.take, h.struck = s.judge.take, func(of life, at int64, stopped bool) {
+		s.judge.struck(of, at, stopped)
 		s.stops += oneIf(stopped)
 		s.kills += oneIf(!stopped)
 	}
@@ -68,7 +70,7 @@ func (s *storedRun) open() error {
 		return err
 	}
 	for i, name := range payers {
-		r := s.node("payer", name, service{KV: true, Lease: nodeLease}, nil)
+		r := s.node("payer", name, service{KV: true, Lease: *nodeLease}, nil)
 		r.Who = payerOf(i)
 		if err := s.start(r); err != nil {
 			return err
@@ -155,6 +157,7 @@ func (s *storedRun) dead(i int, since time.Time) (bool, error) {
 		s.kill(i)
 		return true, nil
 	}
+	s.judge.struck(s.life(i), monotonic(), false)
 	delete(s.procs, hosts[i])
 	status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if !ok || status.Signal() != syscall.SIGKILL {
@@ -225,6 +228,14 @@ func (s *storedRun) injure(k int) error {
 	}
 }
 
+// killOne kills a host while all is well, and starts it again when the others have taken over.
+func (s *storedRun) killOne(i int) error {
+	s.lone[s.life(i)] = true
+	s.kill(i)
+	since := monotonic()
+	return errors.Join(s.await("not all accounts answer", func() bool { return s.judge.answer(since) }), s.begin(i))
+}
+
 // finish has all come to rest, waits until all credits have arrived if they have to, and decides.
 func (s *storedRun) finish(settle bool) error {
 	for _, name := range payers {
@@ -258,7 +269,7 @@ func (s *storedRun) play(n int) error {
 		if err := s.reap(some); err != nil {
 			return fmt.Errorf("deaths at steps: %w", err)
 		}
-		if err := errors.Join(s.injure(k), s.well()); err != nil {
+		if err := errors.Join(s.well(), s.killOne(k%len(hosts)), s.injure(k), s.well()); err != nil {
 			return fmt.Errorf("injury %d: %w", k, err)
 		}
 	}
@@ -286,6 +297,17 @@ func TestStored(t *testing.T) {
 	t.Logf("%d deaths at steps, %d kills, %d stops, %d kills of NATS nodes in %v: %+v", died, s.kills, s.stops, s.outages, short(time.Since(began)), s.judge.count)
 	for _, at := range steps {
 		t.Logf("%4d died %s", s.died[at], at)
+	}
+	for _, c := range []struct {
+		what   string
+		counts func(blow) bool
+	}{
+		{"a kill while all was well", func(b blow) bool { return s.lone[b.of] && !b.stopped }},
+		{"a death among other faults", func(b blow) bool { return !s.lone[b.of] && !b.stopped }},
+		{"a stop among other faults", func(b blow) bool { return b.stopped }},
+	} {
+		d := s.judge.successions(c.counts)
+		t.Logf("from %s to the first answer of the holder's successor: %d times, p50 %v, p99 %v", c.what, len(d), short(quantile(d, 0.5)), short(quantile(d, 0.99)))
 	}
 	if err != nil {
 		t.Error(err)
@@ -425,5 +447,19 @@ func TestAuditorWaits(t *testing.T) {
 	}
 	if g.markNow(); g.serves(1) {
 		t.Error("old answers count")
+	}
+}
+
+// TestNextAnswer checks from when to when the time of a succession is measured.
+func TestNextAnswer(t *testing.T) {
+	first, second := life{hostOf(0), 1}, life{hostOf(1), 1}
+	answers := []*visit{{ended: 1, token: 2, by: second}, {ended: 2, token: 4, by: first}, {ended: 3, token: 2, by: second}, {ended: 6, token: 6, by: first}, {ended: 7, token: 4, by: second}, {ended: 9, token: 8, by: second}}
+	for _, c := range []struct {
+		blow
+		want time.Duration
+	}{{blow{at: 4, of: first}, 5}, {blow{at: 7, of: first}, 2}, {blow{at: 4, of: second}, 0}, {blow{at: 1, of: second}, 1}, {blow{at: 0, of: first}, 0}, {blow{at: 9, of: second}, 0}} {
+		if d := nextAnswer(answers, c.blow); d != c.want {
+			t.Errorf("%+v: %v, want %v", c.blow, d, c.want)
+		}
 	}
 }

@@ -64,7 +64,7 @@ func (v *virtualsRun) injure(k int) error {
 	case 5:
 		after := 300 * time.Millisecond
 		if k%12 == 5 { // all leases end
-			after = nodeLease + time.Second
+			after = *nodeLease + time.Second
 		}
 		if err := v.restartNATS(0, after); err != nil {
 			return err

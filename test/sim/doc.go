@@ -23,13 +23,15 @@
 // begins, outside of all systems, over all nodes, their starts and their sessions. The results
 // that callers got are compared with it.
 //
-//	go test ./test/sim                                   75 seeds
+//	go test ./test/sim                                   75 seeds, and some of each other sort
 //	go test ./test/sim -run Seeds -sim.seeds 20000 -timeout 0 many
 //	go test ./test/sim -run Seeds -sim.seed 17 -v        one, with its transcript
 //	go test ./test/sim -run Services -sim.terms 1000     many terms of a service
 //	go test ./test/sim -run Services -sim.term 17 -v     one, with its transcript
 //	go test ./test/sim -run HostilePeers -sim.sieges 1000   many seeds with hostile peers
 //	go test ./test/sim -run HostilePeers -sim.siege 17 -v   one, with its transcript
+//	go test ./test/sim -run Moves -sim.moves 1000        many seeds with virtual and stored actors
+//	go test ./test/sim -run Moves -sim.move 17 -v        one, with its transcript
 //	go test ./test/sim -run Replay -sim.replay 100 -v    how far seeds replay
 //
 // A run of the first kind has many faults at the same time, and its checks must hold under all
@@ -45,6 +47,16 @@
 // honest nodes send each other, except for the tokens of deliveries, and send plausible messages
 // in random order. Because of that no honest operation may fail, get another one's result or run
 // twice, no principal may see or end anything of another one, and in the end no memory is held.
+//
+// A run of moves (TestMoves) has actors that are not bound to a node: vaults, which are stored and make
+// transfers to each other and to ordinary actors, and guests, which are not stored. The nodes share leases,
+// claims and states that answer late, lose answers, or make a write after its caller has given up
+// (simulation.Hosting); nodes die, are restarted, and are cut off from each other and from each of the three.
+// When all is over, what the vaults have stored is the truth. Its judge finds an activation that answers
+// after a later one has, also a reader; a commit that is taken after one of a successor; an effect without its
+// answer, twice, or of a request that has failed, and an answer without its effect; an answer of what is not
+// stored, or of the past; a kept message that is lost, doubled, or out of order; and a caller that lives,
+// has time, and is told that nobody knows.
 //
 // What a seed draws is the same in every run: nodes, faults, callers, their requests, and the
 // pauses before further attempts. It does not determine which of two goroutines that are ready at

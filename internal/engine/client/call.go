@@ -67,6 +67,11 @@ func (r *Request) idempotent() bool { return r.Rare != nil && r.Rare.Idempotent 
 
 func (r *Request) named() bool { return r.Rare != nil && r.Rare.Once.Number > 0 }
 
+// recognised reports whether the request's receiver knows it again, at whatever node, and has kept its reply.
+func (r *Request) recognised() bool {
+	return r.named() || r.idempotent() && r.Rare.Key != "" && r.Rare.Number == 0 && r.movable()
+}
+
 func (r *Request) hedge() time.Duration {
 	if r.Rare == nil {
 		return 0

@@ -80,6 +80,15 @@ func (p *peer) moveOn(c *Call) {
 	p.unsent++
 }
 
+// failLeft ends a call that has run at a start of a peer that has ended, or may have. A request that is recognised
+// elsewhere is made again in both cases, for its reply.
+func (c *Call) failLeft(v rpc.Verdict, why string) {
+	if c.req.recognised() {
+		v = rpc.Unknown
+	}
+	c.fail(wire.ErrLastWord(c.peer.name, v, why))
+}
+
 // ackNow sends an ack at once, because there may be no later message to carry it.
 func (p *peer) ackNow() {
 	p.mu.Lock()
@@ -121,7 +130,7 @@ func (p *peer) seekLastWord(epoch string, grant transport.Grant, why string) {
 				p.moveOn(d.call)
 			case !d.durable:
 				p.resolve(seq, d)
-				d.call.fail(wire.ErrLastWord(p.name, v, why))
+				d.call.failLeft(v, why)
 			}
 		}
 		p.queryUnresolved(p.client.host.Now())

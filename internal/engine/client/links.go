@@ -235,7 +235,7 @@ func (p *peer) loseTo(w *wire.LastWord, why string, restarted bool) {
 			inquire = inquire || look
 		default:
 			p.passRoom()
-			c.fail(wire.ErrLastWord(p.name, v, why))
+			c.failLeft(v, why)
 		}
 	}
 	if inquire {
