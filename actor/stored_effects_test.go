@@ -99,6 +99,9 @@ func (o *office) purchase(ctx *actor.Context, m purchase) (string, error) {
 	if err := actor.Publish(ctx, crates.At(fmt.Sprintf("crates.%d", m.N)), crate{m.N}); err != nil {
 		return "", err
 	}
+	if err := actor.Tell(ctx, m.Worker, crate{m.N}); err != nil {
+		return "", err
+	}
 	tok, err := actor.Submit(ctx, m.Worker, chore{N: m.N})
 	if err != nil {
 		return "", err
@@ -134,7 +137,7 @@ type yard struct {
 	queue, worker actor.Ref
 	pushed        []int // what was pulled so far
 	mu            sync.Mutex
-	done          []int
+	done, told    []int
 }
 
 func startYard(t *testing.T, cfg actor.Config) *yard {
@@ -146,6 +149,12 @@ func startYard(t *testing.T, cfg actor.Config) *yard {
 			defer y.mu.Unlock()
 			y.done = append(y.done, m.N)
 			return m.N * m.N, nil
+		}),
+		actor.Handle(func(_ struct{}, _ *actor.Context, m crate) error {
+			y.mu.Lock()
+			defer y.mu.Unlock()
+			y.told = append(y.told, m.N)
+			return nil
 		})))
 	return y
 }
@@ -172,10 +181,10 @@ func (y *yard) want(t *testing.T, ns *notices, rs *reminders.Store, reminded []i
 		published = append(published, n)
 	}
 	y.mu.Lock()
-	done := slices.Clone(y.done)
+	done, told := slices.Clone(y.done), slices.Clone(y.told)
 	y.mu.Unlock()
-	if !slices.Equal(y.pushed, orders) || !slices.Equal(published, orders) || !slices.Equal(done, orders) {
-		t.Errorf("pushed %v, published %v, done %v: want %v of each", y.pushed, published, done, orders)
+	if !slices.Equal(y.pushed, orders) || !slices.Equal(published, orders) || !slices.Equal(done, orders) || !slices.Equal(told, orders) {
+		t.Errorf("pushed %v, published %v, done %v, told %v: want %v of each", y.pushed, published, done, told, orders)
 	}
 	list, err := rs.List(t.Context(), reminder.Actor{Kind: "office", ID: "x"})
 	if err != nil {
@@ -206,7 +215,7 @@ func (g *gatedStates) Commit(ctx context.Context, key state.Key, rec state.Recor
 	return g.Store.Commit(ctx, key, rec, after)
 }
 
-// What a handler does with Push, Publish, Submit, Remind and Forget takes place once, when its effect is written, and not
+// What a handler does with Tell, Push, Publish, Submit, Remind and Forget takes place once, when its effect is written, and not
 // before. If it fails, nothing of it does.
 func TestStoredEffects(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {

@@ -67,8 +67,8 @@ func TestActivationMemory(t *testing.T) {
 		most int // bytes
 	}{
 		{"usual", stayingKind, actor.Config{}, 100_000, 560},
-		{"with Idle", stayingKind.With(actor.Idle(time.Hour)), actor.Config{}, 100_000, 750},
-		{"stored", storedKind, actor.Config{States: states.New(states.Config{})}, 50_000, 1600},
+		{"with Idle", stayingKind.With(actor.Idle(time.Hour)), actor.Config{}, 100_000, 800},
+		{"stored", storedKind, actor.Config{States: states.New(states.Config{})}, 50_000, 1750},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			cfg := row.cfg
