@@ -131,24 +131,26 @@ const firingHeader = "tandem-reminder"
 
 // wantsNoReply reports whether the sender of a request only wants to know that its handler has run.
 func wantsNoReply(in *server.Inbound) bool {
-	if in.Number > 0 {
-		return true
-	}
-	_, reminds := firingOf(in)
-	return reminds
+	return in.Number > 0 || in.Keyed() && firingText(in) != ""
 }
 
-// firingOf returns which firing a message is of, and false if it is of none.
-func firingOf(in *server.Inbound) (f firing, ok bool) {
-	if !in.Keyed() || in.Meta == nil {
-		return f, false
+// firingText returns the encoded firing that a message is of, or nothing.
+func firingText(in *server.Inbound) string {
+	if in.Meta == nil {
+		return ""
 	}
 	for _, h := range in.Meta.Headers {
 		if h.Key == firingHeader {
-			return f, records.Decode([]byte(h.Value), &f) == nil
+			return h.Value
 		}
 	}
-	return f, false
+	return ""
+}
+
+// firingOf returns which firing a request with a key is of, and false if it is of none.
+func firingOf(in *server.Inbound) (f firing, ok bool) {
+	text := firingText(in)
+	return f, text != "" && records.Decode([]byte(text), &f) == nil
 }
 
 // firing is what the message of a reminder says of itself.

@@ -1,10 +1,12 @@
 package actor
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
 
+	"github.com/tandem-go/tandem/internal/stored"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -14,8 +16,25 @@ import (
 type requestNames struct {
 	mu   sync.Mutex // guards what follows
 	last uint64
-	open map[*target][]uint64 // the numbers of the requests to an actor that have not ended, in order
+	open map[*target]*openRequests // by actor; of others nothing is open
 }
+
+// openRequests are the requests to an actor from the oldest one on that has not ended. The actor keeps the outcomes of all
+// of them, because it is only told that nobody needs those before the oldest.
+type openRequests struct {
+	all  []openRequest // in the order of their numbers; the first one has not ended
+	room chan struct{} // closed when half of them have ended; nil: nobody waits for that
+}
+
+type openRequest struct {
+	number uint64
+	ended  bool
+}
+
+// maxOpen is how many requests to an actor may be open before those who can wait do so. It is below the number of outcomes
+// that an actor keeps for one node, so that a caller which is not scheduled for a while makes others wait, and has none
+// refused.
+const maxOpen = stored.DefaultOutcomes / 8
 
 // requestName is the name of one request.
 type requestName struct {
@@ -24,17 +43,41 @@ type requestName struct {
 	once  transport.Once
 }
 
-// begin returns the name of a request to an actor.
-func (n *requestNames) begin(to *target) *requestName {
+// begin returns the name of a request to an actor. If waits, it first waits until there is room.
+func (n *requestNames) begin(ctx context.Context, to *target, waits bool) (*requestName, *rpc.Error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.last++
-	if n.open == nil {
-		n.open = map[*target][]uint64{}
+	for waits && n.open[to] != nil && len(n.open[to].all) >= maxOpen {
+		room := n.open[to].vacancy()
+		n.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+		}
+		n.mu.Lock()
+		if ctx.Err() != nil {
+			return nil, rpc.FromContext(ctx, rpc.NotRun)
+		}
 	}
-	open := append(n.open[to], n.last)
-	n.open[to] = open
-	return &requestName{n, to, transport.Once{Number: n.last, Below: open[0]}}
+	if n.open == nil {
+		n.open = map[*target]*openRequests{}
+	}
+	o := n.open[to]
+	if o == nil {
+		o = new(openRequests)
+		n.open[to] = o
+	}
+	n.last++
+	o.all = append(o.all, openRequest{number: n.last})
+	return &requestName{n, to, transport.Once{Number: n.last, Below: o.all[0].number}}, nil
+}
+
+// vacancy returns what is closed when there is room again. The mu of the names is held.
+func (o *openRequests) vacancy() <-chan struct{} {
+	if o.room == nil {
+		o.room = make(chan struct{})
+	}
+	return o.room
 }
 
 // end says that the request has its outcome. r may be nil.
@@ -45,11 +88,26 @@ func (r *requestName) end() {
 	n := r.names
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	open := n.open[r.to]
-	if i, found := slices.BinarySearch(open, r.once.Number); found {
-		open = slices.Delete(open, i, i+1)
+	o := n.open[r.to]
+	if o == nil {
+		return
 	}
-	if n.open[r.to] = open; len(open) == 0 {
+	i, found := slices.BinarySearchFunc(o.all, r.once.Number, func(q openRequest, number uint64) int { return cmp.Compare(q.number, number) })
+	if !found {
+		return
+	}
+	o.all[i].ended = true
+	if i > 0 {
+		return
+	}
+	for len(o.all) > 0 && o.all[0].ended {
+		o.all = o.all[1:]
+	}
+	if o.room != nil && len(o.all) <= maxOpen/2 { // not for each one, because all who wait wake up
+		close(o.room)
+		o.room = nil
+	}
+	if len(o.all) == 0 {
 		delete(n.open, r.to)
 	}
 }
@@ -73,8 +131,8 @@ func (v *routedCall) name(ctx context.Context, to *target, opts *settings, waits
 	if v.search == nil {
 		return opts, nil
 	}
-	stored, known := v.search.stored()
-	for ; !known; stored, known = v.search.stored() {
+	keeps, known := v.search.stored()
+	for ; !known; keeps, known = v.search.stored() {
 		if !waits || v.retry.Attempts == 1 {
 			return nil, v.search.errNobody()
 		}
@@ -82,10 +140,10 @@ func (v *routedCall) name(ctx context.Context, to *target, opts *settings, waits
 			return nil, none
 		}
 	}
-	if opts.IsKeyed() && !stored {
+	if opts.IsKeyed() && !keeps {
 		return nil, errKeyed(to)
 	}
-	if !stored {
+	if !keeps {
 		return opts, nil
 	}
 	named := new(settings)
@@ -94,8 +152,11 @@ func (v *routedCall) name(ctx context.Context, to *target, opts *settings, waits
 	}
 	named.Idempotent = true
 	if !named.Keyed {
-		v.named = v.search.sys.names.begin(to)
-		named.Once = v.named.once
+		name, late := v.search.sys.names.begin(ctx, to, waits)
+		if late != nil {
+			return nil, late
+		}
+		v.named, named.Once = name, name.once
 	}
 	v.repeatable = true
 	return named, nil

@@ -365,14 +365,21 @@ func TestStoredUnreadable(t *testing.T) {
 		if _, err := states.Commit(t.Context(), newer, state.Record{Token: 1, TypeVersion: 2, State: []byte{0x80}}, state.Revision{}); err != nil {
 			t.Fatal(err)
 		}
-		sends := state.Key{Kind: "account", ID: "sends"}
-		outbox := []state.Message{{Verb: state.Push, To: "account/bob@~", Body: make([]byte, 20)}}
-		if _, err := states.Commit(t.Context(), sends, state.Record{Token: 1, TypeVersion: 1, State: []byte{0x80}, Outbox: outbox}, state.Revision{}); err != nil {
-			t.Fatal(err)
+		for id, m := range map[string]state.Message{
+			"tells":     {Verb: state.Tell, To: "account/bob@~", Body: make([]byte, 8)},
+			"pushes":    {Verb: state.Push, To: "account bob", Body: make([]byte, 20)},
+			"publishes": {Verb: state.Publish, To: "bob", Body: make([]byte, 20)},
+			"reminds":   {Verb: state.Remind, To: "bob", Body: make([]byte, 20)},
+			"forgets":   {Verb: state.Forget, To: "bob"},
+		} {
+			rec := state.Record{Token: 1, TypeVersion: 1, State: []byte{0x80}, Outbox: []state.Message{m}}
+			if _, err := states.Commit(t.Context(), state.Key{Kind: "account", ID: id}, rec, state.Revision{}); err != nil {
+				t.Fatal(err)
+			}
 		}
 		sys := newSystem(t, actor.Config{Kinds: []*actor.Kind{accountKind}, States: states, Logger: quiet})
 		unreadable := sys.Events(t.Context(), actor.StateUnreadable)
-		for i, id := range []string{"bad", "newer", "sends"} {
+		for i, id := range []string{"bad", "newer", "tells", "pushes", "publishes", "reminds", "forgets"} {
 			if _, err := actor.Call(t.Context(), sys.Virtual(accountKind, id), owned{}, rpc.WithRetry(rpc.Retry{Attempts: 1})); rpc.CodeOf(err) != rpc.Undecodable || rpc.Ran(err) != rpc.NotRun {
 				t.Errorf("%s: %v", id, err)
 			}

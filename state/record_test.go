@@ -31,7 +31,7 @@ var golden = []state.Stored{
 		},
 		Outbox: []state.Message{
 			{Index: 1, Since: 9, Verb: state.Tell, To: "audit@n1", Headers: []state.Header{{Key: "h", Value: "v"}, {}}, Body: []byte("body")},
-			{Verb: state.Push}, {Verb: state.Publish}, {Verb: state.Submit},
+			{Verb: state.Push}, {Verb: state.Publish}, {Verb: state.Submit}, {Verb: state.Remind}, {Verb: state.Forget},
 		},
 	}},
 	{Key: state.Key{Kind: "k", ID: "a"}, Before: state.Revision{Seq: 1}, Deleted: true, Record: state.Record{Token: 5, ID: state.ID{1}}},
@@ -138,7 +138,7 @@ func TestNext(t *testing.T) {
 		"caller":   {Outcomes: []state.Outcome{{Caller: long}}},
 		"early":    {Outcomes: []state.Outcome{{Expires: time.Unix(-1, 0)}}},
 		"late":     {Outcomes: []state.Outcome{{Expires: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}}},
-		"verb":     {Outbox: []state.Message{{Verb: 5}}},
+		"verb":     {Outbox: []state.Message{{Verb: 7}}},
 		"target":   {Outbox: []state.Message{{Verb: state.Tell, To: long}}},
 		"headers":  {Outbox: []state.Message{{Verb: state.Tell, Headers: make([]state.Header, state.MaxHeaders+1)}}},
 		"header":   {Outbox: []state.Message{{Verb: state.Tell, Headers: []state.Header{{Value: strings.Repeat("x", state.MaxHeader+1)}}}}},
