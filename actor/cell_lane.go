@@ -224,6 +224,9 @@ func (c *cell) attend(w *worker) attention {
 			}
 		case ending:
 			c.handBackStash()
+			if c.kind.placed { // before anything is given back: who gets something back may send more at once, which must not wait here
+				c.box.Seal()
+			}
 			if w.taken != nil {
 				c.handBackRest(w)
 				return goesOn

@@ -58,6 +58,7 @@ func (f *flakyReminders) Follow(ctx context.Context, handle func(context.Context
 		f.handed.Add(1)
 		if f.gone.Load() || f.deaf || f.lost(5) {
 			<-ctx.Done() // the store does not hear of it
+			time.Sleep(time.Second)
 		}
 		return out
 	})

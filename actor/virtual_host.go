@@ -34,6 +34,7 @@ type virtuals struct {
 	cache    *placement.Cache
 	hosts    map[string]*hosts    // by kind
 	onward   map[*target][]onward // one-way messages that are sent on to virtual actors; a goroutine does that for each
+	drains   map[*target]drainage // of those for which somebody waits
 	todo     []func(context.Context)
 	busy     int // goroutines that do what there is to do
 	closed   bool
@@ -300,6 +301,7 @@ func (c *cell) giveBackAll() {
 	}
 	if why := c.place().refusal.Load(); why != nil {
 		if h, moved := holderIn(why); moved { // not before, so that no message which goes there at once overtakes these
+			c.self.sys.virtuals.awaitSentOn(c.virtualSelf())
 			key, _ := activationOf(c.self.addr.name)
 			c.self.sys.virtuals.learn(key, h)
 		}
@@ -314,8 +316,11 @@ func (c *cell) giveBack(it item) {
 		return
 	}
 	why := p.refusal.Load()
-	if h, moved := holderIn(why); moved && it.req == nil && c.self.sys.virtuals.sendOn(c.virtualSelf(), it, h) {
-		return
+	if h, moved := holderIn(why); moved {
+		if it.req == nil && c.self.sys.virtuals.sendOn(c.virtualSelf(), it, h) {
+			return
+		}
+		c.self.sys.virtuals.awaitSentOn(c.virtualSelf()) // its sender is told who has the actor, and goes there at once
 	}
 	c.self.sys.handBack(c.self.addr, it, why)
 }

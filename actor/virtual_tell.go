@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/tandem-go/tandem/deadletter"
 	"github.com/tandem-go/tandem/internal/engine/client"
@@ -81,6 +82,45 @@ func (v *virtuals) sendOn(to *target, it item, at placement.Holder) bool {
 	return true
 }
 
+// sentOnWait is how long others wait for messages that are sent on, so that they do not overtake them: longer than that takes
+// while their actor stays where it is.
+const sentOnWait = time.Second
+
+// drainage is for those who wait until all messages have been sent on that wait for that.
+type drainage struct {
+	done  chan struct{}
+	until time.Time // when nobody waits any more
+}
+
+// awaitSentOn waits until all messages that are being sent on to an actor are in its mailbox. All who wait for these
+// messages do so until the same moment at the latest.
+func (v *virtuals) awaitSentOn(to *target) {
+	if v.sending.Load() == 0 {
+		return
+	}
+	v.mu.Lock()
+	if len(v.onward[to]) == 0 {
+		v.mu.Unlock()
+		return
+	}
+	d, ok := v.drains[to]
+	if !ok {
+		d = drainage{make(chan struct{}), time.Now().Add(sentOnWait)}
+		if v.drains == nil {
+			v.drains = map[*target]drainage{}
+		}
+		v.drains[to] = d
+	}
+	v.mu.Unlock()
+	limit := time.NewTimer(time.Until(d.until))
+	defer limit.Stop()
+	select {
+	case <-d.done:
+	case <-limit.C:
+	case <-v.sys.ctx.Done():
+	}
+}
+
 // sendBehind is sendOn if others are being sent on to the same actor, so that this one does not overtake them.
 // It returns false if there are none. The error says that there is no room.
 func (v *virtuals) sendBehind(to *target, it item) (sent bool, err error) {
@@ -116,6 +156,10 @@ func (v *virtuals) sendAll(to *target) {
 		} else {
 			delete(v.onward, to)
 			v.sending.Store(int32(len(v.onward)))
+			if d, ok := v.drains[to]; ok {
+				close(d.done)
+				delete(v.drains, to)
+			}
 		}
 		v.mu.Unlock()
 	}

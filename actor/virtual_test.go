@@ -3,14 +3,12 @@ package actor_test
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
-	"github.com/tandem-go/tandem/placement"
 	"github.com/tandem-go/tandem/placement/memory"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
@@ -152,95 +150,6 @@ func TestVirtualFollowed(t *testing.T) {
 			if n, err := actor.Call(t.Context(), c.sys["c"].Virtual(counterKind, id), total{}); n != 1 || err != nil {
 				t.Errorf("%s has counted %d, %v", id, n, err)
 			}
-		}
-	})
-}
-
-// noted is a one-way message with a number.
-type noted struct{ N int }
-
-func (noted) WireName() string { return "virtual.noted" }
-
-// One-way messages that have come to the wrong node are sent on in their order.
-func TestVirtualSentOnInOrder(t *testing.T) {
-	bubble.Test(t, func(t *testing.T) {
-		var got []int
-		kind := actor.Define("notes", func() *counter { return new(counter) }, actor.Answer((*counter).where),
-			actor.Handle(func(_ *counter, _ *actor.Context, m noted) error { got = append(got, m.N); return nil })).With(actor.Virtual())
-		net, claims, reg := memnet.New(memnet.Config{Seed: 1}), memory.New(), newLeases()
-		node := func(name string) *actor.System {
-			return newSystem(t, actor.Config{Name: name, Registry: reg.view(), Claims: claims, Kinds: []*actor.Kind{kind}, Logger: quiet,
-				Transports: []transport.Transport{net.Transport("direct", true)}})
-		}
-		a, b := node("a"), node("b")
-		synctest.Wait()
-		key, hosts := placement.Key{Kind: "notes"}, placement.NewHosts("", []placement.Host{{Node: "a"}, {Node: "b"}})
-		for at := ""; at != "a"; at, _ = hosts.Choose(key) { // a takes itself for its node
-			key.ID += "x"
-		}
-		if _, err := claims.Create(t.Context(), key, placement.Claim{Node: "b", Epoch: b.Epoch(), ID: "x"}); err != nil { // and b has it
-			t.Fatal(err)
-		}
-		for i := range 100 {
-			if err := actor.Tell(t.Context(), a.Virtual(kind, key.ID), noted{i}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		time.Sleep(time.Minute)
-		if at, err := actor.Call(t.Context(), a.Virtual(kind, key.ID), where{}); at != "b" || err != nil {
-			t.Errorf("it is on %s, %v", at, err)
-		}
-		if len(got) != 100 || !slices.IsSorted(got) {
-			t.Errorf("got %v", got)
-		}
-		if st := a.Stats().Virtual; st.Moved == 0 || st.Begun > 0 {
-			t.Errorf("%+v", st)
-		}
-	})
-}
-
-// A bounded number of messages waits to be sent on; one more is refused, and nothing is lost.
-func TestVirtualManySentOn(t *testing.T) {
-	bubble.Test(t, func(t *testing.T) {
-		var got []int
-		kind := actor.Define("notes", func() *counter { return new(counter) }, actor.Answer((*counter).where),
-			actor.Handle(func(_ *counter, _ *actor.Context, m noted) error { got = append(got, m.N); return nil })).With(actor.Virtual())
-		net, claims, reg := memnet.New(memnet.Config{Seed: 1}), memory.New(), newLeases()
-		node := func(name string) *actor.System {
-			return newSystem(t, actor.Config{Name: name, Registry: reg.view(), Claims: claims, Kinds: []*actor.Kind{kind}, Logger: quiet,
-				Transports: []transport.Transport{net.Transport("direct", true)}})
-		}
-		a, b := node("a"), node("b")
-		synctest.Wait()
-		key, hosts := placement.Key{Kind: "notes"}, placement.NewHosts("", []placement.Host{{Node: "a"}, {Node: "b"}})
-		for at := ""; at != "a"; at, _ = hosts.Choose(key) {
-			key.ID += "x"
-		}
-		if _, err := claims.Create(t.Context(), key, placement.Claim{Node: "b", Epoch: b.Epoch(), ID: "x"}); err != nil {
-			t.Fatal(err)
-		}
-		net.Partition("direct", "a", "b")
-		const most = 4 * 1024
-		ref := a.Virtual(kind, key.ID)
-		for i := range most {
-			if err := actor.Tell(t.Context(), ref, noted{i}); err != nil {
-				t.Fatal(i, err)
-			}
-			if i == 0 {
-				synctest.Wait() // until it is to be sent on
-			}
-		}
-		if err := actor.Tell(t.Context(), ref, noted{most}); rpc.CodeOf(err) != rpc.Overloaded || rpc.Ran(err) != rpc.NotRun {
-			t.Errorf("one more: %v", err)
-		}
-		net.Heal("direct", "a", "b")
-		time.Sleep(time.Minute)
-		synctest.Wait() // the race detector takes it for a happens-before, and no sleep
-		if len(got) != most || !slices.IsSorted(got) {
-			t.Errorf("got %d messages", len(got))
-		}
-		if err := actor.Tell(t.Context(), ref, noted{most}); err != nil {
-			t.Error(err)
 		}
 	})
 }
