@@ -24,7 +24,7 @@ type search struct {
 	told  bool             // asked was named by the one before, and has had no attempt
 	moves int              // how often somebody was named
 	tried []string         // nodes that did not take it, and are left out until there is no other one
-	hosts *hosts           // where asked was chosen
+	hosts *hosts           // those that are known since next was called last
 }
 
 // maxMoves is how often a request follows at once when it is told of another node. Then it waits for
@@ -40,6 +40,7 @@ func (k *search) next() (node string, err *rpc.Error) {
 	hosts := v.hostsOf(k.key.Kind) // before k.mu, which is taken under locks of the engine that this may need
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.hosts = hosts
 	if k.told {
 		k.told = false
 		return k.asked.Node, nil
@@ -59,7 +60,7 @@ func (k *search) next() (node string, err *rpc.Error) {
 		}
 		h = placement.Holder{Node: node, Epoch: hosts.epochs[node]}
 	}
-	k.asked, k.hosts = h, hosts
+	k.asked = h
 	return h.Node, nil
 }
 
