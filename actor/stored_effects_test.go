@@ -268,6 +268,33 @@ func TestStoredEffects(t *testing.T) {
 	})
 }
 
+// A reminder that is set and then forgotten is forgotten, however long the store takes to set it.
+func TestStoredEffectsInOrder(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		ns, rs := &notices{ids: map[string]bool{}}, reminders.New(reminders.Config{})
+		y := startYard(t, actor.Config{Kinds: []*actor.Kind{officeKind}, States: statemem.New(statemem.Config{}), Topics: ns, Reminders: lateReminders{rs}, Logger: quiet})
+		x := y.sys.Virtual(officeKind, "x")
+		for n, forgets := range []int{0: 0, 1: 1, 2: 0, 3: 2} {
+			if n == 0 {
+				continue
+			}
+			if _, err := actor.Call(t.Context(), x, purchase{N: n, Forgets: forgets, Queue: y.queue, Worker: y.worker}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute)
+		y.want(t, ns, rs, []int{3}, 1, 2, 3)
+	})
+}
+
+// lateReminders is a store that takes long to set a reminder.
+type lateReminders struct{ *reminders.Store }
+
+func (l lateReminders) Set(ctx context.Context, r reminder.Reminder, id reminder.ID) (reminder.Entry, error) {
+	time.Sleep(5 * time.Second)
+	return l.Store.Set(ctx, r, id)
+}
+
 // The holder of a stored actor dies when its write is done, and before what it has kept could leave. Its successor does all
 // of that, once.
 func TestStoredEffectsOfTheDead(t *testing.T) {

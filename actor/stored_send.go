@@ -96,8 +96,11 @@ func (st *lasting) send(c *cell, messages []state.Message, again bool) {
 		}
 		p.Sender, p.left = c.self.addr.String(), func() { c.signal(gone) }
 		to := m.To
-		if p.perform != nil { // a queue of its own in the outbox, since it is for no actor
-			to = m.Verb.String() + " " + to + " of " + c.self.addr.name
+		switch m.Verb { // a queue of its own in the outbox for what is for no actor; what changes one reminder keeps its order
+		case state.Publish:
+			to = "topic " + to + " of " + c.self.addr.name
+		case state.Remind, state.Forget:
+			to = "reminder " + to + " of " + c.self.addr.name
 		}
 		c.self.sys.outbox.lend(c.self.addr.name, m.Since<<16|uint64(m.Index), to, since, p)
 	}
