@@ -72,7 +72,8 @@ func Remind(ctx *Context, name string, when reminder.When, msg any) error {
 }
 
 // Forget ends a reminder of the virtual actor of ctx. It is no error if there is none. When it takes effect, and what its
-// errors mean, is as for Remind. A message that is on its way to the actor may still come.
+// errors mean, is as for Remind. A message that is on its way to the actor may still come; in a stored actor so may one that is due
+// before the change has left, which may be after a restart of the cluster. So a handler looks at the state whether it still applies.
 func Forget(ctx *Context, name string) error {
 	_, of, err := ctx.reminded()
 	if err != nil {

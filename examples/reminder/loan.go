@@ -52,6 +52,9 @@ func (l *loan) giveBack(ctx *actor.Context, _ GiveBack) (bool, error) {
 }
 
 func (l *loan) overdue(ctx *actor.Context, _ Overdue) error {
+	if l.Reader == "" { // the book is back: this message was on its way when the reminder was forgotten
+		return nil
+	}
 	f, _ := ctx.Firing()
 	l.Letters = append(l.Letters, Letter{len(l.Letters) + 1, f.Late, f.Missed})
 	if f.Name == "end" {
