@@ -249,7 +249,8 @@ func (c claims) put(ctx context.Context, op string, key placement.Key, do func(c
 	return token, err
 }
 
-func (c claims) Release(ctx context.Context, key placement.Key, token placement.Token) (err error) {
+func (c claims) Release(ctx context.Context, key placement.Key, token placement.Token) error {
+	var err error // and no result, which a late write would change
 	unknown, away := c.w.write(ctx, Claims, func(ctx context.Context) { err = c.Claims.Release(ctx, key, token) })
 	switch {
 	case away != nil:
@@ -296,6 +297,7 @@ func (s states) Commit(ctx context.Context, key state.Key, rec state.Record, aft
 		err error
 	}
 	var r result
+	rec = rec.Clone() // a late write is made when the caller may have changed what it has passed
 	unknown, away := s.w.write(ctx, States, func(ctx context.Context) {
 		rev, err := s.Store.Commit(ctx, key, rec, after)
 		r = result{rev, err}
