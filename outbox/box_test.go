@@ -199,7 +199,7 @@ func TestModel(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
-				x, size := to.Draw(t, "to"), rapid.IntRange(0, 400).Draw(t, "size")
+				x, size := to.Draw(t, "to"), rapid.OneOf(rapid.IntRange(0, 20), rapid.IntRange(0, 400)).Draw(t, "size") // small ones reach the bounds of their number
 				n, bytes := count()
 				bytesX := 0
 				for _, msg := range m.lists[x] {
