@@ -129,8 +129,10 @@ func (jobServer) submit(ctx *Context, m submitJob) (string, error) {
 	}
 	j := &job{sys: s, bodySize: len(m.Body), principal: ctx.Principal(), origin: ctx.origin, actor: m.Target, typeID: m.TypeID, codec: m.Codec, remote: isRemote(ctx.req), of: c, typ: typ, report: jobReport{State: rpc.JobAccepted}}
 	name := jobNameOf(m.id)
-	if known, gone := s.jobs.get(m.id); known != nil || gone != nil { // it has come again
-		return m.id, nil
+	if m.id != "" {
+		if known, gone := s.jobs.get(m.id); known != nil || gone != nil { // it has come again
+			return m.id, nil
+		}
 	}
 	it := item{msg: msg, req: j, meta: ctx.meta}
 	j.item = it

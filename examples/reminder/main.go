@@ -71,7 +71,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 func (l *library) listed(ctx context.Context, title string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	for {
+	for ; ; time.Sleep(20 * time.Millisecond) {
 		list, err := l.nodes[1].Reminders(ctx, l.book(title))
 		if err != nil || len(list) > 0 {
 			return err
