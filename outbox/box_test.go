@@ -169,6 +169,38 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+// Each bound is reached by a message and refuses the next.
+func TestBounds(t *testing.T) {
+	const message = 10 + 64 // in bytes, as a box counts it
+	each := func(i int) string { return fmt.Sprint(i) }
+	one := func(int) string { return "x" }
+	for _, c := range []struct {
+		name     string
+		cfg      outbox.Config
+		receiver func(i int) string
+		fits     int
+	}{
+		{"messages", outbox.Config{Messages: 3, TargetMessages: 3}, each, 3},
+		{"messages to one", outbox.Config{Messages: 9, TargetMessages: 3}, one, 3},
+		{"bytes", outbox.Config{Bytes: 3 * message, TargetBytes: 3 * message}, each, 3},
+		{"bytes less one", outbox.Config{Bytes: 3*message - 1, TargetBytes: 3*message - 1}, each, 2},
+		{"bytes to one", outbox.Config{Bytes: 9 * message, TargetBytes: 3 * message}, one, 3},
+		{"bytes to one less one", outbox.Config{Bytes: 9 * message, TargetBytes: 3*message - 1}, one, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := box(t, c.cfg)
+			for i := range c.fits {
+				if _, err := b.Add(c.receiver(i), 10, time.Time{}, 0); err != nil {
+					t.Fatalf("message %d: %v", i+1, err)
+				}
+			}
+			if _, err := b.Add(c.receiver(c.fits), 10, time.Time{}, 0); !errors.Is(err, outbox.ErrFull) {
+				t.Errorf("message %d: %v, want %v", c.fits+1, err, outbox.ErrFull)
+			}
+		})
+	}
+}
+
 // model is what a Box has to do, said in another way: a list for each receiver.
 type model struct {
 	lists   map[string][]*outbox.Message[int]

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +26,10 @@ import (
 // share is 0 by default because a mutant costs a build. CI hunts one in six with every
 // change; all of them are for before a release.
 var share = flag.Int("mutants.share", 0, "hunt one in so many of the mutations: 1 for all, 0 for none")
+
+// times is for tests of random inputs, which may catch a mutant in one run and miss it in
+// the next.
+var times = flag.Int("mutants.times", 1, "so many runs of its tests have to catch a mutant, all of them")
 
 // root is the repository, as go test sees it from here.
 const root = "../.."
@@ -104,15 +109,26 @@ var (
 )
 
 // test builds the tests of a package with an overlay ("" is none), runs those of a
-// pattern, and returns the name of the first that failed, "" if none did. A panic that
-// ends the program fails them too; that their time is over does not.
-func test(dir, overlay string, c catcher) (failed string, err error) {
+// pattern so many times, and returns the name of the first that failed, "" if none did in
+// one of the runs. A panic that ends the program fails them too; that their time is over
+// does not.
+func test(dir, overlay string, c catcher, times int) (failed string, err error) {
 	bin := filepath.Join(dir, strings.ReplaceAll(c.pkg[2:], "/", "_")+".test")
 	build := exec.Command("go", "test", "-c", quickBuild, quickLink, "-o", bin, "-overlay", overlay, c.pkg)
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %v\n%s", errBuild, err, out)
 	}
+	for range times {
+		if failed, err = once(dir, bin, c); err != nil || failed == "" {
+			return "", err
+		}
+	}
+	return failed, nil
+}
+
+// once is one run of a package's tests.
+func once(dir, bin string, c catcher) (failed string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*limit)
 	defer cancel()
 	run := exec.CommandContext(ctx, bin, "-test.run", "^("+c.pattern+")$", "-test.timeout", limit.String(), "-test.short")
@@ -160,7 +176,7 @@ func hunt(dir string, m mutation) (found []finding, err error) {
 	}
 	for _, c := range m.catchers {
 		began := time.Now()
-		failed, err := test(dir, file, c)
+		failed, err := test(dir, file, c, *times)
 		if err != nil {
 			return found, fmt.Errorf("%s: %s %s: %w", m.name, c.pkg, c.pattern, err)
 		}
@@ -188,6 +204,13 @@ func inputs(t *testing.T) {
 	}
 }
 
+// number has a mutation stay in its share when others come and go.
+func number(name string) int {
+	h := fnv.New32a()
+	h.Write([]byte(name))
+	return int(h.Sum32() >> 1)
+}
+
 // TestAllApply requires of every mutation, hunted or not, that the code is still there that
 // it changes.
 func TestAllApply(t *testing.T) {
@@ -203,8 +226,8 @@ func TestAllApply(t *testing.T) {
 func TestMutants(t *testing.T) {
 	inputs(t)
 	var all []mutation
-	for i, m := range mutations(t) {
-		if *share > 0 && i%*share == 0 {
+	for _, m := range mutations(t) {
+		if *share > 0 && number(m.name)%*share == 0 {
 			all = append(all, m)
 		}
 	}
@@ -222,7 +245,7 @@ func TestMutants(t *testing.T) {
 		for pkg, p := range patterns {
 			t.Run(pkg, func(t *testing.T) {
 				t.Parallel()
-				if failed, err := test(t.TempDir(), "", catcher{pkg, strings.Join(p, "|")}); err != nil || failed != "" {
+				if failed, err := test(t.TempDir(), "", catcher{pkg, strings.Join(p, "|")}, 1); err != nil || failed != "" {
 					t.Fatalf("%s fails without a mutation: %v", failed, err)
 				}
 			})
