@@ -74,6 +74,8 @@ type target struct {
 	sys  *System
 	addr address
 	cell atomic.Pointer[cell] // the actor, while it lives here
+
+	placed atomic.Pointer[placedTarget] // of a virtual actor that was looked for
 }
 
 func (r Ref) address() address {

@@ -15,6 +15,7 @@ import (
 // parked is a message in the outbox, as it is sent. Nothing of it changes, except for maybeAt.
 type parked struct {
 	addr     address
+	to       string // what it is for, if its queue in the outbox is also for others
 	typeName string // of TypeID; empty: this node knows the type, or nobody does
 	TypeID   uint64
 	Codec    uint8

@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"sync"
@@ -256,9 +257,8 @@ func (s *System) sendParked(ctx context.Context, p *parked, rare client.Rare) (k
 			return false, none
 		}
 		kept, _ = at.search.stored()
-		far := at.handOver()
 		r.Node, r.Target, r.Retry = t.addr.node, t.addr.name, &s.cfg.Retry
-		far.setRoute(r.Rare)
+		at.setRoute(r.Rare)
 	}
 	_, err = x.Do(ctx)
 	err = s.withName(err, p.TypeID)
@@ -270,8 +270,9 @@ func (s *System) sendParked(ctx context.Context, p *parked, rare client.Rare) (k
 func (o *outboxes) giveUp(msg *outbox.Message[*parked], verdict rpc.Verdict, why error) {
 	err := rpc.Errorf(rpc.CodeOf(why), verdict, "given up in the outbox: %w", why)
 	o.givenUp.Add(1)
-	o.sys.parkedLetter(msg.Carries, msg.To, err)
-	o.sys.event(Event{Type: MessageGivenUp, Actor: msg.To, Err: err})
+	to := cmp.Or(msg.Carries.to, msg.To)
+	o.sys.parkedLetter(msg.Carries, to, err)
+	o.sys.event(Event{Type: MessageGivenUp, Actor: to, Err: err})
 }
 
 // parkedLetter makes a dead letter of a message that this node was to send.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/tandem-go/tandem/internal/engine/client"
 	"github.com/tandem-go/tandem/internal/engine/server"
-	"github.com/tandem-go/tandem/internal/engine/wire"
 	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/internal/sendopt"
 	"github.com/tandem-go/tandem/rpc"
@@ -41,7 +40,9 @@ func call[M Question[R], R any](ctx context.Context, from *Context, w *calling, 
 	} else {
 		err = s.withName(err, x.Request().TypeID)
 	}
-	x.Free()
+	if x.Free() && at != nil {
+		at.shared = false
+	}
 	return v, err
 }
 
@@ -115,7 +116,10 @@ func (s *System) request(ctx context.Context, from *Context, at *routedCall, t *
 		r.Retry = &s.cfg.Retry
 	}
 	if trace := rpc.TraceOf(ctx); opts != nil || from != nil || at != nil || len(s.cfg.Outgoing) > 0 || !trace.IsZero() {
-		r.Rare = &client.Rare{Meta: wire.Meta{Trace: trace, Headers: o.Headers}, Idempotent: o.Idempotent, Once: o.Once, Hedge: o.Hedge, LinkWait: o.LinkWait, Key: o.Key}
+		if r.Rare = at.spareRare(); r.Rare == nil {
+			r.Rare = new(client.Rare)
+		}
+		r.Rare.Trace, r.Rare.Headers, r.Rare.Idempotent, r.Rare.Once, r.Rare.Hedge, r.Rare.LinkWait, r.Rare.Key = trace, o.Headers, o.Idempotent, o.Once, o.Hedge, o.LinkWait, o.Key
 		if from != nil {
 			r.Rare.Sender = from.cell.self.addr.String()
 		}

@@ -44,7 +44,7 @@ func tellAt[M any](ctx context.Context, from *Context, at *routedCall, t *target
 		x.Free()
 		return err
 	}
-	if at != nil && at.search != nil {
+	if at != nil && at.isVirtual() {
 		return tellFollowed(ctx, from, at, t, m, reflect.TypeFor[M](), opts)
 	}
 	out := tellPool.Get().(*outgoing)

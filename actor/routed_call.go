@@ -20,14 +20,14 @@ import (
 // client.Route, where to send them.
 type routedCall struct {
 	svc        *service  // nil: it is for a virtual actor
-	search     *search   // for the virtual actor
+	search     search    // for the virtual actor
 	until      time.Time // when a request to a virtual actor is not tried again
 	retry      *rpc.Retry
-	named      *requestName // at a stored actor; nil: the request has no name, or a key
-	repeatable bool         // the actor recognises a request that has run
-	unsure     bool         // an attempt on this node may have run
-	key        string       // requests with the same key go to the same instance
-	not        *target      // the sender, if it would wait for itself; nil: no instance is excluded
+	named      requestName // at a stored actor
+	repeatable bool        // the actor recognises a request that has run
+	unsure     bool        // an attempt on this node may have run
+	key        string      // requests with the same key go to the same instance
+	not        *target     // the sender, if it would wait for itself; nil: no instance is excluded
 	ticket     balance.Ticket
 	live       bool // an attempt is in progress; svc.mu guards this and what follows
 	sent       bool // it is a one-way message, which gets no answer
@@ -36,18 +36,24 @@ type routedCall struct {
 	cost       int
 	n          int // number of entries in tried
 	tried      [maxTried]*balance.Candidate
+
+	shared bool        // the engine may refer to it
+	rare   client.Rare // of its request to another node
+	set    settings    // the caller's, and its name
 }
 
 // maxTried is how many instances a request tries without a pause.
 const maxTried = 8
 
+// routedCalls has spare ones, which nothing refers to.
+var routedCalls = sync.Pool{New: func() any { return new(routedCall) }}
+
 // routedCall begins a request to a service or to a virtual actor.
-func (s *System) routedCall(ctx context.Context, from *Context, to *target, opts *settings) routedCall {
-	var v routedCall
+func (s *System) routedCall(ctx context.Context, from *Context, to *target, opts *settings) *routedCall {
+	v := routedCalls.Get().(*routedCall)
 	if to.addr.node == anywhere {
-		key, _ := virtualKey(to.addr.name) // it was checked when the address was made
 		v.until = s.deadline(ctx)
-		v.search = &search{sys: s, key: key, name: placed + to.addr.name}
+		v.search.sys, v.search.placedTarget = s, to.searched()
 	} else {
 		v.svc = s.services.get(to.addr.name)
 	}
@@ -63,6 +69,18 @@ func (s *System) routedCall(ctx context.Context, from *Context, to *target, opts
 	return v
 }
 
+// free ends a request whose caller has waited for its outcome, and keeps its memory for another one.
+func (v *routedCall) free() {
+	v.named.end()
+	if !v.shared {
+		*v = routedCall{}
+		routedCalls.Put(v)
+	}
+}
+
+// isVirtual reports whether it is for a virtual actor.
+func (v *routedCall) isVirtual() bool { return v.svc == nil }
+
 // keyOf is the key by which the service's policy chooses an instance for m.
 func keyOf[M any](v *routedCall, m M) string {
 	if v.svc != nil && v.key == "" && v.svc.policy.Keyed() {
@@ -73,7 +91,7 @@ func keyOf[M any](v *routedCall, m M) string {
 
 // next begins an attempt, and returns where to send the request.
 func (v *routedCall) next() (*target, *rpc.Error) {
-	if v.search != nil {
+	if v.isVirtual() {
 		t, err := v.search.target()
 		v.live = err == nil
 		return t, err
@@ -118,7 +136,7 @@ func (v *routedCall) nextOrWait(ctx context.Context) (*target, *rpc.Error) {
 		if none := v.arrival(ctx); none != nil {
 			return nil, none
 		}
-		if t, err = v.next(); err != nil && v.search != nil && !v.waitAgain(ctx, err) {
+		if t, err = v.next(); err != nil && v.isVirtual() && !v.waitAgain(ctx, err) {
 			return nil, err
 		}
 	}
@@ -126,7 +144,7 @@ func (v *routedCall) nextOrWait(ctx context.Context) (*target, *rpc.Error) {
 }
 
 func (v *routedCall) arrival(ctx context.Context) *rpc.Error {
-	if v.search != nil {
+	if v.isVirtual() {
 		return v.search.arrival(ctx)
 	}
 	return v.svc.arrival(ctx)
@@ -139,8 +157,18 @@ func (v *routedCall) excludeSender(from *Context) {
 	}
 }
 
+// spareRare is memory for the rare options of v's request, or nil if v is nil.
+func (v *routedCall) spareRare() *client.Rare {
+	if v == nil {
+		return nil
+	}
+	v.rare = client.Rare{}
+	return &v.rare
+}
+
 // setRoute has the engine ask v where to send further attempts of r.
 func (v *routedCall) setRoute(r *client.Rare) {
+	v.shared = true
 	if r.Route = v; r.LinkWait == 0 {
 		r.LinkWait = linkWait
 	}
@@ -156,35 +184,17 @@ func (v *routedCall) exclude() {
 	}
 }
 
-// handOver returns a copy of v, which the engine continues, and ends v's part in the attempt.
-func (v *routedCall) handOver() routedCall {
-	mu := v.lock()
-	mu.Lock()
-	defer mu.Unlock()
-	other := *v
-	v.live = false
-	return other
-}
-
 // system is the system that makes the request.
 func (v *routedCall) system() *System {
-	if v.search != nil {
+	if v.isVirtual() {
 		return v.search.sys
 	}
 	return v.svc.sys
 }
 
-// lock is what guards the state of v.
-func (v *routedCall) lock() *sync.Mutex {
-	if v.search != nil {
-		return &v.search.mu
-	}
-	return &v.svc.mu
-}
-
 // end ends the attempt that is in progress, if there is one.
 func (v *routedCall) end(err error) {
-	if v.search != nil {
+	if v.isVirtual() {
 		v.search.mu.Lock()
 		defer v.search.mu.Unlock()
 		if v.live {
@@ -240,9 +250,9 @@ func (v *routedCall) again(err error) (pause time.Duration, again bool) {
 	if !errors.As(err, &e) || e == errShutdown {
 		return 0, false
 	}
-	f := retry.Failure{Err: e, Service: true, Idempotent: v.repeatable, Named: v.named != nil, Untried: v.Untried(), Left: time.Minute}
+	f := retry.Failure{Err: e, Service: true, Idempotent: v.repeatable, Named: v.named.open != nil, Untried: v.Untried(), Left: time.Minute}
 	v.unsure = v.unsure || e.Verdict == rpc.Unknown
-	if v.search != nil {
+	if v.isVirtual() {
 		f.Left = time.Until(v.until)
 	}
 	v.made++
@@ -251,7 +261,7 @@ func (v *routedCall) again(err error) (pause time.Duration, again bool) {
 	}
 	f.Made, f.Cost = v.made, v.cost
 	pause, again = retry.Next(*v.retry, f, rand.Float64())
-	return pause, again && (f.Untried || v.search != nil)
+	return pause, again && (f.Untried || v.isVirtual())
 }
 
 // judged is the error of the whole request, after the last attempt on this node has ended with err.
@@ -300,7 +310,7 @@ func (v *routedCall) Over(err *rpc.Error) {
 
 // Untried implements client.Route.
 func (v *routedCall) Untried() bool {
-	if v.search != nil {
+	if v.isVirtual() {
 		return v.search.untried()
 	}
 	v.svc.mu.Lock()
@@ -310,7 +320,7 @@ func (v *routedCall) Untried() bool {
 
 // Next implements client.Route.
 func (v *routedCall) Next() (node, name string, err *rpc.Error) {
-	if v.search != nil { // it is asked over the wire, also if it is this node
+	if v.isVirtual() { // it is asked over the wire, also if it is this node
 		node, err = v.search.next()
 		v.live = err == nil
 		return node, v.search.name, err
@@ -329,7 +339,7 @@ func (v *routedCall) Next() (node, name string, err *rpc.Error) {
 
 // hold counts a stream at the instance that serves it, until release is called.
 func (v *routedCall) hold() (release func()) {
-	if v.search != nil {
+	if v.isVirtual() {
 		return func() {}
 	}
 	s, c := v.svc, v.ticket.To

@@ -20,11 +20,11 @@ func callService[M Question[R], R any](ctx context.Context, from *Context, to *t
 		var none R
 		return none, err
 	}
-	defer v.named.end()
-	v.key = keyOf(&v, m)
+	defer v.free()
+	v.key = keyOf(v, m)
 	v.excludeSender(from)
 	v.waits = from.waits()
-	return callNext[M, R](ctx, from, &v, m, opts)
+	return callNext[M, R](ctx, from, v, m, opts)
 }
 
 // refuseKey returns an error if a one-way message or a job whose node is not fixed has a key: another instance or
@@ -63,9 +63,8 @@ func callOnce[M Question[R], R any](ctx context.Context, from *Context, v *route
 		defer w.end(from.cell)
 	}
 	if c == nil && t.addr.node != t.sys.cfg.Name || opts.IsKeyed() {
-		far := v.handOver()
-		r, err = call[M, R](ctx, from, w, &far, t, m, opts)
-		far.end(err) // only if it was not sent; otherwise the engine has ended it
+		r, err = call[M, R](ctx, from, w, v, t, m, opts)
+		v.end(err) // only if it was not sent; otherwise the engine has ended it
 		last = true
 	} else {
 		r, err = callHere[M, R](ctx, from, w, t, c, m, opts)
@@ -88,14 +87,13 @@ func callHere[M Question[R], R any](ctx context.Context, from *Context, w *calli
 
 // askService is Ask of a service.
 func askService[M Question[R], R any](ctx context.Context, from *Context, to *target, m M, opts *settings) *rpc.Future[R] {
-	v := new(routedCall)
-	*v = to.sys.routedCall(ctx, from, to, opts)
+	v := to.sys.routedCall(ctx, from, to, opts)
 	opts, err := v.name(ctx, to, opts, false)
 	if err != nil {
 		return failed[R](err)
 	}
 	f := askNext[M, R](ctx, from, v, to, m, opts)
-	if v.named != nil {
+	if v.named.open != nil {
 		f.Then(func(R, error) { v.named.end() })
 	}
 	return f
@@ -182,7 +180,7 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 	if err := refuseKey(to, opts); err != nil {
 		return err
 	}
-	v.key = keyOf(&v, m)
+	v.key = keyOf(v, m)
 	for {
 		t, none := v.next()
 		if none != nil {
@@ -195,25 +193,23 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 		var err error
 		c := t.cell.Load()
 		here := t.addr.node == s.cfg.Name
-		if c == nil && !acked && v.search != nil { // while this node tries to activate the actor itself, messages that came earlier are there
+		if c == nil && !acked && v.isVirtual() { // while this node tries to activate the actor itself, messages that came earlier are there
 			c = s.refs.live(v.search.name)
 		}
 		if c != nil && !opts.IsKeyed() {
 			v.sent = true
 			err = put(ctx, from, c, m, nil, metaOf(ctx, from, opts), opts, true) // if it has stopped, another instance gets the message
 		} else {
-			far := v.handOver()
-			if !acked && far.search != nil && s.virtuals.sending.Load() > 0 { // after its node is known: that is learned when those before it are in line
+			if !acked && v.isVirtual() && s.virtuals.sending.Load() > 0 { // after its node is known: that is learned when those before it are in line
 				if sent, err := s.virtuals.sendBehind(to, item{msg: m, meta: metaOf(ctx, from, opts)}); sent || err != nil {
 					return err
 				}
 			}
-			far.sent = !acked
-			err = tellAt(ctx, from, &far, t, m, opts)
-			if err == nil && far.search != nil && !acked { // it is still on its way, and the engine has far
+			v.sent = !acked
+			err = tellAt(ctx, from, v, t, m, opts)
+			if err == nil && v.isVirtual() && !acked { // it is still on its way, and the engine has v
 				return nil
 			}
-			v = far
 		}
 		v.end(err)
 		switch {
@@ -238,7 +234,7 @@ func submitService[M Question[R], R any](ctx context.Context, from *Context, to 
 		return none, err
 	}
 	v := to.sys.routedCall(ctx, from, to, set)
-	v.key = keyOf(&v, m)
+	v.key = keyOf(v, m)
 	for {
 		t, err := v.nextOrWait(ctx)
 		if err != nil {
@@ -259,14 +255,14 @@ func submitService[M Question[R], R any](ctx context.Context, from *Context, to 
 // openService opens a stream at a service.
 func (f *clientStream) openService(ctx context.Context, from *Context, to *target, m any, typ reflect.Type, opts *settings) (streamOpened, error) {
 	v := to.sys.routedCall(ctx, from, to, opts)
-	v.key = keyOf(&v, m)
+	v.key = keyOf(v, m)
 	v.excludeSender(from)
 	for {
 		t, none := v.nextOrWait(ctx)
 		if none != nil {
 			return streamOpened{}, none
 		}
-		f.at = &v
+		f.at = v
 		o, err := f.openAt(ctx, from, f.at, t, m, typ, opts)
 		v.end(err)
 		if err == nil || t.addr.node != to.sys.cfg.Name || !v.waitAgain(ctx, err) {

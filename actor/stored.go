@@ -36,7 +36,7 @@ import (
 // Ask and the others take place at once, whatever becomes of the handler. A message of Tell is for one actor, not for a service, and
 // arrives at most once as one of TellReliably does, in the order in which the actor has sent them to its receiver, and at
 // a stored actor exactly once. An item that is pushed, and a publication, have an id by which the queue and the store know them, and come
-// again until these have them: once, for as long as they remember ids. A job is for an actor of one node, and is submitted at most once; its token
+// again until these have them: once, for as long as they remember ids, and the publications of an actor in their order. A job is for an actor of one node, and is submitted at most once; its token
 // belongs to the node that has submitted it, which may be another one after a move.
 // What is refused for good becomes a dead letter and an event, MessageGivenUp.
 //

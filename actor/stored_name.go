@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tandem-go/tandem/internal/stored"
 	"github.com/tandem-go/tandem/rpc"
@@ -13,17 +14,15 @@ import (
 
 // requestNames gives the requests of a system to stored actors their names: numbers that it gives once, which the
 // actors keep with the outcomes until they are told that nobody needs them any more.
-type requestNames struct {
-	mu   sync.Mutex // guards what follows
-	last uint64
-	open map[*target]*openRequests // by actor; of others nothing is open
-}
+type requestNames struct{ last atomic.Uint64 }
 
-// openRequests are the requests to an actor from the oldest one on that has not ended. The actor keeps the outcomes of all
-// of them, because it is only told that nobody needs those before the oldest.
+// openRequests are the requests to a stored actor from the oldest one on that has not ended. The actor keeps the outcomes
+// of all of them, because it is only told that nobody needs those before the oldest.
 type openRequests struct {
-	all  []openRequest // in the order of their numbers; the first one has not ended
-	room chan struct{} // closed when half of them have ended; nil: nobody waits for that
+	mu    sync.Mutex    // guards what follows
+	all   []openRequest // in the order of their numbers; those before the first one have ended
+	first int           // the index of the oldest one that is open
+	room  chan struct{} // closed when half of them have ended; nil: nobody waits for that
 }
 
 type openRequest struct {
@@ -36,43 +35,43 @@ type openRequest struct {
 // refused.
 const maxOpen = stored.DefaultOutcomes / 8
 
-// requestName is the name of one request.
+// maxSpareNames is how many requests an actor to which none is open keeps memory for.
+const maxSpareNames = 16
+
+// requestName is the name of one request, and the zero value if it has none.
 type requestName struct {
-	names *requestNames
-	to    *target
-	once  transport.Once
+	open *openRequests
+	once transport.Once
 }
 
 // begin returns the name of a request to an actor. If waits, it first waits until there is room.
-func (n *requestNames) begin(ctx context.Context, to *target, waits bool) (*requestName, *rpc.Error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for waits && n.open[to] != nil && len(n.open[to].all) >= maxOpen {
-		room := n.open[to].vacancy()
-		n.mu.Unlock()
+func (n *requestNames) begin(ctx context.Context, open *openRequests, waits bool) (requestName, *rpc.Error) {
+	open.mu.Lock()
+	defer open.mu.Unlock()
+	for waits && open.len() >= maxOpen {
+		room := open.vacancy()
+		open.mu.Unlock()
 		select {
 		case <-room:
 		case <-ctx.Done():
 		}
-		n.mu.Lock()
+		open.mu.Lock()
 		if ctx.Err() != nil {
-			return nil, rpc.FromContext(ctx, rpc.NotRun)
+			return requestName{}, rpc.FromContext(ctx, rpc.NotRun)
 		}
 	}
-	if n.open == nil {
-		n.open = map[*target]*openRequests{}
+	if len(open.all) == cap(open.all) && open.first > len(open.all)/2 { // there is room at its beginning
+		open.all, open.first = slices.Delete(open.all, 0, open.first), 0
 	}
-	o := n.open[to]
-	if o == nil {
-		o = new(openRequests)
-		n.open[to] = o
-	}
-	n.last++
-	o.all = append(o.all, openRequest{number: n.last})
-	return &requestName{n, to, transport.Once{Number: n.last, Below: o.all[0].number}}, nil
+	number := n.last.Add(1)
+	open.all = append(open.all, openRequest{number: number})
+	return requestName{open, transport.Once{Number: number, Below: open.all[open.first].number}}, nil
 }
 
-// vacancy returns what is closed when there is room again. The mu of the names is held.
+// len is how many are open. o.mu is held.
+func (o *openRequests) len() int { return len(o.all) - o.first }
+
+// vacancy returns what is closed when there is room again. o.mu is held.
 func (o *openRequests) vacancy() <-chan struct{} {
 	if o.room == nil {
 		o.room = make(chan struct{})
@@ -80,35 +79,30 @@ func (o *openRequests) vacancy() <-chan struct{} {
 	return o.room
 }
 
-// end says that the request has its outcome. r may be nil.
-func (r *requestName) end() {
-	if r == nil {
-		return
-	}
-	n := r.names
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	o := n.open[r.to]
+// end says that the request has its outcome.
+func (r requestName) end() {
+	o := r.open
 	if o == nil {
 		return
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	i, found := slices.BinarySearchFunc(o.all, r.once.Number, func(q openRequest, number uint64) int { return cmp.Compare(q.number, number) })
 	if !found {
 		return
 	}
 	o.all[i].ended = true
-	if i > 0 {
-		return
+	for o.len() > 0 && o.all[o.first].ended {
+		o.first++
 	}
-	for len(o.all) > 0 && o.all[0].ended {
-		o.all = o.all[1:]
-	}
-	if o.room != nil && len(o.all) <= maxOpen/2 { // not for each one, because all who wait wake up
+	if o.room != nil && o.len() <= maxOpen/2 { // not for each one, because all who wait wake up
 		close(o.room)
 		o.room = nil
 	}
-	if len(o.all) == 0 {
-		delete(n.open, r.to)
+	if o.len() == 0 {
+		if o.all, o.first = o.all[:0], 0; cap(o.all) > maxSpareNames {
+			o.all = nil
+		}
 	}
 }
 
@@ -125,41 +119,39 @@ func (k *search) stored() (is, known bool) {
 // name gives a request its name, if it is to a stored actor, and returns the settings with it. If waits, it waits
 // until it is known whether it is.
 func (v *routedCall) name(ctx context.Context, to *target, opts *settings, waits bool) (*settings, error) {
-	if v.search == nil && opts.IsKeyed() {
-		return nil, errKeyed(to)
-	}
-	if v.search == nil {
+	if !v.isVirtual() {
+		if opts.IsKeyed() {
+			return nil, errKeyed(to)
+		}
 		return opts, nil
 	}
 	keeps, known := v.search.stored()
 	for ; !known; keeps, known = v.search.stored() {
 		if !waits || v.retry.Attempts == 1 {
-			return nil, v.search.errNobody()
+			return nil, errNobody(v.search.key)
 		}
 		if none := v.search.arrival(ctx); none != nil {
 			return nil, none
 		}
 	}
-	if opts.IsKeyed() && !keeps {
-		return nil, errKeyed(to)
-	}
 	if !keeps {
+		if opts.IsKeyed() {
+			return nil, errKeyed(to)
+		}
 		return opts, nil
 	}
-	named := new(settings)
 	if opts != nil {
-		*named = *opts
+		v.set = *opts
 	}
-	named.Idempotent = true
-	if !named.Keyed {
-		name, late := v.search.sys.names.begin(ctx, to, waits)
-		if late != nil {
+	v.set.Idempotent, v.repeatable = true, true
+	if !v.set.Keyed {
+		var late *rpc.Error
+		if v.named, late = v.search.sys.names.begin(ctx, &v.search.open, waits); late != nil {
 			return nil, late
 		}
-		v.named, named.Once = name, name.once
+		v.set.Once = v.named.once
 	}
-	v.repeatable = true
-	return named, nil
+	return &v.set, nil
 }
 
 func errKeyed(to *target) error {

@@ -14,8 +14,8 @@ import (
 func TestRequestNames(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		var names requestNames
-		to, other := new(target), new(target)
-		begin := func(to *target, waits bool) *requestName {
+		to, other := new(openRequests), new(openRequests)
+		begin := func(to *openRequests, waits bool) requestName {
 			t.Helper()
 			r, err := names.begin(t.Context(), to, waits)
 			if err != nil {
@@ -23,7 +23,7 @@ func TestRequestNames(t *testing.T) {
 			}
 			return r
 		}
-		var open []*requestName
+		var open []requestName
 		for range maxOpen {
 			open = append(open, begin(to, true))
 		}
@@ -41,7 +41,7 @@ func TestRequestNames(t *testing.T) {
 			t.Errorf("beyond the limit: %v", err)
 		}
 		asked := begin(to, false)
-		began := make(chan *requestName)
+		began := make(chan requestName)
 		for range 3 {
 			go func() { began <- begin(to, true) }()
 		}
@@ -60,8 +60,10 @@ func TestRequestNames(t *testing.T) {
 			r.end()
 		}
 		asked.end()
-		if len(names.open) > 0 {
-			t.Errorf("%d actors are left", len(names.open))
+		for _, o := range []*openRequests{to, other} {
+			if o.len() > 0 || cap(o.all) > maxSpareNames {
+				t.Errorf("%d are open, with memory for %d", o.len(), cap(o.all))
+			}
 		}
 	})
 }

@@ -123,12 +123,11 @@ func (v *virtuals) reach(ctx context.Context, key placement.Key, retry rpc.Retry
 	if none != nil {
 		return by, none
 	}
-	far := at.handOver()
 	x := s.node.Client.Exchange()
 	r := x.Request()
 	r.Node, r.Target, r.Retry, r.Timeout, r.Receipt = t.addr.node, t.addr.name, &retry, s.timeout(ctx), true
 	r.Rare = new(client.Rare)
-	far.setRoute(r.Rare)
+	at.setRoute(r.Rare)
 	_, err = x.Do(ctx)
 	x.Free()
 	return at.search.last(), err

@@ -96,9 +96,9 @@ func (st *lasting) send(c *cell, messages []state.Message, again bool) {
 		}
 		p.Sender, p.left = c.self.addr.String(), func() { c.signal(gone) }
 		to := m.To
-		switch m.Verb { // a queue of its own in the outbox for what is for no actor; what changes one reminder keeps its order
+		switch m.Verb { // a queue of its own in the outbox for what is for no actor: publications keep their order, and so does what changes one reminder
 		case state.Publish:
-			to = "topic " + to + " of " + c.self.addr.name
+			p.to, to = "topic "+to, "topics of "+c.self.addr.name
 		case state.Remind, state.Forget:
 			to = "reminder " + to + " of " + c.self.addr.name
 		}

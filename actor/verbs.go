@@ -169,9 +169,10 @@ func callInside[M Question[R], R any](ctx context.Context, from *Context, t *tar
 		w.failed(from, err)
 		if t.addr.node == anywhere && rpc.Ran(err) == rpc.NotRun && (err == errGone || err == errStopped) { // its activation here has just ended
 			v := t.sys.routedCall(ctx, from, t, set)
+			defer v.free()
 			v.waits = from.waits()
 			if v.waitAgain(ctx, err) {
-				return callNext[M, R](ctx, from, &v, m, set)
+				return callNext[M, R](ctx, from, v, m, set)
 			}
 		}
 	}

@@ -5,22 +5,52 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-go/tandem/placement"
 	"github.com/tandem-go/tandem/rpc"
 )
 
+// placedTarget is what the target of a virtual actor has for those who look for its node.
+type placedTarget struct {
+	of   *target // so that there is no other one for the actor while one of these is in use
+	key  placement.Key
+	name string                 // of the activation on its node
+	near atomic.Pointer[target] // of the activation on the node that was asked last
+	open openRequests           // if it is a stored actor
+}
+
+// searched returns what t, the target of a virtual actor, has for those who look for it.
+func (t *target) searched() *placedTarget {
+	if p := t.placed.Load(); p != nil {
+		return p
+	}
+	key, _ := virtualKey(t.addr.name) // it was checked when the address was made
+	t.placed.CompareAndSwap(nil, &placedTarget{of: t, key: key, name: placed + t.addr.name})
+	return t.placed.Load()
+}
+
+// on returns the target of the activation on a node.
+func (p *placedTarget) on(s *System, node string) *target {
+	if t := p.near.Load(); t != nil && t.addr.node == node {
+		return t
+	}
+	t := s.refs.target(s, address{p.name, node})
+	p.near.Store(t)
+	return t
+}
+
 // search is the search for the node of a virtual actor, for one request. It asks one node at a time:
 // the one that has the actor as far as is known, or else the one that the cluster chooses; and then
 // the one that the first one names.
 type search struct {
-	sys  *System
-	key  placement.Key
-	name string // of the activation on its node
+	sys *System
+	*placedTarget
 
 	mu    sync.Mutex       // guards what follows
-	asked placement.Holder // who is asked; Token 0: it was chosen, because no holder is known
+	asked placement.Holder // who is asked; Token 0: it was chosen, because no holder was known then
+	known bool             // asked is what this node has known
 	told  bool             // asked was named by the one before, and has had no attempt
 	moves int              // how often somebody was named
 	tried []string         // nodes that did not take it, and are left out until there is no other one
@@ -45,20 +75,20 @@ func (k *search) next() (node string, err *rpc.Error) {
 		k.told = false
 		return k.asked.Node, nil
 	}
-	h, known := v.lookUp(k.key)
-	if !known && k.sys.refs.live(k.name) != nil {
-		h, known = placement.Holder{Node: k.sys.cfg.Name, Epoch: k.sys.epoch}, true
+	var h placement.Holder
+	if h, k.known = v.lookUp(k.key); !k.known && k.sys.refs.live(k.name) != nil {
+		h, k.known = placement.Holder{Node: k.sys.cfg.Name, Epoch: k.sys.epoch}, true
 	}
-	if !known || slices.Contains(k.tried, h.Node) {
+	if !k.known || slices.Contains(k.tried, h.Node) {
 		node, ok := hosts.choose(k.key, k.tried)
 		if !ok {
 			k.tried = k.tried[:0]
 			node, ok = hosts.choose(k.key, nil)
 		}
 		if !ok {
-			return "", k.errNobody()
+			return "", errNobody(k.key)
 		}
-		h = placement.Holder{Node: node, Epoch: hosts.epochs[node]}
+		h, k.known = placement.Holder{Node: node, Epoch: hosts.epochs[node]}, false
 	}
 	k.asked = h
 	return h.Node, nil
@@ -71,8 +101,8 @@ func (k *search) last() placement.Holder {
 	return k.asked
 }
 
-func (k *search) errNobody() *rpc.Error {
-	return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "no node hosts kind %s of the virtual actor %s", k.key.Kind, k.key.ID)
+func errNobody(key placement.Key) *rpc.Error {
+	return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "no node hosts kind %s of the virtual actor %s", key.Kind, key.ID)
 }
 
 // target is next for an attempt that this node makes itself, if it is the one.
@@ -83,7 +113,7 @@ func (k *search) target() (*target, *rpc.Error) {
 			return nil, err
 		}
 		if node != k.sys.cfg.Name {
-			return k.sys.refs.target(k.sys, address{k.name, node}), nil
+			return k.on(k.sys, node), nil
 		}
 		c, err := k.sys.virtuals.activation(k.name)
 		if err == nil {
@@ -103,7 +133,7 @@ func (k *search) target() (*target, *rpc.Error) {
 func (k *search) over(err error) {
 	v := &k.sys.virtuals
 	if err == nil {
-		if k.asked.Token == 0 {
+		if k.asked.Token == 0 && !k.known {
 			v.learn(k.key, k.asked)
 		}
 		return
@@ -124,7 +154,7 @@ func (k *search) over(err error) {
 		}
 		v.moved(k.key, k.asked, h)
 		k.moves++
-		k.asked, k.told = h, k.moves%maxMoves != 0
+		k.asked, k.known, k.told = h, false, k.moves%maxMoves != 0
 		k.tried = slices.DeleteFunc(k.tried, func(node string) bool { return node == h.Node })
 	case rpc.NotFound: // it has just ended there
 		v.forget(k.key, k.asked)

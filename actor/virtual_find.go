@@ -102,7 +102,7 @@ func (s *System) activeAt(ctx context.Context, t *target, op access.Op) (*target
 // askWhere asks the nodes that host the kind, one after another.
 func (s *System) askWhere(ctx context.Context, key placement.Key, m findVirtual) (node string, err error) {
 	hosts := s.virtuals.hostsOf(key.Kind)
-	err = (&search{key: key}).errNobody()
+	err = errNobody(key)
 	for tried := []string(nil); len(tried) < maxLeftOut; {
 		next, ok := hosts.choose(key, tried)
 		if !ok {

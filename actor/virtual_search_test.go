@@ -16,7 +16,7 @@ func TestSearchTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Shutdown(t.Context())
-	k := search{sys: s, key: placement.Key{Kind: "told", ID: "x"}, name: placed + "told/x", asked: placement.Holder{Node: "away"}, told: true}
+	k := search{sys: s, placedTarget: s.Virtual(kind, "x").to.searched(), asked: placement.Holder{Node: "away"}, told: true}
 	if node, err := k.next(); node != "away" || err != nil {
 		t.Fatal(node, err)
 	}

@@ -187,11 +187,10 @@ func tellOn(ctx context.Context, to *target, at placement.Holder, msg any, carri
 			}
 			continue
 		}
-		far := v.handOver()
 		x := s.node.Client.Exchange()
-		err := s.request(ctx, nil, &far, t, msg, reflect.TypeOf(msg), nil, x.Request())
+		err := s.request(ctx, nil, v, t, msg, reflect.TypeOf(msg), nil, x.Request())
 		if err != nil {
-			far.end(err)
+			v.end(err)
 			return err
 		}
 		r := x.Request()
@@ -205,7 +204,7 @@ func tellOn(ctx context.Context, to *target, at placement.Holder, msg any, carri
 		_, err = x.Do(ctx)
 		err = s.withName(err, r.TypeID)
 		x.Free()
-		far.end(err)
+		v.end(err)
 		return err
 	}
 }

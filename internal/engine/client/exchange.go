@@ -65,13 +65,15 @@ func (x *Exchange) Complete(r *promise.Reply, err error) {
 
 // Free returns x to the pool. x is reused only if nothing else can refer to its call any more:
 // that is, if its first attempt was answered, which removes the call from its window for good.
-func (x *Exchange) Free() {
+// It returns whether that is so, and with it the Request's Rare is free.
+func (x *Exchange) Free() bool {
 	c := &x.call
 	if !c.answered || x.left {
-		return
+		return false
 	}
 	c.req = Request{Body: wire.FreeSent(c.req.Body)}
 	c.reply.Body = wire.FreeReceived(c.reply.Body)
 	c.flight, c.answered = flight{}, false
 	x.client.exchanges.Put(x)
+	return true
 }
