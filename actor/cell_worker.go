@@ -22,6 +22,7 @@ type worker struct {
 	last     lookup         // of the latest message's handler
 	plain    *Context       // for its one-way messages without sender and trace
 	reusable reusableValues // for the message that is being handled, and for its reply
+	spare    *transaction   // for its next message to a stored actor; nil: none
 	slab     []Context      // fresh contexts; each is given out once and never reused
 }
 

@@ -189,11 +189,12 @@ func (c *Context) finish(msg any, err error) {
 		return
 	}
 	in, _ := c.req.(*server.Inbound)
-	kept := in != nil && wantsNoReply(in) // nobody looks at the error
+	waits := c.mustAnswer()
+	kept := waits && in != nil && wantsNoReply(in) // nobody looks at the error. What was answered belongs to the engine
 	if kept && err != nil {
 		c.System().handlerFailed(c, msg, err)
 	}
-	switch waits := c.mustAnswer(); {
+	switch {
 	case waits && err == nil && kept:
 		in.Reply(0, 0, nil)
 	case waits && err != nil:

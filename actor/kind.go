@@ -206,7 +206,7 @@ func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Han
 					req.sole = c.life.released()
 					req.end(r, nil)
 					return
-				case *server.Inbound:
+				case *server.Inbound, *transaction: // they encode it at once
 					reused := reusableIn[R](&spare.reply)
 					reused.V = r
 					err = c.reply(reused.Value(), reflect.TypeFor[R]())

@@ -247,7 +247,8 @@ var refusals = map[stored.Decision]*rpc.Error{
 // transact has a message to a stored actor handled.
 func (c *cell) transact(ctx *Context, w *worker, it *item, h *handler) {
 	st := c.place().store
-	t := &transaction{cell: c, req: it.req}
+	t := w.transaction()
+	t.cell, t.req = c, it.req
 	if in, ok := it.msg.(*server.Inbound); ok {
 		if in.Receipt {
 			in.Reply(0, 0, nil)
@@ -264,21 +265,45 @@ func (c *cell) transact(ctx *Context, w *worker, it *item, h *handler) {
 	if d := ctx.deferred(); d != nil {
 		t.fails(rpc.Errorf(rpc.Invalid, rpc.NotRun, "the answer of a stored actor cannot be put off"))
 	}
-	c.conclude(t)
+	ctx.end() // so that only t refers to the request, if the Context was not kept
+	if c.conclude(t) {
+		w.freeTransaction(t)
+	}
 }
 
-// conclude decides what becomes of a message whose handler has returned.
-func (c *cell) conclude(t *transaction) {
+// transaction returns an empty one.
+func (w *worker) transaction() *transaction {
+	t := w.spare
+	if w.spare = nil; t == nil {
+		t = new(transaction)
+	}
+	return t
+}
+
+// freeTransaction keeps the memory of one for which the record does nothing any more, if nobody else refers to it.
+func (w *worker) freeTransaction(t *transaction) {
+	t.mu.Lock()
+	free := t.sole && t.stage == turnLeft
+	t.mu.Unlock()
+	if free {
+		*t = transaction{}
+		w.spare = t
+	}
+}
+
+// conclude decides what becomes of a message whose handler has returned. It returns whether that was all, because the
+// handler has only read, and no write has to come before its reply.
+func (c *cell) conclude(t *transaction) (over bool) {
 	st := c.place().store
 	if !t.settle() { // it was refused before it came to its handler
 		st.withdraw(t, errNotHandled)
-		return
+		return false
 	}
 	if !c.holds() {
 		st.setBack(c)
 		t.refuse(errUncertain)
 		st.withdraw(t, errUncertain)
-		return
+		return false
 	}
 	var res stored.Result
 	switch {
@@ -295,7 +320,7 @@ func (c *cell) conclude(t *transaction) {
 	if t.err != nil && t.err.Verdict == rpc.NotRun {
 		t.leave()
 		st.withdraw(t, t.err)
-		return
+		return false
 	}
 	res.Outcome = t.outcome()
 	fate, joined := st.act.Handled(t, t.asked, res)
@@ -303,6 +328,9 @@ func (c *cell) conclude(t *transaction) {
 	case stored.Waits:
 	case stored.Leaves:
 		t.leave()
+		if t.reads {
+			return true
+		}
 		for _, other := range joined {
 			other.err, other.answer = t.err, t.answer
 			other.answer.body = bytes.Clone(t.answer.body)
@@ -317,6 +345,7 @@ func (c *cell) conclude(t *transaction) {
 		}
 	}
 	st.next(c)
+	return false
 }
 
 // fates are the errors of messages that were handled and come to nothing.

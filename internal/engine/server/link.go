@@ -194,7 +194,7 @@ func (c *Link) deadline(e *transport.Envelope) time.Duration {
 // one needs no allocation for the name.
 type names struct {
 	last string
-	some [64]string
+	some [256]string
 }
 
 func (n *names) intern(seed maphash.Seed, s string) string {
