@@ -3,6 +3,7 @@ package actor
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -219,22 +220,19 @@ func (v *virtuals) hostsOf(kind string) *hosts {
 		m.dropExpired()
 		m.mu.Unlock()
 	}
-	v.mu.Lock()
-	h := v.hosts[kind]
-	v.mu.Unlock()
-	if h != nil && h.version == m.version.Load() {
+	if h := (*v.hosts.Load())[kind]; h != nil && h.version == m.version.Load() {
 		return h
 	}
-	h = m.hostsOf(kind)
+	h := m.hostsOf(kind)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if known := v.hosts[kind]; known != nil && known.version > h.version {
-		return known
+	known := *v.hosts.Load()
+	if newer := known[kind]; newer != nil && newer.version > h.version {
+		return newer
 	}
-	if v.hosts == nil {
-		v.hosts = map[string]*hosts{}
-	}
-	v.hosts[kind] = h
+	next := maps.Clone(known)
+	next[kind] = h
+	v.hosts.Store(&next)
 	return h
 }
 

@@ -22,17 +22,17 @@ type virtuals struct {
 	keep    keeper
 	balance rebalancer
 
-	caller     string                    // what this start of the node is to a stored actor
-	sending    atomic.Int32              // the length of onward
-	bounds     map[string]*stored.Config // by stored kind that it hosts
-	rousing    atomic.Bool               // a goroutine is about to look at claims of nodes that are gone
-	statesAway atomic.Bool               // Config.States does not serve, as far as is known
-	fencing    atomic.Bool               // a goroutine is about to call fence
+	hosts      atomic.Pointer[map[string]*hosts] // by kind; what it points to is not changed any more
+	caller     string                            // what this start of the node is to a stored actor
+	sending    atomic.Int32                      // the length of onward
+	bounds     map[string]*stored.Config         // by stored kind that it hosts
+	rousing    atomic.Bool                       // a goroutine is about to look at claims of nodes that are gone
+	statesAway atomic.Bool                       // Config.States does not serve, as far as is known
+	fencing    atomic.Bool                       // a goroutine is about to call fence
 
 	mu       sync.Mutex // guards what follows
 	reported uint64     // activations that were fenced, and are reported
 	cache    *placement.Cache
-	hosts    map[string]*hosts    // by kind
 	onward   map[*target][]onward // one-way messages that are sent on to virtual actors; a goroutine does that for each
 	drains   map[*target]drainage // of those for which somebody waits
 	todo     []func(context.Context)
@@ -67,6 +67,7 @@ const (
 func (v *virtuals) init(s *System) {
 	v.sys, v.over.L = s, &v.mu
 	v.cache = placement.NewCache(maxHolders)
+	v.hosts.Store(&map[string]*hosts{})
 	v.caller = server.CallerOf(s.cfg.Name, s.epoch)
 	v.bounds = map[string]*stored.Config{}
 	v.keep.init(s)
