@@ -66,6 +66,8 @@ type Client struct {
 
 	counts counts
 
+	pauses pauses
+
 	mu     sync.Mutex // guards the fields below
 	peers  map[string]*peer
 	closed bool
