@@ -13,7 +13,14 @@ import (
 // payment is one request to an account. The token of a visit is its answer here.
 type payment struct {
 	visit
+	fence     uint64 // the fencing token of who has answered
 	gave, got uint64 // how often it has had its effect, and its credit has arrived
+}
+
+// write is a commit.
+type write struct {
+	seq, fence uint64 // its place among all of them, and the fencing token of who has made it
+	by         life
 }
 
 // storedCount is what a run came to.
@@ -36,12 +43,14 @@ type auditor struct {
 	upsets   map[int]uint64 // likewise
 	audits   int            // since the last request ended
 	blows    []blow
+	wakes    []blow          // when those that were stopped went on
+	writes   map[int][]write // by account
 	count    storedCount
 	violations
 }
 
 func newAuditor() *auditor {
-	return &auditor{payments: map[uint64]*payment{}, fresh: map[who]int{}, heard: map[int]int64{}, balances: map[int]int64{}, upsets: map[int]uint64{}}
+	return &auditor{payments: map[uint64]*payment{}, fresh: map[who]int{}, heard: map[int]int64{}, writes: map[int][]write{}, balances: map[int]int64{}, upsets: map[int]uint64{}}
 }
 
 // take takes a record in. Those of one file and process come in order.
@@ -64,6 +73,11 @@ func (a *auditor) take(r record) {
 			a.fresh[lifeOf(r.op).who]++
 			a.heard[idOf(r.op)] = max(a.heard[idOf(r.op)], v.begun)
 		}
+	case under:
+		p().fence = r.aux
+	case wrote:
+		account := int(r.op >> 48)
+		a.writes[account] = append(a.writes[account], write{r.op & (1<<48 - 1), r.aux, life{r.who, r.life}})
 	case spent:
 		p().gave = r.aux
 	case arrived:
@@ -127,6 +141,37 @@ func (a *auditor) settled() bool {
 // struck notes that a host has died, or was stopped.
 func (a *auditor) struck(of life, at int64, stopped bool) {
 	a.blows = append(a.blows, blow{at, of, stopped})
+}
+
+// woke notes that a host that was stopped is about to go on.
+func (a *auditor) woke(of life, at int64) {
+	a.wakes = append(a.wakes, blow{at: at, of: of})
+}
+
+// fences judges who has answered and committed: nobody commits after a successor has, and who was stopped while a successor
+// answered does not answer again under the token that he had.
+func (a *auditor) fences() {
+	for id, all := range a.writes {
+		slices.SortFunc(all, func(a, b write) int { return cmp.Compare(a.seq, b.seq) })
+		for i := 1; i < len(all); i++ {
+			if one, next := all[i-1], all[i]; next.fence < one.fence {
+				a.violation(&a.count.lower, "account %d was committed by %+v under the fencing token %d, after %+v had done so under %d", id, next.by, next.fence, one.by, one.fence)
+			}
+		}
+	}
+	for _, w := range a.wakes {
+		floors := map[int]uint64{} // by account, the highest token under which it had answered then
+		for op, p := range a.payments {
+			if p.code == 0 && p.ended != 0 && p.ended < w.at {
+				floors[idOf(op)] = max(floors[idOf(op)], p.fence)
+			}
+		}
+		for op, p := range a.payments {
+			if floor := floors[idOf(op)]; p.code == 0 && p.ended > w.at && p.by == w.of && p.fence < floor {
+				a.violation(&a.count.lower, "%s was answered by %+v under the fencing token %d when it went on after a stop, and somebody had answered under %d meanwhile", nameOp(op), p.by, p.fence, floor)
+			}
+		}
+	}
 }
 
 // answers are the requests to each account that have got an answer, in the order of their ends.
@@ -202,6 +247,7 @@ func (a *auditor) decide() {
 			a.violation(&n.upset, "account %d has got %d credits after later ones of the same account", id, times)
 		}
 	}
+	a.fences()
 	if sum := a.total(); sum != accounts*capital {
 		a.violation(&n.total, "the accounts have %d in all, and began with %d", sum, accounts*capital)
 	}
