@@ -54,7 +54,7 @@
 // none; no caller is told that nobody knows; answers go back behind no earlier one; and no money is lost or made. In a run
 // of their own (stored_takeover_test.go) hosts are killed and stopped one at a time while all else is well, and the
 // time until others answer has a limit: a second after the end of the lease of one that is stopped. When it goes on, it answers
-// and commits nothing under the fencing tokens that it had.
+// nothing under the fencing tokens that it had, also not to callers in its own process, and commits nothing.
 //
 // The life of a service has its own suites (service_*_test.go): five processes and three
 // NATS servers are started in random orders and at random times, and must become ready by

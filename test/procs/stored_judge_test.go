@@ -13,7 +13,6 @@ import (
 // payment is one request to an account. The token of a visit is its answer here.
 type payment struct {
 	visit
-	fence     uint64 // the fencing token of who has answered
 	gave, got uint64 // how often it has had its effect, and its credit has arrived
 }
 
@@ -45,6 +44,7 @@ type auditor struct {
 	blows    []blow
 	wakes    []blow          // when those that were stopped went on
 	writes   map[int][]write // by account
+	looks    []record
 	count    storedCount
 	violations
 }
@@ -75,6 +75,8 @@ func (a *auditor) take(r record) {
 		}
 	case under:
 		p().fence = r.aux
+	case looked:
+		a.looks = append(a.looks, r)
 	case wrote:
 		account := int(r.op >> 48)
 		a.writes[account] = append(a.writes[account], write{r.op & (1<<48 - 1), r.aux, life{r.who, r.life}})
@@ -148,8 +150,8 @@ func (a *auditor) woke(of life, at int64) {
 	a.wakes = append(a.wakes, blow{at: at, of: of})
 }
 
-// fences judges who has answered and committed: nobody commits after a successor has, and who was stopped while a successor
-// answered does not answer again under the token that he had.
+// fences judges who has answered and committed: nobody commits after a successor has, nobody answers what a host asks after a
+// successor has answered, and who was stopped while a successor answered does not answer again under the token that it had.
 func (a *auditor) fences() {
 	for id, all := range a.writes {
 		slices.SortFunc(all, func(a, b write) int { return cmp.Compare(a.seq, b.seq) })
@@ -157,6 +159,23 @@ func (a *auditor) fences() {
 			if one, next := all[i-1], all[i]; next.fence < one.fence {
 				a.violation(&a.count.lower, "account %d was committed by %+v under the fencing token %d, after %+v had done so under %d", id, next.by, next.fence, one.by, one.fence)
 			}
+		}
+	}
+	answers := a.answers()
+	highest := map[int][]uint64{} // by account, the highest token of the answers up to each
+	for id, all := range answers {
+		for i, v := range all {
+			highest[id] = append(highest[id], v.fence)
+			if i > 0 {
+				highest[id][i] = max(v.fence, highest[id][i-1])
+			}
+		}
+	}
+	for _, r := range a.looks {
+		id := int(r.op)
+		n, _ := slices.BinarySearchFunc(answers[id], r.at, func(v *visit, at int64) int { return cmp.Compare(v.ended, at) })
+		if n > 0 && r.aux < highest[id][n-1] {
+			a.violation(&a.count.lower, "account %d has answered %+v under the fencing token %d, and had answered under %d before that was asked", id, life{r.who, r.life}, r.aux, highest[id][n-1])
 		}
 	}
 	for _, w := range a.wakes {

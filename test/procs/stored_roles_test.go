@@ -206,8 +206,30 @@ func (r role) hostStored(end <-chan struct{}) error {
 	}
 	ready("")
 	fate.armed.Store(true)
+	var looking sync.WaitGroup
+	looking.Go(func() { h.look(sys, written, end) })
 	<-end
+	looking.Wait()
 	return shut(sys)
+}
+
+// look reads busy accounts one after the other until the end, wherever they are. To one that this process has, the way is so
+// short that an answer arrives also if it may not be given any more.
+func (h *storedHost) look(sys *actor.System, written journal, end <-chan struct{}) {
+	for id := 0; ; id = (id + 1) % busy {
+		select {
+		case <-end:
+			return
+		case <-time.After(payPace):
+		}
+		r := record{sort: looked, who: h.role.Who, life: h.role.Life, op: uint64(id), at: monotonic()}
+		ctx, cancel := context.WithTimeout(context.Background(), visitWithin)
+		got, err := actor.Call(ctx, accountRef(sys, h.kind, id), Height{})
+		cancel()
+		if r.aux = got.Token; err == nil {
+			written.put(r)
+		}
+	}
 }
 
 // payer is a process that asks accounts.

@@ -370,6 +370,7 @@ func TestAuditor(t *testing.T) {
 	commit := func(seq uint64, by life, fence uint64) record {
 		return record{sort: wrote, who: by.who, life: by.n, op: commitOf(id, seq), aux: fence}
 	}
+	sees := func(fence uint64) record { return record{sort: looked, who: old.who, life: old.n, op: id, aux: fence} }
 	type blown func(g *auditor, at int64)
 	stops := blown(func(g *auditor, at int64) { g.struck(old, at, true) })
 	wakes := blown(func(g *auditor, at int64) { g.woke(old, at) })
@@ -412,6 +413,9 @@ func TestAuditor(t *testing.T) {
 		{"one that was stopped, and has lost its account", rs{begun(x), answered(x, 2, old, 7), begun(y), stops, answered(y, 4, heir, 9), wakes, has(x, 1, 1), has(y, 1, 1)}, storedCount{}},
 		{"one that was stopped, and gets it back", rs{begun(x), answered(x, 2, heir, 9), begun(y), wakes, answered(y, 4, old, 11), has(x, 1, 1), has(y, 1, 1)}, storedCount{}},
 		{"one that was stopped, and answers on", rs{begun(look), begun(x), stops, answered(x, 2, heir, 9), wakes, answered(look, 1, old, 7), has(x, 1, 1)}, storedCount{lower: 1}},
+		{"a host that looks at what has moved", rs{begun(x), answered(x, 2, heir, 9), wakes, sees(9), has(x, 1, 1)}, storedCount{}},
+		{"a host that looks before anybody has answered", rs{sees(7), begun(x), answered(x, 2, heir, 9), has(x, 1, 1)}, storedCount{}},
+		{"one that was stopped, and answers itself", rs{begun(x), stops, answered(x, 2, heir, 9), wakes, sees(7), has(x, 1, 1)}, storedCount{lower: 1}},
 		{"commits in order", rs{commit(1, old, 7), commit(2, old, 7), commit(4, heir, 9)}, storedCount{}},
 		{"commits that are heard of late", rs{commit(2, heir, 9), commit(1, old, 7)}, storedCount{}},
 		{"one that was stopped, and commits on", rs{commit(1, old, 7), stops, commit(2, heir, 9), wakes, commit(3, old, 7)}, storedCount{lower: 1}},
