@@ -159,6 +159,7 @@ func (m *members) follow(changes <-chan registry.Event) {
 		m.mu.Unlock()
 		m.sys.stirWatches(name)
 		if known.Epoch != "" && (known.Epoch != e.Node.Epoch || e.Change != registry.Joined && e.Change != registry.Updated) {
+			m.sys.node.Client.Left(name, known.Epoch)
 			m.sys.virtuals.left(name, known.Epoch)
 		}
 		switch {

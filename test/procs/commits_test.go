@@ -73,10 +73,13 @@ func (c commits) Void(ctx context.Context, id string) (outcome []byte, found boo
 	return nil, false, err
 }
 
-// read hands all that was committed to take.
-func (c commits) read(take func(record)) error {
+// read hands what was committed to take, except for what seen has, to which it is added.
+func (c commits) read(seen map[string]bool, take func(record)) error {
 	entries, err := os.ReadDir(filepath.Join(c.dir, commitsDir))
 	for _, e := range entries {
+		if seen[e.Name()] {
+			continue
+		}
 		b, err := os.ReadFile(c.file(e.Name()))
 		if err != nil {
 			return err
@@ -86,6 +89,7 @@ func (c commits) read(take func(record)) error {
 		case len(b) < 8:
 			return fmt.Errorf("a torn commit: %s", e.Name())
 		default:
+			seen[e.Name()] = true
 			take(record{sort: ran, op: binary.BigEndian.Uint64(b)})
 		}
 	}

@@ -51,7 +51,10 @@
 // (stored_steps_test.go: the stores and the direct road that a host is given count its calls), or are killed, stopped
 // for longer than their leases and replaced, and NATS servers are killed, the leader of the states, too. Each transfer
 // that was answered has had its effect once, and its credit has arrived once, in order; one that has failed has had
-// none; no caller is told that nobody knows; answers go back behind no earlier one; and no money is lost or made.
+// none; no caller is told that nobody knows; answers go back behind no earlier one; and no money is lost or made. In a run
+// of their own (stored_takeover_test.go) hosts are killed and stopped one at a time while all else is well, and the
+// time until others answer has a limit: a second after the end of the lease of one that is stopped. When it goes on, it answers
+// nothing under the fencing tokens that it had, also not to callers in its own process, and commits nothing.
 //
 // The life of a service has its own suites (service_*_test.go): five processes and three
 // NATS servers are started in random orders and at random times, and must become ready by
@@ -63,6 +66,8 @@
 //	go test ./test/procs -run Faults -procs.injections 1000 -timeout 0 -v
 //	go test ./test/procs -run 'TestPatterns|TestLives|TestPosts|TestVirtuals' -procs.kills 80 -procs.patient -timeout 0 -v
 //	go test ./test/procs -run Stored -procs.deaths 1000 -timeout 0 -v
+//	go test ./test/procs -run StoredTakeover/kills -procs.kills 66 -procs.lease 15s -v
+//	go test ./test/procs -run StoredTakeover/stops -procs.kills 24 -v
 //	go test ./test/procs -run Faults -procs.fault 'kill server' -v
 //	go test ./test/procs -run 'Starts|Deploy|Sick|Comes' -procs.starts 50 -procs.restarts 170 -procs.comebacks 100 -timeout 0 -v
 package procs

@@ -4,6 +4,7 @@ package procs
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -56,6 +57,7 @@ type hostsRun struct {
 	kind   string // of the hosts' roles
 	take   func(record)
 	struck func(of life, at int64, stopped bool) // that a host was killed or stopped
+	woke   func(of life, at int64)               // that one that was stopped is about to go on
 }
 
 // newHostsRun makes a run with as many NATS nodes.
@@ -66,7 +68,7 @@ func newHostsRun(dir string, seed uint64, c cheat, kind string, nats int) (*host
 	}
 	t.role.Cheat = c
 	t.plan(nats)
-	return &hostsRun{town: t, kind: kind}, nil
+	return &hostsRun{town: t, kind: kind, woke: func(life, int64) {}}, nil
 }
 
 // look reads what has come, and sees to it that nobody has died of himself.
@@ -131,13 +133,22 @@ func (h *hostsRun) kill(i int) {
 
 // freeze stops a host for longer than its lease, and lets it go on.
 func (h *hostsRun) freeze(i int) error {
+	return h.stopFor(i, func() error {
+		time.Sleep(*nodeLease + time.Second + time.Duration(h.r.IntN(500))*time.Millisecond)
+		return nil
+	})
+}
+
+// stopFor stops a host, and lets it go on when meanwhile returns.
+func (h *hostsRun) stopFor(i int, meanwhile func() error) error {
 	h.struck(h.life(i), monotonic(), true)
 	c := h.procs[hosts[i]]
 	if err := c.stop(); err != nil {
 		return err
 	}
-	time.Sleep(*nodeLease + time.Second + time.Duration(h.r.IntN(500))*time.Millisecond)
-	return c.cont()
+	err := meanwhile()
+	h.woke(h.life(i), monotonic())
+	return errors.Join(err, c.cont())
 }
 
 // replace ends a host in good order, and starts it again.

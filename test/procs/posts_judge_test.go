@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/tandem-go/tandem/rpc"
 )
@@ -189,14 +190,23 @@ func (p *postmaster) clerk(r record) {
 
 func (p *postmaster) nameBegun() bool { return p.nameFirst != 0 }
 
-// open is how many messages that are kept are neither handled nor given up.
-func (p *postmaster) open() (n int) {
-	for _, l := range p.letters {
-		if l.accepted && l.over == 0 {
-			n++
+// open are the messages that are kept, and are neither handled nor given up. Of a transaction, its commit counts.
+func (p *postmaster) open() (ops []uint64) {
+	for op, l := range p.letters {
+		if l.accepted && l.over == 0 && l.ran == 0 {
+			ops = append(ops, op)
 		}
 	}
-	return n
+	return ops
+}
+
+// describe says of messages, for people, who has sent them when, and to whom.
+func (p *postmaster) describe(ops []uint64) (text string) {
+	slices.Sort(ops)
+	for _, op := range ops[:min(len(ops), maxViolations)] {
+		text += fmt.Sprintf("; message %x of %+v to %s, sent %v ago", op, lifeOf(op), receiverNames[lineOf(op).receiver], short(time.Since(time.Unix(0, p.letters[op].begun))))
+	}
+	return text
 }
 
 // unread is how many publications that are stored have not come at a subscriber of a start of a node, and

@@ -17,7 +17,8 @@ import (
 // postsRun has the processes of one run of posts.
 type postsRun struct {
 	*town
-	master *postmaster
+	master    *postmaster
+	committed map[string]bool // the transactions that the master knows
 }
 
 func newPostsRun(dir string, seed uint64, c cheat) (*postsRun, error) {
@@ -27,7 +28,7 @@ func newPostsRun(dir string, seed uint64, c cheat) (*postsRun, error) {
 	}
 	t.role.Cheat = c
 	t.plan(1)
-	return &postsRun{t, newPostmaster()}, os.Mkdir(filepath.Join(dir, commitsDir), 0o700)
+	return &postsRun{t, newPostmaster(), map[string]bool{}}, os.Mkdir(filepath.Join(dir, commitsDir), 0o700)
 }
 
 // look reads what has come, and sees to it that nobody has died of himself.
@@ -141,8 +142,12 @@ func (p *postsRun) finish(patient bool) error {
 		}
 	}
 	time.Sleep(settle)
+	transactions := func() error { return commits{p.role.Dir}.read(p.committed, p.master.take) }
+	if err := transactions(); err != nil { // also those whose node was killed before it could write down that they are settled
+		return err
+	}
 	left := func() (letters, archived, clerked int) {
-		letters = p.master.open()
+		letters = len(p.master.open())
 		for i, name := range posters {
 			a, c := p.master.unread(life{posterOf(i), p.lives[name]})
 			archived = max(archived, a)
@@ -158,7 +163,7 @@ func (p *postsRun) finish(patient bool) error {
 	}
 	errs := []error{p.await(within, func() string {
 		letters, archived, clerked := left()
-		return fmt.Sprintf("%d messages are not over, %d publications not read, %d by those of the name", letters, archived, clerked)
+		return fmt.Sprintf("%d messages are not over, %d publications not read, %d by those of the name%s", letters, archived, clerked, p.master.describe(p.master.open()))
 	}, func() bool {
 		letters, archived, clerked := left()
 		return letters <= 0 && archived <= 0 && clerked <= 0
@@ -170,7 +175,7 @@ func (p *postsRun) finish(patient bool) error {
 		errs = append(errs, c.end())
 		delete(p.procs, name)
 	}
-	errs = append(errs, p.look(), commits{p.role.Dir}.read(p.master.take))
+	errs = append(errs, p.look(), transactions())
 	p.master.decide()
 	return errors.Join(errs...)
 }
@@ -216,6 +221,32 @@ func TestPostsCheats(t *testing.T) {
 	}
 	if c := p.master.count; c.twice == 0 || c.lost == 0 || c.wrong == 0 || c.disorder == 0 || c.gap == 0 {
 		t.Errorf("not everything was noticed: %+v", c)
+	}
+}
+
+// TestPostmasterWaits checks which messages the judge waits for. A transaction that was committed is over, also if its node
+// was killed before it could say so.
+func TestPostmasterWaits(t *testing.T) {
+	op := opID(1, uint16(posterOf(0))<<8|paidThere, 1)
+	begun, kept := record{sort: posting, op: op}, record{sort: posted, op: op, verdict: rpc.HasRun}
+	for _, c := range []struct {
+		name    string
+		records []record
+		open    int
+	}{
+		{"it may not be kept", []record{begun}, 0},
+		{"kept", []record{begun, kept}, 1},
+		{"settled", []record{begun, kept, {sort: settled, op: op, at: 1}}, 0},
+		{"committed", []record{begun, kept, {sort: ran, op: op}}, 0},
+		{"given up", []record{begun, kept, {sort: gaveUp, op: op, at: 1, verdict: rpc.Unknown}}, 0},
+	} {
+		p := newPostmaster()
+		for _, r := range c.records {
+			p.take(r)
+		}
+		if open := len(p.open()); open != c.open {
+			t.Errorf("%s: waits for %d, want %d", c.name, open, c.open)
+		}
 	}
 }
 

@@ -29,6 +29,9 @@ const (
 	held                     // op is an account; aux: its balance
 	upset                    // op is an account; aux: how many credits reached it after later ones
 	audited                  // all accounts have been looked at since the last one of this sort
+	under                    // the answer to op is of an activation with the fencing token aux
+	looked                   // a host has begun at that time to read the account op, and was answered; aux: the fencing token of who has answered
+	wrote                    // op is a commit of an account, see commitOf; aux: the fencing token of who has made it
 )
 
 // roads are the numbers of roads in records.

@@ -16,6 +16,12 @@ type payment struct {
 	gave, got uint64 // how often it has had its effect, and its credit has arrived
 }
 
+// write is a commit.
+type write struct {
+	seq, fence uint64 // its place among all of them, and the fencing token of who has made it
+	by         life
+}
+
 // storedCount is what a run came to.
 type storedCount struct {
 	requests, answers, failed, notRun, reads int
@@ -36,12 +42,15 @@ type auditor struct {
 	upsets   map[int]uint64 // likewise
 	audits   int            // since the last request ended
 	blows    []blow
+	wakes    []blow          // when those that were stopped went on
+	writes   map[int][]write // by account
+	looks    []record
 	count    storedCount
 	violations
 }
 
 func newAuditor() *auditor {
-	return &auditor{payments: map[uint64]*payment{}, fresh: map[who]int{}, heard: map[int]int64{}, balances: map[int]int64{}, upsets: map[int]uint64{}}
+	return &auditor{payments: map[uint64]*payment{}, fresh: map[who]int{}, heard: map[int]int64{}, writes: map[int][]write{}, balances: map[int]int64{}, upsets: map[int]uint64{}}
 }
 
 // take takes a record in. Those of one file and process come in order.
@@ -64,6 +73,13 @@ func (a *auditor) take(r record) {
 			a.fresh[lifeOf(r.op).who]++
 			a.heard[idOf(r.op)] = max(a.heard[idOf(r.op)], v.begun)
 		}
+	case under:
+		p().fence = r.aux
+	case looked:
+		a.looks = append(a.looks, r)
+	case wrote:
+		account := int(r.op >> 48)
+		a.writes[account] = append(a.writes[account], write{r.op & (1<<48 - 1), r.aux, life{r.who, r.life}})
 	case spent:
 		p().gave = r.aux
 	case arrived:
@@ -127,6 +143,54 @@ func (a *auditor) settled() bool {
 // struck notes that a host has died, or was stopped.
 func (a *auditor) struck(of life, at int64, stopped bool) {
 	a.blows = append(a.blows, blow{at, of, stopped})
+}
+
+// woke notes that a host that was stopped is about to go on.
+func (a *auditor) woke(of life, at int64) {
+	a.wakes = append(a.wakes, blow{at: at, of: of})
+}
+
+// fences judges who has answered and committed: nobody commits after a successor has, nobody answers what a host asks after a
+// successor has answered, and who was stopped while a successor answered does not answer again under the token that it had.
+func (a *auditor) fences() {
+	for id, all := range a.writes {
+		slices.SortFunc(all, func(a, b write) int { return cmp.Compare(a.seq, b.seq) })
+		for i := 1; i < len(all); i++ {
+			if one, next := all[i-1], all[i]; next.fence < one.fence {
+				a.violation(&a.count.lower, "account %d was committed by %+v under the fencing token %d, after %+v had done so under %d", id, next.by, next.fence, one.by, one.fence)
+			}
+		}
+	}
+	answers := a.answers()
+	highest := map[int][]uint64{} // by account, the highest token of the answers up to each
+	for id, all := range answers {
+		for i, v := range all {
+			highest[id] = append(highest[id], v.fence)
+			if i > 0 {
+				highest[id][i] = max(v.fence, highest[id][i-1])
+			}
+		}
+	}
+	for _, r := range a.looks {
+		id := int(r.op)
+		n, _ := slices.BinarySearchFunc(answers[id], r.at, func(v *visit, at int64) int { return cmp.Compare(v.ended, at) })
+		if n > 0 && r.aux < highest[id][n-1] {
+			a.violation(&a.count.lower, "account %d has answered %+v under the fencing token %d, and had answered under %d before that was asked", id, life{r.who, r.life}, r.aux, highest[id][n-1])
+		}
+	}
+	for _, w := range a.wakes {
+		floors := map[int]uint64{} // by account, the highest token under which it had answered then
+		for op, p := range a.payments {
+			if p.code == 0 && p.ended != 0 && p.ended < w.at {
+				floors[idOf(op)] = max(floors[idOf(op)], p.fence)
+			}
+		}
+		for op, p := range a.payments {
+			if floor := floors[idOf(op)]; p.code == 0 && p.ended > w.at && p.by == w.of && p.fence < floor {
+				a.violation(&a.count.lower, "%s was answered by %+v under the fencing token %d when it went on after a stop, and somebody had answered under %d meanwhile", nameOp(op), p.by, p.fence, floor)
+			}
+		}
+	}
 }
 
 // answers are the requests to each account that have got an answer, in the order of their ends.
@@ -202,6 +266,7 @@ func (a *auditor) decide() {
 			a.violation(&n.upset, "account %d has got %d credits after later ones of the same account", id, times)
 		}
 	}
+	a.fences()
 	if sum := a.total(); sum != accounts*capital {
 		a.violation(&n.total, "the accounts have %d in all, and began with %d", sum, accounts*capital)
 	}

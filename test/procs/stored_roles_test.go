@@ -31,6 +31,7 @@ const (
 	payCallers = 4    // callers in each payer
 	payPace    = 15 * time.Millisecond
 	payWithin  = 2 * time.Minute // longer than any fault, so that nobody ever has to give up
+	payPause   = time.Second     // the longest between two attempts at one request
 	cheatEvery = 16              // transfers of a caller, of each sort of cheating
 	auditPace  = 200 * time.Millisecond
 )
@@ -59,11 +60,12 @@ type Height struct {
 	ID uint64
 }
 
-// Receipt is an answer, and which start of which host has handled the request.
+// Receipt is an answer, which start of which host has handled the request, and under which fencing token.
 type Receipt struct {
 	Height uint64
 	By     who
 	Life   uint16
+	Token  uint64
 }
 
 // Credit is what the payee of a transfer gets.
@@ -98,8 +100,8 @@ type storedHost struct {
 	kind *actor.Kind
 }
 
-func (h *storedHost) receipt(height uint64) Receipt {
-	return Receipt{height, h.role.Who, h.role.Life}
+func (h *storedHost) receipt(ctx *actor.Context, height uint64) Receipt {
+	return Receipt{height, h.role.Who, h.role.Life, ctx.FencingToken()}
 }
 
 // accountKind is the kind of the accounts that a host has; of a node that has none, the host is nil.
@@ -150,7 +152,7 @@ func (a *account) pay(ctx *actor.Context, m Pay) (Receipt, error) {
 		}
 		return Receipt{}, errAsked
 	}
-	return a.host.receipt(answer), nil
+	return a.host.receipt(ctx, answer), nil
 }
 
 func (a *account) credit(_ *actor.Context, m Credit) error {
@@ -164,8 +166,8 @@ func (a *account) credit(_ *actor.Context, m Credit) error {
 	return nil
 }
 
-func (a *account) height(*actor.Context, Height) (Receipt, error) {
-	return a.host.receipt(2*a.kept.Height + 1), nil
+func (a *account) height(ctx *actor.Context, _ Height) (Receipt, error) {
+	return a.host.receipt(ctx, 2*a.kept.Height+1), nil
 }
 
 func (a *account) book(*actor.Context, Book) (Kept, error) { return a.kept, nil }
@@ -184,8 +186,12 @@ func (r role) hostStored(end <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
+	written, err := openJournal(r.Dir, ranFile)
+	if err != nil {
+		return err
+	}
 	fate := newFate(r.Dies)
-	cfg.Claims, cfg.States = fatedClaims{cfg.Claims, fate}, fatedStates{store, fate}
+	cfg.Claims, cfg.States = fatedClaims{cfg.Claims, fate}, fatedStates{store, fate, r, written}
 	for i, t := range cfg.Transports {
 		if t.Direct() {
 			cfg.Transports[i] = fatedRoad{t, fate}
@@ -200,8 +206,30 @@ func (r role) hostStored(end <-chan struct{}) error {
 	}
 	ready("")
 	fate.armed.Store(true)
+	var looking sync.WaitGroup
+	looking.Go(func() { h.look(sys, written, end) })
 	<-end
+	looking.Wait()
 	return shut(sys)
+}
+
+// look reads busy accounts one after the other until the end, wherever they are. To one that this process has, the way is so
+// short that an answer arrives also if it may not be given any more.
+func (h *storedHost) look(sys *actor.System, written journal, end <-chan struct{}) {
+	for id := 0; ; id = (id + 1) % busy {
+		select {
+		case <-end:
+			return
+		case <-time.After(payPace):
+		}
+		r := record{sort: looked, who: h.role.Who, life: h.role.Life, op: uint64(id), at: monotonic()}
+		ctx, cancel := context.WithTimeout(context.Background(), visitWithin)
+		got, err := actor.Call(ctx, accountRef(sys, h.kind, id), Height{})
+		cancel()
+		if r.aux = got.Token; err == nil {
+			written.put(r)
+		}
+	}
 }
 
 // payer is a process that asks accounts.
@@ -220,7 +248,7 @@ func (p *payer) do(op uint64) {
 	r := record{who: p.role.Who, life: p.role.Life, op: op}
 	r.sort, r.at = asked, monotonic()
 	p.journal.put(r)
-	to, again := accountRef(p.sys, p.kind, idOf(op)), rpc.WithRetry(rpc.Retry{Attempts: 1000, MaxPause: time.Second})
+	to, again := accountRef(p.sys, p.kind, idOf(op)), rpc.WithRetry(rpc.Retry{Attempts: 1000, MaxPause: payPause})
 	var got Receipt
 	var err error
 	switch verbOf(op) {
@@ -230,6 +258,9 @@ func (p *payer) do(op uint64) {
 		got, err = actor.Call(ctx, to, Height{ID: op}, again)
 	default:
 		got, err = actor.Call(ctx, to, Pay{ID: op}, again)
+	}
+	if err == nil {
+		p.journal.put(record{sort: under, who: got.By, life: got.Life, op: op, aux: got.Token})
 	}
 	r.who, r.life, r.aux = got.By, got.Life, got.Height
 	r.sort, r.at, r.verdict, r.code = told, monotonic(), rpc.Ran(err), rpc.CodeOf(err)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/netip"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -126,7 +127,19 @@ func (c fatedClaims) Replace(ctx context.Context, key placement.Key, claim place
 
 type fatedStates struct {
 	state.Committer
-	fate *fate
+	fate    *fate
+	role    role
+	written journal // of commits
+}
+
+// commitOf names a commit of an account by its place among all of them.
+func commitOf(account int, seq uint64) uint64 { return uint64(account)<<48 | seq }
+
+// note writes down a commit that was made.
+func (s fatedStates) note(key state.Key, rev state.Revision, err error) {
+	if account, bad := strconv.Atoi(key.ID); err == nil && bad == nil {
+		s.written.put(record{sort: wrote, who: s.role.Who, life: s.role.Life, op: commitOf(account, rev.Seq), aux: rev.Token})
+	}
 }
 
 func (s fatedStates) Load(ctx context.Context, key state.Key) (state.Record, state.Revision, error) {
@@ -138,6 +151,7 @@ func (s fatedStates) Load(ctx context.Context, key state.Key) (state.Record, sta
 func (s fatedStates) Commit(ctx context.Context, key state.Key, rec state.Record, after state.Revision) (rev state.Revision, err error) {
 	at := stepsOf(rec, after)
 	s.fate.around(at[0], at[1], at[2], func() { rev, err = s.Committer.Commit(ctx, key, rec, after) })
+	s.note(key, rev, err)
 	return rev, err
 }
 
@@ -146,6 +160,7 @@ func (s fatedStates) CommitThen(ctx context.Context, wait time.Duration, key sta
 	s.fate.begins(at[0], at[1])
 	s.Committer.CommitThen(ctx, wait, key, rec, after, func(rev state.Revision, err error) {
 		s.fate.pass(at[2])
+		s.note(key, rev, err)
 		then(rev, err)
 	})
 }

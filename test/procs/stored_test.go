@@ -56,7 +56,7 @@ func newStoredRun(dir string, seed uint64, c cheat) (*storedRun, error) {
 		return nil, err
 	}
 	s := &storedRun{hostsRun: h, judge: newAuditor(), died: map[step]int{}, risen: make(chan risen, len(hosts)), doomed: map[int]time.Time{}, lone: map[life]bool{}}
-	h.take, h.struck = s.judge.take, func(of life, at int64, stopped bool) {
+	h.take, h.woke, h.struck = s.judge.take, s.judge.woke, func(of life, at int64, stopped bool) {
 		s.judge.struck(of, at, stopped)
 		s.stops += oneIf(stopped)
 		s.kills += oneIf(!stopped)
@@ -360,7 +360,20 @@ func TestAuditor(t *testing.T) {
 	failed := func(op uint64, v rpc.Verdict, c rpc.Code) record {
 		return record{sort: told, op: op, verdict: v, code: c}
 	}
-	type rs = []any // a record, or two
+	type rs = []any // a record, or several, or what happens to a host
+	old, heir := life{hostOf(0), 1}, life{hostOf(1), 1}
+	answered := func(op, height uint64, by life, fence uint64) [2]record {
+		r := answer(op, height)
+		r.who, r.life = by.who, by.n
+		return [2]record{{sort: under, op: op, aux: fence}, r}
+	}
+	commit := func(seq uint64, by life, fence uint64) record {
+		return record{sort: wrote, who: by.who, life: by.n, op: commitOf(id, seq), aux: fence}
+	}
+	sees := func(fence uint64) record { return record{sort: looked, who: old.who, life: old.n, op: id, aux: fence} }
+	type blown func(g *auditor, at int64)
+	stops := blown(func(g *auditor, at int64) { g.struck(old, at, true) })
+	wakes := blown(func(g *auditor, at int64) { g.woke(old, at) })
 	for _, c := range []struct {
 		name    string
 		records rs
@@ -396,6 +409,16 @@ func TestAuditor(t *testing.T) {
 		{"a look at what is lost", rs{begun(look), answer(look, 3), begun(x), answer(x, 2), has(x, 1, 1)}, storedCount{lower: 1}},
 		{"out of order", rs{record{sort: upset, op: id, aux: 1}}, storedCount{upset: 1}},
 		{"money that was made", rs{record{sort: held, op: id, aux: capital + 1}}, storedCount{total: 1}},
+
+		{"one that was stopped, and has lost its account", rs{begun(x), answered(x, 2, old, 7), begun(y), stops, answered(y, 4, heir, 9), wakes, has(x, 1, 1), has(y, 1, 1)}, storedCount{}},
+		{"one that was stopped, and gets it back", rs{begun(x), answered(x, 2, heir, 9), begun(y), wakes, answered(y, 4, old, 11), has(x, 1, 1), has(y, 1, 1)}, storedCount{}},
+		{"one that was stopped, and answers on", rs{begun(look), begun(x), stops, answered(x, 2, heir, 9), wakes, answered(look, 1, old, 7), has(x, 1, 1)}, storedCount{lower: 1}},
+		{"a host that looks at what has moved", rs{begun(x), answered(x, 2, heir, 9), wakes, sees(9), has(x, 1, 1)}, storedCount{}},
+		{"a host that looks before anybody has answered", rs{sees(7), begun(x), answered(x, 2, heir, 9), has(x, 1, 1)}, storedCount{}},
+		{"one that was stopped, and answers itself", rs{begun(x), stops, answered(x, 2, heir, 9), wakes, sees(7), has(x, 1, 1)}, storedCount{lower: 1}},
+		{"commits in order", rs{commit(1, old, 7), commit(2, old, 7), commit(4, heir, 9)}, storedCount{}},
+		{"commits that are heard of late", rs{commit(2, heir, 9), commit(1, old, 7)}, storedCount{}},
+		{"one that was stopped, and commits on", rs{commit(1, old, 7), stops, commit(2, heir, 9), wakes, commit(3, old, 7)}, storedCount{lower: 1}},
 	} {
 		g, now := newAuditor(), int64(0)
 		take := func(r record) {
@@ -413,6 +436,9 @@ func TestAuditor(t *testing.T) {
 			case [2]record:
 				take(r[0])
 				take(r[1])
+			case blown:
+				now++
+				r(g, now)
 			}
 		}
 		for range enoughAudits {

@@ -18,6 +18,7 @@ type visit struct {
 	verdict      rpc.Verdict
 	code         rpc.Code // 0: it worked
 	token        uint64   // in the answer
+	fence        uint64   // of a stored actor: the fencing token of who has answered
 
 	runs  int
 	by    life   // who has handled it

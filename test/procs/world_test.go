@@ -240,7 +240,7 @@ func (w *world) end() error {
 			errs = append(errs, errors.New("a torn record"))
 		}
 	}
-	errs = append(errs, commits{w.dir}.read(w.judge.take))
+	errs = append(errs, commits{w.dir}.read(map[string]bool{}, w.judge.take))
 	w.judge.decide()
 	return errors.Join(errs...)
 }

@@ -29,6 +29,8 @@ type dialer struct {
 	err       error         // the error of that attempt
 	begun     time.Duration // node clock when that attempt began
 	fruitless int           // attempts since the last one that led to an open session
+	epoch     string        // the start of the peer that the attempt is for; empty: the registry has not said yet, or it has only addresses
+	anew      func()        // ends what the attempt is at, so that it begins anew
 }
 
 // dialRoads starts opening a link on every road that the policy allows and that has none. On a
@@ -131,7 +133,7 @@ func (p *peer) dial(t transport.Transport, d *dialer) {
 		d.attempt, d.begun = p.attempts, p.client.host.Now()
 		d.fruitless++
 		p.mu.Unlock()
-		if err := p.dialOnce(t); !p.dialed(t, d, err) {
+		if err := p.dialOnce(t, d); !p.dialed(t, d, err) {
 			return
 		}
 	}
@@ -150,10 +152,26 @@ func (p *peer) pause(d time.Duration, kick <-chan struct{}) bool {
 	return true
 }
 
-// dialOnce makes one attempt to open a link.
-func (p *peer) dialOnce(t transport.Transport) error {
+// dialOnce makes one attempt to open a link. It begins anew when the start of the peer that it is for has left.
+func (p *peer) dialOnce(t transport.Transport, d *dialer) error {
 	ctx, cancel := context.WithTimeout(p.client.host.Context(), dialTimeout)
 	defer cancel()
+	for {
+		try, anew := context.WithCancel(ctx)
+		p.mu.Lock()
+		d.epoch, d.anew = "", anew
+		p.mu.Unlock()
+		err := p.dialNow(try, t, d)
+		left := try.Err() != nil && ctx.Err() == nil
+		anew()
+		if err == nil || !left {
+			return err
+		}
+	}
+}
+
+// dialNow opens a link, to the start of the peer that the registry knows now.
+func (p *peer) dialNow(ctx context.Context, t transport.Transport, d *dialer) error {
 	if p.own {
 		_, err := t.Dial(ctx, transport.Endpoint{}, func(l transport.Link) transport.Receiver {
 			r, _ := p.client.cfg.Roads.Adopt(l, "")
@@ -166,6 +184,7 @@ func (p *peer) dialOnce(t transport.Transport) error {
 		return err
 	}
 	p.mu.Lock()
+	d.epoch = place.Epoch
 	if place.Epoch != "" && p.grant != (transport.Grant{}) && place.Epoch != p.epoch && !slices.Contains(p.past, place.Epoch) {
 		p.lose("node "+p.name+" was restarted", true)
 	}
@@ -184,6 +203,24 @@ func (p *peer) dialOnce(t transport.Transport) error {
 		return wrong
 	}
 	return err
+}
+
+// Left says that the registry does not have that start of a node any more. Attempts to open a link to it begin anew,
+// and so find that out at once: a process that is stopped, or a machine that is gone, would have them wait until they time out.
+func (cl *Client) Left(node, epoch string) {
+	cl.mu.Lock()
+	p := cl.peers[node]
+	cl.mu.Unlock()
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, d := range p.dialers {
+		if d.running && d.anew != nil && (d.epoch == "" || d.epoch == epoch) {
+			d.anew()
+		}
+	}
 }
 
 // dialed handles the result of an attempt, and reports whether to make another one.
