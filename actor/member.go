@@ -159,8 +159,8 @@ func (m *members) follow(changes <-chan registry.Event) {
 		m.mu.Unlock()
 		m.sys.stirWatches(name)
 		if known.Epoch != "" && (known.Epoch != e.Node.Epoch || e.Change != registry.Joined && e.Change != registry.Updated) {
+			m.sys.virtuals.left(name, known.Epoch) // first, because requests that do not wait any longer ask who has the actor
 			m.sys.node.Client.Left(name, known.Epoch)
-			m.sys.virtuals.left(name, known.Epoch)
 		}
 		switch {
 		case e.Change == registry.Joined:

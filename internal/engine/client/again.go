@@ -12,16 +12,15 @@ import (
 // retries is the state of a request that may be retried. Each attempt is a Call with a number of
 // its own. The state is kept in the first attempt, which is the Call that the caller holds.
 type retries struct {
-	mu       sync.Mutex         // guards the fields below
-	call     *Call              // the latest attempt; nil: the first
-	made     int                // attempts that have failed
-	cost     int                // how many of them count against Retry.Attempts
-	unsure   bool               // one of them may have run
-	last     *rpc.Error         // the error of the latest of them
-	timer    *time.Timer        // of the pause before the next attempt; nil: there is no pause
-	waitsFor string             // during a pause: the node that has not answered, if the next attempt may go to another one
-	leave    context.CancelFunc // ends the latest attempt's wait for room
-	gaveUp   *rpc.Error         // what the caller gets if it has cancelled the request; nil: it has not
+	mu     sync.Mutex // guards the fields below
+	call   *Call      // the latest attempt; nil: the first
+	made   int        // attempts that have failed
+	cost   int        // how many of them count against Retry.Attempts
+	unsure bool       // one of them may have run
+	last   *rpc.Error // the error of the latest of them
+	timer  *time.Timer
+	leave  context.CancelFunc // ends the latest attempt's wait for room
+	gaveUp *rpc.Error         // what the caller gets if it has cancelled the request; nil: it has not
 }
 
 // fail ends an attempt that has no outcome. It makes another attempt after a pause if the request
@@ -61,9 +60,6 @@ func (c *Call) retry(cl *Client, err *rpc.Error) bool {
 	again = again && r.gaveUp == nil && cl.host.Context().Err() == nil && (!costs || cl.cfg.Budget.Spend())
 	if again {
 		r.timer = time.AfterFunc(pause, func() { c.again(cl) })
-		if err.Verdict != rpc.HasRun && err.Code != rpc.Overloaded {
-			c.pauseAfter(cl, c.latest().req.Node)
-		}
 		cl.counts.retries.Add(1)
 	}
 	return again
@@ -100,7 +96,6 @@ func (c *Call) again(cl *Client) {
 		return
 	}
 	r.timer = nil
-	c.pauseOver(cl)
 	next := &Call{req: c.req, first: c, to: c.to, flight: flight{deadline: c.deadline, patience: probeMin}}
 	if route := c.req.route(); route != nil {
 		var err *rpc.Error
@@ -132,27 +127,21 @@ func (c *Call) again(cl *Client) {
 	}
 }
 
-// latest returns the latest attempt. c.retries.mu is held.
-func (c *Call) latest() *Call {
-	if c.retries.call != nil {
-		return c.retries.call
-	}
-	return c
-}
-
 // GiveUp cancels the request: unless it has already ended, its caller gets an error of that code.
 // The server is told, so that a request that has not started there never will. It may be called
 // concurrently.
 func (c *Call) GiveUp(code rpc.Code, message string) {
 	r := &c.retries
 	r.mu.Lock()
-	latest := c.latest()
+	latest := r.call
+	if latest == nil {
+		latest = c
+	}
 	peer := latest.peer
 	r.gaveUp = rpc.Errorf(code, rpc.NotRun, "%s", message)
 	pausing := r.timer != nil && r.timer.Stop()
 	if pausing {
 		r.timer = nil
-		c.pauseOver(peer.client)
 	}
 	if r.leave != nil {
 		r.leave()

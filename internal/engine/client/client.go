@@ -66,8 +66,6 @@ type Client struct {
 
 	counts counts
 
-	pauses pauses
-
 	mu     sync.Mutex // guards the fields below
 	peers  map[string]*peer
 	closed bool

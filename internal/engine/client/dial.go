@@ -205,24 +205,6 @@ func (p *peer) dialNow(ctx context.Context, t transport.Transport, d *dialer) er
 	return err
 }
 
-// Left says that the registry does not have that start of a node any more. Attempts to open a link to it begin anew,
-// and so find that out at once: a process that is stopped, or a machine that is gone, would have them wait until they time out.
-func (cl *Client) Left(node, epoch string) {
-	cl.mu.Lock()
-	p := cl.peers[node]
-	cl.mu.Unlock()
-	if p == nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, d := range p.dialers {
-		if d.running && d.anew != nil && (d.epoch == "" || d.epoch == epoch) {
-			d.anew()
-		}
-	}
-}
-
 // dialed handles the result of an attempt, and reports whether to make another one.
 func (p *peer) dialed(t transport.Transport, d *dialer, err error) bool {
 	p.mu.Lock()

@@ -20,6 +20,34 @@ const lookTimeout = 5 * time.Second
 // caller that can choose should ask another node.
 func (cl *Client) Leaving(node string) bool { return cl.peer(node).left.Load() }
 
+// Left says that the registry does not have that start of a node any more. Nobody waits for it any longer: attempts to open
+// a link to it begin anew, because a process that is stopped, or a machine that is gone, would have them wait until they time
+// out; and requests that wait for a link, and may go to another node, do so.
+func (cl *Client) Left(node, epoch string) {
+	cl.mu.Lock()
+	p := cl.peers[node]
+	cl.mu.Unlock()
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, d := range p.dialers {
+		if d.running && d.anew != nil && (d.epoch == "" || d.epoch == epoch) {
+			d.anew()
+		}
+	}
+	if p.current != nil {
+		return
+	}
+	for c := range p.win.all() {
+		if c.verdict() == rpc.NotRun && c.req.movable() {
+			p.remove(c)
+			c.fail(rpc.Errorf(rpc.Unavailable, rpc.NotRun, "node %s has left the registry, and there was no link to it", p.name))
+		}
+	}
+}
+
 // movable reports whether the request may go to another node.
 func (r *Request) movable() bool { return r.route() != nil }
 
