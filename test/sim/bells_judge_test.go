@@ -2,6 +2,7 @@ package sim
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -76,6 +77,20 @@ func (h *history) judgeBells(bad func(string, ...any)) {
 		h.judgeFirings(b, h.rung(b, to), bad)
 	}
 	h.judgeLost(all, bad)
+	h.judgeAgain(bad)
+}
+
+// judgeAgain checks that guests handle a firing again only when a node was lost.
+func (h *history) judgeAgain(bad func(string, ...any)) {
+	first := map[string]tolled{}
+	for _, t := range h.Tolled {
+		key := fmt.Sprint(t.Of, t.Generation, t.Number)
+		if f, again := first[key]; again && f.Epoch != t.Epoch && !h.Lapses && !slices.Contains(h.Lost, f.Node) {
+			bad("firing %d of reminder %s of %s was handled again, although %s was not lost", t.Number, t.Name, t.Of, f.Node)
+		} else if !again {
+			first[key] = t
+		}
+	}
 }
 
 // judgeRung checks one firing that an actor has handled, of those that are in its log.
@@ -110,7 +125,9 @@ func (h *history) rung(b *bell, to string) (all []Rung) {
 		}
 	}
 	for i, t := range h.Tolled {
-		again := func(o tolled) bool { return o.Of == t.Of && o.Rung == t.Rung && o.Epoch != t.Epoch }
+		again := func(o tolled) bool {
+			return o.Of == t.Of && o.ID == t.ID && o.Generation == t.Generation && o.Number == t.Number && o.Epoch != t.Epoch
+		}
 		if t.Of == to && t.Name == b.name && !slices.ContainsFunc(h.Tolled[:i], again) {
 			all = append(all, t.Rung)
 		}
@@ -151,7 +168,7 @@ func (h *history) judgeGuest(b *bell, to string, bad func(string, ...any)) {
 // judgeFirings checks that each firing was handled once, and in order, and that none is missing: all are there before
 // the last one that was handed out, and that one unless the reminder was changed meanwhile, or still waits for its answer.
 func (h *history) judgeFirings(b *bell, rung []Rung, bad func(string, ...any)) {
-	times, last := map[reminder.ID]map[uint64]int{}, map[reminder.ID]uint64{}
+	times, last, told := map[reminder.ID]map[uint64]int{}, map[reminder.ID]uint64{}, map[reminder.ID]uint64{}
 	for _, r := range rung {
 		if times[r.Generation] == nil {
 			times[r.Generation] = map[uint64]int{}
@@ -160,6 +177,7 @@ func (h *history) judgeFirings(b *bell, rung []Rung, bad func(string, ...any)) {
 		if r.Number < last[r.Generation] {
 			bad("firing %d of reminder %s of %v was handled after firing %d", r.Number, b.name, b.actor, last[r.Generation])
 		}
+		told[r.Generation] += r.Missed + 1
 		last[r.Generation] = max(last[r.Generation], r.Number)
 	}
 	set := h.tolls(b)
@@ -183,6 +201,13 @@ func (h *history) judgeFirings(b *bell, rung []Rung, bad func(string, ...any)) {
 			}
 		}
 		_, once := c.When.Time()
+		came := uint64(1)
+		if every, ok := c.When.Interval(); ok {
+			came = uint64(h.End.Sub(c.At) / every)
+		}
+		if told[c.ID] > came {
+			bad("reminder %s of %v has told of %d times, and there were %d", b.name, b.actor, told[c.ID], came)
+		}
 		switch {
 		case !ends:
 		case e == nil && (!once || most == 0):

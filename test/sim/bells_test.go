@@ -48,6 +48,7 @@ type Rung struct {
 	Name       string
 	Generation reminder.ID // of a firing, like what follows
 	Number     uint64
+	Missed     uint64
 	Early      bool
 }
 
@@ -56,7 +57,7 @@ const rang simulation.BellOp = "rang"
 
 // tolled is a firing that a guest has handled.
 type tolled struct {
-	Of, Epoch string
+	Of, Node, Epoch string
 	Rung
 }
 
@@ -74,7 +75,7 @@ func (r *Ring) remind(ctx *actor.Context, id uint64) error {
 // rungOf is the firing whose message is handled.
 func rungOf(ctx *actor.Context, m Toll) Rung {
 	f, _ := ctx.Firing()
-	return Rung{rang, m.ID, f.Name, f.Generation, f.Number, time.Now().Before(f.Due)}
+	return Rung{rang, m.ID, f.Name, f.Generation, f.Number, f.Missed, time.Now().Before(f.Due)}
 }
 
 // remind makes a change of a reminder with the transfer that has asked for it.
@@ -124,7 +125,7 @@ func (v *vault) toll(ctx *actor.Context, m Toll) error {
 func (w *moveWorld) tolls(ctx *actor.Context, m Toll) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.hist.Tolled = append(w.hist.Tolled, tolled{ctx.Self().String(), w.epochs(ctx), rungOf(ctx, m)})
+	w.hist.Tolled = append(w.hist.Tolled, tolled{ctx.Self().String(), ctx.System().Name(), w.epochs(ctx), rungOf(ctx, m)})
 	return nil
 }
 
@@ -135,7 +136,7 @@ type ringPlan struct {
 }
 
 func newRingPlan(r *rand.Rand) ringPlan {
-	return ringPlan{1 + r.IntN(2), 4 + r.IntN(8), draw.Pick(r, 0, 4*time.Second, 20*time.Second)}
+	return ringPlan{1 + r.IntN(2), draw.Pick(r, 8, 8, 25), draw.Pick(r, 0, 4*time.Second, 20*time.Second)}
 }
 
 // ringer is the mover that changes reminders.
@@ -203,7 +204,7 @@ func ringerOf(to string) reminder.Actor {
 
 // listen notes what has become of the reminders in the end.
 func (w *moveWorld) listen() {
-	w.hist.Book = w.hosting.Bells.Book()
+	w.hist.Book, w.hist.End = w.hosting.Bells.Book(), time.Now()
 	var all []reminder.Actor
 	for _, b := range w.hist.Book {
 		if !slices.Contains(all, b.Actor) {

@@ -63,6 +63,8 @@ type history struct {
 	Tolled  []tolled          // firings that guests have handled
 	Waiting []reminder.Entry  // in the end
 	Settled time.Time         // nothing that was due before may be late
+	End     time.Time
+	Lapses  bool // leases of names may have run out, so that nodes were lost which lived
 }
 
 // judge returns what is wrong with a history.
