@@ -2,7 +2,6 @@ package sim
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -77,20 +76,6 @@ func (h *history) judgeBells(bad func(string, ...any)) {
 		h.judgeFirings(b, h.rung(b, to), bad)
 	}
 	h.judgeLost(all, bad)
-	h.judgeAgain(bad)
-}
-
-// judgeAgain checks that guests handle a firing again only when a node was lost.
-func (h *history) judgeAgain(bad func(string, ...any)) {
-	first := map[string]tolled{}
-	for _, t := range h.Tolled {
-		key := fmt.Sprint(t.Of, t.Generation, t.Number)
-		if f, again := first[key]; again && f.Epoch != t.Epoch && !h.Lapses && !slices.Contains(h.Lost, f.Node) {
-			bad("firing %d of reminder %s of %s was handled again, although %s was not lost", t.Number, t.Name, t.Of, f.Node)
-		} else if !again {
-			first[key] = t
-		}
-	}
 }
 
 // judgeRung checks one firing that an actor has handled, of those that are in its log.

@@ -57,7 +57,7 @@ const rang simulation.BellOp = "rang"
 
 // tolled is a firing that a guest has handled.
 type tolled struct {
-	Of, Node, Epoch string
+	Of, Epoch string
 	Rung
 }
 
@@ -125,7 +125,7 @@ func (v *vault) toll(ctx *actor.Context, m Toll) error {
 func (w *moveWorld) tolls(ctx *actor.Context, m Toll) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.hist.Tolled = append(w.hist.Tolled, tolled{ctx.Self().String(), ctx.System().Name(), w.epochs(ctx), rungOf(ctx, m)})
+	w.hist.Tolled = append(w.hist.Tolled, tolled{ctx.Self().String(), w.epochs(ctx), rungOf(ctx, m)})
 	return nil
 }
 

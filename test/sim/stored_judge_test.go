@@ -64,7 +64,6 @@ type history struct {
 	Waiting []reminder.Entry  // in the end
 	Settled time.Time         // nothing that was due before may be late
 	End     time.Time
-	Lapses  bool // leases of names may have run out, so that nodes were lost which lived
 }
 
 // judge returns what is wrong with a history.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -287,7 +286,6 @@ func move(t *testing.T, seed uint64, cheat string, silent bool) (res moveResult)
 		time.Sleep(time.Until(over) + 2*time.Minute + 4*w.plan.NodeLease + 3*w.plan.Lease) // late copies come out, messages that are kept leave
 		w.audit()
 		w.listen()
-		w.hist.Lapses = slices.Contains(w.plan.Hosting, "registry away") || slices.Contains(w.plan.Hosting, "services away")
 		for _, n := range w.Nodes {
 			for _, l := range n.Lives() {
 				res.begun += l.Sys.Stats().Virtual.Begun
