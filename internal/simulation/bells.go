@@ -40,6 +40,7 @@ type Bell struct {
 	When   reminder.When // of what was set
 	ID     reminder.ID   // of the change; of a firing: its generation
 	Number uint64        // of a firing
+	Again  bool          // a change that it had stored before, and does not know any more, as it is one of many
 	At     time.Time
 }
 
@@ -77,7 +78,7 @@ func (b *Bells) latestLocked(n bellName) (id reminder.ID) {
 	return id
 }
 
-// change makes a change, and writes it down if it was not made before.
+// change makes a change, and writes it down if the store does not know it.
 func (b *Bells) change(e Bell, do func() error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -86,9 +87,10 @@ func (b *Bells) change(e Bell, do func() error) error {
 
 func (b *Bells) changeLocked(e Bell, do func() error) error {
 	n := bellName{e.Actor, e.Name}
+	known := b.changes[n]
 	err := do()
-	if err == nil && !slices.Contains(b.changes[n], e.ID) {
-		e.At = time.Now()
+	if err == nil && !slices.Contains(known[max(0, len(known)-reminder.MaxChanges):], e.ID) {
+		e.At, e.Again = time.Now(), slices.Contains(known, e.ID)
 		b.book, b.changes[n] = append(b.book, e), append(b.changes[n], e.ID)
 	}
 	return err

@@ -15,7 +15,8 @@ import (
 type bell struct {
 	actor   reminder.Actor
 	name    string
-	changes []*ringed                // in the order in which the store has stored them
+	changes []*ringed                // in the order in which the store has stored them, without those that it has stored again
+	last    reminder.ID              // the latest one, also if it was stored again
 	handed  map[reminder.ID][]uint64 // the firings that it has handed out, by generation
 }
 
@@ -35,10 +36,7 @@ func (h *history) bells(bad func(string, ...any)) []*bell {
 			all[e.Actor.String()+" "+e.Name] = b
 		}
 		if e.Op != simulation.BellHanded {
-			if n := len(b.changes); n > 0 {
-				b.changes[n-1].until = e.At
-			}
-			b.changes = append(b.changes, &ringed{Bell: e})
+			b.change(e)
 			continue
 		}
 		b.handed[e.ID] = append(b.handed[e.ID], e.Number)
@@ -53,6 +51,26 @@ func (h *history) bells(bad func(string, ...any)) []*bell {
 		sorted = append(sorted, all[k])
 	}
 	return sorted
+}
+
+// change takes in a change that was stored. A successor of an activation that has died makes those again which it finds in the
+// record, in their order, and the store knows only the last of them.
+func (b *bell) change(e simulation.Bell) {
+	for _, c := range b.changes {
+		if c.ID == b.last {
+			c.until = e.At
+		}
+	}
+	b.last = e.ID
+	if !e.Again {
+		b.changes = append(b.changes, &ringed{Bell: e})
+		return
+	}
+	for _, c := range b.changes {
+		if c.ID == e.ID {
+			c.until = time.Time{}
+		}
+	}
 }
 
 // judgeBells checks the reminders.
@@ -130,6 +148,9 @@ func (b *bell) judgeChanges(log []Rung, bad func(string, ...any)) {
 	}
 	for _, c := range b.changes {
 		got = append(got, string(c.Op))
+	}
+	if n := len(b.changes); n > 0 && b.last != b.changes[n-1].ID {
+		bad("reminder %s of %v was set back to what it was before", b.name, b.actor)
 	}
 	if !slices.Equal(made, got) {
 		bad("%v has changed reminder %s by %s, and the store has got %s", b.actor, b.name, strings.Join(made, ", "), strings.Join(got, ", "))

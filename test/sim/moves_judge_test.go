@@ -175,6 +175,18 @@ func TestMovesJudge(t *testing.T) {
 		{"a reminder is overdue", func(h *history) { waits(h, 1, func(e *reminder.Entry) { e.Due = h.Settled.Add(-time.Second) }) }, "firing 3 of reminder x of sim.guest/0 should have come 1s before"},
 		{"a reminder is gone", func(h *history) { h.Waiting = h.Waiting[1:] }, "reminder z of sim.vault/a is gone, after 3 firings"},
 		{"a reminder that comes once is gone", func(h *history) { unheard(h, 6, 7); without(h, 5, 6) }, "reminder y of sim.vault/a is gone, after 0 firings"},
+		{"an earlier change is made again", func(h *history) {
+			again := h.Book[0]
+			again.At, again.Again = h.Book[14].At, true
+			h.Book = append(h.Book, again)
+		}, "reminder x of sim.vault/a was set back to what it was before"},
+		{"all changes are made again", func(h *history) {
+			for _, i := range []int{0, 4, 14} {
+				again := h.Book[i]
+				again.At, again.Again = h.Book[14].At, true
+				h.Book = append(h.Book, again)
+			}
+		}, ""},
 		{"an earlier reminder waits", func(h *history) { waits(h, 2, func(e *reminder.Entry) { e.Generation = reminder.ID{1} }) }, "is another one than was set"},
 	} {
 		h := soundHistory()
