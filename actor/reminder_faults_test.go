@@ -270,7 +270,7 @@ func TestRemindOfAFormerNode(t *testing.T) {
 			reg[name], way[name] = first.view(), &heldReminders{Store: rs}
 			way[name].cut.Store(&open)
 			s, err := actor.NewSystem(actor.Config{Name: name, Registry: reg[name], Claims: claims, States: states, Reminders: way[name], Kinds: []*actor.Kind{kind},
-				Logger: quiet, Transports: []transport.Transport{net.Transport("direct", true)}})
+				Timeout: time.Hour, Logger: quiet, Transports: []transport.Transport{net.Transport("direct", true)}}) // it does not end an attempt at a change
 			if err != nil {
 				t.Fatal(err)
 			}
