@@ -29,8 +29,9 @@ const (
 //	err := actor.Remind(ctx, "interest", reminder.Cron("0 3 1 * *", "Europe/Berlin"), AddInterest{})
 //
 // If nobody could be reminded when it was time, since nodes or NATS were down, the message comes once, late, when that is
-// possible again; Context.Firing says how late, and how many times were missed. A firing is handled
-// once, except that an actor which is not Stored may get it again if its node is lost while it handles it. An error
+// possible again; Context.Firing says how late, and how many times were missed. A stored actor
+// handles a firing once. Another one may get it again if the store has not heard that it was handled: if the node that had handed it
+// out was lost just then, say, and the actor is active on another node now. An error
 // or a panic of the handler is the receiver's affair, as with Tell, and the next firing comes at its time.
 // A message that the actor refuses (it has no handler for it, say) becomes a dead letter, and an event.
 //

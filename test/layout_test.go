@@ -63,7 +63,7 @@ var mayImport = map[string][]string{
 	"intercept":  {"access", "rpc"},
 
 	"internal/draw":       {},
-	"internal/simulation": {"actor", "internal/draw", "internal/engine", "ledger", "placement", "placement/memory", "registry", "registry/static", "rpc", "state", "state/memory", "transport", "transport/memnet"},
+	"internal/simulation": {"actor", "internal/draw", "internal/engine", "ledger", "placement", "placement/memory", "registry", "registry/static", "reminder", "reminder/memory", "rpc", "state", "state/memory", "transport", "transport/memnet"},
 
 	longCopy:                  {},
 	"internal/rendezvous":     {},

@@ -12,8 +12,8 @@ import (
 	"github.com/tandem-go/tandem/placement/memory"
 )
 
-// Hosting is what nodes have in common that host virtual actors: leases of their names, claims, and
-// stored states. Each start of a node has its own way to them, which can be slow, lose answers, or be
+// Hosting is what nodes have in common that host virtual actors: leases of their names, claims,
+// stored states, and reminders. Each start of a node has its own way to them, which can be slow, lose answers, or be
 // cut. A start is removed from the registry when its lease has run out, or when it is dead.
 //
 // Its exported fields are set before the run. Its methods may be called concurrently.
@@ -23,6 +23,7 @@ type Hosting struct {
 	Losses float64       // the share of writes of which nobody hears whether they were made
 	Claims placement.Claims
 	States *Archive
+	Bells  *Bells // the store of reminders; nil: there is none
 
 	world *World
 	late  sync.WaitGroup // writes that are made when their callers have given up
@@ -42,11 +43,15 @@ func NewHosting(w *World, lease time.Duration) *Hosting {
 
 // Attach gives a start of a node its way to the services, in its configuration.
 func (h *Hosting) Attach(n *Node, l *Life, cfg *actor.Config) {
-	w := &way{h: h, rand: h.world.RNG("way of " + n.Name + string(rune('0'+l.No)))}
+	of := n.Name + string(rune('0'+l.No))
+	w := &way{h: h, rand: h.world.RNG("way of " + of), died: make(chan struct{})}
 	h.mu.Lock()
 	h.ways[l] = w
 	h.mu.Unlock()
 	cfg.Registry, cfg.Claims, cfg.States = leased{h.world.Registry, w}, claims{h.Claims, w}, states{h.States, w}
+	if h.Bells != nil {
+		cfg.Reminders = &reminders{Bells: h.Bells, w: w, rand: h.world.RNG("reminders of " + of)}
+	}
 }
 
 // extend begins a lease anew.

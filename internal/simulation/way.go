@@ -23,6 +23,7 @@ const (
 	Leases Service = iota
 	Claims
 	States
+	Reminders
 
 	services
 )
@@ -37,7 +38,7 @@ type way struct {
 	rand *rand.Rand
 	cuts [services]int           // those that have not ended
 	away [services]chan struct{} // closed when the last of them has; nil: there are none
-	dead bool
+	died chan struct{}           // closed when the process is dead
 }
 
 // cut cuts a start off from a service. mend ends that.
@@ -63,16 +64,17 @@ func (w *way) kill() {
 	for s := range services {
 		w.cut(s)
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.dead = true
+	close(w.died)
 }
 
 // isDead reports whether the process is dead.
 func (w *way) isDead() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.dead
+	select {
+	case <-w.died:
+		return true
+	default:
+		return false
+	}
 }
 
 // reach waits until a service can be reached.
@@ -100,13 +102,17 @@ type luck struct {
 }
 
 // luck draws it.
-func (w *way) luck() (l luck) {
+func (w *way) luck() luck {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	pause := func(mean time.Duration) time.Duration { return time.Duration(w.rand.ExpFloat64() * float64(mean)) }
-	l.before, l.after = pause(w.h.Slow), pause(w.h.Slow)
-	if l.lost = w.rand.Float64() < w.h.Losses; l.lost && w.rand.IntN(2) == 0 {
-		l.late = pause(10*w.h.Slow + 100*time.Millisecond)
+	return w.h.luck(w.rand)
+}
+
+func (h *Hosting) luck(r *rand.Rand) (l luck) {
+	pause := func(mean time.Duration) time.Duration { return time.Duration(r.ExpFloat64() * float64(mean)) }
+	l.before, l.after = pause(h.Slow), pause(h.Slow)
+	if l.lost = r.Float64() < h.Losses; l.lost && r.IntN(2) == 0 {
+		l.late = pause(10*h.Slow + 100*time.Millisecond)
 	}
 	return l
 }

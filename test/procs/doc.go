@@ -49,9 +49,11 @@
 // Stored actors (stored_*_test.go) are accounts on three nodes, whose state is in NATS, on three servers as well. Two nodes
 // that live have them make transfers. The hosts kill themselves at each step of an activation and of a commit
 // (stored_steps_test.go: the stores and the direct road that a host is given count its calls), or are killed, stopped
-// for longer than their leases and replaced, and NATS servers are killed, the leader of the states, too. Each transfer
+// for longer than their leases and replaced, and NATS servers are killed, also those that lead the streams of states and reminders. Each transfer
 // that was answered has had its effect once, and its credit has arrived once, in order; one that has failed has had
-// none; no caller is told that nobody knows; answers go back behind no earlier one; and no money is lost or made. In a run
+// none; no caller is told that nobody knows; answers go back behind no earlier one; and no money is lost or made. Some transfers
+// have a reminder set (stored_reminders_test.go), which comes once or each second, or have it forgotten: each firing is handled once and
+// without a gap, what a failed handler has set does not come, and what is forgotten ceases. In a run
 // of their own (stored_takeover_test.go) hosts are killed and stopped one at a time while all else is well, and the
 // time until others answer has a limit: a second after the end of the lease of one that is stopped. When it goes on, it answers
 // nothing under the fencing tokens that it had, also not to callers in its own process, and commits nothing.

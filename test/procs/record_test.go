@@ -17,21 +17,28 @@ import (
 type sort uint8
 
 const (
-	asked    sort = iota + 1 // op is about to be sent; aux: the time by which its caller must know
-	told                     // op's caller knows; aux: the id in the reply; of a one-way message 1
-	sent                     // op is a one-way message, and was sent
-	accepted                 // op is one that must be in the mailbox now
-	ran                      // op's handler began, or its transaction was committed; aux: the actor, if it is a one-way message
-	bus                      // the process is connected to a NATS node; aux: its port
-	road                     // the client's traffic to the server under fault changed roads; aux: see roads
-	spent                    // the transfer op is known to its account to have had its effect; aux: how often
-	arrived                  // the credit of the transfer op has reached the payee; aux: how often
-	held                     // op is an account; aux: its balance
-	upset                    // op is an account; aux: how many credits reached it after later ones
-	audited                  // all accounts have been looked at since the last one of this sort
-	under                    // the answer to op is of an activation with the fencing token aux
-	looked                   // a host has begun at that time to read the account op, and was answered; aux: the fencing token of who has answered
-	wrote                    // op is a commit of an account, see commitOf; aux: the fencing token of who has made it
+	asked       sort = iota + 1 // op is about to be sent; aux: the time by which its caller must know
+	told                        // op's caller knows; aux: the id in the reply; of a one-way message 1
+	sent                        // op is a one-way message, and was sent
+	accepted                    // op is one that must be in the mailbox now
+	ran                         // op's handler began, or its transaction was committed; aux: the actor, if it is a one-way message
+	bus                         // the process is connected to a NATS node; aux: its port
+	road                        // the client's traffic to the server under fault changed roads; aux: see roads
+	spent                       // the transfer op is known to its account to have had its effect; aux: how often
+	arrived                     // the credit of the transfer op has reached the payee; aux: how often
+	held                        // op is an account; aux: its balance
+	upset                       // op is an account; aux: how many credits reached it after later ones
+	audited                     // all accounts have been looked at since the last one of this sort
+	rung                        // the reminder of the transfer op has come to its account; aux: how often
+	ticked                      // op is an account; aux: one more than the number of the latest firing of its reminder that comes again and again; 0: it has none
+	tolled                      // op is an account; aux: how many firings of such reminders it has handled
+	tolledTwice                 // likewise: more than once
+	skipped                     // likewise: how many it has not, although it has a later one
+	strayed                     // likewise: how many of what was forgotten, or replaced
+	dropped                     // likewise: how many of what was set by a handler that has failed
+	under                       // the answer to op is of an activation with the fencing token aux
+	looked                      // a host has begun at that time to read the account op, and was answered; aux: the fencing token of who has answered
+	wrote                       // op is a commit of an account, see commitOf; aux: the fencing token of who has made it
 )
 
 // roads are the numbers of roads in records.

@@ -14,6 +14,7 @@ import (
 type payment struct {
 	visit
 	gave, got uint64 // how often it has had its effect, and its credit has arrived
+	rung      uint64 // how often the reminder has come that it has set
 }
 
 // write is a commit.
@@ -26,7 +27,10 @@ type write struct {
 type storedCount struct {
 	requests, answers, failed, notRun, reads int
 
+	once, ticks, strays int // firings that came once; of reminders that come again and again; of what was forgotten just then
+
 	unknown, lost, twice, missing, wrong, lower, upset, total int // violations
+	missed, doubled, dropped                                  int // violations, of reminders
 }
 
 // enoughAudits are those after which nothing more is expected to come.
@@ -35,12 +39,16 @@ const enoughAudits = 5
 // auditor is the judge of stored actors.
 type auditor struct {
 	payments map[uint64]*payment
-	open     int            // requests that have not ended
-	fresh    map[who]int    // answers to each payer since markNow
-	heard    map[int]int64  // when the latest request began that was answered, by account
-	balances map[int]int64  // by account, of the latest audit of it
-	upsets   map[int]uint64 // likewise
-	audits   int            // since the last request ended
+	open     int                     // requests that have not ended
+	fresh    map[who]int             // answers to each payer since markNow
+	heard    map[int]int64           // when the latest request began that was answered, by account
+	balances map[int]int64           // by account, of the latest audit of it
+	upsets   map[int]uint64          // likewise
+	audits   int                     // since the last request ended
+	rings    map[sort]map[int]uint64 // what accounts have said of their reminders
+	resting  map[int]uint64          // the tick of each account at the first audit since the last request ended
+	strayAt  int64                   // when the last firing was seen of what was forgotten
+	now      int64                   // of the latest audit
 	blows    []blow
 	wakes    []blow          // when those that were stopped went on
 	writes   map[int][]write // by account
@@ -50,7 +58,7 @@ type auditor struct {
 }
 
 func newAuditor() *auditor {
-	return &auditor{payments: map[uint64]*payment{}, fresh: map[who]int{}, heard: map[int]int64{}, writes: map[int][]write{}, balances: map[int]int64{}, upsets: map[int]uint64{}}
+	return &auditor{payments: map[uint64]*payment{}, fresh: map[who]int{}, heard: map[int]int64{}, writes: map[int][]write{}, balances: map[int]int64{}, upsets: map[int]uint64{}, rings: map[sort]map[int]uint64{}, resting: map[int]uint64{}}
 }
 
 // take takes a record in. Those of one file and process come in order.
@@ -69,6 +77,7 @@ func (a *auditor) take(r record) {
 		v.ended, v.verdict, v.code, v.token, v.by = r.at, r.verdict, r.code, r.aux, life{r.who, r.life}
 		a.open--
 		a.audits = 0
+		clear(a.resting)
 		if v.code == 0 {
 			a.fresh[lifeOf(r.op).who]++
 			a.heard[idOf(r.op)] = max(a.heard[idOf(r.op)], v.begun)
@@ -90,9 +99,39 @@ func (a *auditor) take(r record) {
 		a.upsets[int(r.op)] = r.aux
 	case audited:
 		a.audits++
+		a.now = r.at
+	case rung:
+		p().rung = r.aux
+	case ticked, tolled, tolledTwice, skipped, strayed, dropped:
+		a.ring(r)
 	default:
 		a.violation(&a.count.wrong, "no such record: %+v", r)
 	}
+}
+
+// ring takes in what an account says of its reminders.
+func (a *auditor) ring(r record) {
+	id := int(r.op)
+	if a.rings[r.sort] == nil {
+		a.rings[r.sort] = map[int]uint64{}
+	}
+	if r.sort == strayed && r.aux != a.rings[strayed][id] || a.strayAt == 0 {
+		a.strayAt = r.at
+	}
+	a.rings[r.sort][id] = r.aux
+	if _, known := a.resting[id]; r.sort == ticked && !known {
+		a.resting[id] = r.aux
+	}
+}
+
+// quiet reports whether the reminders come that are set, and those have ceased that were forgotten.
+func (a *auditor) quiet() bool {
+	for id, n := range a.rings[ticked] {
+		if n > 0 && n <= a.resting[id] {
+			return false
+		}
+	}
+	return a.now-a.strayAt >= int64(strayFor)
 }
 
 // markNow begins to count answers.
@@ -129,11 +168,11 @@ func (a *auditor) total() (sum int64) {
 // settled reports whether nothing is under way any more: all requests have ended, the credits of those that were
 // answered have arrived, and accounts were audited often enough since, so that something that comes twice is seen.
 func (a *auditor) settled() bool {
-	if a.open > 0 || a.audits < enoughAudits || a.total() != accounts*capital {
+	if a.open > 0 || a.audits < enoughAudits || a.total() != accounts*capital || !a.quiet() {
 		return false
 	}
 	for op, p := range a.payments {
-		if p.code == 0 && verbOf(op) < failing && (p.gave == 0 || p.got == 0) {
+		if p.code == 0 && verbOf(op) < failing && (p.gave == 0 || p.got == 0 || p.rung == 0 && ringingOf(op) == ringOnce) {
 			return false
 		}
 	}
@@ -267,8 +306,30 @@ func (a *auditor) decide() {
 		}
 	}
 	a.fences()
+	a.decideRings()
 	if sum := a.total(); sum != accounts*capital {
 		a.violation(&n.total, "the accounts have %d in all, and began with %d", sum, accounts*capital)
+	}
+}
+
+// decideRings judges the reminders that come again and again.
+func (a *auditor) decideRings() {
+	n := &a.count
+	for id := range accounts {
+		n.ticks += int(a.rings[tolled][id])
+		n.strays += int(a.rings[strayed][id])
+		if k := a.rings[tolledTwice][id]; k > 0 {
+			a.violation(&n.doubled, "account %d has handled %d firings that it had handled before", id, k)
+		}
+		if k := a.rings[skipped][id]; k > 0 {
+			a.violation(&n.missed, "account %d has not handled %d firings that were before others", id, k)
+		}
+		if k := a.rings[dropped][id]; k > 0 {
+			a.violation(&n.dropped, "account %d has handled %d firings of what was set by a handler that has failed", id, k)
+		}
+		if k := a.rings[ticked][id]; k > 0 && k <= a.resting[id] {
+			a.violation(&n.missed, "the reminder of account %d does not come any more, after %d firings", id, k-1)
+		}
 	}
 }
 
@@ -280,7 +341,14 @@ func (a *auditor) verdict(op uint64, p *payment) {
 	if p.gave > 1 || p.got > 1 {
 		a.violation(&n.twice, "%s has had its effect %d times, and its credit has arrived %d times", nameOp(op), p.gave, p.got)
 	}
-	none := p.gave == 0 && p.got == 0
+	if p.rung > 1 {
+		a.violation(&n.doubled, "the reminder of %s has come %d times", nameOp(op), p.rung)
+	}
+	n.once += oneIf(p.rung > 0)
+	if p.rung > 0 && ringingOf(op) != ringOnce {
+		a.violation(&n.wrong, "%s has set no reminder, and one has come", nameOp(op))
+	}
+	none := p.gave == 0 && p.got == 0 && p.rung == 0
 	switch {
 	case p.begun == 0:
 		a.violation(&n.wrong, "%s has had an effect or has ended, and nobody has begun it", nameOp(op))
@@ -295,13 +363,16 @@ func (a *auditor) verdict(op uint64, p *payment) {
 		if p.gave == 0 || p.got == 0 {
 			a.violation(&n.missing, "%s was answered, has had its effect %d times, and its credit has arrived %d times", nameOp(op), p.gave, p.got)
 		}
+		if p.rung == 0 && ringingOf(op) == ringOnce {
+			a.violation(&n.missed, "the reminder of %s has not come", nameOp(op))
+		}
 	case p.verdict == rpc.Unknown:
 		a.violation(&n.unknown, "nobody knows what became of %s (%v), which has had its effect %d times, and whose credit has arrived %d times", nameOp(op), p.code, p.gave, p.got)
 	case p.verdict == rpc.NotRun, verbOf(op) == failing && (p.code == rpc.Failed || p.code == rpc.Panicked):
 		n.notRun += oneIf(p.verdict == rpc.NotRun)
 		n.failed += oneIf(p.verdict == rpc.HasRun)
 		if !none {
-			a.violation(&n.wrong, "%s was said to have failed (%v, %v), has had its effect %d times, and its credit has arrived %d times", nameOp(op), p.code, p.verdict, p.gave, p.got)
+			a.violation(&n.wrong, "%s was said to have failed (%v, %v), has had its effect %d times, its credit has arrived %d times, and its reminder has come %d times", nameOp(op), p.code, p.verdict, p.gave, p.got, p.rung)
 		}
 	default:
 		a.violation(&n.wrong, "%s was said to have run (%v), and its handler does not fail", nameOp(op), p.code)

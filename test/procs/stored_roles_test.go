@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	reminders "github.com/tandem-go/tandem/reminder/jetstream"
 	"github.com/tandem-go/tandem/rpc"
 	states "github.com/tandem-go/tandem/state/jetstream"
 )
@@ -86,6 +87,7 @@ type Kept struct {
 	Got     map[uint64]uint64 // how often the credit of each transfer to this account was handled
 	Heard   map[int]uint64    // the height of the latest one, by account
 	Upset   uint64            // credits that came after a later one
+	Rung    Rung
 }
 
 // account is a stored actor.
@@ -107,9 +109,10 @@ func (h *storedHost) receipt(ctx *actor.Context, height uint64) Receipt {
 // accountKind is the kind of the accounts that a host has; of a node that has none, the host is nil.
 func accountKind(h *storedHost) *actor.Kind {
 	fresh := func() *account {
-		return &account{Kept{Balance: capital, Gave: map[uint64]uint64{}, Got: map[uint64]uint64{}, Heard: map[int]uint64{}}, h}
+		return &account{Kept{Balance: capital, Gave: map[uint64]uint64{}, Got: map[uint64]uint64{}, Heard: map[int]uint64{}, Rung: Rung{Once: map[uint64]uint64{}}}, h}
 	}
-	return actor.Define("procs.account", fresh, actor.Answer((*account).pay), actor.Handle((*account).credit), actor.Read((*account).height), actor.Read((*account).book)).
+	return actor.Define("procs.account", fresh, actor.Answer((*account).pay), actor.Handle((*account).credit),
+		actor.Handle((*account).chime), actor.Handle((*account).tick), actor.Read((*account).height), actor.Read((*account).book)).
 		With(actor.Virtual(), actor.Stored(func(a *account) *Kept { return &a.kept }), actor.Idle(idleAfter), actor.Supervise(actor.Strategy{Window: time.Nanosecond}))
 }
 
@@ -145,6 +148,9 @@ func (a *account) pay(ctx *actor.Context, m Pay) (Receipt, error) {
 		if err := actor.Tell(ctx, accountRef(ctx.System(), a.host.kind, payee(m.ID)), c); err != nil {
 			return Receipt{}, err
 		}
+	}
+	if err := a.remind(ctx, m.ID); err != nil {
+		return Receipt{}, err
 	}
 	if verbOf(m.ID) == failing {
 		if countOf(m.ID)%2 == 0 {
@@ -182,6 +188,11 @@ func (r role) hostStored(end <-chan struct{}) error {
 	defer done()
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	store, err := states.Open(ctx, js, states.Config{Cluster: r.cluster(), Replicas: len(r.Bus), Logger: log})
+	if err != nil {
+		cancel()
+		return err
+	}
+	rung, err := reminders.Open(ctx, js, reminders.Config{Cluster: r.cluster(), Replicas: len(r.Bus), Logger: log})
 	cancel()
 	if err != nil {
 		return err
@@ -191,7 +202,7 @@ func (r role) hostStored(end <-chan struct{}) error {
 		return err
 	}
 	fate := newFate(r.Dies)
-	cfg.Claims, cfg.States = fatedClaims{cfg.Claims, fate}, fatedStates{store, fate, r, written}
+	cfg.Claims, cfg.States, cfg.Reminders = fatedClaims{cfg.Claims, fate}, fatedStates{store, fate, r, written}, fatedReminders{rung, fate}
 	for i, t := range cfg.Transports {
 		if t.Direct() {
 			cfg.Transports[i] = fatedRoad{t, fate}
@@ -301,7 +312,7 @@ func (p *payer) call(resting context.Context, no uint16) {
 
 // audit writes down what the accounts have, and what is new since the round before, until the end.
 func (p *payer) audit(end <-chan struct{}) {
-	known := map[sort]map[uint64]uint64{spent: {}, arrived: {}}
+	known := map[sort]map[uint64]uint64{spent: {}, arrived: {}, rung: {}}
 	for {
 		whole := true
 		for id := range accounts {
@@ -312,7 +323,7 @@ func (p *payer) audit(end <-chan struct{}) {
 				whole = false
 				continue
 			}
-			for what, now := range map[sort]map[uint64]uint64{spent: k.Gave, arrived: k.Got} {
+			for what, now := range map[sort]map[uint64]uint64{spent: k.Gave, arrived: k.Got, rung: k.Rung.Once} {
 				for op, n := range now {
 					if known[what][op] != n {
 						p.found.put(record{sort: what, who: p.role.Who, op: op, aux: n})
@@ -322,6 +333,9 @@ func (p *payer) audit(end <-chan struct{}) {
 			}
 			p.found.put(record{sort: held, who: p.role.Who, op: uint64(id), aux: uint64(k.Balance)})
 			p.found.put(record{sort: upset, who: p.role.Who, op: uint64(id), aux: k.Upset})
+			for _, r := range k.Rung.records(id, p.role.Who) {
+				p.found.put(r)
+			}
 		}
 		if whole {
 			p.found.put(record{sort: audited, who: p.role.Who})

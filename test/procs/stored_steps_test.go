@@ -36,10 +36,17 @@ const (
 	afterReply   step = "after a reply was sent"
 	beforeSend   step = "before a kept message is sent"
 	afterSend    step = "after a kept message was sent"
+	beforeRemind step = "before a reminder is set"
+	duringRemind step = "while a reminder is set"
+	afterRemind  step = "after a reminder was set"
+	beforeFiring step = "before a firing is handed to its actor"
+	duringFiring step = "while a firing is handled"
+	afterFiring  step = "after a firing was handled, before the answer"
 )
 
 var steps = []step{beforeClaim, duringClaim, afterClaim, afterLoad, beforeFirst, duringFirst, afterFirst,
-	beforeCommit, duringCommit, afterCommit, beforeReply, afterReply, beforeSend, afterSend}
+	beforeCommit, duringCommit, afterCommit, beforeReply, afterReply, beforeSend, afterSend,
+	beforeRemind, duringRemind, afterRemind, beforeFiring, duringFiring, afterFiring}
 
 // frequent reports whether a host comes to the step with nearly each transfer.
 func (s step) frequent() bool {

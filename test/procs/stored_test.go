@@ -69,6 +69,9 @@ func (s *storedRun) open() error {
 	if err := s.hostsRun.open(); err != nil {
 		return err
 	}
+	if err := s.soon(); err != nil {
+		return err
+	}
 	for i, name := range payers {
 		r := s.node("payer", name, service{KV: true, Lease: *nodeLease}, nil)
 		r.Who = payerOf(i)
@@ -167,8 +170,9 @@ func (s *storedRun) dead(i int, since time.Time) (bool, error) {
 	return true, nil
 }
 
-// leader is the NATS node that leads the stream of the states.
+// leader is the NATS node that leads one of the streams: of the states, of the reminders, or of their alarms.
 func (s *storedRun) leader() (int, error) {
+	name := []string{"_state", "_reminders", "_alarms"}[s.r.IntN(3)]
 	nc, js, err := s.role.bus()
 	if err != nil {
 		return 0, err
@@ -177,13 +181,13 @@ func (s *storedRun) leader() (int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
 	for ; ; time.Sleep(20 * time.Millisecond) {
-		if stream, err := js.Stream(ctx, s.role.cluster()+"_state"); err == nil {
+		if stream, err := js.Stream(ctx, s.role.cluster()+name); err == nil {
 			if c := stream.CachedInfo().Cluster; c != nil && strings.HasPrefix(c.Leader, natsName("")) {
 				return strconv.Atoi(strings.TrimPrefix(c.Leader, natsName("")))
 			}
 		}
 		if ctx.Err() != nil {
-			return 0, errors.New("the stream of the states has no leader")
+			return 0, fmt.Errorf("the stream %s has no leader", name)
 		}
 	}
 }
@@ -202,7 +206,7 @@ func (s *storedRun) injure(k int) error {
 	i, other := k%len(hosts), (k+1)%len(hosts)
 	again := func() error { s.kill(i); return s.begin(i) }
 	switch k % 5 {
-	case 0: // everything at once: one is stopped, the two others and the leader of the states are killed
+	case 0: // everything at once: one is stopped, the two others and the leader of a stream are killed
 		n, err := s.leader()
 		if err != nil {
 			return err
@@ -215,7 +219,7 @@ func (s *storedRun) injure(k int) error {
 		})
 	case 1: // a host is killed while another one wakes
 		return errors.Join(s.freeze(other), again())
-	case 2: // the leader of the states is lost, and a host
+	case 2: // the leader of a stream is lost, and a host
 		n, err := s.leader()
 		if err != nil {
 			return err
@@ -279,7 +283,8 @@ func (s *storedRun) play(n int) error {
 // TestStored has hosts of stored actors die at each step of an activation and of a commit, kills and stops them, and
 // kills NATS nodes, while two nodes that live have accounts make transfers. Each transfer that was answered has had its
 // effect once, and its credit has arrived once, and in order; one that has failed has had none; no caller is told that
-// nobody knows; no money is lost or made.
+// nobody knows; no money is lost or made. A reminder that such a transfer has set comes once, or again and again without a
+// gap; one that is forgotten ceases.
 func TestStored(t *testing.T) {
 	t.Parallel()
 	defer enter()()
@@ -337,7 +342,8 @@ func TestStoredCheats(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := s.judge.count
-	for what, n := range map[string]int{"unknown": c.unknown, "lost": c.lost, "twice": c.twice, "missing": c.missing, "wrong": c.wrong, "lower": c.lower, "upset": c.upset, "total": c.total} {
+	for what, n := range map[string]int{"unknown": c.unknown, "lost": c.lost, "twice": c.twice, "missing": c.missing, "wrong": c.wrong, "lower": c.lower, "upset": c.upset, "total": c.total,
+		"missed": c.missed, "doubled": c.doubled, "dropped": c.dropped} {
 		if n == 0 {
 			t.Errorf("nothing that is %s was noticed: %+v", what, c)
 		}
@@ -349,7 +355,8 @@ func TestAuditor(t *testing.T) {
 	const id = 5
 	a := life{payerOf(0), 1}
 	op := func(n uint32, v verb) uint64 { return visitID(a, 1, n, v, id) }
-	x, y, bad, look := op(1, paying), op(2, promising), op(3, failing), op(4, reading)
+	x, y, bad, look := op(1, paying), op(3, promising), op(5, failing), op(6, reading)
+	rings, badRings := op(2, paying), op(10, failing)
 	begun := func(op uint64) record { return record{sort: asked, op: op} }
 	has := func(op, gave, got uint64) [2]record {
 		return [2]record{{sort: spent, op: op, aux: gave}, {sort: arrived, op: op, aux: got}}
@@ -357,6 +364,8 @@ func TestAuditor(t *testing.T) {
 	answer := func(op, height uint64) record {
 		return record{sort: told, op: op, verdict: rpc.HasRun, aux: height}
 	}
+	rang := func(op, times uint64) record { return record{sort: rung, op: op, aux: times} }
+	says := func(what sort, n uint64) record { return record{sort: what, op: id, aux: n} }
 	failed := func(op uint64, v rpc.Verdict, c rpc.Code) record {
 		return record{sort: told, op: op, verdict: v, code: c}
 	}
@@ -385,6 +394,10 @@ func TestAuditor(t *testing.T) {
 		{"a look", rs{begun(x), answer(x, 2), begun(look), answer(look, 3), has(x, 1, 1)}, storedCount{}},
 		{"a handler that fails", rs{begun(bad), failed(bad, rpc.HasRun, rpc.Failed)}, storedCount{}},
 		{"not run", rs{begun(x), failed(x, rpc.NotRun, rpc.Unavailable)}, storedCount{}},
+		{"a reminder", rs{begun(rings), answer(rings, 2), has(rings, 1, 1), rang(rings, 1)}, storedCount{}},
+		{"a reminder of a handler that fails", rs{begun(badRings), failed(badRings, rpc.HasRun, rpc.Failed)}, storedCount{}},
+		{"reminders that come again and again", rs{says(ticked, 3), says(tolled, 2), says(ticked, 4), says(tolled, 3)}, storedCount{}},
+		{"one that was forgotten", rs{says(ticked, 3), says(tolled, 2), says(ticked, 0), says(strayed, 1)}, storedCount{}},
 
 		{"nobody knows, and it ran", rs{begun(x), failed(x, rpc.Unknown, rpc.OutcomeUnknown), has(x, 1, 1)}, storedCount{unknown: 1}},
 		{"nobody knows, and it did not run", rs{begun(x), failed(x, rpc.Unknown, rpc.Expired)}, storedCount{unknown: 1}},
@@ -408,6 +421,16 @@ func TestAuditor(t *testing.T) {
 		{"a look at the past", rs{begun(x), answer(x, 4), begun(look), answer(look, 3), has(x, 1, 1)}, storedCount{lower: 1}},
 		{"a look at what is lost", rs{begun(look), answer(look, 3), begun(x), answer(x, 2), has(x, 1, 1)}, storedCount{lower: 1}},
 		{"out of order", rs{record{sort: upset, op: id, aux: 1}}, storedCount{upset: 1}},
+		{"a reminder that does not come", rs{begun(rings), answer(rings, 2), has(rings, 1, 1)}, storedCount{missed: 1}},
+		{"a reminder that comes twice", rs{begun(rings), answer(rings, 2), has(rings, 1, 1), rang(rings, 2)}, storedCount{doubled: 1}},
+		{"a reminder of who has set none", rs{begun(x), answer(x, 2), has(x, 1, 1), rang(x, 1)}, storedCount{wrong: 1}},
+		{"a reminder of a handler that fails, and comes", rs{begun(badRings), failed(badRings, rpc.HasRun, rpc.Failed), rang(badRings, 1)}, storedCount{wrong: 1}},
+		{"a reminder of what did not run", rs{begun(rings), failed(rings, rpc.NotRun, rpc.Unavailable), rang(rings, 1)}, storedCount{wrong: 1}},
+		{"one that ceases", rs{says(ticked, 3), says(tolled, 2)}, storedCount{missed: 1}},
+		{"one that never comes", rs{says(ticked, 1)}, storedCount{missed: 1}},
+		{"one that misses a firing", rs{says(skipped, 1)}, storedCount{missed: 1}},
+		{"one that fires twice", rs{says(tolledTwice, 1)}, storedCount{doubled: 1}},
+		{"one of a handler that has failed", rs{says(dropped, 1)}, storedCount{dropped: 1}},
 		{"money that was made", rs{record{sort: held, op: id, aux: capital + 1}}, storedCount{total: 1}},
 
 		{"one that was stopped, and has lost its account", rs{begun(x), answered(x, 2, old, 7), begun(y), stops, answered(y, 4, heir, 9), wakes, has(x, 1, 1), has(y, 1, 1)}, storedCount{}},
@@ -442,16 +465,18 @@ func TestAuditor(t *testing.T) {
 			}
 		}
 		for range enoughAudits {
+			now += int64(strayFor)
 			take(record{sort: audited})
 		}
 		settled := g.settled()
 		g.decide()
 		got := g.count
-		got.requests, got.answers, got.failed, got.notRun, got.reads = 0, 0, 0, 0, 0
+		got.requests, got.answers, got.failed, got.notRun, got.reads, got.once, got.ticks, got.strays = 0, 0, 0, 0, 0, 0, 0, 0
 		if got != c.want || (c.want == storedCount{}) != (len(g.wrong) == 0) {
 			t.Errorf("%s: %+v, %q", c.name, got, g.wrong)
 		}
-		if late := got.lost+got.missing+got.total > 0; settled == late {
+		missed := got.missed - int(g.rings[skipped][id]) // what was skipped is not waited for
+		if late := got.lost+got.missing+got.total+missed > 0; settled == late {
 			t.Errorf("%s: settled is %v", c.name, settled)
 		}
 	}

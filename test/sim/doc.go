@@ -58,6 +58,12 @@
 // stored, or of the past; a kept message that is lost, doubled, or out of order; and a caller that lives,
 // has time, and is told that nobody knows.
 //
+// Some vaults and guests have reminders (bells_test.go), which come once or again and again, are replaced and forgotten.
+// Their store writes down what it has stored and handed out (simulation.Bells). The judge finds a change that a vault has
+// committed, and the store has not got, or the other way round; a firing that was not handled, was handled twice or out of order,
+// was handed out after its reminder was forgotten, or is of one that a failed handler has set; times that are told of twice;
+// and a reminder that is overdue in the end, or gone. A guest may handle a firing again, but not on the same start of a node.
+//
 // What a seed draws is the same in every run: nodes, faults, callers, their requests, and the
 // pauses before further attempts. It does not determine which of two goroutines that are ready at
 // the same moment goes first, and that changes what follows. In two runs of one seed about 85 %

@@ -4,8 +4,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tandem-go/tandem/internal/simulation"
+	"github.com/tandem-go/tandem/reminder"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/state"
 )
@@ -17,7 +19,7 @@ func soundHistory() *history {
 	d := func(id uint64, sort act, to string, begun int, seen Seen) *deed {
 		return &deed{ID: id, Sort: sort, Node: "n1", To: to, Patient: true, Lives: true, Begun: begun, Ended: begun + 1, Seen: seen}
 	}
-	return &history{
+	h := &history{
 		Deeds: []*deed{
 			d(1, giving, a, 1, Seen{1, 1, 1}), d(2, giving, a, 3, Seen{2, 2, 1}), d(3, giving, a, 5, Seen{3, 3, 1}), d(4, looking, a, 7, Seen{3, 3, 2}),
 			d(5, staying, "sim.guest/0@~", 9, Seen{Token: 7}), d(6, staying, "sim.guest/0@~", 11, Seen{Token: 7}), d(7, telling, b, 13, Seen{}),
@@ -29,13 +31,70 @@ func soundHistory() *history {
 		Arrived: []arrival{{desk, "e1", Gift{3, a, 3}}},
 		Commits: []simulation.Taken{{Key: state.Key{Kind: "sim.vault", ID: "a"}, Token: 1, Seq: 1}, {Key: state.Key{Kind: "sim.vault", ID: "b"}, Token: 1, Seq: 2}, {Key: state.Key{Kind: "sim.vault", ID: "a"}, Token: 2, Seq: 3}},
 	}
+	soundBells(h)
+	return h
+}
+
+// soundBells has vault a set four reminders: x, which it forgets, y, which comes once, z, of which the third firing fails, and
+// later x again, which waits; and guest 0 has one. The book of their store has a line every ten seconds.
+func soundBells(h *history) {
+	a, guest, began := reminder.Actor{Kind: "sim.vault", ID: "a"}, reminder.Actor{Kind: "sim.guest", ID: "0"}, time.Unix(1000, 0)
+	at := func(line int) time.Time { return began.Add(time.Duration(line) * 10 * time.Second) }
+	line := func(op simulation.BellOp, of reminder.Actor, name string, id byte, number uint64) {
+		b := simulation.Bell{Op: op, Actor: of, Name: name, ID: reminder.ID{id}, Number: number, At: at(len(h.Book))}
+		if op == simulation.BellSet {
+			b.When = reminder.Every(10 * time.Second)
+		}
+		h.Book = append(h.Book, b)
+	}
+	const set, forget, hand = simulation.BellSet, simulation.BellForgotten, simulation.BellHanded
+	line(set, a, "x", 1, 0)
+	line(hand, a, "x", 1, 1)
+	line(hand, a, "x", 1, 2)
+	line(hand, a, "x", 1, 2)
+	line(forget, a, "x", 2, 0)
+	line(set, a, "y", 3, 0)
+	h.Book[5].When = reminder.At(at(6))
+	line(hand, a, "y", 3, 1)
+	line(set, a, "z", 4, 0)
+	line(hand, a, "z", 4, 1)
+	line(hand, a, "z", 4, 2)
+	line(hand, a, "z", 4, 3)
+	line(set, guest, "x", 5, 0)
+	line(hand, guest, "x", 5, 1)
+	line(hand, guest, "x", 5, 2)
+	line(set, a, "x", 6, 0)
+	h.Settled, h.End = at(20), at(21)
+	waits := func(of reminder.Actor, name string, id byte, number uint64) {
+		h.Waiting = append(h.Waiting, reminder.Entry{Reminder: reminder.Reminder{Actor: of, Name: name}, Generation: reminder.ID{id}, Number: number, Due: at(21)})
+	}
+	waits(a, "z", 4, 4)
+	waits(guest, "x", 5, 3)
+	waits(a, "x", 6, 1)
+	fired := func(id uint64, name string, gen byte, number uint64) Rung {
+		return Rung{rang, id, name, reminder.ID{gen}, number, 0, false}
+	}
+	chest := h.Chests["sim.vault/a@~"]
+	chest.Rung = []Rung{{Op: set, ID: 2, Name: "x"}, fired(2, "x", 1, 1), fired(2, "x", 1, 2), {Op: forget, ID: 3, Name: "x"},
+		{Op: set, ID: 3, Name: "y"}, fired(3, "y", 3, 1), {Op: set, ID: 1, Name: "z"}, fired(1, "z", 4, 1), fired(1, "z", 4, 2), {Op: set, ID: 2, Name: "x"}}
+	h.Chests["sim.vault/a@~"] = chest
+	h.Deeds[4].Ring = &Ring{Name: "x", Every: 10 * time.Second}
+	h.Tolled = []tolled{{"sim.guest/0@~", "e1", fired(5, "x", 5, 1)}, {"sim.guest/0@~", "e1", fired(5, "x", 5, 2)}, {"sim.guest/0@~", "e2", fired(5, "x", 5, 2)}}
 }
 
 // TestMovesJudge plants one violation at a time in a history that is sound.
 func TestMovesJudge(t *testing.T) {
 	const a, b = "sim.vault/a@~", "sim.vault/b@~"
 	notRun, hasRun, unknown := rpc.Errorf(rpc.Unavailable, rpc.NotRun, "no"), rpc.NewError("sim.e", "yes"), rpc.Errorf(rpc.OutcomeUnknown, rpc.Unknown, "who knows")
-	gave := func(h *history, all ...Given) { h.Chests[a] = Chest{Gave: all} }
+	gave := func(h *history, all ...Given) { h.Chests[a] = Chest{Gave: all, Rung: h.Chests[a].Rung} }
+	rung := func(h *history, change func([]Rung) []Rung) {
+		h.Chests[a] = Chest{Gave: h.Chests[a].Gave, Rung: change(h.Chests[a].Rung)}
+	}
+	without := func(h *history, from, to int) {
+		rung(h, func(all []Rung) []Rung { return slices.Delete(all, from, to) })
+	}
+	waits := func(h *history, i int, change func(*reminder.Entry)) { change(&h.Waiting[i]) }
+	unheard := func(h *history, from, to int) { h.Book = slices.Delete(h.Book, from, to) }
 	took := func(h *history, all ...Gift) { h.Chests[b] = Chest{Took: all} }
 	fails := func(d *deed, err error) { d.Seen, d.Err = Seen{}, err }
 	for _, c := range []struct {
@@ -73,6 +132,62 @@ func TestMovesJudge(t *testing.T) {
 		{"a message to a desk is lost with its node", func(h *history) { h.Arrived, h.Lost = nil, []string{"n0"} }, ""},
 		{"a message to a desk is doubled", func(h *history) { h.Arrived = append(h.Arrived, arrival{"desk@n0", "e2", h.Arrived[0].Gift}) }, "has come to desk@n0 2 times"},
 		{"messages change places", func(h *history) { took(h, Gift{2, a, 2}, Gift{1, a, 1}, Gift{7, "", 0}) }, "has come to sim.vault/b@~ after place 2"},
+
+		{"a firing is missed", func(h *history) { without(h, 1, 2) }, "firing 1 of reminder x of sim.vault/a, of 2, was not handled"},
+		{"the last firing is missed", func(h *history) { without(h, 8, 9) }, "firing 2 of reminder z of sim.vault/a, of 3, was not handled"},
+		{"the only firing is missed", func(h *history) { without(h, 5, 6) }, "firing 1 of reminder y of sim.vault/a, of 1, was not handled"},
+		{"the last firing before it is forgotten is not handled", func(h *history) { without(h, 2, 3) }, ""},
+		{"a firing is in hand", func(h *history) { waits(h, 1, func(e *reminder.Entry) { e.Number = 2 }); h.Tolled = h.Tolled[:1] }, ""},
+		{"a firing of a guest is missed", func(h *history) { h.Tolled = h.Tolled[1:] }, "firing 1 of reminder x of sim.guest/0, of 2, was not handled"},
+		{"a firing is handled twice", func(h *history) {
+			rung(h, func(all []Rung) []Rung { return slices.Insert(all, 3, all[2]) })
+		}, "firing 2 of reminder x of sim.vault/a was handled 2 times"},
+		{"one start of a node handles a firing twice", func(h *history) { h.Tolled[2].Epoch = "e1" }, "firing 2 of reminder x of sim.guest/0 was handled 2 times"},
+		{"times are told of twice", func(h *history) { h.Chests[a].Rung[8].Missed = 20 }, "reminder z of sim.vault/a has told of 22 times, and there were 14"},
+		{"a reminder that comes once has missed some", func(h *history) { h.Chests[a].Rung[5].Missed = 1 }, "reminder y of sim.vault/a has told of 2 times, and there were 1"},
+		{"firings change places", func(h *history) {
+			rung(h, func(all []Rung) []Rung { all[1], all[2] = all[2], all[1]; return all })
+		}, "firing 1 of reminder x of sim.vault/a was handled after firing 2"},
+		{"a firing comes early", func(h *history) { h.Chests[a].Rung[1].Early = true }, "was handled before its time"},
+		{"a firing comes that was never handed out", func(h *history) { unheard(h, 2, 4) }, "firing 2 of reminder x of sim.vault/a@~ was handled, and never handed out"},
+		{"a firing is handed out of what was forgotten", func(h *history) {
+			h.Book = append(h.Book, h.Book[2])
+			h.Book[len(h.Book)-1].At = h.Book[5].At
+		}, "firing 2 of reminder x of sim.vault/a was handed out when it was no more"},
+		{"a firing is handed out at that very moment", func(h *history) {
+			h.Book = append(h.Book, h.Book[2])
+			h.Book[len(h.Book)-1].At = h.Book[4].At
+		}, ""},
+		{"what was forgotten waits", func(h *history) {
+			unheard(h, 14, 15)
+			without(h, 9, 10)
+		}, "reminder x of sim.vault/a was forgotten, and waits"},
+		{"a Forget is lost", func(h *history) { unheard(h, 4, 5) }, "has changed reminder x by set, forget, set, and the store has got set, set"},
+		{"a Remind is lost", func(h *history) { unheard(h, 14, 15); h.Waiting = h.Waiting[:2] }, "has changed reminder x by set, forget, set, and the store has got set, forget"},
+		{"the only Remind is lost", func(h *history) { unheard(h, 5, 7); without(h, 5, 6) }, "the store has never heard of reminder y of"},
+		{"a Remind of a guest is lost", func(h *history) { h.Deeds[5].Ring = h.Deeds[4].Ring }, "has answered 2 changes of reminder x, and the store has got 1"},
+		{"a Remind of a guest is lost, as it was said", func(h *history) { h.Deeds[5].Ring = h.Deeds[4].Ring; fails(h.Deeds[5], unknown) }, ""},
+		{"a Remind of who has failed fires", func(h *history) { without(h, 6, 7) }, "firing 1 of reminder z of sim.vault/a@~ is of 1, which has set none"},
+		{"a Remind of who has failed waits", func(h *history) { without(h, 9, 10) }, "has changed reminder x by set, forget, and the store has got set, forget, set"},
+		{"a firing fails, and has an effect", func(h *history) {
+			rung(h, func(all []Rung) []Rung { r := all[8]; r.Number = 3; return slices.Insert(all, 9, r) })
+		}, "firing 3 of reminder z of sim.vault/a@~ has an effect, and its handler fails"},
+		{"a reminder is overdue", func(h *history) { waits(h, 1, func(e *reminder.Entry) { e.Due = h.Settled.Add(-time.Second) }) }, "firing 3 of reminder x of sim.guest/0 should have come 1s before"},
+		{"a reminder is gone", func(h *history) { h.Waiting = h.Waiting[1:] }, "reminder z of sim.vault/a is gone, after 3 firings"},
+		{"a reminder that comes once is gone", func(h *history) { unheard(h, 6, 7); without(h, 5, 6) }, "reminder y of sim.vault/a is gone, after 0 firings"},
+		{"an earlier change is made again", func(h *history) {
+			again := h.Book[0]
+			again.At, again.Again = h.Book[14].At, true
+			h.Book = append(h.Book, again)
+		}, "reminder x of sim.vault/a was set back to what it was before"},
+		{"all changes are made again", func(h *history) {
+			for _, i := range []int{0, 4, 14} {
+				again := h.Book[i]
+				again.At, again.Again = h.Book[14].At, true
+				h.Book = append(h.Book, again)
+			}
+		}, ""},
+		{"an earlier reminder waits", func(h *history) { waits(h, 2, func(e *reminder.Entry) { e.Generation = reminder.ID{1} }) }, "is another one than was set"},
 	} {
 		h := soundHistory()
 		c.plant(h)

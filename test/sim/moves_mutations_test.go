@@ -19,6 +19,9 @@ var moveMutations = []struct{ name, found string }{
 	{"an answer is called not run", "was said not to have run, and has an effect"},
 	{"an answer gets lost", "although its caller lives"},
 	{"an old activation answers", "was answered by activation 1 after"},
+	{"a firing is handled twice", "was handled 2 times"},
+	{"a firing is missed", "was not handled"},
+	{"a change of a reminder is lost", "and the store has got"},
 }
 
 // TestMoveMutations shows that the checks can fail.

@@ -33,6 +33,7 @@ func TestMoves(t *testing.T) {
 	var mu sync.Mutex // guards what follows
 	next, failed := first, 0
 	ops, ok, unknown, commits, begun := 0, 0, 0, 0, uint64(0)
+	changed, rung, twice := 0, 0, 0 // reminders; firings that were handled, and that were handed out again
 	faults := map[string]int{}
 	take := func() (uint64, bool) {
 		mu.Lock()
@@ -56,6 +57,8 @@ func TestMoves(t *testing.T) {
 								unknown++
 							}
 						}
+						c, n, again := res.hist.firings()
+						changed, rung, twice = changed+c, rung+n, twice+again
 						commits, begun = commits+len(res.hist.Commits), begun+res.begun
 						for f, n := range res.faults {
 							faults[f] += n
@@ -77,11 +80,15 @@ func TestMoves(t *testing.T) {
 		}
 	})
 	t.Logf("%d seeds: %d operations, %d ok, %d unknown; %d activations, %d commits", count, ops, ok, unknown, begun, commits)
+	t.Logf("%d changes of reminders, %d firings handled, %d of them handed out more than once", changed, rung, twice)
 	var kinds []string
 	for _, f := range slices.Sorted(maps.Keys(faults)) {
 		kinds = append(kinds, fmt.Sprintf("%s %d", f, faults[f]))
 	}
 	t.Logf("faults: %s", strings.Join(kinds, ", "))
+	if count > 10 && rung < 10*count {
+		t.Errorf("only %d firings were handled", rung)
+	}
 	if count > 10 && ok*2 < ops {
 		t.Errorf("%d of %d operations succeeded: a stalled system is no safe one", ok, ops)
 	}

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/tandem-go/tandem/internal/simulation"
+	"github.com/tandem-go/tandem/reminder"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/state"
 )
@@ -30,6 +32,7 @@ type deed struct {
 	Fails        int  // its handler does
 	Patient      bool // its deadline is later than the end of all faults
 	Lives        bool // the caller's node has not been ended meanwhile
+	Ring         *Ring
 	Begun, Ended int
 	Seen         Seen
 	Err          error
@@ -55,6 +58,12 @@ type history struct {
 	Arrived []arrival        // in their order
 	Commits []simulation.Taken
 	Lost    []string // nodes of which a start has ended
+
+	Book    []simulation.Bell // of the store of reminders
+	Tolled  []tolled          // firings that guests have handled
+	Waiting []reminder.Entry  // in the end
+	Settled time.Time         // nothing that was due before may be late
+	End     time.Time
 }
 
 // judge returns what is wrong with a history.
@@ -66,6 +75,7 @@ func (h *history) judge() (wrong []string) {
 	h.judgePlaces(bad)
 	h.judgeGifts(bad)
 	h.judgeOrder(bad)
+	h.judgeBells(bad)
 	return wrong
 }
 

@@ -55,6 +55,7 @@ type moveWorld struct {
 	*simulation.World
 	hosting *simulation.Hosting
 	plan    movePlan
+	rings   ringPlan
 	truth   *simulation.Truth
 	cheat   string // which promise is broken on purpose
 
@@ -63,25 +64,33 @@ type moveWorld struct {
 
 	mu   sync.Mutex // guards what follows
 	now  int        // the latest moment
+	cuts int        // from the store of reminders
 	hist history
 }
 
 func newMoveWorld(seed uint64, cheat string, silent bool) *moveWorld {
 	w := &moveWorld{truth: simulation.NewTruth(silent), cheat: cheat, plan: newMovePlan(draw.From(seed, "plan of moves"))}
-	w.truth.Note("%+v", w.plan)
+	w.rings = newRingPlan(draw.From(seed, "plan of reminders"))
+	w.truth.Note("%+v %+v", w.plan, w.rings)
 	w.World = simulation.New(seed, w.plan.Plan, w.truth)
 	h := simulation.NewHosting(w.World, w.plan.NodeLease)
 	h.Slow, h.Losses, h.States.Lenient = w.plan.Slow, w.plan.Losses, cheat == "a store does not fence"
+	h.Bells = simulation.NewBells()
 	w.hosting = h
 	quickly := actor.Supervise(actor.Strategy{Window: time.Nanosecond})
 	w.vaultKind = actor.Define("sim.vault", func() *vault { return &vault{w: w} },
-		actor.Answer((*vault).give), actor.Handle((*vault).take), actor.Read((*vault).look), actor.Read((*vault).open)).
+		actor.Answer((*vault).give), actor.Handle((*vault).take), actor.Handle((*vault).toll), actor.Read((*vault).look), actor.Read((*vault).open)).
 		With(actor.Virtual(), actor.Stored(func(v *vault) *Chest { return &v.chest }), actor.Idle(w.plan.Idle), quickly)
 	w.guestKind = actor.Define("sim.guest", func() *uint64 { return new(uint64) },
 		actor.Answer(func(first *uint64, ctx *actor.Context, m Stay) (Seen, error) {
 			work(ctx, m.Work, false)
+			if m.Ring != nil {
+				if err := m.Ring.remind(ctx, m.ID); err != nil {
+					return Seen{}, err
+				}
+			}
 			return Seen{Token: ctx.FencingToken()}, nil
-		})).With(actor.Virtual(), actor.Idle(w.plan.Idle), quickly)
+		}), actor.Handle(func(_ *uint64, ctx *actor.Context, m Toll) error { return w.tolls(ctx, m) })).With(actor.Virtual(), actor.Idle(w.plan.Idle), quickly)
 	w.Configure = func(n *simulation.Node, l *simulation.Life, cfg *actor.Config) {
 		h.Attach(n, l, cfg)
 		cfg.Kinds = []*actor.Kind{w.vaultKind, w.guestKind}
@@ -122,26 +131,32 @@ type mover struct {
 	ids  uint64
 }
 
-func (m *mover) run() {
+func (m *mover) run() { m.often(m.w.plan.Ops, m.w.plan.Pace, m.step) }
+
+// often does something so many times, with pauses, on the start of the mover's node that lives then.
+func (m *mover) often(times int, pace time.Duration, do func()) {
 	end := m.w.truth.Start.Add(m.w.plan.Length)
-	for range m.w.plan.Ops {
-		time.Sleep(min(time.Duration(m.r.ExpFloat64()*float64(m.w.plan.Pace)), time.Until(end)))
+	for range times {
+		time.Sleep(min(time.Duration(m.r.ExpFloat64()*float64(pace)), time.Until(end)))
 		if !time.Now().Before(end) {
 			return
 		}
 		if m.life = m.home.Live(); m.life != nil {
-			m.step()
+			do()
 		}
 	}
+}
+
+// deed returns what the mover does next.
+func (m *mover) deed(sort act, to string) *deed {
+	m.ids++
+	return &deed{ID: uint64(m.no+1)<<32 | m.ids, Sort: sort, Caller: m.no, Node: m.home.Name, To: to}
 }
 
 // step makes one request, or several at once.
 func (m *mover) step() {
 	for range draw.Pick(m.r, 1, 1, 1, 4) {
-		d := &deed{Caller: m.no, Node: m.home.Name}
-		m.ids++
-		d.ID = uint64(m.no+1)<<32 | m.ids
-		d.To = fmt.Sprintf("sim.vault/%d@~", m.r.IntN(vaults))
+		d := m.deed("", fmt.Sprintf("sim.vault/%d@~", m.r.IntN(vaults)))
 		switch x := m.r.Float64(); {
 		case x < 0.45:
 			d.Sort, d.Fails = giving, draw.Pick(m.r, 0, 0, 0, 0, 0, 0, 1, 2)
@@ -156,33 +171,38 @@ func (m *mover) step() {
 		if draw.Chance(m.r, 0.2) {
 			give.To = "desk@" + draw.Pick(m.r, m.w.Nodes...).Name
 		}
-		within := draw.Pick(m.r, draw.Span(m.r, 0, time.Second), draw.Span(m.r, time.Second, 20*time.Second), 5*time.Minute, 5*time.Minute, 5*time.Minute)
-		d.Patient = within == 5*time.Minute
-		l := m.life
-		m.w.begin(d)
-		do := func() {
-			ctx, cancel := context.WithTimeout(context.Background(), within)
-			defer cancel()
-			to := l.Sys.Ref(d.To)
-			var seen Seen
-			var err error
-			switch d.Sort {
-			case giving:
-				seen, err = actor.Call(ctx, to, give)
-			case looking:
-				seen, err = actor.Call(ctx, to, Glance{Work: give.Work})
-			case telling:
-				err = actor.Tell(ctx, to, Gift{ID: d.ID})
-			case staying:
-				seen, err = actor.Call(ctx, to, Stay{Work: give.Work})
-			}
-			m.w.end(d, m.home, l, seen, err)
+		m.do(d, give)
+	}
+}
+
+// do makes a request, in the background unless it is a one-way message. The message of a vault says what it is about.
+func (m *mover) do(d *deed, give Give) {
+	within := draw.Pick(m.r, draw.Span(m.r, 0, time.Second), draw.Span(m.r, time.Second, 20*time.Second), 5*time.Minute, 5*time.Minute, 5*time.Minute)
+	d.Patient = within == 5*time.Minute
+	l := m.life
+	m.w.begin(d)
+	do := func() {
+		ctx, cancel := context.WithTimeout(context.Background(), within)
+		defer cancel()
+		to := l.Sys.Ref(d.To)
+		var seen Seen
+		var err error
+		switch d.Sort {
+		case giving:
+			seen, err = actor.Call(ctx, to, give)
+		case looking:
+			seen, err = actor.Call(ctx, to, Glance{Work: give.Work})
+		case telling:
+			err = actor.Tell(ctx, to, Gift{ID: d.ID})
+		case staying:
+			seen, err = actor.Call(ctx, to, Stay{ID: d.ID, Work: give.Work, Ring: give.Ring})
 		}
-		if d.Sort == telling {
-			do()
-		} else {
-			m.w.callers.Go(do)
-		}
+		m.w.end(d, m.home, l, seen, err)
+	}
+	if d.Sort == telling {
+		do()
+	} else {
+		m.w.callers.Go(do)
 	}
 }
 
@@ -243,10 +263,14 @@ func move(t *testing.T, seed uint64, cheat string, silent bool) (res moveResult)
 			m := &mover{w: w, r: w.RNG(fmt.Sprintf("mover %d", i)), no: i, home: w.Nodes[i%len(w.Nodes)]}
 			w.callers.Go(m.run)
 		}
+		for i := range w.rings.Ringers {
+			w.callers.Go(w.ringer(i).ring)
+		}
 		var faults sync.WaitGroup
 		faults.Go(func() {
 			w.hosting.Inject(w.RNG("faults of hosting"), w.plan.Hosting, 2*w.plan.Gap, w.truth.Start.Add(w.plan.Length))
 		})
+		faults.Go(w.silence)
 		w.Inject()
 		faults.Wait()
 		w.hosting.Calm()
@@ -255,8 +279,13 @@ func move(t *testing.T, seed uint64, cheat string, silent bool) (res moveResult)
 			panic(fmt.Sprint(w.truth.Wrong()))
 		}
 		w.callers.Wait()
-		time.Sleep(2*time.Minute + 4*w.plan.NodeLease + 3*w.plan.Lease) // late copies come out, messages that are kept leave
+		over := time.Now()
+		w.hist.Settled = over.Add(100 * time.Second) // the longest pause before a firing is handed out again is a minute
+		time.Sleep(time.Until(w.hist.Settled) + 10*time.Second)
+		w.hosting.Bells.Rest()
+		time.Sleep(time.Until(over) + 2*time.Minute + 4*w.plan.NodeLease + 3*w.plan.Lease) // late copies come out, messages that are kept leave
 		w.audit()
+		w.listen()
 		for _, n := range w.Nodes {
 			for _, l := range n.Lives() {
 				res.begun += l.Sys.Stats().Virtual.Begun
@@ -275,6 +304,7 @@ func move(t *testing.T, seed uint64, cheat string, silent bool) (res moveResult)
 		for f, n := range w.hosting.Counts {
 			res.faults[f] += n
 		}
+		res.faults["reminders away"] += w.cuts
 		res.wrong, res.script = w.truth.Wrong(), w.truth.Script()
 	})
 	return res
@@ -283,7 +313,7 @@ func move(t *testing.T, seed uint64, cheat string, silent bool) (res moveResult)
 // audit reads all vaults from all nodes, which all have to see the same.
 func (w *moveWorld) audit() {
 	w.hist.Chests = map[string]Chest{}
-	for i := range vaults {
+	for i := range vaults + ringing {
 		to := fmt.Sprintf("sim.vault/%d@~", i)
 		for _, n := range w.Nodes {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -16,6 +16,7 @@ type Give struct {
 	To    string // an address
 	Work  time.Duration
 	Fails int // 1: the handler returns an error in the end; 2: it panics
+	Ring  *Ring
 }
 
 // Glance asks a vault what it has given.
@@ -48,6 +49,7 @@ type Given struct {
 type Chest struct {
 	Gave []Given
 	Took []Gift
+	Rung []Rung
 }
 
 // Open asks for it.
@@ -56,7 +58,9 @@ type Open struct{ actor.Returns[Chest] }
 // Stay asks a guest for the token of its activation.
 type Stay struct {
 	actor.Returns[Seen]
+	ID   uint64
 	Work time.Duration
+	Ring *Ring
 }
 
 // vault is a stored actor.
@@ -96,6 +100,9 @@ func (v *vault) give(ctx *actor.Context, m Give) (Seen, error) {
 		if err := actor.Tell(ctx, ctx.System().Ref(m.To), g); err != nil {
 			return Seen{}, err
 		}
+	}
+	if err := v.remind(ctx, m); err != nil {
+		return Seen{}, err
 	}
 	switch m.Fails {
 	case 1:
