@@ -37,6 +37,8 @@ func (s *Stored) Judge(found *Stored, seq uint64) Verdict {
 		return Replaced
 	case found.Before == before:
 		return Refused
+	case found.Token < s.Token: // tokens do not fall from one commit to the next, so s is not among those before found
+		return Refused
 	}
 	return Later
 }

@@ -172,6 +172,8 @@ func TestJudge(t *testing.T) {
 	at := func(seq uint64, n byte) state.Revision { return state.Revision{Seq: seq, ID: id(n)} }
 	mine := state.Stored{Before: at(10, 1), Record: state.Record{ID: id(2)}}
 	first := state.Stored{Record: state.Record{ID: id(2)}}
+	higher, highFirst := mine, first
+	higher.Token, highFirst.Token = 7, 7
 	for _, c := range []struct {
 		what  string
 		s     state.Stored
@@ -192,6 +194,9 @@ func TestJudge(t *testing.T) {
 		{"another one in its place", mine, state.Stored{Before: at(10, 1), Record: state.Record{ID: id(3)}}, 12, state.Refused},
 		{"one after it", mine, state.Stored{Before: at(12, 2), Record: state.Record{ID: id(3)}}, 13, state.Replaced},
 		{"one after others", mine, state.Stored{Before: at(13, 3), Record: state.Record{ID: id(4)}}, 14, state.Later},
+		{"one after others, under a higher token", mine, state.Stored{Before: at(13, 3), Record: state.Record{ID: id(4), Token: 1}}, 14, state.Later},
+		{"one after others, under a lower token", higher, state.Stored{Before: at(13, 3), Record: state.Record{ID: id(4), Token: 6}}, 14, state.Refused},
+		{"the same, and this was to be the first one", highFirst, state.Stored{Before: at(13, 3), Record: state.Record{ID: id(4), Token: 6}}, 14, state.Refused},
 	} {
 		if got := c.s.Judge(&c.found, c.seq); got != c.want {
 			t.Errorf("%s: %v, want %v", c.what, got, c.want)

@@ -316,6 +316,10 @@ func (s *suiteCase) again() {
 	if e := s.is(err, state.ErrUnknown); e.Found != fourth || e.ID != rec.ID {
 		s.Fatalf("got %+v", e)
 	}
+	higher := record(9, "6")
+	higher.ID = state.NewID()
+	_, err = s.a.Commit(s.ctx, alice, higher, second)
+	s.conflicts(err, fourth, false) // it may have been made, but none under a lower token would have come after it
 	s.holds(alice, record(1, "5"), fourth)
 }
 
