@@ -12,7 +12,7 @@ import (
 	"github.com/tandem-go/tandem/transport"
 )
 
-// parked is a message in the outbox, as it is sent. Nothing of it changes, except for maybeAt.
+// parked is a message in the outbox, as it is sent. Nothing of it changes, except for maybeAt, and left of what is ceded.
 type parked struct {
 	addr     address
 	to       string // what it is for, if its queue in the outbox is also for others
@@ -29,6 +29,8 @@ type parked struct {
 	maybeAt string             // the start of its actor's node that may have handled it; empty: none, or it is not known which. It belongs to who sends to the actor
 	record  *journal.JobRecord // nil: it is in memory only; set before the message is stored
 	left    func()             // called when the message has left the box; nil unless a stored actor keeps it
+
+	ceded func() bool // reports whether the activation has ended that keeps it, so that only the next one performs it; nil: whoever may performs it
 
 	elsewhere      func() bool // reports whether another activation of the stored actor may send the message, too; nil: none does
 	sinceElsewhere time.Time   // since when

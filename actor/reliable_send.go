@@ -198,6 +198,15 @@ func (o *outboxes) attempt(msg *outbox.Message[*parked]) (kept bool, err error) 
 	if p.perform != nil {
 		ctx, cancel := context.WithTimeout(ctx, o.sys.cfg.Timeout)
 		defer cancel()
+		if p.ceded != nil {
+			var over func()
+			ctx, over = o.recallable(ctx, msg)
+			defer over()
+			if p.ceded() {
+				p.left = func() {} // for it has not left
+				return true, nil
+			}
+		}
 		return true, verdictAsUnknown(p.perform(ctx, o.sys))
 	}
 	var start string

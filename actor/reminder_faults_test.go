@@ -220,6 +220,100 @@ func remindFaults(t *testing.T, seed uint64) {
 	}
 }
 
+// heldReminders is a way to the store of reminders on which changes wait while it is cut.
+type heldReminders struct {
+	reminder.Store
+	cut atomic.Pointer[chan struct{}] // closed when it is not cut any more
+}
+
+func (h *heldReminders) reach(ctx context.Context) error {
+	select {
+	case <-*h.cut.Load():
+		return ctx.Err()
+	case <-ctx.Done():
+		return &reminder.Error{Op: "change", Kind: reminder.ErrUnknown}
+	}
+}
+
+func (h *heldReminders) Set(ctx context.Context, r reminder.Reminder, id reminder.ID) (reminder.Entry, error) {
+	if err := h.reach(ctx); err != nil {
+		return reminder.Entry{}, err
+	}
+	return h.Store.Set(ctx, r, id)
+}
+
+func (h *heldReminders) Forget(ctx context.Context, a reminder.Actor, name string, id reminder.ID) error {
+	if err := h.reach(ctx); err != nil {
+		return err
+	}
+	return h.Store.Forget(ctx, a, name, id)
+}
+
+// A node that could not reach the store of reminders for a while, and has lost an actor meanwhile, does not make a change that
+// the actor has made there: another node has, and later ones, of which the store does not remember that many.
+func TestRemindOfAFormerNode(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		net, first, claims, states := memnet.New(memnet.Config{}), newLeases(), memory.New(), statemem.New(statemem.Config{})
+		rs := reminders.New(reminders.Config{})
+		kind := actor.Define("chime", func() *chime { return &chime{Rung: map[string]int{}} },
+			actor.Answer(func(c *chime, ctx *actor.Context, _ wind) (int, error) {
+				c.Set++
+				if c.Set%2 == 0 {
+					return c.Set, actor.Forget(ctx, "x")
+				}
+				return c.Set, actor.Remind(ctx, "x", reminder.Every(time.Hour), toll{})
+			}), actor.Handle(func(*chime, *actor.Context, toll) error { return nil })).
+			With(actor.Virtual(), actor.Stored(func(c *chime) *chime { return c }))
+		sys, reg, way, open := map[string]*actor.System{}, map[string]leases{}, map[string]*heldReminders{}, make(chan struct{})
+		close(open)
+		for _, name := range []string{"a", "b"} {
+			reg[name], way[name] = first.view(), &heldReminders{Store: rs}
+			way[name].cut.Store(&open)
+			s, err := actor.NewSystem(actor.Config{Name: name, Registry: reg[name], Claims: claims, States: states, Reminders: way[name], Kinds: []*actor.Kind{kind},
+				Timeout: time.Hour, Logger: quiet, Transports: []transport.Transport{net.Transport("direct", true)}}) // it does not end an attempt at a change
+			if err != nil {
+				t.Fatal(err)
+			}
+			sys[name] = s
+		}
+		ask := func(at string, want int) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if n, err := actor.Call(ctx, sys[at].Virtual(kind, "x"), wind{}); err != nil || n != want {
+				t.Fatal(n, err)
+			}
+		}
+		cut := make(chan struct{})
+		former, heir := "a", "b"
+		for _, name := range []string{"a", "b"} {
+			way[name].cut.Store(&cut)
+		}
+		ask("a", 1) // and the reminder is not set
+		if sys["b"].Stats().Virtual.Begun > 0 {
+			former, heir = heir, former
+		}
+		way[heir].cut.Store(&open)
+		reg[former].cut.off()
+		time.Sleep(2 * leaseTime)
+		for n := range reminder.MaxChanges + 3 {
+			ask(heir, n+2)
+			time.Sleep(time.Second)
+		}
+		reg[former].cut.on()
+		time.Sleep(leaseTime)
+		close(cut)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if list, err := rs.List(t.Context(), reminder.Actor{Kind: "chime", ID: "x"}); err != nil || len(list) != 0 {
+			t.Errorf("%v: of what was forgotten there is %+v", err, list)
+		}
+		for _, s := range sys {
+			_ = s.Shutdown(t.Context())
+		}
+	})
+}
+
 // The record of an actor does not grow with the reminders that have ended.
 func TestRemindLeavesLittle(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {

@@ -102,7 +102,23 @@ func (st *lasting) send(c *cell, messages []state.Message, again bool) {
 		case state.Remind, state.Forget:
 			to = "reminder " + to + " of " + c.self.addr.name
 		}
+		if p.perform != nil {
+			c.cede(p)
+		}
 		c.self.sys.outbox.lend(c.self.addr.name, m.Since<<16|uint64(m.Index), to, since, p)
+	}
+}
+
+// cede has only an activation that holds its actor for certain perform p. The next one performs it, too, and others behind
+// it: if this one came with it much later, the store, or the queue, might have forgotten that it knows it.
+func (c *cell) cede(p *parked) {
+	perform := p.perform
+	p.ceded = func() bool { return c.life.now() >= ending }
+	p.perform = func(ctx context.Context, s *System) error {
+		if !c.holds() {
+			return errUncertain
+		}
+		return perform(ctx, s)
 	}
 }
 

@@ -467,6 +467,7 @@ func (c *cell) endFenced() bool {
 	}
 	c.self.sys.virtuals.count.fenced.Add(1)
 	c.end(ErrFencedOff)
+	c.self.sys.outbox.recall(c.self.addr.name)
 	return true
 }
 
