@@ -154,6 +154,21 @@ func TestUntil(t *testing.T) {
 	}
 }
 
+// Each code says whether a message that has not run because of it may run later.
+func TestTransient(t *testing.T) {
+	later := map[rpc.Code]bool{
+		rpc.Failed: false, rpc.Panicked: false, rpc.NotFound: true, rpc.Unhandled: false, rpc.Undecodable: false, rpc.WrongReply: false, rpc.TooLarge: false,
+		rpc.Overloaded: true, rpc.Unavailable: true, rpc.Denied: false, rpc.Canceled: true, rpc.Expired: true, rpc.Stale: true, rpc.IDReused: false,
+		rpc.SessionLost: true, rpc.OutcomeUnknown: true, rpc.ReplyDropped: false, rpc.Invalid: false, rpc.Internal: false, rpc.Leaving: true,
+		rpc.Cycle: false, rpc.Moved: true,
+	}
+	for c := rpc.Failed; c <= rpc.Moved; c++ {
+		if want, said := later[c]; !said || outbox.Transient(c) != want {
+			t.Errorf("%v: %v; %v was said: %v", c, outbox.Transient(c), said, want)
+		}
+	}
+}
+
 func TestConfig(t *testing.T) {
 	for _, c := range []outbox.Config{{Messages: -1}, {Bytes: -1}, {TargetMessages: -1}, {TargetBytes: -1}, {Policy: outbox.Wait + 1}, {KeepFor: -1}} {
 		if _, err := c.WithDefaults(); !errors.Is(err, outbox.ErrConfig) {

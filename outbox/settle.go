@@ -108,7 +108,7 @@ func (m *Message[T]) Verdict() rpc.Verdict {
 // Transient reports whether a message that did not run because of an error with that code may run later.
 func Transient(c rpc.Code) bool {
 	switch c {
-	case rpc.NotFound, rpc.Overloaded, rpc.Unavailable, rpc.Leaving, rpc.SessionLost, rpc.OutcomeUnknown, rpc.Expired, rpc.Canceled, rpc.Stale:
+	case rpc.NotFound, rpc.Overloaded, rpc.Unavailable, rpc.Leaving, rpc.Moved, rpc.SessionLost, rpc.OutcomeUnknown, rpc.Expired, rpc.Canceled, rpc.Stale:
 		return true
 	}
 	return false
