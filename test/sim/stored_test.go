@@ -32,7 +32,7 @@ var weathers = []string{"drop", "duplicate", "reorder", "delay", "kill links", "
 
 func newMovePlan(r *rand.Rand) movePlan {
 	p := movePlan{Plan: simulation.NewPlan(r), Callers: 3 + r.IntN(5), Ops: 20 + r.IntN(30), NodeLease: draw.Pick(r, 3*time.Second, 15*time.Second),
-		Slow: draw.Pick(r, 0, time.Millisecond, 10*time.Millisecond, 100*time.Millisecond), Losses: draw.Pick(r, 0, 0.02, 0.1),
+		Slow: draw.Pick(r, 0, time.Millisecond, 10*time.Millisecond, 100*time.Millisecond), Losses: draw.Pick(r, 0, 0.02, 0.1, 0.4),
 		Idle: draw.Pick(r, time.Second, 5*time.Second, time.Hour)}
 	p.Nodes = 3 + r.IntN(2)
 	p.Length, p.Gap = draw.Span(r, 20*time.Second, 80*time.Second), draw.Pick(r, time.Second, 4*time.Second)
