@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/tandem-go/tandem/actor"
+	placements "github.com/tandem-go/tandem/placement/memory"
+	"github.com/tandem-go/tandem/state/memory"
 	"github.com/tandem-go/tandem/transport"
 )
 
@@ -96,22 +98,56 @@ func TestRemoteAllocations(t *testing.T) {
 		{"tell", tell, 0.5}, // the storage of a queue that grows
 		{"ask", ask, 10},
 	} {
-		const n = 15000
-		for range n / 5 { // links, pools and mailboxes get their memory
-			c.do()
+		remoteAllocations(t, c.name, c.most, c.do, call)
+	}
+}
+
+// remoteAllocations does something often, and requires that it allocates at most so many times on average. After flush, all of
+// what was done before has come to its end.
+func remoteAllocations(t *testing.T, name string, most float64, do, flush func()) {
+	t.Helper()
+	const n = 15000
+	for range n / 5 { // links, pools and mailboxes get their memory
+		do()
+	}
+	flush()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range n {
+		do()
+	}
+	flush()
+	runtime.ReadMemStats(&after)
+	if got := float64(after.Mallocs-before.Mallocs) / n; got > most {
+		t.Errorf("a %s allocates %.2f times, at most %.1f", name, got, most)
+	} else {
+		t.Logf("a %s allocates %.2f times, %d bytes", name, got, (after.TotalAlloc-before.TotalAlloc)/n)
+	}
+}
+
+// A call of a service or a virtual actor on another node allocates no more than one of an actor there.
+func TestRoutedAllocations(t *testing.T) {
+	claims, reg, records := placements.New(), newLeases(), memory.New(memory.Config{})
+	node := func(name string, kinds ...*actor.Kind) *actor.System {
+		return newSystem(t, actor.Config{Name: name, Registry: reg.view(), Claims: claims, States: records, Kinds: kinds, Logger: quiet,
+			Transports: []transport.Transport{overTCP()}})
+	}
+	there := node("there", briefKind, placedKind)
+	here := node("here")
+	spawn(t, there, "plain", plainKind, actor.Expose("plains"))
+	for _, c := range []struct {
+		name string
+		to   actor.Ref
+	}{
+		{"call of a service", here.Service("plains")},
+		{"call of a virtual actor", here.Virtual(placedKind, "x")},
+		{"read of a stored actor", here.Virtual(briefKind, "x")},
+	} {
+		call := func() {
+			if _, err := actor.Call(context.Background(), c.to, read1{}); err != nil {
+				t.Fatal(err)
+			}
 		}
-		call()
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		for range n {
-			c.do()
-		}
-		call() // after this, all of them were handled
-		runtime.ReadMemStats(&after)
-		if got := float64(after.Mallocs-before.Mallocs) / n; got > c.most {
-			t.Errorf("a %s allocates %.2f times, at most %.1f", c.name, got, c.most)
-		} else {
-			t.Logf("a %s allocates %.2f times, %d bytes", c.name, got, (after.TotalAlloc-before.TotalAlloc)/n)
-		}
+		remoteAllocations(t, c.name, 0.2, call, call)
 	}
 }

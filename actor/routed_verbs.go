@@ -177,6 +177,7 @@ func askOn[M Question[R], R any](ctx context.Context, from *Context, a *ask[R], 
 func tellService[M any](ctx context.Context, from *Context, to *target, m M, opts *settings) error {
 	s, acked := to.sys, opts.IsAcked()
 	v := s.routedCall(ctx, from, to, opts)
+	defer v.free()
 	if err := refuseKey(to, opts); err != nil {
 		return err
 	}
@@ -234,6 +235,7 @@ func submitService[M Question[R], R any](ctx context.Context, from *Context, to 
 		return none, err
 	}
 	v := to.sys.routedCall(ctx, from, to, set)
+	defer v.free()
 	v.key = keyOf(v, m)
 	for {
 		t, err := v.nextOrWait(ctx)

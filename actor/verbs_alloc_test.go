@@ -75,8 +75,9 @@ func TestAllocations(t *testing.T) {
 	d := &depot{want: burst, done: make(chan struct{}), answer: new(parcel)}
 	kind := actor.Define("depot", func() *depot { return d },
 		actor.Handle((*depot).pointer), actor.Handle((*depot).value), actor.Answer((*depot).ask), actor.Answer((*depot).byValue))
-	ref, caller := spawn(t, sys, "depot", kind), spawn(t, sys, "caller", PuppetKind)
+	ref, caller := spawn(t, sys, "depot", kind, actor.Expose("depots")), spawn(t, sys, "caller", PuppetKind)
 	ctx, m, q, json := context.Background(), new(parcel), new(parcelQuestion), codec.JSON(codec.Limits{})
+	depots := sys.Service("depots")
 	names := make([]string, 0, 2*64*burst)
 	for i := range cap(names) {
 		names = append(names, "a"+strconv.Itoa(i))
@@ -124,6 +125,18 @@ func TestAllocations(t *testing.T) {
 		{"a call with an option", 0, func() {
 			for range burst {
 				_, err := actor.Call(ctx, ref, q, rpc.Idempotent())
+				must(err)
+			}
+		}},
+		{"a pointer told to a service", 0, func() {
+			for range burst {
+				must(actor.Tell(ctx, depots, m))
+			}
+			<-d.done
+		}},
+		{"a call of a service", 0, func() {
+			for range burst {
+				_, err := actor.Call(ctx, depots, q)
 				must(err)
 			}
 		}},
