@@ -10,7 +10,7 @@ import (
 	"github.com/tandem-go/tandem/rpc"
 )
 
-// ErrNotActive is wrapped by the error of an Inspect of a virtual actor that is active nowhere.
+// ErrNotActive is wrapped by the error of an Inspect of a virtual actor that is active nowhere, and is why a watch of one ends.
 var ErrNotActive error = rpc.NewError("actor.not_active", "the virtual actor is not active")
 
 // findVirtual asks a node that hosts a virtual kind where an actor is active.
@@ -26,7 +26,7 @@ func (findVirtual) neededOp() (access.Op, bool) { return 0, true } // it is the 
 // find says where a virtual actor is active, to those who may do there what they want to do.
 func (nodeServer) find(ctx *Context, m findVirtual) (string, error) {
 	s := ctx.System()
-	if m.Op != access.Stop && m.Op != access.Inspect {
+	if m.Op != access.Stop && m.Op != access.Inspect && m.Op != access.Watch {
 		return "", rpc.Errorf(rpc.Invalid, rpc.NotRun, "a search for a virtual actor to %v it", m.Op)
 	}
 	if err := ctx.mayUse(m.Name, s.types.get(reflect.TypeFor[findVirtual]()).id, m.Op); err != nil {

@@ -15,8 +15,9 @@ type Terminated struct {
 
 // watch is one actor watching another one, or a node watching one for its actors.
 type watch struct {
-	by *cell // nil: another node
-	of *target
+	by *cell   // nil: another node
+	of *target // what was asked for
+	at *target // the actor: of, or the activation of a virtual actor; nil: it is looked for
 
 	id   uint64    // of a watch between nodes
 	far  *farNode  // the node of the actor; nil: this one
@@ -35,6 +36,10 @@ type watch struct {
 // away for a while does not end a watch, and what has ended meanwhile is told when it is back.
 // A watch costs no messages while nothing happens.
 //
+// Of a virtual actor its present activation is watched, wherever it is; none is begun. Terminated comes when that has ended,
+// why ever: somebody has stopped it, it was idle, or its node leaves or was lost. The next message activates the actor again.
+// If it is not active, Why wraps ErrNotActive; if that cannot be found out, it is rpc.Unavailable.
+//
 // The error says that the kind of this actor has no handler for Terminated (rpc.Unhandled), or that
 // r is this actor itself or a service (rpc.Invalid), or that the system has no roads to other nodes
 // (rpc.Unavailable). Watch may be called by any goroutine.
@@ -45,24 +50,29 @@ func (c *Context) Watch(r Ref) error {
 	}
 	by := c.cell
 	switch {
-	case t == by.self:
+	case t == by.self, by.kind.placed && t == by.virtualSelf():
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v watches itself", t.addr)
 	case t.addr.node == anyNode:
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v is a service, which has no end", t.addr)
-	case t.addr.node == anywhere:
-		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v is a virtual actor, which has no end", t.addr)
 	case by.kind.handlers[reflect.TypeFor[Terminated]()] == nil && !by.kind.receiver:
 		return rpc.Errorf(rpc.Unhandled, rpc.NotRun, "kind %s has no handler for Terminated", by.kind.name)
+	}
+	if t.addr.node == anywhere {
+		if w := (&watch{by: by, of: t}); by.watches(w) {
+			w.search()
+		}
+		return nil
 	}
 	if t.addr.node != t.sys.cfg.Name {
 		if len(t.sys.cfg.Transports) == 0 {
 			return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "watch of %v: the system has no Transports", t.addr)
 		}
-		w := t.sys.far.watchOf(by, t)
-		w.add(by.watches(w))
+		w := &watch{by: by, of: t, at: t}
+		w.far, w.id = t.sys.far.join(t.addr.node)
+		w.far.add(w, by.watches(w))
 		return nil
 	}
-	w := &watch{by: by, of: t}
+	w := &watch{by: by, of: t, at: t}
 	if !by.watches(w) {
 		return nil
 	}
@@ -83,6 +93,16 @@ func (c *Context) Unwatch(r Ref) {
 func (w *watch) tell(why error) {
 	if w.kept != nil {
 		w.kept.ended(w, why)
+		return
+	}
+	w.over(why)
+}
+
+// over has the actor that watches get its Terminated. An attempt to activate a virtual actor that has come to nothing, because another
+// node has it, is no end.
+func (w *watch) over(why error) {
+	if w.at != w.of && rpc.CodeOf(why) == rpc.Moved {
+		w.search()
 		return
 	}
 	w.by.signal(terminated{w, why})
@@ -160,11 +180,14 @@ func (c *cell) dropWatches() {
 
 // end has the watched actor forget w.
 func (w *watch) end() {
+	if w.at == nil { // search will see it
+		return
+	}
 	if w.far != nil {
 		w.far.drop(w.id)
 		return
 	}
-	c := w.of.cell.Load()
+	c := w.at.cell.Load()
 	if c == nil {
 		return
 	}

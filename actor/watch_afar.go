@@ -54,25 +54,24 @@ const (
 	lastAway   = 5 * time.Second       // the longest such pause
 )
 
-// watchOf returns a new watch of an actor of another node. Then add follows.
-func (n *farNodes) watchOf(by *cell, of *target) *watch {
+// join returns what a watch of an actor of another node needs: that node, and an id. Then farNode.add follows.
+func (n *farNodes) join(node string) (*farNode, uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	f := n.all[of.addr.node]
+	f := n.all[node]
 	if f == nil {
-		f = &farNode{sys: n.sys, name: of.addr.node, key: uuid.NewString(), wake: make(chan struct{}, 1), watches: map[uint64]*watch{}}
+		f = &farNode{sys: n.sys, name: node, key: uuid.NewString(), wake: make(chan struct{}, 1), watches: map[uint64]*watch{}}
 		if n.all == nil {
 			n.all, n.byKey = map[string]*farNode{}, map[string]*farNode{}
 		}
 		n.all[f.name], n.byKey[f.key] = f, f
 	}
 	f.joining++
-	return &watch{by: by, of: of, far: f, id: n.ids.Add(1)}
+	return f, n.ids.Add(1)
 }
 
 // add has the actor's node tell of its end. wanted is false if the watch is not needed.
-func (w *watch) add(wanted bool) {
-	f := w.far
+func (f *farNode) add(w *watch, wanted bool) {
 	n := &f.sys.far
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -80,7 +79,7 @@ func (w *watch) add(wanted bool) {
 	defer f.mu.Unlock()
 	if f.joining--; wanted {
 		f.watches[w.id] = w
-		f.book.Add(w.id, w.of.addr.name)
+		f.book.Add(w.id, w.at.addr.name)
 		f.start()
 	}
 }
@@ -165,7 +164,7 @@ func (f *farNode) end(ids []uint64, why func(*watch) error) {
 	}
 	f.mu.Unlock()
 	for _, w := range ended {
-		w.by.signal(terminated{w, why(w)})
+		w.over(why(w))
 	}
 }
 
@@ -253,11 +252,11 @@ func (f *farNode) look(ctx context.Context) (gone bool) {
 }
 
 func (f *farNode) restarted(w *watch) error {
-	return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "%v has ended with an earlier start of its node", w.of.addr)
+	return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "%v has ended with an earlier start of its node", w.at.addr)
 }
 
 func (f *farNode) left(w *watch) error {
-	return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "no node %s in the registry", w.of.addr.node)
+	return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "no node %s in the registry", w.at.addr.node)
 }
 
 // heard deals with ends that the node has told of.

@@ -160,7 +160,7 @@ func (f *follower) add(id uint64, name string, c *cell) error {
 	if err := f.memory.Keep(watchSize + len(name)); err != nil {
 		return err
 	}
-	w := &watch{of: c.self, id: id, kept: f}
+	w := &watch{of: c.self, at: c.self, id: id, kept: f}
 	f.watches[id] = w
 	if !c.watchedBy(w) {
 		delete(f.watches, id)

@@ -23,7 +23,7 @@ import (
 	"time"
 )
 
-// share is 0 by default because a mutant costs a build. CI hunts one in six with every
+// share is 0 by default because a mutant costs a build. CI hunts one in nine with every
 // change; all of them are for before a release.
 var share = flag.Int("mutants.share", 0, "hunt one in so many of the mutations: 1 for all, 0 for none")
 
