@@ -147,15 +147,17 @@ func (r *reminders) luck() luck {
 	return r.w.h.luck(r.rand)
 }
 
-func (r *reminders) Set(ctx context.Context, s reminder.Reminder, id reminder.ID) (e reminder.Entry, err error) {
-	err = r.put(ctx, Bell{Op: BellSet, Actor: s.Actor, Name: s.Name, When: s.When, ID: id}, func(ctx context.Context) (err error) {
-		e, err = r.Store.Set(ctx, s.Clone(), id)
+func (r *reminders) Set(ctx context.Context, s reminder.Reminder, id reminder.ID) (reminder.Entry, error) {
+	s = s.Clone()
+	var made reminder.Entry // after an error it belongs to the change, which may come late
+	err := r.put(ctx, Bell{Op: BellSet, Actor: s.Actor, Name: s.Name, When: s.When, ID: id}, func(ctx context.Context) (err error) {
+		made, err = r.Store.Set(ctx, s, id)
 		return err
 	})
 	if err != nil {
 		return reminder.Entry{}, err
 	}
-	return e, nil
+	return made, nil
 }
 
 func (r *reminders) Forget(ctx context.Context, a reminder.Actor, name string, id reminder.ID) error {
