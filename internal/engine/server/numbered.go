@@ -87,12 +87,33 @@ func (k *keys) admitNumbered(in *Inbound) (o *outcome, run bool) {
 		return nil, false
 	case m.owner != nil:
 		return &outcome{err: rpc.Errorf(rpc.Unavailable, rpc.NotRun, "an earlier message of this outbox is still being handled")}, false
+	case m.over == 0 && in.sentFor > 0 && k.knownOfAnother(in):
+		k.forget(id.Grant, m)
+		return &outcome{err: rpc.Errorf(rpc.OutcomeUnknown, rpc.Unknown, "messages of this outbox have come from another principal, perhaps of the same node over another road, and this may have been one of them")}, false
 	case m.over == 0 && in.sentFor > 0 && in.sentFor >= memory: // the first message that is known of this outbox may have been here before
 		k.forget(id.Grant, m)
 		return &outcome{err: rpc.Errorf(rpc.OutcomeUnknown, rpc.Unknown, "an earlier start of the node may have handled this message, and no record of that is left")}, false
 	}
 	m.owner = in
 	return nil, true
+}
+
+// knownOfAnother reports whether messages of the same outbox to the same actor have come from another principal. A node can
+// be another one on each road, and its messages are known by who has sent them. k.mu is held.
+func (k *keys) knownOfAnother(in *Inbound) bool {
+	for principal := range k.done.byName {
+		if principal == in.session.principal {
+			continue
+		}
+		id := ledger.ID{Grant: markID(principal, in.Target, in.name.outbox)}
+		if m := k.marks[id.Grant]; m != nil && id.Grant != in.name.id.Grant {
+			return true
+		}
+		if last, doubt := k.server.journal.Outbox(id); last+doubt > 0 && id.Grant != in.name.id.Grant {
+			return true
+		}
+	}
+	return false
 }
 
 // memory is for how long an attempt at the message of in, whose actor is the same, would be known here.
