@@ -133,6 +133,10 @@ type Config struct {
 	// panicked.
 	PanicTexts bool
 
+	// Compression compresses the bodies of messages to nodes that inflate them: compress.New of package
+	// transport/compress returns one. nil: nothing is compressed, in either direction.
+	Compression transport.Compression
+
 	RPC rpc.Limits // limits of the traffic with other nodes
 }
 

@@ -16,14 +16,15 @@ type Assembly struct {
 	largest int  // bytes of one message
 	lossy   bool // chunks may be lost, duplicated or reordered
 
-	holder Holder      // nil: nobody counts
-	rows   RowReceiver // nil: one-way messages are received one by one
-	met    bool        // both were asked for
-	open   map[uint64]*assembly
-	newest uint64        // the latest message to have begun
-	bytes  int           // of the open ones, as announced
-	unsaid int           // bytes that have come and were not acknowledged
-	looked time.Duration // the holder's clock when the open ones were looked at
+	holder      Holder      // nil: nobody counts
+	rows        RowReceiver // nil: one-way messages are received one by one
+	compression Compression // nil: nothing is inflated
+	met         bool        // both were asked for
+	open        map[uint64]*assembly
+	newest      uint64        // the latest message to have begun
+	bytes       int           // of the open ones, as announced
+	unsaid      int           // bytes that have come and were not acknowledged
+	looked      time.Duration // the holder's clock when the open ones were looked at
 }
 
 // Holder is a Receiver that counts the memory that its peer makes the link hold: incomplete
@@ -210,11 +211,7 @@ const maxOther = maxHead + 64<<10
 
 // mayBeLong reports whether the verb of m, whose first part has come, carries a body of the user's.
 func (m *assembly) mayBeLong() bool {
-	switch Verb(m.parts[0][1]) {
-	case VerbRequest, VerbReply, VerbTell:
-		return true
-	}
-	return false
+	return Verb(m.parts[0][1]).carries()
 }
 
 // beginning returns the first bytes that have come, at most maxHead, followed by b.

@@ -57,6 +57,9 @@ func (v Verb) String() string {
 // behind new work.
 func (v Verb) bounded() bool { return v == VerbRequest || v == VerbTell }
 
+// carries reports whether the verb is one that carries bodies of the user's.
+func (v Verb) carries() bool { return v == VerbRequest || v == VerbReply || v == VerbTell }
+
 // Flags of an envelope.
 type Flags uint8
 
@@ -94,6 +97,7 @@ const (
 	tagNumber     = 16 | tagCritical
 	tagElsewhere  = 17
 	tagOnce       = 18
+	tagPacked     = 19 | tagCritical
 	tagCritical   = 0x80 // if an option with this bit is unknown, the envelope is refused
 )
 
@@ -154,7 +158,13 @@ type Envelope struct {
 	UserCode   string        // reply: error code that the application defined
 	RetryAfter time.Duration // reply: how long not to try again; 0 for none
 	Elsewhere  string        // reply: who can be asked instead; empty for nobody
+	Packing    Algorithm     // request, reply, tell: the Body is compressed; 0: it is not. The Receiver of a link never sees it
+	Size       uint64        // bytes of the body, where it is compressed
 	Body       []byte
+
+	// Packed is the Body in compressed form, or nil. Send sends it instead of the Body if the peer
+	// inflates it. As with a Body, one of more than LargeBody bytes must not change any more.
+	Packed *Packed
 
 	// Fence makes Send put the envelope behind everything that was sent before it, large
 	// messages included. It is not sent.
@@ -227,7 +237,7 @@ func (e *Envelope) Append(dst []byte) ([]byte, error) {
 		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagSent, 8), uint64(e.Sent.UnixNano()))
 	}
 	more := len(e.Headers) | len(e.Mark.Except) | len(e.Message) | len(e.UserCode) | len(e.Key) | len(e.Waiting) | len(e.Elsewhere)
-	if more != 0 || e.RetryAfter > 0 || e.After > 0 || e.Age > 0 || e.Number > 0 || e.Once.Number > 0 || !e.Trace.IsZero() {
+	if more != 0 || e.RetryAfter > 0 || e.After > 0 || e.Age > 0 || e.Number > 0 || e.Once.Number > 0 || e.Packing != 0 || !e.Trace.IsZero() {
 		var err error
 		if dst, err = e.appendMore(dst); err != nil {
 			return dst[:start], err
@@ -286,6 +296,10 @@ func (e *Envelope) appendMore(dst []byte) ([]byte, error) {
 	if e.Once.Number > 0 {
 		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagOnce, 16), e.Once.Number)
 		dst = binary.BigEndian.AppendUint64(dst, e.Once.Below)
+	}
+	if e.Packing != 0 {
+		dst = append(appendTag(dst, tagPacked, 9), byte(e.Packing))
+		dst = binary.BigEndian.AppendUint64(dst, e.Size)
 	}
 	return dst, nil
 }
@@ -381,6 +395,10 @@ func (e *Envelope) parseOptions(b []byte) error {
 		case tagOnce:
 			if ok = n == 16; ok {
 				e.Once = Once{binary.BigEndian.Uint64(v), binary.BigEndian.Uint64(v[8:])}
+			}
+		case tagPacked:
+			if ok = n == 9 && v[0] != 0 && e.Verb.carries(); ok {
+				e.Packing, e.Size = Algorithm(v[0]), binary.BigEndian.Uint64(v[1:])
 			}
 		case tagAge:
 			e.Age, ok = duration(v)

@@ -12,21 +12,35 @@ const magic = "TNDM"
 // Hello is the first message of the dialling side of a link.
 type Hello struct {
 	MinVersion, MaxVersion uint8
-	Cluster, Node, Epoch   string // who is dialling
-	WantNode, WantEpoch    string // who should answer; an empty epoch accepts any
-	Largest                uint64 // bytes of the largest message that it accepts in chunks; 0: it accepts no chunks
-	Nonce                  Nonce  // used for this greeting only, on roads where both sides prove that they take part in it
+	Cluster, Node, Epoch   string     // who is dialling
+	WantNode, WantEpoch    string     // who should answer; an empty epoch accepts any
+	Largest                uint64     // bytes of the largest message that it accepts in chunks; 0: it accepts no chunks
+	Nonce                  Nonce      // used for this greeting only, on roads where both sides prove that they take part in it
+	Inflates               Algorithms // in which bodies that it receives may be compressed
 }
 
 // Welcome is the answer to a Hello.
 type Welcome struct {
 	Status      Status
-	Version     uint8  // the wire version to speak
-	Node, Epoch string // who answers
-	Reason      string // for people, where Status is not StatusOK
-	Largest     uint64 // as in Hello, for the answering side
-	Nonce       Nonce  // as in Hello, for the answering side
+	Version     uint8      // the wire version to speak
+	Node, Epoch string     // who answers
+	Reason      string     // for people, where Status is not StatusOK
+	Largest     uint64     // as in Hello, for the answering side
+	Nonce       Nonce      // as in Hello, for the answering side
+	Inflates    Algorithms // likewise
 }
+
+// Terms are what a side's greeting says of what it can receive.
+type Terms struct {
+	Largest  uint64     // see Hello
+	Inflates Algorithms // see Hello
+}
+
+// Terms returns those of the side that dials.
+func (h Hello) Terms() Terms { return Terms{h.Largest, h.Inflates} }
+
+// Terms returns those of the side that answers.
+func (w Welcome) Terms() Terms { return Terms{w.Largest, w.Inflates} }
 
 // Status says whether a Welcome accepts the link, or why it does not.
 type Status uint8
@@ -62,17 +76,14 @@ func (w Welcome) Err() error {
 // Greet returns the hello of local to the peer at to.
 func Greet(local Local, to Endpoint) Hello {
 	return Hello{MinVersion: MinVersion, MaxVersion: Version, Cluster: local.Cluster, Node: local.Node, Epoch: local.Epoch,
-		WantNode: to.Node, WantEpoch: to.Epoch, Largest: uint64(local.Largest())}
+		WantNode: to.Node, WantEpoch: to.Epoch, Largest: uint64(local.Largest()), Inflates: local.Inflates()}
 }
 
 // Answer returns the answer of local to h. Before that, the road authenticates the peer in its
 // own way.
 func Answer(local Local, h Hello) Welcome {
-	w := Welcome{Node: local.Node, Epoch: local.Epoch, Version: min(Version, h.MaxVersion), Largest: uint64(local.Largest())}
-	refuse := func(s Status, format string, args ...any) Welcome {
-		w.Status, w.Reason, w.Largest = s, fmt.Sprintf(format, args...), 0
-		return w
-	}
+	w := Welcome{Node: local.Node, Epoch: local.Epoch, Version: min(Version, h.MaxVersion), Largest: uint64(local.Largest()), Inflates: local.Inflates()}
+	refuse := func(s Status, format string, args ...any) Welcome { return w.Refuse(s, fmt.Sprintf(format, args...)) }
 	if h.MaxVersion < MinVersion || h.MinVersion > Version {
 		return refuse(StatusVersion, "I speak wire versions %d to %d, you %d to %d", MinVersion, Version, h.MinVersion, h.MaxVersion)
 	}
@@ -91,11 +102,17 @@ func Answer(local Local, h Hello) Welcome {
 	return w
 }
 
+// Refuse returns w as a refusal.
+func (w Welcome) Refuse(s Status, reason string) Welcome {
+	w.Status, w.Reason, w.Largest, w.Inflates = s, reason, 0, 0
+	return w
+}
+
 // Append appends the encoded hello to dst.
 func (h Hello) Append(dst []byte) []byte {
 	dst = append(append(dst, magic...), h.MinVersion, h.MaxVersion)
 	dst = appendTexts(dst, h.Cluster, h.Node, h.Epoch, h.WantNode, h.WantEpoch)
-	return appendRest(dst, h.Largest, h.Nonce)
+	return appendRest(dst, h.Largest, h.Nonce, h.Inflates)
 }
 
 // ParseHello decodes a hello. It skips bytes behind the known fields, so that later versions
@@ -106,14 +123,14 @@ func ParseHello(b []byte) (h Hello, err error) {
 	}
 	h.MinVersion, h.MaxVersion = b[4], b[5]
 	b, err = parseTexts(b[6:], &h.Cluster, &h.Node, &h.Epoch, &h.WantNode, &h.WantEpoch)
-	h.Largest, h.Nonce = parseRest(b)
+	h.Largest, h.Nonce, h.Inflates = parseRest(b)
 	return h, err
 }
 
 // Append appends the encoded welcome to dst.
 func (w Welcome) Append(dst []byte) []byte {
 	dst = append(append(dst, magic...), byte(w.Status), w.Version)
-	return appendRest(appendTexts(dst, w.Node, w.Epoch, w.Reason), w.Largest, w.Nonce)
+	return appendRest(appendTexts(dst, w.Node, w.Epoch, w.Reason), w.Largest, w.Nonce, w.Inflates)
 }
 
 // ParseWelcome decodes a welcome, as ParseHello does a hello. Errors wrap ErrProtocol.
@@ -123,7 +140,7 @@ func ParseWelcome(b []byte) (w Welcome, err error) {
 	}
 	w.Status, w.Version = Status(b[4]), b[5]
 	b, err = parseTexts(b[6:], &w.Node, &w.Epoch, &w.Reason)
-	w.Largest, w.Nonce = parseRest(b)
+	w.Largest, w.Nonce, w.Inflates = parseRest(b)
 	return w, err
 }
 
@@ -152,23 +169,31 @@ func parseTexts(b []byte, into ...*string) (rest []byte, err error) {
 
 // appendRest appends the fields that may be absent. A field is present if it or a later one is
 // not zero.
-func appendRest(dst []byte, largest uint64, nonce Nonce) []byte {
-	if largest != 0 || nonce != (Nonce{}) {
+func appendRest(dst []byte, largest uint64, nonce Nonce, inflates Algorithms) []byte {
+	if largest != 0 || nonce != (Nonce{}) || inflates != 0 {
 		dst = binary.BigEndian.AppendUint64(dst, largest)
 	}
-	if nonce != (Nonce{}) {
+	if nonce != (Nonce{}) || inflates != 0 {
 		dst = append(dst, nonce[:]...)
+	}
+	if inflates != 0 {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(inflates))
 	}
 	return dst
 }
 
-func parseRest(b []byte) (largest uint64, nonce Nonce) {
+// parseRest is the inverse of appendRest. What is shorter than a field is not that field: the
+// hello of a TCP road ends with four bytes that belong to none.
+func parseRest(b []byte) (largest uint64, nonce Nonce, inflates Algorithms) {
 	if len(b) < 8 {
-		return 0, nonce
+		return 0, nonce, 0
 	}
 	largest = binary.BigEndian.Uint64(b)
-	if b = b[8:]; len(b) >= len(nonce) {
-		copy(nonce[:], b)
+	if b = b[8:]; len(b) < len(nonce) {
+		return largest, nonce, 0
 	}
-	return largest, nonce
+	if b = b[copy(nonce[:], b):]; len(b) >= 8 {
+		inflates = Algorithms(binary.BigEndian.Uint64(b))
+	}
+	return largest, nonce, inflates
 }

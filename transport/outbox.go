@@ -22,6 +22,7 @@ type Outbox struct {
 	large    int           // bytes of a body above which its message travels in chunks
 	packs    bool          // consecutive one-way messages share a frame
 	wake     chan struct{} // holds a token while there may be something to take
+	inflates Algorithms    // what the peer inflates
 	chunked  atomic.Bool   // a chunk was sent since Silence found nothing to wait for
 
 	mu     sync.Mutex // guards what follows
@@ -54,6 +55,13 @@ func (o *Outbox) SendLarge(largest int) {
 	if largest > 0 {
 		o.large, o.lane = min(LargeBody, o.maxFrame/2), newLane(largest)
 	}
+}
+
+// Agree makes the queue send what both local and the peer are able to: messages that are larger than
+// a frame, and compressed bodies. It is called before anything else.
+func (o *Outbox) Agree(local Local, peer Terms) {
+	o.SendLarge(local.Common(peer.Largest))
+	o.inflates = peer.Inflates & local.Packs()
 }
 
 // PackTells makes consecutive small one-way messages share a frame. It is called before
@@ -115,6 +123,11 @@ func (o *Outbox) token() {
 }
 
 func (o *Outbox) append(e *Envelope) (at uint64, first bool, err error) {
+	if e.Packed != nil {
+		if e, err = o.packed(e); err != nil {
+			return 0, false, err
+		}
+	}
 	if (o.busy || len(e.Body) > o.large) && !o.closed {
 		if at, first, done, err := o.appendBehind(e); done {
 			return at, first, err

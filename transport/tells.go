@@ -30,7 +30,7 @@ type tells struct {
 func (e *Envelope) isPlain() bool {
 	return e.Verb == VerbTell && e.Flags == 0 && e.Code == 0 && e.Mark.Below == 0 && len(e.Mark.Except) == 0 &&
 		e.Timeout == 0 && e.Sent.IsZero() && e.Trace.IsZero() && len(e.Headers) == 0 && e.Key == "" && e.After == 0 &&
-		e.Message == "" && e.UserCode == "" && e.RetryAfter == 0 && e.Elsewhere == "" && e.Once.Number == 0 && e.Age == 0 && len(e.Waiting) == 0 && !e.Fence && len(e.Body) <= maxTellsFrame/2
+		e.Message == "" && e.UserCode == "" && e.RetryAfter == 0 && e.Elsewhere == "" && e.Once.Number == 0 && e.Age == 0 && len(e.Waiting) == 0 && e.Packing == 0 && !e.Fence && len(e.Body) <= maxTellsFrame/2
 }
 
 // takes reports whether e may join the frame, which ends at n bytes of the buffer; a frame has
@@ -71,8 +71,8 @@ func (t *tells) begin(e *Envelope, buf []byte) (_ []byte, err error) {
 }
 
 // Deliver passes to to what came in e: e itself, or each of the one-way messages in it, or the
-// large message that it completes. A large message for which there is no room is passed on
-// without its body. Answers to the sender of a large message go to out. An error ends the
+// large message that it completes; a compressed body is inflated. A message for which there is no
+// room is passed on without its body. Answers to the sender of a large message go to out. An error ends the
 // link, as errors of Receive do.
 func (a *Assembly) Deliver(e *Envelope, out *Outbox, to Receiver) error {
 	if !a.met {
@@ -95,6 +95,11 @@ func (a *Assembly) Deliver(e *Envelope, out *Outbox, to Receiver) error {
 		return e.split(to)
 	case e.Verb >= VerbChunk:
 		if whole, err := a.Receive(e, out); err != nil || !whole {
+			return err
+		}
+	}
+	if e.Packing != 0 {
+		if err := a.inflate(e); err != nil {
 			return err
 		}
 	}

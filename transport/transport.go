@@ -62,6 +62,10 @@ type Local struct {
 	// 0 is DefaultMaxMessage. An envelope that is larger than a frame travels in chunks.
 	MaxMessage int
 
+	// Compression compresses the bodies of messages to peers that inflate them; nil for none, then
+	// nothing that is received may be compressed either.
+	Compression Compression
+
 	// Lookup, if set, returns the address on this road that the registry has for one start
 	// of a node; empty if the registry has that start but no address. An empty epoch means
 	// the present start or, if there is none, a recent one. An error that wraps ErrNoPeer
@@ -72,6 +76,22 @@ type Local struct {
 
 // Largest returns MaxMessage, or its default if it is 0.
 func (l Local) Largest() int { return cmp.Or(l.MaxMessage, DefaultMaxMessage) }
+
+// Inflates returns what the greeting says of Compression.
+func (l Local) Inflates() Algorithms {
+	if l.Compression == nil {
+		return 0
+	}
+	return l.Compression.Inflates()
+}
+
+// Packs returns the algorithms in which this system compresses.
+func (l Local) Packs() Algorithms {
+	if l.Compression == nil {
+		return 0
+	}
+	return AlgorithmsOf(l.Compression.Packs())
+}
 
 // Common returns the largest message that both sides accept, if the peer's greeting says
 // peer; 0 if the peer accepts no chunks.

@@ -80,7 +80,7 @@ func (n *notices) due(sort string, now time.Duration) bool {
 // meet returns a conn for a link. named is the principal in the record of the node that the
 // peer says it is. If the peer is not that node, the conn is foreign, and the error says so.
 func (n *Node) meet(l transport.Link, named string) (c *conn, err *rpc.Error) {
-	c = &conn{node: n, Link: wire.Link{Link: l, ID: l.Peer(), Addr: addrOf(l), Direct: n.direct[l.Road()]}}
+	c = &conn{node: n, Link: wire.Link{Link: l, ID: l.Peer(), Addr: addrOf(l), Direct: n.direct[l.Road()], Packs: packs(l)}}
 	if c.Loop() {
 		c.Principal = c.ID.Principal
 		return c, nil
@@ -102,6 +102,12 @@ func (n *Node) meet(l transport.Link, named string) (c *conn, err *rpc.Error) {
 		n.host.Event(rpc.Event{Type: rpc.LinkForeign, Peer: c.ID.Node, Road: l.Road(), Err: err})
 	}
 	return c, err
+}
+
+// packs reports whether compressed bodies may be sent on a link.
+func packs(l transport.Link) bool {
+	p, ok := l.(transport.Packer)
+	return ok && p.Packs()
 }
 
 // addrOf returns the address of a link's other end, zero if its road knows none.

@@ -69,7 +69,7 @@ func (n *Node) Listen(ctx context.Context, direct bool) (map[string]string, erro
 	first := n.phase < joining
 	n.phase = max(n.phase, joining)
 	n.mu.Unlock()
-	local := transport.Local{Cluster: n.cfg.Cluster, Node: n.cfg.Name, Epoch: n.cfg.Epoch, Logger: n.cfg.Logger, MaxMessage: n.cfg.MaxBody + headerRoom}
+	local := transport.Local{Cluster: n.cfg.Cluster, Node: n.cfg.Name, Epoch: n.cfg.Epoch, Logger: n.cfg.Logger, MaxMessage: n.cfg.MaxBody + headerRoom, Compression: n.cfg.Compression}
 	if first {
 		_, _ = n.self.Start(ctx, local, n.accept) // this cannot fail
 		n.host.Go(n.sweep)

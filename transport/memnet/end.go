@@ -32,10 +32,13 @@ type end struct {
 	pumped     chan struct{} // closed when pump has ended
 }
 
-var _ transport.Link = (*end)(nil)
+var (
+	_ transport.Link   = (*end)(nil)
+	_ transport.Packer = (*end)(nil)
+)
 
-// newEnd returns an end whose peer accepts messages of up to largest bytes.
-func newEnd(t *Transport, peer transport.Peer, largest uint64) *end {
+// newEnd returns an end whose peer's greeting said terms.
+func newEnd(t *Transport, peer transport.Peer, terms transport.Terms) *end {
 	e := &end{
 		t: t, peer: peer,
 		out:       transport.NewOutbox(transport.MaxFrame),
@@ -49,7 +52,8 @@ func newEnd(t *Transport, peer transport.Peer, largest uint64) *end {
 	if t.net.cfg.PackTells {
 		e.out.PackTells()
 	}
-	e.out.SendLarge(t.local.Common(largest))
+	e.out.Agree(t.local, terms)
+	e.large.InflateWith(t.local.Compression)
 	return e
 }
 
@@ -80,6 +84,9 @@ func (e *end) Send(env *transport.Envelope) (at uint64, err error) {
 	}
 	return at, err
 }
+
+// Packs implements transport.Packer.
+func (e *end) Packs() bool { return e.out.Packs() }
 
 // Row implements transport.Rower.
 func (e *end) Row() *transport.Row { return e.out.Row() }

@@ -162,8 +162,8 @@ func (t *Transport) connect(peer *Transport, h transport.Hello, w transport.Welc
 	if peer.closed {
 		return nil, nil, fmt.Errorf("%w: %s went away", transport.ErrNoPeer, w.Node)
 	}
-	near = newEnd(t, transport.Peer{Node: w.Node, Epoch: w.Epoch, Principal: peer.principal}, w.Largest)
-	far = newEnd(peer, transport.Peer{Node: h.Node, Epoch: h.Epoch, Principal: t.principal}, h.Largest)
+	near = newEnd(t, transport.Peer{Node: w.Node, Epoch: w.Epoch, Principal: peer.principal}, w.Terms())
+	far = newEnd(peer, transport.Peer{Node: h.Node, Epoch: h.Epoch, Principal: t.principal}, h.Terms())
 	near.far, far.far = far, near
 	for _, e := range []*end{near, far} {
 		e.draw = n.generator("link/" + t.road + "/" + e.t.local.Node + "/" + e.peer.Node)

@@ -48,8 +48,7 @@ func (t *Transport) refuse(l *link, reason string) {
 	if t.links.worthSaying(time.Now()) {
 		t.local.Logger.Warn("natsbus: links are refused", "latest", l.token, "node", l.hello.Node, "reason", reason)
 	}
-	w := transport.Answer(t.local, l.hello)
-	w.Status, w.Reason, w.Largest = transport.StatusBusy, reason, 0
+	w := transport.Answer(t.local, l.hello).Refuse(transport.StatusBusy, reason)
 	t.say(l.subject, l.packet(packetRefuse, w.Append(nil)))
 }
 
@@ -75,7 +74,7 @@ func (t *Transport) greeted(l *link, keys offer, open []byte) (principal string,
 	known, trouble := t.known(l, keys, false)
 	refuse := func(s transport.Status, reason string) {
 		if w.Status == transport.StatusOK {
-			w.Status, w.Reason, w.Largest = s, reason, 0
+			w = w.Refuse(s, reason)
 		}
 	}
 	switch {
@@ -95,7 +94,7 @@ func (t *Transport) greeted(l *link, keys offer, open []byte) (principal string,
 		t.publish(l.subject, "", welcome)
 		return "", w.Err()
 	}
-	l.out.SendLarge(t.local.Common(l.hello.Largest))
+	l.out.Agree(t.local, l.hello.Terms())
 	if err := l.untilProved(welcome); err != nil {
 		return "", err
 	}

@@ -203,7 +203,7 @@ func (o *opening) judge(ctx context.Context, g greeting) (answered bool, err err
 			return true, err
 		}
 	}
-	o.out.SendLarge(t.local.Common(w.Largest))
+	o.out.Agree(t.local, w.Terms())
 	o.peer = transport.Peer{Node: w.Node, Epoch: w.Epoch, Principal: principalOf(g.principal)}
 	o.subject, o.token, o.mine = t.names.to(w.Node, w.Epoch, t.cfg.Principal), g.principal, fromDialler
 	o.theirs.Store(fromAnswerer)

@@ -90,6 +90,7 @@ func (t *Transport) newLink(key linkKey) *link {
 	maxFrame := min(t.cfg.MaxFrame, t.maxPacket()-dataRoom-frameSize)
 	l := &link{t: t, key: key, gone: t.names.goneLink(key.id), out: transport.NewOutbox(maxFrame), done: make(chan struct{}), hints: make(chan struct{}, 1)}
 	l.large = transport.NewAssembly(t.local.Largest(), true)
+	l.large.InflateWith(t.local.Compression)
 	if key.dialled {
 		l.answers = make(chan greeting, maxGreetings)
 	} else {
@@ -123,6 +124,9 @@ func (l *link) Send(e *transport.Envelope) (uint64, error) {
 	}
 	return at, err
 }
+
+// Packs implements transport.Packer.
+func (l *link) Packs() bool { return l.out.Packs() }
 
 // Row implements transport.Rower.
 func (l *link) Row() *transport.Row { return l.out.Row() }

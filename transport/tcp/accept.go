@@ -101,12 +101,12 @@ func (t *Transport) greetingTime() time.Duration {
 func (t *Transport) serve(g *pendingConn) {
 	raw := g.conn
 	var (
-		conn    net.Conn
-		who     standing
-		largest uint64
+		conn  net.Conn
+		who   standing
+		terms transport.Terms
 	)
 	err := t.guarded(func() (err error) {
-		conn, who, largest, err = t.welcome(raw)
+		conn, who, terms, err = t.welcome(raw)
 		return err
 	})
 	t.mu.Lock()
@@ -123,7 +123,7 @@ func (t *Transport) serve(g *pendingConn) {
 		t.local.Logger.Debug("tcp: refused a connection", "from", raw.RemoteAddr().String(), "error", err)
 		return
 	}
-	l := newLink(t, raw, conn, who, largest)
+	l := newLink(t, raw, conn, who, terms)
 	if !t.begin(l) {
 		raw.Close()
 		return
@@ -182,22 +182,22 @@ func (t *Transport) release(p *principal) {
 
 // welcome is the accepting side of the greeting. Without an error, the caller must call
 // release.
-func (t *Transport) welcome(raw net.Conn) (conn net.Conn, who standing, largest uint64, err error) {
+func (t *Transport) welcome(raw net.Conn) (conn net.Conn, who standing, terms transport.Terms, err error) {
 	ctx, cancel := context.WithTimeout(t.ctx, t.greetingTime())
 	defer cancel()
 	limit, _ := ctx.Deadline()
 	if err := raw.SetDeadline(limit); err != nil {
-		return nil, who, 0, err
+		return nil, who, terms, err
 	}
 	if conn, err = t.secure(ctx, raw); err != nil {
-		return nil, who, 0, err
+		return nil, who, terms, err
 	}
 	who.show(conn)
 	said, w, h := t.judge(conn, &who)
 	answer := w.Append(nil)
 	_, err = conn.Write(framed(answer))
 	if e := w.Err(); e != nil {
-		return nil, who, 0, e
+		return nil, who, terms, e
 	}
 	who.peer.Node, who.peer.Epoch = h.Node, h.Epoch
 	if err == nil {
@@ -208,9 +208,9 @@ func (t *Transport) welcome(raw net.Conn) (conn net.Conn, who standing, largest 
 	}
 	if err != nil {
 		t.release(who.counted)
-		return nil, who, 0, err
+		return nil, who, terms, err
 	}
-	return conn, who, h.Largest, nil
+	return conn, who, h.Terms(), nil
 }
 
 // secure does the TLS handshake if this side has TLS. A dialler without TLS is told so in

@@ -35,19 +35,19 @@ func (t *Transport) Dial(ctx context.Context, to transport.Endpoint, open func(t
 		return nil, t.unlessClosed(fmt.Errorf("%w: %w", sentinel, err))
 	}
 	var (
-		conn    net.Conn
-		who     standing
-		largest uint64
+		conn  net.Conn
+		who   standing
+		terms transport.Terms
 	)
 	err = t.guarded(func() (err error) {
-		conn, who, largest, err = t.greet(ctx, raw, to)
+		conn, who, terms, err = t.greet(ctx, raw, to)
 		return err
 	})
 	if err != nil {
 		raw.Close()
 		return nil, t.unlessClosed(err)
 	}
-	l := newLink(t, raw, conn, who, largest)
+	l := newLink(t, raw, conn, who, terms)
 	if !t.begin(l) {
 		raw.Close()
 		return nil, t.unlessClosed(transport.ErrClosed)
@@ -66,27 +66,27 @@ func (t *Transport) unlessClosed(err error) error {
 }
 
 // greet is the dialling side of the greeting. ctx bounds it.
-func (t *Transport) greet(ctx context.Context, raw net.Conn, to transport.Endpoint) (conn net.Conn, who standing, largest uint64, err error) {
+func (t *Transport) greet(ctx context.Context, raw net.Conn, to transport.Endpoint) (conn net.Conn, who standing, terms transport.Terms, err error) {
 	if tokens := t.cfg.tokens(); len(tokens) > 0 {
 		who.token = tokens[0]
 	}
 	if who.token != "" && t.cfg.tls() == nil && !t.cfg.Insecure && !raw.RemoteAddr().(*net.TCPAddr).IP.IsLoopback() {
-		return nil, who, 0, fmt.Errorf("%w: a token for %s without TLS", ErrInsecure, raw.RemoteAddr())
+		return nil, who, terms, fmt.Errorf("%w: a token for %s without TLS", ErrInsecure, raw.RemoteAddr())
 	}
 	// Reads and writes do not use ctx. When it ends, a deadline in the past makes them return.
 	stop := context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) })
 	conn, w, err := t.exchange(ctx, raw, to, &who)
 	if !stop() {
-		return nil, who, 0, fmt.Errorf("%w: at %s the connection is accepted, and the greeting is not answered: %w", transport.ErrNoPeer, to.Addr, context.Cause(ctx))
+		return nil, who, terms, fmt.Errorf("%w: at %s the connection is accepted, and the greeting is not answered: %w", transport.ErrNoPeer, to.Addr, context.Cause(ctx))
 	}
 	if err != nil {
-		return nil, who, 0, err
+		return nil, who, terms, err
 	}
 	who.peer = transport.Peer{Node: w.Node, Epoch: w.Epoch, Principal: t.named(conn, who.token != "")}
 	if who.peer.Principal == "" {
-		return nil, who, 0, fmt.Errorf("%w: the peer at %s is nobody known here", transport.ErrDenied, to.Addr)
+		return nil, who, terms, fmt.Errorf("%w: the peer at %s is nobody known here", transport.ErrDenied, to.Addr)
 	}
-	return conn, who, w.Largest, nil
+	return conn, who, w.Terms(), nil
 }
 
 // httpEnd follows a hello. A node ignores it. If the port belongs to an HTTP server, that server

@@ -31,10 +31,13 @@ type link struct {
 	written    chan struct{} // closed when write has ended
 }
 
-var _ transport.Link = (*link)(nil)
+var (
+	_ transport.Link   = (*link)(nil)
+	_ transport.Packer = (*link)(nil)
+)
 
-// newLink returns the link to a peer that accepts messages of up to largest bytes.
-func newLink(t *Transport, raw, conn net.Conn, who standing, largest uint64) *link {
+// newLink returns the link to a peer whose greeting said terms.
+func newLink(t *Transport, raw, conn net.Conn, who standing, terms transport.Terms) *link {
 	l := &link{
 		t: t, raw: raw, conn: conn, who: who, turn: new(sync.Mutex),
 		out:       transport.NewOutbox(transport.MaxFrame),
@@ -47,7 +50,8 @@ func newLink(t *Transport, raw, conn net.Conn, who standing, largest uint64) *li
 		l.turn = &who.counted.turn
 	}
 	l.out.PackTells()
-	l.out.SendLarge(t.local.Common(largest))
+	l.out.Agree(t.local, terms)
+	l.large.InflateWith(t.local.Compression)
 	return l
 }
 
@@ -93,6 +97,9 @@ func (l *link) Send(e *transport.Envelope) (at uint64, err error) {
 
 // Row implements transport.Rower.
 func (l *link) Row() *transport.Row { return l.out.Row() }
+
+// Packs implements transport.Packer.
+func (l *link) Packs() bool { return l.out.Packs() }
 
 // Handed implements transport.Link.
 func (l *link) Handed(at uint64) bool { return l.out.Handed(at, l.taken.Load()) }

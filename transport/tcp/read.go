@@ -72,21 +72,21 @@ func (l *link) read() error {
 	}
 }
 
-// inTurn is the size of a frame, in bytes, from which on the links of one principal take turns.
+// inTurn is the size of a frame, or of the body that is compressed in it, in bytes, from which on the links of one principal take turns.
 const inTurn = 16 << 10
 
-// receive passes the envelopes in a frame on. A large envelope is copied into new memory, which
+// receive passes the envelopes in a frame on. A large envelope is copied or inflated into new memory, which
 // takes some 100 µs on a machine with virtual memory. If twenty links of one principal did that
 // at the same time, the reader of another principal's link would wait for a processor behind all
 // of them. So the links of one principal do it in turn. Nothing blocks or calls the user's code
 // under that lock.
 func (l *link) receive(e *transport.Envelope, frame []byte) error {
-	if len(frame) >= inTurn {
-		l.turn.Lock()
-		defer l.turn.Unlock()
-	}
 	if err := e.Parse(frame); err != nil {
 		return err
+	}
+	if len(frame) >= inTurn || e.Size >= inTurn {
+		l.turn.Lock()
+		defer l.turn.Unlock()
 	}
 	return l.large.Deliver(e, l.out, l.recv)
 }

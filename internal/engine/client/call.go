@@ -22,6 +22,8 @@ type Request struct {
 	Receipt bool          // it has no message; the outcome comes once all earlier messages have left the mailbox
 	Confirm bool          // it is a one-way message, and the outcome is that it was accepted into the mailbox
 	Timeout time.Duration // after this time the request ends for its caller
+
+	packed *transport.Packed // the Body in compressed form; nil: there is none
 }
 
 // Rare holds the options that few requests have.

@@ -76,6 +76,7 @@ func (cl *Client) send(ctx context.Context, c *Call) error {
 	if ctx.Err() != nil { // its caller stopped waiting before it was sent
 		return rpc.FromContext(ctx, rpc.NotRun)
 	}
+	cl.pack(&c.req)
 	now := cl.host.Now()
 	c.first = c
 	c.deadline, c.patience = now+min(c.req.Timeout, wire.FarOff), probeMin
@@ -242,7 +243,7 @@ func (p *peer) sendOn(k *Link, c *Call, now time.Duration) *rpc.Error {
 	}
 	*e = transport.Envelope{} // one composite literal would be built on the stack and then copied
 	e.Verb, e.Flags, e.Codec, e.Seq, e.Mark = transport.VerbRequest, flags, c.req.Codec, c.seq, p.win.inline(p.except[:0])
-	e.TypeID, e.Target, e.Body = c.req.TypeID, c.req.Target, c.req.Body
+	e.TypeID, e.Target, e.Body, e.Packed = c.req.TypeID, c.req.Target, c.req.Body, c.req.packed
 	e.Timeout, e.Sent = max(c.deadline-now, 1), p.client.host.At(now)
 	if p.cutOff == p.tells { // a later tell carries the same information
 		e.After = p.cutOff

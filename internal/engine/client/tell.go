@@ -27,7 +27,8 @@ func (cl *Client) TellNow(r *Request) (done bool, err error) {
 	if len(r.Body) > cl.cfg.MaxBody {
 		return true, rpc.Errorf(rpc.TooLarge, rpc.NotRun, "body of %d bytes, limit %d", len(r.Body), cl.cfg.MaxBody)
 	}
-	if r.Rare == nil {
+	cl.pack(r)
+	if r.Rare == nil && r.packed == nil {
 		if row := cl.peer(r.Node).row.Load(); row != nil && row.Append(r.Target, r.Codec, r.TypeID, r.Body) {
 			return true, nil
 		}
@@ -129,7 +130,7 @@ func (p *peer) tellLater(ctx context.Context, r Request, credit *credit) error {
 // tell puts a one-way message on the current link. p.mu is held.
 func (p *peer) tell(r *Request) error {
 	e := &p.telling // an Envelope is large, so only the fields that differ are written
-	e.Verb, e.Codec, e.Seq, e.TypeID, e.Target, e.Body = transport.VerbTell, r.Codec, p.tells+1, r.TypeID, r.Target, r.Body
+	e.Verb, e.Codec, e.Seq, e.TypeID, e.Target, e.Body, e.Packed = transport.VerbTell, r.Codec, p.tells+1, r.TypeID, r.Target, r.Body, r.packed
 	if r.Rare != nil {
 		e.Sender, e.Trace, e.Headers = r.Rare.Sender, r.Rare.Trace, r.Rare.Headers
 	}
@@ -137,7 +138,7 @@ func (p *peer) tell(r *Request) error {
 		e.Grant = p.grant
 	}
 	_, err := p.current.Send(e)
-	e.Target, e.Body = "", nil
+	e.Target, e.Body, e.Packed = "", nil, nil
 	if r.Rare != nil {
 		*e = transport.Envelope{}
 	}

@@ -232,7 +232,7 @@ func Record(typeID uint64, codec uint8, body []byte) []byte {
 // Replay ends a request that ran before with the outcome that was recorded then.
 func (in *Inbound) Replay(record []byte) {
 	in.session.server.counts.replayed.Add(1)
-	in.finish(parseOutcome(record).again())
+	in.finish(parseOutcome(record).again(), nil)
 }
 
 // attach adds the link of a further copy. The latest deadline of all copies counts.
@@ -358,7 +358,7 @@ func (in *Inbound) cancelLocked() func() {
 
 // Fail ends a request with an error. The verdict of err has to be true: after NotRun the request
 // may be retried elsewhere.
-func (in *Inbound) Fail(err *rpc.Error) { in.decide(outcome{err: err}) }
+func (in *Inbound) Fail(err *rpc.Error) { in.decide(outcome{err: err}, nil) }
 
 // Reply ends a request with its result. The body must not change afterwards.
 func (in *Inbound) Reply(typeID uint64, codec uint8, body []byte) {
@@ -366,18 +366,18 @@ func (in *Inbound) Reply(typeID uint64, codec uint8, body []byte) {
 		in.Fail(rpc.Errorf(rpc.ReplyDropped, rpc.HasRun, "reply of %d bytes, limit %d", len(body), limit))
 		return
 	}
-	in.decide(outcome{typeID: typeID, codec: codec, body: body})
+	in.decide(outcome{typeID: typeID, codec: codec, body: body}, in.pack(typeID, codec, body))
 }
 
 // decide gives the request its outcome. If the store has recorded that the request began,
-// the outcome is written there first.
-func (in *Inbound) decide(o outcome) {
+// the outcome is written there first. packed is its body in compressed form, or nil.
+func (in *Inbound) decide(o outcome, packed *transport.Packed) {
 	if in.Seq == 0 {
 		return
 	}
 	srv := in.session.server
 	if srv.journal == nil {
-		in.finish(o)
+		in.finish(o, packed)
 		return
 	}
 	in.session.mu.Lock()
@@ -385,22 +385,22 @@ func (in *Inbound) decide(o outcome) {
 	in.session.mu.Unlock()
 	switch {
 	case !begun:
-		in.finish(o)
+		in.finish(o, packed)
 	case o.refused() && in.Number > 0:
 		srv.journal.Unnumbered(in.name.id, in.Number)
-		in.finish(o)
+		in.finish(o, nil)
 	case o.refused():
 		srv.journal.Freed(in.name.id)
-		in.finish(o)
+		in.finish(o, nil)
 	case in.Number > 0:
-		srv.journal.Post(ledger.Change{Op: ledger.Done, ID: in.name.id, Fingerprint: in.Number}, func(error) { in.finish(o) })
+		srv.journal.Post(ledger.Change{Op: ledger.Done, ID: in.name.id, Fingerprint: in.Number}, func(error) { in.finish(o, packed) })
 	default:
 		keep, sent := o, o
 		if len(o.body) > min(srv.cfg.Keep, ledger.MaxBatch/2) { // an outcome must fit into one write
 			keep = replyDropped()
 		}
 		// If it cannot be written, a later start will answer OutcomeUnknown, but this one knows the outcome.
-		srv.journal.Post(ledger.Change{Op: ledger.Done, ID: in.name.id, Outcome: keep.bytes()}, func(error) { in.finish(sent) })
+		srv.journal.Post(ledger.Change{Op: ledger.Done, ID: in.name.id, Outcome: keep.bytes()}, func(error) { in.finish(sent, packed) })
 	}
 }
 
@@ -408,8 +408,9 @@ func replyDropped() outcome {
 	return outcome{err: rpc.Errorf(rpc.ReplyDropped, rpc.HasRun, "the reply was sent once, and was too large to keep")}
 }
 
-// finish records the outcome and sends it on every link on which a copy came.
-func (in *Inbound) finish(o outcome) {
+// finish records the outcome and sends it on every link on which a copy came: in its compressed form,
+// if packed is not nil, on those whose peer inflates it. That form is not kept.
+func (in *Inbound) finish(o outcome, packed *transport.Packed) {
 	s := in.session
 	srv := s.server
 	o = o.short()
@@ -446,9 +447,9 @@ func (in *Inbound) finish(o outcome) {
 	if in.isKeyed() && in.Number == 0 { // first, so that who has the outcome and uses the key again is told that it is a recorded one
 		srv.keys.finish(in, o)
 	}
-	o.send(link, in.Seq)
+	o.send(link, in.Seq, packed)
 	for ; more != nil; more = more.next {
-		o.send(more.link, in.Seq)
+		o.send(more.link, in.Seq, packed)
 	}
 }
 
@@ -480,7 +481,7 @@ func (in *Inbound) replayLocked(c *Link) {
 	if !in.finished() || c.replays.waits(c.Link.Link, id) {
 		return
 	}
-	if at, sent := in.outcome.again().send(c, in.Seq); sent {
+	if at, sent := in.outcome.again().send(c, in.Seq, nil); sent {
 		c.replays.sent(id, at)
 	}
 }

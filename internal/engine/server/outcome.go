@@ -25,11 +25,13 @@ var envelopes = sync.Pool{New: func() any { return new(transport.Envelope) }}
 
 // send sends the outcome. It returns where in the link's queue it is, and whether it is there.
 // If the link does not take a reply because it is too large, the error ReplyDropped is sent
-// instead.
-func (o outcome) send(c *Link, seq uint64) (at uint64, sent bool) {
+// instead. packed is the body in compressed form, or nil.
+func (o outcome) send(c *Link, seq uint64, packed *transport.Packed) (at uint64, sent bool) {
 	e := envelopes.Get().(*transport.Envelope)
 	o.fill(e, seq)
+	e.Packed = packed
 	at, err := c.Post(e)
+	e.Packed = nil
 	envelopes.Put(e)
 	if o.err == nil && (errors.Is(err, transport.ErrTooLarge) || errors.Is(err, transport.ErrFull)) {
 		c.refuse(seq, rpc.Errorf(rpc.ReplyDropped, rpc.HasRun, "%v", err))

@@ -34,7 +34,7 @@ type Handler interface {
 	LoseTells(tells []*Inbound, why *rpc.Error)
 }
 
-// Config describes a Server. Every field except Check, OnDenied and Kinds is required.
+// Config describes a Server. Every field except Check, OnDenied, Kinds and Compression is required.
 type Config struct {
 	rpc.Limits
 	Host    *host.Host
@@ -48,6 +48,8 @@ type Config struct {
 	// what Check refused.
 	Check    func(Arrival) *rpc.Error
 	OnDenied func(Arrival, *rpc.Error)
+
+	Compression transport.Compression // nil: nothing is compressed
 }
 
 // Server is the half of a node that serves its peers: it keeps their sessions and the records

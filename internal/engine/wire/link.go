@@ -17,6 +17,7 @@ type Link struct {
 	Principal string         // the peer's principal, the same on all roads
 	Foreign   bool           // the peer is not the node that it claims to be: it is served, but never asked
 	Direct    bool           // its road is direct, not over a bus
+	Packs     bool           // bodies that are compressed in this node's way may be sent on it, see transport.Packer
 }
 
 // Loop reports whether the link leads to this node itself.
