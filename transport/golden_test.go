@@ -29,11 +29,17 @@ var (
 		"hello-nonce": {MinVersion: 1, MaxVersion: 1, Cluster: "prod", Node: "a", Epoch: "e1", WantNode: "b",
 			Largest: transport.DefaultMaxMessage, Nonce: transport.Nonce{0: 0xa0, 15: 0xaf}},
 		"hello-nonce-alone": {MinVersion: 1, MaxVersion: 1, Cluster: "prod", Node: "a", Epoch: "e1", WantNode: "b", Nonce: transport.Nonce{0: 0xa0, 15: 0xaf}},
+		"hello-inflates": {MinVersion: 1, MaxVersion: 1, Cluster: "prod", Node: "a", Epoch: "e1", WantNode: "b",
+			Largest: transport.DefaultMaxMessage, Nonce: transport.Nonce{0: 0xa0, 15: 0xaf}, Inflates: transport.AlgorithmsOf(transport.S2, transport.Zstd)},
+		"hello-inflates-bus": {MinVersion: 1, MaxVersion: 1, Cluster: "prod", Node: "a", Epoch: "e1", WantNode: "b",
+			Largest: transport.DefaultMaxMessage, Inflates: transport.AlgorithmsOf(transport.S2)},
 	}
 	goldenWelcomes = map[string]transport.Welcome{
-		"welcome":         {Version: 1, Node: "b", Epoch: "e2"},
-		"welcome-large":   {Version: 1, Node: "b", Epoch: "e2", Largest: transport.DefaultMaxMessage},
-		"welcome-nonce":   {Version: 1, Node: "b", Epoch: "e2", Largest: transport.DefaultMaxMessage, Nonce: transport.Nonce{0: 0xb0, 15: 0xbf}},
+		"welcome":       {Version: 1, Node: "b", Epoch: "e2"},
+		"welcome-large": {Version: 1, Node: "b", Epoch: "e2", Largest: transport.DefaultMaxMessage},
+		"welcome-nonce": {Version: 1, Node: "b", Epoch: "e2", Largest: transport.DefaultMaxMessage, Nonce: transport.Nonce{0: 0xb0, 15: 0xbf}},
+		"welcome-inflates": {Version: 1, Node: "b", Epoch: "e2", Largest: transport.DefaultMaxMessage, Nonce: transport.Nonce{0: 0xb0, 15: 0xbf},
+			Inflates: transport.AlgorithmsOf(transport.S2, transport.Zstd)},
 		"welcome-refused": {Status: transport.StatusIdentity, Version: 1, Node: "c", Epoch: "e3", Reason: "I am c"},
 	}
 	// goldenProofs are of the greeting of hello-nonce and welcome-nonce.
@@ -66,6 +72,10 @@ var (
 		"request-once": {Verb: transport.VerbRequest, Codec: 1, Seq: 262, Mark: transport.Mark{Below: 262}, TypeID: transport.TypeID("bank.Deposit"), Target: "~bank.account/alice",
 			Timeout: time.Second, Once: transport.Once{Number: 0x0102030405060708, Below: 7}, Body: []byte{0x80}},
 		"reply": {Verb: transport.VerbReply, Codec: 1, Seq: 258, TypeID: transport.TypeID("int64"), Body: []byte{0x2a}},
+		"request-packed": {Verb: transport.VerbRequest, Codec: 1, Seq: 263, Mark: transport.Mark{Below: 263}, TypeID: transport.TypeID("bank.Import"), Target: "alice",
+			Timeout: time.Second, Packing: transport.S2, Size: 2000, Body: transport.AppendBlock(nil, unhex("d00f006111011900c306"))},
+		"reply-packed": {Verb: transport.VerbReply, Codec: 1, Seq: 263, TypeID: transport.TypeID("bank.Export"), Packing: transport.Zstd, Size: 2000,
+			Body: transport.AppendBlock(nil, unhex("28b52ffd60d006833e0061"))},
 		"reply-error": {Verb: transport.VerbReply, Flags: transport.FlagRan, Code: 1, Seq: 258, Message: "no money", UserCode: "bank.broke",
 			RetryAfter: time.Second},
 		"reply-moved":     {Verb: transport.VerbReply, Flags: transport.FlagNotRun, Code: 22, Seq: 258, Message: "on node b", Elsewhere: "b/f3a1/7"},
@@ -90,6 +100,14 @@ var (
 			Body: []byte("\x03raw\x04more")},
 	}
 )
+
+func unhex(s string) []byte {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
 
 // TestGolden compares encoder and parser with the files in testdata.
 func TestGolden(t *testing.T) {

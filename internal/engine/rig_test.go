@@ -124,6 +124,11 @@ type tappedLink struct {
 	t *tapped
 }
 
+func (l *tappedLink) Packs() bool {
+	p, ok := l.Link.(transport.Packer)
+	return ok && p.Packs()
+}
+
 func (l *tappedLink) Send(e *transport.Envelope) (uint64, error) {
 	switch l.t.r.decide(hop{l.Road(), l.t.node, l.Peer().Node, e, l}) {
 	case drop:
