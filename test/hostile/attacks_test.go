@@ -11,6 +11,7 @@ import (
 
 	"github.com/tandem-go/tandem/rpc/codec"
 	"github.com/tandem-go/tandem/transport"
+	"github.com/tandem-go/tandem/transport/compress"
 )
 
 // attack is something that mallory does. It is no error if the victim refuses it, or closes a
@@ -31,6 +32,7 @@ func init() { // they need to be found by name, by what is among them
 	attacks = []attack{
 		{name: "nothing", run: func(*mallory) error { time.Sleep(stay); return nil }},
 		{name: "waiting bodies", run: waitingBodies, bites: refusedHolds, few: true},
+		{name: "bombs", run: bombs, bites: refusedHolds},
 		{name: "error texts", run: errorTexts, bites: servedMany},
 		{name: "acks", run: hugeAcks},
 		{name: "first chunks", run: firstChunks},
@@ -77,6 +79,23 @@ func waitingBodies(m *mallory) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return flood(ctx, m, 18, 1000/m.Share, func(l *line) error { return l.message(transport.VerbRequest, "slow", Nap{Pad: make([]byte, 60<<10)}) })
+}
+
+// bombs sends 5,400 requests that are small on the way and that inflate to 40 MB each, to an actor that is
+// busy.
+func bombs(m *mallory) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	packer := compress.New(compress.Config{Raw: true})
+	return flood(ctx, m, 18, 300/m.Share, func(l *line) error {
+		e, err := l.envelope(transport.VerbRequest, "slow", Nap{Pad: make([]byte, 40<<20/m.Share)})
+		if err != nil {
+			return err
+		}
+		packed := packer.Pack(e.Codec, e.TypeID, e.Body)
+		e.Packing, e.Size, e.Body = packed.Algorithm, uint64(len(e.Body)), packed.Blocks
+		return l.send(e)
+	})
 }
 
 // errorTexts sends 18,000 requests that are answered with an error text of 60 kB, which

@@ -22,6 +22,7 @@ import (
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
+	"github.com/tandem-go/tandem/transport/compress"
 	"github.com/tandem-go/tandem/transport/natsbus"
 	"github.com/tandem-go/tandem/transport/tcp"
 )
@@ -104,7 +105,7 @@ func (r role) victim() (*actor.System, string, error) {
 	v := &victim{role: r}
 	cfg := actor.Config{Name: r.Name, Setup: v.setup, Tokens: max(1024/r.Share, 256),
 		RPC:    rpc.Limits{MemoryBytes: account / int64(r.Share), MaxSessions: 16384 / r.Share},
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)), Compression: compress.New(compress.Config{})}
 	if r.Kind == withStore {
 		js, err := r.jets("records")
 		if err != nil {
