@@ -217,6 +217,9 @@ func (s *System) nameOf(m any) string {
 	if m == nil {
 		return ""
 	}
+	if e, ok := m.(Encoded); ok {
+		return e.Type
+	}
 	return s.types.get(reflect.TypeOf(m)).name
 }
 
@@ -227,6 +230,9 @@ func (m enqueue[T]) pushed() any { return m.Item }
 
 // shown is what interceptors see of a message.
 func shown(m any) any {
+	if e, ok := m.(*wrapped); ok {
+		return e.Encoded
+	}
 	if p, ok := m.(carriesItem); ok {
 		return p.pushed()
 	}

@@ -100,6 +100,7 @@ func token[R any](s *System, text string, opts *settings) rpc.Token[R] {
 	if opts != nil {
 		r.behalf = opts.Behalf
 	}
+	_, r.road = any((*R)(nil)).(*Encoded)
 	return rpc.Token[R](jobtoken.New[rpc.JobStatus](text, r))
 }
 
@@ -151,6 +152,9 @@ func (s *System) encodedJob(t *target, m any, typ reflect.Type, opts *settings) 
 		return job, refusal
 	}
 	mt := s.types.get(typ)
+	if mt.wraps {
+		mt = m.(*wrapped).messageType()
+	}
 	if mt.err != nil {
 		return job, mt.err
 	}
@@ -174,6 +178,7 @@ func (s *System) jobServer(node string) (Ref, error) {
 type redeemer struct {
 	s      *System
 	behalf string // the principal that asks; empty: the node itself
+	road   bool   // questions take a road also within the node, so that results are encoded
 }
 
 // PollJob implements jobtoken.Redeemer.
@@ -186,7 +191,7 @@ func (r redeemer) PollJob(ctx context.Context, token string) (rpc.JobStatus, err
 	if err != nil {
 		return rpc.JobStatus{}, err
 	}
-	report, err := Call(ctx, jobs, pollJob{ID: id}, rpc.Idempotent(), rpc.OnBehalfOf(r.behalf))
+	report, err := Call(ctx, jobs, pollJob{ID: id}, rpc.Idempotent(), rpc.OnBehalfOf(r.behalf), byRoad(r.road))
 	return report.status(node), err
 }
 
@@ -200,7 +205,7 @@ func (r redeemer) CancelJob(ctx context.Context, token string) (rpc.JobStatus, e
 	if err != nil {
 		return rpc.JobStatus{}, err
 	}
-	report, err := Call(ctx, jobs, cancelJob{ID: id}, rpc.Idempotent(), rpc.OnBehalfOf(r.behalf))
+	report, err := Call(ctx, jobs, cancelJob{ID: id}, rpc.Idempotent(), rpc.OnBehalfOf(r.behalf), byRoad(r.road))
 	return report.status(node), err
 }
 
@@ -280,7 +285,7 @@ func (r redeemer) ask(ctx context.Context, node, id string) (jobReport, error) {
 	}
 	turn, cancel := context.WithTimeout(ctx, q.Turn+awaitSlack)
 	defer cancel()
-	return Call(turn, jobs, q, rpc.WithRetry(rpc.Retry{Attempts: 1}), rpc.OnBehalfOf(r.behalf)) // AwaitJob retries
+	return Call(turn, jobs, q, rpc.WithRetry(rpc.Retry{Attempts: 1}), rpc.OnBehalfOf(r.behalf), byRoad(r.road)) // AwaitJob retries
 }
 
 // temporary reports whether asking again may help.

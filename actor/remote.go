@@ -164,6 +164,9 @@ func (s *System) sendable(from *Context, t *target, m any, typ reflect.Type) (*m
 		return nil, refusal
 	}
 	mt := s.types.get(typ)
+	if mt.wraps {
+		mt = m.(*wrapped).messageType()
+	}
 	return mt, mt.err
 }
 
@@ -183,6 +186,10 @@ func (s *System) startAlone() {
 
 // decodeReply decodes a reply of the expected type into v.
 func (s *System) decodeReply(r *promise.Reply, want *messageType, v any) error {
+	if want.wraps {
+		*v.(*Encoded) = s.encodedReply(r)
+		return nil
+	}
 	if r.TypeID != want.id {
 		return rpc.Errorf(rpc.WrongReply, rpc.HasRun, "node %s replied with %s, not %s", r.Node, s.types.nameOf(r.TypeID), want.name)
 	}

@@ -95,7 +95,7 @@ func open(ctx, life context.Context, to Ref, m any, typ reflect.Type, options []
 	}
 	f.opts = []rpc.Option{rpc.WithCodec(frame), rpc.WithRetry(streamRetry), rpc.Idempotent()}
 	if opts != nil {
-		f.opts = append(f.opts, rpc.OnBehalfOf(opts.Behalf))
+		f.opts = append(f.opts, rpc.OnBehalfOf(opts.Behalf), byRoad(opts.Road))
 	}
 	if f.at != nil {
 		f.release = f.at.hold()

@@ -16,6 +16,7 @@ type Settings[R any] struct {
 	Idempotent bool
 	Keyed      bool // Key was given, even if it is empty
 	Key        string
+	Road       bool          // it takes a road also within the node
 	Behalf     string        // the principal that it is sent for; empty: the node's own
 	Affinity   string        // empty: none
 	Hedge      time.Duration // 0: no second copy
@@ -40,7 +41,7 @@ func (s *Settings[R]) IsAcked() bool { return s != nil && s.Acked }
 
 // ByRoad reports whether a request with the settings, which may be nil, takes a road also to an actor of its own
 // node, because it must come there as it would from elsewhere.
-func (s *Settings[R]) ByRoad() bool { return s != nil && (s.Keyed || s.Behalf != "") }
+func (s *Settings[R]) ByRoad() bool { return s != nil && (s.Keyed || s.Road || s.Behalf != "") }
 
 // IsKeyed reports whether the settings, which may be nil, have a key.
 func (s *Settings[R]) IsKeyed() bool { return s != nil && s.Keyed }
@@ -72,6 +73,7 @@ const (
 	KeepFor
 	Behalf
 	Reported
+	Road
 )
 
 // Change is the new value of a setting, in the field for its type.
@@ -106,6 +108,8 @@ func (o *Option[R]) Apply(s *Settings[R]) {
 		s.Key, s.Keyed = c.Text, true
 	case Behalf:
 		s.Behalf = c.Text
+	case Road:
+		s.Road = true
 	case Reported:
 		s.Wants = c.To
 	case Affinity:
