@@ -138,6 +138,7 @@ type Envelope struct {
 	Verb       Verb
 	Flags      Flags
 	Codec      uint8         // id of the body's codec
+	Packing    Algorithm     // request, reply, tell: how the Body is compressed; 0: it is not, as always in what a Receiver gets
 	Code       uint16        // reply: error code, 0 for none; status: a Status
 	Seq        uint64        // number of the request or tell in its session
 	Mark       Mark          // ack mark
@@ -160,7 +161,6 @@ type Envelope struct {
 	UserCode   string        // reply: error code that the application defined
 	RetryAfter time.Duration // reply: how long not to try again; 0 for none
 	Elsewhere  string        // reply: who can be asked instead; empty for nobody
-	Packing    Algorithm     // request, reply, tell: the Body is compressed; 0: it is not. The Receiver of a link never sees it
 	Size       uint64        // bytes of the body, where it is compressed
 	Body       []byte
 

@@ -6,9 +6,13 @@ package client
 // that form, and each other one as it is. While there is no link it is not known what the peer
 // inflates; then r is compressed all the same.
 func (cl *Client) pack(r *Request) {
-	if cl.cfg.Compression == nil || r.packed != nil || r.Receipt {
-		return
+	if cl.cfg.Compression != nil && r.packed == nil {
+		cl.packNow(r)
 	}
+}
+
+// packNow is apart from pack, which most messages need not call.
+func (cl *Client) packNow(r *Request) {
 	p := cl.peer(r.Node)
 	if k := p.live.Load(); k == nil && p.own || k != nil && !k.Packs {
 		return
