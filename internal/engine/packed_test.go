@@ -300,3 +300,33 @@ func TestPackedReplay(t *testing.T) {
 		}
 	})
 }
+
+// The limit of a message holds for what its body inflates to.
+func TestPackedLimit(t *testing.T) {
+	for _, roads := range [][]string{direct, bus} {
+		withRig(t, func(t *testing.T, r *rig) {
+			const most = 1 << 20
+			small := func(c *Config) { c.MaxBody = most }
+			a, b := r.start("a", "a1", roads, compressing(transport.S2), small), r.start("b", "b1", roads, compressing(transport.S2), small)
+			wide := r.start("c", "c1", roads, compressing(transport.S2))
+			for _, n := range []int{most - 1, most, most + 1} {
+				body := large(1, n)[:n]
+				got, err := a.ask("b", body)
+				if n > most {
+					wantErr(t, "a request above the limit of both", err, rpc.TooLarge, rpc.NotRun)
+				} else if got != body || err != nil {
+					t.Errorf("%d bytes: %d bytes, %v", n, len(got), err)
+				}
+			}
+			_, err := wide.ask("b", large(1, 2*most))
+			wantErr(t, "a request above the limit of the server", err, rpc.TooLarge, rpc.NotRun)
+			wide.handle(func(*server.Inbound, string) string { return large(2, 2*most) })
+			_, err = a.ask("c", "much, please")
+			wantErr(t, "a reply above the limit of the client", err, rpc.ReplyDropped, rpc.HasRun)
+			a.echoes("b", "hello")
+			if a.Stats().LinksLost+b.Stats().LinksLost+wide.Stats().LinksLost > 0 {
+				t.Error("a link was lost")
+			}
+		})
+	}
+}
