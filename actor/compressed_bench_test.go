@@ -90,7 +90,7 @@ func benchmarkCompressed(b *testing.B, text string, algorithm transport.Algorith
 	for b.Loop() {
 		call()
 	}
-	b.ReportMetric(float64((processors(b) - before).Nanoseconds())/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64((processors(b)-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
 	sent := 2 * len(text) * b.N
 	if len(weights) > 0 {
 		sent = weights[0].sent + weights[1].sent
