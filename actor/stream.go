@@ -69,6 +69,9 @@ var openers = [...]reflect.Type{
 // streamMisuse returns what is wrong with a handler's message and cannot be seen by the
 // compiler, or nil.
 func (h *handler) streamMisuse() error {
+	if h.wrong != nil {
+		return h.wrong
+	}
 	declared := 0
 	for _, t := range openers {
 		if h.typ.Implements(t) {
@@ -109,7 +112,12 @@ func (h *handler) streamMisuse() error {
 // An error that the sequence yields ends the stream, and reaches the reader like an error
 // of a handler; so does a panic. A shutdown ends the streams of its node.
 func Produce[S any, M Streaming[T], T any](fn func(S, *Context, M) (iter.Seq2[T, error], error)) Handler[S] {
-	return opener(func(state S, c *Context, m M, st *stream) (func() error, error) {
+	return producing(fn, itemTypes{})
+}
+
+// producing is Produce for messages of any type.
+func producing[S, M, T any](fn func(S, *Context, M) (iter.Seq2[T, error], error), says itemTypes) Handler[S] {
+	return opener(says, func(state S, c *Context, m M, st *stream) (func() error, error) {
 		seq, err := fn(state, c, m)
 		if seq == nil {
 			return nil, err
@@ -136,7 +144,12 @@ func Produce[S any, M Streaming[T], T any](fn func(S, *Context, M) (iter.Seq2[T,
 //		}, nil
 //	}
 func Collect[S any, M Collecting[In, R], In, R any](fn func(S, *Context, M, iter.Seq2[In, error]) (func() (R, error), error)) Handler[S] {
-	return opener(func(state S, c *Context, m M, st *stream) (func() error, error) {
+	return collecting(fn, itemTypes{})
+}
+
+// collecting is Collect for messages of any type.
+func collecting[S, M, In, R any](fn func(S, *Context, M, iter.Seq2[In, error]) (func() (R, error), error), says itemTypes) Handler[S] {
+	return opener(says, func(state S, c *Context, m M, st *stream) (func() error, error) {
 		collect, err := fn(state, c, m, incoming[In](st))
 		if collect == nil {
 			return nil, err
@@ -155,7 +168,12 @@ func Collect[S any, M Collecting[In, R], In, R any](fn func(S, *Context, M, iter
 // another one. in is as for Collect, and the sequence that it returns as for Produce. What
 // it yields may depend on what it has received, or not.
 func Converse[S any, M Conversing[In, Out], In, Out any](fn func(S, *Context, M, iter.Seq2[In, error]) (iter.Seq2[Out, error], error)) Handler[S] {
-	return opener(func(state S, c *Context, m M, st *stream) (func() error, error) {
+	return conversing(fn, itemTypes{})
+}
+
+// conversing is Converse for messages of any type.
+func conversing[S, M, In, Out any](fn func(S, *Context, M, iter.Seq2[In, error]) (iter.Seq2[Out, error], error), says itemTypes) Handler[S] {
+	return opener(says, func(state S, c *Context, m M, st *stream) (func() error, error) {
 		seq, err := fn(state, c, m, incoming[In](st))
 		if seq == nil {
 			return nil, err
@@ -165,8 +183,8 @@ func Converse[S any, M Conversing[In, Out], In, Out any](fn func(S, *Context, M,
 }
 
 // opener makes the handler of a message that opens a stream. begin runs in the actor's
-// turn; the function that it returns runs beside the actor.
-func opener[S, M any](begin func(S, *Context, M, *stream) (func() error, error)) Handler[S] {
+// turn; the function that it returns runs beside the actor. says is what the client is told of the items.
+func opener[S, M any](says itemTypes, begin func(S, *Context, M, *stream) (func() error, error)) Handler[S] {
 	return Handler[S]{h: &handler{
 		typ:    reflect.TypeFor[M](),
 		decode: codec.Value[M](),
@@ -195,11 +213,11 @@ func opener[S, M any](begin func(S, *Context, M, *stream) (func() error, error))
 			}
 			started = true
 			st.start(run)
-			st.opened(c.req)
+			st.opened(c.req, says)
 			c.life.answer()
 		},
 		wrap: func() handle {
-			return opener(func(s S, c *Context, m M, st *stream) (func() error, error) {
+			return opener(says, func(s S, c *Context, m M, st *stream) (func() error, error) {
 				own := func(s S, c *Context, m M) (func() error, error) { return begin(s, c, m, st) }
 				return new(arriving[S, M, func() error]).through(own, s, c, m)
 			}).h.run
