@@ -34,7 +34,7 @@ import (
 // and the like, must be there by then, and encode the zero value otherwise than the
 // library would; else they are not called.
 func Msgpack(l Limits) Codec {
-	return newMsgpack(l.withDefaults(), msgpackFormat())
+	return newMsgpack(l.WithDefaults(), msgpackFormat())
 }
 
 func newMsgpack(l Limits, f *format) *msgpackCodec {

@@ -34,7 +34,7 @@ type Namer interface {
 func MsgpackWith(l Limits, p Parts) Codec {
 	f := msgpackFormat()
 	f.parts = p
-	return newMsgpack(l.withDefaults(), f)
+	return newMsgpack(l.WithDefaults(), f)
 }
 
 // WireName returns the name that a codec of s gives the type; see [Namer]. If several do, that with
@@ -70,8 +70,9 @@ func (w *walker) holdsParts() {
 	}
 }
 
-// mostOfParts is how many bytes the parts of a body of n bytes may allocate.
-func (l Limits) mostOfParts(n int) int { return l.Bytes + max(0, n-bodyCounted) }
+// Memory is how many bytes decoding a body of n bytes may allocate: Bytes, and as much as the
+// body is longer than 1 MiB. l must have its defaults.
+func (l Limits) Memory(n int) int { return l.Bytes + max(0, n-bodyCounted) }
 
 // part appends the part whose pointer is at p.
 func (e *encoder) part(b []byte, n *node, p addr) []byte {
@@ -90,7 +91,7 @@ func (e *encoder) part(b []byte, n *node, p addr) []byte {
 // checkParts returns an error if decoding the parts that were appended may take more than is
 // allowed for a body of n bytes.
 func (e *encoder) checkParts(n int) error {
-	if most := e.codec.lim.mostOfParts(n); e.parts > most {
+	if most := e.codec.lim.Memory(n); e.parts > most {
 		return fmt.Errorf("%w: decoding the parts may take %d bytes, limit %d", ErrLimit, e.parts, most)
 	}
 	return nil
@@ -103,7 +104,7 @@ func (d *decoder) part(n *node, i int, p addr) int {
 		return i + 1
 	}
 	body, next := d.text(i)
-	cost, err := d.codec.plans.format.parts.DecodePart(body, pointerTo(n.typ, p).Interface(), d.codec.lim.mostOfParts(len(d.b))-d.parts)
+	cost, err := d.codec.plans.format.parts.DecodePart(body, pointerTo(n.typ, p).Interface(), d.codec.lim.Memory(len(d.b))-d.parts)
 	if err != nil {
 		panic(failure{err})
 	}

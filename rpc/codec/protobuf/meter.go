@@ -1,0 +1,176 @@
+package protobuf
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/tandem-go/tandem/rpc/codec"
+)
+
+// bounded reports whether m nests no more than depth levels deep, and there are no more than left
+// messages in it.
+func bounded(m protoreflect.Message, depth int, left *int) bool {
+	if *left--; depth <= 0 || *left < 0 {
+		return false
+	}
+	ok := true
+	each := func(v protoreflect.Value) bool {
+		ok = bounded(v.Message(), depth-1, left)
+		return ok
+	}
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case fd.IsMap():
+			if fd.MapValue().Message() != nil {
+				v.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool { return each(v) })
+			}
+		case fd.Message() == nil:
+		case fd.IsList():
+			for i := 0; ok && i < v.List().Len(); i++ {
+				each(v.List().Get(i))
+			}
+		default:
+			each(v)
+		}
+		return ok
+	})
+	return ok
+}
+
+// A meter walks a body before it is decoded. It adds up what decoding allocates, and refuses
+// what goes beyond the limits, is cut short, or is that of another message type. What it lets through
+// may still be malformed, but takes no more memory than it has counted.
+type meter struct {
+	cost     int
+	most     int // of cost
+	elements int // how many more of them there may be
+}
+
+// message walks the message b of shape s. depth is how many levels there may be from here on.
+func (m *meter) message(b []byte, s *shape, depth int) error {
+	if depth <= 0 {
+		return fmt.Errorf("%w: messages nest too deep", codec.ErrLimit)
+	}
+	m.cost += s.size
+	return m.values(b, s, depth)
+}
+
+// values walks what is in a message, or in a map's entry, of shape s.
+func (m *meter) values(b []byte, s *shape, depth int) error {
+	maps, unknown := s.maps, 2
+	var lists []list
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return cutShort(n)
+		}
+		value, k := content(num, typ, b[n:])
+		if k < 0 {
+			return cutShort(k)
+		}
+		b = b[n+k:]
+		switch f := s.fields[num]; {
+		case f == nil: // it is kept as it is, behind the others
+			m.cost += unknown*(n+k) + slack
+			unknown = growth
+		case typ == f.wire || typ == protowire.BytesType && f.packed > 0:
+			if f.packed > 0 {
+				if lists == nil {
+					lists = make([]list, s.lists)
+				}
+				m.numbers(&lists[f.list], f, typ, value)
+				break
+			}
+			if f.entry {
+				m.cost += maps
+				maps = 0
+			}
+			if err := m.value(f, value, depth); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("%w: field %d of %s is of another wire type, so the sender means another message", codec.ErrMalformed, num, s.name)
+		}
+		if m.cost > m.most {
+			return fmt.Errorf("%w: decoding may take more than %d bytes", codec.ErrLimit, m.most)
+		}
+		if m.elements < 0 {
+			return fmt.Errorf("%w: too many elements", codec.ErrLimit)
+		}
+	}
+	return nil
+}
+
+// value walks a value of f.
+func (m *meter) value(f *field, b []byte, depth int) error {
+	m.elements -= f.elements
+	m.cost += f.each
+	switch {
+	case f.text:
+		m.cost += len(b)
+	case f.entry:
+		return m.values(b, f.of, depth)
+	case f.of != nil:
+		return m.message(b, f.of, depth-1)
+	}
+	return nil
+}
+
+// A list is what there is of a list of numbers.
+type list struct {
+	length int
+	full   bool // it has no room for another number
+}
+
+// numbers counts a number, or several that come packed. For those the library makes a new
+// list, which has just the room that it needs: so many short ones would take a time and a memory
+// that grow with the square of their number.
+func (m *meter) numbers(l *list, f *field, typ protowire.Type, b []byte) {
+	if typ == protowire.BytesType {
+		count := packed(f.wire, b)
+		m.elements -= count
+		l.length, l.full = l.length+count, true
+		m.cost += f.packed*l.length*9/8 + boxed
+		return
+	}
+	if l.full { // it grows by as much again
+		m.cost += 2 * f.packed * l.length
+	}
+	m.elements--
+	m.cost += f.each
+	l.length, l.full = l.length+1, false
+}
+
+// content returns what is in a value, of bytes and groups, and the length of the whole value,
+// which is negative if it is malformed.
+func content(num protowire.Number, typ protowire.Type, b []byte) (value []byte, n int) {
+	switch typ {
+	case protowire.BytesType:
+		return protowire.ConsumeBytes(b)
+	case protowire.StartGroupType:
+		return protowire.ConsumeGroup(num, b)
+	}
+	return nil, protowire.ConsumeFieldValue(num, typ, b)
+}
+
+// packed is how many values of a wire type there are in b at most.
+func packed(wire protowire.Type, b []byte) (count int) {
+	switch wire {
+	case protowire.Fixed32Type:
+		return len(b) / 4
+	case protowire.Fixed64Type:
+		return len(b) / 8
+	}
+	for _, c := range b {
+		if c < 0x80 {
+			count++
+		}
+	}
+	return count
+}
+
+func cutShort(n int) error {
+	return fmt.Errorf("%w: %w", codec.ErrMalformed, protowire.ParseError(n))
+}
