@@ -48,19 +48,24 @@ type meter struct {
 	elements int // how many more of them there may be
 }
 
-// message walks the message b of shape s. depth is how many levels there may be from here on.
-func (m *meter) message(b []byte, s *shape, depth int) error {
+// message walks the message b of shape s. depth is how many levels there may be from here on. b is
+// merged into a message of which earlier bytes of the body are.
+func (m *meter) message(b []byte, s *shape, depth, earlier int) error {
 	if depth <= 0 {
 		return fmt.Errorf("%w: messages nest too deep", codec.ErrLimit)
 	}
 	m.cost += s.size
-	return m.values(b, s, depth)
+	return m.values(b, s, depth, earlier)
 }
 
 // values walks what is in a message, or in a map's entry, of shape s.
-func (m *meter) values(b []byte, s *shape, depth int) error {
+func (m *meter) values(b []byte, s *shape, depth, earlier int) error {
 	maps, unknown := s.maps, 2
-	var lists []list
+	if earlier > 0 {
+		unknown = growth
+	}
+	var fewLists, fewSingle [8]int
+	lists, single := some(fewLists[:], s.lists), some(fewSingle[:], s.single)
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
@@ -77,17 +82,26 @@ func (m *meter) values(b []byte, s *shape, depth int) error {
 			unknown = growth
 		case typ == f.wire || typ == protowire.BytesType && f.packed > 0:
 			if f.packed > 0 {
-				if lists == nil {
-					lists = make([]list, s.lists)
-				}
-				m.numbers(&lists[f.list], f, typ, value)
+				m.numbers(f, typ, value, &lists[f.list], earlier)
 				break
 			}
-			if f.entry {
+			m.elements -= f.elements
+			m.cost += f.each
+			var err error
+			switch {
+			case f.entry:
 				m.cost += maps
 				maps = 0
+				err = m.values(value, f.of, depth, 0)
+			case f.of == nil:
+				m.cost += len(value) // of a text
+			case f.elements > 0:
+				err = m.message(value, f.of, depth-1, 0)
+			default: // if it comes again, it is merged with the one before
+				err = m.message(value, f.of, depth-1, earlier+single[f.single])
+				single[f.single] += len(value)
 			}
-			if err := m.value(f, value, depth); err != nil {
+			if err != nil {
 				return err
 			}
 		default:
@@ -103,44 +117,34 @@ func (m *meter) values(b []byte, s *shape, depth int) error {
 	return nil
 }
 
-// value walks a value of f.
-func (m *meter) value(f *field, b []byte, depth int) error {
-	m.elements -= f.elements
-	m.cost += f.each
-	switch {
-	case f.text:
-		m.cost += len(b)
-	case f.entry:
-		return m.values(b, f.of, depth)
-	case f.of != nil:
-		return m.message(b, f.of, depth-1)
+// some returns n counters, in few if it has room.
+func some(few []int, n int) []int {
+	if n > len(few) {
+		return make([]int, n)
 	}
-	return nil
+	return few
 }
 
-// A list is what there is of a list of numbers.
-type list struct {
-	length int
-	full   bool // it has no room for another number
-}
-
-// numbers counts a number, or several that come packed. For those the library makes a new
-// list, which has just the room that it needs: so many short ones would take a time and a memory
-// that grow with the square of their number.
-func (m *meter) numbers(l *list, f *field, typ protowire.Type, b []byte) {
+// numbers counts what comes of a list of numbers: one, or several that are packed. For those the
+// library makes a new list, which has just the room that it needs: so many short ones would take a
+// time and a memory that grow with the square of their number. length is how long the list is, and
+// negative if it has no room for another number; earlier is how much longer it may be.
+func (m *meter) numbers(f *field, typ protowire.Type, b []byte, length *int, earlier int) {
+	is, full := max(*length, -*length), *length < 0 || *length == 0 && earlier > 0
 	if typ == protowire.BytesType {
 		count := packed(f.wire, b)
 		m.elements -= count
-		l.length, l.full = l.length+count, true
-		m.cost += f.packed*l.length*9/8 + boxed
+		size := f.packed * (is + count + earlier)
+		m.cost += size + size/8 + boxed
+		*length = -(is + count)
 		return
 	}
-	if l.full { // it grows by as much again
-		m.cost += 2 * f.packed * l.length
+	if full { // it grows by as much again
+		m.cost += 2 * f.packed * (is + earlier)
 	}
 	m.elements--
 	m.cost += f.each
-	l.length, l.full = l.length+1, false
+	*length = is + 1
 }
 
 // content returns what is in a value, of bytes and groups, and the length of the whole value,

@@ -166,7 +166,7 @@ func (c *Codec) measure(body []byte, s *shape, most int) (cost int, err error) {
 		return 0, fmt.Errorf("%w: body of %d bytes, limit %d", codec.ErrLimit, len(body), c.lim.Body)
 	}
 	m := meter{most: most + most/16, elements: c.lim.Elements}
-	err = m.message(body, s, c.lim.Depth)
+	err = m.message(body, s, c.lim.Depth, 0)
 	return m.cost, err
 }
 

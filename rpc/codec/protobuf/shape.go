@@ -16,6 +16,7 @@ type shape struct {
 	size   int // bytes that a message takes, without what its fields refer to
 	maps   int // bytes that its maps take when they get their first entries
 	lists  int // how many of its lists may come packed
+	single int // how many of its fields are a message
 	fields map[protowire.Number]*field
 	loops  bool // of a type whose shape was asked for: messages of it may nest without end
 }
@@ -25,10 +26,10 @@ type field struct {
 	wire     protowire.Type // of a value
 	packed   int            // of a list whose values may come packed: the size of a value; else 0
 	list     int            // of such a list: which of those of its message it is
-	each     int            // bytes that each value takes, besides its text and its message
+	each     int            // bytes that each value takes, besides its text, and its message
 	elements int            // how many elements each value counts as
-	text     bool           // a string or bytes
 	of       *shape         // of a message, or of a map's entry; else nil
+	single   int            // of a field that is a message: which of those of its message it is
 	entry    bool           // of is that of a map's entry, which is no level of its own
 }
 
@@ -111,7 +112,8 @@ func (all shapes) of(m protoreflect.Message) *shape {
 				f.each += boxed
 			}
 			if fd.Message() != nil {
-				f.of = all.of(m.NewField(fd).Message())
+				f.of, f.single = all.of(m.NewField(fd).Message()), s.single
+				s.single++
 			}
 		}
 	}
@@ -139,7 +141,7 @@ func (all shapes) entry(f *field, fd protoreflect.FieldDescriptor, m protoreflec
 		value.of = all.of(m.NewField(fd).Map().NewValue().Message())
 	}
 	slot := sizeOf(fd.MapKey()) + sizeOf(fd.MapValue())
-	f.of, f.entry, f.elements = &shape{fields: map[protowire.Number]*field{1: key, 2: value}}, true, 2
+	f.of, f.entry, f.elements = &shape{name: fd.Message().FullName(), single: 1, fields: map[protowire.Number]*field{1: key, 2: value}}, true, 2
 	f.each = growth*slot + entryOff
 	if value.of != nil {
 		f.each += value.of.size // an entry without a value has an empty one
@@ -151,7 +153,7 @@ func (all shapes) entry(f *field, fd protoreflect.FieldDescriptor, m protoreflec
 func fieldOf(fd protoreflect.FieldDescriptor) *field {
 	f := &field{wire: wireOf(fd.Kind())}
 	if fd.Kind() == protoreflect.StringKind || fd.Kind() == protoreflect.BytesKind {
-		f.text, f.each = true, slack
+		f.each = slack
 	}
 	return f
 }
