@@ -103,7 +103,7 @@ func tellInside[M any](ctx context.Context, from *Context, t *target, m M, set *
 
 // tellDirect is tellInside; at a virtual actor, it may find its activation here at its end.
 func tellDirect[M any](ctx context.Context, from *Context, t *target, m M, set *settings) error {
-	if c := t.cell.Load(); c != nil && !set.IsKeyed() {
+	if c := t.cell.Load(); c != nil && !set.ByRoad() {
 		if c.self.sys.checksSends() {
 			return c.putChecked(ctx, from, item{msg: m, meta: metaOf(ctx, from, set)}, set, false)
 		}
@@ -148,7 +148,7 @@ func callWith[M, R any](ctx context.Context, to Ref, m M, opts []rpc.Option) (R,
 func callInside[M, R any](ctx context.Context, from *Context, t *target, m M, set *settings) (r R, err error) {
 	var none R
 	c := t.cell.Load()
-	if t.addr.routed() && (c == nil || set.IsKeyed()) {
+	if t.addr.routed() && (c == nil || set.ByRoad()) {
 		return callService[M, R](ctx, from, t, m, set)
 	}
 	if c != nil {
@@ -165,7 +165,7 @@ func callInside[M, R any](ctx context.Context, from *Context, t *target, m M, se
 		}
 		defer w.end(from.cell)
 	}
-	if c != nil && !set.IsKeyed() {
+	if c != nil && !set.ByRoad() {
 		r, err = callLocal[M, R](ctx, from, w, c, m, set)
 	} else {
 		r, err = call[M, R](ctx, from, w, nil, t, m, set)
@@ -210,7 +210,7 @@ func askWith[M, R any](ctx context.Context, to Ref, m M, opts []rpc.Option) *rpc
 		return askService[M, R](ctx, from, t, m, set)
 	}
 	c := t.cell.Load()
-	if c != nil && !set.IsKeyed() {
+	if c != nil && !set.ByRoad() {
 		a := newAsking[R](ctx, t.sys)
 		if err := put(ctx, from, c, m, a, metaOf(ctx, from, set), set, false); err != nil {
 			a.end(none, err)
