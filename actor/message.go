@@ -19,7 +19,7 @@ import (
 //	type Balance struct{ actor.Returns[int64] }
 //
 // Call and Ask infer the type from it, and a handler with another result type does
-// not compile.
+// not compile. For messages that cannot embed it see AnswerAs.
 type Returns[R any] struct{}
 
 func (Returns[R]) returns(R) {}
@@ -32,8 +32,8 @@ type question interface{ isQuestion() }
 
 func (Returns[R]) isQuestion() {}
 
-// WireNamer gives a message type its name on the wire. Without it the name is the
-// import path and the type's name. A type of package main must have one to be sent
+// WireNamer gives a message type its name on the wire. Without it, and if no codec of the system names
+// the type (see codec.Namer), the name is the import path and the type's name. A type of package main must have one to be sent
 // to another node, because every program has a package main.
 type WireNamer interface{ WireName() string }
 

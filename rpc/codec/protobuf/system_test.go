@@ -72,7 +72,9 @@ func (a *account) list(_ *actor.Context, m *bankpb.List) (iter.Seq2[*bankpb.Entr
 func (a *account) nothing(*actor.Context, *bankpb.Empty) (*bankpb.Empty, error) { return nil, nil }
 
 // The messages of the other streams.
-type upload struct{ actor.Collects[*bankpb.Entry, *bankpb.Balance] }
+type upload struct {
+	actor.Collects[*bankpb.Entry, *bankpb.Balance]
+}
 type talk struct {
 	actor.Converses[*bankpb.Entry, *bankpb.Balance]
 }
