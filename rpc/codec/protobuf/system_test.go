@@ -13,7 +13,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tandem-go/tandem/actor"
-	"github.com/tandem-go/tandem/ledger"
 	ledgers "github.com/tandem-go/tandem/ledger/jetstream"
 	claims "github.com/tandem-go/tandem/placement/memory"
 	"github.com/tandem-go/tandem/queue"
@@ -136,7 +135,6 @@ type cluster struct {
 	ctx        context.Context
 	near, far  *actor.System
 	heard      chan *bankpb.Entry
-	store      ledger.Store
 	stored     *actor.Kind
 	durable    *actor.Kind
 	storedQ    *actor.Kind
