@@ -9,34 +9,36 @@ import (
 	"github.com/tandem-go/tandem/rpc/codec"
 )
 
-// bounded reports whether m nests no more than depth levels deep, and there are no more than left
-// messages in it.
-func bounded(m protoreflect.Message, depth int, left *int) bool {
+// bounded reports whether m, of shape s, nests no more than depth levels deep where types contain
+// themselves, and there are no more than left messages that do.
+func (s *shape) bounded(m protoreflect.Message, depth int, left *int) bool {
 	if *left--; depth <= 0 || *left < 0 {
 		return false
 	}
-	ok := true
-	each := func(v protoreflect.Value) bool {
-		ok = bounded(v.Message(), depth-1, left)
-		return ok
-	}
-	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+	for _, fd := range s.loops {
+		if !m.Has(fd) {
+			continue
+		}
+		ok, of, v := true, s.fields[fd.Number()].of, m.Get(fd)
 		switch {
 		case fd.IsMap():
-			if fd.MapValue().Message() != nil {
-				v.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool { return each(v) })
-			}
-		case fd.Message() == nil:
+			of = of.fields[2].of
+			v.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
+				ok = of.bounded(v.Message(), depth-1, left)
+				return ok
+			})
 		case fd.IsList():
 			for i := 0; ok && i < v.List().Len(); i++ {
-				each(v.List().Get(i))
+				ok = of.bounded(v.List().Get(i).Message(), depth-1, left)
 			}
 		default:
-			each(v)
+			ok = of.bounded(v.Message(), depth-1, left)
 		}
-		return ok
-	})
-	return ok
+		if !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // A meter walks a body before it is decoded. It adds up what decoding allocates, and refuses

@@ -120,9 +120,9 @@ func (c *Codec) encode(dst []byte, m proto.Message, s *shape) (out []byte, cost 
 	if reflect.ValueOf(m).IsNil() {
 		return dst, 0, fmt.Errorf("%w: a nil %v is no message", codec.ErrUnsupported, s.typ)
 	}
-	if s.loops { // the library would follow a message that contains itself for ever
+	if len(s.loops) > 0 { // the library would follow a message that contains itself for ever
 		left := c.lim.Body / 2 // each message takes two bytes
-		if !bounded(m.ProtoReflect(), c.lim.Depth, &left) {
+		if !s.bounded(m.ProtoReflect(), c.lim.Depth, &left) {
 			return dst, 0, fmt.Errorf("%w: messages nest too deep, or there are too many", codec.ErrLimit)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"runtime"
+	"runtime/metrics"
 	"strings"
 	"testing"
 
@@ -193,6 +194,9 @@ func TestLimits(t *testing.T) {
 	}
 	self := &bankpb.Deposit{}
 	self.Before = self
+	kid, named := &bankpb.Tree{}, &bankpb.Tree{}
+	kid.Kids = []*bankpb.Tree{{}, kid}
+	named.Named = map[string]*bankpb.Tree{"self": named}
 	many := func(n int) *bankpb.Deposit {
 		m := &bankpb.Deposit{}
 		for range n {
@@ -209,6 +213,10 @@ func TestLimits(t *testing.T) {
 		{"as deep as allowed", codec.Limits{Depth: 10}, nested(10), true},
 		{"deeper", codec.Limits{Depth: 10}, nested(11), false},
 		{"a message in itself", codec.Limits{}, self, false},
+		{"a message in its list", codec.Limits{}, kid, false},
+		{"a message in its map", codec.Limits{}, named, false},
+		{"a tree", codec.Limits{Depth: 3}, &bankpb.Tree{Kids: []*bankpb.Tree{{Kids: []*bankpb.Tree{{}}}}, Named: map[string]*bankpb.Tree{"a": {Kids: []*bankpb.Tree{{}}}}}, true},
+		{"a deeper tree", codec.Limits{Depth: 2}, &bankpb.Tree{Named: map[string]*bankpb.Tree{"a": {Kids: []*bankpb.Tree{{}}}}}, false},
 		{"as long as allowed", codec.Limits{Body: 10}, &bankpb.Entry{Text: "12345678"}, true},
 		{"longer", codec.Limits{Body: 10}, &bankpb.Entry{Text: "123456789"}, false},
 		{"elements", codec.Limits{Elements: 3}, &bankpb.List{}, true},
@@ -225,7 +233,7 @@ func TestLimits(t *testing.T) {
 		if (err == nil) != row.ok || err != nil && !errors.Is(err, codec.ErrLimit) {
 			t.Errorf("encoding %s: %v", row.what, err)
 		}
-		if row.what == "a message in itself" {
+		if strings.HasPrefix(row.what, "a message in") {
 			continue
 		}
 		if body == nil {
@@ -318,6 +326,16 @@ func TestMeasured(t *testing.T) {
 	t.Logf("a usual one: %d bytes, estimated %d, allocated %d", len(body), cost, allocated(func() { _ = c.Decode(body, &m) }))
 }
 
+// fuzzBound is what may be allocated under the limit of FuzzDecode: that and a sixteenth, and some for the test itself.
+const fuzzBound = 256<<10*17/16 + 64<<10
+
+// heapAllocs returns what was ever allocated, as far as it is known without stopping.
+func heapAllocs() uint64 {
+	s := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
+}
+
 // Whatever the body, decoding ends, without a panic, and with no more memory than allowed; what was
 // decoded can be encoded again, and arrives as what it was.
 func FuzzDecode(f *testing.F) {
@@ -335,7 +353,14 @@ func FuzzDecode(f *testing.F) {
 	c := New(codec.Limits{Bytes: 256 << 10, Body: 1 << 20})
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var m *bankpb.Deposit
-		if err := c.Decode(body, &m); err == nil {
+		before := heapAllocs()
+		err := c.Decode(body, &m)
+		if heapAllocs()-before > fuzzBound { // as far as it is known without stopping
+			if n := allocated(func() { _ = c.Decode(body, &m) }); n > fuzzBound {
+				t.Fatalf("%x allocated %d bytes", body, n)
+			}
+		}
+		if err == nil {
 			again, err := New(codec.Limits{Depth: 100, Bytes: 1 << 40}).Append(nil, m)
 			if err != nil {
 				t.Fatalf("%x was decoded, and cannot be encoded: %v", body, err)

@@ -18,7 +18,7 @@ type shape struct {
 	lists  int // how many of its lists may come packed
 	single int // how many of its fields are a message
 	fields map[protowire.Number]*field
-	loops  bool // of a type whose shape was asked for: messages of it may nest without end
+	loops  []protoreflect.FieldDescriptor // those of its fields whose messages may nest without end
 }
 
 // A field is one of a message, or the key or the value of a map's entry.
@@ -31,6 +31,7 @@ type field struct {
 	of       *shape         // of a message, or of a map's entry; else nil
 	single   int            // of a field that is a message: which of those of its message it is
 	entry    bool           // of is that of a map's entry, which is no level of its own
+	desc     protoreflect.FieldDescriptor
 }
 
 // What the Go runtime allocates, from above.
@@ -53,8 +54,7 @@ func (c *Codec) shapeOf(t reflect.Type) *shape {
 	}
 	var s *shape
 	if m := messageOf(t); m != nil {
-		s = shapes{}.of(m)
-		s.loops = s.meets(nil)
+		s = shapesOf(m)
 	}
 	got, _ := c.shapes.LoadOrStore(t, s)
 	return got.(*shape)
@@ -81,7 +81,21 @@ func messageOf(t reflect.Type) (m protoreflect.Message) {
 // shapes are those of the messages that are reachable from one, which may contain itself.
 type shapes map[protoreflect.FullName]*shape
 
-// of returns the shape of m.
+// shapesOf returns the shape of m, complete with all that it refers to.
+func shapesOf(m protoreflect.Message) *shape {
+	all := shapes{}
+	root := all.of(m)
+	for _, s := range all {
+		for _, f := range s.fields {
+			if f.of != nil && f.of.meets(nil) {
+				s.loops = append(s.loops, f.desc)
+			}
+		}
+	}
+	return root
+}
+
+// of returns the shape of m, without loops.
 func (all shapes) of(m protoreflect.Message) *shape {
 	d := m.Descriptor()
 	if s := all[d.FullName()]; s != nil {
@@ -151,7 +165,7 @@ func (all shapes) entry(f *field, fd protoreflect.FieldDescriptor, m protoreflec
 
 // fieldOf returns what is the same for single values and those in lists and maps.
 func fieldOf(fd protoreflect.FieldDescriptor) *field {
-	f := &field{wire: wireOf(fd.Kind())}
+	f := &field{wire: wireOf(fd.Kind()), desc: fd}
 	if fd.Kind() == protoreflect.StringKind || fd.Kind() == protoreflect.BytesKind {
 		f.each = slack
 	}

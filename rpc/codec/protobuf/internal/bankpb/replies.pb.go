@@ -155,6 +155,58 @@ func (*Empty) Descriptor() ([]byte, []int) {
 	return file_replies_proto_rawDescGZIP(), []int{2}
 }
 
+type Tree struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kids          []*Tree                `protobuf:"bytes,1,rep,name=kids,proto3" json:"kids,omitempty"`
+	Named         map[string]*Tree       `protobuf:"bytes,2,rep,name=named,proto3" json:"named,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tree) Reset() {
+	*x = Tree{}
+	mi := &file_replies_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tree) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tree) ProtoMessage() {}
+
+func (x *Tree) ProtoReflect() protoreflect.Message {
+	mi := &file_replies_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tree.ProtoReflect.Descriptor instead.
+func (*Tree) Descriptor() ([]byte, []int) {
+	return file_replies_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Tree) GetKids() []*Tree {
+	if x != nil {
+		return x.Kids
+	}
+	return nil
+}
+
+func (x *Tree) GetNamed() map[string]*Tree {
+	if x != nil {
+		return x.Named
+	}
+	return nil
+}
+
 var File_replies_proto protoreflect.FileDescriptor
 
 const file_replies_proto_rawDesc = "" +
@@ -166,7 +218,14 @@ const file_replies_proto_rawDesc = "" +
 	"\x04last\x18\x02 \x01(\v2\x19.tandem.test.bank.DepositR\x04last\"\x1c\n" +
 	"\x04List\x12\x14\n" +
 	"\x05above\x18\x01 \x01(\x03R\x05above\"\a\n" +
-	"\x05EmptyB@Z>github.com/tandem-go/tandem/rpc/codec/protobuf/internal/bankpbb\x06proto3"
+	"\x05Empty\"\xbd\x01\n" +
+	"\x04Tree\x12*\n" +
+	"\x04kids\x18\x01 \x03(\v2\x16.tandem.test.bank.TreeR\x04kids\x127\n" +
+	"\x05named\x18\x02 \x03(\v2!.tandem.test.bank.Tree.NamedEntryR\x05named\x1aP\n" +
+	"\n" +
+	"NamedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
+	"\x05value\x18\x02 \x01(\v2\x16.tandem.test.bank.TreeR\x05value:\x028\x01B@Z>github.com/tandem-go/tandem/rpc/codec/protobuf/internal/bankpbb\x06proto3"
 
 var (
 	file_replies_proto_rawDescOnce sync.Once
@@ -180,20 +239,25 @@ func file_replies_proto_rawDescGZIP() []byte {
 	return file_replies_proto_rawDescData
 }
 
-var file_replies_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_replies_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_replies_proto_goTypes = []any{
 	(*Balance)(nil), // 0: tandem.test.bank.Balance
 	(*List)(nil),    // 1: tandem.test.bank.List
 	(*Empty)(nil),   // 2: tandem.test.bank.Empty
-	(*Deposit)(nil), // 3: tandem.test.bank.Deposit
+	(*Tree)(nil),    // 3: tandem.test.bank.Tree
+	nil,             // 4: tandem.test.bank.Tree.NamedEntry
+	(*Deposit)(nil), // 5: tandem.test.bank.Deposit
 }
 var file_replies_proto_depIdxs = []int32{
-	3, // 0: tandem.test.bank.Balance.last:type_name -> tandem.test.bank.Deposit
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	5, // 0: tandem.test.bank.Balance.last:type_name -> tandem.test.bank.Deposit
+	3, // 1: tandem.test.bank.Tree.kids:type_name -> tandem.test.bank.Tree
+	4, // 2: tandem.test.bank.Tree.named:type_name -> tandem.test.bank.Tree.NamedEntry
+	3, // 3: tandem.test.bank.Tree.NamedEntry.value:type_name -> tandem.test.bank.Tree
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_replies_proto_init() }
@@ -208,7 +272,7 @@ func file_replies_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_replies_proto_rawDesc), len(file_replies_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
