@@ -61,8 +61,9 @@ type handler struct {
 	op     access.Op // what a sender must be allowed to do; 0: to send or to call
 	asked  bool      // the message is accepted only as a request
 	reads  bool      // see Read
-	also   *handler  // another handler that is registered with this one
-	wrong  error     // what is wrong with it, which Define says
+	stream streamTypes
+	also   *handler // another handler that is registered with this one
+	wrong  error    // what is wrong with it, which Define says
 
 	// decodeInto decodes into the codec.Reusable in place. nil: decode is used.
 	decodeInto func(place *any, c codec.Codec, body []byte) (any, error)

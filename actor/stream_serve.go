@@ -179,7 +179,7 @@ func isRemote(req request) bool {
 }
 
 // opened tells the client the address of its stream, in msgpack, whatever the client's codec is.
-func (st *stream) opened(req request, says itemTypes) {
+func (st *stream) opened(req request, says streamTypes) {
 	v := streamOpened{Actor: st.self.self.addr.String()}
 	v.In, v.Out = says.ids(st.sys)
 	switch r := req.(type) {

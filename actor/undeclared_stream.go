@@ -14,17 +14,17 @@ import (
 // ProduceAs is Produce for a message whose type declares no stream. The reader names the type of
 // the items with StreamAs; another one than T is refused when the stream is opened.
 func ProduceAs[S, M, T any](fn func(S, *Context, M) (iter.Seq2[T, error], error)) Handler[S] {
-	return declaredAs[M, Streaming[T]](producing(fn, itemTypes{out: reflect.TypeFor[T]()}))
+	return declaredAs[M, Streaming[T]](producing(fn, true))
 }
 
 // CollectAs is Collect for a message whose type declares no stream; the other side uses OpenAs.
 func CollectAs[S, M, In, R any](fn func(S, *Context, M, iter.Seq2[In, error]) (func() (R, error), error)) Handler[S] {
-	return declaredAs[M, Collecting[In, R]](collecting(fn, itemTypes{in: reflect.TypeFor[In](), out: reflect.TypeFor[R]()}))
+	return declaredAs[M, Collecting[In, R]](collecting(fn, true))
 }
 
 // ConverseAs is Converse for a message whose type declares no stream; the other side uses TalkAs.
 func ConverseAs[S, M, In, Out any](fn func(S, *Context, M, iter.Seq2[In, error]) (iter.Seq2[Out, error], error)) Handler[S] {
-	return declaredAs[M, Conversing[In, Out]](conversing(fn, itemTypes{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out]()}))
+	return declaredAs[M, Conversing[In, Out]](conversing(fn, true))
 }
 
 // declaredAs returns h, of messages of type M, which are answered as D declares it.
@@ -37,7 +37,7 @@ func declaredAs[M, D, S any](h Handler[S]) Handler[S] {
 // ProduceAs. If the actor's items are of another type, or m is a nil pointer, the error says so.
 func StreamAs[T, M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		f, err := openAs[Streaming[T]](ctx, to, m, itemTypes{out: reflect.TypeFor[T]()}, opts)
+		f, err := openAs[Streaming[T]](ctx, to, m, streamTypes{items: reflect.TypeFor[T]()}, opts)
 		if err != nil {
 			var none T
 			yield(none, err)
@@ -51,7 +51,7 @@ func StreamAs[T, M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) it
 // OpenAs is Open for a message whose type declares no stream: In is the type of the items, and R
 // that of the result. See CollectAs and StreamAs.
 func OpenAs[In, R, M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) (*Sink[In, R], error) {
-	f, err := openAs[Collecting[In, R]](ctx, to, m, itemTypes{in: reflect.TypeFor[In](), out: reflect.TypeFor[R]()}, opts)
+	f, err := openAs[Collecting[In, R]](ctx, to, m, streamTypes{inputs: reflect.TypeFor[In](), result: reflect.TypeFor[R]()}, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func OpenAs[In, R, M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) 
 // TalkAs is Talk for a message whose type declares no stream: In is the type of the items to the
 // actor, and Out that of those from it. See ConverseAs and StreamAs.
 func TalkAs[In, Out, M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) (*Dialogue[In, Out], error) {
-	f, err := openAs[Conversing[In, Out]](ctx, to, m, itemTypes{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out]()}, opts)
+	f, err := openAs[Conversing[In, Out]](ctx, to, m, streamTypes{inputs: reflect.TypeFor[In](), items: reflect.TypeFor[Out]()}, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func TalkAs[In, Out, M any](ctx context.Context, to Ref, m M, opts ...rpc.Option
 }
 
 // openAs opens a stream that is to have items of these types. D is what m declares, if it does.
-func openAs[D, M any](ctx context.Context, to Ref, m M, want itemTypes, opts []rpc.Option) (*clientStream, error) {
+func openAs[D, M any](ctx context.Context, to Ref, m M, want streamTypes, opts []rpc.Option) (*clientStream, error) {
 	if err := mayAsk[D](m); err != nil {
 		return nil, err
 	}
@@ -82,19 +82,4 @@ func openAs[D, M any](ctx context.Context, to Ref, m M, want itemTypes, opts []r
 		return nil, rpc.Errorf(rpc.WrongReply, rpc.HasRun, "the stream of %v has items of other types than %v", to, want)
 	}
 	return f, nil
-}
-
-// itemTypes are the types of the items of a stream: to the actor, and from it. The result of a
-// stream that is collected is an item from the actor. nil: there are none, or the message declares them.
-type itemTypes struct{ in, out reflect.Type }
-
-// ids are the ids of the types; 0 for nil.
-func (t itemTypes) ids(s *System) (in, out uint64) {
-	if t.in != nil {
-		in = s.types.get(t.in).id
-	}
-	if t.out != nil {
-		out = s.types.get(t.out).id
-	}
-	return in, out
 }
