@@ -22,6 +22,9 @@
 // is checked that the watch is as far as etcd is, so a watch that has fallen silent is opened again
 // within seconds.
 //
+// A connection that hangs is noticed only if the client has clientv3.Config.DialKeepAliveTime and
+// DialKeepAliveTimeout; a few seconds each are right.
+//
 // If etcd has users, that of the client needs to read and write all keys that begin with "<cluster>/".
 //
 // The limits: a record has at most registry.MaxRecord bytes, and Config bounds how many are kept in

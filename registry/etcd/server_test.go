@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 
+	"github.com/tandem-go/tandem/registry"
 	"github.com/tandem-go/tandem/registry/etcd"
 	"github.com/tandem-go/tandem/test/ports"
 )
@@ -58,6 +59,7 @@ func (s *server) start() {
 
 func (s *server) stop() {
 	if s.running != nil {
+		s.running.Server.HardStop() // at once: a graceful stop lets leases end meanwhile
 		s.running.Close()
 		s.running = nil
 	}
@@ -99,4 +101,39 @@ func within(t testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// faulty is a server in the hands of the suite.
+type faulty struct {
+	*server
+	hand *clientv3.Client // by which somebody writes
+}
+
+func (f *faulty) Addr() string { return fmt.Sprint("127.0.0.1:", f.client) }
+func (f *faulty) Stop()        { f.stop() }
+func (f *faulty) Start()       { f.start() }
+func (f *faulty) Wipe()        { f.wipe() }
+
+func (f *faulty) Open(t *testing.T, addr string, lease time.Duration, log *slog.Logger) registry.Registry {
+	t.Helper()
+	c := f.dial(func(cfg *clientv3.Config) { cfg.Endpoints = []string{addr} })
+	return open(t, c, etcd.Config{Lease: lease, Logger: log})
+}
+
+func (f *faulty) Drop(name string) {
+	f.Helper()
+	got, err := f.hand.Get(f.Context(), "tandem/nodes/"+name)
+	if err == nil {
+		_, err = f.hand.Revoke(f.Context(), clientv3.LeaseID(got.Kvs[0].Lease))
+	}
+	if err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *faulty) Spoil(name string, value []byte) {
+	f.Helper()
+	if _, err := f.hand.Put(f.Context(), "tandem/nodes/"+name, string(value)); err != nil {
+		f.Fatal(err)
+	}
 }
