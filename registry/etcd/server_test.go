@@ -38,6 +38,7 @@ func (s *server) start() {
 	s.Helper()
 	cfg := embed.NewConfig()
 	cfg.Dir, cfg.LogLevel, cfg.UnsafeNoFsync = s.dir, "panic", true
+	cfg.BcryptCost = 4 // quick, also with the race detector
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	at := func(port int) []url.URL { return []url.URL{{Scheme: "http", Host: fmt.Sprint("127.0.0.1:", port)}} }
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = at(s.client), at(s.client)
