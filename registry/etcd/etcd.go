@@ -25,7 +25,11 @@
 // A connection that hangs is noticed only if the client has clientv3.Config.DialKeepAliveTime and
 // DialKeepAliveTimeout; a few seconds each are right.
 //
-// If etcd has users, that of the client needs to read and write all keys that begin with "<cluster>/".
+// If etcd has users, that of the client needs to read and write all keys that begin with "<cluster>/". Who may
+// write them may write the record of any node, and so say at which address and under which
+// principal it is; the roads' own security does not help against that. A user that may write only the
+// keys "<cluster>/nodes/<name>", "<cluster>/traces/<name>" and "<cluster>/departures/<name>" of its own node, and
+// read all, cannot; it cannot evict the dead either, whose leases then have to end.
 //
 // The limits: a record has at most registry.MaxRecord bytes, and Config bounds how many are kept in
 // memory. Records beyond that are not served, and the log says so. A renewal is one write, which

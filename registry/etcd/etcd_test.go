@@ -111,6 +111,12 @@ func TestDenied(t *testing.T) {
 	user("node", grant(clientv3.PermissionType(clientv3.PermReadWrite)))
 	user("reader", grant(clientv3.PermissionType(clientv3.PermRead)))
 	user("nobody", func(string) {})
+	user("own", func(role string) { // as the package's documentation says
+		grant(clientv3.PermissionType(clientv3.PermRead))(role)
+		for _, kind := range []string{"nodes", "traces", "departures"} {
+			do(root.RoleGrantPermission(ctx, role, "tandem/"+kind+"/own", "", clientv3.PermissionType(clientv3.PermReadWrite)))
+		}
+	})
 	do(root.AuthEnable(ctx))
 	as := func(name, password string) *clientv3.Client {
 		return s.dial(func(cfg *clientv3.Config) { cfg.Username, cfg.Password = name, password })
@@ -118,6 +124,26 @@ func TestDenied(t *testing.T) {
 	n := registrytest.Node("n", "e1", "x")
 	if err := open(t, as("node", "secret"), etcd.Config{}).Register(ctx, n); err != nil {
 		t.Errorf("with all permissions: %v", err)
+	}
+	own := open(t, as("own", "secret"), etcd.Config{})
+	for what, err := range map[string]error{
+		"register":   own.Register(ctx, registrytest.Node("own", "e1", "x")),
+		"renew":      own.Renew(ctx, "own", "e1"),
+		"update":     own.Update(ctx, registrytest.Node("own", "e1", "y")),
+		"deregister": own.Deregister(ctx, "own", "e1", []byte("last")),
+	} {
+		if err != nil {
+			t.Errorf("%s its own node: %v", what, err)
+		}
+	}
+	for what, err := range map[string]error{
+		"register": own.Register(ctx, registrytest.Node("m", "e1", "x")),
+		"replace":  own.Register(ctx, n),
+		"evict":    own.Evict(ctx, "n", "e1"),
+	} {
+		if !errors.Is(err, registry.ErrDenied) {
+			t.Errorf("%s another node: %v", what, err)
+		}
 	}
 	reader := open(t, as("reader", "secret"), etcd.Config{})
 	if got, err := reader.Lookup(ctx, "n"); err != nil || !got.Equal(n) {

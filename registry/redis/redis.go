@@ -30,6 +30,9 @@
 //
 //	~tandem:{<cluster>}:* &tandem:{<cluster>}:* +@read +@write +@scripting +@pubsub +@connection +time
 //
+// Such a user may write the record of any node, and so say at which address and under which principal
+// it is; the roads' own security does not help against that. Give it to nobody but the nodes.
+//
 // The limits: a record has at most registry.MaxRecord bytes, and Config bounds how many are kept in
 // memory. Records beyond that are not served, and the log says so. A renewal reaches no other node.
 // Connect to a primary. This package is a module of its own, so that others need no Redis.

@@ -2,6 +2,7 @@ package registrytest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"testing"
@@ -367,6 +368,14 @@ func (f *faulty) spoilt() {
 		f.expect(registry.Left, Node("after", "e1", value))
 	}
 	f.served(n)
+	forged, err := json.Marshal(Node("n", "e1", "forged")) // it can be read, and is not the owner's
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.s.Spoil("n", forged)
+	f.expect(registry.Updated, Node("n", "e1", "forged"))
+	f.eventually(func() error { return f.a.Renew(f.ctx, "n", "e1") })
+	f.expect(registry.Updated, n)
 	if got := f.log.count("not served"); got != 1 {
 		f.Errorf("%d lines in the log", got)
 	}
