@@ -86,15 +86,12 @@ func (s *server) Drop(name string) {
 // Spoil writes a record as another program would, that knows the scheme but not the contents.
 func (s *server) Spoil(name string, value []byte) {
 	s.Helper()
-	const p = "tandem:{tandem}:"
-	rev, err := s.hand.HIncrBy(s.Context(), p+"state", "rev", 1).Result()
-	if err == nil {
-		err = s.hand.HSet(s.Context(), p+"node:"+name, "rev", rev, "value", value).Err()
-	}
-	if err == nil {
-		err = s.hand.ZAdd(s.Context(), p+"changes", redis.Z{Score: float64(rev), Member: name}).Err()
-	}
-	if err != nil {
+	const script = `local p = 'tandem:{tandem}:'
+local rev = redis.call('HINCRBY', p .. 'state', 'rev', 1)
+redis.call('HSET', p .. 'node:' .. ARGV[1], 'rev', rev, 'value', ARGV[2])
+redis.call('ZADD', p .. 'changes', rev, ARGV[1])
+return rev`
+	if err := s.hand.Eval(s.Context(), script, nil, name, value).Err(); err != nil {
 		s.Fatal(err)
 	}
 }

@@ -83,7 +83,11 @@ func (s *Session) Left(name string, rev uint64) {
 
 // Expired reports that the lease of a node has ended.
 func (s *Session) Expired(name string, rev uint64) {
-	until := s.r.grace(time.Now())
+	now := time.Now()
+	until := s.r.grace(now)
+	if !s.whole { // as what the session does not find, it may have ended while the store was away
+		until = now.Add(s.r.cfg.Lease)
+	}
 	s.r.apply(func(v *view) []registry.Event { return v.marker(name, rev, registry.Expired, until) })
 	s.reset()
 }
@@ -155,6 +159,9 @@ func (r *Registry) Open(ctx context.Context, watch func(ctx context.Context, com
 	err := r.Start(ctx, func(ctx context.Context, complete chan<- struct{}, failed chan<- error) {
 		wait, said := firstBackoff, false
 		for ctx.Err() == nil {
+			if latest != nil { // the pause before this may have been longer than a lease
+				r.Trouble()
+			}
 			err := watch(ctx, func() {
 				if said {
 					r.log.Info("the registry's watch is back")

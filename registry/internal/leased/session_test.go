@@ -104,6 +104,31 @@ func TestGrace(t *testing.T) {
 	})
 }
 
+// What a new session finds expired may have ended while the store was away, however long it took to begin.
+func TestExpiredMeanwhile(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		r := started(t, new(strings.Builder))
+		serves := func(want int) {
+			t.Helper()
+			if nodes, err := r.Nodes(t.Context()); err != nil || len(nodes) != want {
+				t.Errorf("%d nodes, %v, want %d", len(nodes), err, want)
+			}
+		}
+		s := r.Begin(func() {})
+		s.Record("a", encoded(t, "a", "e1"), 1)
+		s.Whole(1)
+		s.End()
+		time.Sleep(time.Hour)
+		s = r.Begin(func() {})
+		s.Expired("a", 2)
+		s.Whole(2)
+		serves(1)
+		s.Expire(<-s.Due())
+		serves(0)
+		s.End()
+	})
+}
+
 // Open waits for a store that is away and says so once. It does not wait for what cannot get better.
 func TestOpen(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
