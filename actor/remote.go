@@ -11,6 +11,7 @@ import (
 	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/internal/sendopt"
+	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -119,6 +120,7 @@ func (s *System) request(ctx context.Context, from *Context, at *routedCall, t *
 		if r.Rare = at.spareRare(); r.Rare == nil {
 			r.Rare = new(client.Rare)
 		}
+		r.Rare.Class = o.Class
 		r.Rare.Trace, r.Rare.Headers, r.Rare.Idempotent, r.Rare.Once, r.Rare.Hedge, r.Rare.LinkWait, r.Rare.Key = trace, o.Headers, o.Idempotent, o.Once, o.Hedge, o.LinkWait, o.Key
 		if from != nil {
 			r.Rare.Sender = from.cell.self.addr.String()
@@ -325,7 +327,7 @@ func (s *System) metaFrom(in *server.Inbound) *meta {
 	} else {
 		m = new(meta)
 	}
-	m.trace, m.headers = in.Meta.Trace, in.Meta.Headers
+	m.trace, m.headers, m.class = in.Meta.Trace, in.Meta.Headers, mailbox.Class(in.Meta.Class)
 	if a, err := parseAddress(in.Meta.Sender); err == nil && a.node == in.From() { // a node can only name actors of its own
 		a = address{strings.Clone(a.name), strings.Clone(a.node)}
 		if _, ok := activationOf(a.name); ok {

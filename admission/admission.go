@@ -19,7 +19,7 @@
 // When there is too much to do, what matters least is refused first. A fifth of what a limit allows is
 // out of reach for messages of class mailbox.Low, and a tenth for mailbox.Normal; mailbox.High and
 // mailbox.Urgent may use all of it. These parts are rounded down, so small limits have none. The class is
-// that of the message's type (actor.PriorityOf), else that which its sender has given (actor.Priority).
+// that of the message's type (actor.PriorityOf), else that which its sender has given (actor.OfClass).
 //
 // # What is not limited
 //

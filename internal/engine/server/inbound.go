@@ -80,8 +80,8 @@ func (in *Inbound) fill(c *Link, e *transport.Envelope) {
 		}
 		in.weight, in.cut = account.Record+len(e.Body), e.Cut
 	}
-	if e.Sender != "" || !e.Trace.IsZero() || len(e.Headers) > 0 || len(e.Waiting) > 0 {
-		in.Meta = &wire.Meta{Sender: strings.Clone(e.Sender), Trace: e.Trace, Headers: transport.CloneHeaders(e.Headers), Waiting: nil}
+	if e.Sender != "" || !e.Trace.IsZero() || len(e.Headers) > 0 || len(e.Waiting) > 0 || e.Class != 0 {
+		in.Meta = &wire.Meta{Sender: strings.Clone(e.Sender), Trace: e.Trace, Headers: transport.CloneHeaders(e.Headers), Class: e.Class}
 		if len(e.Waiting) > 0 {
 			in.Meta.Waiting = slices.Clone(e.Waiting)
 		}
