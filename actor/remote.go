@@ -237,12 +237,20 @@ func (v dispatcher) HandleRequest(in *server.Inbound) {
 		return
 	}
 	c := s.refs.live(in.Target)
+	limits := s.admission != nil
 	if c == nil && strings.HasPrefix(in.Target, placed) {
 		if s.restricted(nil) { // before anything is done for it
 			if err := s.refusal(in, nil); err != nil {
 				in.Fail(err)
 				return
 			}
+		}
+		if limits { // likewise
+			if err := s.limited(in, nil); err != nil {
+				in.Fail(err)
+				return
+			}
+			limits = false
 		}
 		var none *rpc.Error
 		if c, none = s.virtuals.activation(in.Target); none != nil {
@@ -252,6 +260,12 @@ func (v dispatcher) HandleRequest(in *server.Inbound) {
 	}
 	if s.restricted(c) {
 		if err := s.refusal(in, c); err != nil {
+			in.Fail(err)
+			return
+		}
+	}
+	if limits {
+		if err := s.limited(in, c); err != nil {
 			in.Fail(err)
 			return
 		}
@@ -266,6 +280,9 @@ func (v dispatcher) HandleTells(tells []*server.Inbound) {
 	c := v.s.refs.live(tells[0].Target)
 	if v.s.restricted(c) {
 		tells = v.s.admit(c, tells)
+	}
+	if v.s.admission != nil {
+		tells = v.s.admitTells(c, tells)
 	}
 	if c != nil {
 		tells = tells[v.s.push(c, tells):]

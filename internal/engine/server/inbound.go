@@ -44,6 +44,7 @@ type Inbound struct {
 	weight   int // bytes counted for the message
 	kept     int // bytes counted for the record and its outcome
 	onCancel func()
+	permit   Permit // nil: it holds none
 }
 
 // name identifies a request in the table of keys and in the store.
@@ -417,6 +418,7 @@ func (in *Inbound) finish(o outcome) {
 		in.settle(o)
 	}
 	s.mu.Lock()
+	in.releasePermit(!o.refused())
 	_, ok := s.table.Finish(in.Seq)
 	if !ok { // it was cancelled meanwhile, so nobody waits for the outcome
 		in.dropBody()
