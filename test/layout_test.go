@@ -62,6 +62,7 @@ var mayImport = map[string][]string{
 	"route":      {"internal/rendezvous"},
 	"inspect":    {},
 	"intercept":  {"access", "rpc"},
+	"breaker":    {"access", "intercept", "rpc", "github.com/sony/gobreaker/v2"},
 
 	"internal/draw":       {},
 	"internal/simulation": {"actor", "internal/draw", "internal/engine", "ledger", "placement", "placement/memory", "registry", "registry/static", "reminder", "reminder/memory", "rpc", "state", "state/memory", "transport", "transport/memnet"},
