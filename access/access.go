@@ -60,9 +60,14 @@ const (
 
 	Watch   Op = 1 << 12 // to learn that an actor has ended
 	Inspect Op = 1 << 13 // to see that an actor exists, and what it does; never the content of a message
+
+	// Relay is to send requests on behalf of other principals, as a gateway does (rpc.OnBehalfOf). Only rules
+	// whose Ops name it apply, and if no such rule matches, nobody may. What the other principal may do is
+	// decided as if it had sent the request itself.
+	Relay Op = 1 << 14
 )
 
-var opNames = [...]string{"send", "call", "stream", "push", "pull", "manage", "submit", "redeem", "cancel", "expose", "stop", "publish", "watch", "inspect"}
+var opNames = [...]string{"send", "call", "stream", "push", "pull", "manage", "submit", "redeem", "cancel", "expose", "stop", "publish", "watch", "inspect", "relay"}
 
 // String returns the names of the operations, joined with "|".
 func (o Op) String() string {
@@ -100,6 +105,7 @@ type Rule struct {
 	Services []string // that is an instance of one of these services
 	Messages []string // by one of these messages, by their wire names; a message type that the node does not know has none
 	Topics   []string // on one of these topics; other operations than Publish have none
+	Behalf   []string // for Relay: on behalf of one of these principals, named as in Principals
 }
 
 // Rules are an access list. Its zero value allows everything.
@@ -150,6 +156,7 @@ type rule struct {
 	networks                                 []netip.Prefix
 	ops                                      Op
 	kinds, actors, services, message, topics Names
+	behalf                                   Names
 }
 
 // everything reports whether the rule has no condition on the target.
@@ -189,11 +196,17 @@ func Compile(r Rules) (*List, error) {
 		if in.Effect != Allow && in.Effect != Deny {
 			bad("%s: Effect is %d: want Allow or Deny", where, in.Effect)
 		}
-		if in.Ops&^(All|Expose|Stop) != 0 {
-			bad("%s: unknown operations: %#x", where, uint16(in.Ops&^(All|Expose|Stop)))
+		if in.Ops&^(All|Expose|Stop|Relay) != 0 {
+			bad("%s: unknown operations: %#x", where, uint16(in.Ops&^(All|Expose|Stop|Relay)))
 		}
 		if in.Ops&Expose != 0 && len(in.Networks)+len(in.Kinds)+len(in.Messages)+len(in.Topics) > 0 {
 			bad("%s: Expose goes by Principals, Services and Actors alone: the registry says nothing else", where)
+		}
+		if in.Ops&Relay != 0 && len(in.Kinds)+len(in.Actors)+len(in.Services)+len(in.Messages)+len(in.Topics) > 0 {
+			bad("%s: Relay goes by Principals, Networks and Behalf alone: what is done for another is decided by the rules for that one", where)
+		}
+		if len(in.Behalf) > 0 && in.Ops&Relay == 0 {
+			bad("%s: Behalf goes with Relay only", where)
 		}
 		if out.ops == 0 {
 			out.ops = All
@@ -212,7 +225,10 @@ func Compile(r Rules) (*List, error) {
 		if out.principals, err = PrincipalsOf(in.Principals, r.Groups); err != nil {
 			bad("%s: %w", where, err)
 		}
-		if slices.Contains(in.Principals, "") {
+		if out.behalf, err = PrincipalsOf(in.Behalf, r.Groups); err != nil {
+			bad("%s: %w", where, err)
+		}
+		if slices.Contains(in.Principals, "") || slices.Contains(in.Behalf, "") {
 			bad("%s: Principals: an empty name", where)
 		}
 		for _, c := range []struct {
@@ -268,6 +284,18 @@ func (l *List) MayExpose(principal, service, actor string) Decision {
 		}
 	}
 	return Decision{true, "default"}
+}
+
+// MayRelay says whether who may send requests on behalf of a principal.
+func (l *List) MayRelay(who Who, behalf string) Decision {
+	who.Addr = who.Addr.Unmap().WithZone("")
+	for i := range l.rules {
+		r := &l.rules[i]
+		if r.matchWho(who, Relay) && r.behalf.Match(behalf) {
+			return r.decision
+		}
+	}
+	return Decision{false, "default"}
 }
 
 // MayAny reports whether there can be a target on which who may do op. It is for messages

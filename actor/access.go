@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"reflect"
 	"time"
 
@@ -223,6 +224,16 @@ func (s *System) judge(a server.Arrival, m matter) *rpc.Error {
 		return nil
 	}
 	who := access.Who{Principal: a.Origin.Principal, Addr: a.Addr}
+	if by := a.Origin.Relay; by != nil && !by.Local {
+		relay := who
+		relay.Principal = by.Principal
+		if d := list.MayRelay(relay, a.Origin.Principal); !d.Allowed {
+			err := refused(a, access.Relay.String(), d.Rule)
+			err.Message = by.Principal + " may not relay for " + a.Origin.Principal
+			return err
+		}
+		who.Addr = netip.Addr{} // it is that of the relay
+	}
 	what := access.What{Actor: m.name, Topic: m.topic, Op: m.op}
 	var h *handler
 	if m.cell != nil {

@@ -139,7 +139,7 @@ func (p *sending[M]) reset() {
 
 // settings are those that the message is sent with; nil for none.
 func (p *sending[M]) settings() *settings {
-	far := p.t.cell.Load() == nil || p.set.Keyed
+	far := p.t.cell.Load() == nil || p.set.ByRoad()
 	p.set.Headers = slices.Clip(p.set.Headers) // the application may use what lies behind
 	p.op.Added(func(key, value string) {
 		p.set.Headers = append(p.set.Headers, transport.Header{Key: key, Value: value})
@@ -158,6 +158,9 @@ func (p *sending[M]) sent(err error) {
 	var report sendopt.Report
 	if p.set.Report != nil {
 		report = *p.set.Report
+	}
+	if p.set.Wants != nil {
+		*p.set.Wants = report
 	}
 	wentOut(&p.op, report, err)
 }
@@ -224,6 +227,9 @@ func (s *System) nameOf(m any) string {
 	if m == nil {
 		return ""
 	}
+	if e, ok := m.(Encoded); ok {
+		return e.Type
+	}
 	return s.types.get(reflect.TypeOf(m)).name
 }
 
@@ -234,6 +240,9 @@ func (m enqueue[T]) pushed() any { return m.Item }
 
 // shown is what interceptors see of a message.
 func shown(m any) any {
+	if e, ok := m.(*wrapped); ok {
+		return e.Encoded
+	}
 	if p, ok := m.(carriesItem); ok {
 		return p.pushed()
 	}
@@ -273,16 +282,21 @@ func (t *target) through(ctx context.Context, m any, ask access.Op, opts []rpc.O
 
 // through runs the interceptors around send, which does what op says.
 func (s *System) through(ctx context.Context, op *intercept.Operation, opts []rpc.Option, send func(context.Context, []rpc.Option) error) error {
+	var wants *rpc.Report
 	if set := settingsOf(opts); set != nil {
 		for _, h := range set.Headers {
 			op.Came(h.Key, h.Value)
 		}
+		wants = set.Wants
 	}
 	return intercept.Run(ctx, s.cfg.Outgoing, op, func(ctx context.Context) error {
 		with := append([]rpc.Option(nil), opts...)
 		op.Added(func(key, value string) { with = append(with, rpc.WithHeader(key, value)) })
 		report := new(sendopt.Report)
 		err := send(context.WithValue(ctx, passedKey{}, report), with)
+		if wants != nil {
+			*wants = *report
+		}
 		wentOut(op, *report, err)
 		return err
 	})

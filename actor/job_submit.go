@@ -78,7 +78,7 @@ func submitAt[M Question[R], R any](ctx context.Context, t *target, m M, opts []
 	if err != nil {
 		return none, err
 	}
-	return token[R](s, t.addr.node+tokenSep+id), nil
+	return token[R](s, t.addr.node+tokenSep+id, set), nil
 }
 
 // submitLater is Submit from the handler of a stored actor.
@@ -91,12 +91,17 @@ func submitLater[M Question[R], R any](ctx context.Context, own *transaction, t 
 	if err != nil {
 		return none, err
 	}
-	return token[R](t.sys, t.addr.node+tokenSep+id), nil
+	return token[R](t.sys, t.addr.node+tokenSep+id, nil), nil
 }
 
-// token makes the token of a job from its text.
-func token[R any](s *System, text string) rpc.Token[R] {
-	return rpc.Token[R](jobtoken.New[rpc.JobStatus](text, redeemer{s}))
+// token makes the token of a job from its text. Its questions are sent on behalf of the principal that opts name.
+func token[R any](s *System, text string, opts *settings) rpc.Token[R] {
+	r := redeemer{s: s}
+	if opts != nil {
+		r.behalf = opts.Behalf
+	}
+	_, r.road = any((*R)(nil)).(*Encoded)
+	return rpc.Token[R](jobtoken.New[rpc.JobStatus](text, r))
 }
 
 // jobServerKey is the key at the job server for a key at one of the node's actors.
@@ -106,12 +111,13 @@ func jobServerKey(target, key string) string {
 
 // Redeem makes a token of its text, which may come from another process or node, for
 // a result of type R. The error says that the text is not that of a token. Whether the job
-// exists is found out by the token's methods.
-func Redeem[R any](sys *System, text string) (rpc.Token[R], error) {
+// exists is found out by the token's methods. Of the options rpc.OnBehalfOf counts: a gateway asks for the principal
+// to whom the job belongs.
+func Redeem[R any](sys *System, text string, opts ...rpc.Option) (rpc.Token[R], error) {
 	if _, _, err := splitToken(text); err != nil {
 		return rpc.Token[R]{}, err
 	}
-	return token[R](sys, text), nil
+	return token[R](sys, text, settingsOf(opts)), nil
 }
 
 var _ encoding.TextMarshaler = rpc.Token[int]{}
@@ -129,7 +135,7 @@ func splitToken(text string) (node, id string, err error) {
 
 // jobOf is the message that submits m to t.
 func (s *System) jobOf(t *target, m any, typ reflect.Type, opts *settings) (submitJob, error) {
-	if t.addr.node != s.cfg.Name || opts.IsKeyed() || s.cfg.CopyLocal {
+	if t.addr.node != s.cfg.Name || opts.ByRoad() || s.cfg.CopyLocal {
 		return s.encodedJob(t, m, typ, opts)
 	}
 	typ, refusal := dynamic(m, typ)
@@ -146,6 +152,9 @@ func (s *System) encodedJob(t *target, m any, typ reflect.Type, opts *settings) 
 		return job, refusal
 	}
 	mt := s.types.get(typ)
+	if mt.wraps {
+		mt = m.(*wrapped).messageType()
+	}
 	if mt.err != nil {
 		return job, mt.err
 	}
@@ -166,7 +175,11 @@ func (s *System) jobServer(node string) (Ref, error) {
 }
 
 // redeemer is the system as a jobtoken.Redeemer.
-type redeemer struct{ s *System }
+type redeemer struct {
+	s      *System
+	behalf string // the principal that asks; empty: the node itself
+	road   bool   // questions take a road also within the node, so that results are encoded
+}
 
 // PollJob implements jobtoken.Redeemer.
 func (r redeemer) PollJob(ctx context.Context, token string) (rpc.JobStatus, error) {
@@ -178,7 +191,7 @@ func (r redeemer) PollJob(ctx context.Context, token string) (rpc.JobStatus, err
 	if err != nil {
 		return rpc.JobStatus{}, err
 	}
-	report, err := Call(ctx, jobs, pollJob{ID: id}, rpc.Idempotent())
+	report, err := Call(ctx, jobs, pollJob{ID: id}, rpc.Idempotent(), rpc.OnBehalfOf(r.behalf), byRoad(r.road))
 	return report.status(node), err
 }
 
@@ -192,7 +205,7 @@ func (r redeemer) CancelJob(ctx context.Context, token string) (rpc.JobStatus, e
 	if err != nil {
 		return rpc.JobStatus{}, err
 	}
-	report, err := Call(ctx, jobs, cancelJob{ID: id}, rpc.Idempotent())
+	report, err := Call(ctx, jobs, cancelJob{ID: id}, rpc.Idempotent(), rpc.OnBehalfOf(r.behalf), byRoad(r.road))
 	return report.status(node), err
 }
 
@@ -272,7 +285,7 @@ func (r redeemer) ask(ctx context.Context, node, id string) (jobReport, error) {
 	}
 	turn, cancel := context.WithTimeout(ctx, q.Turn+awaitSlack)
 	defer cancel()
-	return Call(turn, jobs, q, rpc.WithRetry(rpc.Retry{Attempts: 1})) // AwaitJob retries
+	return Call(turn, jobs, q, rpc.WithRetry(rpc.Retry{Attempts: 1}), rpc.OnBehalfOf(r.behalf), byRoad(r.road)) // AwaitJob retries
 }
 
 // temporary reports whether asking again may help.

@@ -61,7 +61,8 @@ type handler struct {
 	op     access.Op // what a sender must be allowed to do; 0: to send or to call
 	asked  bool      // the message is accepted only as a request
 	reads  bool      // see Read
-	also   *handler  // another handler that is registered with this one
+	stream streamTypes
+	also   *handler // another handler that is registered with this one
 
 	// decodeInto decodes into the codec.Reusable in place. nil: decode is used.
 	decodeInto func(place *any, c codec.Codec, body []byte) (any, error)

@@ -39,11 +39,12 @@ type WireNamer interface{ WireName() string }
 
 // messageType is what a system knows about a type of messages or replies.
 type messageType struct {
-	name string
-	id   uint64
-	typ  reflect.Type
-	err  error // why it cannot be sent to another node; nil if it can
-	says bool  // its messages say more of themselves to interceptors: they are withOp, or carriesItem
+	name  string
+	id    uint64
+	typ   reflect.Type
+	err   error // why it cannot be sent to another node; nil if it can
+	wraps bool  // its messages are *wrapped, which say themselves what is in them
+	says  bool  // its messages say more of themselves to interceptors: they are withOp, or carriesItem
 
 	tells, calls sync.Pool // spare telling and requesting, for messages that pass interceptors
 
@@ -112,7 +113,8 @@ func (t *typeTable) find(typ reflect.Type, slot *atomic.Pointer[messageType]) *m
 	}
 	name, err := wireName(typ)
 	m := &messageType{typ: typ, name: name, id: transport.TypeID(name), err: err}
-	m.says = typ.Implements(reflect.TypeFor[withOp]()) || typ.Implements(reflect.TypeFor[carriesItem]())
+	m.wraps = typ == reflect.TypeFor[*wrapped]() || typ == reflect.TypeFor[Encoded]()
+	m.says = m.wraps || typ.Implements(reflect.TypeFor[withOp]()) || typ.Implements(reflect.TypeFor[carriesItem]())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.names == nil {

@@ -82,7 +82,7 @@ func (o *Offer[T]) count(ctx *Context, id int) (*itemMemory, *rpc.Error) {
 	}
 	_, moved := ctx.req.(*server.Inbound)
 	s := ctx.System()
-	m := &itemMemory{share: s.node.Memory(ctx.Principal()), bytes: bytes, id: pastSize + id, of: o.kept}
+	m := &itemMemory{share: s.node.Memory(ctx.bearer()), bytes: bytes, id: pastSize + id, of: o.kept}
 	if id == 0 {
 		m.id = 0
 	}

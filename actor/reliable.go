@@ -93,6 +93,9 @@ func (o *outboxes) take(ctx context.Context, from *Context, t *target, m any, ty
 	case opts != nil && opts.KeepFor < 0:
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "KeepFor is negative: %v", opts.KeepFor)
 	}
+	if err := ownOnly(opts, "TellReliably"); err != nil {
+		return err
+	}
 	var r client.Request
 	if err := o.sys.request(ctx, from, nil, t, m, typ, opts, &r); err != nil {
 		return err

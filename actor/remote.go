@@ -99,6 +99,9 @@ func (s *System) request(ctx context.Context, from *Context, at *routedCall, t *
 	if o.Keyed && !isKey(o.Key) {
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "key of %d bytes, want 1 to %d", len(o.Key), transport.MaxTarget)
 	}
+	if len(o.Behalf) > transport.MaxTarget {
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a principal of %d bytes, want at most %d", len(o.Behalf), transport.MaxTarget)
+	}
 	mt, err := s.sendable(from, t, m, typ)
 	if err != nil {
 		return err
@@ -122,6 +125,7 @@ func (s *System) request(ctx context.Context, from *Context, at *routedCall, t *
 		}
 		r.Rare.Class = o.Class
 		r.Rare.Trace, r.Rare.Headers, r.Rare.Idempotent, r.Rare.Once, r.Rare.Hedge, r.Rare.LinkWait, r.Rare.Key = trace, o.Headers, o.Idempotent, o.Once, o.Hedge, o.LinkWait, o.Key
+		r.Rare.Behalf, r.Rare.Report = o.Behalf, o.Wants
 		if from != nil {
 			r.Rare.Sender = from.cell.self.addr.String()
 		}
@@ -129,8 +133,9 @@ func (s *System) request(ctx context.Context, from *Context, at *routedCall, t *
 			at.setRoute(r.Rare)
 		}
 		if len(s.cfg.Outgoing) > 0 {
-			if r.Rare.Report = o.Report; o.Report == nil {
-				r.Rare.Report, _ = ctx.Value(passedKey{}).(*sendopt.Report)
+			r.Rare.Report = o.Report
+			if passed, _ := ctx.Value(passedKey{}).(*sendopt.Report); o.Report == nil && passed != nil {
+				r.Rare.Report = passed
 			}
 		}
 	}
@@ -161,6 +166,9 @@ func (s *System) sendable(from *Context, t *target, m any, typ reflect.Type) (*m
 		return nil, refusal
 	}
 	mt := s.types.get(typ)
+	if mt.wraps {
+		mt = m.(*wrapped).messageType()
+	}
 	return mt, mt.err
 }
 
@@ -180,6 +188,10 @@ func (s *System) startAlone() {
 
 // decodeReply decodes a reply of the expected type into v.
 func (s *System) decodeReply(r *promise.Reply, want *messageType, v any) error {
+	if want.wraps {
+		*v.(*Encoded) = s.encodedReply(r)
+		return nil
+	}
 	if r.TypeID != want.id {
 		return rpc.Errorf(rpc.WrongReply, rpc.HasRun, "node %s replied with %s, not %s", r.Node, s.types.nameOf(r.TypeID), want.name)
 	}

@@ -4,7 +4,8 @@ import "github.com/tandem-go/tandem/internal/engine/server"
 
 // Principal is who the sender of the message has proved to be. The road derives it from the
 // sender's certificate, token or user (see the road's package, and Config.Principals); it is
-// transport.Anonymous if the road does not authenticate. It is available for requests, one-way
+// transport.Anonymous if the road does not authenticate. If the sender may relay and has sent the message on behalf of
+// another principal (rpc.OnBehalfOf), it is that one. It is available for requests, one-way
 // messages, jobs and streams, also after the handler has returned. For a message from the
 // node's own actors or program, and for one that Pipe delivers, it is the node's own:
 // Config.Principals of transport.Anonymous on rpc.LoopbackRoad. For one of a durable topic it
@@ -17,6 +18,14 @@ func (c *Context) Principal() string {
 		return c.System().node.OwnPrincipal()
 	}
 	return c.origin.Principal
+}
+
+// bearer is the principal in whose share of the memory the message counts.
+func (c *Context) bearer() string {
+	if c.origin == nil {
+		return c.Principal()
+	}
+	return c.origin.Bearer()
 }
 
 // Node is the name of the node that the message came from, which may be this one. A node

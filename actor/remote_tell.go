@@ -23,10 +23,10 @@ func tell[M any](ctx context.Context, from *Context, to *target, m M, opts *sett
 // tellAt is tell to one actor. at is the call of a service that has chosen it, or nil.
 func tellAt[M any](ctx context.Context, from *Context, at *routedCall, t *target, m M, opts *settings) error {
 	s := t.sys
-	if opts.IsKeyed() && !opts.IsAcked() {
-		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a one-way message can have a key only with rpc.Acked")
+	if opts.ByRoad() && !opts.IsAcked() {
+		return errUnacked
 	}
-	if t.addr.node == s.cfg.Name && !opts.IsKeyed() {
+	if t.addr.node == s.cfg.Name && !opts.ByRoad() {
 		none := s.noActor(from, t.addr)
 		if opts.IsAcked() || none == errShutdown {
 			return none
@@ -56,6 +56,9 @@ func tellAt[M any](ctx context.Context, from *Context, at *routedCall, t *target
 	}
 	return s.send(ctx, from, out)
 }
+
+// errUnacked is the error of a one-way message that wants what only requests have.
+var errUnacked = rpc.Errorf(rpc.Invalid, rpc.NotRun, "a one-way message can have a key, or be sent on behalf of another principal, only with rpc.Acked")
 
 // tellPlain is tellAt for a message with nothing but its body, as most are.
 func tellPlain[M any](ctx context.Context, t *target, m M, out *outgoing) error {

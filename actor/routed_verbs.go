@@ -62,7 +62,7 @@ func callOnce[M Question[R], R any](ctx context.Context, from *Context, v *route
 		}
 		defer w.end(from.cell)
 	}
-	if c == nil && t.addr.node != t.sys.cfg.Name || opts.IsKeyed() {
+	if c == nil && t.addr.node != t.sys.cfg.Name || opts.ByRoad() {
 		r, err = call[M, R](ctx, from, w, v, t, m, opts)
 		v.end(err) // only if it was not sent; otherwise the engine has ended it
 		last = true
@@ -113,7 +113,7 @@ func askNext[M Question[R], R any](ctx context.Context, from *Context, v *routed
 			return failed[R](none)
 		}
 		c := t.cell.Load()
-		if c == nil && t.addr.node != to.sys.cfg.Name || opts.IsKeyed() {
+		if c == nil && t.addr.node != to.sys.cfg.Name || opts.ByRoad() {
 			return askFar[M, R](ctx, from, v, t, m, opts)
 		}
 		f, err := askHere[M, R](ctx, from, v, t, c, m, kept)
@@ -181,6 +181,9 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 	if err := refuseKey(to, opts); err != nil {
 		return err
 	}
+	if opts.ByRoad() && !acked {
+		return errUnacked
+	}
 	v.key = keyOf(v, m)
 	for {
 		t, none := v.next()
@@ -197,7 +200,7 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 		if c == nil && !acked && v.isVirtual() { // while this node tries to activate the actor itself, messages that came earlier are there
 			c = s.refs.live(v.search.name)
 		}
-		if c != nil && !opts.IsKeyed() {
+		if c != nil && !opts.ByRoad() {
 			v.sent = true
 			err = put(ctx, from, c, m, nil, metaOf(ctx, from, opts), opts, true) // if it has stopped, another instance gets the message
 		} else {

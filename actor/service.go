@@ -231,3 +231,23 @@ func (s *service) arrival(ctx context.Context) *rpc.Error {
 		}
 	}
 }
+
+// errOnlyChosen ends the search for an instance to which nothing is sent.
+var errOnlyChosen = rpc.Errorf(rpc.Canceled, rpc.NotRun, "nothing was sent to it")
+
+// Instance returns an instance of a service: the one to which requests with this rpc.Affinity go now; with an empty one, any.
+// Who keeps the ref sends to this instance, whatever others there will be. NotFound: there is none.
+func (s *System) Instance(service, affinity string) (Ref, error) {
+	to := s.Service(service).to
+	if to == nil {
+		return Ref{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%q is no name of a service", service)
+	}
+	v := s.routedCall(context.Background(), nil, to, &settings{Affinity: affinity})
+	defer v.free()
+	t, err := v.next()
+	if err != nil {
+		return Ref{}, err
+	}
+	v.end(errOnlyChosen)
+	return Ref{to: t}, nil
+}

@@ -35,6 +35,9 @@ func (t *transaction) submit(ctx context.Context, from *Context, to *target, m a
 	case set.IsKeyed():
 		return "", rpc.Errorf(rpc.Invalid, rpc.NotRun, "a job that is submitted after a write has a name of its own in place of a Key")
 	}
+	if err := ownOnly(set, "a job that is submitted after a write"); err != nil {
+		return "", err
+	}
 	s := to.sys
 	job, err := s.encodedJob(to, m, typ, set)
 	if err != nil {

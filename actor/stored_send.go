@@ -39,6 +39,9 @@ func (t *transaction) later(ctx context.Context, from *Context, to *target, m an
 	case to.addr.node == anyNode:
 		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a message that leaves after a write is for one actor, and service %s is many", to.addr.name)
 	}
+	if err := ownOnly(opts, "a message that leaves after a write"); err != nil {
+		return err
+	}
 	return t.keepMessage(ctx, from, state.Tell, to, m, typ, opts)
 }
 

@@ -115,7 +115,7 @@ func Produce[S any, M Streaming[T], T any](fn func(S, *Context, M) (iter.Seq2[T,
 			return nil, err
 		}
 		return func() error { return produce(st, seq) }, err
-	})
+	}).carries(streamTypes{items: reflect.TypeFor[T]()})
 }
 
 // Collect makes a handler of a method that receives a stream and answers it with one
@@ -148,7 +148,7 @@ func Collect[S any, M Collecting[In, R], In, R any](fn func(S, *Context, M, iter
 			}
 			return err
 		}, err
-	})
+	}).carries(streamTypes{inputs: reflect.TypeFor[In](), result: reflect.TypeFor[R]()})
 }
 
 // Converse makes a handler of a method that receives a stream and answers it with
@@ -161,7 +161,16 @@ func Converse[S any, M Conversing[In, Out], In, Out any](fn func(S, *Context, M,
 			return nil, err
 		}
 		return func() error { return produce(st, seq) }, err
-	})
+	}).carries(streamTypes{inputs: reflect.TypeFor[In](), items: reflect.TypeFor[Out]()})
+}
+
+// streamTypes are the types of what a stream carries; nil: it carries nothing that way.
+type streamTypes struct{ inputs, items, result reflect.Type }
+
+// carries says what the streams carry that the handler's message opens.
+func (h Handler[S]) carries(t streamTypes) Handler[S] {
+	h.h.stream = t
+	return h
 }
 
 // opener makes the handler of a message that opens a stream. begin runs in the actor's

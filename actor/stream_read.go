@@ -94,6 +94,9 @@ func open(ctx, life context.Context, to Ref, m any, typ reflect.Type, options []
 		return nil, rpc.Errorf(rpc.Invalid, rpc.HasRun, "%w", err)
 	}
 	f.opts = []rpc.Option{rpc.WithCodec(frame), rpc.WithRetry(streamRetry), rpc.Idempotent()}
+	if opts != nil {
+		f.opts = append(f.opts, rpc.OnBehalfOf(opts.Behalf), byRoad(opts.Road))
+	}
 	if f.at != nil {
 		f.release = f.at.hold()
 	}
@@ -109,12 +112,12 @@ func (f *clientStream) openAt(ctx context.Context, from *Context, at *routedCall
 	switch {
 	case c != nil && from.isIn(c):
 		return streamOpened{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v opens a stream to itself and would wait for ever", t.addr)
-	case c != nil:
+	case c != nil && !opts.ByRoad():
 		if s.cfg.CopyLocal {
 			f.codec = s.codecFor(t.addr.name, opts)
 		}
 		return openLocal(ctx, from, c, m, opts)
-	case t.addr.node == s.cfg.Name:
+	case c == nil && t.addr.node == s.cfg.Name:
 		return streamOpened{}, s.noActor(from, t.addr)
 	}
 	f.codec = s.codecFor(t.addr.name, opts)

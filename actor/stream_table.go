@@ -32,7 +32,7 @@ func (t *streamTable) enter(st *stream) *rpc.Error {
 		t.all, t.of = map[*stream]struct{}{}, map[string]int{}
 	}
 	if st.remote {
-		memory := st.sys.node.Memory(st.principal)
+		memory := st.sys.node.Memory(st.ctx.bearer())
 		if err := memory.Hold(streamSize); err != nil {
 			memory.Close()
 			return err

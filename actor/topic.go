@@ -191,6 +191,9 @@ func (at topicAt) publish(ctx context.Context, from *Context, m any, set *settin
 	if err := at.open(from); err != nil {
 		return err
 	}
+	if err := ownOnly(set, "Publish"); err != nil {
+		return err
+	}
 	if at.durable {
 		return at.store(ctx, from, m, set)
 	}

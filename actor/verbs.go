@@ -103,7 +103,7 @@ func tellInside[M any](ctx context.Context, from *Context, t *target, m M, set *
 
 // tellDirect is tellInside; at a virtual actor, it may find its activation here at its end.
 func tellDirect[M any](ctx context.Context, from *Context, t *target, m M, set *settings) error {
-	if c := t.cell.Load(); c != nil && !set.IsKeyed() {
+	if c := t.cell.Load(); c != nil && !set.ByRoad() {
 		if c.self.sys.checksSends() {
 			return c.putChecked(ctx, from, item{msg: m, meta: metaOf(ctx, from, set)}, set, false)
 		}
@@ -143,7 +143,7 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 func callInside[M Question[R], R any](ctx context.Context, from *Context, t *target, m M, set *settings) (r R, err error) {
 	var none R
 	c := t.cell.Load()
-	if t.addr.routed() && (c == nil || set.IsKeyed()) {
+	if t.addr.routed() && (c == nil || set.ByRoad()) {
 		return callService[M, R](ctx, from, t, m, set)
 	}
 	if c != nil {
@@ -160,7 +160,7 @@ func callInside[M Question[R], R any](ctx context.Context, from *Context, t *tar
 		}
 		defer w.end(from.cell)
 	}
-	if c != nil && !set.IsKeyed() {
+	if c != nil && !set.ByRoad() {
 		r, err = callLocal[M, R](ctx, from, w, c, m, set)
 	} else {
 		r, err = call[M, R](ctx, from, w, nil, t, m, set)
@@ -200,7 +200,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 		return askService[M, R](ctx, from, t, m, set)
 	}
 	c := t.cell.Load()
-	if c != nil && !set.IsKeyed() {
+	if c != nil && !set.ByRoad() {
 		a := newAsking[R](ctx, t.sys)
 		if err := put(ctx, from, c, m, a, metaOf(ctx, from, set), set, false); err != nil {
 			a.end(none, err)

@@ -50,6 +50,24 @@ func Hedge(after time.Duration) Option { return option(change{Which: sendopt.Hed
 // NotRun of one caller says nothing about the attempts of others.
 func Key(key string) Option { return option(change{Which: sendopt.Key, Text: key}) }
 
+// OnBehalfOf sends the request for another principal than the node's own: it is what Context.Principal says, whose access
+// rules and keys count, and to whom jobs and streams belong. It is for gateways, which have found out by their own means who
+// asks. The receiving node lets it pass if it has no access list, or if a rule allows the node's own principal access.Relay;
+// to actors of its own node a node may always relay. A name has 1 to 255 bytes.
+//
+// Requests, job submissions, streams and one-way messages with Acked can be sent so. Also within one node they are then
+// encoded, take a road, and are checked as if they came from elsewhere.
+func OnBehalfOf(principal string) Option {
+	return option(change{Which: sendopt.Behalf, Text: principal})
+}
+
+// Report says how a request went that has left its node, or takes a road within it.
+type Report = sendopt.Report
+
+// ReportTo has r filled in before the request ends. It is for requests that take a road: those to other nodes, and those
+// with a Key or OnBehalfOf. r must not be read before the request has ended.
+func ReportTo(r *Report) Option { return option(change{Which: sendopt.Reported, To: r}) }
+
 // Affinity has all requests to a service that are sent with one key go to the same
 // instance, whatever the service's policy, as long as that instance is there and serves.
 // It is a preference, not a promise: while the instance is left out they go to another

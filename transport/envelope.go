@@ -95,6 +95,7 @@ const (
 	tagElsewhere  = 17
 	tagOnce       = 18
 	tagClass      = 19
+	tagBehalf     = 21 | tagCritical
 	tagCritical   = 0x80 // if an option with this bit is unknown, the envelope is refused
 )
 
@@ -165,6 +166,7 @@ type Envelope struct {
 	After      uint64        // request: one-way messages up to this number must not run after it
 	Number     uint64        // request with a Key: the key names an outbox, and this is the message's number in it; 0: the key names the request
 	Once       Once          // request: its name beyond this session, see Once
+	Behalf     string        // request: the principal on whose behalf it is sent; empty: that of the link
 	Age        time.Duration // request with FlagRecover: time since it was made; 0 for unknown. Request with a Number: time since it may have been sent for the first time; 0: it never was
 	Waiting    []uint64      // request: numbers of the waits that end with it, that of the sender first; empty if the sender does not wait
 	Message    string        // reply: error text
@@ -188,7 +190,7 @@ type Envelope struct {
 // Clone returns a copy that shares no memory with e.
 func (e *Envelope) Clone() Envelope {
 	c := *e
-	c.Target, c.Sender, c.Key = strings.Clone(e.Target), strings.Clone(e.Sender), strings.Clone(e.Key)
+	c.Target, c.Sender, c.Key, c.Behalf = strings.Clone(e.Target), strings.Clone(e.Sender), strings.Clone(e.Key), strings.Clone(e.Behalf)
 	c.Message, c.UserCode = strings.Clone(e.Message), strings.Clone(e.UserCode)
 	c.Headers, c.Mark.Except, c.Body = CloneHeaders(e.Headers), slices.Clone(e.Mark.Except), bytes.Clone(e.Body)
 	c.Waiting = slices.Clone(e.Waiting)
@@ -218,7 +220,7 @@ func TypeID(name string) uint64 {
 // Append appends the encoded envelope to dst. If a part of the envelope exceeds its limit,
 // it returns dst unchanged and an error that wraps ErrTooLarge.
 func (e *Envelope) Append(dst []byte) ([]byte, error) {
-	if len(e.Target) > MaxTarget || len(e.Sender) > 2*MaxTarget || len(e.UserCode) > MaxTarget || len(e.Key) > MaxTarget ||
+	if len(e.Target) > MaxTarget || len(e.Sender) > 2*MaxTarget || len(e.UserCode) > MaxTarget || len(e.Key) > MaxTarget || len(e.Behalf) > MaxTarget ||
 		len(e.Headers) > MaxHeaders || len(e.Mark.Except) > MaxInlineExcept || len(e.Waiting) > MaxWaiting {
 		return dst, fmt.Errorf("%w: address, header, mark or line of waits over its limit", ErrTooLarge)
 	}
@@ -243,7 +245,7 @@ func (e *Envelope) Append(dst []byte) ([]byte, error) {
 	if !e.Sent.IsZero() {
 		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagSent, 8), uint64(e.Sent.UnixNano()))
 	}
-	more := len(e.Headers) | len(e.Mark.Except) | len(e.Message) | len(e.UserCode) | len(e.Key) | len(e.Waiting) | len(e.Elsewhere)
+	more := len(e.Headers) | len(e.Mark.Except) | len(e.Message) | len(e.UserCode) | len(e.Key) | len(e.Waiting) | len(e.Elsewhere) | len(e.Behalf)
 	if more != 0 || e.RetryAfter > 0 || e.After > 0 || e.Age > 0 || e.Number > 0 || e.Once.Number > 0 || e.Class != 0 || !e.Trace.IsZero() {
 		var err error
 		if dst, err = e.appendMore(dst); err != nil {
@@ -306,6 +308,9 @@ func (e *Envelope) appendMore(dst []byte) ([]byte, error) {
 	}
 	if e.Class != 0 {
 		dst = append(appendTag(dst, tagClass, 1), e.Class.byte())
+	}
+	if e.Behalf != "" {
+		dst = append(appendTag(dst, tagBehalf, len(e.Behalf)), e.Behalf...)
 	}
 	return dst, nil
 }
@@ -406,6 +411,8 @@ func (e *Envelope) parseOptions(b []byte) error {
 			if ok = n == 1; ok {
 				e.Class = classOf(v[0])
 			}
+		case tagBehalf:
+			e.Behalf, ok = text(v), n <= MaxTarget
 		case tagAge:
 			e.Age, ok = duration(v)
 		case tagWaiting:

@@ -16,6 +16,8 @@ type Settings[R any] struct {
 	Idempotent bool
 	Keyed      bool // Key was given, even if it is empty
 	Key        string
+	Road       bool          // it takes a road also within the node
+	Behalf     string        // the principal that it is sent for; empty: the node's own
 	Affinity   string        // empty: none
 	Hedge      time.Duration // 0: no second copy
 	LinkWait   time.Duration // 0: no bound
@@ -25,6 +27,7 @@ type Settings[R any] struct {
 	Headers    []transport.Header
 	Class      transport.Class // 0: the sender gives it none
 	Once       transport.Once  // the request's name at whatever node it is tried; zero: it has none
+	Wants      *Report         // not nil: the caller wants to learn how its request went
 	Report     *Report         // not nil if the interceptors have let the message pass: learns how its request to another node went
 }
 
@@ -36,6 +39,10 @@ type Report struct {
 
 // IsAcked reports whether the settings, which may be nil, ask for an acked one-way message.
 func (s *Settings[R]) IsAcked() bool { return s != nil && s.Acked }
+
+// ByRoad reports whether a request with the settings, which may be nil, takes a road also to an actor of its own
+// node, because it must come there as it would from elsewhere.
+func (s *Settings[R]) ByRoad() bool { return s != nil && (s.Keyed || s.Road || s.Behalf != "") }
 
 // IsKeyed reports whether the settings, which may be nil, have a key.
 func (s *Settings[R]) IsKeyed() bool { return s != nil && s.Keyed }
@@ -65,6 +72,9 @@ const (
 	Codec
 	Header
 	KeepFor
+	Behalf
+	Reported
+	Road
 	Class
 )
 
@@ -76,6 +86,7 @@ type Change[R any] struct {
 	Value string // of a header
 	Retry *R
 	Codec codec.Codec
+	To    *Report
 	Class transport.Class
 }
 
@@ -98,6 +109,12 @@ func (o *Option[R]) Apply(s *Settings[R]) {
 		s.Hedge = c.Time
 	case Key:
 		s.Key, s.Keyed = c.Text, true
+	case Behalf:
+		s.Behalf = c.Text
+	case Road:
+		s.Road = true
+	case Reported:
+		s.Wants = c.To
 	case Affinity:
 		s.Affinity = c.Text
 	case LinkWait:

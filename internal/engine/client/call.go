@@ -32,6 +32,7 @@ type Rare struct {
 	SentSince    time.Time       // when a message of an outbox may have been sent for the first time; zero: it never was
 	MaybeAt      string          // the start of the node that may have got a message of an outbox; empty: none, or it is not known which
 	AgeElsewhere time.Duration   // what another start than MaybeAt is told at least of how long ago it was sent
+	Behalf       string          // the principal that it is sent for; empty: this node's own
 	Once         transport.Once  // its name beyond this session; zero: it has none
 	Idempotent   bool            // the request may run twice
 	Hedge        time.Duration   // silence after which a second copy is sent over another road; 0: never
@@ -99,6 +100,13 @@ func (r *Request) key() string {
 		return ""
 	}
 	return r.Rare.Key
+}
+
+func (r *Request) behalf() string {
+	if r.Rare == nil {
+		return ""
+	}
+	return r.Rare.Behalf
 }
 
 func (r *Request) number() uint64 {

@@ -31,6 +31,7 @@ type Inbound struct {
 	Confirm bool // a one-way message whose sender wants to know that it was accepted: that is the outcome, not the handler's result
 	row     row
 	Once    transport.Once // the request's name beyond the session; zero: it has none
+	behalf  *Origin        // of a request that was sent on behalf of another principal; nil: it is that of the session
 	Number  uint64         // of a message in its sender's outbox, which is a one-way message whose outcome is that of its handler; 0: it is from no outbox
 	sentFor time.Duration  // for how long a message of an outbox may have been on its way in earlier attempts; 0: there was none
 
@@ -78,6 +79,9 @@ func (in *Inbound) fill(c *Link, e *transport.Envelope) {
 		}
 		if asked && e.Key != "" && !in.Confirm {
 			in.Number, in.sentFor = e.Number, e.Age
+		}
+		if asked && e.Behalf != "" && in.Number == 0 {
+			in.behalf = in.session.origin.behalf(e.Behalf)
 		}
 		in.weight, in.cut = account.Record+len(e.Body), e.Cut
 	}
@@ -166,7 +170,7 @@ func (in *Inbound) TakeBody() []byte {
 }
 
 // TakeWeight returns how many bytes are counted for the message, and later 0. The caller has to
-// free them, in the Memory of the message's Principal, once it keeps nothing of the message.
+// free them, in the Memory of the origin's Bearer, once it keeps nothing of the message.
 func (in *Inbound) TakeWeight() int {
 	in.session.mu.Lock()
 	defer in.session.mu.Unlock()
@@ -210,7 +214,7 @@ func (in *Inbound) AsTell() *Inbound {
 	weight, link := in.weight, in.link
 	in.weight = 0
 	in.session.mu.Unlock()
-	return &Inbound{session: in.session, link: link, Target: in.Target, TypeID: in.TypeID, Codec: in.Codec, body: in.TakeBody(), Meta: in.Meta, weight: weight}
+	return &Inbound{session: in.session, link: link, Target: in.Target, TypeID: in.TypeID, Codec: in.Codec, body: in.TakeBody(), Meta: in.Meta, behalf: in.behalf, weight: weight}
 }
 
 // Keyed reports whether the request has a key.

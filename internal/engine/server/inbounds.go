@@ -22,7 +22,7 @@ const (
 // what fill does not set.
 func (i *inbounds) putTells(tells []*Inbound) {
 	for _, in := range tells {
-		in.session, in.link, in.Meta, in.body, in.row = nil, nil, nil, wire.FreeReceived(in.body), row{}
+		in.session, in.link, in.Meta, in.body, in.row, in.behalf = nil, nil, nil, wire.FreeReceived(in.body), row{}, nil
 	}
 	i.put(tells)
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/tandem-go/tandem/rpc"
 )
@@ -11,6 +12,26 @@ type Origin struct {
 	Principal string // who the client has proved to be
 	Node      string // the node's name
 	Local     bool   // the client is this node itself, on its loopback: no other node can claim that
+
+	// Relay is the origin of the session on which the client has sent a message on behalf of Principal. nil: it
+	// has sent it for itself.
+	Relay *Origin
+}
+
+// Bearer returns the principal in whose share of the memory the message counts: that of the peer that has sent it.
+func (o *Origin) Bearer() string {
+	if o.Relay != nil {
+		return o.Relay.Principal
+	}
+	return o.Principal
+}
+
+// behalf returns the origin of a message that was sent on behalf of a principal; o itself if that is empty.
+func (o *Origin) behalf(principal string) *Origin {
+	if principal == "" {
+		return o
+	}
+	return &Origin{Principal: strings.Clone(principal), Node: o.Node, Relay: o}
 }
 
 // Arrival describes a message from a client, or a question about the record of one.
@@ -32,9 +53,10 @@ func (in *Inbound) From() string {
 	return in.session.id.Node
 }
 
-// Own reports whether the sender is this node itself, and Principal returns who it has proved to be.
+// Own reports whether the sender is this node itself, and Principal returns who it has proved to be, or for whom it
+// has sent the message.
 func (in *Inbound) Own() bool         { return in.session.own }
-func (in *Inbound) Principal() string { return in.session.principal }
+func (in *Inbound) Principal() string { return in.Origin().Principal }
 
 // Caller names the start of the node that sent the message, for all sessions on all roads. A peer that
 // has not proved to be a node is named together with who it has proved to be.
@@ -62,11 +84,16 @@ func (in *Inbound) Outbox() string {
 }
 
 // Origin returns where the message comes from.
-func (in *Inbound) Origin() *Origin { return in.session.origin }
+func (in *Inbound) Origin() *Origin {
+	if in.behalf != nil {
+		return in.behalf
+	}
+	return in.session.origin
+}
 
 // Arrival returns the description by which it is decided whether the message may be handled.
 func (in *Inbound) Arrival() Arrival {
-	return Arrival{in.session.origin, in.addr(), in.Target, in.TypeID, in.Seq == 0 || in.Confirm || in.Number > 0, in.Outbox()}
+	return Arrival{in.Origin(), in.addr(), in.Target, in.TypeID, in.Seq == 0 || in.Confirm || in.Number > 0, in.Outbox()}
 }
 
 // addr returns the address of a link on which the message came.
@@ -101,7 +128,7 @@ func (in *Inbound) mayReplay(c *Link) (Arrival, *rpc.Error) {
 	if srv.cfg.Check == nil || in.Receipt {
 		return Arrival{}, nil
 	}
-	a := Arrival{in.session.origin, c.Addr, in.Target, in.TypeID, in.Confirm || in.Number > 0, in.Outbox()}
+	a := Arrival{in.Origin(), c.Addr, in.Target, in.TypeID, in.Confirm || in.Number > 0, in.Outbox()}
 	err := srv.cfg.Check(a)
 	if err == nil || in.finished() && in.outcome.refused() {
 		return a, err

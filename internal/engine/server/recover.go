@@ -66,15 +66,16 @@ func (srv *Server) recover(c *Link, e *transport.Envelope) {
 		return
 	}
 	principal := c.Principal
+	origin := (&Origin{Principal: principal, Node: c.ID.Node, Local: c.Loop()}).behalf(e.Behalf)
 	id := ledger.ID{Grant: e.Grant, Seq: e.Seq}
 	if e.Key != "" {
-		id = ledger.ID{Grant: keyID(principal, e.Target, e.Key)}
+		id = ledger.ID{Grant: keyID(origin.Principal, e.Target, e.Key)}
 	}
 	if e.Number > 0 {
 		id = ledger.ID{Grant: markID(principal, e.Target, e.Key)}
 	}
 	if srv.cfg.Check != nil {
-		a := Arrival{&Origin{Principal: principal, Node: c.ID.Node, Local: c.Loop()}, c.Addr, strings.Clone(e.Target), e.TypeID, e.Flags&transport.FlagAcked != 0 || e.Number > 0, ""}
+		a := Arrival{origin, c.Addr, strings.Clone(e.Target), e.TypeID, e.Flags&transport.FlagAcked != 0 || e.Number > 0, ""}
 		if e.Number > 0 {
 			a.Outbox = strings.Clone(e.Key)
 		}

@@ -191,7 +191,7 @@ func (s *session) keyed(in *Inbound, e *transport.Envelope) {
 		named.id.Grant, named.fingerprint = markID(s.principal, in.Target, e.Key), in.Number
 		named.outbox = strings.Clone(e.Key)
 	} else {
-		id := keyID(s.principal, in.Target, e.Key)
+		id := keyID(in.Principal(), in.Target, e.Key)
 		named.id.Grant, named.fingerprint = id, durableFingerprint(id, in.Target, in.TypeID, in.Codec, in.body)
 	}
 	s.mu.Lock() // a cancel of the request may come at the same time

@@ -1,0 +1,161 @@
+package gateway
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/rpc/codec"
+)
+
+// Request is what a client asks for.
+type Request struct {
+	Principal string // who asks, as the gateway has found out; empty: Anonymous
+	Key       string // see rpc.Key; empty: none
+	Body      []byte // JSON; empty: {}
+}
+
+// Answer is what a request was answered with.
+type Answer struct {
+	Body     []byte // JSON; empty if the message has no reply
+	Replayed bool   // it is the recorded one of an earlier attempt
+}
+
+// Call sends one message to one actor or service.
+type Call struct {
+	*Endpoint
+	to    actor.Ref
+	table *Table
+}
+
+// message returns the encoded message, and the options that all verbs have.
+func (c Call) message(r *Request) (actor.Encoded, []rpc.Option) {
+	m := actor.Encoded{Type: c.Message.Name, Codec: codec.IDJSON, Body: r.Body}
+	if len(m.Body) == 0 {
+		m.Body = []byte("{}")
+	}
+	if r.Principal == "" {
+		r.Principal = Anonymous
+	}
+	return m, []rpc.Option{rpc.OnBehalfOf(r.Principal)}
+}
+
+// errNoKey is the error of a request with a key that nobody could honour.
+func (c Call) errNoKey() error {
+	return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a request %s to %s cannot have a key", c.Name, c.Target)
+}
+
+// Do sends the request and waits for its reply; of a one-way message, until it is in the actor's mailbox. It waits until ctx
+// ends, or for the system's Timeout. The error is an *rpc.Error.
+func (c Call) Do(ctx context.Context, r Request) (Answer, error) {
+	if c.Message.Items != nil {
+		return Answer{}, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%s is answered with a stream", c.Name)
+	}
+	if r.Key != "" && !c.Keys {
+		return Answer{}, c.errNoKey()
+	}
+	m, opts := c.message(&r)
+	if c.Message.Reply == nil {
+		return Answer{}, m.Tell(ctx, c.to, opts...)
+	}
+	to := c.to
+	if r.Key != "" {
+		opts = append(opts, rpc.Key(r.Key))
+		if c.of.any {
+			var err error
+			if to, err = c.bound(ctx, r); err != nil {
+				return Answer{}, err
+			}
+		}
+	}
+	var report rpc.Report
+	reply, err := m.Call(ctx, to, append(opts, rpc.ReportTo(&report))...)
+	return Answer{Body: reply.Body, Replayed: report.Replayed}, err
+}
+
+// Submit sends the request as a job, and returns the text of its token.
+func (c Call) Submit(ctx context.Context, r Request) (token string, err error) {
+	if c.Message.Reply == nil || c.Message.Items != nil {
+		return "", rpc.Errorf(rpc.Invalid, rpc.NotRun, "%s has no reply that could be fetched later", c.Name)
+	}
+	if r.Key != "" && (c.of.any || c.of.many) {
+		return "", rpc.Errorf(rpc.Invalid, rpc.NotRun, "a job of %s cannot have a key", c.Target)
+	}
+	m, opts := c.message(&r)
+	if r.Key != "" {
+		opts = append(opts, rpc.Key(r.Key))
+	}
+	t, err := m.Submit(ctx, c.to, opts...)
+	if err != nil {
+		return "", err
+	}
+	return t.String(), nil
+}
+
+// Stream opens the stream that answers the message, and iterates over its items, each as JSON. After an error nothing
+// follows. Leaving the loop ends the stream.
+func (c Call) Stream(ctx context.Context, r Request) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		switch {
+		case c.Message.Items == nil:
+			yield(nil, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%s is not answered with a stream", c.Name))
+			return
+		case r.Key != "":
+			yield(nil, c.errNoKey())
+			return
+		}
+		m, opts := c.message(&r)
+		for item, err := range m.Stream(ctx, c.to, opts...) {
+			if !yield(item.Body, err) {
+				return
+			}
+		}
+	}
+}
+
+// Job is a job as a client sees it.
+type Job struct {
+	Status rpc.JobStatus
+	Result []byte // JSON, of one that is done; nil if it was not waited for
+}
+
+// Redeem finds out about the job of that token, and waits for at most that long for its end. An error says that nobody can
+// tell, or that the job is another principal's.
+func (t *Table) Redeem(ctx context.Context, principal, token string, wait time.Duration) (Job, error) {
+	tok, err := t.token(principal, token)
+	if err != nil {
+		return Job{}, err
+	}
+	if wait > 0 {
+		turn, cancel := context.WithTimeout(ctx, wait)
+		_, _ = tok.Await(turn)
+		cancel()
+	}
+	s, err := tok.Poll(ctx)
+	j := Job{Status: s}
+	if err != nil || s.State != rpc.JobDone {
+		return j, err
+	}
+	r, err := tok.Await(ctx)
+	j.Result = r.Body
+	return j, err
+}
+
+// Cancel has the job of that token end early, and returns what it is then.
+func (t *Table) Cancel(ctx context.Context, principal, token string) (Job, error) {
+	tok, err := t.token(principal, token)
+	if err != nil {
+		return Job{}, err
+	}
+	s, err := tok.Cancel(ctx)
+	return Job{Status: s}, err
+}
+
+func (t *Table) token(principal, token string) (rpc.Token[actor.Encoded], error) {
+	if principal == "" {
+		principal = Anonymous
+	}
+	return actor.Redeem[actor.Encoded](t.sys, token, rpc.OnBehalfOf(principal))
+}
