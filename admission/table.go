@@ -26,7 +26,8 @@ type Message struct {
 	Class       mailbox.Class
 
 	// OneWay says that the message does not count among the requests under way, and Count for how many
-	// such messages it stands; 0 for one.
+	// such messages it stands; 0 for one. They are admitted or refused together; if they are more than
+	// Burst allows at once, they are refused, and have to be asked about one by one.
 	OneWay bool
 	Count  int
 }
@@ -151,8 +152,7 @@ func (l *limiter) limit() int {
 // refuses returns why l does not admit m at now, or nil if it does.
 func (l *limiter) refuses(now time.Time, m *Message) *Refusal {
 	if l.bucket != nil {
-		n := max(m.Count, 1)
-		want := float64(n + min(kept(l.of.Burst, m.Class), max(l.of.Burst-n, 0)))
+		want := float64(max(m.Count, 1) + kept(l.of.Burst, m.Class))
 		if short := want - l.bucket.TokensAt(now); short > nearly {
 			wait := time.Duration(math.Ceil(short / l.of.Rate * float64(time.Second)))
 			return &Refusal{Limit: l.of.Name, RetryAfter: max(wait, 1)}

@@ -107,6 +107,16 @@ func TestConcurrent(t *testing.T) {
 	want(t, "in the end", fmt.Sprint(n, most), "0 2")
 }
 
+// Several one-way messages are admitted together, within what is for their class, or not at all.
+func TestCount(t *testing.T) {
+	d := newDesk(t, Limit{Name: "all", Rate: 1, Burst: 50})
+	want(t, "into the part of others", d.admit(Message{OneWay: true, Count: 46}), "fast: all, 1s")
+	want(t, "more than ever fit", d.admit(Message{OneWay: true, Count: 60}), "fast: all, 15s")
+	want(t, "all that there is", d.admit(Message{OneWay: true, Count: 45}), "ok")
+	want(t, "one more", d.admit(Message{OneWay: true}), "fast: all, 1s")
+	want(t, "a high one", d.admit(Message{OneWay: true, Class: mailbox.High, Count: 5}), "ok")
+}
+
 // All limits that match must admit, and what is refused by one is counted by none.
 func TestAllMustAdmit(t *testing.T) {
 	d := newDesk(t, Limit{Name: "rate", Rate: 10, Burst: 5}, Limit{Name: "busy", Concurrent: 1}, Limit{Name: "slow", Rate: 1, Burst: 9})
