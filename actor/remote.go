@@ -435,27 +435,6 @@ func (s *System) deliver(c *cell, in *server.Inbound, asked bool) *rpc.Error {
 	return nil
 }
 
-// kindTypes is the table of a kind's handlers by type id.
-type kindTypes struct {
-	of   *Kind
-	byID map[uint64]*handler
-}
-
-// learn returns the table of k, which it makes on first use.
-func (s *System) learn(k *Kind) *kindTypes {
-	if known, ok := s.allKindTypes.Load(k); ok {
-		return known.(*kindTypes)
-	}
-	t := &kindTypes{k, make(map[uint64]*handler, len(k.handlers))}
-	for typ, h := range k.handlers {
-		if !toldBySystem(typ) { // no other node can say that an actor has ended, or is idle
-			t.byID[s.types.get(typ).id] = h
-		}
-	}
-	actual, _ := s.allKindTypes.LoadOrStore(k, t)
-	return actual.(*kindTypes)
-}
-
 // handBack ends a message that no handler will run: a request gets the error, a one-way
 // message becomes a dead letter.
 func (s *System) handBack(to address, it item, err *rpc.Error) {
