@@ -321,7 +321,7 @@ func TestLimitTells(t *testing.T) {
 		time.Sleep(time.Second)
 		did := w.done()
 		if len(did) != 45 { // a tenth is for those that matter more
-			t.Errorf("%d were handled", len(did))
+			t.Fatalf("%d were handled", len(did))
 		}
 		for i, d := range did {
 			if d != fmt.Sprint(i) {
@@ -423,6 +423,7 @@ func TestLimitVirtual(t *testing.T) {
 				wantErr(t, "refused", err, rpc.Overloaded, rpc.NotRun)
 			}
 		}
+		synctest.Wait()
 		if n := b.Stats().Virtual.Begun; n != 2 {
 			t.Errorf("%d activations", n)
 		}
