@@ -169,7 +169,7 @@ func (l *Limit) check(bad func(format string, args ...any)) {
 	}
 	if l.Adaptive != nil {
 		if err := l.Adaptive.withDefaults().validate(); err != nil {
-			bad("%w", err)
+			bad("Adaptive: %w", err)
 		}
 	}
 }

@@ -65,11 +65,11 @@ func (g Gradient) withDefaults() Gradient {
 func (g Gradient) validate() error {
 	switch {
 	case g.Min < 0 || g.Max < g.Min || g.Initial < g.Min || g.Initial > g.Max:
-		return fmt.Errorf("Adaptive: Min %d, Initial %d, Max %d: want them in this order", g.Min, g.Initial, g.Max)
+		return fmt.Errorf("want Min %d, Initial %d and Max %d in this order", g.Min, g.Initial, g.Max)
 	case !(g.Tolerance >= 1) || math.IsInf(g.Tolerance, 0):
-		return fmt.Errorf("Adaptive: Tolerance is %v: want 1 or more", g.Tolerance)
+		return fmt.Errorf("want a Tolerance of 1 or more, not %v", g.Tolerance)
 	case g.Queue < 0 || g.Window < 0:
-		return fmt.Errorf("Adaptive: Queue is %d, Window %v", g.Queue, g.Window)
+		return fmt.Errorf("negative Queue %d or Window %v", g.Queue, g.Window)
 	}
 	return nil
 }

@@ -279,7 +279,7 @@ func TestNewRefuses(t *testing.T) {
 		{Name: "both", Concurrent: 1, Adaptive: &Gradient{}}, {Name: "order", Adaptive: &Gradient{Min: 5, Max: 3}}, {Name: "tolerance", Adaptive: &Gradient{Tolerance: 0.5}},
 	}})
 	for _, text := range []string{"limit 1: it limits nothing", "x: Rate is -1", "x: another limit has this name", "x: Concurrent is -1", "b: Burst is 1, Rate 0", "p: Per is",
-		"g: no group nobody", "g: Principals: an empty name", "e: Actors: an empty name", "both: Concurrent together", "order: Adaptive: Min 5", "tolerance: Adaptive: Tolerance is 0.5"} {
+		"g: no group nobody", "g: Principals: an empty name", "e: Actors: an empty name", "both: Concurrent together", "order: Adaptive: want Min 5", "tolerance: Adaptive: want a Tolerance"} {
 		if err == nil || !strings.Contains(err.Error(), "admission: "+text) {
 			t.Errorf("nothing says %q: %v", text, err)
 		}
