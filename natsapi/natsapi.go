@@ -44,7 +44,7 @@
 // a client: it may not publish below the prefix.
 //
 //	{user: ann, permissions: {publish: ["tandem.api.ann.>", "$SRV.>"], subscribe: "_INBOX_ann.>"}}
-//	{user: gateway, permissions: {publish: {deny: "tandem.api.>"}, subscribe: ["tandem.api.>", "$SRV.>", "_INBOX.>"]}}
+//	{user: gateway, permissions: {publish: {deny: "tandem.api.>"}, subscribe: ["tandem.api.>", "$SRV.>"]}}
 //
 // Services that answer to whatever subject a request names could be made to send a message where a client may not. An answer
 // has no inbox of its own, and neither has what JetStream delivers. So a request is served only if its reply subject begins as
@@ -100,7 +100,7 @@ type Config struct {
 	MaxBytes    int           // that the bodies of these may have together. Default 64 MiB
 
 	Version string       // of the micro services. Default "1.0.0"
-	Log     *slog.Logger // nil: slog.Default()
+	Logger  *slog.Logger // nil: slog.Default()
 }
 
 func (c Config) withDefaults() Config {
@@ -128,8 +128,8 @@ func (c Config) withDefaults() Config {
 	if c.Version == "" {
 		c.Version = "1.0.0"
 	}
-	if c.Log == nil {
-		c.Log = slog.Default()
+	if c.Logger == nil {
+		c.Logger = slog.Default()
 	}
 	return c
 }
@@ -146,11 +146,13 @@ type Server struct {
 	stats    map[string]*counts // by the subject of the endpoint; not changed after Serve
 
 	closing sync.Once
-	closed  chan struct{}
-	err     error // of Close; read after closed is closed
+	err     error // of Close
 }
 
-// Serve connects and serves, until Close. ctx bounds the start only. The error says what is missing in cfg or cannot be a
+// startWait bounds the start.
+const startWait = 30 * time.Second
+
+// Serve connects and serves, until Close. The start takes at most 30 s; ctx bounds it, too, and nothing else. The error says what is missing in cfg or cannot be a
 // subject, or is that of the connection.
 func Serve(ctx context.Context, cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
@@ -162,11 +164,13 @@ func Serve(ctx context.Context, cfg Config) (*Server, error) {
 			return nil, errors.New("natsapi: an empty string in Config.Inboxes would let answers go to all subjects")
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
 	conn, err := cfg.Connect(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("natsapi: %w", err)
 	}
-	s := &Server{cfg: cfg, conn: conn, door: newDoor(cfg.MaxRequests, cfg.MaxBytes), stats: map[string]*counts{}, closed: make(chan struct{})}
+	s := &Server{cfg: cfg, conn: conn, door: newDoor(cfg.MaxRequests, cfg.MaxBytes), stats: map[string]*counts{}}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	if err = s.open(); err == nil {
 		err = conn.FlushWithContext(ctx)
@@ -231,7 +235,7 @@ func (s *Server) add(name string) (micro.Service, error) {
 		QueueGroup:   s.cfg.Prefix,
 		StatsHandler: func(e *micro.Endpoint) any { return s.stats[e.Subject].figures(s.door.open()) },
 		ErrorHandler: func(_ micro.Service, e *micro.NATSError) {
-			s.cfg.Log.LogAttrs(context.Background(), slog.LevelWarn, "natsapi: NATS", slog.String("subject", e.Subject), slog.String("error", e.Description))
+			s.cfg.Logger.LogAttrs(context.Background(), slog.LevelWarn, "natsapi: NATS", slog.String("subject", e.Subject), slog.String("error", e.Description))
 		},
 	})
 	if err != nil {
@@ -244,11 +248,7 @@ func (s *Server) add(name string) (micro.Service, error) {
 // those that are open; when ctx ends, their contexts end, too. It returns when nothing runs and the connection is closed, with
 // the error of ctx if that ended first. It may be called again, and then waits for the first call.
 func (s *Server) Close(ctx context.Context) error {
-	s.closing.Do(func() {
-		s.err = s.close(ctx)
-		close(s.closed)
-	})
-	<-s.closed
+	s.closing.Do(func() { s.err = s.close(ctx) })
 	return s.err
 }
 
@@ -257,7 +257,7 @@ func (s *Server) close(ctx context.Context) error {
 	s.door.close()
 	for _, service := range s.services {
 		if err := service.Stop(); err != nil {
-			s.cfg.Log.LogAttrs(ctx, slog.LevelDebug, "natsapi: stopping a service", slog.Any("error", err))
+			s.cfg.Logger.LogAttrs(ctx, slog.LevelDebug, "natsapi: stopping a service", slog.Any("error", err))
 		}
 	}
 	select {

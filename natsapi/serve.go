@@ -24,7 +24,7 @@ func (s *Server) handler(many bool, count *counts, do work) micro.HandlerFunc {
 		to, size := m.Reply(), len(m.Data())
 		if !s.cfg.isInbox(to) {
 			count.unanswerable.Add(1)
-			s.cfg.Log.LogAttrs(context.Background(), slog.LevelDebug, "natsapi: a request without an inbox to answer to", slog.String("subject", m.Subject()), slog.String("reply", to))
+			s.cfg.Logger.LogAttrs(context.Background(), slog.LevelDebug, "natsapi: a request without an inbox to answer to", slog.String("subject", m.Subject()), slog.String("reply", to))
 			return
 		}
 		count.requests.Add(1)
@@ -66,7 +66,7 @@ func (s *Server) send(m *nats.Msg) error {
 		fitting = failure(m.Subject, err)
 	}
 	if bad := s.conn.PublishMsg(fitting); bad != nil {
-		s.cfg.Log.LogAttrs(context.Background(), slog.LevelDebug, "natsapi: an answer was not sent", slog.Any("error", bad))
+		s.cfg.Logger.LogAttrs(context.Background(), slog.LevelDebug, "natsapi: an answer was not sent", slog.Any("error", bad))
 	}
 	return err
 }
