@@ -121,8 +121,8 @@ type Job struct {
 	Result []byte // JSON, of one that is done; nil if it was not waited for
 }
 
-// Redeem finds out about the job of that token, and waits for at most that long for its end. The error says that there is no
-// such job, or that nobody can tell. A job of another principal is one that is not known.
+// Redeem finds out about the job of that token, and waits for at most that long for its end. An error says that nobody can
+// tell, or that the job is another principal's.
 func (t *Table) Redeem(ctx context.Context, principal, token string, wait time.Duration) (Job, error) {
 	tok, err := t.token(principal, token)
 	if err != nil {
