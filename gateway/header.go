@@ -55,15 +55,16 @@ func ParseTimeout(text string, most time.Duration) (time.Duration, error) {
 	return most, nil
 }
 
-// PrefersAsync reports whether the values of the header Prefer (RFC 7240) ask for a job: one of them is respond-async.
-func PrefersAsync(values []string) bool {
+// Preference returns the value of a preference, without its parameters, in the values of the header Prefer (RFC 7240).
+func Preference(values []string, name string) (value string, ok bool) {
 	for _, line := range values {
 		for p := range strings.SplitSeq(line, ",") {
 			p, _, _ = strings.Cut(p, ";")
-			if strings.EqualFold(strings.TrimSpace(p), "respond-async") {
-				return true
+			key, value, _ := strings.Cut(p, "=")
+			if strings.EqualFold(strings.TrimSpace(key), name) {
+				return strings.Trim(strings.TrimSpace(value), `"`), true
 			}
 		}
 	}
-	return false
+	return "", false
 }

@@ -37,7 +37,7 @@ func (c *counts) figures(open int) figures {
 	return figures{c.requests.Load(), c.errors.Load(), c.refused.Load(), c.unanswerable.Load(), time.Duration(c.spent.Load()).Seconds(), open}
 }
 
-// describe is what INFO tells of an endpoint.
+// describe is what INFO tells of an endpoint, with JSON Schemas of the request and of what answers it.
 func describe(e *gateway.Endpoint) (map[string]string, error) {
 	about := map[string]string{"message": e.Message.Name, "keys": strconv.FormatBool(e.Keys), "answer": "reply"}
 	switch {
@@ -45,6 +45,18 @@ func describe(e *gateway.Endpoint) (map[string]string, error) {
 		about["answer"] = "stream"
 	case e.Message.Reply == nil:
 		about["answer"] = "none"
+	}
+	asked, err := gateway.Schema(e.Message.Type, true)
+	if err != nil {
+		return nil, err
+	}
+	about["request_schema"] = string(asked)
+	if t := e.Reply(); t != nil {
+		answered, err := gateway.Schema(t, false)
+		if err != nil {
+			return nil, err
+		}
+		about["answer_schema"] = string(answered)
 	}
 	return about, nil
 }

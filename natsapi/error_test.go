@@ -152,14 +152,14 @@ func TestGatewayRestarted(t *testing.T) {
 		if r.conn == nil {
 			r.conn = r.connect()
 		}
-		want(t, to, r.ask(to+".Deposit", `{"Amount": 5}`, "Idempotency-Key", "k"), `5`, "Tandem-Replayed", "")
+		want(t, to, r.ask(to+".Deposit", `{"Amount": 5}`, "Idempotency-Key", "k"+to), `5`, "Tandem-Replayed", "")
 		conn.Close() // the process is gone, as NATS sees it
 		if _, err := r.conn.Request("tandem.api.ann."+to+".Deposit", nil, time.Second); !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, nats.ErrTimeout) {
 			t.Error(err)
 		}
 		again := r.serve(natsapi.Config{})
-		want(t, to+" again", r.ask(to+".Deposit", `{"Amount": 5}`, "Idempotency-Key", "k"), `5`, "Tandem-Replayed", "true")
-		want(t, to+" under another key", r.ask(to+".Deposit", `{"Amount": 5}`, "Idempotency-Key", "l"), `10`, "Tandem-Replayed", "")
+		want(t, to+" again", r.ask(to+".Deposit", `{"Amount": 5}`, "Idempotency-Key", "k"+to), `5`, "Tandem-Replayed", "true")
+		want(t, to+" under another key", r.ask(to+".Deposit", `{"Amount": 5}`, "Idempotency-Key", "l"+to), `10`, "Tandem-Replayed", "")
 		if err := errors.Join(again.Close(t.Context()), dying.Close(servers.Within(t, 10*time.Second))); err != nil {
 			t.Error(err)
 		}

@@ -56,7 +56,7 @@ func (c *Config) ask(m micro.Request, many bool) (a asked, err error) {
 		}
 	}
 	a.trace = gateway.ParseTrace(h.Get(gateway.HeaderTrace))
-	a.async = gateway.PrefersAsync(h.Values("Prefer"))
+	_, a.async = gateway.Preference(h.Values("Prefer"), "respond-async")
 	return a, nil
 }
 
