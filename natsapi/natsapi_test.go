@@ -23,7 +23,7 @@ func TestRequests(t *testing.T) {
 	want(t, "an actor", r.ask("desk.Deposit", `{"Amount": 5}`), `5`, "Tandem-Ran", "yes", "Tandem-Replayed", "", "Content-Type", "application/json", "Nats-Service-Error", "", "Tandem-Code", "")
 	want(t, "a service", r.ask("desks.Deposit", `{"Amount": 5}`), `10`, "Tandem-Ran", "yes")
 	want(t, "a virtual actor", r.ask("account.7.Deposit", `{"Amount": 5}`), `5`, "Tandem-Ran", "yes")
-	want(t, "another one", r.ask("account."+natsapi.Escape("eu.ann@x%")+".Deposit", `{"Amount": 6}`), `6`)
+	want(t, "another one", r.ask("account."+natsapi.Escape("eu.ann*>%é")+".Deposit", `{"Amount": 6}`), `6`)
 	want(t, "without a body", r.ask("desk.Deposit", ``), `10`)
 
 	for _, c := range [][3]string{{"desk.Deposit", "Idempotency-Key", "a"}, {"desk.Deposit", "idempotency-KEY", "b"}, {"desks.Deposit", "Idempotency-Key", `"c"`}, {"account.8.Deposit", "Idempotency-Key", "a"}} {
@@ -119,6 +119,7 @@ func TestStreams(t *testing.T) {
 	want(t, "an error's end", end, "", "Tandem-End", "3")
 	refused(t, "an error's end", end, "422", "failed", "yes")
 	items, end = r.items("tandem.api.ann.desk.Count", `{"To": 2, "Hang": true}`, "Request-Timeout", "0.2")
+	r.desk.leave <- "the stream whose time is over"
 	if len(items) != 2 {
 		t.Errorf("%q", items)
 	}

@@ -36,14 +36,15 @@ type (
 	}
 	wait struct {
 		actor.Returns[string]
-		Name string // of the gate that it waits at; empty: none
+		Name string // if it is not empty, the handler says it, and waits until it may leave
+		Deaf bool   // also when its time is over
 		Fail string
 	}
 	count struct {
 		actor.Streams[int]
 		To   int
 		Fail bool
-		Hang bool
+		Hang bool // it waits until it may leave, also when its time is over
 	}
 )
 
@@ -100,15 +101,19 @@ func (d *desk) wait(ctx *actor.Context, m wait) (string, error) {
 		return "", nil
 	}
 	d.entered <- m.Name
+	over := ctx.Done()
+	if m.Deaf {
+		over = nil
+	}
 	select {
 	case n := <-d.leave:
 		return n, nil
-	case <-ctx.Done():
+	case <-over:
 		return "", ctx.Err()
 	}
 }
 
-func (d *desk) count(ctx *actor.Context, m count) (iter.Seq2[int, error], error) {
+func (d *desk) count(_ *actor.Context, m count) (iter.Seq2[int, error], error) {
 	return func(yield func(int, error) bool) {
 		for n := range m.To {
 			if !yield(n, nil) {
@@ -116,7 +121,7 @@ func (d *desk) count(ctx *actor.Context, m count) (iter.Seq2[int, error], error)
 			}
 		}
 		if m.Hang {
-			<-ctx.Done()
+			<-d.leave
 		}
 		if m.Fail {
 			yield(0, errPoor)
