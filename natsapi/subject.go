@@ -39,10 +39,14 @@ func subjectOf(prefix string, e *gateway.Endpoint) string {
 	return s + "." + e.Name
 }
 
-// tokens returns the principal's token and the id in the subject of a request, which matches that of an endpoint below the
-// prefix. many says that there is an id.
+// tokens returns the principal's token and the id in the subject of a request to an endpoint; many says that there is an id.
+// A subject is not always that of the endpoint: what JetStream delivers has the one under which it was stored.
 func tokens(prefix, subject string, many bool) (token, id string, err error) {
-	parts := strings.Split(subject[len(prefix)+1:], ".")
+	rest, ok := strings.CutPrefix(subject, prefix+".")
+	parts := strings.Split(rest, ".")
+	if !ok || len(parts) != 3 && !many || len(parts) != 4 && many {
+		return "", "", rpc.Errorf(rpc.Invalid, rpc.NotRun, "the subject is not one of a request")
+	}
 	if !many {
 		return parts[0], "", nil
 	}
