@@ -244,9 +244,12 @@ func (s *Server) add(name string) (micro.Service, error) {
 	return service, nil
 }
 
+// drainWait bounds how long the end of the connection waits for the server, when nothing runs anymore.
+const drainWait = 2 * time.Second
+
 // Close stops serving: requests that still come are refused as leaving, not run, unless another gateway gets them. It waits for
-// those that are open; when ctx ends, their contexts end, too. It returns when nothing runs and the connection is closed, with
-// the error of ctx if that ended first. It may be called again, and then waits for the first call.
+// those that are open; when ctx ends, their contexts end, too, and they are answered with that. It returns when nothing runs
+// and the connection is closed, with the error of ctx if that ended. It may be called again, and then waits for the first call.
 func (s *Server) Close(ctx context.Context) error {
 	s.closing.Do(func() { s.err = s.close(ctx) })
 	return s.err
@@ -271,7 +274,7 @@ func (s *Server) close(ctx context.Context) error {
 	if s.conn.Drain() == nil { // what has arrived is refused, and what was published is sent
 		select {
 		case <-closed:
-		case <-ctx.Done():
+		case <-time.After(drainWait):
 		}
 	}
 	s.conn.Close()
