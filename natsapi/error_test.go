@@ -155,7 +155,7 @@ func TestGatewayRestarted(t *testing.T) {
 			r.conn = r.connect()
 		}
 		want(t, to, r.ask(to+".Deposit", `{"Amount": 5}`, "Idempotency-Key", "k"+to), `5`, "Tandem-Replayed", "")
-		conn.Close() // the process is gone, as NATS sees it
+		conn.Close()                           // the process is gone, as NATS sees it
 		for r.nats.Server().NumClients() > 1 { // until NATS has noticed
 			time.Sleep(time.Millisecond)
 		}

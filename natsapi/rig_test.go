@@ -131,7 +131,7 @@ func (d *desk) count(_ *actor.Context, m count) (iter.Seq2[int, error], error) {
 
 // rig is NATS, a node with an actor "desk", a service "desks" and virtual actors "account", and gateways to them.
 type rig struct {
-	t     *testing.T
+	t     testing.TB
 	nats  *embedded.Server
 	sys   *actor.System
 	table *gateway.Table
@@ -139,7 +139,7 @@ type rig struct {
 	conn  *nats.Conn // the client's
 }
 
-func newRig(t *testing.T, cfg embedded.Config) *rig {
+func newRig(t testing.TB, cfg embedded.Config) *rig {
 	t.Helper()
 	r := &rig{t: t, nats: servers.Start(t, cfg), desk: &desk{entered: make(chan string, 8), leave: make(chan string, 8), notes: make(chan string, 8)}}
 	deskKind := actor.Define("desk", func() *desk { return r.desk }, actor.Answer((*desk).deposit), actor.Answer((*desk).who), actor.Answer((*desk).trace),
@@ -211,7 +211,7 @@ func (r *rig) ask(to, body string, headers ...string) *nats.Msg {
 
 // want checks an answer: its headers, given as pairs of names and values where "" is that there is none, and its body, which
 // is not looked at if it is empty.
-func want(t *testing.T, what string, m *nats.Msg, body string, headers ...string) {
+func want(t testing.TB, what string, m *nats.Msg, body string, headers ...string) {
 	t.Helper()
 	if body != "" && string(m.Data) != body {
 		t.Errorf("%s: %s, want %s", what, m.Data, body)
@@ -224,7 +224,7 @@ func want(t *testing.T, what string, m *nats.Msg, body string, headers ...string
 }
 
 // refused checks the answer of a request that failed.
-func refused(t *testing.T, what string, m *nats.Msg, status, code, ran string) {
+func refused(t testing.TB, what string, m *nats.Msg, status, code, ran string) {
 	t.Helper()
 	want(t, what, m, "", "Nats-Service-Error-Code", status, "Tandem-Code", code, "Tandem-Ran", ran, "Content-Type", "application/problem+json")
 	var p gateway.Problem
