@@ -188,10 +188,16 @@ func (s *Server) poll(ctx context.Context, a *asked, token string) (gateway.Job,
 	return s.cfg.Table.Redeem(ctx, a.Principal, token, 0)
 }
 
-// await waits a little less long than the request may last, so that there is time to say how far the job is.
-func (s *Server) await(ctx context.Context, a *asked, token string) (gateway.Job, error) {
+// await waits for three quarters of the request's time, so that its client is still there to hear how far the job is. A busy
+// node may then take longer than the rest of it to say that.
+func (s *Server) await(_ context.Context, a *asked, token string) (gateway.Job, error) {
+	ctx, done := context.WithTimeout(s.ctx, a.timeout+pollWait)
+	defer done()
 	return s.cfg.Table.Redeem(ctx, a.Principal, token, a.timeout*3/4)
 }
+
+// pollWait is how long it may take to find out how far a job is that was awaited.
+const pollWait = 5 * time.Second
 
 func (s *Server) cancel(ctx context.Context, a *asked, token string) (gateway.Job, error) {
 	return s.cfg.Table.Cancel(ctx, a.Principal, token)
