@@ -29,6 +29,7 @@ Answer = collections.namedtuple("Answer", "body replayed ran")
 
 # Another attempt may end otherwise only after these errors.
 PASSING = {"overloaded", "unavailable", "leaving", "moved", "session-lost", "stale", "expired", "canceled", "no-answer"}
+GRACE = 1.0  # for how much longer than the gateway the client waits, so that it hears what the gateway knows
 NEW_KEY = object()
 
 
@@ -154,7 +155,7 @@ class _Http:
 
     def _open(self, method, path, body, headers, timeout):
         kind = http.client.HTTPSConnection if self.parts.scheme == "https" else http.client.HTTPConnection
-        conn = kind(self.parts.hostname, self.parts.port, timeout=max(timeout, 0.001), **({"context": self.tls} if self.tls else {}))
+        conn = kind(self.parts.hostname, self.parts.port, timeout=max(timeout, 0) + GRACE, **({"context": self.tls} if self.tls else {}))
         sent = False
         try:
             conn.connect()
@@ -316,7 +317,7 @@ class _Nats:
                     raise
             while True:
                 try:
-                    answer = q.get(timeout=max(end - time.monotonic() + 0.25, 0))  # the gateway says first that the time is over
+                    answer = q.get(timeout=max(end - time.monotonic() + GRACE, 0))
                 except queue.Empty:
                     raise _no_answer("the time is over") from None
                 if answer is None:
