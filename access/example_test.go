@@ -52,3 +52,21 @@ func ExampleList_MayExpose() {
 	// payments are the bank's
 	// true
 }
+
+// Rules that name Relay say who may send requests for others, as gateways do, and for whom.
+func ExampleList_MayRelay() {
+	list, err := access.Compile(access.Rules{List: []access.Rule{
+		{Effect: access.Allow, Principals: []string{"tls:gateway"}, Ops: access.Relay, Behalf: []string{"web:*"}, Name: "users of the web"},
+	}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(list.MayRelay(access.Who{Principal: "tls:gateway"}, "web:ann"))
+	fmt.Println(list.MayRelay(access.Who{Principal: "tls:gateway"}, "tls:admin"))
+	fmt.Println(list.MayRelay(access.Who{Principal: "tls:shop"}, "web:ann"))
+	// Output:
+	// {true users of the web}
+	// {false default}
+	// {false default}
+}

@@ -69,3 +69,16 @@ func ExampleExpose() {
 	fmt.Println(actor.Call(ctx, sys.Service("greeters"), Greet{Name: "ann"}))
 	// Output: hello, ann <nil>
 }
+
+// Messages tells what can be sent to the actors of a kind.
+func ExampleKind_Messages() {
+	for _, m := range AdderKind.Messages() {
+		if m.Items != nil && m.Inputs == nil {
+			fmt.Println(m.Type, "is answered with a stream of", m.Items, "and needs", m.Op)
+		}
+	}
+	fmt.Println(AdderKind.IsVirtual(), AdderKind.IsStored())
+	// Output:
+	// actor_test.CountTo is answered with a stream of int and needs stream
+	// false false
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/tandem-go/tandem/actor"
 	placements "github.com/tandem-go/tandem/placement/memory"
@@ -135,6 +136,12 @@ func TestRoutedAllocations(t *testing.T) {
 	there := node("there", briefKind, placedKind)
 	here := node("here")
 	spawn(t, there, "plain", plainKind, actor.Expose("plains"))
+	for _, err := here.Instance("plains", ""); err != nil; _, err = here.Instance("plains", "") { // until the registry has told it
+		if t.Context().Err() != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
 	for _, c := range []struct {
 		name string
 		to   actor.Ref

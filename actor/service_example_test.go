@@ -2,6 +2,7 @@ package actor_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -66,4 +67,18 @@ func ExampleSystem_Service() {
 	// Output:
 	// map[one:2 three:2 two:2]
 	// 1 instance has a.example
+}
+
+// Instance fixes which instance of a service gets what is sent.
+func ExampleSystem_Instance() {
+	ctx, sys := context.Background(), quietSystem()
+	defer sys.Shutdown(ctx)
+	must(sys.Spawn("one", pageKind, actor.Expose("pages")))
+	ref, err := sys.Instance("pages", "ann")
+	fmt.Println(ref.Name(), err)
+	_, err = sys.Instance("papers", "")
+	fmt.Println(errors.Is(err, rpc.NotFound))
+	// Output:
+	// one <nil>
+	// true
 }

@@ -49,9 +49,13 @@ func ownForms(t reflect.Type, known map[reflect.Type]*jsonschema.Schema, above m
 		defer delete(above, t)
 	}
 	switch t.Kind() {
-	case reflect.Pointer, reflect.Slice, reflect.Array:
+	case reflect.Slice, reflect.Map:
+		if above[t.Elem()] {
+			known[t] = &jsonschema.Schema{Description: "contains " + t.Elem().String()}
+			return
+		}
 		ownForms(t.Elem(), known, above)
-	case reflect.Map:
+	case reflect.Pointer, reflect.Array:
 		ownForms(t.Elem(), known, above)
 	case reflect.Struct:
 		for f := range t.Fields() {

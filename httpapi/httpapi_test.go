@@ -94,7 +94,7 @@ func TestBadRequests(t *testing.T) {
 		{"a trace that is none", "POST", "/desk/Deposit", "{}", []string{"Traceparent", "00-x"}, 200, "yes"},
 		{"a plain error", "POST", "/desk/Work", `{"Fails":"x"}`, nil, 500, "yes"},
 		{"a panic", "POST", "/desk/Work", `{"Panics":true}`, nil, 500, "yes"},
-		{"no such job", "GET", "/-/jobs/bank:AAAAAAAAAAAAAAAAAAAAAAAAAA", "", nil, 404, "no"},
+		{"no such job", "GET", "/-/jobs/bank:AAAAAAAAAAAAAAAAAAAAAAAAAA", "", nil, 404, "unknown"},
 		{"no token", "GET", "/-/jobs/x", "", nil, 400, "no"},
 		{"docs that are closed", "GET", "/-/docs", "", nil, 404, "no"},
 	}
@@ -153,6 +153,7 @@ func TestJobs(t *testing.T) {
 		if again := submit(`{"Time":10000000000}`, "Idempotency-Key", "j"); again != first {
 			t.Errorf("two jobs under one key: %s, %s", first, again)
 		}
+		synctest.Wait() // until it runs
 		want(t, "at once", r.do(t, "GET", first, ""), 200, `{"state":"running"}`, "Tandem-Ran", "unknown")
 		begun := time.Now()
 		want(t, "after 3 s", r.do(t, "GET", first, "", "Prefer", "wait=3"), 200, `{"state":"running"}`)

@@ -56,8 +56,8 @@ func writeJob(w http.ResponseWriter, j gateway.Job, err error) {
 		fail(w, err)
 		return
 	}
-	if j.Status.State == rpc.JobUnknown && rpc.CodeOf(j.Status.Err) != rpc.OutcomeUnknown {
-		fail(w, rpc.Errorf(rpc.NotFound, rpc.NotRun, "there is no such job"))
+	if j.Status.State == rpc.JobUnknown {
+		fail(w, rpc.Errorf(rpc.NotFound, rpc.Unknown, "there is no such job, or it was running when its node was lost"))
 		return
 	}
 	body := jobBody{State: j.Status.State.String(), Done: j.Status.Done, Total: j.Status.Total, Result: j.Result}

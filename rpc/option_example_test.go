@@ -56,3 +56,38 @@ func ExampleLinkWait() {
 	fmt.Println(who, err)
 	// Output: two <nil>
 }
+
+// Asker is answered with the principal who asks.
+type Asker struct{ actor.Returns[string] }
+
+// A gateway sends what its clients ask for on behalf of them. Their keys are theirs alone.
+func ExampleOnBehalfOf() {
+	ctx, sys := context.Background(), guests()
+	defer sys.Shutdown(ctx)
+	desk, err := sys.Spawn("desk", actor.Define("example.desk", func() int { return 0 },
+		actor.Answer(func(_ int, ctx *actor.Context, _ Asker) (string, error) { return ctx.Principal(), nil })))
+	if err != nil {
+		fmt.Println(err)
+	}
+	who, err := actor.Call(ctx, desk, Asker{}, rpc.OnBehalfOf("web:ann"), rpc.Key("order 17"))
+	fmt.Println(who, err)
+	who, err = actor.Call(ctx, desk, Asker{}, rpc.OnBehalfOf("web:bob"), rpc.Key("order 17"))
+	fmt.Println(who, err)
+	// Output:
+	// web:ann <nil>
+	// web:bob <nil>
+}
+
+// A Report tells whether an answer is the recorded one of an earlier request under the same key.
+func ExampleReportTo() {
+	ctx, sys := context.Background(), guests()
+	defer sys.Shutdown(ctx)
+	for range 2 {
+		var r rpc.Report
+		who, err := actor.Call(ctx, sys.Ref("two"), Who{}, rpc.Key("order 17"), rpc.ReportTo(&r))
+		fmt.Println(who, err, r.Replayed)
+	}
+	// Output:
+	// two <nil> false
+	// two <nil> true
+}

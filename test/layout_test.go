@@ -55,6 +55,8 @@ var mayImport = map[string][]string{
 	"deadletter": {"rpc"},
 	"actor":      {longCopy, bufPool, "access", "balance", "deadletter", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "supervise", "transport", "github.com/google/uuid", "topic", "route", "internal/watchbook", "inspect", "internal/crontime", "intercept", "outbox", "placement", "reminder", "state", "internal/stored"},
 	"actortest":  {"actor", bubbles, "intercept", "internal/draw", "internal/sendopt", "internal/simulation", "rpc", "transport", "transport/memnet", "topic"},
+	"gateway":    {"access", "actor", "rpc", "rpc/codec", "transport", "github.com/google/jsonschema-go/jsonschema"},
+	"httpapi":    {"gateway", "rpc"},
 	"flow":       {"actor", "reminder", "rpc", "rpc/codec"},
 	"outbox":     {"rpc"},
 	"topic":      {},

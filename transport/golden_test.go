@@ -65,6 +65,8 @@ var (
 			Timeout: 24 * time.Hour, Key: "outbox-1", Age: 2 * time.Second, Number: 0x0102030405060708, Body: []byte{0x80}},
 		"request-once": {Verb: transport.VerbRequest, Codec: 1, Seq: 262, Mark: transport.Mark{Below: 262}, TypeID: transport.TypeID("bank.Deposit"), Target: "~bank.account/alice",
 			Timeout: time.Second, Once: transport.Once{Number: 0x0102030405060708, Below: 7}, Body: []byte{0x80}},
+		"request-behalf": {Verb: transport.VerbRequest, Codec: 2, Seq: 263, Mark: transport.Mark{Below: 263}, TypeID: transport.TypeID("bank.Deposit"), Target: "alice",
+			Timeout: time.Second, Key: "order-17", Behalf: "web:ann", Body: []byte(`{}`)},
 		"reply": {Verb: transport.VerbReply, Codec: 1, Seq: 258, TypeID: transport.TypeID("int64"), Body: []byte{0x2a}},
 		"reply-error": {Verb: transport.VerbReply, Flags: transport.FlagRan, Code: 1, Seq: 258, Message: "no money", UserCode: "bank.broke",
 			RetryAfter: time.Second},
