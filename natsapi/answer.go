@@ -18,7 +18,7 @@ const (
 	headerItem  = "Tandem-Item"  // its number in the stream, from 1 on
 	headerEnd   = "Tandem-End"   // the last message of a stream: how many items it had
 	headerRetry = "Retry-After"  // of an error: whole seconds before which no attempt should come
-	headerType  = "Content-Type" // of the body
+	headerType  = "Content-Type" // of an error's body; others are JSON
 )
 
 // The functions here make what is sent, and have no I/O.
@@ -26,9 +26,6 @@ const (
 // reply is the answer of a request that ran; one without a body if the message has none.
 func reply(to string, a gateway.Answer, ran rpc.Verdict) *nats.Msg {
 	h := nats.Header{gateway.HeaderRan: {gateway.Ran(ran)}}
-	if len(a.Body) > 0 {
-		h[headerType] = []string{"application/json"}
-	}
 	if a.Replayed {
 		h[gateway.HeaderReplayed] = []string{"true"}
 	}
@@ -63,7 +60,7 @@ func failure(to string, err error) *nats.Msg {
 // item is one of a stream's.
 func item(to string, body []byte, n int) *nats.Msg {
 	return &nats.Msg{Subject: to, Data: body, Header: nats.Header{
-		headerItem: {strconv.Itoa(n)}, headerType: {"application/json"}, gateway.HeaderRan: {gateway.Ran(rpc.HasRun)},
+		headerItem: {strconv.Itoa(n)}, gateway.HeaderRan: {gateway.Ran(rpc.HasRun)},
 	}}
 }
 

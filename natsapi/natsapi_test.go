@@ -20,7 +20,7 @@ import (
 func TestRequests(t *testing.T) {
 	r := newRig(t, embedded.Config{})
 	r.serve(natsapi.Config{})
-	want(t, "an actor", r.ask("desk.Deposit", `{"Amount": 5}`), `5`, "Tandem-Ran", "yes", "Tandem-Replayed", "", "Content-Type", "application/json", "Nats-Service-Error", "", "Tandem-Code", "")
+	want(t, "an actor", r.ask("desk.Deposit", `{"Amount": 5}`), `5`, "Tandem-Ran", "yes", "Tandem-Replayed", "", "Content-Type", "", "Nats-Service-Error", "", "Tandem-Code", "")
 	want(t, "a service", r.ask("desks.Deposit", `{"Amount": 5}`), `10`, "Tandem-Ran", "yes")
 	want(t, "a virtual actor", r.ask("account.7.Deposit", `{"Amount": 5}`), `5`, "Tandem-Ran", "yes")
 	want(t, "another one", r.ask("account."+natsapi.Escape("eu.ann*>%é")+".Deposit", `{"Amount": 6}`), `6`)
