@@ -48,7 +48,7 @@ func tellThrough[M any](ctx context.Context, from *Context, t *target, m M, set 
 }
 
 // callThrough is Call with interceptors.
-func callThrough[M Question[R], R any](ctx context.Context, from *Context, t *target, m M, set *settings) (R, error) {
+func callThrough[M, R any](ctx context.Context, from *Context, t *target, m M, set *settings) (R, error) {
 	mt := sentType(t.sys, m)
 	p, ok := mt.calls.Get().(*requesting[M, R])
 	if !ok {
@@ -81,7 +81,7 @@ func (p *telling[M]) Do(ctx context.Context) error {
 }
 
 // requesting is a message of Call on its way through the interceptors of its sender.
-type requesting[M Question[R], R any] struct {
+type requesting[M, R any] struct {
 	sending[M]
 	r R
 }
@@ -290,7 +290,7 @@ func (s *System) through(ctx context.Context, op *intercept.Operation, opts []rp
 
 // askThrough is Ask with interceptors. They run in a goroutine that ends with the request.
 // askThrough returns when the request was sent or refused, so that requests leave in the order of the calls.
-func askThrough[M Question[R], R any](ctx context.Context, t *target, to Ref, m M, opts []rpc.Option) *rpc.Future[R] {
+func askThrough[M, R any](ctx context.Context, t *target, to Ref, m M, opts []rpc.Option) *rpc.Future[R] {
 	p, own := new(promise.Promise[R]), append([]rpc.Option(nil), opts...)
 	sent := make(chan struct{})
 	var f *promise.Promise[R] // the request itself; nil: not sent
@@ -307,7 +307,7 @@ func askThrough[M Question[R], R any](ctx context.Context, t *target, to Ref, m 
 			p.Resolve(r, err)
 		}()
 		err = t.through(ctx, m, access.Call, own, func(ctx context.Context, opts []rpc.Option) (err error) {
-			f = (*promise.Promise[R])(Ask(ctx, to, m, opts...))
+			f = (*promise.Promise[R])(askWith[M, R](ctx, to, m, opts))
 			p.Of(f)
 			close(sent)
 			f.Wait(nil)
@@ -320,10 +320,10 @@ func askThrough[M Question[R], R any](ctx context.Context, t *target, to Ref, m 
 }
 
 // submitThrough is Submit with interceptors.
-func submitThrough[M Question[R], R any](ctx context.Context, t *target, to Ref, m M, opts []rpc.Option) (rpc.Token[R], error) {
+func submitThrough[M, R any](ctx context.Context, t *target, to Ref, m M, opts []rpc.Option) (rpc.Token[R], error) {
 	var token, none rpc.Token[R]
 	err := t.through(ctx, m, access.Submit, append([]rpc.Option(nil), opts...), func(ctx context.Context, opts []rpc.Option) (err error) {
-		token, err = Submit(ctx, to, m, opts...)
+		token, err = submitWith[M, R](ctx, to, m, opts)
 		return err
 	})
 	if err != nil {

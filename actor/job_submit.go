@@ -34,6 +34,11 @@ import (
 // From the handler of a stored actor a job is submitted when the effect of the handler is written, to an actor of one
 // node; see Stored. Until it is accepted its token names a job that the node does not know.
 func Submit[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) (rpc.Token[R], error) {
+	return submitWith[M, R](ctx, to, m, opts)
+}
+
+// submitWith is Submit of a message of any type.
+func submitWith[M, R any](ctx context.Context, to Ref, m M, opts []rpc.Option) (rpc.Token[R], error) {
 	var none rpc.Token[R]
 	from := handling(ctx)
 	dest, err := targetOf(to, from)
@@ -50,7 +55,7 @@ func Submit[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.
 }
 
 // submitAt is Submit to one actor.
-func submitAt[M Question[R], R any](ctx context.Context, t *target, m M, opts []rpc.Option) (rpc.Token[R], error) {
+func submitAt[M, R any](ctx context.Context, t *target, m M, opts []rpc.Option) (rpc.Token[R], error) {
 	var none rpc.Token[R]
 	s, set := t.sys, settingsOf(opts)
 	if own := handling(ctx).transaction(ctx); own != nil {
@@ -82,7 +87,7 @@ func submitAt[M Question[R], R any](ctx context.Context, t *target, m M, opts []
 }
 
 // submitLater is Submit from the handler of a stored actor.
-func submitLater[M Question[R], R any](ctx context.Context, own *transaction, t *target, m M, set *settings) (rpc.Token[R], error) {
+func submitLater[M, R any](ctx context.Context, own *transaction, t *target, m M, set *settings) (rpc.Token[R], error) {
 	var none rpc.Token[R]
 	if err := t.sys.types.get(reflect.TypeFor[R]()).err; err != nil {
 		return none, err

@@ -63,6 +63,7 @@ type handler struct {
 	reads  bool      // see Read
 	stream streamTypes
 	also   *handler // another handler that is registered with this one
+	wrong  error    // what is wrong with it, which Define says
 
 	// decodeInto decodes into the codec.Reusable in place. nil: decode is used.
 	decodeInto func(place *any, c codec.Codec, body []byte) (any, error)
@@ -189,6 +190,11 @@ func Handle[S, M any](fn func(S, *Context, M) error) Handler[S] {
 // actor's state that it contains is then shared with the caller. Answer with a copy.
 // With Config.CopyLocal the caller gets a copy, so that tests show where that was forgotten.
 func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Handler[S] {
+	return answering(fn)
+}
+
+// answering is Answer for messages of any type.
+func answering[S, M, R any](fn func(S, *Context, M) (R, error)) Handler[S] {
 	return Handler[S]{h: &handler{
 		typ:        reflect.TypeFor[M](),
 		reply:      reflect.TypeFor[R](),
@@ -225,7 +231,7 @@ func Answer[S any, M Question[R], R any](fn func(S, *Context, M) (R, error)) Han
 			c.finish(msg, err)
 		},
 		wrap: func() handle {
-			return Answer(passing(fn)).h.run
+			return answering(passing(fn)).h.run
 		},
 	}}
 }

@@ -19,7 +19,7 @@ import (
 //	type Balance struct{ actor.Returns[int64] }
 //
 // Call and Ask infer the type from it, and a handler with another result type does
-// not compile.
+// not compile. For messages that cannot embed it see AnswerAs.
 type Returns[R any] struct{}
 
 func (Returns[R]) returns(R) {}
@@ -32,8 +32,8 @@ type question interface{ isQuestion() }
 
 func (Returns[R]) isQuestion() {}
 
-// WireNamer gives a message type its name on the wire. Without it the name is the
-// import path and the type's name. A type of package main must have one to be sent
+// WireNamer gives a message type its name on the wire. Without it, and if no codec of the system names
+// the type (see codec.Namer), the name is the import path and the type's name. A type of package main must have one to be sent
 // to another node, because every program has a package main.
 type WireNamer interface{ WireName() string }
 
@@ -92,8 +92,11 @@ type typeTable struct {
 	byType sync.Map                         // reflect.Type → *messageType
 	recent [256]atomic.Pointer[messageType] // a cache of byType, indexed by the address of the type
 
-	mu    sync.Mutex        // guards what follows
-	names map[uint64]string // registered ids
+	codecs wireNames // what they call types, by the system's codecs; it does not change
+
+	mu    sync.Mutex              // guards what follows
+	names map[uint64]string       // registered ids
+	given map[string]reflect.Type // the types to which codecs have given names
 }
 
 // get returns what is known about a type. It registers a type that it has not seen before.
@@ -111,17 +114,19 @@ func (t *typeTable) find(typ reflect.Type, slot *atomic.Pointer[messageType]) *m
 		slot.Store(m.(*messageType))
 		return m.(*messageType)
 	}
-	name, err := wireName(typ)
+	name, err := t.codecs.of(typ)
 	m := &messageType{typ: typ, name: name, id: transport.TypeID(name), err: err}
 	m.wraps = typ == reflect.TypeFor[*wrapped]() || typ == reflect.TypeFor[Encoded]()
 	m.says = m.wraps || typ.Implements(reflect.TypeFor[withOp]()) || typ.Implements(reflect.TypeFor[carriesItem]())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.names == nil {
-		t.names = map[uint64]string{}
+		t.names, t.given = map[uint64]string{}, map[string]reflect.Type{}
 	}
 	switch other, taken := t.names[m.id]; {
 	case err != nil:
+	case t.isGiven(typ, name) != nil:
+		m.err = rpc.Errorf(rpc.Invalid, rpc.NotRun, "types %v and %v are both called %q", typ, t.given[name], name)
 	case taken && other != name || m.id == 0:
 		m.err = rpc.Errorf(rpc.Invalid, rpc.NotRun, "types %q and %q have the same id: give one of them another WireName", name, other)
 	default:
@@ -129,6 +134,20 @@ func (t *typeTable) find(typ reflect.Type, slot *atomic.Pointer[messageType]) *m
 	}
 	actual, _ := t.byType.LoadOrStore(typ, m)
 	return actual.(*messageType)
+}
+
+// isGiven returns another type to which a codec has given the name, or nil. t.mu is held.
+func (t *typeTable) isGiven(typ reflect.Type, name string) reflect.Type {
+	other := t.given[name]
+	if other == nil && t.codecs != nil {
+		if _, ok := t.codecs(typ); ok {
+			t.given[name] = typ
+		}
+	}
+	if other == typ {
+		return nil
+	}
+	return other
 }
 
 // spread maps an address to one of 256 slots, neighbouring addresses to different ones.
@@ -153,10 +172,34 @@ func (t *typeTable) nameOf(id uint64) string {
 	return fmt.Sprintf("unknown type %016x", id)
 }
 
-// wireName returns the name of a type on the wire.
-func wireName(t reflect.Type) (string, error) {
-	if n, ok := reflect.Zero(t).Interface().(WireNamer); ok && t.Kind() != reflect.Pointer {
-		return n.WireName(), nil
+// wireName returns the name of a type on the wire, without what codecs say.
+func wireName(t reflect.Type) (string, error) { return wireNames(nil).of(t) }
+
+// wireNames is how types get their names on the wire: first from the codecs, which know types that
+// cannot say their names. nil: no codec does.
+type wireNames func(reflect.Type) (name string, ok bool)
+
+// derived is a message of this package whose name is made of a word and the name of another type.
+type derived interface {
+	derivedName() (word string, of reflect.Type)
+}
+
+// of returns the name of a type.
+func (n wireNames) of(t reflect.Type) (string, error) {
+	if n != nil {
+		if name, ok := n(t); ok {
+			return name, nil
+		}
+	}
+	if t.Kind() != reflect.Pointer {
+		switch v := reflect.Zero(t).Interface().(type) {
+		case WireNamer:
+			return v.WireName(), nil
+		case derived:
+			word, of := v.derivedName()
+			name, _ := n.of(of) // whether one of those can be sent is said where it is
+			return fmt.Sprintf("tandem.%s[%s]", word, name), nil
+		}
 	}
 	if t.Name() != "" {
 		name := t.Name()
@@ -170,17 +213,17 @@ func wireName(t reflect.Type) (string, error) {
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
-		elem, err := wireName(t.Elem())
+		elem, err := n.of(t.Elem())
 		return "*" + elem, err
 	case reflect.Slice:
-		elem, err := wireName(t.Elem())
+		elem, err := n.of(t.Elem())
 		return "[]" + elem, err
 	case reflect.Array:
-		elem, err := wireName(t.Elem())
+		elem, err := n.of(t.Elem())
 		return fmt.Sprintf("[%d]%s", t.Len(), elem), err
 	case reflect.Map:
-		key, err := wireName(t.Key())
-		elem, err2 := wireName(t.Elem())
+		key, err := n.of(t.Key())
+		elem, err2 := n.of(t.Elem())
 		if err == nil {
 			err = err2
 		}

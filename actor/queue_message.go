@@ -1,7 +1,6 @@
 package actor
 
 import (
-	"fmt"
 	"reflect"
 	"time"
 
@@ -91,19 +90,7 @@ func failureError(f queuestore.Failure) error {
 // WireName is the type's name on the wire.
 func (enqueued) WireName() string { return "tandem.Enqueued" }
 
-// WireName derives the type's name on the wire from that of the items.
-func (enqueue[T]) WireName() string { return onWire[T]("Enqueue") }
-
-// WireName derives the type's name on the wire from that of the items.
-func (dequeue[T]) WireName() string { return onWire[T]("Dequeue") }
-
-// WireName derives the type's name on the wire from that of the items.
-func (oversee[T]) WireName() string { return onWire[T]("Oversee") }
-
-// WireName derives the type's name on the wire from that of the items.
-func (dequeued[T]) WireName() string { return onWire[T]("Dequeued") }
-
-func onWire[T any](what string) string {
-	name, _ := wireName(reflect.TypeFor[T]())
-	return fmt.Sprintf("tandem.%s[%s]", what, name)
-}
+func (enqueue[T]) derivedName() (string, reflect.Type)  { return "Enqueue", reflect.TypeFor[T]() }
+func (dequeue[T]) derivedName() (string, reflect.Type)  { return "Dequeue", reflect.TypeFor[T]() }
+func (oversee[T]) derivedName() (string, reflect.Type)  { return "Oversee", reflect.TypeFor[T]() }
+func (dequeued[T]) derivedName() (string, reflect.Type) { return "Dequeued", reflect.TypeFor[T]() }

@@ -18,7 +18,7 @@ import (
 // call sends a request to another node and waits for its reply.
 // w is the turn of the handler that waits, or nil. at is the call of a service that has chosen
 // t; nil if the caller has named t itself.
-func call[M Question[R], R any](ctx context.Context, from *Context, w *calling, at *routedCall, t *target, m M, opts *settings) (v R, err error) {
+func call[M, R any](ctx context.Context, from *Context, w *calling, at *routedCall, t *target, m M, opts *settings) (v R, err error) {
 	s := t.sys
 	want := s.types.get(reflect.TypeFor[R]())
 	if want.err != nil {
@@ -66,7 +66,7 @@ func compose[M any](ctx context.Context, from *Context, at *routedCall, t *targe
 }
 
 // send encodes a request and sends it to another node.
-func send[M Question[R], R any](ctx context.Context, from *Context, at *routedCall, t *target, m M, opts *settings) (*promise.Promise[R], *client.Call, error) {
+func send[M, R any](ctx context.Context, from *Context, at *routedCall, t *target, m M, opts *settings) (*promise.Promise[R], *client.Call, error) {
 	s := t.sys
 	want := s.types.get(reflect.TypeFor[R]())
 	if want.err != nil {

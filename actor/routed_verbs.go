@@ -13,7 +13,7 @@ import (
 // or another attempt would be of no use.
 
 // callService is Call to a service.
-func callService[M Question[R], R any](ctx context.Context, from *Context, to *target, m M, opts *settings) (R, error) {
+func callService[M, R any](ctx context.Context, from *Context, to *target, m M, opts *settings) (R, error) {
 	v := to.sys.routedCall(ctx, from, to, opts)
 	opts, err := v.name(ctx, to, opts, true)
 	if err != nil {
@@ -37,7 +37,7 @@ func refuseKey(to *target, opts *settings) error {
 }
 
 // callNext makes the attempts of a Call to a service that remain for v.
-func callNext[M Question[R], R any](ctx context.Context, from *Context, v *routedCall, m M, opts *settings) (R, error) {
+func callNext[M, R any](ctx context.Context, from *Context, v *routedCall, m M, opts *settings) (R, error) {
 	for {
 		t, none := v.nextOrWait(ctx)
 		if none != nil {
@@ -52,7 +52,7 @@ func callNext[M Question[R], R any](ctx context.Context, from *Context, v *route
 }
 
 // callOnce makes one attempt. last says that the caller must not make another one.
-func callOnce[M Question[R], R any](ctx context.Context, from *Context, v *routedCall, t *target, m M, opts *settings) (r R, last bool, err error) {
+func callOnce[M, R any](ctx context.Context, from *Context, v *routedCall, t *target, m M, opts *settings) (r R, last bool, err error) {
 	c := t.cell.Load()
 	var w *calling
 	if v.waits {
@@ -77,7 +77,7 @@ func callOnce[M Question[R], R any](ctx context.Context, from *Context, v *route
 }
 
 // callHere is Call to an actor of this system, which is c unless it is nil.
-func callHere[M Question[R], R any](ctx context.Context, from *Context, w *calling, t *target, c *cell, m M, opts *settings) (R, error) {
+func callHere[M, R any](ctx context.Context, from *Context, w *calling, t *target, c *cell, m M, opts *settings) (R, error) {
 	if c == nil {
 		var r R
 		return r, t.sys.noActor(from, t.addr)
@@ -86,7 +86,7 @@ func callHere[M Question[R], R any](ctx context.Context, from *Context, w *calli
 }
 
 // askService is Ask of a service.
-func askService[M Question[R], R any](ctx context.Context, from *Context, to *target, m M, opts *settings) *rpc.Future[R] {
+func askService[M, R any](ctx context.Context, from *Context, to *target, m M, opts *settings) *rpc.Future[R] {
 	v := to.sys.routedCall(ctx, from, to, opts)
 	opts, err := v.name(ctx, to, opts, false)
 	if err != nil {
@@ -100,7 +100,7 @@ func askService[M Question[R], R any](ctx context.Context, from *Context, to *ta
 }
 
 // askNext makes the attempts of an Ask.
-func askNext[M Question[R], R any](ctx context.Context, from *Context, v *routedCall, to *target, m M, opts *settings) *rpc.Future[R] {
+func askNext[M, R any](ctx context.Context, from *Context, v *routedCall, to *target, m M, opts *settings) *rpc.Future[R] {
 	v.key = keyOf(v, m)
 	kept := opts.Clone() // for a retry after the sender has gone on
 	m, err := snapshot(to.sys, m, to.addr.name, opts)
@@ -129,7 +129,7 @@ func askNext[M Question[R], R any](ctx context.Context, from *Context, v *routed
 
 // askHere is Ask of an actor of this system, which is c unless it is nil. After an error the
 // request was not sent.
-func askHere[M Question[R], R any](ctx context.Context, from *Context, v *routedCall, t *target, c *cell, m M, opts *settings) (*rpc.Future[R], error) {
+func askHere[M, R any](ctx context.Context, from *Context, v *routedCall, t *target, c *cell, m M, opts *settings) (*rpc.Future[R], error) {
 	if c == nil {
 		return nil, t.sys.noActor(from, t.addr)
 	}
@@ -153,7 +153,7 @@ func askHere[M Question[R], R any](ctx context.Context, from *Context, v *routed
 
 // askOn retries a at other instances, in a goroutine of its own, after an actor of this system
 // has accepted it and not run it, after a pause. It returns false if the request or the system has ended.
-func askOn[M Question[R], R any](ctx context.Context, from *Context, a *ask[R], v *routedCall, pause time.Duration, m M, opts *settings) bool {
+func askOn[M, R any](ctx context.Context, from *Context, a *ask[R], v *routedCall, pause time.Duration, m M, opts *settings) bool {
 	base := context.WithoutCancel(ctx)
 	if from != nil {
 		base = from.Detached()
@@ -231,7 +231,7 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 }
 
 // submitService is Submit to a service.
-func submitService[M Question[R], R any](ctx context.Context, from *Context, to *target, m M, opts []rpc.Option) (rpc.Token[R], error) {
+func submitService[M, R any](ctx context.Context, from *Context, to *target, m M, opts []rpc.Option) (rpc.Token[R], error) {
 	var none rpc.Token[R]
 	set := settingsOf(opts)
 	if err := refuseKey(to, set); err != nil {

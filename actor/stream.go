@@ -69,6 +69,9 @@ var openers = [...]reflect.Type{
 // streamMisuse returns what is wrong with a handler's message and cannot be seen by the
 // compiler, or nil.
 func (h *handler) streamMisuse() error {
+	if h.wrong != nil {
+		return h.wrong
+	}
 	declared := 0
 	for _, t := range openers {
 		if h.typ.Implements(t) {
@@ -109,13 +112,18 @@ func (h *handler) streamMisuse() error {
 // An error that the sequence yields ends the stream, and reaches the reader like an error
 // of a handler; so does a panic. A shutdown ends the streams of its node.
 func Produce[S any, M Streaming[T], T any](fn func(S, *Context, M) (iter.Seq2[T, error], error)) Handler[S] {
-	return opener(func(state S, c *Context, m M, st *stream) (func() error, error) {
+	return producing(fn, false)
+}
+
+// producing is Produce for messages of any type.
+func producing[S, M, T any](fn func(S, *Context, M) (iter.Seq2[T, error], error), told bool) Handler[S] {
+	return opener(streamTypes{items: reflect.TypeFor[T]()}, told, func(state S, c *Context, m M, st *stream) (func() error, error) {
 		seq, err := fn(state, c, m)
 		if seq == nil {
 			return nil, err
 		}
 		return func() error { return produce(st, seq) }, err
-	}).carries(streamTypes{items: reflect.TypeFor[T]()})
+	})
 }
 
 // Collect makes a handler of a method that receives a stream and answers it with one
@@ -136,7 +144,12 @@ func Produce[S any, M Streaming[T], T any](fn func(S, *Context, M) (iter.Seq2[T,
 //		}, nil
 //	}
 func Collect[S any, M Collecting[In, R], In, R any](fn func(S, *Context, M, iter.Seq2[In, error]) (func() (R, error), error)) Handler[S] {
-	return opener(func(state S, c *Context, m M, st *stream) (func() error, error) {
+	return collecting(fn, false)
+}
+
+// collecting is Collect for messages of any type.
+func collecting[S, M, In, R any](fn func(S, *Context, M, iter.Seq2[In, error]) (func() (R, error), error), told bool) Handler[S] {
+	return opener(streamTypes{inputs: reflect.TypeFor[In](), result: reflect.TypeFor[R]()}, told, func(state S, c *Context, m M, st *stream) (func() error, error) {
 		collect, err := fn(state, c, m, incoming[In](st))
 		if collect == nil {
 			return nil, err
@@ -148,38 +161,51 @@ func Collect[S any, M Collecting[In, R], In, R any](fn func(S, *Context, M, iter
 			}
 			return err
 		}, err
-	}).carries(streamTypes{inputs: reflect.TypeFor[In](), result: reflect.TypeFor[R]()})
+	})
 }
 
 // Converse makes a handler of a method that receives a stream and answers it with
 // another one. in is as for Collect, and the sequence that it returns as for Produce. What
 // it yields may depend on what it has received, or not.
 func Converse[S any, M Conversing[In, Out], In, Out any](fn func(S, *Context, M, iter.Seq2[In, error]) (iter.Seq2[Out, error], error)) Handler[S] {
-	return opener(func(state S, c *Context, m M, st *stream) (func() error, error) {
+	return conversing(fn, false)
+}
+
+// conversing is Converse for messages of any type.
+func conversing[S, M, In, Out any](fn func(S, *Context, M, iter.Seq2[In, error]) (iter.Seq2[Out, error], error), told bool) Handler[S] {
+	return opener(streamTypes{inputs: reflect.TypeFor[In](), items: reflect.TypeFor[Out]()}, told, func(state S, c *Context, m M, st *stream) (func() error, error) {
 		seq, err := fn(state, c, m, incoming[In](st))
 		if seq == nil {
 			return nil, err
 		}
 		return func() error { return produce(st, seq) }, err
-	}).carries(streamTypes{inputs: reflect.TypeFor[In](), items: reflect.TypeFor[Out]()})
+	})
 }
 
 // streamTypes are the types of what a stream carries; nil: it carries nothing that way.
 type streamTypes struct{ inputs, items, result reflect.Type }
 
-// carries says what the streams carry that the handler's message opens.
-func (h Handler[S]) carries(t streamTypes) Handler[S] {
-	h.h.stream = t
-	return h
+// ids are the ids of the types of the items to the actor, and from it; 0 for nil. The result of a
+// stream that is collected is an item from the actor.
+func (t streamTypes) ids(s *System) (in, out uint64) {
+	id := func(typ reflect.Type) uint64 {
+		if typ == nil {
+			return 0
+		}
+		return s.types.get(typ).id
+	}
+	return id(t.inputs), max(id(t.items), id(t.result))
 }
 
 // opener makes the handler of a message that opens a stream. begin runs in the actor's
-// turn; the function that it returns runs beside the actor.
-func opener[S, M any](begin func(S, *Context, M, *stream) (func() error, error)) Handler[S] {
+// turn; the function that it returns runs beside the actor. With told the client is
+// told of which types the items are.
+func opener[S, M any](types streamTypes, told bool, begin func(S, *Context, M, *stream) (func() error, error)) Handler[S] {
 	return Handler[S]{h: &handler{
 		typ:    reflect.TypeFor[M](),
 		decode: codec.Value[M](),
 		opens:  true,
+		stream: types,
 		run: func(state any, c *Context, msg any, _ *reusableValues) {
 			st, refusal := c.System().newStream(c)
 			if refusal != nil {
@@ -204,11 +230,15 @@ func opener[S, M any](begin func(S, *Context, M, *stream) (func() error, error))
 			}
 			started = true
 			st.start(run)
-			st.opened(c.req)
+			var says streamTypes
+			if told {
+				says = types
+			}
+			st.opened(c.req, says)
 			c.life.answer()
 		},
 		wrap: func() handle {
-			return opener(func(s S, c *Context, m M, st *stream) (func() error, error) {
+			return opener(types, told, func(s S, c *Context, m M, st *stream) (func() error, error) {
 				own := func(s S, c *Context, m M) (func() error, error) { return begin(s, c, m, st) }
 				return new(arriving[S, M, func() error]).through(own, s, c, m)
 			}).h.run

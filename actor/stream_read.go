@@ -48,8 +48,9 @@ type clientStream struct {
 	unhook func() bool // stops watching ctx
 	to     Ref         // the hidden actor that serves it
 	opts   []rpc.Option
-	codec  codec.Codec // of the items; nil on the same node
-	sign   *time.Timer // sends the next sign of life
+	codec  codec.Codec  // of the items; nil on the same node
+	opened streamOpened // what the other side has said
+	sign   *time.Timer  // sends the next sign of life
 	once   sync.Once
 
 	at      *routedCall // the call of the service that has chosen the instance; nil: the caller has named the actor
@@ -86,6 +87,7 @@ func open(ctx, life context.Context, to Ref, m any, typ reflect.Type, options []
 	if err != nil {
 		return nil, err
 	}
+	f.opened = o
 	if f.to = s.Ref(o.Actor); f.to.IsZero() {
 		return nil, rpc.Errorf(rpc.WrongReply, rpc.HasRun, "a stream at address %q", o.Actor)
 	}

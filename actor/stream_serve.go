@@ -179,8 +179,9 @@ func isRemote(req request) bool {
 }
 
 // opened tells the client the address of its stream, in msgpack, whatever the client's codec is.
-func (st *stream) opened(req request) {
+func (st *stream) opened(req request, says streamTypes) {
 	v := streamOpened{Actor: st.self.self.addr.String()}
+	v.In, v.Out = says.ids(st.sys)
 	switch r := req.(type) {
 	case *ask[streamOpened]:
 		r.end(v, nil)

@@ -35,6 +35,9 @@ var streamRetry = rpc.Retry{Attempts: 24}
 type (
 	streamOpened struct { // the answer to the message that opens a stream
 		Actor string // the address of the hidden actor
+
+		// The types of the items: those to the actor, those from it. 0: the type of the message has said it.
+		In, Out uint64 `msgpack:",omitempty"`
 	}
 	streamNext struct { // asks for batch N, which is kept until N+streamDepth is asked for
 		Returns[streamBatch]

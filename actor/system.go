@@ -385,6 +385,7 @@ func NewSystem(cfg Config) (*System, error) {
 	if s.codecs, err = codecSet(cfg); err != nil {
 		return nil, err
 	}
+	s.types.codecs = s.codecs.WireName
 	if s.control, err = s.codecs.ByID(codec.IDMsgpack); err != nil {
 		return nil, err
 	}

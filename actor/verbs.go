@@ -123,6 +123,11 @@ func tellDirect[M any](ctx context.Context, from *Context, t *target, m M, set *
 // Within a system neither the message nor the reply is copied, see Tell and Answer, unless
 // Config.CopyLocal is set.
 func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) (R, error) {
+	return callWith[M, R](ctx, to, m, opts)
+}
+
+// callWith is Call of a message of any type.
+func callWith[M, R any](ctx context.Context, to Ref, m M, opts []rpc.Option) (R, error) {
 	set := settingsOf(opts)
 	var none R
 	from := handling(ctx)
@@ -140,7 +145,7 @@ func Call[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Op
 }
 
 // callInside is Call inside the interceptors of the sender.
-func callInside[M Question[R], R any](ctx context.Context, from *Context, t *target, m M, set *settings) (r R, err error) {
+func callInside[M, R any](ctx context.Context, from *Context, t *target, m M, set *settings) (r R, err error) {
 	var none R
 	c := t.cell.Load()
 	if t.addr.routed() && (c == nil || set.ByRoad()) {
@@ -183,6 +188,11 @@ func callInside[M Question[R], R any](ctx context.Context, from *Context, t *tar
 // mailbox or a window is full. The request ends when ctx ends, or after
 // Config.Timeout if ctx has no deadline, whether anybody awaits it or not.
 func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Option) *rpc.Future[R] {
+	return askWith[M, R](ctx, to, m, opts)
+}
+
+// askWith is Ask of a message of any type.
+func askWith[M, R any](ctx context.Context, to Ref, m M, opts []rpc.Option) *rpc.Future[R] {
 	var none R
 	from := handling(ctx)
 	t, err := targetOf(to, from)
@@ -214,7 +224,7 @@ func Ask[M Question[R], R any](ctx context.Context, to Ref, m M, opts ...rpc.Opt
 }
 
 // askFar is Ask of an actor on another node.
-func askFar[M Question[R], R any](ctx context.Context, from *Context, at *routedCall, t *target, m M, opts *settings) *rpc.Future[R] {
+func askFar[M, R any](ctx context.Context, from *Context, at *routedCall, t *target, m M, opts *settings) *rpc.Future[R] {
 	p, call, err := send[M, R](ctx, from, at, t, m, opts)
 	if err != nil {
 		if at != nil {
@@ -242,7 +252,7 @@ func failed[R any](err error) *rpc.Future[R] {
 }
 
 // callLocal is Call to an actor of this system.
-func callLocal[M Question[R], R any](ctx context.Context, from *Context, w *calling, c *cell, m M, opts *settings) (R, error) {
+func callLocal[M, R any](ctx context.Context, from *Context, w *calling, c *cell, m M, opts *settings) (R, error) {
 	a := newAsk[R](c.self.sys)
 	at, hasDeadline := ctx.Deadline()
 	a.deadline = at

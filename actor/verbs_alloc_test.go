@@ -26,6 +26,9 @@ type valueQuestion struct {
 	Data [64]byte
 }
 
+// undeclared is a request that does not say how it is answered.
+type undeclared struct{ Data [64]byte }
+
 // depot is an actor that reports when it has handled as many messages as were announced.
 type depot struct {
 	taken, want int
@@ -51,6 +54,9 @@ func (d *depot) byValue(_ *actor.Context, q valueQuestion) (parcel, error) {
 	return parcel{q.Data}, nil
 }
 
+func (d *depot) undeclared(*actor.Context, *undeclared) (*parcel, error) { return d.answer, nil }
+func (d *depot) asValue(_ *actor.Context, m undeclared) (parcel, error)  { return parcel(m), nil }
+
 // allocations returns how many allocations each of n operations causes on average, in the
 // whole process. The garbage collector is off, because it would empty the pools. An operation
 // may take a fraction of an allocation for what is allocated only now and then.
@@ -74,7 +80,8 @@ func TestAllocations(t *testing.T) {
 	sys := newSystem(t, actor.Config{Logger: quiet})
 	d := &depot{want: burst, done: make(chan struct{}), answer: new(parcel)}
 	kind := actor.Define("depot", func() *depot { return d },
-		actor.Handle((*depot).pointer), actor.Handle((*depot).value), actor.Answer((*depot).ask), actor.Answer((*depot).byValue))
+		actor.Handle((*depot).pointer), actor.Handle((*depot).value), actor.Answer((*depot).ask), actor.Answer((*depot).byValue),
+		actor.AnswerAs((*depot).undeclared), actor.AnswerAs((*depot).asValue))
 	ref, caller := spawn(t, sys, "depot", kind, actor.Expose("depots")), spawn(t, sys, "caller", PuppetKind)
 	ctx, m, q, json := context.Background(), new(parcel), new(parcelQuestion), codec.JSON(codec.Limits{})
 	depots := sys.Service("depots")
@@ -119,6 +126,19 @@ func TestAllocations(t *testing.T) {
 		{"a call", 0, func() {
 			for range burst {
 				_, err := actor.Call(ctx, ref, q)
+				must(err)
+			}
+		}},
+		{"a call that names its reply", 0, func() {
+			u := new(undeclared)
+			for range burst {
+				_, err := actor.CallAs[*parcel](ctx, ref, u)
+				must(err)
+			}
+		}},
+		{"the same, of a value", 0, func() {
+			for range burst {
+				_, err := actor.CallAs[parcel](ctx, ref, undeclared{})
 				must(err)
 			}
 		}},

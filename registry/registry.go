@@ -2,9 +2,9 @@
 // which services they expose, which topics their actors subscribe to, and which kinds of virtual
 // actors they host.
 //
-// [Registry] is the interface. Package registry/static serves a fixed list, and package
-// registry/natskv keeps the records in a JetStream key-value bucket, with leases and a cache
-// that still answers while NATS is away.
+// [Registry] is the interface. Package registry/static serves a fixed list, and registry/dns one that it
+// finds in DNS. Packages registry/natskv, registry/etcd and registry/redis keep the records in a JetStream key-value
+// bucket, in etcd and in Redis, with leases and a cache that still answers while the server is away.
 //
 // A node claims its name: while one epoch holds a lease on it, any other gets ErrTaken. The
 // package imports only the standard library.

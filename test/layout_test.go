@@ -107,6 +107,8 @@ var mayImport = map[string][]string{
 	"reminder/memory":       {"reminder"},
 	"reminder/remindertest": {"reminder", "pgregory.net/rapid"},
 
+	"registry/internal/leased": {"registry", "registry/internal/feed"},
+
 	"queue/jetstream": {"queue", queueStore, "rpc", "rpc/codec", natsWait, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 }
 

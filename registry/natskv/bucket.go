@@ -2,7 +2,6 @@ package natskv
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -14,17 +13,15 @@ import (
 
 	"github.com/tandem-go/tandem/internal/natswait"
 	"github.com/tandem-go/tandem/registry"
+	"github.com/tandem-go/tandem/registry/internal/leased"
 )
 
 // When a server dies, or a cluster has no leader, a request is never answered.
 const requestTimeout = 5 * time.Second // bounds a read or a write
 
-// errConflict is the error of a write that came too late: the record has another revision.
-var errConflict = errors.New("natskv: record has changed")
-
-// bucket is the key-value bucket, as far as a registry needs it. Its errors are errConflict or
+// bucket is the key-value bucket, as the store of a registry. Its errors are leased.ErrConflict or
 // wrap a sentinel of package registry, except for those of open, and those for a record that
-// this package cannot read. Methods may be called concurrently.
+// cannot be read. Methods may be called concurrently.
 type bucket struct {
 	js       jetstream.JetStream
 	name     string
@@ -35,24 +32,14 @@ type bucket struct {
 	kv       *atomic.Pointer[jetstream.KeyValue] // set by open
 }
 
-// record is what the bucket holds under a node's name: the node's record, or the marker in the
-// place of a former one. The zero value means that there is neither.
-type record struct {
-	exists   bool
-	node     registry.Node
-	value    []byte
-	rev      uint64    // of the marker, if there is one
-	at       time.Time // when it was written
-	departed *registry.Departure
-	broken   error // why the record cannot be read; then only rev and at are known
-}
+var _ leased.Store = bucket{}
 
-func newBucket(js jetstream.JetStream, cfg Config) bucket {
+func newBucket(js jetstream.JetStream, cfg leased.Config, replicas int) bucket {
 	b := bucket{
 		js:       js,
 		name:     cfg.Cluster + "_nodes",
 		lease:    cfg.Lease,
-		replicas: cfg.Replicas,
+		replicas: replicas,
 		kv:       new(atomic.Pointer[jetstream.KeyValue]),
 	}
 	b.subject = "$KV." + b.name + "."
@@ -96,37 +83,59 @@ func (b bucket) open(ctx context.Context) (jetstream.KeyValue, error) {
 	return kv, nil
 }
 
-// get reads what the bucket holds under a node's name.
-func (b bucket) get(ctx context.Context, name string) (record, error) {
+// Ready returns an error if NATS is known to be away, so that nothing waits in a reconnect
+// buffer and is sent later.
+func (b bucket) Ready() error {
+	switch s := b.js.Conn().Status(); s {
+	case nats.CONNECTED:
+		return nil
+	case nats.CLOSED:
+		return fmt.Errorf("%w: %w", registry.ErrUnavailable, registry.ErrClosed)
+	default:
+		return fmt.Errorf("%w: connection is %v", registry.ErrUnavailable, s)
+	}
+}
+
+// Get reads what the bucket holds under a node's name.
+func (b bucket) Get(ctx context.Context, name string) (leased.Record, error) {
 	m, err := b.last(ctx, name)
 	switch {
 	case err != nil || m == nil:
-		return record{}, err
+		return leased.Record{}, err
 	case isMarker(m.header):
 		d := departureOf(m)
-		return record{rev: m.rev, departed: &d}, nil
+		return leased.Record{Rev: m.rev, Departed: &d}, nil
 	}
-	n, err := decode(name, m.data)
+	n, err := leased.Decode(name, m.data)
 	if err != nil {
-		return record{rev: m.rev, at: m.at, broken: err}, err
+		return leased.Record{Rev: m.rev, At: m.at, Broken: err}, err
 	}
-	return record{exists: true, node: n, value: m.data, rev: m.rev, at: m.at}, nil
+	return leased.Record{Exists: true, Node: n, Value: m.data, Rev: m.rev, At: m.at}, nil
 }
 
-// put stores value under key for one lease, if the key's last revision is rev. If rev is zero,
-// there must be neither a record nor a marker. It returns the new revision.
-func (b bucket) put(ctx context.Context, key string, value []byte, rev uint64) (uint64, error) {
+// Put moves the departure that the record replaces, and stores the record.
+func (b bucket) Put(ctx context.Context, n registry.Node, value []byte, last leased.Record) (uint64, error) {
+	if last.Departed != nil {
+		if err := b.setAside(ctx, n.Name, *last.Departed); err != nil {
+			return 0, err
+		}
+	}
+	return b.Renew(ctx, n, value, last.Rev)
+}
+
+// Renew stores value under the node's name for one lease, if the last revision there is rev. If rev is
+// zero, there must be neither a record nor a marker. It returns the new revision.
+func (b bucket) Renew(ctx context.Context, n registry.Node, value []byte, rev uint64) (uint64, error) {
 	// KeyValue.Update would drop the TTL, and the record would never expire.
-	return b.publish(ctx, &nats.Msg{Subject: b.subject + key, Data: value}, b.lease, jetstream.WithExpectLastSequencePerSubject(rev))
+	return b.publish(ctx, &nats.Msg{Subject: b.subject + n.Name, Data: value}, b.lease, jetstream.WithExpectLastSequencePerSubject(rev))
 }
 
-// delete removes the record with the revision rev. It returns the revision of the marker that
-// replaces it and describes the departure. Unlike that of KeyValue.Delete, this marker does not
-// stay for ever.
-func (b bucket) delete(ctx context.Context, key string, rev uint64, d registry.Departure) (uint64, error) {
-	m := markerOf(b.subject+key, d)
+// Delete removes the record. It returns the revision of the marker that replaces it and describes
+// the departure. Unlike that of KeyValue.Delete, this marker does not stay for ever.
+func (b bucket) Delete(ctx context.Context, name string, last leased.Record, d registry.Departure) (uint64, error) {
+	m := markerOf(b.subject+name, d)
 	m.Header.Set("KV-Operation", "DEL")
-	return b.publish(ctx, m, max(markerTTL, b.lease), jetstream.WithExpectLastSequencePerSubject(rev))
+	return b.publish(ctx, m, max(markerTTL, b.lease), jetstream.WithExpectLastSequencePerSubject(last.Rev))
 }
 
 func (b bucket) publish(ctx context.Context, m *nats.Msg, ttl time.Duration, opts ...jetstream.PublishOpt) (uint64, error) {
@@ -139,7 +148,7 @@ func (b bucket) publish(ctx context.Context, m *nats.Msg, ttl time.Duration, opt
 	ack, err := b.js.PublishMsg(ctx, m, append(opts, jetstream.WithMsgTTL(ttl))...)
 	switch {
 	case wrongRevision(err):
-		return 0, errConflict
+		return 0, leased.ErrConflict
 	case err != nil:
 		return 0, b.fault(before, err)
 	}
@@ -167,19 +176,4 @@ func (b bucket) fault(before, err error) error {
 		return fmt.Errorf("%w: %w: %s: %w", registry.ErrUnavailable, registry.ErrClosed, why.Do, err)
 	}
 	return fmt.Errorf("%w: %s: %w", registry.ErrUnavailable, why.Why, err)
-}
-
-// decode decodes the record that the bucket holds under key.
-func decode(key string, value []byte) (registry.Node, error) {
-	var n registry.Node
-	if len(value) > registry.MaxRecord {
-		return n, fmt.Errorf("natskv: record of %q: %w: %d bytes, at most %d are read", key, registry.ErrTooLarge, len(value), registry.MaxRecord)
-	}
-	if err := json.Unmarshal(value, &n); err != nil {
-		return n, fmt.Errorf("natskv: record of %q: %w", key, err)
-	}
-	if n.Name != key {
-		return n, fmt.Errorf("natskv: record of %q names node %q", key, n.Name)
-	}
-	return n, n.Valid()
 }

@@ -3,7 +3,6 @@ package natskv
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -67,69 +66,12 @@ func (b bucket) setAside(ctx context.Context, name string, d registry.Departure)
 	return err
 }
 
-const maxPast = 4096 // the most epochs that are kept
-
-// past keeps the epochs of nodes whose departure this client has seen, because the server's own
-// markers do not name them. It is bounded by age and number.
-type past map[string]registry.Departure
-
-func (p past) add(n registry.Node, how registry.Change, now time.Time) {
-	for name, d := range p {
-		if now.Sub(d.At) > markerTTL {
-			delete(p, name)
-		}
+// Departed returns the departure that was moved, if there is one.
+func (b bucket) Departed(ctx context.Context, name string) (*registry.Departure, error) {
+	m, err := b.last(ctx, aside+name)
+	if err != nil || m == nil {
+		return nil, err
 	}
-	for name := range p {
-		if len(p) < maxPast {
-			break
-		}
-		delete(p, name) // any one: what the server's markers say is still known
-	}
-	p[n.Name] = registry.Departure{Epoch: n.Epoch, Change: how, At: now}
-}
-
-// Departed says how the latest former holder of name ended, as far as NATS remembers it. If its
-// lease has expired, only clients that had seen its record know its epoch.
-func (r *Registry) Departed(ctx context.Context, name string) (registry.Departure, error) {
-	d, ok, err := r.departed(ctx, name)
-	if err == nil && !ok {
-		err = registry.ErrNotFound
-	}
-	if err != nil {
-		return registry.Departure{}, fmt.Errorf("natskv: departure of %q: %w", name, err)
-	}
-	return d, nil
-}
-
-func (r *Registry) departed(ctx context.Context, name string) (d registry.Departure, ok bool, err error) {
-	if (registry.Node{Name: name, Epoch: "e"}).Valid() != nil {
-		return d, false, nil
-	}
-	last, err := r.get(ctx, name)
-	if err != nil {
-		return d, false, err
-	}
-	switch {
-	case last.departed != nil:
-		d, ok = *last.departed, true
-	default:
-		m, err := r.bucket.last(ctx, aside+name)
-		if err != nil {
-			return d, false, r.noted(err)
-		}
-		if m != nil {
-			d, ok = departureOf(m), true
-		}
-	}
-	if ok && d.Epoch == "" {
-		d.Epoch = r.lastEpoch(name)
-	}
-	return d, ok && time.Since(d.At) <= markerTTL, nil
-}
-
-// lastEpoch returns the epoch of name whose departure this client saw last; empty if there is none.
-func (r *Registry) lastEpoch(name string) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.past[name].Epoch
+	d := departureOf(m)
+	return &d, nil
 }

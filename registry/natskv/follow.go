@@ -11,6 +11,7 @@ import (
 
 	"github.com/tandem-go/tandem/internal/natswait"
 	"github.com/tandem-go/tandem/registry"
+	"github.com/tandem-go/tandem/registry/internal/leased"
 )
 
 const (
@@ -31,8 +32,7 @@ var (
 // its server. complete is closed when all records are known for the first time; failed gets the
 // error if that can never happen.
 func (r *Registry) follow(ctx context.Context, complete chan<- struct{}, failed chan<- error) {
-	defer close(r.followed)
-	conn := r.js.Conn()
+	conn := r.bucket.js.Conn()
 	status := conn.StatusChanged()
 	defer conn.RemoveStatusListener(status)
 
@@ -59,7 +59,7 @@ func (r *Registry) follow(ctx context.Context, complete chan<- struct{}, failed 
 			return
 		}
 		if errors.Is(err, errReconnected) {
-			r.noted(fmt.Errorf("%w: %w", registry.ErrUnavailable, err))
+			r.Trouble()
 			r.log.Info("reading the registry again after a reconnect")
 			continue
 		}
@@ -67,7 +67,7 @@ func (r *Registry) follow(ctx context.Context, complete chan<- struct{}, failed 
 		if !errors.Is(err, errStalled) && !errors.Is(err, errWatchEnded) {
 			fault = r.bucket.fault(before, err)
 		}
-		r.noted(fault)
+		r.Trouble()
 		if complete != nil && errors.Is(fault, registry.ErrDenied) {
 			failed <- fault
 			<-ctx.Done()
@@ -89,7 +89,7 @@ func (r *Registry) follow(ctx context.Context, complete chan<- struct{}, failed 
 // session opens one watch, updates the view from it, and returns why the watch has ended. It calls
 // complete when all records have been read.
 func (r *Registry) session(ctx context.Context, status <-chan nats.Status, complete func()) error {
-	conn := r.js.Conn()
+	conn := r.bucket.js.Conn()
 	reconnects := conn.Stats().Reconnects
 	same := func() bool { return conn.Stats().Reconnects == reconnects }
 
@@ -98,13 +98,10 @@ func (r *Registry) session(ctx context.Context, status <-chan nats.Status, compl
 		return err
 	}
 	defer end()
-	r.apply(func(v *view) []registry.Event { v.beginSnapshot(); return nil })
-
+	s := r.Begin(complete)
+	defer s.End()
 	stalled, endProbe := r.probe(ctx)
 	defer endProbe()
-	grace := time.NewTimer(time.Hour) // reset below, when a record has a grace period
-	defer grace.Stop()
-	whole := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -115,28 +112,21 @@ func (r *Registry) session(ctx context.Context, status <-chan nats.Status, compl
 			}
 		case <-stalled:
 			return errStalled
-		case now := <-grace.C:
-			if whole && conn.IsConnected() && same() { // while NATS is away nothing expires
-				r.apply(func(v *view) []registry.Event { return v.expire(now) })
+		case now := <-s.Due():
+			if conn.IsConnected() && same() { // while NATS is away nothing expires
+				s.Expire(now)
+			} else {
+				s.Delay()
 			}
 		case e, ok := <-w.Updates():
 			switch {
 			case !ok:
 				return errWatchEnded
 			case e != nil:
-				r.take(e)
+				take(s, e)
 			default:
-				until := time.Now().Add(r.cfg.Lease)
-				r.apply(func(v *view) []registry.Event { v.endSnapshot(until); return nil })
-				whole = true
-				complete()
+				s.Whole(0)
 			}
-		}
-		r.mu.Lock()
-		next := r.view.next()
-		r.mu.Unlock()
-		if !next.IsZero() {
-			grace.Reset(max(time.Until(next), 10*time.Millisecond))
 		}
 	}
 }
@@ -168,58 +158,14 @@ func (r *Registry) open(ctx context.Context) (w jetstream.KeyWatcher, end func()
 	return w, end, nil
 }
 
-// take passes one entry of the watch to the view.
-func (r *Registry) take(e jetstream.KeyValueEntry) {
-	name, rev := e.Key(), e.Revision()
-	switch e.Operation() {
+// take reports one entry of the watch to the session.
+func take(s *leased.Session, e jetstream.KeyValueEntry) {
+	switch name, rev := e.Key(), e.Revision(); e.Operation() {
 	case jetstream.KeyValuePut:
-		n, err := decode(name, e.Value())
-		if err != nil {
-			r.mu.Lock()
-			r.view.streamed = rev
-			r.mu.Unlock()
-			r.leftOut(name, err)
-			return
-		}
-		refused := false
-		r.apply(func(v *view) []registry.Event {
-			before := v.refused
-			c := r.claims[name]
-			events := v.watched(n, rev, c != nil && c.node.Epoch == n.Epoch)
-			refused = v.refused > before
-			return events
-		})
-		if refused {
-			r.leftOut(name, errFull)
-		}
+		s.Record(name, e.Value(), rev)
 	case jetstream.KeyValueDelete:
-		r.apply(func(v *view) []registry.Event { return v.marker(name, rev, registry.Left, time.Time{}) })
+		s.Left(name, rev)
 	case jetstream.KeyValuePurge: // what an expired TTL leaves behind
-		until := r.grace(time.Now())
-		r.apply(func(v *view) []registry.Event { return v.marker(name, rev, registry.Expired, until) })
-	}
-}
-
-// grace returns until when a record that expires now is still served; zero if it is not.
-func (r *Registry) grace(now time.Time) time.Time {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.trouble.IsZero() || now.Sub(r.trouble) > r.cfg.Lease {
-		return time.Time{}
-	}
-	return now.Add(r.cfg.Lease)
-}
-
-var errFull = fmt.Errorf("%w: the records of other nodes fill natskv.Config.MaxRecords or MaxBytes", registry.ErrTooLarge)
-
-const leftOutPause = time.Minute
-
-// leftOut logs that a record is not served. There is one line for all such records of a minute.
-// Only the goroutine of follow calls it.
-func (r *Registry) leftOut(name string, why error) {
-	r.unsaid++
-	if now := time.Now(); r.said.IsZero() || now.Sub(r.said) >= leftOutPause {
-		r.log.Warn("the registry holds records that are not served", "count", r.unsaid, "latest", name, "err", why)
-		r.said, r.unsaid = now, 0
+		s.Expired(name, rev)
 	}
 }

@@ -24,7 +24,7 @@ func (r *Registry) probe(ctx context.Context) (stalled <-chan struct{}, end func
 	go func() {
 		defer close(done)
 		for pause(ctx, probeEvery) {
-			watched := r.watchedTo()
+			watched := r.Watched()
 			last, err := r.bucket.last(ctx, "*")
 			api := (*jetstream.APIError)(nil)
 			switch {
@@ -32,7 +32,7 @@ func (r *Registry) probe(ctx context.Context) (stalled <-chan struct{}, end func
 			case err != nil || last == nil: // no leader answers, or the bucket is empty
 				continue
 			case last.rev < watched: // this is not the bucket that is watched
-			case r.watchedTo() >= last.rev || !pause(ctx, probeWait) || r.watchedTo() >= last.rev:
+			case r.Watched() >= last.rev || !pause(ctx, probeWait) || r.Watched() >= last.rev:
 				continue
 			}
 			if ctx.Err() == nil {
@@ -54,11 +54,4 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-time.After(d):
 		return true
 	}
-}
-
-// watchedTo returns the highest revision that the watch has delivered.
-func (r *Registry) watchedTo() uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.view.streamed
 }

@@ -62,3 +62,12 @@ func ExampleRegistry_Watch() {
 	// till joined
 	// desk joined
 }
+
+// The list may change, as that of registry/dns does.
+func ExampleRegistry_List() {
+	ctx, reg := context.Background(), static.New(registry.Node{Name: "desk"})
+	reg.List(registry.Node{Name: "till", Addrs: map[string]string{"tcp": "10.0.0.2:7420"}})
+	nodes, err := reg.Nodes(ctx)
+	fmt.Println(len(nodes), nodes[0].Name, err)
+	// Output: 1 till <nil>
+}

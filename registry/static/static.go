@@ -58,6 +58,31 @@ func New(nodes ...registry.Node) *Registry {
 	return r
 }
 
+// List replaces the listed nodes by the given ones, whose epochs do not count. A listed node
+// whose name an epoch holds is served when that gives the name up.
+func (r *Registry) List(nodes ...registry.Node) {
+	listed := make(map[string]registry.Node, len(nodes))
+	for _, n := range nodes {
+		n = n.Clone()
+		n.Epoch = ""
+		listed[n.Name] = n
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name := range r.listed {
+		_, stays := listed[name]
+		if _, held := r.held[name]; !stays && !held {
+			r.feed.Remove(name, registry.Left)
+		}
+	}
+	for name, n := range listed {
+		if _, held := r.held[name]; !held {
+			r.feed.Put(n)
+		}
+	}
+	r.listed = listed
+}
+
 // Register claims n.Name for n.Epoch, or replaces the record that this epoch
 // registered before. The record takes the place of a listed one as a whole.
 func (r *Registry) Register(ctx context.Context, n registry.Node) error {

@@ -26,7 +26,7 @@ func BenchmarkScan(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	lim := Limits{}.withDefaults()
+	lim := Limits{}.WithDefaults()
 	var s shape
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {

@@ -123,7 +123,8 @@ const (
 	maxCount = math.MaxInt32 / 2
 )
 
-func (l Limits) withDefaults() Limits {
+// WithDefaults returns l with the defaults in place of what is zero or less.
+func (l Limits) WithDefaults() Limits {
 	if l.Depth <= 0 {
 		l.Depth = defaultDepth
 	}

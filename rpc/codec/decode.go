@@ -25,6 +25,7 @@ type decoder struct {
 	b      []byte // the body, without room behind its end
 	depth  int    // how many more containers there may be around a value
 	values int    // how many more values containers may hold
+	parts  int    // bytes that parts may have allocated
 }
 
 // run decodes the whole body as a value of node n to p, and leaves there what the library
@@ -69,6 +70,8 @@ func (d *decoder) value(n *node, i int, p addr) int {
 		return d.time(n, i, at[time.Time](p))
 	case kindText:
 		return d.unmarshalText(n, i, p)
+	case kindPart:
+		return d.part(n, i, p)
 	case kindLibrary:
 		return d.library(n.typ, i, p)
 	}

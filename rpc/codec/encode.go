@@ -18,6 +18,7 @@ type encoder struct {
 	depth int // how many more containers there may be around a value
 	held  int // of interfaces around it
 	spare *spare
+	parts int // bytes that decoding the parts may allocate
 }
 
 // A spare is memory that encoders use again.
@@ -114,6 +115,8 @@ func (e *encoder) value(b []byte, n *node, p addr) []byte {
 			return append(b, 0xc0)
 		}
 		return append(appendBinHead(b, len(text)), text...)
+	case kindPart:
+		return e.part(b, n, p)
 	case kindLibrary:
 		return e.codec.library.append(b, valueAt(n.typ, p), e.most, e.depth)
 	case kindEmpty: // a container as well

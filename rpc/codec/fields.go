@@ -150,6 +150,9 @@ func (m *format) inline(l *layout, f field, names map[string]bool) bool {
 
 // inlines reports whether the fields of an embedded t become those of its parent.
 func (m *format) inlines(t reflect.Type) bool {
+	if m.isPart(t) {
+		return false
+	}
 	t = structOf(t)
 	return t.Kind() == reflect.Struct && !m.isKnown(t) && !custom(t, m.encodes) && !custom(t, m.decodes)
 }

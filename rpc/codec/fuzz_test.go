@@ -86,7 +86,7 @@ func FuzzMsgpackScan(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	c := Msgpack(Limits{})
-	lim := Limits{}.withDefaults()
+	lim := Limits{}.WithDefaults()
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var s, again shape
 		err := scanWhole(body, lim, &s)
@@ -112,7 +112,7 @@ func FuzzJSON(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	c := JSON(Limits{})
-	lim := Limits{}.withDefaults()
+	lim := Limits{}.WithDefaults()
 	f.Fuzz(func(t *testing.T, body []byte) {
 		s, err := scanJSON(body, lim)
 		var v any

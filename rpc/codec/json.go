@@ -14,7 +14,7 @@ import (
 // JSON returns the codec of id 2: encoding/json, without the escaping of HTML. Unknown
 // fields are skipped.
 func JSON(l Limits) Codec {
-	l = l.withDefaults()
+	l = l.WithDefaults()
 	return &jsonCodec{lim: l, plans: plans{format: jsonFormat(), lim: l}}
 }
 

@@ -34,8 +34,11 @@ import (
 // and the like, must be there by then, and encode the zero value otherwise than the
 // library would; else they are not called.
 func Msgpack(l Limits) Codec {
-	l = l.withDefaults()
-	c := &msgpackCodec{lim: l, plans: plans{format: msgpackFormat(), lim: l}}
+	return newMsgpack(l.WithDefaults(), msgpackFormat())
+}
+
+func newMsgpack(l Limits, f *format) *msgpackCodec {
+	c := &msgpackCodec{lim: l, plans: plans{format: f, lim: l}}
 	c.plans.compile = func(t reflect.Type) *node {
 		return (&compiler{format: c.plans.format, codec: c, nodes: make(map[reflect.Type]*node)}).node(t)
 	}
@@ -95,7 +98,9 @@ func (c *msgpackCodec) Append(dst []byte, v any) (out []byte, err error) {
 		out = appendScalar(dst, p.node.kind, wordOf(v))
 	} else {
 		e := encoder{codec: c, most: len(dst) + c.lim.Body, depth: c.lim.Depth}
-		out, err = e.run(dst, v, p)
+		if out, err = e.run(dst, v, p); err == nil && e.parts > 0 {
+			err = e.checkParts(len(out) - len(dst))
+		}
 	}
 	if n := len(out) - len(dst); err == nil && n > p.safe {
 		err = c.within(out[len(dst):], p)

@@ -61,6 +61,7 @@ const (
 	kindEmpty                                        // structs without fields, which are encoded as an empty map
 	kindTime
 	kindText // types that encode themselves as text
+	kindPart // pointers to what Parts carry
 )
 
 // A compiler makes the nodes of the types that are reachable from one.
@@ -86,6 +87,9 @@ func (c *compiler) node(t reflect.Type) *node {
 // compile fills n, or reports false for what is left to the library.
 func (c *compiler) compile(n *node, t reflect.Type) bool {
 	switch {
+	case c.isPart(t):
+		n.kind, n.ours = kindPart, true
+		return true
 	case c.isKnown(t):
 		n.kind = kindTime
 		return true

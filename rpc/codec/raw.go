@@ -11,7 +11,7 @@ import (
 // Raw returns the codec of id 3: the body is the value's bytes. It carries []byte and
 // types with encoding.BinaryAppender or BinaryMarshaler and BinaryUnmarshaler; anything
 // else is ErrUnsupported. Of the limits only Body applies.
-func Raw(l Limits) Codec { return rawCodec{l.withDefaults()} }
+func Raw(l Limits) Codec { return rawCodec{l.WithDefaults()} }
 
 type rawCodec struct{ lim Limits }
 

@@ -18,6 +18,7 @@ type format struct {
 	known   reflect.Type   // a type that the format knows although it has such methods
 	arrays  bool           // structs may be encoded as arrays
 	refused []reflect.Kind // kinds that it cannot carry at all
+	parts   Parts          // carries values of some types; nil: there are none
 }
 
 // Sizes that the Go runtime allocates, rounded up.
@@ -37,6 +38,7 @@ type walker struct {
 	plan    *plan
 	growth  uint64
 	library bool // msgpack: the library decodes some of it
+	parted  bool // it holds parts
 	seen    map[reflect.Type]bool
 	path    []string // fields that lead to the type
 }
@@ -46,7 +48,14 @@ func (w *walker) visit(t reflect.Type) {
 		return
 	}
 	w.seen[t] = true
-	if w.isKnown(t) {
+	switch {
+	case w.isKnown(t):
+		return
+	case w.isPart(t):
+		w.holdsParts()
+		return
+	case w.isPart(reflect.PointerTo(t)):
+		w.refuse("a %s that is no pointer", t)
 		return
 	}
 	if why := w.oneWay(t); why != "" {
@@ -112,7 +121,10 @@ func (w *walker) visitStruct(t reflect.Type) {
 	}
 	if w.tag == "msgpack" {
 		_, ok := w.layoutOf(t)
-		w.library = w.library || !ok || t.Size() > mostCompared
+		if w.library = w.library || !ok || t.Size() > mostCompared; w.library && w.parted {
+			w.holdsParts()
+			return
+		}
 	}
 	if hidesAll(t) && !w.registered(t) {
 		w.refuse("no field of %s is exported, so it would arrive empty", t)
@@ -203,7 +215,7 @@ func (w *walker) oneWay(t reflect.Type) string {
 // what the values within it allocate. Its type must have been visited.
 func (w *walker) own(t reflect.Type) uint64 {
 	switch {
-	case w.plan.err != nil:
+	case w.plan.err != nil || w.isPart(t):
 		return 0
 	case t.Kind() == reflect.Pointer:
 		return uint64(t.Elem().Size()) + w.own(t.Elem())

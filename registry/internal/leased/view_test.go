@@ -1,4 +1,4 @@
-package natskv
+package leased
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package natskv
+package leased
 
 import (
 	"time"
@@ -6,11 +6,11 @@ import (
 	"github.com/tandem-go/tandem/registry"
 )
 
-// view decides which records are served. Its inputs are the one watch of the bucket and,
+// view decides which records are served. Its inputs are the one watch of the store and,
 // before the watch has them, this client's own writes; revisions order the two. It has no
 // lock, no clock and does no I/O.
 //
-// A record that vanished while NATS was in trouble has a grace period: it is served until that
+// A record that vanished while the store was in trouble has a grace period: it is served until that
 // ends, or until its node writes again.
 type view struct {
 	keys     map[string]*entry
@@ -26,7 +26,7 @@ type entry struct {
 	node     registry.Node
 	rev      uint64
 	served   bool      // false: only rev is valid, until the watch has caught up with it
-	graceEnd time.Time // not zero: the record is gone from the bucket, and served until then
+	graceEnd time.Time // not zero: the record is gone from the store, and served until then
 	listed   bool      // delivered by the snapshot that is being read, or written since it began
 }
 
@@ -161,7 +161,7 @@ func (v *view) drop(name string, how registry.Change) []registry.Event {
 }
 
 // beginSnapshot says that the watch starts again with the last state of each key. Its
-// revisions may be lower than before, because the bucket may have been recreated.
+// revisions may be lower than before, because the store may have lost its data.
 func (v *view) beginSnapshot() {
 	v.streamed = 0
 	for name, e := range v.keys {
@@ -212,3 +212,6 @@ func (v *view) next() time.Time {
 	}
 	return first
 }
+
+// reached says that the watch has delivered all that the store held at revision rev.
+func (v *view) reached(rev uint64) { v.streamed = max(v.streamed, rev) }
