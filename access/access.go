@@ -152,25 +152,12 @@ type List struct {
 
 type rule struct {
 	decision                                 Decision
-	principals                               names
+	principals                               Names
 	networks                                 []netip.Prefix
 	ops                                      Op
-	kinds, actors, services, message, topics names
-	behalf                                   names
+	kinds, actors, services, message, topics Names
+	behalf                                   Names
 }
-
-// names is a condition on a name. nil matches every name.
-type names struct {
-	any    bool
-	exact  map[string]bool
-	prefix []string
-}
-
-func (n *names) match(name string) bool {
-	return n.any || n.exact[name] || slices.ContainsFunc(n.prefix, func(p string) bool { return strings.HasPrefix(name, p) })
-}
-
-func (n *names) matchOne(of []string) bool { return n.any || slices.ContainsFunc(of, n.match) }
 
 // everything reports whether the rule has no condition on the target.
 func (r *rule) everything() bool {
@@ -178,7 +165,7 @@ func (r *rule) everything() bool {
 }
 
 func (r *rule) matchWho(w Who, op Op) bool {
-	return r.ops&op != 0 && r.principals.match(w.Principal) && (len(r.networks) == 0 ||
+	return r.ops&op != 0 && r.principals.Match(w.Principal) && (len(r.networks) == 0 ||
 		slices.ContainsFunc(r.networks, func(n netip.Prefix) bool { return n.Contains(w.Addr) }))
 }
 
@@ -234,35 +221,24 @@ func Compile(r Rules) (*List, error) {
 			}
 			out.networks = append(out.networks, unmapped(n))
 		}
-		principals := func(of []string) names {
-			var who []string
-			for _, p := range of {
-				group, isGroup := strings.CutPrefix(p, "@")
-				members, known := r.Groups[group]
-				switch {
-				case !isGroup:
-					who = append(who, p)
-				case !known:
-					bad("%s: no group %s", where, group)
-				default:
-					who = append(who, members...)
-				}
-			}
-			return compileNames(who, len(of) == 0) // an empty group matches nobody
+		var err error
+		if out.principals, err = PrincipalsOf(in.Principals, r.Groups); err != nil {
+			bad("%s: %w", where, err)
 		}
-		out.principals, out.behalf = principals(in.Principals), principals(in.Behalf)
-		for _, c := range []struct {
-			what string
-			from []string
-			to   *names
-		}{{"Kinds", in.Kinds, &out.kinds}, {"Actors", in.Actors, &out.actors}, {"Services", in.Services, &out.services}, {"Messages", in.Messages, &out.message}, {"Topics", in.Topics, &out.topics}} {
-			if slices.Contains(c.from, "") {
-				bad("%s: %s: an empty name", where, c.what)
-			}
-			*c.to = compileNames(c.from, len(c.from) == 0)
+		if out.behalf, err = PrincipalsOf(in.Behalf, r.Groups); err != nil {
+			bad("%s: %w", where, err)
 		}
 		if slices.Contains(in.Principals, "") || slices.Contains(in.Behalf, "") {
 			bad("%s: Principals: an empty name", where)
+		}
+		for _, c := range []struct {
+			what string
+			from []string
+			to   *Names
+		}{{"Kinds", in.Kinds, &out.kinds}, {"Actors", in.Actors, &out.actors}, {"Services", in.Services, &out.services}, {"Messages", in.Messages, &out.message}, {"Topics", in.Topics, &out.topics}} {
+			if *c.to, err = NamesOf(c.from); err != nil {
+				bad("%s: %s: %w", where, c.what, err)
+			}
 		}
 		l.rules = append(l.rules, out)
 	}
@@ -270,19 +246,6 @@ func Compile(r Rules) (*List, error) {
 		return nil, err
 	}
 	return l, nil
-}
-
-func compileNames(from []string, anyone bool) names {
-	n := names{any: anyone, exact: map[string]bool{}}
-	for _, name := range from {
-		if prefix, ok := strings.CutSuffix(name, "*"); ok {
-			n.prefix = append(n.prefix, prefix)
-			n.any = n.any || prefix == "" && len(from) == 1
-		} else {
-			n.exact[name] = true
-		}
-	}
-	return n
 }
 
 // unmapped turns a prefix of IPv4-mapped IPv6 addresses into one of IPv4 addresses.
@@ -298,7 +261,7 @@ func (l *List) Decide(who Who, what What) Decision {
 	who.Addr = who.Addr.Unmap().WithZone("")
 	for i := range l.rules {
 		r := &l.rules[i]
-		if r.matchWho(who, what.Op) && r.kinds.match(what.Kind) && r.actors.match(what.Actor) && r.services.matchOne(what.Services) && r.message.match(what.Message) && r.topics.match(what.Topic) {
+		if r.matchWho(who, what.Op) && r.kinds.Match(what.Kind) && r.actors.Match(what.Actor) && r.services.MatchOne(what.Services) && r.message.Match(what.Message) && r.topics.Match(what.Topic) {
 			return r.decision
 		}
 	}
@@ -316,7 +279,7 @@ func (l *List) Decide(who Who, what What) Decision {
 func (l *List) MayExpose(principal, service, actor string) Decision {
 	for i := range l.rules {
 		r := &l.rules[i]
-		if r.matchWho(Who{Principal: principal}, Expose) && r.actors.match(actor) && r.services.match(service) {
+		if r.matchWho(Who{Principal: principal}, Expose) && r.actors.Match(actor) && r.services.Match(service) {
 			return r.decision
 		}
 	}
@@ -328,7 +291,7 @@ func (l *List) MayRelay(who Who, behalf string) Decision {
 	who.Addr = who.Addr.Unmap().WithZone("")
 	for i := range l.rules {
 		r := &l.rules[i]
-		if r.matchWho(who, Relay) && r.behalf.match(behalf) {
+		if r.matchWho(who, Relay) && r.behalf.Match(behalf) {
 			return r.decision
 		}
 	}

@@ -237,8 +237,10 @@ func (s *System) judge(a server.Arrival, m matter) *rpc.Error {
 	what := access.What{Actor: m.name, Topic: m.topic, Op: m.op}
 	var h *handler
 	if m.cell != nil {
-		what.Kind, what.Services = m.cell.kind.name, m.cell.services()
-		h = m.cell.kind.handlerOf(s, m.typeID)
+		what.Services = m.cell.services()
+	}
+	if kind := s.kindAt(m.cell, m.name); kind != nil {
+		what.Kind, h = kind.name, kind.handlerOf(s, m.typeID)
 	}
 	switch {
 	case what.Op != 0:

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/internal/tracekey"
+	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/topic"
 	"github.com/tandem-go/tandem/transport"
@@ -15,6 +16,7 @@ type meta struct {
 	sender  Ref
 	trace   rpc.Trace
 	headers []transport.Header
+	class   mailbox.Class   // that its sender has given it
 	arrival *server.Arrival // how a publication, or a message that was put aside, came from another node; nil for everything else
 	turn    *turn           // the turn in which the sender waits; nil: the sender goes on
 	stored  *topic.Message  // the message as the store has it, if it is of a durable topic; else nil
@@ -33,14 +35,14 @@ func metaOf(ctx context.Context, from *Context, opts *settings) *meta {
 
 // with returns m with the headers from opts.
 func (m *meta) with(opts *settings) *meta {
-	if opts == nil || len(opts.Headers) == 0 && opts.Once.Number == 0 {
+	if opts == nil || len(opts.Headers) == 0 && opts.Once.Number == 0 && opts.Class == 0 {
 		return m
 	}
 	var more meta
 	if m != nil {
 		more = *m
 	}
-	more.headers, more.once = opts.Headers, opts.Once
+	more.headers, more.once, more.class = opts.Headers, opts.Once, mailbox.Class(opts.Class)
 	return &more
 }
 

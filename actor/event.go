@@ -36,7 +36,7 @@ type Event struct {
 	Err   error
 
 	Service string // for events of instances
-	Count   uint64 // for AccessDenied: how many refusals it stands for; for ActivationsFenced: how many activations
+	Count   uint64 // for AccessDenied and Limited: how many refusals it stands for; for ActivationsFenced: how many activations
 
 	Lost uint64 // how many events of this Type right before this one the subscriber has lost because it fell behind
 }
@@ -136,7 +136,7 @@ func (s *System) encodedLetter(d DeadLetter, body deadletter.Encoded, came *lett
 
 // counters are the counts behind Stats.
 type counters struct {
-	handled, panics, failed, deadLetters, denied atomic.Uint64
+	handled, panics, failed, deadLetters, denied, limited atomic.Uint64
 }
 
 // Stats is a snapshot of what a system has counted since it started.
@@ -155,6 +155,7 @@ type Stats struct {
 	Virtual VirtualStats
 
 	Denied   uint64 // messages from other nodes, and requests for stored replies, that were refused by access rules
+	Limited  uint64 // messages from other nodes that were refused by limits (Config.Admission)
 	FeedLost uint64 // events and dead letters that slow subscribers have lost
 	RPC      rpc.Stats
 }
@@ -162,7 +163,7 @@ type Stats struct {
 // Stats returns a snapshot.
 func (s *System) Stats() Stats {
 	st := Stats{Handled: s.stats.handled.Load(), Panics: s.stats.panics.Load(), Failed: s.stats.failed.Load(),
-		DeadLetters: s.stats.deadLetters.Load(), Denied: s.stats.denied.Load(), FeedLost: s.events.lost.Load() + s.letters.lost.Load()}
+		DeadLetters: s.stats.deadLetters.Load(), Denied: s.stats.denied.Load(), Limited: s.stats.limited.Load(), FeedLost: s.events.lost.Load() + s.letters.lost.Load()}
 	s.kept.mu.Lock()
 	st.LettersKept, st.LetterBytes, st.LettersDropped = s.kept.store.Count()
 	s.kept.mu.Unlock()

@@ -75,3 +75,10 @@ const (
 	EventRoom  = eventRoom
 	LetterRoom = letterRoom
 )
+
+// UnderWay returns how many requests count for a limit of Config.Admission, and how many may.
+func UnderWay(s *System, limit string) (n, most int) {
+	s.admission.mu.Lock()
+	defer s.admission.mu.Unlock()
+	return s.admission.table.UnderWay(limit)
+}

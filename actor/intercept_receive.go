@@ -136,6 +136,11 @@ func (p *arriving[S, M, R]) To() string   { return p.c.cell.self.addr.String() }
 func (p *arriving[S, M, R]) Type() string { return p.mt.nameFor(p.c.System(), p) }
 func (p *arriving[S, M, R]) Message() any { return shown(p.m) }
 
+// Raise is described at intercept.Operation.
+func (p *arriving[S, M, R]) Raise(typ rpc.EventType, err error) {
+	p.c.System().raise(p.To(), typ, err)
+}
+
 func (p *arriving[S, M, R]) From() string {
 	if p.c.meta == nil || p.c.meta.sender.IsZero() {
 		return ""

@@ -3,6 +3,7 @@ package actor
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
@@ -177,6 +178,15 @@ func (p *sending[M]) Type() string { return p.mt.nameFor(p.t.sys, p) }
 func (p *sending[M]) Message() any { return shown(p.m) }
 func (p *sending[M]) From() string { return p.from.address() }
 
+// Raise is described at intercept.Operation.
+func (p *sending[M]) Raise(typ rpc.EventType, err error) { p.t.sys.raise(p.To(), typ, err) }
+
+// raise makes an event that is about what is sent to an address, and logs it.
+func (s *System) raise(to string, typ rpc.EventType, err error) {
+	s.log.LogAttrs(context.Background(), slog.LevelWarn, string(typ), slog.String("actor", to), slog.Any("err", err))
+	s.event(Event{Type: typ, Actor: to, Err: err})
+}
+
 // address is that of the actor of c; empty for nil.
 func (c *Context) address() string {
 	if c == nil {
@@ -241,6 +251,7 @@ func shown(m any) any {
 
 // sight is what interceptors see of a message that another verb than Tell and Call sends.
 type sight struct {
+	sys           *System
 	to, typ, from string
 	m             any
 }
@@ -251,12 +262,15 @@ func (s *sight) Type() string { return s.typ }
 func (s *sight) Message() any { return s.m }
 func (s *sight) From() string { return s.from }
 
+// Raise is described at intercept.Operation.
+func (s *sight) Raise(typ rpc.EventType, err error) { s.sys.raise(s.to, typ, err) }
+
 // sending returns what interceptors see of m, which is sent to an address under ctx. ask is what it
 // asks for, unless its type says so.
 func (s *System) sending(ctx context.Context, to string, m any, ask access.Op) *intercept.Operation {
 	op := &intercept.Operation{Side: intercept.Outgoing, Op: neededOp(m, ask)}
 	m = shown(m)
-	op.About(&sight{to: to, typ: s.nameOf(m), m: m, from: handling(ctx).address()})
+	op.About(&sight{sys: s, to: to, typ: s.nameOf(m), m: m, from: handling(ctx).address()})
 	return op
 }
 
@@ -362,7 +376,7 @@ func (at topicAt) publishThrough(ctx context.Context, m any, opts []rpc.Option) 
 // headers that they have added.
 func (a *letterAttempt) through(ctx context.Context, s *System, send func(context.Context) error) error {
 	op := &intercept.Operation{Side: intercept.Outgoing, Op: access.Send, Cause: intercept.Resent}
-	op.About(&sight{to: cmp.Or(a.At, a.Asked), typ: a.Type, m: a.Message, from: a.From})
+	op.About(&sight{sys: s, to: cmp.Or(a.At, a.Asked), typ: a.Type, m: a.Message, from: a.From})
 	given := a.Carried.headers()
 	for _, h := range given {
 		op.Came(h.Key, h.Value)

@@ -122,6 +122,12 @@ func (jobServer) submit(ctx *Context, m submitJob) (string, error) {
 		ctx.refuse(rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %s on node %s", m.Target, s.cfg.Name))
 		return "", nil
 	}
+	if m.id == "" { // otherwise it may have come before
+		if err := ctx.mayStart(c, m.TypeID); err != nil {
+			ctx.refuse(err)
+			return "", nil
+		}
+	}
 	msg, typ, err := c.decodeJob(m)
 	if err != nil {
 		ctx.refuse(err)

@@ -253,3 +253,24 @@ type Receiver interface {
 // its own kind needs it: naming the kind's variable there would be an
 // initialisation cycle.
 func KindNamed(name string) *Kind { return &Kind{name: name, byName: true} }
+
+// kindTypes is the table of a kind's handlers by type id.
+type kindTypes struct {
+	of   *Kind
+	byID map[uint64]*handler
+}
+
+// learn returns the table of k, which it makes on first use.
+func (s *System) learn(k *Kind) *kindTypes {
+	if known, ok := s.allKindTypes.Load(k); ok {
+		return known.(*kindTypes)
+	}
+	t := &kindTypes{k, make(map[uint64]*handler, len(k.handlers))}
+	for typ, h := range k.handlers {
+		if !toldBySystem(typ) { // no other node can say that an actor has ended, or is idle
+			t.byID[s.types.get(typ).id] = h
+		}
+	}
+	actual, _ := s.allKindTypes.LoadOrStore(k, t)
+	return actual.(*kindTypes)
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/internal/engine/wire"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport"
 )
 
 // ResendLetter sends the message of a kept letter to an actor, or, if to is the zero Ref, to where
@@ -220,9 +221,9 @@ func (s *System) encodeLetter(a *letterAttempt, r *client.Request) error {
 func (s *System) metaOfLetter(a *letterAttempt) (m wire.Meta) {
 	switch {
 	case a.Carried.came != nil && a.Carried.came.meta != nil:
-		m = wire.Meta{Trace: a.Carried.came.meta.Trace, Headers: a.Carried.came.meta.Headers}
+		m = wire.Meta{Trace: a.Carried.came.meta.Trace, Headers: a.Carried.came.meta.Headers, Class: a.Carried.came.meta.Class}
 	case a.Carried.own != nil:
-		m = wire.Meta{Trace: a.Carried.own.trace, Headers: a.Carried.own.headers}
+		m = wire.Meta{Trace: a.Carried.own.trace, Headers: a.Carried.own.headers, Class: transport.Class(a.Carried.own.class)}
 		if a.Carried.own.sender.Node() == s.cfg.Name {
 			m.Sender = a.Carried.own.sender.String()
 		}

@@ -155,6 +155,9 @@ func (s *System) close(ctx context.Context) error {
 	s.letterLog.close()
 	s.faults.close()
 	s.audit.close()
+	if s.admission != nil {
+		s.admission.log.close()
+	}
 	return err
 }
 

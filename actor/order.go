@@ -6,7 +6,10 @@ import (
 	"reflect"
 
 	"github.com/tandem-go/tandem/internal/engine/server"
+	"github.com/tandem-go/tandem/internal/sendopt"
 	"github.com/tandem-go/tandem/mailbox"
+	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport"
 )
 
 // PriorityOf gives the messages of type M to actors of a kind a class, so that they are handled before
@@ -41,6 +44,21 @@ func PriorityOf[M any](class mailbox.Class) KindOption {
 	}
 }
 
+// OfClass is an option of a send that says how much the message matters: mailbox.Low or mailbox.High. Its actor's node may
+// refuse low ones earlier and high ones later than others when it has too much to do (Config.Admission),
+// and a mailbox with an order (PriorityOf, mailbox.Config.Fair) has higher ones handled first. The class
+// that PriorityOf gives a type takes precedence. Messages of TellReliably, of topics and in queues have no
+// such class, nor have those that a Stored actor sends with a commit.
+//
+// OfClass panics if the class is neither Low, Normal nor High: only the actor's kind can say that
+// something is mailbox.Urgent.
+func OfClass(class mailbox.Class) rpc.Option {
+	if class < mailbox.Low || class > mailbox.High {
+		panic(fmt.Sprintf("actor.OfClass: a sender cannot give a message the %v", class))
+	}
+	return rpc.Option(sendopt.New(sendopt.Change[rpc.Retry]{Which: sendopt.Class, Class: transport.Class(class)}))
+}
+
 // initBox makes the mailbox ready for use.
 func (c *cell) initBox(cfg *mailbox.Config) {
 	if c.kind.classes == nil && (cfg == nil || !cfg.Fair) {
@@ -55,18 +73,33 @@ func (c *cell) initBox(cfg *mailbox.Config) {
 func (c *cell) placeOf(it *item) mailbox.Place {
 	in, remote := it.msg.(*server.Inbound)
 	p := mailbox.Place{Sender: senderOf(it, in)}
+	var given mailbox.Class
+	if it.meta != nil {
+		given = it.meta.class
+	}
 	switch {
 	case remote && in.Receipt:
 		p.Last = true // by the answer its sender learns that the messages before it were handled
-	case c.kind.classes == nil:
-	case !remote:
-		p.Class = c.kind.classes[typeOf(it.msg)]
+	case remote:
+		p.Class = c.kind.classOf(c.kind.handlerOf(c.self.sys, in.TypeID), given)
 	default:
-		if h := c.kind.handlerOf(c.self.sys, in.TypeID); h != nil {
-			p.Class = c.kind.classes[h.typ]
+		p.Class = given
+		if own, ok := c.kind.classes[typeOf(it.msg)]; ok {
+			p.Class = own
 		}
 	}
 	return p
+}
+
+// classOf is the class of a message for h, which is nil if there is no handler: that of its type, else
+// that which its sender has given.
+func (k *Kind) classOf(h *handler, given mailbox.Class) mailbox.Class {
+	if h != nil {
+		if own, ok := k.classes[h.typ]; ok {
+			return own
+		}
+	}
+	return given
 }
 
 // senderOf returns whose turn it is when a message is handled, in a mailbox that is fair: of this node

@@ -11,6 +11,7 @@ import (
 	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/internal/sendopt"
+	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -122,6 +123,7 @@ func (s *System) request(ctx context.Context, from *Context, at *routedCall, t *
 		if r.Rare = at.spareRare(); r.Rare == nil {
 			r.Rare = new(client.Rare)
 		}
+		r.Rare.Class = o.Class
 		r.Rare.Trace, r.Rare.Headers, r.Rare.Idempotent, r.Rare.Once, r.Rare.Hedge, r.Rare.LinkWait, r.Rare.Key = trace, o.Headers, o.Idempotent, o.Once, o.Hedge, o.LinkWait, o.Key
 		r.Rare.Behalf, r.Rare.Report = o.Behalf, o.Wants
 		if from != nil {
@@ -247,12 +249,20 @@ func (v dispatcher) HandleRequest(in *server.Inbound) {
 		return
 	}
 	c := s.refs.live(in.Target)
+	limits := s.admission != nil
 	if c == nil && strings.HasPrefix(in.Target, placed) {
 		if s.restricted(nil) { // before anything is done for it
 			if err := s.refusal(in, nil); err != nil {
 				in.Fail(err)
 				return
 			}
+		}
+		if limits { // likewise
+			if err := s.limited(in, nil); err != nil {
+				in.Fail(err)
+				return
+			}
+			limits = false
 		}
 		var none *rpc.Error
 		if c, none = s.virtuals.activation(in.Target); none != nil {
@@ -262,6 +272,12 @@ func (v dispatcher) HandleRequest(in *server.Inbound) {
 	}
 	if s.restricted(c) {
 		if err := s.refusal(in, c); err != nil {
+			in.Fail(err)
+			return
+		}
+	}
+	if limits {
+		if err := s.limited(in, c); err != nil {
 			in.Fail(err)
 			return
 		}
@@ -276,6 +292,9 @@ func (v dispatcher) HandleTells(tells []*server.Inbound) {
 	c := v.s.refs.live(tells[0].Target)
 	if v.s.restricted(c) {
 		tells = v.s.admit(c, tells)
+	}
+	if v.s.admission != nil {
+		tells = v.s.admitTells(c, tells)
 	}
 	if c != nil {
 		tells = tells[v.s.push(c, tells):]
@@ -337,7 +356,7 @@ func (s *System) metaFrom(in *server.Inbound) *meta {
 	} else {
 		m = new(meta)
 	}
-	m.trace, m.headers = in.Meta.Trace, in.Meta.Headers
+	m.trace, m.headers, m.class = in.Meta.Trace, in.Meta.Headers, mailbox.Class(in.Meta.Class)
 	if a, err := parseAddress(in.Meta.Sender); err == nil && a.node == in.From() { // a node can only name actors of its own
 		a = address{strings.Clone(a.name), strings.Clone(a.node)}
 		if _, ok := activationOf(a.name); ok {
@@ -414,27 +433,6 @@ func (s *System) deliver(c *cell, in *server.Inbound, asked bool) *rpc.Error {
 	}
 	c.accepted(p)
 	return nil
-}
-
-// kindTypes is the table of a kind's handlers by type id.
-type kindTypes struct {
-	of   *Kind
-	byID map[uint64]*handler
-}
-
-// learn returns the table of k, which it makes on first use.
-func (s *System) learn(k *Kind) *kindTypes {
-	if known, ok := s.allKindTypes.Load(k); ok {
-		return known.(*kindTypes)
-	}
-	t := &kindTypes{k, make(map[uint64]*handler, len(k.handlers))}
-	for typ, h := range k.handlers {
-		if !toldBySystem(typ) { // no other node can say that an actor has ended, or is idle
-			t.byID[s.types.get(typ).id] = h
-		}
-	}
-	actual, _ := s.allKindTypes.LoadOrStore(k, t)
-	return actual.(*kindTypes)
 }
 
 // handBack ends a message that no handler will run: a request gets the error, a one-way

@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tandem-go/tandem/access"
+	"github.com/tandem-go/tandem/admission"
 	"github.com/tandem-go/tandem/balance"
 	"github.com/tandem-go/tandem/deadletter"
 	"github.com/tandem-go/tandem/intercept"
@@ -117,6 +118,10 @@ type Config struct {
 	// Access says which principals of other nodes may do what, see SetAccess. The zero value
 	// allows everybody everything.
 	Access access.Rules
+
+	// Admission limits what other nodes may send: how fast, and how many requests at a time, by
+	// principal, actor, service and message. The zero value limits nothing. See package admission.
+	Admission admission.Rules
 
 	// Outgoing intercepts what is sent, also within the system, and Incoming what its actors get; the
 	// first interceptor is the outermost. See package intercept.
@@ -258,6 +263,7 @@ type System struct {
 	topics    topicTable                  // of this node's actors
 	farTopics farTopics                   // of other nodes
 	access    atomic.Pointer[access.List] // nil: everybody may do everything
+	admission *admissions                 // nil: there are no limits
 
 	systemTypes
 	systemNode
@@ -398,6 +404,9 @@ func NewSystem(cfg Config) (*System, error) {
 		}
 	}
 	if err := s.SetAccess(cfg.Access); err != nil {
+		return nil, err
+	}
+	if s.admission, err = newAdmissions(s, cfg.Admission); err != nil {
 		return nil, err
 	}
 	s.node = s.newNode()

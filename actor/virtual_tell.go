@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/placement"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport"
 )
 
 // tellFollowed sends a one-way message to a virtual actor on another node, as a request that is answered when
@@ -51,7 +52,7 @@ func (f followed) Complete(_ *promise.Reply, err error) {
 	}
 	d := DeadLetter{To: f.to, From: f.rare.Sender, Type: f.sys.types.nameOf(f.typeID), Reason: failure(f.sys.withName(err, f.typeID))}
 	body := deadletter.Encoded{TypeID: f.typeID, Codec: f.codec, Body: slices.Clone(f.body)}
-	came := &letterCame{meta: &wire.Meta{Sender: f.rare.Sender, Trace: f.rare.Trace, Headers: f.rare.Headers}}
+	came := &letterCame{meta: &wire.Meta{Sender: f.rare.Sender, Trace: f.rare.Trace, Headers: f.rare.Headers, Class: f.rare.Class}}
 	f.sys.services.run(func() { f.sys.encodedLetter(d, body, came) }) // it may be called under a lock of a peer
 }
 
@@ -196,7 +197,7 @@ func tellOn(ctx context.Context, to *target, at placement.Holder, msg any, carri
 		r := x.Request()
 		r.Confirm = true
 		if carried != nil {
-			r.Rare.Trace, r.Rare.Headers = carried.trace, carried.headers
+			r.Rare.Trace, r.Rare.Headers, r.Rare.Class = carried.trace, carried.headers, transport.Class(carried.class)
 			if from := carried.sender.to; from != nil {
 				r.Rare.Sender = from.senderName()
 			}

@@ -136,6 +136,17 @@ type Subject interface {
 	From() string
 }
 
+// Raise makes an event of the system: its type, the address To, and an error that says more; and
+// writes a line into its log. Not each message should raise one. In tests, whose Subject has no method Raise, it does
+// nothing.
+func (o *Operation) Raise(typ rpc.EventType, err error) {
+	if s, ok := o.about.(interface {
+		Raise(rpc.EventType, error)
+	}); ok {
+		s.Raise(typ, err)
+	}
+}
+
 // About sets what the operation is about. It is for package actor, and for tests of interceptors.
 func (o *Operation) About(s Subject) { o.about = s }
 

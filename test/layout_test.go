@@ -53,7 +53,8 @@ var mayImport = map[string][]string{
 	"rpc/codec":  {longCopy, "github.com/vmihailenco/msgpack/v5"},
 	"rpc":        {"transport", "rpc/codec", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey"},
 	"deadletter": {"rpc"},
-	"actor":      {longCopy, bufPool, "access", "balance", "deadletter", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "supervise", "transport", "github.com/google/uuid", "topic", "route", "internal/watchbook", "inspect", "internal/crontime", "intercept", "outbox", "placement", "reminder", "state", "internal/stored"},
+	"admission":  {"access", "mailbox", "golang.org/x/time/rate"},
+	"actor":      {longCopy, bufPool, "access", "admission", "balance", "deadletter", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "supervise", "transport", "github.com/google/uuid", "topic", "route", "internal/watchbook", "inspect", "internal/crontime", "intercept", "outbox", "placement", "reminder", "state", "internal/stored"},
 	"actortest":  {"actor", bubbles, "intercept", "internal/draw", "internal/sendopt", "internal/simulation", "rpc", "transport", "transport/memnet", "topic"},
 	"gateway":    {"access", "actor", "rpc", "rpc/codec", "transport", "github.com/google/jsonschema-go/jsonschema"},
 	"httpapi":    {"gateway", "rpc"},
@@ -64,6 +65,7 @@ var mayImport = map[string][]string{
 	"route":      {"internal/rendezvous"},
 	"inspect":    {},
 	"intercept":  {"access", "rpc"},
+	"breaker":    {"access", "intercept", "rpc", "github.com/sony/gobreaker/v2"},
 
 	"internal/draw":       {},
 	"internal/simulation": {"actor", "internal/draw", "internal/engine", "ledger", "placement", "placement/memory", "registry", "registry/static", "reminder", "reminder/memory", "rpc", "state", "state/memory", "transport", "transport/memnet"},

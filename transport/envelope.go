@@ -94,6 +94,7 @@ const (
 	tagNumber     = 16 | tagCritical
 	tagElsewhere  = 17
 	tagOnce       = 18
+	tagClass      = 19
 	tagBehalf     = 21 | tagCritical
 	tagCritical   = 0x80 // if an option with this bit is unknown, the envelope is refused
 )
@@ -128,6 +129,21 @@ type Once struct {
 	Below  uint64 // the client needs no outcome of its requests to this target below this number
 }
 
+// The classes that the sender of a message may give it. The zero Class is the ordinary one.
+const (
+	ClassLow  Class = -1
+	ClassHigh Class = 1
+)
+
+// Class says how much a message matters to its sender, beside others.
+type Class int8
+
+// byte is how a class is written; 0 is none.
+func (c Class) byte() byte { return byte(2 + min(max(c, ClassLow), ClassHigh)) }
+
+// classOf reads a class. One that is not known is the nearest that is.
+func classOf(b byte) Class { return min(max(Class(min(b, 4))-2, ClassLow), ClassHigh) }
+
 // Envelope is one message on the wire. Which fields are used depends on the Verb; SPEC.md
 // has a table of them.
 type Envelope struct {
@@ -145,6 +161,7 @@ type Envelope struct {
 	Sent       time.Time     // the sender's clock when it was sent; zero for none
 	Trace      Trace
 	Headers    []Header
+	Class      Class         // request, tell: see Class
 	Key        string        // request: the caller's own name for it, also outside of this session; empty for none
 	After      uint64        // request: one-way messages up to this number must not run after it
 	Number     uint64        // request with a Key: the key names an outbox, and this is the message's number in it; 0: the key names the request
@@ -229,7 +246,7 @@ func (e *Envelope) Append(dst []byte) ([]byte, error) {
 		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagSent, 8), uint64(e.Sent.UnixNano()))
 	}
 	more := len(e.Headers) | len(e.Mark.Except) | len(e.Message) | len(e.UserCode) | len(e.Key) | len(e.Waiting) | len(e.Elsewhere) | len(e.Behalf)
-	if more != 0 || e.RetryAfter > 0 || e.After > 0 || e.Age > 0 || e.Number > 0 || e.Once.Number > 0 || !e.Trace.IsZero() {
+	if more != 0 || e.RetryAfter > 0 || e.After > 0 || e.Age > 0 || e.Number > 0 || e.Once.Number > 0 || e.Class != 0 || !e.Trace.IsZero() {
 		var err error
 		if dst, err = e.appendMore(dst); err != nil {
 			return dst[:start], err
@@ -288,6 +305,9 @@ func (e *Envelope) appendMore(dst []byte) ([]byte, error) {
 	if e.Once.Number > 0 {
 		dst = binary.BigEndian.AppendUint64(appendTag(dst, tagOnce, 16), e.Once.Number)
 		dst = binary.BigEndian.AppendUint64(dst, e.Once.Below)
+	}
+	if e.Class != 0 {
+		dst = append(appendTag(dst, tagClass, 1), e.Class.byte())
 	}
 	if e.Behalf != "" {
 		dst = append(appendTag(dst, tagBehalf, len(e.Behalf)), e.Behalf...)
@@ -386,6 +406,10 @@ func (e *Envelope) parseOptions(b []byte) error {
 		case tagOnce:
 			if ok = n == 16; ok {
 				e.Once = Once{binary.BigEndian.Uint64(v), binary.BigEndian.Uint64(v[8:])}
+			}
+		case tagClass:
+			if ok = n == 1; ok {
+				e.Class = classOf(v[0])
 			}
 		case tagBehalf:
 			e.Behalf, ok = text(v), n <= MaxTarget

@@ -65,6 +65,9 @@ var (
 			Timeout: 24 * time.Hour, Key: "outbox-1", Age: 2 * time.Second, Number: 0x0102030405060708, Body: []byte{0x80}},
 		"request-once": {Verb: transport.VerbRequest, Codec: 1, Seq: 262, Mark: transport.Mark{Below: 262}, TypeID: transport.TypeID("bank.Deposit"), Target: "~bank.account/alice",
 			Timeout: time.Second, Once: transport.Once{Number: 0x0102030405060708, Below: 7}, Body: []byte{0x80}},
+		"request-class": {Verb: transport.VerbRequest, Codec: 1, Seq: 263, Mark: transport.Mark{Below: 263}, TypeID: transport.TypeID("bank.Balance"), Target: "alice",
+			Timeout: time.Second, Class: transport.ClassHigh, Body: []byte{0x80}},
+		"tell-class": {Verb: transport.VerbTell, Codec: 3, Seq: 8, TypeID: transport.TypeID("bank.Deposit"), Target: "alice", Class: transport.ClassLow, Body: []byte("raw")},
 		"request-behalf": {Verb: transport.VerbRequest, Codec: 2, Seq: 263, Mark: transport.Mark{Below: 263}, TypeID: transport.TypeID("bank.Deposit"), Target: "alice",
 			Timeout: time.Second, Key: "order-17", Behalf: "web:ann", Body: []byte(`{}`)},
 		"reply": {Verb: transport.VerbReply, Codec: 1, Seq: 258, TypeID: transport.TypeID("int64"), Body: []byte{0x2a}},
@@ -129,6 +132,39 @@ func TestGolden(t *testing.T) {
 	for v := transport.VerbOpen; v <= transport.VerbTells; v++ {
 		if !verbs[v] {
 			t.Errorf("no golden file for verb %v", v)
+		}
+	}
+}
+
+// A class that this version does not know is the nearest one; it has one byte.
+func TestClasses(t *testing.T) {
+	bare, err := (&transport.Envelope{Verb: transport.VerbTell, Seq: 1, Target: "alice"}).Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for b, want := range map[byte]transport.Class{0: transport.ClassLow, 1: transport.ClassLow, 2: 0, 3: transport.ClassHigh, 4: transport.ClassHigh, 129: transport.ClassHigh, 255: transport.ClassHigh} {
+		with := append(bytes.Clone(bare), 19, 0, 1, b)
+		with[5] += 4
+		var got transport.Envelope
+		if err := got.Parse(with); err != nil || got.Class != want {
+			t.Errorf("%d: class %d, %v; want %d", b, got.Class, err, want)
+		}
+		for _, cut := range [][]byte{{19, 0, 0}, {19, 0, 2, b, b}} {
+			with := append(bytes.Clone(bare), cut...)
+			with[5] += byte(len(cut))
+			if err := got.Parse(with); !errors.Is(err, transport.ErrProtocol) {
+				t.Errorf("%v: %v", cut, err)
+			}
+		}
+	}
+	for give, want := range map[transport.Class]transport.Class{-100: transport.ClassLow, 100: transport.ClassHigh} {
+		b, err := (&transport.Envelope{Verb: transport.VerbTell, Class: give}).Append(nil)
+		var got transport.Envelope
+		if err == nil {
+			err = got.Parse(b)
+		}
+		if err != nil || got.Class != want {
+			t.Errorf("%d: read %d, %v", give, got.Class, err)
 		}
 	}
 }

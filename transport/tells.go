@@ -30,7 +30,7 @@ type tells struct {
 func (e *Envelope) isPlain() bool {
 	return e.Verb == VerbTell && e.Flags == 0 && e.Code == 0 && e.Mark.Below == 0 && len(e.Mark.Except) == 0 &&
 		e.Timeout == 0 && e.Sent.IsZero() && e.Trace.IsZero() && len(e.Headers) == 0 && e.Key == "" && e.Behalf == "" && e.After == 0 &&
-		e.Message == "" && e.UserCode == "" && e.RetryAfter == 0 && e.Elsewhere == "" && e.Once.Number == 0 && e.Age == 0 && len(e.Waiting) == 0 && !e.Fence && len(e.Body) <= maxTellsFrame/2
+		e.Message == "" && e.UserCode == "" && e.RetryAfter == 0 && e.Elsewhere == "" && e.Once.Number == 0 && e.Class == 0 && e.Age == 0 && len(e.Waiting) == 0 && !e.Fence && len(e.Body) <= maxTellsFrame/2
 }
 
 // takes reports whether e may join the frame, which ends at n bytes of the buffer; a frame has

@@ -25,9 +25,10 @@ type Settings[R any] struct {
 	Retry      *R            // nil: the system's
 	Codec      codec.Codec   // nil: the system's
 	Headers    []transport.Header
-	Once       transport.Once // the request's name at whatever node it is tried; zero: it has none
-	Wants      *Report        // not nil: the caller wants to learn how its request went
-	Report     *Report        // not nil if the interceptors have let the message pass: learns how its request to another node went
+	Class      transport.Class // 0: the sender gives it none
+	Once       transport.Once  // the request's name at whatever node it is tried; zero: it has none
+	Wants      *Report         // not nil: the caller wants to learn how its request went
+	Report     *Report         // not nil if the interceptors have let the message pass: learns how its request to another node went
 }
 
 // Report says how a request to another node went. It is filled in before the request ends.
@@ -74,6 +75,7 @@ const (
 	Behalf
 	Reported
 	Road
+	Class
 )
 
 // Change is the new value of a setting, in the field for its type.
@@ -85,6 +87,7 @@ type Change[R any] struct {
 	Retry *R
 	Codec codec.Codec
 	To    *Report
+	Class transport.Class
 }
 
 // Option is a Change that can only be applied.
@@ -118,6 +121,8 @@ func (o *Option[R]) Apply(s *Settings[R]) {
 		s.LinkWait = c.Time
 	case KeepFor:
 		s.KeepFor = c.Time
+	case Class:
+		s.Class = c.Class
 	case Codec:
 		s.Codec = c.Codec
 	case Header:

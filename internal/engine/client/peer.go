@@ -249,7 +249,7 @@ func (p *peer) sendOn(k *Link, c *Call, now time.Duration) *rpc.Error {
 	}
 	if r := c.req.Rare; r != nil {
 		e.Sender, e.Trace, e.Headers, e.Key, e.Waiting = r.Sender, r.Trace, r.Headers, r.Key, r.Waiting
-		e.Once, e.Behalf = r.Once, r.Behalf
+		e.Once, e.Behalf, e.Class = r.Once, r.Behalf, r.Class
 		if e.Number = r.Number; !r.SentSince.IsZero() {
 			e.Age = max(p.client.host.At(now).Sub(r.SentSince), 1)
 			if r.MaybeAt != "" && r.MaybeAt != k.ID.Epoch { // this start cannot know, however long it has run: the two may have lived at the same time

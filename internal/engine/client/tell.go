@@ -131,7 +131,7 @@ func (p *peer) tell(r *Request) error {
 	e := &p.telling // an Envelope is large, so only the fields that differ are written
 	e.Verb, e.Codec, e.Seq, e.TypeID, e.Target, e.Body = transport.VerbTell, r.Codec, p.tells+1, r.TypeID, r.Target, r.Body
 	if r.Rare != nil {
-		e.Sender, e.Trace, e.Headers = r.Rare.Sender, r.Rare.Trace, r.Rare.Headers
+		e.Sender, e.Trace, e.Headers, e.Class = r.Rare.Sender, r.Rare.Trace, r.Rare.Headers, r.Rare.Class
 	}
 	if e.Grant = (transport.Grant{}); !p.current.Direct {
 		e.Grant = p.grant

@@ -45,6 +45,7 @@ type Inbound struct {
 	weight   int // bytes counted for the message
 	kept     int // bytes counted for the record and its outcome
 	onCancel func()
+	permit   Permit // nil: it holds none
 }
 
 // name identifies a request in the table of keys and in the store.
@@ -84,8 +85,8 @@ func (in *Inbound) fill(c *Link, e *transport.Envelope) {
 		}
 		in.weight, in.cut = account.Record+len(e.Body), e.Cut
 	}
-	if e.Sender != "" || !e.Trace.IsZero() || len(e.Headers) > 0 || len(e.Waiting) > 0 {
-		in.Meta = &wire.Meta{Sender: strings.Clone(e.Sender), Trace: e.Trace, Headers: transport.CloneHeaders(e.Headers), Waiting: nil}
+	if e.Sender != "" || !e.Trace.IsZero() || len(e.Headers) > 0 || len(e.Waiting) > 0 || e.Class != 0 {
+		in.Meta = &wire.Meta{Sender: strings.Clone(e.Sender), Trace: e.Trace, Headers: transport.CloneHeaders(e.Headers), Class: e.Class}
 		if len(e.Waiting) > 0 {
 			in.Meta.Waiting = slices.Clone(e.Waiting)
 		}
@@ -421,6 +422,7 @@ func (in *Inbound) finish(o outcome) {
 		in.settle(o)
 	}
 	s.mu.Lock()
+	in.releasePermit(!o.refused())
 	_, ok := s.table.Finish(in.Seq)
 	if !ok { // it was cancelled meanwhile, so nobody waits for the outcome
 		in.dropBody()

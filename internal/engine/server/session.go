@@ -360,6 +360,7 @@ func (s *session) ackLocked(m transport.Mark) {
 func (s *session) releaseLocked(in *Inbound) {
 	s.free(in.kept)
 	in.kept = 0
+	in.releasePermit(false)
 	if !in.finished() && in.isKeyed() {
 		s.server.keys.removeWaiting(in)
 	}

@@ -23,7 +23,8 @@ type Meta struct {
 	Sender  string // the sending actor's address, or empty
 	Trace   transport.Trace
 	Headers []transport.Header
-	Waiting []uint64 // for a request: numbers of the waits that end with it; empty if the sender does not wait
+	Class   transport.Class // that its sender has given it
+	Waiting []uint64        // for a request: numbers of the waits that end with it; empty if the sender does not wait
 }
 
 // OwnBody returns e's body in memory that the caller owns: in that of into, if it is large enough.
