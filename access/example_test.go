@@ -70,3 +70,28 @@ func ExampleList_MayRelay() {
 	// {false default}
 	// {false default}
 }
+
+// Names are conditions in the language of rules, for other lists of the same kind.
+func ExampleNamesOf() {
+	kinds, err := access.NamesOf([]string{"shop.cart", "bank.*"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(kinds.Match("shop.cart"), kinds.Match("shop.till"), kinds.MatchOne([]string{"shop.till", "bank.account"}), kinds.Any())
+	// Output: true false true false
+}
+
+func ExamplePrincipalsOf() {
+	staff, err := access.PrincipalsOf([]string{"@staff", "tls:eve"}, map[string][]string{"staff": {"tls:ann", "tls:bob"}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(staff.Match("tls:bob"), staff.Match("tls:eve"), staff.Match("tls:mallory"))
+	_, err = access.PrincipalsOf([]string{"@nobody"}, nil)
+	fmt.Println(err != nil)
+	// Output:
+	// true true false
+	// true
+}

@@ -53,7 +53,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -203,14 +202,10 @@ func (h *handler) ask(w http.ResponseWriter, r *http.Request) *asked {
 		a.ctx = rpc.WithTrace(a.ctx, trace)
 	}
 	if text := r.Header.Get(gateway.HeaderTimeout); text != "" {
-		seconds, err := strconv.ParseFloat(text, 64)
-		if err != nil || !(seconds > 0) {
-			fail(w, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%s must be a number of seconds above 0", gateway.HeaderTimeout))
+		timeout, err := gateway.ParseTimeout(text, h.cfg.MaxTimeout)
+		if err != nil {
+			fail(w, err)
 			return nil
-		}
-		timeout := h.cfg.MaxTimeout
-		if seconds < timeout.Seconds() {
-			timeout = time.Duration(seconds * float64(time.Second))
 		}
 		a.ctx, a.done = context.WithTimeout(a.ctx, timeout)
 	}
@@ -237,7 +232,7 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request) {
 	if !h.readBody(w, r, a) {
 		return
 	}
-	key, err := keyOf(r.Header)
+	key, err := gateway.ParseKey(r.Header.Values(gateway.HeaderKey))
 	switch {
 	case err != nil:
 		fail(w, err)
@@ -268,7 +263,7 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request) {
 
 // answer carries the request out.
 func (h *handler) answer(w http.ResponseWriter, r *http.Request, a *asked) {
-	async := prefers(r.Header, "respond-async")
+	_, async := gateway.Preference(r.Header.Values("Prefer"), "respond-async")
 	switch {
 	case a.Message.Items != nil:
 		if !accepts(r.Header, "text/event-stream") {

@@ -165,8 +165,8 @@ func TestJobs(t *testing.T) {
 			t.Errorf("waited %v", took)
 		}
 		second := submit(`{"Time":10000000000}`)
-		w := r.do(t, "DELETE", second, "")
-		w = r.do(t, "GET", second, "", "Prefer", "wait=1")
+		r.do(t, "DELETE", second, "")
+		w := r.do(t, "GET", second, "", "Prefer", "wait=1")
 		if !strings.Contains(w.Body.String(), `"state":"cancelled"`) || w.Code != 200 {
 			t.Errorf("a cancelled job: %d %s", w.Code, w.Body)
 		}

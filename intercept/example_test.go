@@ -79,3 +79,17 @@ func ExamplePassage() {
 	fmt.Println(t.sum)
 	// Output: 3
 }
+
+// An interceptor that has something to say to operators raises an event of the system.
+func ExampleOperation_Raise() {
+	loud := func(ctx context.Context, op *intercept.Operation, next func(context.Context) error) error {
+		err := next(ctx)
+		if err != nil {
+			op.Raise("payment failed", err)
+		}
+		return err
+	}
+	err := intercept.Run(context.Background(), []intercept.Func{loud}, new(intercept.Operation), func(context.Context) error { return nil })
+	fmt.Println(err)
+	// Output: <nil>
+}

@@ -58,6 +58,7 @@ var mayImport = map[string][]string{
 	"actortest":  {"actor", bubbles, "intercept", "internal/draw", "internal/sendopt", "internal/simulation", "rpc", "transport", "transport/memnet", "topic"},
 	"gateway":    {"access", "actor", "rpc", "rpc/codec", "transport", "github.com/google/jsonschema-go/jsonschema"},
 	"httpapi":    {"gateway", "rpc"},
+	"natsapi":    {"gateway", "rpc", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/micro"},
 	"flow":       {"actor", "reminder", "rpc", "rpc/codec"},
 	"outbox":     {"rpc"},
 	"topic":      {},
