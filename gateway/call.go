@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"iter"
-	"time"
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/rpc"
@@ -75,25 +74,6 @@ func (c Call) Do(ctx context.Context, r Request) (Answer, error) {
 	return Answer{Body: reply.Body, Replayed: report.Replayed}, err
 }
 
-// Submit sends the request as a job, and returns the text of its token.
-func (c Call) Submit(ctx context.Context, r Request) (token string, err error) {
-	if c.Message.Reply == nil || c.Message.Items != nil {
-		return "", rpc.Errorf(rpc.Invalid, rpc.NotRun, "%s has no reply that could be fetched later", c.Name)
-	}
-	if r.Key != "" && (c.of.any || c.of.many) {
-		return "", rpc.Errorf(rpc.Invalid, rpc.NotRun, "a job of %s cannot have a key", c.Target)
-	}
-	m, opts := c.message(&r)
-	if r.Key != "" {
-		opts = append(opts, rpc.Key(r.Key))
-	}
-	t, err := m.Submit(ctx, c.to, opts...)
-	if err != nil {
-		return "", err
-	}
-	return t.String(), nil
-}
-
 // Stream opens the stream that answers the message, and iterates over its items, each as JSON. After an error nothing
 // follows. Leaving the loop ends the stream.
 func (c Call) Stream(ctx context.Context, r Request) iter.Seq2[[]byte, error] {
@@ -113,49 +93,4 @@ func (c Call) Stream(ctx context.Context, r Request) iter.Seq2[[]byte, error] {
 			}
 		}
 	}
-}
-
-// Job is a job as a client sees it.
-type Job struct {
-	Status rpc.JobStatus
-	Result []byte // JSON, of one that is done; nil if it was not waited for
-}
-
-// Redeem finds out about the job of that token, and waits for at most that long for its end. An error says that nobody can
-// tell, or that the job is another principal's.
-func (t *Table) Redeem(ctx context.Context, principal, token string, wait time.Duration) (Job, error) {
-	tok, err := t.token(principal, token)
-	if err != nil {
-		return Job{}, err
-	}
-	if wait > 0 {
-		turn, cancel := context.WithTimeout(ctx, wait)
-		_, _ = tok.Await(turn)
-		cancel()
-	}
-	s, err := tok.Poll(ctx)
-	j := Job{Status: s}
-	if err != nil || s.State != rpc.JobDone {
-		return j, err
-	}
-	r, err := tok.Await(ctx)
-	j.Result = r.Body
-	return j, err
-}
-
-// Cancel has the job of that token end early, and returns what it is then.
-func (t *Table) Cancel(ctx context.Context, principal, token string) (Job, error) {
-	tok, err := t.token(principal, token)
-	if err != nil {
-		return Job{}, err
-	}
-	s, err := tok.Cancel(ctx)
-	return Job{Status: s}, err
-}
-
-func (t *Table) token(principal, token string) (rpc.Token[actor.Encoded], error) {
-	if principal == "" {
-		principal = Anonymous
-	}
-	return actor.Redeem[actor.Encoded](t.sys, token, rpc.OnBehalfOf(principal))
 }

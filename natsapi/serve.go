@@ -122,24 +122,14 @@ func (s *Server) stream(ctx context.Context, call gateway.Call, a *asked, to str
 	return s.send(end(to, n, nil))
 }
 
-// job is a job as clients get it.
-type job struct {
-	Token  string           `json:"token,omitempty"` // of one that was submitted
-	State  string           `json:"state"`           // as rpc.JobState's String says
-	Done   int64            `json:"done,omitempty"`
-	Total  int64            `json:"total,omitempty"`
-	Result json.RawMessage  `json:"result,omitempty"`
-	Error  *gateway.Problem `json:"error,omitempty"` // why it failed or was cancelled
-}
-
 // submit has the request run as a job.
 func (s *Server) submit(ctx context.Context, call gateway.Call, a *asked, to string) error {
-	token, err := call.Submit(ctx, a.Request)
+	j, err := call.Submit(ctx, a.Request)
 	if err != nil {
 		s.send(failure(to, err))
 		return err
 	}
-	return s.sendJob(to, job{Token: token, State: rpc.JobAccepted.String()}, rpc.Unknown)
+	return s.sendJob(to, j)
 }
 
 // ofJob returns the work of an endpoint about jobs.
@@ -155,33 +145,22 @@ func (s *Server) ofJob(about func(ctx context.Context, a *asked, token string) (
 			return err
 		}
 		j, err := about(ctx, a, body.Token)
-		if err == nil && j.Status.State == rpc.JobUnknown && rpc.CodeOf(j.Status.Err) != rpc.OutcomeUnknown {
-			err = rpc.Errorf(rpc.NotFound, rpc.NotRun, "there is no such job")
-		}
 		if err != nil {
 			s.send(failure(to, err))
 			return err
 		}
-		out, ran := job{State: j.Status.State.String(), Done: j.Status.Done, Total: j.Status.Total, Result: j.Result}, rpc.Unknown
-		switch {
-		case j.Status.State == rpc.JobDone:
-			ran = rpc.HasRun
-		case j.Status.Err != nil:
-			p := gateway.ProblemOf(j.Status.Err)
-			out.Error, ran = &p, rpc.Ran(j.Status.Err)
-		}
-		return s.sendJob(to, out, ran)
+		return s.sendJob(to, j)
 	}
 }
 
-func (s *Server) sendJob(to string, j job, ran rpc.Verdict) error {
+func (s *Server) sendJob(to string, j gateway.Job) error {
 	body, err := json.Marshal(j)
 	if err != nil { // a result is what the codec has made
 		err = rpc.Errorf(rpc.Internal, rpc.HasRun, "%w", err)
 		s.send(failure(to, err))
 		return err
 	}
-	return s.send(reply(to, gateway.Answer{Body: body}, ran))
+	return s.send(reply(to, gateway.Answer{Body: body}, j.Ran))
 }
 
 func (s *Server) poll(ctx context.Context, a *asked, token string) (gateway.Job, error) {
