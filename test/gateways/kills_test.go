@@ -5,6 +5,7 @@ package gateways
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -15,6 +16,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
 
 	"github.com/tandem-go/tandem/test/ports"
 	"github.com/tandem-go/tandem/test/servers"
@@ -42,6 +46,7 @@ type desk struct {
 	nodes   []*process
 	cheats  bool // makes each request twice, under two keys
 	http    *http.Client
+	nats    *nats.Conn
 	cheated atomic.Int64
 	again   atomic.Int64 // attempts beyond the first
 	replays atomic.Int64
@@ -50,31 +55,63 @@ type desk struct {
 	fates map[int]fate
 }
 
-// attempt makes one attempt at a deposit, through the gateway of a node.
+// attempt makes one attempt at a deposit: over NATS, or through the HTTP gateway of a node. status is 0 without an answer.
 func (d *desk) attempt(ctx context.Context, at *process, account string, id int) (ran, reply string, status int) {
-	r, err := http.NewRequestWithContext(ctx, "POST", "http://"+at.addr+"/account/"+account+"/Deposit", strings.NewReader(fmt.Sprintf(`{"ID":%d}`, id)))
+	key, body := fmt.Sprintf("op-%d", id), fmt.Sprintf(`{"ID":%d}`, id)
+	if d.cheats {
+		key += fmt.Sprint("-", d.cheated.Add(1))
+	}
+	if id%2 == 1 {
+		return d.overNATS(ctx, account, key, body)
+	}
+	return d.overHTTP(ctx, at, account, key, body)
+}
+
+func (d *desk) overNATS(ctx context.Context, account, key, body string) (ran, reply string, status int) {
+	m := nats.NewMsg("tandem.api.-.account." + account + ".Deposit")
+	m.Data = []byte(body)
+	m.Header.Set("Idempotency-Key", key)
+	m.Header.Set("Request-Timeout", "3")
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	a, err := d.nats.RequestMsgWithContext(ctx, m)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return "no", "", http.StatusServiceUnavailable
+	case err != nil:
+		return "", "", 0
+	}
+	if a.Header.Get("Tandem-Replayed") != "" {
+		d.replays.Add(1)
+	}
+	status = http.StatusOK
+	if code := a.Header.Get(micro.ErrorCodeHeader); code != "" {
+		status, _ = strconv.Atoi(code)
+	}
+	return a.Header.Get("Tandem-Ran"), string(a.Data), status
+}
+
+func (d *desk) overHTTP(ctx context.Context, at *process, account, key, body string) (ran, reply string, status int) {
+	r, err := http.NewRequestWithContext(ctx, "POST", "http://"+at.addr+"/account/"+account+"/Deposit", strings.NewReader(body))
 	if err != nil {
 		panic(err)
 	}
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Idempotency-Key", fmt.Sprintf(`"op-%d"`, id))
-	if d.cheats {
-		r.Header.Set("Idempotency-Key", fmt.Sprintf(`"op-%d-%d"`, id, d.cheated.Add(1)))
-	}
+	r.Header.Set("Idempotency-Key", `"`+key+`"`)
 	r.Header.Set("Request-Timeout", "3")
 	a, err := d.http.Do(r)
 	if err != nil {
 		return "", "", 0
 	}
 	defer a.Body.Close()
-	body, err := io.ReadAll(a.Body)
+	answer, err := io.ReadAll(a.Body)
 	if err != nil {
 		return "", "", 0
 	}
 	if a.Header.Get("Tandem-Replayed") != "" {
 		d.replays.Add(1)
 	}
-	return a.Header.Get("Tandem-Ran"), string(body), a.StatusCode
+	return a.Header.Get("Tandem-Ran"), string(answer), a.StatusCode
 }
 
 // deposit makes a deposit: again and again until it is done, or with one attempt only if once.
@@ -145,6 +182,12 @@ func (d *desk) run(t *testing.T, kills int) (wrong []string) {
 	s := servers.Start(t, embedded.Config{StoreDir: t.TempDir()})
 	d.http = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
 	d.fates = map[int]fate{}
+	nc, err := nats.Connect(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	d.nats = nc
 	for i := range 3 {
 		p := &process{name: fmt.Sprint("node-", i), url: s.URL(), addr: fmt.Sprint("127.0.0.1:", ports.Free())}
 		if err := p.start(); err != nil {
@@ -180,7 +223,8 @@ func (d *desk) run(t *testing.T, kills int) (wrong []string) {
 	return d.judge(t)
 }
 
-// Nodes with gateways are killed while clients send their requests again under the same keys, through other gateways. No
+// Nodes with gateways are killed while clients send their requests again under the same keys, through other gateways, half of
+// them over NATS. No
 // request runs twice, and what an answer says about a request is true.
 func TestKills(t *testing.T) {
 	d := new(desk)

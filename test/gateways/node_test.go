@@ -17,11 +17,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/gateway"
 	"github.com/tandem-go/tandem/httpapi"
+	"github.com/tandem-go/tandem/natsapi"
 	claims "github.com/tandem-go/tandem/placement/natskv"
 	nodes "github.com/tandem-go/tandem/registry/natskv"
 	states "github.com/tandem-go/tandem/state/jetstream"
@@ -72,7 +74,7 @@ func (a *account) done(*actor.Context, done) (map[int]int, error) { return a.Don
 var accountKind = actor.Define("account", func() *account { return &account{Done: map[int]int{}} },
 	actor.Answer((*account).deposit), actor.Read((*account).done)).With(actor.Virtual(), actor.Stored(func(a *account) *account { return a }))
 
-// serve is a node that hosts accounts, and opens all accounts at an address. It ends when its standard input does.
+// serve is a node that hosts accounts, and opens all accounts over NATS, and over HTTP at an address. It ends when its standard input does.
 func serve(name, url, addr string) error {
 	ctx := context.Background()
 	nc, err := natsbus.Connect(ctx, url)
@@ -96,6 +98,9 @@ func serve(name, url, addr string) error {
 	}
 	table, err := gateway.New(sys, gateway.Virtual("account", accountKind))
 	if err != nil {
+		return err
+	}
+	if _, err := natsapi.Serve(ctx, natsapi.Config{Table: table, Connect: func(context.Context) (*nats.Conn, error) { return nats.Connect(url) }}); err != nil {
 		return err
 	}
 	handler, err := httpapi.New(table, httpapi.Config{RequireKey: true, Docs: true})
