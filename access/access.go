@@ -62,8 +62,9 @@ const (
 	Inspect Op = 1 << 13 // to see that an actor exists, and what it does; never the content of a message
 
 	// Relay is to send requests on behalf of other principals, as a gateway does (rpc.OnBehalfOf). Only rules
-	// whose Ops name it apply, and if no such rule matches, nobody may. What the other principal may do is
-	// decided as if it had sent the request itself.
+	// whose Ops name it apply, and if no such rule matches, nobody may; without an access list, nodes may
+	// that are all anonymous, or that share a token. What the other principal may do is decided as if it
+	// had sent the request itself.
 	Relay Op = 1 << 14
 )
 

@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/supervise"
+	"github.com/tandem-go/tandem/transport"
 )
 
 // Access is checked when a message arrives from another node, before it is decoded and before
@@ -133,7 +134,7 @@ func (s *System) refusal(in *server.Inbound, c *cell) *rpc.Error {
 			m.op, m.broad = h.op, true
 		}
 	}
-	if s.access.Load() == nil && (c == nil || c.more.Load() == nil) {
+	if s.access.Load() == nil && (c == nil || c.more.Load() == nil) && !in.Relayed() {
 		return nil
 	}
 	err := s.check(in.Arrival(), m)
@@ -217,6 +218,9 @@ func (s *System) judge(a server.Arrival, m matter) *rpc.Error {
 		}
 	}
 	list := s.access.Load()
+	if err := mayRelay(list, a); err != nil {
+		return err
+	}
 	if list == nil && m.op == access.Stop {
 		return refused(a, m.op.String(), "no rule allows it")
 	}
@@ -224,15 +228,8 @@ func (s *System) judge(a server.Arrival, m matter) *rpc.Error {
 		return nil
 	}
 	who := access.Who{Principal: a.Origin.Principal, Addr: a.Addr}
-	if by := a.Origin.Relay; by != nil && !by.Local {
-		relay := who
-		relay.Principal = by.Principal
-		if d := list.MayRelay(relay, a.Origin.Principal); !d.Allowed {
-			err := refused(a, access.Relay.String(), d.Rule)
-			err.Message = by.Principal + " may not relay for " + a.Origin.Principal
-			return err
-		}
-		who.Addr = netip.Addr{} // it is that of the relay
+	if a.Origin.Relay != nil {
+		who.Addr = netip.Addr{} // the address is that of the relay
 	}
 	what := access.What{Actor: m.name, Topic: m.topic, Op: m.op}
 	var h *handler
@@ -266,6 +263,27 @@ func (s *System) judge(a server.Arrival, m matter) *rpc.Error {
 		return refused(a, what.Op.String(), d.Rule)
 	}
 	return nil
+}
+
+// mayRelay returns why a message may not be sent for another principal by the peer that has sent it, or nil if it may, or was
+// not. Without an access list, only peers may that nobody tells apart: otherwise each could use what belongs to another one.
+func mayRelay(list *access.List, a server.Arrival) *rpc.Error {
+	by, rule := a.Origin.Relay, "no rule allows it"
+	switch {
+	case by == nil || by.Local:
+		return nil
+	case list != nil:
+		d := list.MayRelay(access.Who{Principal: by.Principal, Addr: a.Addr}, a.Origin.Principal)
+		if d.Allowed {
+			return nil
+		}
+		rule = d.Rule
+	case by.Principal == transport.Anonymous || by.Principal == transport.TokenHolder:
+		return nil
+	}
+	err := refused(a, access.Relay.String(), rule)
+	err.Message = by.Principal + " may not relay for " + a.Origin.Principal
+	return err
 }
 
 // denial is the cause of a refusal, for the log. The caller does not learn the rule.

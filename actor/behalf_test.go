@@ -37,6 +37,9 @@ var onBehalf = map[access.Op]func(ctx context.Context, s *System, of string) err
 	},
 }
 
+// relays are rules that let all nodes act for others, and everybody do all.
+var relays = access.Rules{List: []access.Rule{{Effect: access.Allow, Ops: access.Relay}}}
+
 // A node acts for others only if a rule lets it, and then they may do what the rules say of them, whatever the node itself
 // may do. From its own program it may always act for others, and they may not do more because they are there.
 func TestOnBehalfOf(t *testing.T) {
@@ -68,6 +71,8 @@ func TestOnBehalfOf(t *testing.T) {
 			try("by the node itself, who may nothing", g.b, "web:bob", false, ann)
 		}
 		g.setAccess(t, access.Rules{})
+		wantDenied(t, "by a known principal, without rules", onBehalf[access.Call](t.Context(), g.a, "web:ann"))
+		g.setAccess(t, relays)
 		for what, err := range map[string]error{
 			"one-way":    Tell(t.Context(), g.a.Ref("door@b"), knock{}, rpc.OnBehalfOf("web:ann")),
 			"reliably":   TellReliably(t.Context(), g.a.Ref("door@b"), knock{}, rpc.OnBehalfOf("web:ann")),
@@ -87,6 +92,7 @@ func TestOnBehalfOf(t *testing.T) {
 // Keys and jobs belong to the principal on whose behalf they are used, whichever node it asks.
 func TestKeysAndJobsOfOthers(t *testing.T) {
 	withGuests(t, func(t *testing.T, g guests) {
+		g.setAccess(t, relays)
 		ring := func(s *System, of string) (ran bool, r rpc.Report) {
 			t.Helper()
 			g.door.visits()

@@ -12,6 +12,7 @@ import (
 // Who has a message in encoded form alone can use all verbs, from any node, and gets the replies in the same codec.
 func TestEncodedMessages(t *testing.T) {
 	withGuests(t, func(t *testing.T, g guests) {
+		g.setAccess(t, relays)
 		json := func(typ, body string) Encoded { return Encoded{Type: typ, Codec: codec.IDJSON, Body: []byte(body)} }
 		for _, s := range []*System{g.a, g.b, g.c} {
 			door := s.Ref("door@b")

@@ -251,7 +251,7 @@ func (v dispatcher) HandleRequest(in *server.Inbound) {
 	c := s.refs.live(in.Target)
 	limits := s.admission != nil
 	if c == nil && strings.HasPrefix(in.Target, placed) {
-		if s.restricted(nil) { // before anything is done for it
+		if s.restricted(nil) || in.Relayed() { // before anything is done for it
 			if err := s.refusal(in, nil); err != nil {
 				in.Fail(err)
 				return
@@ -270,7 +270,7 @@ func (v dispatcher) HandleRequest(in *server.Inbound) {
 			return
 		}
 	}
-	if s.restricted(c) {
+	if s.restricted(c) || in.Relayed() {
 		if err := s.refusal(in, c); err != nil {
 			in.Fail(err)
 			return

@@ -52,8 +52,8 @@ func Key(key string) Option { return option(change{Which: sendopt.Key, Text: key
 
 // OnBehalfOf sends the request for another principal than the node's own: it is what Context.Principal says, whose access
 // rules and keys count, and to whom jobs and streams belong. It is for gateways, which have found out by their own means who
-// asks. The receiving node lets it pass if it has no access list, or if a rule allows the node's own principal access.Relay;
-// to actors of its own node a node may always relay. A name has 1 to 255 bytes.
+// asks. The receiving node lets it pass if a rule allows the sending node's principal access.Relay, and without an access
+// list if all nodes are anonymous or share a token; to actors of its own node a node may always relay. A name has 1 to 255 bytes.
 //
 // Requests, job submissions, streams and one-way messages with Acked can be sent so. Also within one node they are then
 // encoded, take a road, and are checked as if they came from elsewhere.

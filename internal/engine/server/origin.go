@@ -83,6 +83,9 @@ func (in *Inbound) Outbox() string {
 	return in.name.outbox
 }
 
+// Relayed reports whether the message was sent on behalf of another principal than the peer's own.
+func (in *Inbound) Relayed() bool { return in.behalf != nil }
+
 // Origin returns where the message comes from.
 func (in *Inbound) Origin() *Origin {
 	if in.behalf != nil {
