@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -36,8 +37,12 @@ func (c Call) bound(ctx context.Context, r Request) (actor.Ref, error) {
 }
 
 // MemoryBindings are Bindings of one process: they hold as long as it runs, and for clients that come to it alone. The zero
-// value is ready for use, and remembers each name for 20 minutes, and a million names at most; then it refuses new ones.
+// value is ready for use. It remembers a million names at most; then it refuses new ones.
 type MemoryBindings struct {
+	// Life is how long a name is remembered: at least rpc.Limits.KeyLife of the nodes and the longest time that a request
+	// may take. It must not change after the first Bind. Default 20 minutes, for the default of KeyLife.
+	Life time.Duration
+
 	mu   sync.Mutex // guards what follows
 	all  map[string]binding
 	line []string // the names, in the order in which they were bound
@@ -71,6 +76,6 @@ func (b *MemoryBindings) Bind(_ context.Context, name, address string) (string, 
 	if b.all == nil {
 		b.all = map[string]binding{}
 	}
-	b.all[name], b.line = binding{address, now.Add(bindingLife)}, append(b.line, name)
+	b.all[name], b.line = binding{address, now.Add(cmp.Or(b.Life, bindingLife))}, append(b.line, name)
 	return address, nil
 }

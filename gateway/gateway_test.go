@@ -135,7 +135,7 @@ func TestKeysOfAService(t *testing.T) {
 // Bindings are kept for longer than keys, and no longer; there are as many as fit.
 func TestMemoryBindings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := new(gateway.MemoryBindings)
+		b := &gateway.MemoryBindings{Life: 24 * time.Hour}
 		bind := func(name, address, want string) {
 			t.Helper()
 			if got, err := b.Bind(t.Context(), name, address); got != want || err != nil {
@@ -143,7 +143,7 @@ func TestMemoryBindings(t *testing.T) {
 			}
 		}
 		bind("x", "1", "1")
-		time.Sleep(20 * time.Minute)
+		time.Sleep(24 * time.Hour)
 		bind("x", "2", "1")
 		time.Sleep(time.Nanosecond)
 		bind("x", "2", "2")

@@ -83,7 +83,8 @@ type Config struct {
 	MaxWait     time.Duration // how long a GET of a job may wait. Default 30 s
 	MaxRequests int           // requests that may be open, streams among them; more are refused as 429. Default 4,096
 
-	// Docs opens /-/openapi.json, an OpenAPI 3.1 document of all that is open, and /-/docs, a page to try it.
+	// Docs opens /-/openapi.json, an OpenAPI 3.1 document of all that is open, and /-/docs, a page to try it, to everybody who
+	// can reach the handler.
 	Docs bool
 }
 

@@ -188,13 +188,25 @@ func TestStreams(t *testing.T) {
 		if !strings.HasPrefix(w.Body.String(), items) || !strings.Contains(w.Body.String(), "event: error\ndata: {") || !strings.Contains(w.Body.String(), "bank.poor") {
 			t.Errorf("a stream that fails: %s", w.Body)
 		}
-		want(t, "slow", r.do(t, "POST", "/desk/Count", `{"To":1,"Pause":20000000000}`), 200, ":\n\n:\n\nid: 0\ndata: 0\n\nevent: end\ndata: {}\n\n")
+		want(t, "slow", r.do(t, "POST", "/desk/Count", `{"To":1,"Pause":20000000000}`), 200, ":\n\n:\n\nid: 0\ndata: 0\n\nevent: end\ndata: {}\n\n", "Tandem-Ran", "unknown")
 		want(t, "refused", r.do(t, "POST", "/desk/Count", `{"To":"x"}`), 400, "", "Tandem-Ran", "no")
 		want(t, "with a key", r.do(t, "POST", "/desk/Count", `{}`, "Idempotency-Key", "k"), 400, "", "Tandem-Ran", "no")
 		w = r.do(t, "POST", "/desk/Count", `{"To":100,"Pause":1000000000}`, "Request-Timeout", "2.5")
 		if !strings.HasPrefix(w.Body.String(), items+"event: error\n") || !strings.Contains(w.Body.String(), `"expired"`) {
 			t.Errorf("a stream whose time is over: %s", w.Body)
 		}
+		busy := make(chan *httptest.ResponseRecorder)
+		go func() { busy <- r.do(t, "POST", "/desk/Work", `{"Time":10000000000}`) }()
+		synctest.Wait() // until the actor is busy, so that no stream is opened
+		w = r.do(t, "POST", "/desk/Count", `{"To":2}`, "Request-Timeout", "1")
+		if w.Code != 504 || w.Header().Get("Tandem-Ran") == "yes" {
+			t.Errorf("a stream that was not opened in time: %d, ran %s: %s", w.Code, w.Header().Get("Tandem-Ran"), w.Body)
+		}
+		w = r.do(t, "POST", "/desk/Count", `{"To":2}`, "Request-Timeout", "5")
+		if w.Code != 200 || w.Header().Get("Tandem-Ran") != "unknown" || !strings.HasPrefix(w.Body.String(), ":\n\nevent: error\n") || strings.Contains(w.Body.String(), `"ran":"yes"`) {
+			t.Errorf("the same, when the answer had begun: %d, ran %s: %s", w.Code, w.Header().Get("Tandem-Ran"), w.Body)
+		}
+		want(t, "what the actor was busy with", <-busy, 200, `"anonymous"`)
 	})
 }
 

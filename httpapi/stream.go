@@ -26,14 +26,23 @@ type event struct {
 }
 
 // stream answers with the items of a stream, as Server-Sent Events (HTML, §9.2). The stream gives one item when the one
-// before was written, so that a slow client makes it wait.
+// before was written, so that a slow client makes it wait. What became of it the stream itself says, also when its time is over.
 func (h *handler) stream(w http.ResponseWriter, a *asked) {
 	ctx, cancel := context.WithCancel(a.ctx)
-	events, ended := make(chan event), make(chan struct{})
+	events, left, ended := make(chan event), make(chan struct{}), make(chan struct{})
 	defer func() {
+		close(left)
 		cancel()
 		<-ended
 	}()
+	give := func(e event) bool {
+		select {
+		case events <- e:
+			return true
+		case <-left:
+			return false
+		}
+	}
 	go func() {
 		defer close(ended)
 		last := event{over: true}
@@ -42,16 +51,11 @@ func (h *handler) stream(w http.ResponseWriter, a *asked) {
 				last.err = err
 				break
 			}
-			select {
-			case events <- event{item: item}:
-			case <-ctx.Done():
+			if !give(event{item: item}) {
 				return
 			}
 		}
-		select {
-		case events <- last:
-		case <-ctx.Done():
-		}
+		give(last)
 	}()
 
 	out := sse{w: w, to: http.NewResponseController(w)}
@@ -69,12 +73,9 @@ func (h *handler) stream(w http.ResponseWriter, a *asked) {
 			}
 			n++
 		case <-timer.C:
-			if !out.send([]byte(":\n\n")) {
+			if !out.send([]byte(":\n\n"), rpc.Unknown) { // nobody knows yet whether the stream is open
 				return
 			}
-		case <-ctx.Done():
-			out.write(event{over: true, err: rpc.FromContext(ctx, rpc.HasRun)}, n)
-			return
 		}
 		timer.Reset(beat)
 	}
@@ -102,15 +103,15 @@ func (s *sse) write(e event, n int) bool {
 	default:
 		b = fmt.Appendf(nil, "id: %d\ndata: %s\n\n", n, bytes.ReplaceAll(e.item, []byte("\n"), []byte("\ndata: ")))
 	}
-	return s.send(b)
+	return s.send(b, rpc.HasRun)
 }
 
-// send writes bytes, behind the headers if these were not written.
-func (s *sse) send(b []byte) bool {
+// send writes bytes, behind the headers if these were not written. ran is what is known of the request then.
+func (s *sse) send(b []byte, ran rpc.Verdict) bool {
 	if !s.begun {
 		s.begun = true
 		s.w.Header().Set("Content-Type", "text/event-stream")
-		s.w.Header().Set(gateway.HeaderRan, gateway.Ran(rpc.HasRun))
+		s.w.Header().Set(gateway.HeaderRan, gateway.Ran(ran))
 	}
 	_ = s.to.SetWriteDeadline(time.Now().Add(writeTime)) // not every server can
 	if _, err := s.w.Write(b); err != nil {

@@ -84,6 +84,9 @@ func (in *Inbound) fill(c *Link, e *transport.Envelope) {
 			in.behalf = in.session.origin.behalf(e.Behalf)
 		}
 		in.weight, in.cut = account.Record+len(e.Body), e.Cut
+		if in.behalf != nil {
+			in.weight += behalfSize + len(e.Behalf)
+		}
 	}
 	if e.Sender != "" || !e.Trace.IsZero() || len(e.Headers) > 0 || len(e.Waiting) > 0 || e.Class != 0 {
 		in.Meta = &wire.Meta{Sender: strings.Clone(e.Sender), Trace: e.Trace, Headers: transport.CloneHeaders(e.Headers), Class: e.Class}

@@ -26,6 +26,9 @@ func (o *Origin) Bearer() string {
 	return o.Principal
 }
 
+// behalfSize is about how many bytes an Origin of a single message takes, without its Principal.
+const behalfSize = 64
+
 // behalf returns the origin of a message that was sent on behalf of a principal; o itself if that is empty.
 func (o *Origin) behalf(principal string) *Origin {
 	if principal == "" {
