@@ -22,6 +22,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -30,6 +31,11 @@ import (
 
 // startTimeout bounds how long a server may take to listen on all its ports.
 const startTimeout = 10 * time.Second
+
+// A process that is being started has copies of all sockets of its parent until it executes its own
+// program. So a port that was closed in that time is in use for some milliseconds more, and for longer
+// on a busy machine.
+const portTimeout, portRetry = time.Second, 5 * time.Millisecond
 
 // Config describes a server. Its zero value is a single server on a free loopback port, whose
 // data is deleted by Shutdown.
@@ -65,7 +71,8 @@ type Server struct {
 }
 
 // Start starts a server and returns once it accepts connections. If it returns an error, nothing is
-// left behind. If a port is in use, the error wraps that of the system.
+// left behind. If a port is in use and does not become free within a second, the error wraps that of
+// the system.
 func Start(cfg Config) (*Server, error) {
 	if cfg.Host == "" {
 		cfg.Host = "127.0.0.1"
@@ -92,11 +99,9 @@ func (s *Server) start(cfg Config) error {
 	}
 	// The server reports a port that is in use only as text in its log, so check before.
 	for _, at := range listenAddrs(opts) {
-		l, err := net.Listen("tcp", at)
-		if err != nil {
+		if err := awaitFree(at); err != nil {
 			return err
 		}
-		l.Close()
 	}
 	if s.srv, err = server.NewServer(opts); err != nil {
 		return err
@@ -115,6 +120,19 @@ func (s *Server) start(cfg Config) error {
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("server not ready after %v", startTimeout)
+		}
+	}
+}
+
+// awaitFree returns nil once the address can be listened on.
+func awaitFree(at string) error {
+	for deadline := time.Now().Add(portTimeout); ; time.Sleep(portRetry) {
+		l, err := net.Listen("tcp", at)
+		if err == nil {
+			return l.Close()
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
+			return err
 		}
 	}
 }

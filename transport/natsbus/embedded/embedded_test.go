@@ -137,6 +137,25 @@ func TestPortInUse(t *testing.T) {
 	}
 }
 
+// A child process that is being started has a copy of the sockets that its parent closes, for a moment.
+func TestPortInUseForAMoment(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	held, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	if l, err := net.Listen("tcp", l.Addr().String()); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Fatalf("the copy does not hold the port: %v, %v", l, err)
+	}
+	time.AfterFunc(100*time.Millisecond, func() { held.Close() })
+	start(t, embedded.Config{Port: port})
+}
+
 // If the server only logs an error, Start must fail at once nevertheless.
 func TestFatalComplaint(t *testing.T) {
 	file := t.TempDir() + "/file"
