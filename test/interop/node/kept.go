@@ -98,8 +98,11 @@ type load struct {
 	fates []fate
 }
 
-// Each worker has one request outstanding.
-const workers = 8
+// Each worker has one request outstanding, and rests after it: hosts that are busy are not what is tested.
+const (
+	workers = 8
+	pace    = 3 * time.Millisecond
+)
 
 // newLoad starts a load: half of it is for a host, the other half for whoever is there.
 func (n *node) newLoad(host string) *load {
@@ -108,6 +111,7 @@ func (n *node) newLoad(host string) *load {
 		l.work.Go(func() {
 			for i := 0; !l.over.Load(); i++ {
 				l.note(n.one(host, i))
+				time.Sleep(pace)
 			}
 		})
 	}

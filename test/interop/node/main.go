@@ -200,4 +200,3 @@ func (n *node) leave(within time.Duration) error {
 	n.bus.Close()
 	return err
 }
-
