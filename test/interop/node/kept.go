@@ -20,17 +20,9 @@ func (n *node) nextID() int { return n.Seed*1_000_000 + int(ids.Add(1)) }
 // accounts is how many stored accounts the load uses.
 const accounts = 8
 
-// replay is what a request with a key was answered with.
-type replay struct {
-	Value    int
-	Replayed bool
-}
-
 // keyed makes a deposit under a key.
-func (n *node) keyed(ctx context.Context, host, key string, id int) (replay, error) {
-	var r rpc.Report
-	got, err := actor.Call(ctx, n.sys.Ref("vault@"+host), Deposit{ID: id}, rpc.Key(key), rpc.ReportTo(&r))
-	return replay{got, r.Replayed}, err
+func (n *node) keyed(ctx context.Context, host, key string, id int) (int, error) {
+	return actor.Call(ctx, n.sys.Ref("vault@"+host), Deposit{ID: id}, rpc.Key(key))
 }
 
 // submit makes a deposit as a job, and returns its token.
