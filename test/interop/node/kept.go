@@ -92,8 +92,9 @@ type load struct {
 
 // Each worker has one request outstanding, and rests after it: hosts that are busy are not what is tested.
 const (
-	workers = 8
-	pace    = 3 * time.Millisecond
+	workers  = 8
+	pace     = 3 * time.Millisecond
+	askLimit = 3 * time.Second
 )
 
 // newLoad starts a load: half of it is for a host, the other half for whoever is there.
@@ -125,7 +126,7 @@ func (l *load) rest() []fate {
 
 // one makes one request.
 func (n *node) one(host string, i int) fate {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), askLimit)
 	defer cancel()
 	m := Deposit{ID: n.nextID(), Work: time.Duration(i%4) * time.Millisecond}
 	f, to, wanted := fate{ID: m.ID}, actor.Ref{}, m.ID
