@@ -22,6 +22,21 @@ type Bindings interface {
 	Bind(ctx context.Context, name, address string) (bound string, err error)
 }
 
+// The limits of what is bound, in bytes.
+const (
+	MaxBindingName    = 128
+	MaxBindingAddress = 512
+)
+
+// ValidBinding returns an error of code rpc.Invalid for a name or an address that is empty or too long. It is for those who
+// implement Bindings.
+func ValidBinding(name, address string) error {
+	if name == "" || len(name) > MaxBindingName || address == "" || len(address) > MaxBindingAddress {
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "a binding of %d bytes to %d bytes: want 1 to %d, and 1 to %d", len(name), len(address), MaxBindingName, MaxBindingAddress)
+	}
+	return nil
+}
+
 // bound returns the instance that gets all requests under the key of r.
 func (c Call) bound(ctx context.Context, r Request) (actor.Ref, error) {
 	sum := sha256.Sum256([]byte(c.Target + "\x00" + r.Principal + "\x00" + r.Key))
@@ -30,14 +45,18 @@ func (c Call) bound(ctx context.Context, r Request) (actor.Ref, error) {
 		return actor.Ref{}, err
 	}
 	address, err := c.table.cfg.Bindings.Bind(ctx, hex.EncodeToString(sum[:16]), now.String())
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return actor.Ref{}, rpc.FromContext(ctx, rpc.NotRun)
+	case err != nil:
 		return actor.Ref{}, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "the bindings of keys: %w", err)
 	}
 	return c.table.sys.Ref(address), nil
 }
 
-// MemoryBindings are Bindings of one process: they hold as long as it runs, and for clients that come to it alone. The zero
-// value is ready for use. It remembers a million names at most; then it refuses new ones.
+// MemoryBindings are Bindings of one process: they hold as long as it runs, and for clients that come to it alone. Those of package
+// gateway/natskv are for several gateways. The zero value is ready for use. It remembers a
+// million names at most; then it refuses new ones.
 type MemoryBindings struct {
 	// Life is how long a name is remembered: at least rpc.Limits.KeyLife of the nodes and the longest time that a request
 	// may take. It must not change after the first Bind. Default 20 minutes, for the default of KeyLife.
@@ -60,6 +79,9 @@ const (
 
 // Bind implements Bindings.
 func (b *MemoryBindings) Bind(_ context.Context, name, address string) (string, error) {
+	if err := ValidBinding(name, address); err != nil {
+		return "", err
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()

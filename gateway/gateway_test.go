@@ -11,6 +11,7 @@ import (
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/gateway"
+	"github.com/tandem-go/tandem/gateway/bindtest"
 	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/test/bubble"
@@ -148,6 +149,13 @@ func TestMemoryBindings(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		bind("x", "2", "2")
 	})
+}
+
+func TestMemoryBindingsConform(t *testing.T) {
+	bindtest.Run(t, bindtest.Config{Open: func(_ *testing.T, life time.Duration) func() gateway.Bindings {
+		b := &gateway.MemoryBindings{Life: life}
+		return func() gateway.Bindings { return b }
+	}})
 }
 
 // The schema is that of the JSON that the codec takes and makes.

@@ -22,7 +22,9 @@ import (
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/gateway"
+	bindings "github.com/tandem-go/tandem/gateway/natskv"
 	"github.com/tandem-go/tandem/httpapi"
+	records "github.com/tandem-go/tandem/ledger/jetstream"
 	"github.com/tandem-go/tandem/natsapi"
 	claims "github.com/tandem-go/tandem/placement/natskv"
 	nodes "github.com/tandem-go/tandem/registry/natskv"
@@ -32,13 +34,13 @@ import (
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
-// roleEnv has the name, the NATS URL and the address of a node, for a process that is to be one.
+// roleEnv has the name, the NATS URL, the address and the journal of a node, for a process that is to be one.
 const roleEnv = "TANDEM_GATEWAY_NODE"
 
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleEnv); role != "" {
 		part := strings.Split(role, " ")
-		if err := serve(part[0], part[1], part[2]); err != nil {
+		if err := serve(part[0], part[1], part[2], part[3]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -74,8 +76,24 @@ func (a *account) done(*actor.Context, done) (map[int]int, error) { return a.Don
 var accountKind = actor.Define("account", func() *account { return &account{Done: map[int]int{}} },
 	actor.Answer((*account).deposit), actor.Read((*account).done)).With(actor.Virtual(), actor.Stored(func(a *account) *account { return a }))
 
-// serve is a node that hosts accounts, and opens all accounts over NATS, and over HTTP at an address. It ends when its standard input does.
-func serve(name, url, addr string) error {
+// till is an instance of a service. It writes down each deposit.
+type till struct{ journal *os.File }
+
+func (c till) deposit(_ *actor.Context, m deposit) (int, error) {
+	if _, err := fmt.Fprintln(c.journal, m.ID); err != nil { // one write, so that lines stay whole
+		panic(err)
+	}
+	return 1, nil
+}
+
+// serve is a node that hosts accounts and an instance of the service "tills", and opens all of these over NATS, and over HTTP at
+// an address. It ends when its standard input does.
+func serve(name, url, addr, journal string) error {
+	runs, err := os.OpenFile(journal, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	tillKind := actor.Define("till", func() till { return till{runs} }, actor.Answer(till.deposit)).With(actor.Durable())
 	ctx := context.Background()
 	nc, err := natsbus.Connect(ctx, url)
 	if err != nil {
@@ -88,15 +106,20 @@ func serve(name, url, addr string) error {
 	reg, noReg := nodes.New(ctx, js, nodes.Config{Lease: 2 * time.Second})
 	holders, noClaims := claims.Open(ctx, js, claims.Config{})
 	store, noStates := states.Open(ctx, js, states.Config{})
-	if err := errors.Join(noReg, noClaims, noStates); err != nil {
+	binds, noBindings := bindings.Open(ctx, js, bindings.Config{})
+	if err := errors.Join(noReg, noClaims, noStates, noBindings); err != nil {
 		return err
 	}
-	sys, err := actor.NewSystem(actor.Config{Name: name, Registry: reg, Claims: holders, States: store, Kinds: []*actor.Kind{accountKind},
+	setup := func(sys *actor.System) error {
+		_, err := sys.Spawn("till", tillKind, actor.Expose("tills"))
+		return err
+	}
+	sys, err := actor.NewSystem(actor.Config{Name: name, Registry: reg, Claims: holders, States: store, Kinds: []*actor.Kind{accountKind, tillKind}, Store: records.New(js, records.Config{}), Setup: setup,
 		Transports: []transport.Transport{tcp.New(tcp.Config{Listen: "127.0.0.1:0"}), natsbus.New(nc, natsbus.Config{})}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
-	table, err := gateway.New(sys, gateway.Virtual("account", accountKind))
+	table, err := gateway.Config{Bindings: binds}.New(sys, gateway.Virtual("account", accountKind), gateway.Service("tills", tillKind))
 	if err != nil {
 		return err
 	}
@@ -119,8 +142,8 @@ func serve(name, url, addr string) error {
 
 // process is a process that is a node.
 type process struct {
-	name, url, addr string
-	cmd             *exec.Cmd
+	name, url, addr, journal string
+	cmd                      *exec.Cmd
 }
 
 // start starts the process, and returns when it is ready.
@@ -130,7 +153,7 @@ func (p *process) start() error {
 		return err
 	}
 	p.cmd = exec.Command(exe)
-	p.cmd.Env = append(os.Environ(), roleEnv+"="+strings.Join([]string{p.name, p.url, p.addr}, " "))
+	p.cmd.Env = append(os.Environ(), roleEnv+"="+strings.Join([]string{p.name, p.url, p.addr, p.journal}, " "))
 	p.cmd.Stderr = os.Stderr
 	_, noIn := p.cmd.StdinPipe() // it stays open as long as this process lives
 	out, noOut := p.cmd.StdoutPipe()

@@ -129,6 +129,24 @@ func (n Node) MakeClaims() Set {
 	return n.asks("$JS.API.STREAM.CREATE.KV_"+bucket, "$JS.API.STREAM.CREATE."+bucket+"_made")
 }
 
+// Bindings returns the permissions for gateway/natskv if the bucket exists: to bind keys, and to read which instance has them. It is
+// for processes with a gateway only, each of which may bind the keys of all principals.
+func (n Node) Bindings() Set {
+	bucket := n.Cluster + "_bindings"
+	return n.asks(
+		"$KV."+bucket+".>",
+		"$JS.API.STREAM.INFO.KV_"+bucket,
+		"$JS.API.STREAM.INFO."+bucket+"_made",
+		"$JS.API.STREAM.MSG.GET.KV_"+bucket)
+}
+
+// MakeBindings returns the permissions that are needed, in addition to those of Bindings, to create the
+// bucket, and the stream that says which one it is.
+func (n Node) MakeBindings() Set {
+	bucket := n.Cluster + "_bindings"
+	return n.asks("$JS.API.STREAM.CREATE.KV_"+bucket, "$JS.API.STREAM.CREATE."+bucket+"_made")
+}
+
 // Reminders returns the permissions for reminder/jetstream if the streams exist: to set, list and follow the
 // reminders of all virtual actors of the cluster, since any of its nodes may come to host them.
 func (n Node) Reminders() Set {

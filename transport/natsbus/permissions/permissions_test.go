@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	bindings "github.com/tandem-go/tandem/gateway/natskv"
 	"github.com/tandem-go/tandem/ledger"
 	records "github.com/tandem-go/tandem/ledger/jetstream"
 	"github.com/tandem-go/tandem/placement"
@@ -51,6 +52,7 @@ var parts = map[string]part{
 	"records, which it makes":           {func(n permissions.Node) permissions.Set { return permissions.All(n.Records(), n.MakeRecords()) }, useRecords},
 	"state, whose streams it makes":     {func(n permissions.Node) permissions.Set { return permissions.All(n.States(), n.MakeStates()) }, useStates},
 	"claims, whose bucket it makes":     {func(n permissions.Node) permissions.Set { return permissions.All(n.Claims(), n.MakeClaims()) }, useClaims},
+	"bindings, whose bucket it makes":   {func(n permissions.Node) permissions.Set { return permissions.All(n.Bindings(), n.MakeBindings()) }, useBindings},
 	"reminders, whose streams it makes": {func(n permissions.Node) permissions.Set { return permissions.All(n.Reminders(), n.MakeReminders()) }, useReminders},
 }
 
@@ -193,6 +195,23 @@ func useStates(ctx context.Context, n permissions.Node, own, _ *nats.Conn) error
 		}
 	}
 	return store.Check(ctx)
+}
+
+func useBindings(ctx context.Context, n permissions.Node, own, _ *nats.Conn) error {
+	js, err := jetstream.New(own)
+	if err != nil {
+		return err
+	}
+	store, err := bindings.Open(ctx, js, bindings.Config{Cluster: n.Cluster, Logger: quiet})
+	if err != nil {
+		return err
+	}
+	for _, address := range []string{"a", "b"} {
+		if bound, err := store.Bind(ctx, "key", address); bound != "a" || err != nil {
+			return fmt.Errorf("bound to %q: %w", bound, err)
+		}
+	}
+	return nil
 }
 
 func useClaims(ctx context.Context, n permissions.Node, own, _ *nats.Conn) error {
