@@ -70,6 +70,16 @@ func ExampleExpose() {
 	// Output: hello, ann <nil>
 }
 
+// A system knows more of a kind's messages than the kind: what its codecs call them.
+func ExampleSystem_Messages() {
+	ctx, sys := context.Background(), quietSystem()
+	defer sys.Shutdown(ctx)
+	for _, m := range sys.Messages(GreeterKind) {
+		fmt.Println(m.Type, m.Reply, m.Asked == nil) // no codec has a form in JSON of its own for it
+	}
+	// Output: actor_test.Greet string true
+}
+
 // Messages tells what can be sent to the actors of a kind.
 func ExampleKind_Messages() {
 	for _, m := range AdderKind.Messages() {

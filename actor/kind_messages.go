@@ -2,6 +2,7 @@ package actor
 
 import (
 	"cmp"
+	"encoding/json"
 	"reflect"
 	"slices"
 
@@ -18,18 +19,40 @@ type Message struct {
 	Reads  bool         // its handler changes nothing, see Read
 	Op     access.Op    // what a sender must be allowed to do: Send, Call or Stream, or what queues and the like ask for
 	Err    error        // why it cannot be sent to another node; nil: it can
+
+	// The JSON Schemas of the message, and of what answers it or the items that do, if a codec of the system gives them a form in JSON of
+	// its own; see codec.JSONForm. nil: encoding/json makes the form. Only System.Messages knows them.
+	Asked, Answered json.RawMessage
 }
 
 // Messages returns what the kind's actors take from senders, in whichever behaviour, by name. What the system itself tells
-// its actors is left out.
-func (k *Kind) Messages() []Message {
+// its actors is left out. Types that a codec names (see codec.Namer) have an error in place of a name here: a system knows its
+// codecs, see System.Messages.
+func (k *Kind) Messages() []Message { return k.messages(nil) }
+
+// Messages is Kind.Messages with the names that types have in this system, and the forms that they have in JSON, which both
+// depend on its codecs.
+func (s *System) Messages(k *Kind) []Message {
+	all := k.messages(s.types.codecs)
+	for i := range all {
+		m := &all[i]
+		answer := m.Reply
+		if m.Items != nil {
+			answer = m.Items
+		}
+		m.Asked, m.Answered = s.codecs.JSONSchema(m.Type, true), s.codecs.JSONSchema(answer, false)
+	}
+	return all
+}
+
+func (k *Kind) messages(names wireNames) []Message {
 	var all []Message
 	for typ, h := range k.handlers {
 		if toldBySystem(typ) {
 			continue
 		}
 		m := Message{Type: typ, Reply: h.reply, Items: h.stream.items, Inputs: h.stream.inputs, Reads: h.reads, Op: h.op}
-		m.Name, m.Err = wireName(typ)
+		m.Name, m.Err = names.of(typ)
 		if m.Reply == nil {
 			m.Reply = h.stream.result
 		}

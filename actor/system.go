@@ -437,8 +437,14 @@ func NewSystem(cfg Config) (*System, error) {
 // codecSet returns the codecs that a system understands: the three standard ones and those of
 // the Config.
 func codecSet(cfg Config) (*codec.Set, error) {
+	var forms []codec.JSONForm
+	for _, c := range append([]codec.Codec{cfg.Codec}, cfg.Codecs...) {
+		if f, ok := c.(codec.JSONForm); ok {
+			forms = append(forms, f)
+		}
+	}
 	all := map[uint8]codec.Codec{}
-	for _, c := range []codec.Codec{codec.Msgpack(cfg.Limits), codec.JSON(cfg.Limits), codec.Raw(cfg.Limits), cfg.Codec} {
+	for _, c := range []codec.Codec{codec.Msgpack(cfg.Limits), codec.JSONWith(cfg.Limits, forms...), codec.Raw(cfg.Limits), cfg.Codec} {
 		all[c.ID()] = c
 	}
 	var list []codec.Codec

@@ -9,7 +9,8 @@
 //	answer, err := call.Do(ctx, gateway.Request{Principal: "web:ann", Key: "5f0a", Body: []byte(`{"Amount": 5}`)})
 //
 // Nothing is open unless a Target names it. Bodies are JSON, as package codec decodes it, and are decoded where the actor
-// is. Every request is sent on behalf of the principal that the gateway has found out (rpc.OnBehalfOf): that one's access
+// is. Messages of types that a codec of the gateway's system names, as generated protobuf messages, are open as well, if that codec
+// has a form in JSON for them (codec.JSONForm). Every request is sent on behalf of the principal that the gateway has found out (rpc.OnBehalfOf): that one's access
 // rules count where the actor is, and keys and jobs belong to it, whichever gateway it asks.
 //
 // The promise: a request with a key that was sent before, through whatever gateway, does not run again, as rpc.Key says;
@@ -115,7 +116,7 @@ func (cfg Config) New(sys *actor.System, targets ...Target) (*Table, error) {
 			bad("target %s: it needs its kind, and a virtual one to be open as Virtual", to.name)
 			continue
 		}
-		for _, m := range to.kind.Messages() {
+		for _, m := range sys.Messages(to.kind) {
 			if m.Op&(access.Send|access.Call|access.Stream) == 0 || m.Inputs != nil {
 				continue
 			}

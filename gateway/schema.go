@@ -9,6 +9,23 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 )
 
+// AskedSchema returns the JSON Schema of the message, as Schema does, or as the codec that makes the message's form says.
+func (e *Endpoint) AskedSchema() (json.RawMessage, error) {
+	if e.Message.Asked != nil {
+		return e.Message.Asked, nil
+	}
+	return Schema(e.Message.Type, true)
+}
+
+// AnsweredSchema returns the same of what answers the message; nil: nothing does. See Reply.
+func (e *Endpoint) AnsweredSchema() (json.RawMessage, error) {
+	t := e.Reply()
+	if e.Message.Answered != nil || t == nil {
+		return e.Message.Answered, nil
+	}
+	return Schema(t, false)
+}
+
 // Schema returns the JSON Schema (draft 2020-12) of a type in the form that the JSON codec gives it, or of a message if asked.
 // A message may leave out fields, and may have others, which are skipped. A type whose form its own methods make, or that
 // contains itself, is open at that place: {}.

@@ -25,7 +25,7 @@ func openAPI(table *gateway.Table) ([]byte, error) {
 			path = "/" + e.Target + "/{id}/" + e.Name
 			params = append(params, object{"name": "id", "in": "path", "required": true, "schema": object{"type": "string"}})
 		}
-		body, err := gateway.Schema(e.Message.Type, true)
+		body, err := e.AskedSchema()
 		if err != nil {
 			return nil, err
 		}
@@ -70,12 +70,8 @@ func openAPI(table *gateway.Table) ([]byte, error) {
 
 // success is the answer of a request that ran.
 func success(e *gateway.Endpoint) (object, error) {
-	t := e.Reply()
-	if t == nil {
-		return nil, nil
-	}
-	schema, err := gateway.Schema(t, false)
-	if err != nil {
+	schema, err := e.AnsweredSchema()
+	if err != nil || schema == nil {
 		return nil, err
 	}
 	if e.Message.Items != nil {

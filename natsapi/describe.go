@@ -46,16 +46,16 @@ func describe(e *gateway.Endpoint) (map[string]string, error) {
 	case e.Message.Reply == nil:
 		about["answer"] = "none"
 	}
-	asked, err := gateway.Schema(e.Message.Type, true)
+	asked, err := e.AskedSchema()
 	if err != nil {
 		return nil, err
 	}
 	about["request_schema"] = string(asked)
-	if t := e.Reply(); t != nil {
-		answered, err := gateway.Schema(t, false)
-		if err != nil {
-			return nil, err
-		}
+	answered, err := e.AnsweredSchema()
+	if err != nil {
+		return nil, err
+	}
+	if answered != nil {
 		about["answer_schema"] = string(answered)
 	}
 	return about, nil

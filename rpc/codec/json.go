@@ -30,7 +30,8 @@ func jsonFormat() *format {
 type jsonCodec struct {
 	lim   Limits
 	plans plans
-	encs  sync.Pool // of *jsonEncoder
+	encs  sync.Pool  // of *jsonEncoder
+	forms []JSONForm // of types that encoding/json does not know
 }
 
 // A jsonEncoder is a JSON encoder with the buffer it writes to.
@@ -50,9 +51,17 @@ func (c *jsonCodec) ID() uint8    { return IDJSON }
 func (c *jsonCodec) Name() string { return "json" }
 
 // Check returns why values of type t cannot be carried, or nil: see Append's ErrUnsupported.
-func (c *jsonCodec) Check(t reflect.Type) error { return c.plans.check(t) }
+func (c *jsonCodec) Check(t reflect.Type) error {
+	if c.formOf(t) != nil {
+		return nil
+	}
+	return c.plans.check(t)
+}
 
 func (c *jsonCodec) Append(dst []byte, v any) ([]byte, error) {
+	if f := c.formOf(reflect.TypeOf(v)); f != nil {
+		return c.appendForm(f, dst, v)
+	}
 	p := new(plan) // of a nil
 	if v != nil {
 		if p = c.plans.of(reflect.TypeOf(v)); p.err != nil {
@@ -95,6 +104,13 @@ func (c *jsonCodec) Decode(body []byte, v any) error {
 	target, err := targetOf(v)
 	if err != nil {
 		return err
+	}
+	f := c.formOf(target.Type().Elem())
+	if f == nil {
+		f = c.formOf(target.Type()) // what v points to may be overwritten in place
+	}
+	if f != nil {
+		return decodeForm(f, body, v)
 	}
 	s, err := scanJSON(body, c.lim)
 	if err != nil {

@@ -60,6 +60,7 @@ type Codec struct {
 	lim    codec.Limits
 	others codec.Codec
 	shapes sync.Map // reflect.Type → *shape, nil for types that are left to others
+	prices sync.Map // *shape → prices, of bodies in JSON
 }
 
 // New returns a codec with these limits. They hold for messages of either kind.
