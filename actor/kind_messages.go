@@ -26,8 +26,8 @@ type Message struct {
 }
 
 // Messages returns what the kind's actors take from senders, in whichever behaviour, by name. What the system itself tells
-// its actors is left out. Types that a codec names (see codec.Namer) have an error in place of a name here: a system knows its
-// codecs, see System.Messages.
+// its actors is left out. Types that a codec names (see codec.Namer) have the name of their Go type
+// here: a system knows its codecs, see System.Messages.
 func (k *Kind) Messages() []Message { return k.messages(nil) }
 
 // Messages is Kind.Messages with the names that types have in this system, and the forms that they have in JSON, which both

@@ -40,7 +40,7 @@ func (c *Codec) AppendJSON(dst []byte, v any) ([]byte, error) {
 	if err := json.Compact(out, text); err != nil { // the library adds spaces at random
 		return dst, fmt.Errorf("%w: %w", codec.ErrUnsupported, err)
 	}
-	if err := c.measureJSON(out.Bytes()[len(dst):], s); err != nil {
+	if _, err := c.measureJSON(out.Bytes()[len(dst):], s); err != nil {
 		return dst, err
 	}
 	return out.Bytes(), nil
@@ -61,14 +61,14 @@ func (c *Codec) DecodeJSON(body []byte, v any) error {
 	if s == nil || !into && reflect.ValueOf(v).IsNil() {
 		return fmt.Errorf("%w: cannot decode into %T", codec.ErrUnsupported, v)
 	}
-	if err := c.measureJSON(body, s); err != nil {
+	if _, err := c.measureJSON(body, s); err != nil {
 		return err
 	}
 	m := reflect.ValueOf(v)
 	if into {
 		m = reflect.New(s.typ.Elem())
 	}
-	o := protojson.UnmarshalOptions{DiscardUnknown: true, Resolver: noExtensions, RecursionLimit: c.lim.Depth + 1}
+	o := protojson.UnmarshalOptions{DiscardUnknown: true, Resolver: noExtensions, RecursionLimit: c.lim.Depth}
 	if err := o.Unmarshal(body, m.Interface().(proto.Message)); err != nil {
 		return fmt.Errorf("%w: %w", codec.ErrMalformed, err)
 	}
@@ -89,17 +89,20 @@ type prices struct {
 // wellKnown are the messages with a form of their own that is no object, and so take a message for each value.
 const wellKnown = "google.protobuf."
 
+// nameSize is what the library takes for the name of a field, or for a number, while it reads it.
+const nameSize = 64
+
 // pricesOf returns the prices of bodies of shape s.
 func (c *Codec) pricesOf(s *shape) prices {
 	if p, ok := c.prices.Load(s); ok {
 		return p.(prices)
 	}
-	p := prices{byte: 2}
+	p := prices{byte: 4} // a text with escapes grows while it is read
 	own := false
 	for _, of := range s.reachable(nil) {
 		p.object = max(p.object, of.size+of.maps)
 		for _, f := range of.fields {
-			p.value = max(p.value, f.each+boxed+slack)
+			p.value = max(p.value, f.each+boxed+nameSize)
 		}
 		if strings.HasPrefix(string(of.name), wellKnown) {
 			own = true
@@ -129,14 +132,15 @@ func (s *shape) reachable(seen []*shape) []*shape {
 	return seen
 }
 
-// measureJSON refuses a body that is too long, nests too deep, or may take more memory than the limits allow. It does not
-// validate: of a text that is not valid, no more is decoded than what it has counted.
-func (c *Codec) measureJSON(b []byte, s *shape) error {
+// measureJSON refuses a body that is too long, nests too deep, or may take more memory than the limits allow, and estimates from
+// above how many bytes decoding it allocates. It does not validate: of a text that is not valid, no more is decoded than what it
+// has counted.
+func (c *Codec) measureJSON(b []byte, s *shape) (cost int, err error) {
 	if len(b) > c.lim.Body {
-		return fmt.Errorf("%w: body of %d bytes, limit %d", codec.ErrLimit, len(b), c.lim.Body)
+		return 0, fmt.Errorf("%w: body of %d bytes, limit %d", codec.ErrLimit, len(b), c.lim.Body)
 	}
-	p, most := c.pricesOf(s), c.lim.Memory(len(b))
-	cost, elements, depth := p.object+p.byte*len(b), 0, 0
+	p, elements, depth := c.pricesOf(s), 0, 0
+	cost = p.object + p.byte*len(b)
 	for i := 0; i < len(b); i++ {
 		switch b[i] {
 		case '"':
@@ -162,15 +166,13 @@ func (c *Codec) measureJSON(b []byte, s *shape) error {
 		cost += p.value
 		switch {
 		case depth > 2*c.lim.Depth+1: // a list, or a map, is between two messages
-			return fmt.Errorf("%w: it nests too deep", codec.ErrLimit)
+			return cost, fmt.Errorf("%w: it nests too deep", codec.ErrLimit)
 		case elements > c.lim.Elements:
-			return fmt.Errorf("%w: more than %d elements", codec.ErrLimit, c.lim.Elements)
-		case cost > most:
-			return fmt.Errorf("%w: decoding it may take more than %d bytes", codec.ErrLimit, most)
+			return cost, fmt.Errorf("%w: more than %d elements", codec.ErrLimit, c.lim.Elements)
 		}
 	}
-	if cost > most {
-		return fmt.Errorf("%w: decoding it may take %d bytes, limit %d", codec.ErrLimit, cost, most)
+	if most := c.lim.Memory(len(b)); cost > most {
+		return cost, fmt.Errorf("%w: decoding it may take %d bytes, limit %d", codec.ErrLimit, cost, most)
 	}
-	return nil
+	return cost, nil
 }
