@@ -73,7 +73,7 @@ type Table struct {
 // Config changes how a Table works. Its zero value is the default.
 type Config struct {
 	// Bindings remember which instance of a service got the request with a key, so that it gets the next attempt as well.
-	// Nil: requests with a key to services are refused.
+	// Nil: requests with a key to services are refused. Package gateway/natskv has those that several gateways share.
 	Bindings Bindings
 }
 

@@ -54,7 +54,7 @@
 //
 // Any number of nodes can serve the same targets: the server gives each request to one of them. A client whose gateway has died
 // asks again under the same key, and gets the outcome of the first attempt from another one. For services, see
-// gateway.Config.Bindings.
+// gateway.Config.Bindings and package gateway/natskv.
 //
 // # Limits
 //

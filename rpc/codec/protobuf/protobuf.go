@@ -33,7 +33,14 @@
 // say. Depth counts messages within messages, and Elements the elements of lists and, twice, the
 // entries of maps.
 //
+// Gateways (httpapi, natsapi) reach such messages in JSON, in the ProtoJSON form: a system that has this codec, as Config.Codec or in
+// Config.Codecs, decodes JSON bodies of such types so, under the same limits, and skips unknown fields. Gateways and the nodes
+// that host the actors need the codec.
+//
 // # Limits
+//
+// In JSON, a google.protobuf.Any is refused, and what other types hold is left to encoding/json. Memory is counted by the dearest
+// message that a body could hold, so that a list of about 40,000 small messages is refused unless the limits are raised.
 //
 // A nil message is refused where it would be a whole body, and carried in a field of a struct.
 // Messages of dynamicpb, and types that are interfaces, are not carried. Extensions of proto2 are
