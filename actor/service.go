@@ -44,6 +44,7 @@ type service struct {
 	name   string
 	policy balance.Policy
 	seen   atomic.Uint64 // version of the membership that the picker knows
+	mirror atomic.Pointer[mirror]
 
 	mu      sync.Mutex // guards what follows
 	picker  *balance.Picker

@@ -40,6 +40,16 @@ func (s *System) SetWeights(service string, weights map[string]int) error {
 	return nil
 }
 
+// setTraffic sets the weights and mirrors of the Config, which were checked.
+func (s *System) setTraffic() {
+	for service, weights := range s.cfg.Weights {
+		_ = s.SetWeights(service, weights)
+	}
+	for service, m := range s.cfg.Mirrors {
+		_ = s.SetMirror(service, m)
+	}
+}
+
 // sharesOf checks weights, and returns what they mean; nil for none.
 func sharesOf(service string, weights map[string]int) ([]balance.Share, error) {
 	var errs []error
