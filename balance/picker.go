@@ -93,9 +93,9 @@ const (
 // concurrent use. Times are those of a monotonic clock of the caller's.
 type Picker struct {
 	policy  Policy
-	whole   group        // all instances, sorted by node, actor and epoch
-	version uint64       // counts the calls of Set
-	out     []*Candidate // those that are ejected or in probation, in the order of their ejection
+	whole   group         // all instances, sorted by node, actor and epoch
+	version uint64        // counts the calls of Set
+	out     []*Candidate  // those that are ejected or in probation, in the order of their ejection
 	least   float64       // cost of the instance with the largest weight when it is idle: none is cheaper
 	usual   float64       // nanoseconds that a request usually takes: the (lower) median of all instances
 	ends    int           // answers since usual was computed

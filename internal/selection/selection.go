@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Mark separates a service's name from the selection. No service can have it in its name.
@@ -45,6 +46,8 @@ func Parse(text string) (Selection, error) {
 			return s, fmt.Errorf("selection %q: %s is given twice", text, key)
 		case value == "":
 			return s, fmt.Errorf("selection %q: %s is empty", text, key)
+		case !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl):
+			return s, fmt.Errorf("selection %q: %s is not plain text", text, key)
 		}
 		seen[key] = true
 		switch key {
@@ -86,7 +89,7 @@ func Pair(key, value string) string {
 	var b strings.Builder
 	b.WriteString(key + "=")
 	for _, r := range value {
-		if r == '%' || r == '&' || r == '@' || unicode.IsSpace(r) || unicode.IsControl(r) {
+		if r == '%' || r == '&' || r == '@' || unicode.IsSpace(r) {
 			for _, c := range []byte(string(r)) {
 				fmt.Fprintf(&b, "%%%02X", c)
 			}
