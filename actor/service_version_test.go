@@ -3,6 +3,7 @@ package actor_test
 import (
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -11,7 +12,9 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/registry/static"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
@@ -267,4 +270,54 @@ func TestAliasesAndGroups(t *testing.T) {
 			t.Errorf("%q, %v", who, err)
 		}
 	})
+}
+
+// Over real roads, versions, weights and a mirror are as in memory, and a ref that selects travels in a message.
+func TestVersionsOverRealRoads(t *testing.T) {
+	eachRoad(t, func(t *testing.T, roads func() []transport.Transport) {
+		reg := static.New()
+		kind := actor.Define("test.courier", func() int { return 0 },
+			actor.Answer(func(_ int, ctx *actor.Context, m Via) (string, error) {
+				if !m.To.IsZero() {
+					return actor.Call(ctx, m.To, Via{})
+				}
+				return ctx.Self().Node(), nil
+			}))
+		for name, version := range map[string]string{"one": "1.0.0", "two": "2.0.0"} {
+			spawn(t, newSystem(t, actor.Config{Name: name, Version: version, Transports: roads(), Registry: reg, Logger: quiet}), "courier", kind, actor.Expose("courier"))
+		}
+		sys := newSystem(t, actor.Config{Name: "a", Transports: roads(), Registry: reg, Logger: quiet})
+		first, second := sys.Service("courier", actor.Version("^1")), sys.Service("courier", actor.Version("^2"))
+		for range 10 {
+			if who, err := actor.Call(t.Context(), first, Via{To: second}); who != "two" || err != nil {
+				t.Errorf("%q, %v", who, err)
+			}
+			if who, err := actor.Call(t.Context(), second, Via{To: first}); who != "one" || err != nil {
+				t.Errorf("%q, %v", who, err)
+			}
+		}
+		if err := sys.SetWeights("courier", map[string]int{"^1": 1}); err != nil {
+			t.Fatal(err)
+		}
+		if err := sys.SetMirror("courier", actor.Mirror{To: second.Name(), Percent: 100}); err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			if who, err := actor.Call(t.Context(), sys.Service("courier"), Via{}); who != "one" || err != nil {
+				t.Errorf("%q, %v", who, err)
+			}
+		}
+		for sys.Stats().Mirror.Answered < 10 {
+			if t.Context().Err() != nil || sys.Stats().Mirror.Failed > 0 {
+				t.Fatalf("%+v", sys.Stats().Mirror)
+			}
+			runtime.Gosched()
+		}
+	})
+}
+
+// Via is sent on to To, or answered with the node.
+type Via struct {
+	actor.Returns[string]
+	To actor.Ref
 }
