@@ -96,7 +96,9 @@ Each verb takes a context, a ref, a message and options ([rpc.Option]).
     which attempt it is. Order is by priority, then by age.
 
 A request to [System.Service] goes to one instance of a service, chosen by a policy of
-package balance. If it did not run there, it is sent to another instance at once.
+package balance. If it did not run there, it is sent to another instance at once. [Version], [Zone] and
+[PreferZone] address some of its instances; [System.SetWeights] gives versions shares of the requests,
+and [System.SetMirror] sends copies of them to another version.
 
 # Handling
 

@@ -35,7 +35,7 @@ type Event struct {
 	Road  string
 	Err   error
 
-	Service string // for events of instances
+	Service string // for events of instances and mirrors
 	Count   uint64 // for AccessDenied and Limited: how many refusals it stands for; for ActivationsFenced: how many activations
 
 	Lost uint64 // how many events of this Type right before this one the subscriber has lost because it fell behind
@@ -153,6 +153,7 @@ type Stats struct {
 
 	Outbox  OutboxStats
 	Virtual VirtualStats
+	Mirror  MirrorStats
 
 	Denied   uint64 // messages from other nodes, and requests for stored replies, that were refused by access rules
 	Limited  uint64 // messages from other nodes that were refused by limits (Config.Admission)
@@ -170,6 +171,6 @@ func (s *System) Stats() Stats {
 	s.refs.mu.RLock()
 	st.Actors = len(s.refs.actors) - s.refs.unseen
 	s.refs.mu.RUnlock()
-	st.RPC, st.Outbox, st.Virtual = s.node.Stats(), s.outbox.stats(), s.virtuals.stats()
+	st.RPC, st.Outbox, st.Virtual, st.Mirror = s.node.Stats(), s.outbox.stats(), s.virtuals.stats(), s.mirrored.stats()
 	return st
 }

@@ -24,6 +24,11 @@ func callService[M, R any](ctx context.Context, from *Context, to *target, m M, 
 	v.key = keyOf(v, m)
 	v.excludeSender(from)
 	v.waits = from.waits()
+	if c := copyTo(ctx, from, v, to, m, opts, false); c != nil {
+		r, err := callNext[M, R](ctx, from, v, m, opts)
+		c.ended(err)
+		return r, err
+	}
 	return callNext[M, R](ctx, from, v, m, opts)
 }
 
@@ -92,7 +97,12 @@ func askService[M, R any](ctx context.Context, from *Context, to *target, m M, o
 	if err != nil {
 		return failed[R](err)
 	}
+	v.key = keyOf(v, m)
+	c := copyTo(ctx, from, v, to, m, opts, false)
 	f := askNext[M, R](ctx, from, v, to, m, opts)
+	if c != nil {
+		f.Then(func(_ R, err error) { c.ended(err) })
+	}
 	if v.named.open != nil {
 		f.Then(func(R, error) { v.named.end() })
 	}
@@ -101,7 +111,6 @@ func askService[M, R any](ctx context.Context, from *Context, to *target, m M, o
 
 // askNext makes the attempts of an Ask.
 func askNext[M, R any](ctx context.Context, from *Context, v *routedCall, to *target, m M, opts *settings) *rpc.Future[R] {
-	v.key = keyOf(v, m)
 	kept := opts.Clone() // for a retry after the sender has gone on
 	m, err := snapshot(to.sys, m, to.addr.name, opts)
 	if err != nil {
@@ -184,7 +193,11 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 	if opts.ByRoad() && !acked {
 		return errUnacked
 	}
+	if err := v.malformed(); err != nil {
+		return err
+	}
 	v.key = keyOf(v, m)
+	copyTo(ctx, from, v, to, m, opts, true)
 	for {
 		t, none := v.next()
 		if none != nil {

@@ -38,12 +38,19 @@ type spawn struct {
 // how much of the mailbox one of them may fill. Classes of messages are given by PriorityOf.
 func Mailbox(c mailbox.Config) SpawnOption { return func(s *spawn) { s.box = &c } }
 
-// Expose makes the actor an instance of a service, which System.Service reaches from
-// every node. It may be given several times, for several services.
-func Expose(service string) SpawnOption {
+// Expose makes the actor an instance of services, which System.Service reaches from every node: of
+// one under several names (aliases), or of several. It may be given several times.
+//
+// Actors of any names and kinds may be instances of one service, on one node or on many, which makes
+// it the name of a group. A request for which the chosen one has no handler goes to another one, as
+// any that did not run; a one-way message becomes a dead letter there, unless it is rpc.Acked. So what is
+// sent to a group should best be for all its kinds.
+func Expose(services ...string) SpawnOption {
 	return func(s *spawn) {
-		if !slices.Contains(s.services, service) {
-			s.services = append(s.services, service)
+		for _, service := range services {
+			if !slices.Contains(s.services, service) {
+				s.services = append(s.services, service)
+			}
 		}
 	}
 }

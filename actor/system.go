@@ -57,6 +57,8 @@ type Config struct {
 	Zone       string                    // where the node runs (a rack, a data centre); others see it in the registry
 	Weight     int                       // of the node's instances of services, relative to those of other nodes; default 1
 	Balance    map[string]balance.Policy // how an instance is chosen, by service; default balance.LeastLoaded
+	Weights    map[string]map[string]int // which share of the requests the versions of a service get, by service, see SetWeights
+	Mirrors    map[string]Mirror         // where copies of the messages to a service go, by service, see SetMirror
 
 	// Setup spawns the actors that the node hosts, and prepares whatever else must be there
 	// before it serves. NewSystem calls it when the name is claimed and other nodes can be
@@ -219,6 +221,16 @@ func (c *Config) validate() error {
 	if c.Weight < 0 || c.Weight > registry.MaxWeight {
 		bad("Config.Weight is %d: want 0 to %d", c.Weight, registry.MaxWeight)
 	}
+	for service, weights := range c.Weights {
+		if _, err := sharesOf(service, weights); err != nil {
+			bad("Config.Weights: %w", err)
+		}
+	}
+	for service, m := range c.Mirrors {
+		if err := m.validate(service); err != nil {
+			bad("Config.Mirrors: %w", err)
+		}
+	}
 	if !(c.Rebalance >= 0 && c.Rebalance <= maxRebalance) {
 		bad("Config.Rebalance is %v: want 0 to %v activations per second", c.Rebalance, maxRebalance)
 	}
@@ -262,6 +274,7 @@ type System struct {
 	log       *slog.Logger
 	refs      refTable
 	services  services
+	mirrored  mirrorCounts
 	virtuals  virtuals
 	names     requestNames                // of requests to stored actors
 	topics    topicTable                  // of this node's actors
@@ -386,6 +399,7 @@ func NewSystem(cfg Config) (*System, error) {
 	s.members = newMembers(s)
 	s.clock.start = time.Now()
 	s.services.init(s)
+	s.setTraffic()
 	s.virtuals.init(s)
 	s.topics.sys = s
 	s.far.sys, s.keeps.sys = s, s

@@ -76,6 +76,26 @@ func ExampleByKey() {
 	// Output: 1 instance has all of Ann's
 }
 
+// Of the instances in zone eu, version 2 gets a quarter of the requests.
+func ExampleNewPlan() {
+	p := balance.New(balance.LeastLoaded())
+	p.Set(0, []balance.Instance{{Node: "a", Version: "1", Zone: "eu"}, {Node: "b", Version: "2", Zone: "eu"}, {Node: "c", Version: "2", Zone: "us"}})
+	is := func(want string) func(string) bool { return func(version string) bool { return version == want } }
+	plan := balance.NewPlan(func(i balance.Instance) bool { return i.Zone == "eu" }, nil,
+		balance.Share{Name: "1", Weight: 3, Match: is("1")}, balance.Share{Name: "2", Weight: 1, Match: is("2")})
+	fmt.Println(len(p.Among(plan)), "instances")
+	hits := map[string]int{}
+	for i := range 4000 {
+		ticket, _ := p.Pick(0, balance.Request{Plan: plan, Random: uint64(i)})
+		hits[ticket.To.Node]++
+		p.End(ticket, 0, balance.Answered, 0)
+	}
+	fmt.Println(hits["a"]/100, hits["b"]/100, hits["c"])
+	// Output:
+	// 2 instances
+	// 29 10 0
+}
+
 // This is what a picker knows of its instances.
 func ExamplePicker() {
 	p := balance.New(balance.RoundRobin())
@@ -89,7 +109,7 @@ func ExamplePicker() {
 	p.Release(ticket.To)
 	p.End(ticket, time.Second, balance.Answered, 0)
 	fmt.Println(p.Len(), "instances, to be asked whether they live:", len(p.Asks()))
-	fmt.Println("another one can be tried:", p.Untried([]*balance.Candidate{ticket.To}))
+	fmt.Println("another one can be tried:", p.Untried(nil, []*balance.Candidate{ticket.To}))
 	fmt.Println("the policy needs the message:", balance.RoundRobin().Keyed())
 	// Output:
 	// a 0

@@ -47,7 +47,8 @@ var ErrOpen = errors.New("breaker: the circuit is open")
 // that its comment gives.
 type Config struct {
 	// Targets are addresses as intercept.Operation.To has them: of actors ("cart@shop"), services
-	// ("prices@*", which here stands for every address that begins with "prices@"), and virtual actors;
+	// ("prices@*", which here stands for every address that begins with "prices@"; "prices?*" for those with
+	// selectors, as "prices?version=^2@*"), and virtual actors;
 	// Messages are the wire names of types. As in an access.Rule, an empty list matches everything, and a
 	// name that ends in "*" all names with that beginning. Other messages pass.
 	Targets, Messages []string

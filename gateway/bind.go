@@ -40,7 +40,7 @@ func ValidBinding(name, address string) error {
 // bound returns the instance that gets all requests under the key of r.
 func (c Call) bound(ctx context.Context, r Request) (actor.Ref, error) {
 	sum := sha256.Sum256([]byte(c.Target + "\x00" + r.Principal + "\x00" + r.Key))
-	now, err := c.table.sys.Instance(c.Target, r.Key)
+	now, err := c.table.sys.Instance(c.to.Name(), r.Key)
 	if err != nil {
 		return actor.Ref{}, err
 	}

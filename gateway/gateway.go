@@ -53,9 +53,16 @@ func Actor(name string, ref actor.Ref, kind *actor.Kind) Target {
 	return Target{name: name, kind: kind, ref: func(*actor.System, string) actor.Ref { return ref }}
 }
 
-// Service opens a service, whose instances are of that kind, under its own name.
-func Service(name string, kind *actor.Kind) Target {
-	return Target{name: name, kind: kind, any: true, ref: func(sys *actor.System, _ string) actor.Ref { return sys.Service(name) }}
+// Service opens a service, whose instances are of that kind, under its own name: with selectors, those
+// of its instances only.
+func Service(name string, kind *actor.Kind, which ...actor.Selector) Target {
+	return Target{name: name, kind: kind, any: true, ref: func(sys *actor.System, _ string) actor.Ref { return sys.Service(name, which...) }}
+}
+
+// As is the target under another name, for example a version of a service beside the service as a whole.
+func (t Target) As(name string) Target {
+	t.name = name
+	return t
 }
 
 // Virtual opens all actors of a virtual kind. A client says the id of the one that it wants.

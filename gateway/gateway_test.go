@@ -199,3 +199,48 @@ func TestParseTrace(t *testing.T) {
 		}
 	}
 }
+
+// A version of a service is a target like any other, also under another name: what is sent to it goes
+// to instances of that version only, with a key as well.
+func TestVersionOfAService(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		net, reg := memnet.New(memnet.Config{Seed: 1}), static.New()
+		node := func(name, version string) *actor.System {
+			return start(t, actor.Config{Name: name, Version: version, Registry: reg, Transports: []transport.Transport{net.Transport("direct", true)}})
+		}
+		for name, version := range map[string]string{"a": "1.0.0", "b": "2.0.0", "c": "2.1.0"} {
+			if _, err := node(name, version).Spawn("host-"+version, hostKind, actor.Expose("hosts")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		table, err := gateway.Config{Bindings: new(gateway.MemoryBindings)}.New(node("g", ""), gateway.Service("hosts", hostKind),
+			gateway.Service("hosts", hostKind, actor.Version("^2")).As("new-hosts"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for target, want := range map[string]int{"hosts": 3, "new-hosts": 2} {
+			for _, keyed := range []bool{false, true} {
+				got := map[string]bool{}
+				for i := range 60 {
+					c, err := table.Find(target, "", "Who")
+					if err != nil {
+						t.Fatal(err)
+					}
+					r := gateway.Request{}
+					if keyed {
+						r.Key = string(rune('A' + i))
+					}
+					a, err := c.Do(t.Context(), r)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got[string(a.Body)] = true
+				}
+				if len(got) != want || target == "new-hosts" && got[`"host-1.0.0"`] {
+					t.Errorf("%s, with keys %v: %v", target, keyed, got)
+				}
+			}
+		}
+	})
+}
