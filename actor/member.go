@@ -396,7 +396,7 @@ func (m *members) instances(service string) (version uint64, all []balance.Insta
 	return m.version.Load(), all
 }
 
-// rejudge has the instances of services checked again, after the access rules have changed.
+// rejudge has the instances of services looked at again, after the access rules or the weights of versions have changed.
 func (m *members) rejudge() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -23,7 +23,8 @@ type address struct{ name, node string }
 
 func (a address) String() string { return a.name + "@" + a.node }
 
-// parseAddress reads name@node, where node may be "*" for a service and "~" for a virtual actor.
+// parseAddress reads name@node, where node may be "*" for a service and "~" for a virtual actor. The result is
+// in canonical form.
 func parseAddress(s string) (address, error) {
 	name, node, ok := strings.Cut(s, "@")
 	a := address{name, node}
@@ -35,7 +36,9 @@ func parseAddress(s string) (address, error) {
 	}
 	switch node {
 	case anyNode:
-		return a, nil
+		var err error
+		a.name, err = canonicalService(name)
+		return a, err
 	case anywhere:
 		_, err := virtualKey(name)
 		return a, err
@@ -75,7 +78,8 @@ type target struct {
 	addr address
 	cell atomic.Pointer[cell] // the actor, while it lives here
 
-	placed atomic.Pointer[placedTarget] // of a virtual actor that was looked for
+	placed   atomic.Pointer[placedTarget] // of a virtual actor that was looked for
+	selected *selected                    // of a service; nil: all instances
 }
 
 func (r Ref) address() address {
@@ -97,7 +101,7 @@ func (r Ref) Bound() bool { return r.to != nil }
 // Equal reports whether both address the same, bound or not.
 func (r Ref) Equal(other Ref) bool { return r.address() == other.address() }
 
-// Name is the actor's name, or the service's.
+// Name is the actor's name, or the service's with what selects its instances.
 func (r Ref) Name() string { return r.address().name }
 
 // Node is the actor's node, "*" for a service, or "~" for a virtual actor.
@@ -146,14 +150,6 @@ func (s *System) Ref(addr string) Ref {
 	return Ref{to: s.refs.target(s, a)}
 }
 
-// Service returns a bound ref to a service: to any actor of the cluster that was exposed under
-// that name. Each send chooses an instance by the policy in Config.Balance (package balance);
-// the request goes to another instance only if it did not run at the first.
-// An instance that cannot be reached, is silent, or refuses requests is ejected
-// until it serves again: see InstanceEjected. While a service that had instances has
-// none, Call, Submit and the opening of a stream wait for one until their deadline.
-func (s *System) Service(name string) Ref { return s.Ref(name + "@" + anyNode) }
-
 // Bind returns r bound to this system.
 func (s *System) Bind(r Ref) Ref {
 	if r.IsZero() || r.to != nil && r.to.sys == s {
@@ -179,7 +175,7 @@ func (t *refTable) target(s *System, a address) *target {
 	if a.node != s.cfg.Name {
 		a.node = unique.Make(a.node).Value() // one text for all targets on that node: Client.peer finds it faster
 	}
-	made := &target{sys: s, addr: a}
+	made := &target{sys: s, addr: a, selected: selectedBy(a)}
 	t.hold(made)
 	if a.node == anywhere {
 		if v := t.actors[placed+a.name]; v != nil {

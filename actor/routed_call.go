@@ -20,6 +20,7 @@ import (
 // client.Route, where to send them.
 type routedCall struct {
 	svc        *service  // nil: it is for a virtual actor
+	selected   *selected // which of its instances; nil: all
 	search     search    // for the virtual actor
 	until      time.Time // when a request to a virtual actor is not tried again
 	retry      *rpc.Retry
@@ -55,7 +56,7 @@ func (s *System) routedCall(ctx context.Context, from *Context, to *target, opts
 		v.until = s.deadline(ctx)
 		v.search.sys, v.search.placedTarget = s, to.searched()
 	} else {
-		v.svc = s.services.get(to.addr.name)
+		v.toService(s, to)
 	}
 	if opts != nil {
 		v.key, v.retry = opts.Affinity, opts.Retry
@@ -67,6 +68,23 @@ func (s *System) routedCall(ctx context.Context, from *Context, to *target, opts
 		v.retry = s.retry.Load()
 	}
 	return v
+}
+
+// toService makes v a request to a service.
+func (v *routedCall) toService(s *System, to *target) {
+	name := to.addr.name
+	if v.selected = to.selected; v.selected != nil {
+		name = v.selected.service
+	}
+	v.svc = s.services.get(name)
+}
+
+// malformed is the error of a request to a service whose address makes no sense.
+func (v *routedCall) malformed() *rpc.Error {
+	if v.selected == nil {
+		return nil
+	}
+	return v.selected.err
 }
 
 // free ends a request whose caller has waited for its outcome, and keeps its memory for another one.
@@ -96,15 +114,20 @@ func (v *routedCall) next() (*target, *rpc.Error) {
 		v.live = err == nil
 		return t, err
 	}
+	if err := v.malformed(); err != nil {
+		return nil, err
+	}
 	s := v.svc
 	s.refresh()
 	now := s.sys.node.Client.Now()
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	plan := s.planOf(v.selected)
 	if v.not != nil && v.n == 0 {
 		v.exclude()
 	}
 	var ok bool
-	v.ticket, ok = s.picker.Pick(now, balance.Request{Key: v.key, Random: rand.Uint64(), Tried: v.tried[:v.n]})
+	v.ticket, ok = s.picker.Pick(now, balance.Request{Key: v.key, Random: rand.Uint64(), Tried: v.tried[:v.n], Plan: plan})
 	var t *target
 	if v.live = ok; ok {
 		t = v.ticket.To.Data.(*instance).target
@@ -114,17 +137,13 @@ func (v *routedCall) next() (*target, *rpc.Error) {
 		}
 	}
 	s.tend()
-	known, n := s.known, s.picker.Len()
-	s.mu.Unlock()
 	switch {
 	case ok:
 		return t, nil
-	case v.not != nil && n > 0:
+	case v.not != nil && len(s.picker.Among(plan)) > 0:
 		return nil, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%v is the only instance of service %s, calls itself and would wait for ever", v.not.addr, s.name)
-	case known:
-		return nil, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "all instances of service %s have gone", s.name)
 	}
-	return nil, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no instance of service %s", s.name)
+	return nil, s.none(v.selected)
 }
 
 // nextOrWait is next, but waits for an instance, or for a node that hosts the kind, if all have gone. If there is one
@@ -147,7 +166,7 @@ func (v *routedCall) arrival(ctx context.Context) *rpc.Error {
 	if v.isVirtual() {
 		return v.search.arrival(ctx)
 	}
-	return v.svc.arrival(ctx)
+	return v.svc.arrival(ctx, v.selected)
 }
 
 // excludeSender keeps a handler that waits for the answer from choosing its own actor.
@@ -315,7 +334,7 @@ func (v *routedCall) Untried() bool {
 	}
 	v.svc.mu.Lock()
 	defer v.svc.mu.Unlock()
-	return v.n < len(v.tried) && v.svc.picker.Untried(v.tried[:v.n])
+	return v.n < len(v.tried) && v.svc.picker.Untried(v.svc.planOf(v.selected), v.tried[:v.n])
 }
 
 // Next implements client.Route.

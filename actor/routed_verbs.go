@@ -184,6 +184,9 @@ func tellService[M any](ctx context.Context, from *Context, to *target, m M, opt
 	if opts.ByRoad() && !acked {
 		return errUnacked
 	}
+	if err := v.malformed(); err != nil {
+		return err
+	}
 	v.key = keyOf(v, m)
 	for {
 		t, none := v.next()

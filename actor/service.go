@@ -45,9 +45,12 @@ type service struct {
 	policy balance.Policy
 	seen   atomic.Uint64 // version of the membership that the picker knows
 
-	mu     sync.Mutex // guards what follows
-	picker *balance.Picker
-	known  bool // there has been an instance
+	mu      sync.Mutex // guards what follows
+	picker  *balance.Picker
+	sites   map[site]struct{} // where there have been instances
+	shares  []balance.Share   // of versions, see SetWeights; nil: there are no weights
+	weighed uint64            // counts changes of shares
+	plan    *balance.Plan     // for requests to the service as a whole; nil: all instances are alike
 }
 
 // instance is an instance of a service: the Data and the Signs of its balance.Candidate.
@@ -93,7 +96,7 @@ func (ss *services) get(name string) *service {
 		return s
 	}
 	policy := ss.sys.cfg.Balance[name]
-	s := &service{sys: ss.sys, name: name, policy: policy, picker: balance.New(policy)}
+	s := &service{sys: ss.sys, name: name, policy: policy, picker: balance.New(policy), sites: map[site]struct{}{}}
 	s.picker.Start(rand.Uint64())
 	all := make(map[string]*service, len(old)+1)
 	for n, o := range old {
@@ -122,7 +125,7 @@ func (s *service) refresh() {
 	defer s.mu.Unlock()
 	if version >= s.seen.Load() { // otherwise another goroutine has set a later version
 		s.picker.Set(s.sys.node.Client.Now(), instances)
-		s.known = s.known || len(instances) > 0
+		s.remember(instances)
 		s.seen.Store(version)
 		s.tend()
 	}
@@ -206,8 +209,8 @@ func (ss *services) close() {
 	ss.owned.Wait()
 }
 
-// arrival waits until the service has an instance, for as long as a call may take.
-func (s *service) arrival(ctx context.Context) *rpc.Error {
+// arrival waits until there is an instance of what is selected, for as long as a call may take.
+func (s *service) arrival(ctx context.Context, w *selected) *rpc.Error {
 	wait := time.Until(s.sys.deadline(ctx))
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
@@ -215,7 +218,10 @@ func (s *service) arrival(ctx context.Context) *rpc.Error {
 		news := s.sys.members.news()
 		s.refresh()
 		s.mu.Lock()
-		n := s.picker.Len()
+		n, none := len(s.picker.Among(s.planOf(w))), (*rpc.Error)(nil)
+		if n == 0 {
+			none = s.none(w)
+		}
 		s.mu.Unlock()
 		if n > 0 {
 			return nil
@@ -225,7 +231,7 @@ func (s *service) arrival(ctx context.Context) *rpc.Error {
 		case <-ctx.Done():
 			return rpc.FromContext(ctx, rpc.NotRun)
 		case <-timeout.C:
-			return rpc.Errorf(rpc.Expired, rpc.NotRun, "all instances of service %s have gone, and for %v none has come", s.name, wait)
+			return rpc.Errorf(rpc.Expired, rpc.NotRun, "%s, and for %v none has come", none.Message, wait)
 		case <-s.sys.ctx.Done():
 			return errShutdown
 		}
@@ -235,7 +241,8 @@ func (s *service) arrival(ctx context.Context) *rpc.Error {
 // errOnlyChosen ends the search for an instance to which nothing is sent.
 var errOnlyChosen = rpc.Errorf(rpc.Canceled, rpc.NotRun, "nothing was sent to it")
 
-// Instance returns an instance of a service: the one to which requests with this rpc.Affinity go now; with an empty one, any.
+// Instance returns an instance of a service, whose name may have what selects its instances (System.Service): the one to
+// which requests with this rpc.Affinity go now; with an empty one, any.
 // Who keeps the ref sends to this instance, whatever others there will be. NotFound: there is none.
 func (s *System) Instance(service, affinity string) (Ref, error) {
 	to := s.Service(service).to

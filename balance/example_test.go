@@ -89,7 +89,7 @@ func ExamplePicker() {
 	p.Release(ticket.To)
 	p.End(ticket, time.Second, balance.Answered, 0)
 	fmt.Println(p.Len(), "instances, to be asked whether they live:", len(p.Asks()))
-	fmt.Println("another one can be tried:", p.Untried([]*balance.Candidate{ticket.To}))
+	fmt.Println("another one can be tried:", p.Untried(nil, []*balance.Candidate{ticket.To}))
 	fmt.Println("the policy needs the message:", balance.RoundRobin().Keyed())
 	// Output:
 	// a 0

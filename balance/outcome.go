@@ -71,7 +71,7 @@ func (p *Picker) failed(c *Candidate, probe bool, now time.Duration, random uint
 
 // eject ejects an instance, unless the limit is reached.
 func (p *Picker) eject(c *Candidate, now time.Duration, random uint64, why Why) {
-	full := len(p.out) >= p.limit() || !slices.Contains(p.all, c)
+	full := len(p.out) >= p.limit() || !slices.Contains(p.whole.members, c)
 	if full && c.failing && now < c.until {
 		return // it gets few requests already
 	}
@@ -119,7 +119,7 @@ func (p *Picker) sample(c *Candidate, now time.Duration, took float64) {
 // median computes the usual time of a request again.
 func (p *Picker) median() {
 	p.ends, p.sorted = 0, p.sorted[:0]
-	for _, c := range p.all {
+	for _, c := range p.whole.members {
 		if c.service > 0 {
 			p.sorted = append(p.sorted, c.service)
 		}

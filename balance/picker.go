@@ -29,8 +29,7 @@ type Signs interface {
 // Instance.
 type Candidate struct {
 	Instance
-	hash   uint64 // of its name, for ByKey
-	credit int    // for Weighted
+	hash uint64 // of its name, for ByKey
 
 	out     int           // outstanding requests
 	held    int           // streams and the like, see Hold
@@ -94,9 +93,9 @@ const (
 // concurrent use. Times are those of a monotonic clock of the caller's.
 type Picker struct {
 	policy  Policy
-	all     []*Candidate // sorted by node, actor and epoch
+	whole   group        // all instances, sorted by node, actor and epoch
+	version uint64       // counts the calls of Set
 	out     []*Candidate // those that are ejected or in probation, in the order of their ejection
-	turn    uint64
 	least   float64       // cost of the instance with the largest weight when it is idle: none is cheaper
 	usual   float64       // nanoseconds that a request usually takes: the (lower) median of all instances
 	ends    int           // answers since usual was computed
@@ -121,11 +120,11 @@ func New(policy Policy) *Picker { return &Picker{policy: policy} }
 // is kept.
 func (p *Picker) Set(now time.Duration, instances []Instance) {
 	type id struct{ node, epoch, actor string }
-	known := make(map[id]*Candidate, len(p.all))
-	for _, c := range p.all {
+	known := make(map[id]*Candidate, len(p.whole.members))
+	for _, c := range p.whole.members {
 		known[id{c.Node, c.Epoch, c.Actor}] = c
 	}
-	p.all = make([]*Candidate, 0, len(instances))
+	all := make([]*Candidate, 0, len(instances))
 	p.least = math.Inf(1)
 	for _, i := range instances {
 		i.Weight = max(i.Weight, 1)
@@ -135,12 +134,14 @@ func (p *Picker) Set(now time.Duration, instances []Instance) {
 		}
 		c.Instance = i
 		p.least = min(p.least, 1/float64(i.Weight))
-		p.all = append(p.all, c)
+		all = append(all, c)
 	}
-	slices.SortFunc(p.all, func(a, b *Candidate) int {
+	slices.SortFunc(all, func(a, b *Candidate) int {
 		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Actor, b.Actor), cmp.Compare(a.Epoch, b.Epoch))
 	})
-	p.out = slices.DeleteFunc(p.out, func(c *Candidate) bool { return !slices.Contains(p.all, c) })
+	p.whole.set(all)
+	p.version++
+	p.out = slices.DeleteFunc(p.out, func(c *Candidate) bool { return !slices.Contains(all, c) })
 	for len(p.out) > p.limit() {
 		longest := p.out[0]
 		p.readmit(longest, now)
@@ -150,19 +151,20 @@ func (p *Picker) Set(now time.Duration, instances []Instance) {
 }
 
 // Len returns the number of instances.
-func (p *Picker) Len() int { return len(p.all) }
+func (p *Picker) Len() int { return len(p.whole.members) }
 
 // All returns the instances. The slice must not be changed.
-func (p *Picker) All() []*Candidate { return p.all }
+func (p *Picker) All() []*Candidate { return p.whole.members }
 
 // limit returns how many may be ejected at once.
-func (p *Picker) limit() int { return len(p.all) / 2 }
+func (p *Picker) limit() int { return len(p.whole.members) / 2 }
 
 // Request is what an instance is chosen for.
 type Request struct {
 	Key    string       // requests with the same key go to the same instance; "": as the policy says
 	Random uint64       // uniformly distributed
 	Tried  []*Candidate // these are not chosen
+	Plan   *Plan        // among which instances; nil: all
 
 	now time.Duration
 }
@@ -187,20 +189,27 @@ type Ticket struct {
 
 // Start makes round robin begin at a random instance, so that not all systems begin at the
 // same one.
-func (p *Picker) Start(random uint64) { p.turn = random >> 1 }
+func (p *Picker) Start(random uint64) { p.whole.turn = random >> 1 }
 
 // Pick chooses an instance. The request counts as outstanding there until End. Pick chooses
 // an ejected instance only if all others were tried. It returns false if there is no
 // instance that was not tried.
 func (p *Picker) Pick(now time.Duration, r Request) (Ticket, bool) {
 	r.now = now
+	if r.Plan != nil {
+		r.Plan.update(p)
+	}
 	p.watch(now, r.Random)
 	c := p.probe(now, &r)
-	if c == nil {
-		c = p.choose(&r)
+	switch {
+	case c != nil:
+	case r.Plan != nil:
+		c = p.planned(&r)
+	default:
+		c = p.choose(&p.whole, &r)
 	}
 	for i := 0; c == nil && i < len(p.out); i++ {
-		if !r.tried(p.out[i]) {
+		if !r.tried(p.out[i]) && r.Plan.has(p.out[i]) {
 			c = p.out[i]
 		}
 	}
@@ -216,10 +225,11 @@ func (p *Picker) Pick(now time.Duration, r Request) (Ticket, bool) {
 	return t, true
 }
 
-// Untried reports whether an instance is left that is neither ejected nor was tried.
-func (p *Picker) Untried(tried []*Candidate) bool {
+// Untried reports whether an instance of the plan, nil for all, is left that is neither ejected nor
+// was tried.
+func (p *Picker) Untried(plan *Plan, tried []*Candidate) bool {
 	r := Request{Tried: tried}
-	return slices.ContainsFunc(p.all, func(c *Candidate) bool { return p.eligible(c, &r) })
+	return slices.ContainsFunc(p.Among(plan), func(c *Candidate) bool { return p.eligible(c, &r) })
 }
 
 // eligible reports whether c can be chosen as usual.
@@ -240,7 +250,7 @@ func (p *Picker) probe(now time.Duration, r *Request) *Candidate {
 				c.pause(now, r.Random)
 			}
 		}
-		if c.state == probation && !c.probing && r.Key == "" && !r.tried(c) {
+		if c.state == probation && !c.probing && r.Key == "" && !r.tried(c) && r.Plan.has(c) {
 			return c
 		}
 	}
@@ -320,7 +330,7 @@ func (p *Picker) watch(now time.Duration, random uint64) {
 		return
 	}
 	p.watched = now
-	for _, c := range p.all {
+	for _, c := range p.whole.members {
 		if c.failing && c.state == in && now >= c.until {
 			p.relent(c, now, random)
 		}

@@ -63,29 +63,29 @@ func (p Policy) String() string {
 	return [...]string{"least loaded", "round robin", "random", "weighted", "by key", "?"}[min(p.kind, byKey+1)]
 }
 
-// choose chooses among the eligible instances; nil if there is none.
-func (p *Picker) choose(r *Request) *Candidate {
+// choose chooses among the eligible instances of a group; nil if there is none.
+func (p *Picker) choose(g *group, r *Request) *Candidate {
 	switch {
 	case r.Key != "":
-		return p.byKey(r)
+		return p.byKey(g, r)
 	case p.policy.kind == roundRobin:
-		return p.roundRobin(r)
+		return p.roundRobin(g, r)
 	case p.policy.kind == random:
-		return p.random(r)
+		return p.random(g, r)
 	case p.policy.kind == weighted:
-		return p.weighted(r)
+		return p.weighted(g, r)
 	}
-	return p.leastLoaded(r)
+	return p.leastLoaded(g, r)
 }
 
 const few = 8 // instances that LeastLoaded compares
 
 // leastLoaded implements LeastLoaded.
-func (p *Picker) leastLoaded(r *Request) *Candidate {
-	n := len(p.all)
+func (p *Picker) leastLoaded(g *group, r *Request) *Candidate {
+	n := len(g.members)
 	best, cost := -1, math.Inf(1)
 	look := func(i int) {
-		if c := p.all[i]; p.eligible(c, r) {
+		if c := g.members[i]; p.eligible(c, r) {
 			if at := p.cost(c, r.now); at < cost {
 				best, cost = i, at
 			}
@@ -100,13 +100,13 @@ func (p *Picker) leastLoaded(r *Request) *Candidate {
 		look(first)
 		look(second)
 		if cost <= p.least {
-			return p.all[best]
+			return g.members[best]
 		}
 	}
 	if n == 0 {
 		return nil
 	}
-	i := int(p.turn % uint64(n)) // after the one that was chosen last, so that equal ones take turns
+	i := int(g.turn % uint64(n)) // after the one that was chosen last, so that equal ones take turns
 	for looked := 0; looked < n && (looked < few || best < 0) && cost > p.least; looked++ {
 		look(i)
 		if i++; i == n {
@@ -116,15 +116,15 @@ func (p *Picker) leastLoaded(r *Request) *Candidate {
 	if best < 0 {
 		return nil
 	}
-	p.turn = uint64(best + 1)
-	return p.all[best]
+	g.turn = uint64(best + 1)
+	return g.members[best]
 }
 
 // roundRobin implements RoundRobin.
-func (p *Picker) roundRobin(r *Request) *Candidate {
-	for range p.all {
-		p.turn++
-		if c := p.all[p.turn%uint64(len(p.all))]; p.eligible(c, r) {
+func (p *Picker) roundRobin(g *group, r *Request) *Candidate {
+	for range g.members {
+		g.turn++
+		if c := g.members[g.turn%uint64(len(g.members))]; p.eligible(c, r) {
 			return c
 		}
 	}
@@ -132,9 +132,9 @@ func (p *Picker) roundRobin(r *Request) *Candidate {
 }
 
 // random implements Random.
-func (p *Picker) random(r *Request) *Candidate {
+func (p *Picker) random(g *group, r *Request) *Candidate {
 	n := 0
-	for _, c := range p.all {
+	for _, c := range g.members {
 		if p.eligible(c, r) {
 			n++
 		}
@@ -143,7 +143,7 @@ func (p *Picker) random(r *Request) *Candidate {
 		return nil
 	}
 	at := int(r.Random % uint64(n))
-	for _, c := range p.all {
+	for _, c := range g.members {
 		if !p.eligible(c, r) {
 			continue
 		}
@@ -157,33 +157,31 @@ func (p *Picker) random(r *Request) *Candidate {
 // weighted implements Weighted (smooth weighted round robin): each choice adds its weight
 // to the credit of every instance, and takes the sum of the weights from the chosen one,
 // which has the most credit.
-func (p *Picker) weighted(r *Request) (best *Candidate) {
-	sum := 0
-	for _, c := range p.all {
+func (p *Picker) weighted(g *group, r *Request) (best *Candidate) {
+	sum, at := 0, 0
+	for i, c := range g.members {
 		if !p.eligible(c, r) {
 			continue
 		}
 		sum += c.Weight
-		if c.credit += c.Weight; best == nil || c.credit > best.credit {
-			best = c
+		if g.credits[i] += c.Weight; best == nil || g.credits[i] > g.credits[at] {
+			best, at = c, i
 		}
 	}
 	if best != nil {
-		best.credit -= sum
+		g.credits[at] -= sum
 	}
 	return best
 }
 
-// byKey implements ByKey by weighted rendezvous hashing: the instance whose hash together
-// with the key's is the largest (Schindelhauer and Schomaker, SPAA '05).
-func (p *Picker) byKey(r *Request) (best *Candidate) {
+// byKey implements ByKey: the key goes to the instance with the largest score.
+func (p *Picker) byKey(g *group, r *Request) (best *Candidate) {
 	key, most := rendezvous.Hash(r.Key), math.Inf(-1)
-	for _, c := range p.all {
+	for _, c := range g.members {
 		if !p.eligible(c, r) && !(c.state == probation && !c.probing && !r.tried(c)) {
 			continue
 		}
-		u := (float64(rendezvous.Mix(key^c.hash)>>11) + 0.5) / (1 << 53) // in (0, 1)
-		if score := -float64(c.Weight) / math.Log(u); score > most {
+		if score := score(key, c.hash, c.Weight); score > most {
 			best, most = c, score
 		}
 	}

@@ -62,7 +62,7 @@ func (m model) run(seed uint64, requests int, policy *Policy) []time.Duration {
 		if policy != nil {
 			p := New(*policy)
 			p.Set(0, instances)
-			p.turn = r.Uint64()
+			p.whole.turn = r.Uint64()
 			pickers = append(pickers, p)
 		}
 	}

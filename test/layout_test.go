@@ -54,7 +54,7 @@ var mayImport = map[string][]string{
 	"rpc":        {"transport", "rpc/codec", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey"},
 	"deadletter": {"rpc"},
 	"admission":  {"access", "mailbox", "golang.org/x/time/rate"},
-	"actor":      {longCopy, bufPool, "access", "admission", "balance", "deadletter", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "supervise", "transport", "github.com/google/uuid", "topic", "route", "internal/watchbook", "inspect", "internal/crontime", "intercept", "outbox", "placement", "reminder", "state", "internal/stored"},
+	"actor":      {longCopy, bufPool, "access", "admission", "balance", "deadletter", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "supervise", "transport", "github.com/google/uuid", "topic", "route", "internal/watchbook", "inspect", "internal/crontime", "intercept", "outbox", "placement", "reminder", "state", "internal/stored", "internal/selection"},
 	"actortest":  {"actor", bubbles, "intercept", "internal/draw", "internal/sendopt", "internal/simulation", "rpc", "transport", "transport/memnet", "topic"},
 	"gateway":    {"access", "actor", "rpc", "rpc/codec", "transport", "github.com/google/jsonschema-go/jsonschema"},
 	"httpapi":    {"gateway", "rpc"},
@@ -72,6 +72,7 @@ var mayImport = map[string][]string{
 
 	longCopy:                  {},
 	"internal/rendezvous":     {},
+	"internal/selection":      {"github.com/Masterminds/semver/v3"},
 	queueStore:                {"queue", "rpc"},
 	"internal/engine/retry":   {"rpc", "transport"},
 	"internal/engine/wire":    {bufPool, "rpc", "transport"},
