@@ -21,6 +21,12 @@ func (b *Breaker) Set(cfg Config) error {
 	return nil
 }
 
+// Validate returns everything that is wrong with cfg, joined.
+func (c Config) Validate() error {
+	_, err := newPlan(c)
+	return err
+}
+
 // Config returns the Config in force, with the defaults in place of zero values.
 func (b *Breaker) Config() Config { return b.plan.Load().Config }
 
