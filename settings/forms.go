@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/tandem-go/tandem/access"
 	"github.com/tandem-go/tandem/admission"
+	"github.com/tandem-go/tandem/internal/selection"
 	"github.com/tandem-go/tandem/internal/strictjson"
 )
 
@@ -95,28 +97,50 @@ func parseRetry(data []byte) (r Retry, err error) {
 	return r, err
 }
 
-// MarshalJSON returns the JSON form: {"prices": {"till-1": 5}}.
+// MarshalJSON returns the JSON form: {"prices": {"^1": 95, "^2": 5}}.
 func (w Weights) MarshalJSON() ([]byte, error) {
 	form := map[string]map[string]int{}
-	for service, nodes := range w {
+	for service, versions := range w {
 		form[service] = map[string]int{}
-		for node, weight := range nodes {
-			form[service][node] = weight
-		}
+		maps.Copy(form[service], versions)
 	}
 	return json.Marshal(form)
 }
 
 func (w Weights) check() error {
-	for service, nodes := range w {
-		for node, weight := range nodes {
-			if service == "" || node == "" || weight < 0 || weight > MaxWeight {
-				return &strictjson.Error{Name: service, Err: &strictjson.Error{Name: node, Err: fmt.Errorf("the weight is %d: want a name, and 0 to %d", weight, MaxWeight)}}
-			}
+	for service, versions := range w {
+		if err := checkWeights(versions); err != nil {
+			return &strictjson.Error{Name: service, Err: err}
 		}
-		if service == "" {
-			return errors.New("a service without a name")
+		if !isName(service) {
+			return &strictjson.Error{Name: service, Err: errors.New("that is no name of a service")}
 		}
+	}
+	return nil
+}
+
+func checkWeights(versions map[string]int) error {
+	if len(versions) > MaxVersions {
+		return fmt.Errorf("%d versions: want at most %d", len(versions), MaxVersions)
+	}
+	sum, seen := 0, map[string]bool{}
+	for version, weight := range versions {
+		c, err := selection.ParseConstraint(version)
+		switch {
+		case err != nil:
+		case weight < 0 || weight > MaxWeight:
+			err = fmt.Errorf("the weight is %d: want 0 to %d", weight, MaxWeight)
+		case seen[c.String()]:
+			err = errors.New("another version is the same")
+		}
+		if err != nil {
+			return &strictjson.Error{Name: version, Err: err}
+		}
+		seen[c.String()] = true
+		sum += weight
+	}
+	if len(versions) > 0 && sum == 0 {
+		return errors.New("no version has a weight above 0")
 	}
 	return nil
 }
@@ -125,10 +149,10 @@ func parseWeights(data []byte) (Weights, error) {
 	w := Weights{}
 	err := strictjson.Each(data, func(service string, v json.RawMessage) error {
 		w[service] = map[string]int{}
-		return strictjson.Each(v, func(node string, v json.RawMessage) error {
+		return strictjson.Each(v, func(version string, v json.RawMessage) error {
 			var weight int
 			err := json.Unmarshal(v, &weight)
-			w[service][node] = weight
+			w[service][version] = weight
 			return err
 		})
 	})

@@ -19,7 +19,8 @@ const (
 	MaxDocument = 256 << 10 // bytes
 	MaxAuthor   = 128       // bytes of Document.Author
 	MaxNote     = 1 << 10   // bytes of Document.Note
-	MaxWeight   = 1_000_000
+	MaxWeight   = 1_000_000 // of a version
+	MaxVersions = 64        // of a service that have weights
 )
 
 // Document is the value of a section with who wrote it, as it is kept in a bucket:

@@ -51,8 +51,8 @@ type (
 	// Retry says when a request is retried that did not run, see actor.Config.Retry.
 	Retry struct{ rpc.Retry }
 
-	// Weights are the weights of nodes, by service. The nodes of a service that are not named, and services
-	// that are not, have the weight that they have by themselves.
+	// Weights say which share of the requests to a service the instances of which version get, by service, see
+	// actor.System.SetWeights. Other services have no weights.
 	Weights map[string]map[string]int
 
 	// Access says who may do what, see actor.Config.Access.
