@@ -2,6 +2,7 @@ package settings
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -74,7 +75,7 @@ type Table struct {
 	node    string
 	source  string
 	keys    map[Key]*slot
-	strange map[string]uint64 // revisions of keys that there are not, which were refused
+	strange map[string]*Version // refused, of keys that there are not
 }
 
 // maxStrange is how many keys that there are not are remembered, and maxStrangeKey how much of each.
@@ -93,7 +94,7 @@ type slot struct {
 
 // NewTable returns the table of a node, with nothing set.
 func NewTable(node string) *Table {
-	t := &Table{node: node, keys: map[Key]*slot{}, strange: map[string]uint64{}}
+	t := &Table{node: node, keys: map[Key]*slot{}, strange: map[string]*Version{}}
 	for _, s := range sections {
 		t.keys[Key{Section: s}], t.keys[Key{s, node}] = &slot{}, &slot{}
 	}
@@ -119,13 +120,14 @@ func (t *Table) Take(u Update) (refused []*Version) {
 	}
 	entries := slices.Clone(u.Entries)
 	slices.SortStableFunc(entries, func(a, b Entry) int { return cmp.Compare(a.Revision, b.Revision) })
-	there, late := map[Key]bool{}, map[Key]*Version{}
+	there, late, strange := map[Key]bool{}, map[Key]*Version{}, map[string]bool{}
 	for _, e := range entries {
 		k, err := ParseKey(e.Key)
 		if err != nil {
 			if v := t.unknown(e); v != nil {
 				refused = append(refused, v)
 			}
+			strange[cut(e.Key, maxStrangeKey)] = true
 			continue
 		}
 		s := t.keys[k]
@@ -143,6 +145,7 @@ func (t *Table) Take(u Update) (refused []*Version) {
 			s.seen, s.good, s.bad = 0, nil, nil // if it comes after all, it counts
 		}
 	}
+	maps.DeleteFunc(t.strange, func(key string, _ *Version) bool { return u.Whole && !strange[key] })
 	for _, v := range late {
 		refused = append(refused, v)
 	}
@@ -166,12 +169,16 @@ func (s *slot) take(v *Version) {
 // unknown returns the version of a key that there is not, if it is to be reported.
 func (t *Table) unknown(e Entry) *Version {
 	key := cut(e.Key, maxStrangeKey)
-	known, ok := t.strange[key]
-	if e.Deleted || e.Revision <= known || !ok && len(t.strange) >= maxStrange {
+	known := t.strange[key]
+	switch {
+	case known != nil && e.Revision <= known.Revision, known == nil && len(t.strange) >= maxStrange:
+		return nil
+	case e.Deleted:
+		delete(t.strange, key)
 		return nil
 	}
-	t.strange[key] = e.Revision
-	return NewVersion(e)
+	t.strange[key] = NewVersion(e)
+	return t.strange[key]
 }
 
 // InForce returns the version of a section that is to be in force: the node's own, or else that for all nodes;
@@ -205,7 +212,8 @@ type State struct {
 	Refused *Version // one that is newer than Applied, and was refused; nil: there is none
 }
 
-// States returns what is known of each key that is set, in the order of the sections, for all nodes before the node's own.
+// States returns what is known of each key that is set, in the order of the sections, for all nodes before the node's own;
+// and then of keys that there should not be.
 func (t *Table) States() (all []State) {
 	for _, section := range sections {
 		for _, k := range []Key{{Section: section}, {section, t.node}} {
@@ -213,6 +221,10 @@ func (t *Table) States() (all []State) {
 				all = append(all, State{k, s.good, s.good != nil && t.InForce(section) == s.good, s.bad})
 			}
 		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(t.strange)) {
+		v := t.strange[key]
+		all = append(all, State{v.Key, nil, false, v})
 	}
 	return all
 }

@@ -143,7 +143,13 @@ func read(path string) ([]byte, error) {
 // contents are the sections of a file. It is pure.
 type contents struct {
 	revision uint64 // of the file
-	sections map[string]settings.Entry
+	sections map[string]section
+}
+
+// section is a section of the file, as it was when it was changed last.
+type section struct {
+	value string // without the author, who may have changed another one
+	settings.Entry
 }
 
 // errTooLarge is why a file is refused as a whole.
@@ -158,27 +164,27 @@ func (c *contents) next(data []byte, at time.Time) []settings.Entry {
 		broken := settings.Entry{Key: settings.WholeDocument, Revision: c.revision, Time: at, Err: rpc.Errorf(rpc.Invalid, rpc.NotRun, "settings/file: %w", err)}
 		return append(c.list(), broken)
 	}
-	next := map[string]settings.Entry{}
-	for key, doc := range sections {
-		e := settings.Entry{Key: key, Revision: c.revision, Time: at, Data: doc}
-		if before, ok := c.sections[key]; ok && string(before.Data) == string(doc) {
-			e = before
+	for key, s := range sections {
+		if before, ok := c.sections[key]; ok && before.value == s.value {
+			s.Entry = before.Entry
+		} else {
+			s.Key, s.Revision, s.Time = key, c.revision, at
 		}
-		next[key] = e
+		sections[key] = s
 	}
-	c.sections = next
+	c.sections = sections
 	return c.list()
 }
 
 func (c *contents) list() (all []settings.Entry) {
-	for _, e := range c.sections {
-		all = append(all, e)
+	for _, s := range c.sections {
+		all = append(all, s.Entry)
 	}
 	return all
 }
 
-// split returns the documents of the sections in a file, by their keys.
-func split(data []byte) (map[string][]byte, error) {
+// split returns the sections in a file, by their keys.
+func split(data []byte) (map[string]section, error) {
 	if len(data) > MaxFile {
 		return nil, errTooLarge
 	}
@@ -213,7 +219,7 @@ func split(data []byte) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	docs := map[string][]byte{}
+	all := map[string]section{}
 	for key, value := range values {
 		doc, err := json.Marshal(struct {
 			Author json.RawMessage `json:"author"`
@@ -223,7 +229,7 @@ func split(data []byte) (map[string][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		docs[key] = doc
+		all[key] = section{string(value), settings.Entry{Data: doc}}
 	}
-	return docs, nil
+	return all, nil
 }
