@@ -25,7 +25,8 @@ type fake struct {
 	weights map[string]map[string]int
 	raised  []string
 	changes []*settings.Change
-	refuses error // what the setters return
+	refuses error         // what the setters return
+	gate    chan struct{} // if it is not nil, the setters wait until it is closed; set before
 }
 
 func (f *fake) Name() string { return "till-1" }
@@ -37,6 +38,9 @@ func (f *fake) Admission() admission.Rules { return f.limits }
 func (f *fake) Retry() rpc.Retry { return f.retry }
 
 func (f *fake) set(do func()) error {
+	if f.gate != nil {
+		<-f.gate
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.refuses == nil {
