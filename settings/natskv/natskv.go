@@ -182,11 +182,11 @@ func (s *Store) Write(ctx context.Context, key settings.Key, d settings.Document
 	case err == nil:
 		return ack.Sequence, nil
 	case errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant):
-		return 0, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%w: the latest revision of %s is not %d: %w", ErrConflict, key, expected, err)
+		return 0, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%w: the latest revision of %s is not %d: %v", ErrConflict, key, expected, err)
 	case api != nil:
 		return 0, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "settings/natskv: writing %s: %w", key, err)
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse):
-		return 0, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "%w: writing %s: %w", ErrNoBucket, key, err)
+		return 0, rpc.Errorf(rpc.Unavailable, rpc.NotRun, "%w: writing %s: %v", ErrNoBucket, key, err)
 	}
 	return 0, s.fault("writing "+key.String(), rpc.Unknown, before, err)
 }
@@ -212,7 +212,7 @@ func (s *Store) fault(what string, verdict rpc.Verdict, before, err error) error
 	why := natswait.Explain(s.js.Conn(), before, err)
 	switch {
 	case errors.Is(err, jetstream.ErrBucketNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
-		return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "%w %s: %s: %w", ErrNoBucket, s.bucket, what, err)
+		return rpc.Errorf(rpc.Unavailable, rpc.NotRun, "%w %s: %s: %v", ErrNoBucket, s.bucket, what, err)
 	case why.Denied:
 		return rpc.Errorf(rpc.Denied, rpc.NotRun, "settings/natskv: %s: %s; %s: %w", what, why.Why, why.Do, err)
 	}
