@@ -108,6 +108,7 @@ type Watcher struct {
 	// Only the goroutine that runs the source uses these.
 	table *Table
 	force map[Section]*Version // what is in force; nil: what the Config says
+	tell  []func()             // what is to be logged and made an event when Applied says it, too
 
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when the source has ended
@@ -213,9 +214,8 @@ func (w *Watcher) take(u Update) {
 		w.lose(u.Away)
 		return
 	}
-	refused := w.table.Take(u)
-	for _, v := range refused {
-		w.refuse(v)
+	for _, v := range w.table.Take(u) {
+		w.tell = append(w.tell, func() { w.refused(v) })
 	}
 	for _, s := range sections {
 		w.apply(s)
@@ -230,6 +230,10 @@ func (w *Watcher) take(u Update) {
 		w.lost = nil
 	}
 	w.mu.Unlock()
+	for _, tell := range w.tell {
+		tell()
+	}
+	w.tell = w.tell[:0]
 	if was != nil && u.Whole {
 		w.log.Info("the source of the settings is back")
 		w.system.Raise(Back, &Change{})
@@ -256,14 +260,15 @@ func (w *Watcher) apply(s Section) {
 		}
 		err := put(value)
 		if err != nil && is != nil {
-			w.refuse(w.table.Refuse(is, err))
+			v := w.table.Refuse(is, err)
+			w.tell = append(w.tell, func() { w.refused(v) })
 			continue // with what was good before
 		}
 		if err != nil { // what the Config says was in force once
 			w.log.Error("what the Config says cannot be put in force again", "section", s, "err", err)
 		}
 		w.force[s] = is
-		w.changed(s, was, is)
+		w.tell = append(w.tell, func() { w.changed(s, was, is) })
 		return
 	}
 }
@@ -277,7 +282,7 @@ func (w *Watcher) changed(s Section, was, is *Version) {
 	w.system.Raise(Changed, &Change{Section: s, Version: is, Was: was})
 }
 
-func (w *Watcher) refuse(v *Version) {
+func (w *Watcher) refused(v *Version) {
 	w.log.Warn("settings refused, the last good ones stay in force", "key", v.Key.String(), "revision", v.Revision, "author", v.Author, "err", v.Err)
 	w.system.Raise(Refused, &Change{Section: v.Section, Version: v, Err: v.Err})
 }

@@ -24,6 +24,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -86,9 +87,8 @@ type following struct {
 	path string
 	now  contents
 
-	same   int // looks since the file was read
-	size   int64
-	time   time.Time
+	same   int         // looks since the file was read
+	info   fs.FileInfo // of when it was read
 	hash   [sha256.Size]byte
 	away   bool
 	missed bool // it was read while it was being written, or not at all: the next look reads it
@@ -101,7 +101,7 @@ func (f *following) look() (u settings.Update, changed bool) {
 	if err != nil {
 		return f.lost(err)
 	}
-	if f.known && !f.away && !f.missed && info.Size() == f.size && info.ModTime().Equal(f.time) {
+	if f.known && !f.away && !f.missed && alike(info, f.info) {
 		if f.same++; f.same < rereadAfter {
 			return u, false
 		}
@@ -111,14 +111,19 @@ func (f *following) look() (u settings.Update, changed bool) {
 		return f.lost(err)
 	}
 	again, err := os.Stat(f.path) // it may have changed between the two
-	f.missed = err != nil || again.Size() != info.Size() || !again.ModTime().Equal(info.ModTime())
-	f.same, f.size, f.time = 0, info.Size(), info.ModTime()
+	f.missed = err != nil || !alike(again, info)
+	f.same, f.info = 0, info
 	hash := sha256.Sum256(data)
 	if f.known && !f.away && hash == f.hash {
 		return u, false
 	}
 	f.known, f.away, f.hash = true, false, hash
 	return settings.Update{Source: f.path, Whole: true, Entries: f.now.next(data, info.ModTime())}, true
+}
+
+// alike reports whether a file looks as it did: it is the same one, and has the same size and time.
+func alike(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
 // lost says once that the file cannot be read.
