@@ -149,7 +149,11 @@ type List struct {
 	rules       []rule
 	byDefault   Decision
 	exposedOnly bool
+	source      Rules
 }
+
+// Rules returns what l was compiled from. It shares its slices and maps, which must not be changed.
+func (l *List) Rules() Rules { return l.source }
 
 type rule struct {
 	decision                                 Decision
@@ -170,21 +174,42 @@ func (r *rule) matchWho(w Who, op Op) bool {
 		slices.ContainsFunc(r.networks, func(n netip.Prefix) bool { return n.Contains(w.Addr) }))
 }
 
-// Compile checks rules and compiles them. The error names everything that is wrong.
+// FieldError says what is wrong with Rules, and where. The error of Compile wraps one for each thing that is wrong.
+type FieldError struct {
+	Rule  int    // the index in List; -1: it is about the rules as a whole
+	Name  string // of the rule, or "rule" and its position; of the rules empty
+	Field string // as the Go field is named, or as it stands in JSON if the JSON is wrong
+	Err   error  // what is wrong, with the name of the field
+}
+
+// Error says where it is, and what is wrong.
+func (e *FieldError) Error() string {
+	if e.Rule < 0 {
+		return "access: " + e.Err.Error()
+	}
+	return "access: " + e.Name + ": " + e.Err.Error()
+}
+
+// Unwrap returns what is wrong.
+func (e *FieldError) Unwrap() error { return e.Err }
+
+// Compile checks rules and compiles them. The error names everything that is wrong, see FieldError.
 func Compile(r Rules) (*List, error) {
 	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("access: "+format, args...)) }
-	l := &List{byDefault: Decision{r.Default != Deny, "default"}, exposedOnly: r.ExposedOnly}
+	wrong := func(field, format string, args ...any) {
+		errs = append(errs, &FieldError{Rule: -1, Field: field, Err: fmt.Errorf(format, args...)})
+	}
+	l := &List{byDefault: Decision{r.Default != Deny, "default"}, exposedOnly: r.ExposedOnly, source: r}
 	if r.Default > Deny {
-		bad("Default: no such effect: %d", r.Default)
+		wrong("Default", "Default: no such effect: %d", r.Default)
 	}
 	for group, members := range r.Groups {
 		if group == "" {
-			bad("a group without a name")
+			wrong("Groups", "a group without a name")
 		}
 		for _, m := range members {
 			if m == "" || strings.HasPrefix(m, "@") {
-				bad("group %s: member %q is no principal", group, m)
+				wrong("Groups", "group %s: member %q is no principal", group, m)
 			}
 		}
 	}
@@ -193,44 +218,46 @@ func Compile(r Rules) (*List, error) {
 		if out.decision.Rule == "" {
 			out.decision.Rule = fmt.Sprintf("rule %d", i+1)
 		}
-		where := out.decision.Rule
+		bad := func(field, format string, args ...any) {
+			errs = append(errs, &FieldError{Rule: i, Name: out.decision.Rule, Field: field, Err: fmt.Errorf(format, args...)})
+		}
 		if in.Effect != Allow && in.Effect != Deny {
-			bad("%s: Effect is %d: want Allow or Deny", where, in.Effect)
+			bad("Effect", "Effect is %d: want Allow or Deny", in.Effect)
 		}
 		if in.Ops&^(All|Expose|Stop|Relay) != 0 {
-			bad("%s: unknown operations: %#x", where, uint16(in.Ops&^(All|Expose|Stop|Relay)))
+			bad("Ops", "unknown operations: %#x", uint16(in.Ops&^(All|Expose|Stop|Relay)))
 		}
 		if in.Ops&Expose != 0 && len(in.Networks)+len(in.Kinds)+len(in.Messages)+len(in.Topics) > 0 {
-			bad("%s: Expose goes by Principals, Services and Actors alone: the registry says nothing else", where)
+			bad("Ops", "Expose goes by Principals, Services and Actors alone: the registry says nothing else")
 		}
 		if in.Ops&Relay != 0 && len(in.Kinds)+len(in.Actors)+len(in.Services)+len(in.Messages)+len(in.Topics) > 0 {
-			bad("%s: Relay goes by Principals, Networks and Behalf alone: what is done for another is decided by the rules for that one", where)
+			bad("Ops", "Relay goes by Principals, Networks and Behalf alone: what is done for another is decided by the rules for that one")
 		}
 		if len(in.Behalf) > 0 && in.Ops&Relay == 0 {
-			bad("%s: Behalf goes with Relay only", where)
+			bad("Behalf", "Behalf goes with Relay only")
 		}
 		if out.ops == 0 {
 			out.ops = All
 		}
 		if len(in.Topics) > 0 && out.ops&Publish == 0 {
-			bad("%s: Topics go with Publish only", where)
+			bad("Topics", "Topics go with Publish only")
 		}
 		for _, n := range in.Networks {
 			if !n.IsValid() {
-				bad("%s: Networks: an invalid prefix", where)
+				bad("Networks", "Networks: an invalid prefix")
 				continue
 			}
 			out.networks = append(out.networks, unmapped(n))
 		}
 		var err error
 		if out.principals, err = PrincipalsOf(in.Principals, r.Groups); err != nil {
-			bad("%s: %w", where, err)
+			bad("Principals", "%w", err)
 		}
 		if out.behalf, err = PrincipalsOf(in.Behalf, r.Groups); err != nil {
-			bad("%s: %w", where, err)
+			bad("Behalf", "%w", err)
 		}
 		if slices.Contains(in.Principals, "") || slices.Contains(in.Behalf, "") {
-			bad("%s: Principals: an empty name", where)
+			bad("Principals", "Principals: an empty name")
 		}
 		for _, c := range []struct {
 			what string
@@ -238,7 +265,7 @@ func Compile(r Rules) (*List, error) {
 			to   *Names
 		}{{"Kinds", in.Kinds, &out.kinds}, {"Actors", in.Actors, &out.actors}, {"Services", in.Services, &out.services}, {"Messages", in.Messages, &out.message}, {"Topics", in.Topics, &out.topics}} {
 			if *c.to, err = NamesOf(c.from); err != nil {
-				bad("%s: %s: %w", where, c.what, err)
+				bad(c.what, "%s: %w", c.what, err)
 			}
 		}
 		l.rules = append(l.rules, out)

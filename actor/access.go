@@ -48,6 +48,15 @@ func (s *System) SetAccess(rules access.Rules) error {
 	return nil
 }
 
+// Access returns the rules in force: those of the last SetAccess, or of Config. Its slices must not be changed.
+// Of rules that allow everything it returns the zero value.
+func (s *System) Access() access.Rules {
+	if list := s.access.Load(); list != nil {
+		return list.Rules()
+	}
+	return access.Rules{}
+}
+
 // LocalOnly hides the actor from other nodes: only the program itself and actors of its own
 // node can send to it. It cannot be combined with Expose.
 func LocalOnly() SpawnOption { return func(s *spawn) { s.local = true } }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-go/tandem/access"
@@ -18,7 +19,7 @@ import (
 // list and before it takes room anywhere. A copy of a request does not come so far, because the session
 // knows it. What a request holds it gives back when it ends, see server.Inbound.Hold.
 
-// Limited is the event of messages that were refused by a limit of Config.Admission, which Err names. As
+// Limited is the event of messages that were refused by a limit (Config.Admission, SetAdmission), which Err names. As
 // in the log, there is at most one a second for each limit; Count says how many refusals it stands for, and
 // Peer from which node the latest message came.
 const Limited rpc.EventType = "limited"
@@ -27,9 +28,11 @@ const Limited rpc.EventType = "limited"
 type admissions struct {
 	sys *System
 	log summaryLog
+	any atomic.Bool // there are limits; without any, no message takes the lock
 
 	mu    sync.Mutex // guards what follows
 	table *admission.Table
+	rules admission.Rules // of table
 }
 
 // permit is what a request from another node holds until it ends.
@@ -49,18 +52,38 @@ func (p *permit) Release(ran bool) {
 	permits.Put(p)
 }
 
-// newAdmissions returns the limits of a system; nil if it has none.
-func newAdmissions(s *System, rules admission.Rules) (*admissions, error) {
-	if len(rules.List) == 0 {
-		return nil, nil
-	}
-	table, err := admission.New(rules)
-	if err != nil {
-		return nil, err
-	}
-	a := &admissions{sys: s, table: table}
+// init sets the limits of a system that starts.
+func (a *admissions) init(s *System, rules admission.Rules) error {
+	a.sys, a.table = s, new(admission.Table)
 	a.log.summaries.pause, a.log.log = faultPause, a.say
-	return a, nil
+	return s.SetAdmission(rules)
+}
+
+// SetAdmission replaces the limits in force (Config.Admission) from the next message on. A limit that keeps its
+// name and its Per keeps its counts: requests that are under way still count, and what is left of a rate is not
+// given anew (admission.Table.Change). If it allows fewer requests than are under way, those go on, and none is
+// admitted until enough of them have ended. If the rules are invalid, the error says why, and the old ones
+// stay in force.
+func (s *System) SetAdmission(rules admission.Rules) error {
+	next, err := admission.New(rules) // takes long, so it is done outside of the lock
+	if err != nil {
+		return err
+	}
+	a := &s.admission
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.table.Change(next)
+	a.rules = rules
+	a.any.Store(len(rules.List) > 0)
+	return nil
+}
+
+// Admission returns the limits in force: those of the last SetAdmission, or of Config. Its slices must not be
+// changed.
+func (s *System) Admission() admission.Rules {
+	s.admission.mu.Lock()
+	defer s.admission.mu.Unlock()
+	return s.admission.rules
 }
 
 // limited returns why a message from another node is not admitted now, or nil if it is. A request holds
@@ -181,7 +204,7 @@ func (s *System) admitTells(c *cell, tells []*server.Inbound) (admitted []*serve
 // but not among the requests under way, because jobs have bounds of their own.
 func (c *Context) mayStart(of *cell, typeID uint64) *rpc.Error {
 	s := c.System()
-	if s.admission == nil || c.origin == nil || c.origin.Local {
+	if !s.admission.any.Load() || c.origin == nil || c.origin.Local {
 		return nil
 	}
 	m, ok := s.messageTo(of, of.self.addr.name, typeID)

@@ -185,7 +185,7 @@ func (s *System) exchange(ctx context.Context, a *letterAttempt, key string) err
 	} else if err := s.encodeLetter(a, r); err != nil {
 		return err
 	}
-	r.Node, r.Target, r.Confirm, r.Retry, r.Timeout = a.to.node, a.to.name, true, &s.cfg.Retry, s.cfg.Timeout
+	r.Node, r.Target, r.Confirm, r.Retry, r.Timeout = a.to.node, a.to.name, true, s.retry.Load(), s.cfg.Timeout
 	if at, ok := ctx.Deadline(); ok {
 		r.Timeout = time.Until(at)
 	}

@@ -155,9 +155,7 @@ func (s *System) close(ctx context.Context) error {
 	s.letterLog.close()
 	s.faults.close()
 	s.audit.close()
-	if s.admission != nil {
-		s.admission.log.close()
-	}
+	s.admission.log.close()
 	return err
 }
 

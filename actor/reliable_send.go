@@ -266,7 +266,7 @@ func (s *System) sendParked(ctx context.Context, p *parked, rare client.Rare) (k
 			return false, none
 		}
 		kept, _ = at.search.stored()
-		r.Node, r.Target, r.Retry = t.addr.node, t.addr.name, &s.cfg.Retry
+		r.Node, r.Target, r.Retry = t.addr.node, t.addr.name, s.retry.Load()
 		at.setRoute(r.Rare)
 	}
 	_, err = x.Do(ctx)

@@ -117,7 +117,7 @@ func (s *System) request(ctx context.Context, from *Context, at *routedCall, t *
 		r.Retry = from.cell.kind.retry
 	}
 	if r.Retry == nil {
-		r.Retry = &s.cfg.Retry
+		r.Retry = s.retry.Load()
 	}
 	if trace := rpc.TraceOf(ctx); opts != nil || from != nil || at != nil || len(s.cfg.Outgoing) > 0 || !trace.IsZero() {
 		if r.Rare = at.spareRare(); r.Rare == nil {
@@ -249,7 +249,7 @@ func (v dispatcher) HandleRequest(in *server.Inbound) {
 		return
 	}
 	c := s.refs.live(in.Target)
-	limits := s.admission != nil
+	limits := s.admission.any.Load()
 	if c == nil && strings.HasPrefix(in.Target, placed) {
 		if s.restricted(nil) || in.Relayed() { // before anything is done for it
 			if err := s.refusal(in, nil); err != nil {
@@ -293,7 +293,7 @@ func (v dispatcher) HandleTells(tells []*server.Inbound) {
 	if v.s.restricted(c) {
 		tells = v.s.admit(c, tells)
 	}
-	if v.s.admission != nil {
+	if v.s.admission.any.Load() {
 		tells = v.s.admitTells(c, tells)
 	}
 	if c != nil {

@@ -65,7 +65,7 @@ func (s *System) routedCall(ctx context.Context, from *Context, to *target, opts
 		v.retry = from.cell.kind.retry
 	}
 	if v.retry == nil {
-		v.retry = &s.cfg.Retry
+		v.retry = s.retry.Load()
 	}
 	return v
 }

@@ -103,7 +103,7 @@ func (v *virtuals) rouseIfItKeeps(ctx context.Context, key placement.Key) error 
 
 // rouse activates an actor, wherever that is.
 func (v *virtuals) rouse(ctx context.Context, key placement.Key) error {
-	_, err := v.reach(ctx, key, v.sys.cfg.Retry)
+	_, err := v.reach(ctx, key, *v.sys.retry.Load())
 	if rpc.Ran(err) == rpc.Unknown { // it is activated, or its node is gone and will be looked at
 		return nil
 	}

@@ -103,7 +103,7 @@ type Config struct {
 	Tokens       int           // how many job tokens a principal may have; default 1,024
 	ResultBytes  int           // bound of the results of jobs from other nodes; default 256 MiB, a quarter of it for one principal
 	TokenLife    time.Duration // how long a job's result is kept; default 10 min
-	Retry        rpc.Retry     // when a request to another node is retried that did not run
+	Retry        rpc.Retry     // when a request to another node is retried that did not run; see SetRetry
 
 	// Principals returns the principal of a peer: one name for all roads, to which tokens, keys,
 	// streams and sessions belong. It is called once for each link. Default: rpc.PrincipalOf,
@@ -122,7 +122,8 @@ type Config struct {
 	Access access.Rules
 
 	// Admission limits what other nodes may send: how fast, and how many requests at a time, by
-	// principal, actor, service and message. The zero value limits nothing. See package admission.
+	// principal, actor, service and message. The zero value limits nothing. See package admission, and
+	// SetAdmission.
 	Admission admission.Rules
 
 	// Outgoing intercepts what is sent, also within the system, and Incoming what its actors get; the
@@ -247,6 +248,9 @@ func (c *Config) validate() error {
 	if slices.ContainsFunc(slices.Concat(c.Outgoing, c.Incoming), func(fn intercept.Func) bool { return fn == nil }) {
 		bad("Config.Outgoing or Config.Incoming has an interceptor that is nil")
 	}
+	if err := c.Retry.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("actor: Config.Retry: %w", err))
+	}
 	var err error
 	if c.Outbox, err = c.Outbox.WithDefaults(); err != nil {
 		errs = append(errs, fmt.Errorf("actor: Config.Outbox: %w", err))
@@ -280,7 +284,8 @@ type System struct {
 	topics    topicTable                  // of this node's actors
 	farTopics farTopics                   // of other nodes
 	access    atomic.Pointer[access.List] // nil: everybody may do everything
-	admission *admissions                 // nil: there are no limits
+	admission admissions
+	retry     atomic.Pointer[rpc.Retry] // of requests that have none of their own
 
 	systemTypes
 	systemNode
@@ -424,9 +429,10 @@ func NewSystem(cfg Config) (*System, error) {
 	if err := s.SetAccess(cfg.Access); err != nil {
 		return nil, err
 	}
-	if s.admission, err = newAdmissions(s, cfg.Admission); err != nil {
+	if err = s.admission.init(s, cfg.Admission); err != nil {
 		return nil, err
 	}
+	s.retry.Store(&s.cfg.Retry)
 	s.node = s.newNode()
 	for name, kind := range map[string]*Kind{jobServerName: jobServerKind, nodeServerName: nodeServerKind, topicServerName: topicServerKind} {
 		if _, err := s.spawnHidden(name, kind); err != nil {

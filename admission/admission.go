@@ -102,31 +102,51 @@ type Rules struct {
 type compiled struct {
 	Limit
 	principals, kinds, actors, services, messages access.Names
-	limiters
+	unnamed                                       bool // Name is its position
+	*limiters
 }
 
-// New checks rules and returns their Table. The error names everything that is wrong.
+// FieldError says what is wrong with Rules, and where. The error of New wraps one for each thing that is wrong.
+type FieldError struct {
+	Limit int    // the index in List; -1: it is about the rules as a whole
+	Name  string // of the limit, or "limit" and its position; of the rules empty
+	Field string // as the Go field is named, or as it stands in JSON if the JSON is wrong
+	Err   error  // what is wrong, with the name of the field
+}
+
+// Error says where it is, and what is wrong.
+func (e *FieldError) Error() string {
+	if e.Limit < 0 {
+		return "admission: " + e.Err.Error()
+	}
+	return "admission: " + e.Name + ": " + e.Err.Error()
+}
+
+// Unwrap returns what is wrong.
+func (e *FieldError) Unwrap() error { return e.Err }
+
+// New checks rules and returns their Table. The error names everything that is wrong, see FieldError.
 func New(r Rules) (*Table, error) {
 	var errs []error
 	t := &Table{}
 	for i, l := range r.List {
-		c := &compiled{Limit: l}
+		c := &compiled{Limit: l, unnamed: l.Name == ""}
 		if l.Name == "" {
 			c.Name = fmt.Sprintf("limit %d", i+1)
 		}
-		bad := func(format string, args ...any) {
-			errs = append(errs, fmt.Errorf("admission: %s: "+format, append([]any{c.Name}, args...)...))
+		bad := func(field, format string, args ...any) {
+			errs = append(errs, &FieldError{Limit: i, Name: c.Name, Field: field, Err: fmt.Errorf(format, args...)})
 		}
 		if slices.ContainsFunc(r.List[:i], func(o Limit) bool { return o.Name == c.Name }) {
-			bad("another limit has this name")
+			bad("Name", "another limit has this name")
 		}
 		c.check(bad)
 		var err error
 		if c.principals, err = access.PrincipalsOf(l.Principals, r.Groups); err != nil {
-			bad("%w", err)
+			bad("Principals", "%w", err)
 		}
 		if slices.Contains(l.Principals, "") {
-			bad("Principals: an empty name")
+			bad("Principals", "Principals: an empty name")
 		}
 		for _, n := range []struct {
 			what string
@@ -134,11 +154,11 @@ func New(r Rules) (*Table, error) {
 			to   *access.Names
 		}{{"Kinds", l.Kinds, &c.kinds}, {"Actors", l.Actors, &c.actors}, {"Services", l.Services, &c.services}, {"Messages", l.Messages, &c.messages}} {
 			if *n.to, err = access.NamesOf(n.from); err != nil {
-				bad("%s: %w", n.what, err)
+				bad(n.what, "%s: %w", n.what, err)
 			}
 		}
 		c.setDefaults()
-		c.limiters.init(c)
+		c.limiters = newLimiters(c)
 		t.limits = append(t.limits, c)
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -148,28 +168,28 @@ func New(r Rules) (*Table, error) {
 }
 
 // check reports what is wrong with the numbers of l.
-func (l *Limit) check(bad func(format string, args ...any)) {
+func (l *Limit) check(bad func(field, format string, args ...any)) {
 	if l.Rate < 0 || math.IsNaN(l.Rate) || math.IsInf(l.Rate, 0) {
-		bad("Rate is %v", l.Rate)
+		bad("Rate", "Rate is %v", l.Rate)
 	}
 	if l.Burst < 0 || l.Burst > 0 && l.Rate == 0 {
-		bad("Burst is %d, Rate %v", l.Burst, l.Rate)
+		bad("Burst", "Burst is %d, Rate %v", l.Burst, l.Rate)
 	}
 	if l.Concurrent < 0 || l.MaxKeys < 0 {
-		bad("Concurrent is %d, MaxKeys %d", l.Concurrent, l.MaxKeys)
+		bad("Concurrent", "Concurrent is %d, MaxKeys %d", l.Concurrent, l.MaxKeys)
 	}
 	if l.Rate == 0 && l.Concurrent == 0 && l.Adaptive == nil {
-		bad("it limits nothing: neither Rate nor Concurrent nor Adaptive is set")
+		bad("Rate", "it limits nothing: neither Rate nor Concurrent nor Adaptive is set")
 	}
 	if l.Concurrent > 0 && l.Adaptive != nil {
-		bad("Concurrent together with Adaptive, which has a Max of its own")
+		bad("Adaptive", "Concurrent together with Adaptive, which has a Max of its own")
 	}
 	if l.Per&^allPer != 0 {
-		bad("Per is %#x", uint8(l.Per))
+		bad("Per", "Per is %#x", uint8(l.Per))
 	}
 	if l.Adaptive != nil {
 		if err := l.Adaptive.withDefaults().validate(); err != nil {
-			bad("Adaptive: %w", err)
+			bad("Adaptive", "Adaptive: %w", err)
 		}
 	}
 }

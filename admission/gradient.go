@@ -129,5 +129,10 @@ func (g *gradient) update(short float64, most int) {
 	}
 	slope := max(minGradient, min(1, g.Tolerance*g.usual/short))
 	next := g.limit*slope + float64(g.Queue)
-	g.limit = min(max(g.limit*(1-smoothing)+next*smoothing, float64(g.Min)), float64(g.Max))
+	g.limit = g.within(g.limit*(1-smoothing) + next*smoothing)
+}
+
+// within returns the nearest to limit that Min and Max allow.
+func (g Gradient) within(limit float64) float64 {
+	return min(max(limit, float64(g.Min)), float64(g.Max))
 }

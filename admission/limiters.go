@@ -17,10 +17,10 @@ type limiters struct {
 // key is what a limit tells apart; what it does not tell apart is empty.
 type key struct{ principal, service, actor, message string }
 
-func (s *limiters) init(c *compiled) {
-	s.all = map[key]*limiter{}
+func newLimiters(c *compiled) *limiters {
+	s := &limiters{all: map[key]*limiter{}, others: newLimiter(c, key{})}
 	s.newest.before, s.newest.after = &s.newest, &s.newest
-	s.others = newLimiter(c, key{})
+	return s
 }
 
 func newLimiter(c *compiled, k key) *limiter {
@@ -34,8 +34,17 @@ func newLimiter(c *compiled, k key) *limiter {
 	return l
 }
 
-// find returns the limiter for m. It makes one if there is room.
+// find returns the limiter for m. It makes one if there is room. The limiter goes by what c says, also if
+// it was made under rules before.
 func (c *compiled) find(now time.Time, m *Message, service string) *limiter {
+	l := c.findAny(now, m, service)
+	if l.of != c {
+		l.follow(now, c)
+	}
+	return l
+}
+
+func (c *compiled) findAny(now time.Time, m *Message, service string) *limiter {
 	if c.Per == PerNode {
 		return c.others
 	}
@@ -53,7 +62,12 @@ func (c *compiled) find(now time.Time, m *Message, service string) *limiter {
 		c.use(l)
 		return l
 	}
-	if len(c.all) >= c.MaxKeys && !c.makeRoom(now) {
+	for range shrinks {
+		if len(c.all) < c.MaxKeys || !c.makeRoom(now) {
+			break
+		}
+	}
+	if len(c.all) >= c.MaxKeys {
 		return c.others
 	}
 	l := newLimiter(c, k)
@@ -69,6 +83,9 @@ func (s *limiters) use(l *limiter) {
 	l.before, l.after = &s.newest, s.newest.after
 	l.before.after, l.after.before = l, l
 }
+
+// shrinks is how many limiters one message removes at most, after MaxKeys was lowered.
+const shrinks = 4
 
 // looks is how many limiters are looked at for one that is not in use.
 const looks = 4

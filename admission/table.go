@@ -112,10 +112,10 @@ func (t *Table) UnderWay(name string) (n, most int) {
 		if c.Name != name {
 			continue
 		}
-		n, most = c.others.underWay, c.others.limit()
+		n, most = c.others.underWay, c.most(c.others)
 		for l := c.newest.after; l != &c.newest; l = l.after {
 			n += l.underWay
-			most = min(most, l.limit())
+			most = min(most, c.most(l))
 		}
 	}
 	return n, most

@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -72,12 +73,17 @@ const buckets = 10
 
 // Breaker has the circuits of a system. Its methods may be called concurrently.
 type Breaker struct {
-	cfg               Config
-	targets, messages access.Names
+	plan atomic.Pointer[plan]
 
 	mu  sync.Mutex // guards what follows
 	all map[key]*list.Element
 	use list.List // of *circuit, that which was used last in front
+}
+
+// plan is a Config with its defaults filled in, compiled. It is immutable.
+type plan struct {
+	Config
+	targets, messages access.Names
 }
 
 type key struct{ target, message string }
@@ -85,11 +91,14 @@ type key struct{ target, message string }
 // circuit is one circuit breaker.
 type circuit struct {
 	key
-	two *gobreaker.TwoStepCircuitBreaker[struct{}]
+	of     *Breaker // whose plan says when it opens
+	timing timing
+	two    *gobreaker.TwoStepCircuitBreaker[struct{}]
 
 	mu      sync.Mutex // guards what follows; it is taken last of all locks
 	retryAt time.Time  // when an open circuit will be half open
 	changes []*Change  // which are no events yet
+	quiet   bool       // its changes are nothing to tell: it gets the counts of another one, or is replaced by one
 }
 
 // Change says how a circuit has changed.
@@ -127,6 +136,15 @@ func (c *Change) Unwrap() error { return c.Cause }
 // New returns a Breaker whose circuits are closed. The error names everything that is wrong with cfg.
 func New(cfg Config) (*Breaker, error) {
 	b := &Breaker{all: map[key]*list.Element{}}
+	if err := b.Set(cfg); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// newPlan checks cfg. The error names everything that is wrong with it.
+func newPlan(cfg Config) (*plan, error) {
+	p := &plan{}
 	var errs []error
 	for what, n := range map[string]int{"InRow": cfg.InRow, "Trials": cfg.Trials, "MaxCircuits": cfg.MaxCircuits, "Window": int(cfg.Window), "Pause": int(cfg.Pause)} {
 		if n < 0 || n > math.MaxInt32 && what != "Window" && what != "Pause" {
@@ -137,14 +155,14 @@ func New(cfg Config) (*Breaker, error) {
 		errs = append(errs, fmt.Errorf("breaker: Share is %v: want 0 to 1", cfg.Share))
 	}
 	var err error
-	if b.targets, err = access.NamesOf(cfg.Targets); err != nil {
+	if p.targets, err = access.NamesOf(cfg.Targets); err != nil {
 		errs = append(errs, fmt.Errorf("breaker: Targets: %w", err))
 	}
-	if b.messages, err = access.NamesOf(cfg.Messages); err != nil {
+	if p.messages, err = access.NamesOf(cfg.Messages); err != nil {
 		errs = append(errs, fmt.Errorf("breaker: Messages: %w", err))
 	}
-	b.cfg = cfg.withDefaults()
-	return b, errors.Join(errs...)
+	p.Config = cfg.withDefaults()
+	return p, errors.Join(errs...)
 }
 
 func (c Config) withDefaults() Config {
@@ -166,15 +184,15 @@ func set[T comparable](to *T, def T) {
 
 // Outgoing is the interceptor, for actor.Config.Outgoing.
 func (b *Breaker) Outgoing(ctx context.Context, op *intercept.Operation, next func(context.Context) error) error {
-	k := key{op.To(), op.Type()}
-	if op.Cause == intercept.Resent || !b.targets.Match(k.target) || !b.messages.Match(k.message) {
+	k, p := key{op.To(), op.Type()}, b.plan.Load()
+	if op.Cause == intercept.Resent || !p.targets.Match(k.target) || !p.messages.Match(k.message) {
 		return next(ctx)
 	}
-	c := b.circuit(k)
+	c := b.circuit(k, p)
 	done, refused := c.two.Allow()
 	c.report(op, nil)
 	if refused != nil {
-		return c.refusal(b.cfg.Pause)
+		return c.refusal()
 	}
 	err := errEnded
 	defer func() {
@@ -224,27 +242,51 @@ func judge(err error) effect {
 }
 
 // circuit returns the circuit of k. It makes it if there is none.
-func (b *Breaker) circuit(k key) *circuit {
+func (b *Breaker) circuit(k key, p *plan) *circuit {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if e := b.all[k]; e != nil {
 		b.use.MoveToFront(e)
-		return e.Value.(*circuit)
+		c := e.Value.(*circuit)
+		if c.timing != p.timing() && c.two.State() == gobreaker.StateClosed {
+			c = c.successor(p)
+			e.Value = c
+		}
+		return c
 	}
-	if len(b.all) >= b.cfg.MaxCircuits {
+	for range shrinks {
+		if len(b.all) < p.MaxCircuits {
+			break
+		}
 		last := b.use.Back()
 		delete(b.all, b.use.Remove(last).(*circuit).key)
 	}
-	c := &circuit{key: k}
-	c.two = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		MaxRequests: uint32(b.cfg.Trials), Interval: b.cfg.Window, BucketPeriod: max(b.cfg.Window/buckets, 1), Timeout: b.cfg.Pause,
-		ReadyToTrip:   b.cfg.trips,
-		IsSuccessful:  func(err error) bool { return judge(err) == success },
-		IsExcluded:    func(err error) bool { return judge(err) == nothing },
-		OnStateChange: func(_ string, from, to gobreaker.State) { c.changed(State(from), State(to), b.cfg.Pause) },
-	})
+	c := b.newCircuit(k, p)
 	b.all[k] = b.use.PushFront(c)
 	return c
+}
+
+// shrinks is how many circuits one request removes at most, after MaxCircuits was lowered.
+const shrinks = 4
+
+func (b *Breaker) newCircuit(k key, p *plan) *circuit {
+	c := &circuit{key: k, of: b, timing: p.timing()}
+	c.two = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		MaxRequests: uint32(p.Trials), Interval: p.Window, BucketPeriod: max(p.Window/buckets, 1), Timeout: p.Pause,
+		ReadyToTrip:   c.trips,
+		IsSuccessful:  func(err error) bool { return judge(err) == success },
+		IsExcluded:    func(err error) bool { return judge(err) == nothing },
+		OnStateChange: func(_ string, from, to gobreaker.State) { c.changed(State(from), State(to)) },
+	})
+	return c
+}
+
+// trips reports whether the circuit opens.
+func (c *circuit) trips(n gobreaker.Counts) bool {
+	c.mu.Lock()
+	quiet := c.quiet
+	c.mu.Unlock()
+	return !quiet && c.of.plan.Load().trips(n)
 }
 
 // trips reports whether a circuit opens.
@@ -255,21 +297,29 @@ func (c Config) trips(n gobreaker.Counts) bool {
 }
 
 // changed notes a change. gobreaker calls it under its lock.
-func (c *circuit) changed(from, to State, pause time.Duration) {
+func (c *circuit) changed(from, to State) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.changes = append(c.changes, &Change{Target: c.target, Message: c.message, From: from, To: to}); to == Open {
-		c.retryAt = time.Now().Add(pause + 1) // it is half open after the pause, not at its end
+	if c.quiet {
+		return
 	}
+	if c.changes = append(c.changes, &Change{Target: c.target, Message: c.message, From: from, To: to}); to == Open {
+		c.retryAt = time.Now().Add(c.timing.pause + 1) // it is half open after the pause, not at its end
+	}
+}
+
+// takeChanges returns the changes that are no events yet.
+func (c *circuit) takeChanges() []*Change {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	changes := c.changes
+	c.changes = nil
+	return changes
 }
 
 // report makes events of the changes that an outcome has had; nil: none has.
 func (c *circuit) report(op *intercept.Operation, err error) {
-	c.mu.Lock()
-	changes := c.changes
-	c.changes = nil
-	c.mu.Unlock()
-	for _, change := range changes {
+	for _, change := range c.takeChanges() {
 		if change.To == Open {
 			change.Cause = err
 		}
@@ -278,12 +328,12 @@ func (c *circuit) report(op *intercept.Operation, err error) {
 }
 
 // refusal is the error of a request that an open circuit refuses.
-func (c *circuit) refusal(pause time.Duration) error {
+func (c *circuit) refusal() error {
 	c.mu.Lock()
 	wait := time.Until(c.retryAt)
 	c.mu.Unlock()
 	if wait <= 0 { // it is half open
-		wait = min(pause, 100*time.Millisecond)
+		wait = min(c.timing.pause, 100*time.Millisecond)
 	}
 	err := rpc.Errorf(rpc.Unavailable, rpc.NotRun, "%w: %s to %s", ErrOpen, c.message, c.target)
 	err.RetryAfter = wait

@@ -1,6 +1,11 @@
 package rpc
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
 
 // Retry says when a request that did not run is retried: it gets a new number, and a
 // request to a service goes to another instance. (Copies of a request under its own number
@@ -33,6 +38,20 @@ type Retry struct {
 	MaxPause time.Duration // the range of the pauses doubles up to this; default 2 s; a pause is never shorter than the server's RetryAfter
 	Burst    float64       // retries that the budget holds at most, and at the start; default 100
 	Earn     float64       // what a success adds to the budget; default 0.1
+}
+
+// Validate returns what is wrong with r, joined: a number that is negative, or no number.
+func (r Retry) Validate() error {
+	var errs []error
+	for _, f := range []struct {
+		field string
+		is    float64
+	}{{"Attempts", float64(r.Attempts)}, {"MinPause", float64(r.MinPause)}, {"MaxPause", float64(r.MaxPause)}, {"Burst", r.Burst}, {"Earn", r.Earn}} {
+		if !(f.is >= 0) || math.IsInf(f.is, 0) {
+			errs = append(errs, fmt.Errorf("rpc: Retry.%s is %v", f.field, f.is))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // WithDefaults returns r with the defaults in place of zero values.

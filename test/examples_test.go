@@ -38,6 +38,7 @@ var withoutExample = map[string]string{
 	"actor.ResumeQueue":      "shown with PauseQueue",
 	"rpc.FromContext":        "for internal/engine and actor, which make errors of requests",
 	"rpc.Retry.WithDefaults": "for internal/engine; users leave fields zero",
+	"rpc.Retry.Validate":     "for actor and settings, which check it",
 	"queue.Queue.Evict":      "for items that are kept elsewhere too: package queue/jetstream",
 	"queue.Queue.Expire":     "the same",
 	"queue.Queue.Leased":     "the same",

@@ -38,7 +38,7 @@ type graph map[string]node
 // standard library. Paths without a dot are the module's own. A package that is not
 // listed is bound by the rules in violations only.
 var mayImport = map[string][]string{
-	"access":     {},
+	"access":     {"internal/strictjson"},
 	"mailbox":    {},
 	"balance":    {"internal/rendezvous"},
 	"queue":      {},
@@ -53,7 +53,7 @@ var mayImport = map[string][]string{
 	"rpc/codec":  {longCopy, "github.com/vmihailenco/msgpack/v5"},
 	"rpc":        {"transport", "rpc/codec", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey"},
 	"deadletter": {"rpc"},
-	"admission":  {"access", "mailbox", "golang.org/x/time/rate"},
+	"admission":  {"access", "internal/strictjson", "mailbox", "golang.org/x/time/rate"},
 	"actor":      {longCopy, bufPool, "access", "admission", "balance", "deadletter", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "supervise", "transport", "github.com/google/uuid", "topic", "route", "internal/watchbook", "inspect", "internal/crontime", "intercept", "outbox", "placement", "reminder", "state", "internal/stored", "internal/selection"},
 	"actortest":  {"actor", bubbles, "intercept", "internal/draw", "internal/sendopt", "internal/simulation", "rpc", "transport", "transport/memnet", "topic"},
 	"gateway":    {"access", "actor", "rpc", "rpc/codec", "transport", "github.com/google/jsonschema-go/jsonschema"},
@@ -71,6 +71,11 @@ var mayImport = map[string][]string{
 	"intercept": {"access", "rpc"},
 	"breaker":   {"access", "intercept", "rpc", "github.com/sony/gobreaker/v2"},
 
+	"settings":        {"access", "admission", "breaker", "internal/selection", "internal/strictjson", "rpc"},
+	"settings/natskv": {"settings", "rpc", natsWait, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+	"settings/file":   {"settings", "rpc", "internal/strictjson"},
+
+	"internal/strictjson": {},
 	"internal/draw":       {},
 	"internal/simulation": {"actor", "internal/draw", "internal/engine", "ledger", "placement", "placement/memory", "registry", "registry/static", "reminder", "reminder/memory", "rpc", "state", "state/memory", "transport", "transport/memnet"},
 

@@ -68,6 +68,9 @@ type Config struct {
 	rpc.Limits
 }
 
+// SetRetry changes the budget of all retries of the node.
+func (n *Node) SetRetry(r rpc.Retry) { n.budget.Set(r) }
+
 func (c *Config) defaults() {
 	c.Limits = c.WithDefaults()
 	if c.OnEvent == nil {

@@ -80,15 +80,24 @@ func worthWhile(c rpc.Code) bool {
 // Budget is a token bucket: retries take tokens, and successes add some. Its methods may be called
 // concurrently.
 type Budget struct {
-	retry rpc.Retry
 	short atomic.Bool // spent is not 0; while it is 0, successes need not take the lock
 
-	mu    sync.Mutex // guards the field below
-	spent float64    // tokens missing from the full bucket
+	mu    sync.Mutex // guards what follows
+	retry rpc.Retry
+	spent float64 // tokens missing from the full bucket
 }
 
 // NewBudget returns a full bucket.
 func NewBudget(r rpc.Retry) *Budget { return &Budget{retry: r.WithDefaults()} }
+
+// Set changes what the bucket holds and what a success adds. The tokens that are missing stay missing, but
+// never more than the bucket holds.
+func (b *Budget) Set(r rpc.Retry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.retry = r.WithDefaults()
+	b.spent = min(b.spent, b.retry.Burst)
+}
 
 // Earn adds the tokens for one success.
 func (b *Budget) Earn() {

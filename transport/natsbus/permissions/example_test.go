@@ -113,6 +113,21 @@ func ExampleNode_MakeReminders() {
 	// Output: [$JS.API.STREAM.CREATE.shop_reminders $JS.API.STREAM.CREATE.shop_alarms]
 }
 
+// Operators write settings, and nodes only read them.
+func ExampleNode_Settings() {
+	n := permissions.Node{Cluster: "shop", Name: "till-1"}
+	for _, subject := range n.Settings().Publish {
+		fmt.Println(subject)
+	}
+	fmt.Println(n.WriteSettings().Publish, n.MakeSettings().Publish)
+	// Output:
+	// $JS.API.STREAM.INFO.KV_shop_settings
+	// $JS.API.CONSUMER.CREATE.KV_shop_settings.>
+	// $JS.API.CONSUMER.DELETE.KV_shop_settings.>
+	// $JS.FC.KV_shop_settings.>
+	// [$KV.shop_settings.>] [$JS.API.INFO $JS.API.STREAM.CREATE.KV_shop_settings]
+}
+
 func ExampleNode_Queue() {
 	for _, subject := range (permissions.Node{Cluster: "shop"}).Queue("mails").Publish {
 		fmt.Println(subject)

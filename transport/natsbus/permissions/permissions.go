@@ -170,6 +170,25 @@ func (n Node) MakeReminders() Set {
 	return n.asks("$JS.API.STREAM.CREATE."+n.Cluster+"_reminders", "$JS.API.STREAM.CREATE."+n.Cluster+"_alarms")
 }
 
+// Settings returns the permissions to follow and to read settings/natskv, as every node does that has them.
+func (n Node) Settings() Set {
+	stream := "KV_" + n.Cluster + "_settings"
+	return n.asks(
+		"$JS.API.STREAM.INFO."+stream,
+		"$JS.API.CONSUMER.CREATE."+stream+".>",
+		"$JS.API.CONSUMER.DELETE."+stream+".>",
+		"$JS.FC."+stream+".>")
+}
+
+// WriteSettings returns the permission that is needed, in addition to those of Settings, to change settings. Who has it
+// rules the cluster: it is for operators, not for nodes.
+func (n Node) WriteSettings() Set { return n.asks("$KV." + n.Cluster + "_settings.>") }
+
+// MakeSettings returns the permissions that are needed, in addition to those of Settings, to create the bucket.
+func (n Node) MakeSettings() Set {
+	return n.asks("$JS.API.INFO", "$JS.API.STREAM.CREATE.KV_"+n.Cluster+"_settings")
+}
+
 // Queue returns the permissions for one queue of queue/jetstream, for a process that spawns the
 // queue's actor. Processes that push and pull through the actor need none of them.
 func (n Node) Queue(name string) Set {

@@ -49,10 +49,15 @@ var parts = map[string]part{
 		func(ctx context.Context, n permissions.Node, own, root *nats.Conn) error {
 			return useRegistry(ctx, n, own, root, true)
 		}},
-	"records, which it makes":           {func(n permissions.Node) permissions.Set { return permissions.All(n.Records(), n.MakeRecords()) }, useRecords},
-	"state, whose streams it makes":     {func(n permissions.Node) permissions.Set { return permissions.All(n.States(), n.MakeStates()) }, useStates},
-	"claims, whose bucket it makes":     {func(n permissions.Node) permissions.Set { return permissions.All(n.Claims(), n.MakeClaims()) }, useClaims},
-	"bindings, whose bucket it makes":   {func(n permissions.Node) permissions.Set { return permissions.All(n.Bindings(), n.MakeBindings()) }, useBindings},
+	"records, which it makes":         {func(n permissions.Node) permissions.Set { return permissions.All(n.Records(), n.MakeRecords()) }, useRecords},
+	"state, whose streams it makes":   {func(n permissions.Node) permissions.Set { return permissions.All(n.States(), n.MakeStates()) }, useStates},
+	"claims, whose bucket it makes":   {func(n permissions.Node) permissions.Set { return permissions.All(n.Claims(), n.MakeClaims()) }, useClaims},
+	"bindings, whose bucket it makes": {func(n permissions.Node) permissions.Set { return permissions.All(n.Bindings(), n.MakeBindings()) }, useBindings},
+	"settings":                        {permissions.Node.Settings, useSettings},
+	"settings, which it writes":       {func(n permissions.Node) permissions.Set { return permissions.All(n.Settings(), n.WriteSettings()) }, writeSettings},
+	"settings, whose bucket it makes": {func(n permissions.Node) permissions.Set {
+		return permissions.All(n.Settings(), n.WriteSettings(), n.MakeSettings())
+	}, makeSettings},
 	"reminders, whose streams it makes": {func(n permissions.Node) permissions.Set { return permissions.All(n.Reminders(), n.MakeReminders()) }, useReminders},
 }
 
