@@ -240,7 +240,7 @@ func Record(typeID uint64, codec uint8, body []byte) []byte {
 // Replay ends a request that ran before with the outcome that was recorded then.
 func (in *Inbound) Replay(record []byte) {
 	in.session.server.counts.replayed.Add(1)
-	in.finish(parseOutcome(record).again(), nil)
+	in.finish(parseOutcome(record).again(), nil, false)
 }
 
 // attach adds the link of a further copy. The latest deadline of all copies counts.
@@ -366,26 +366,35 @@ func (in *Inbound) cancelLocked() func() {
 
 // Fail ends a request with an error. The verdict of err has to be true: after NotRun the request
 // may be retried elsewhere.
-func (in *Inbound) Fail(err *rpc.Error) { in.decide(outcome{err: err}, nil) }
+func (in *Inbound) Fail(err *rpc.Error) { in.decide(outcome{err: err}, nil, false) }
 
 // Reply ends a request with its result. The body must not change afterwards.
 func (in *Inbound) Reply(typeID uint64, codec uint8, body []byte) {
+	in.reply(typeID, codec, body, false)
+}
+
+// Answer is Reply for those who hold no lock: a caller in this node may get the answer in this goroutine.
+func (in *Inbound) Answer(typeID uint64, codec uint8, body []byte) {
+	in.reply(typeID, codec, body, true)
+}
+
+func (in *Inbound) reply(typeID uint64, codec uint8, body []byte, free bool) {
 	if limit := in.session.server.cfg.MaxBody; len(body) > limit {
 		in.Fail(rpc.Errorf(rpc.ReplyDropped, rpc.HasRun, "reply of %d bytes, limit %d", len(body), limit))
 		return
 	}
-	in.decide(outcome{typeID: typeID, codec: codec, body: body}, in.pack(typeID, codec, body))
+	in.decide(outcome{typeID: typeID, codec: codec, body: body}, in.pack(typeID, codec, body), free)
 }
 
 // decide gives the request its outcome. If the store has recorded that the request began,
-// the outcome is written there first. packed is its body in compressed form, or nil.
-func (in *Inbound) decide(o outcome, packed *transport.Packed) {
+// the outcome is written there first. packed is its body in compressed form, or nil. free says that the caller holds no lock.
+func (in *Inbound) decide(o outcome, packed *transport.Packed, free bool) {
 	if in.Seq == 0 {
 		return
 	}
 	srv := in.session.server
 	if srv.journal == nil {
-		in.finish(o, packed)
+		in.finish(o, packed, free)
 		return
 	}
 	in.session.mu.Lock()
@@ -393,22 +402,22 @@ func (in *Inbound) decide(o outcome, packed *transport.Packed) {
 	in.session.mu.Unlock()
 	switch {
 	case !begun:
-		in.finish(o, packed)
+		in.finish(o, packed, free)
 	case o.refused() && in.Number > 0:
 		srv.journal.Unnumbered(in.name.id, in.Number)
-		in.finish(o, nil)
+		in.finish(o, nil, false)
 	case o.refused():
 		srv.journal.Freed(in.name.id)
-		in.finish(o, nil)
+		in.finish(o, nil, false)
 	case in.Number > 0:
-		srv.journal.Post(ledger.Change{Op: ledger.Done, ID: in.name.id, Fingerprint: in.Number}, func(error) { in.finish(o, packed) })
+		srv.journal.Post(ledger.Change{Op: ledger.Done, ID: in.name.id, Fingerprint: in.Number}, func(error) { in.finish(o, packed, false) })
 	default:
 		keep, sent := o, o
 		if len(o.body) > min(srv.cfg.Keep, ledger.MaxBatch/2) { // an outcome must fit into one write
 			keep = replyDropped()
 		}
 		// If it cannot be written, a later start will answer OutcomeUnknown, but this one knows the outcome.
-		srv.journal.Post(ledger.Change{Op: ledger.Done, ID: in.name.id, Outcome: keep.bytes()}, func(error) { in.finish(sent, packed) })
+		srv.journal.Post(ledger.Change{Op: ledger.Done, ID: in.name.id, Outcome: keep.bytes()}, func(error) { in.finish(sent, packed, false) })
 	}
 }
 
@@ -417,8 +426,9 @@ func replyDropped() outcome {
 }
 
 // finish records the outcome and sends it on every link on which a copy came: in its compressed form,
-// if packed is not nil, on those whose peer inflates it. That form is not kept.
-func (in *Inbound) finish(o outcome, packed *transport.Packed) {
+// if packed is not nil, on those whose peer inflates it. That form is not kept. free says that the caller holds no lock, so that a
+// caller in this node may get the outcome in this goroutine.
+func (in *Inbound) finish(o outcome, packed *transport.Packed, free bool) {
 	s := in.session
 	srv := s.server
 	o = o.short()
@@ -456,9 +466,9 @@ func (in *Inbound) finish(o outcome, packed *transport.Packed) {
 	if in.isKeyed() && in.Number == 0 { // first, so that who has the outcome and uses the key again is told that it is a recorded one
 		srv.keys.finish(in, o)
 	}
-	o.send(link, in.Seq, packed)
+	o.send(link, in.Seq, packed, free)
 	for ; more != nil; more = more.next {
-		o.send(more.link, in.Seq, packed)
+		o.send(more.link, in.Seq, packed, false)
 	}
 }
 
@@ -490,7 +500,7 @@ func (in *Inbound) replayLocked(c *Link) {
 	if !in.finished() || c.replays.waits(c.Link.Link, id) {
 		return
 	}
-	if at, sent := in.outcome.again().send(c, in.Seq, nil); sent {
+	if at, sent := in.outcome.again().send(c, in.Seq, nil, false); sent {
 		c.replays.sent(id, at)
 	}
 }

@@ -199,7 +199,7 @@ func (s *session) keyed(in *Inbound, e *transport.Envelope) {
 	s.mu.Unlock()
 	switch o, run := admit(in); {
 	case o != nil:
-		in.finish(*o, nil)
+		in.finish(*o, nil, false)
 	case run:
 		s.server.cfg.Handler.HandleRequest(in)
 	default:
