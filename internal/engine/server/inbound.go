@@ -81,7 +81,7 @@ func (in *Inbound) fill(c *Link, e *transport.Envelope) {
 			in.Number, in.sentFor = e.Number, e.Age
 		}
 		if asked && e.Behalf != "" && in.Number == 0 {
-			in.behalf = in.session.origin.behalf(e.Behalf)
+			in.behalf = in.session.behalf(e.Behalf)
 		}
 		in.weight, in.cut = account.Record+len(e.Body), e.Cut
 		if in.behalf != nil {

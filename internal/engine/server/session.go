@@ -42,6 +42,7 @@ type session struct {
 	links        []*Link       // the open links on which the session was opened
 	sealed       bool          // the last word was said: no request starts any more
 	freeInbounds freeList      // for the memory of requests
+	behalves     *origins      // those of messages that were sent on behalf of others; nil: none was
 	served       uint64        // number of requests that were admitted
 	spare        int           // bytes that are reserved in the account for later messages
 	listed       int           // how many numbers the lists of acked requests may hold with the memory that is counted for them
