@@ -83,7 +83,7 @@ type Config struct {
 	MaxRequests int           // requests that may be open, streams among them; more are refused as 429. Default 4,096
 
 	// Docs opens /-/openapi.json, an OpenAPI 3.1 document of all that is open, and /-/docs, a page to try it, to everybody who
-	// can reach the handler.
+	// can reach the handler. The page runs no script but its own, whatever actors answer.
 	Docs bool
 }
 
@@ -140,7 +140,7 @@ func New(table *gateway.Table, cfg Config) (http.Handler, error) {
 			return nil, err
 		}
 		h.mux.HandleFunc("GET /-/openapi.json", serve("application/json", doc))
-		h.mux.HandleFunc("GET /-/docs", serve("text/html; charset=utf-8", docsPage))
+		h.mux.HandleFunc("GET /-/docs", serveDocs())
 	}
 	h.mux.HandleFunc("/", h.nothing)
 	return h, nil

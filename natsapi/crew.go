@@ -18,8 +18,8 @@ type crew struct {
 
 // order is a request that is to be carried out.
 type order struct {
-	at *post
-	m  micro.Request
+	carry func(m micro.Request) // carries it out
+	m     micro.Request
 }
 
 // maxIdle is how many goroutines wait for requests; one more ends.
@@ -44,7 +44,7 @@ func (c *crew) take(o order) {
 func (c *crew) work(o order) {
 	orders := make(chan order, 1)
 	for ok := true; ok; o, ok = <-orders {
-		o.at.carryOut(o.m)
+		o.carry(o.m)
 		o = order{}
 		if !c.rest(orders) {
 			return

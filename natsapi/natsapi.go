@@ -223,7 +223,7 @@ func (s *Server) open() error {
 			services[e.service] = service
 			s.services = append(s.services, service)
 		}
-		if err := service.AddEndpoint(e.name, &post{s, e.many, s.stats[e.subject], e.do}, micro.WithEndpointSubject(e.subject), micro.WithEndpointMetadata(e.about)); err != nil {
+		if err := service.AddEndpoint(e.name, s.post(e.many, s.stats[e.subject], e.do), micro.WithEndpointSubject(e.subject), micro.WithEndpointMetadata(e.about)); err != nil {
 			return fmt.Errorf("%s: %w", e.subject, err)
 		}
 	}
