@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -22,6 +21,8 @@ import (
 	claims "github.com/tandem-go/tandem/placement/natskv"
 	nodes "github.com/tandem-go/tandem/registry/natskv"
 	states "github.com/tandem-go/tandem/state/jetstream"
+	"github.com/tandem-go/tandem/transport"
+	"github.com/tandem-go/tandem/transport/tcp"
 )
 
 // bankEnv has the address of the bank's HTTP server, for a process that is to be the bank of the transcripts.
@@ -49,11 +50,12 @@ var storedKind = actor.Define("account", func() *stored { return new(stored) }, 
 	return a.Sum, nil
 })).With(actor.Virtual(), actor.Stored(func(a *stored) *stored { return a }))
 
-// bank is a node with stored accounts, which opens them over NATS, and over HTTP at an address. It ends when its standard input
-// does.
+// bank is a node with stored accounts, which opens them over NATS, and over HTTP at an address. It ends when NATS
+// does, as with the test that has started both.
 func bank(url, addr string) error {
 	ctx := context.Background()
-	nc, err := nats.Connect(url)
+	gone := make(chan struct{})
+	nc, err := nats.Connect(url, nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) { close(gone) }))
 	if err != nil {
 		return err
 	}
@@ -67,7 +69,8 @@ func bank(url, addr string) error {
 	if err := errors.Join(noReg, noClaims, noStates); err != nil {
 		return err
 	}
-	sys, err := actor.NewSystem(actor.Config{Name: "bank", Registry: reg, Claims: holders, States: store, Kinds: []*actor.Kind{storedKind}, Logger: slog.New(slog.DiscardHandler)})
+	sys, err := actor.NewSystem(actor.Config{Name: "bank", Registry: reg, Claims: holders, States: store, Kinds: []*actor.Kind{storedKind},
+		Transports: []transport.Transport{tcp.New(tcp.Config{Listen: "127.0.0.1:0"})}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
@@ -88,6 +91,6 @@ func bank(url, addr string) error {
 	}
 	go func() { _ = http.Serve(l, handler) }()
 	fmt.Println("the bank is open")
-	_, err = io.Copy(io.Discard, os.Stdin)
-	return err
+	<-gone
+	return nil
 }

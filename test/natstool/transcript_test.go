@@ -65,9 +65,9 @@ func TestTranscripts(t *testing.T) {
 	sh := newShell(t, srv.URL(), ports.Free())
 	all := commands(t)
 	for _, c := range all {
-		raw := sh.run(c.text); t.Log("RAW\n$ "+c.text+"\n"+raw); got := tidied(raw)
+		got := tidied(sh.run(c.text))
 		if want := tidied(strings.Join(c.says, "\n")); !pattern(want).MatchString(got) {
-			t.Errorf("%s:%d: $ %s\nsays\n%s\nwant\n%s", document, c.line, c.text, got, want)
+			t.Fatalf("%s:%d: $ %s\nsays\n%s\nwant\n%s", document, c.line, c.text, got, want)
 		}
 	}
 	if len(all) < 9 {
@@ -102,7 +102,7 @@ func newShell(t *testing.T, url string, port int) *shell {
 			t.Fatal(err)
 		}
 	}
-	ctx, end := context.WithTimeout(t.Context(), 100*time.Second)
+	ctx, end := context.WithTimeout(context.Background(), 60*time.Second)
 	t.Cleanup(end)
 	cmd := exec.CommandContext(ctx, "bash", "--noprofile", "--norc")
 	cmd.Dir = dir
@@ -121,7 +121,6 @@ func newShell(t *testing.T, url string, port int) *shell {
 	}
 	sh := &shell{t, in, bufio.NewReader(out)}
 	t.Cleanup(func() {
-		sh.run(`kill -9 $(jobs -p) 2>&1`)
 		_ = in.Close()
 		_ = cmd.Wait()
 	})
@@ -150,8 +149,8 @@ func (s *shell) run(command string) string {
 var (
 	rule   = regexp.MustCompile(`[╭╮╰╯├┤┬┴┼─│|+-]{2,}|[│╭╮╰╯├┤]`)
 	spaces = regexp.MustCompile(`\s+`)
-	header = regexp.MustCompile(`^[A-Z][\w-]*: `)
-	word   = regexp.MustCompile(`<[a-z]+>`)
+	header = regexp.MustCompile(`^(<time> |\d\d:\d\d:\d\d )?[A-Z][\w-]*: `)
+	word   = regexp.MustCompile(`<(id|day|time|ago|duration|date)>`)
 )
 
 // tidied is what a program says without what is decoration: the lines of tables, widths, and empty lines. Headers that stand
@@ -173,7 +172,12 @@ func tidied(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// pattern matches a text in which words in angle brackets stand for anything without a space.
+// pattern matches a text in which words in angle brackets stand for what is different each time.
 func pattern(text string) *regexp.Regexp {
-	return regexp.MustCompile("^" + word.ReplaceAllLiteralString(regexp.QuoteMeta(text), `\S+`) + "$")
+	const number = `\d+(?:\.\d+)?`
+	forms := map[string]string{
+		"<id>": `[0-9A-Za-z]{22}`, "<day>": `\d{4}-\d\d-\d\d`, "<time>": `\d\d:\d\d:\d\d`, "<ago>": number + `m?s`, "<duration>": number + `(?:ns|µs|ms|s)`,
+		"<date>": `\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT`,
+	}
+	return regexp.MustCompile("^" + word.ReplaceAllStringFunc(regexp.QuoteMeta(text), func(w string) string { return forms[w] }) + "$")
 }

@@ -46,6 +46,8 @@ type Inbound struct {
 	kept     int // bytes counted for the record and its outcome
 	onCancel func()
 	permit   Permit // nil: it holds none
+
+	recorded bool // see Recorded; whoever answers the request uses it
 }
 
 // name identifies a request in the table of keys and in the store.
@@ -368,6 +370,9 @@ func (in *Inbound) cancelLocked() func() {
 // may be retried elsewhere.
 func (in *Inbound) Fail(err *rpc.Error) { in.decide(outcome{err: err}, nil, false) }
 
+// Recorded says that what Reply or Fail is about to be given is the outcome of an earlier attempt, which the caller is told.
+func (in *Inbound) Recorded() { in.recorded = true }
+
 // Reply ends a request with its result. The body must not change afterwards.
 func (in *Inbound) Reply(typeID uint64, codec uint8, body []byte) {
 	in.reply(typeID, codec, body, false)
@@ -389,6 +394,7 @@ func (in *Inbound) reply(typeID uint64, codec uint8, body []byte, free bool) {
 // decide gives the request its outcome. If the store has recorded that the request began,
 // the outcome is written there first. packed is its body in compressed form, or nil. free says that the caller holds no lock.
 func (in *Inbound) decide(o outcome, packed *transport.Packed, free bool) {
+	o.stored = o.stored || in.recorded
 	if in.Seq == 0 {
 		return
 	}
