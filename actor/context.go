@@ -146,10 +146,10 @@ func (c *Context) Stop() { c.cell.end(nil) }
 
 // Reply answers the request that is being handled, for a Receiver. The error says that
 // nobody waits for a reply (any more), or that v cannot be the reply.
-func (c *Context) Reply(v any) error { return c.reply(v, reflect.TypeOf(v)) }
+func (c *Context) Reply(v any) error { return c.reply(v, reflect.TypeOf(v), (*System).reply) }
 
-// reply answers with v, which is sent as a value of type typ.
-func (c *Context) reply(v any, typ reflect.Type) error {
+// reply answers with v, which is sent as a value of type typ; far is how a request that came by a road is answered.
+func (c *Context) reply(v any, typ reflect.Type, far func(*System, *server.Inbound, any, reflect.Type) error) error {
 	if !c.mustAnswer() {
 		return rpc.Errorf(rpc.Invalid, rpc.HasRun, "nobody waits for a reply to this message")
 	}
@@ -159,7 +159,7 @@ func (c *Context) reply(v any, typ reflect.Type) error {
 	var err error
 	switch r := c.req.(type) {
 	case *server.Inbound:
-		err = c.System().reply(r, v, typ)
+		err = far(c.System(), r, v, typ)
 	case encodes:
 		err = r.reply(v, typ)
 	case interface{ answer(any) error }:

@@ -30,7 +30,10 @@ type Encoded struct {
 }
 
 // wrapped is an Encoded on its way through the verbs, which tell from a message's type which reply it has.
-type wrapped struct{ Encoded }
+type wrapped struct {
+	Encoded
+	is messageType // what messageType returns
+}
 
 func (*wrapped) returns(Encoded) {}
 func (*wrapped) streams(Encoded) {}
@@ -38,7 +41,8 @@ func (*wrapped) isQuestion()     {}
 
 // messageType is what is known of the type that the message has for who gets it.
 func (m *wrapped) messageType() *messageType {
-	mt := &messageType{name: m.Type, id: transport.TypeID(m.Type), typ: reflect.TypeFor[*wrapped]()}
+	mt := &m.is
+	mt.name, mt.id, mt.typ = m.Type, transport.TypeID(m.Type), reflect.TypeFor[*wrapped]()
 	if m.Type == "" || m.Codec == 0 {
 		mt.err = rpc.Errorf(rpc.Invalid, rpc.NotRun, "an encoded message needs a type and a codec")
 	}
@@ -85,7 +89,7 @@ func byRoad(road bool) rpc.Option {
 
 // wrap returns the message and the options with which the verbs send it.
 func (m Encoded) wrap(opts []rpc.Option) (*wrapped, []rpc.Option) {
-	return &wrapped{m}, append(opts[:len(opts):len(opts)], rpc.WithCodec(asIs(m.Codec)), byRoad(true))
+	return &wrapped{Encoded: m}, append(opts[:len(opts):len(opts)], rpc.WithCodec(asIs(m.Codec)), byRoad(true))
 }
 
 // Call sends the message and waits for its reply, as the function Call does.

@@ -216,10 +216,10 @@ func answering[S, M, R any](fn func(S, *Context, M) (R, error)) Handler[S] {
 				case *server.Inbound, *transaction: // they encode it at once
 					reused := reusableIn[R](&spare.reply)
 					reused.V = r
-					err = c.reply(reused.Value(), reflect.TypeFor[R]())
+					err = c.reply(reused.Value(), reflect.TypeFor[R](), (*System).answer)
 					reused.Take()
 				default:
-					err = c.reply(r, reflect.TypeFor[R]())
+					err = c.reply(r, reflect.TypeFor[R](), (*System).answer)
 				}
 				if err == nil {
 					c.life.own()

@@ -214,6 +214,15 @@ func (s *System) reply(in *server.Inbound, v any, typ reflect.Type) error {
 	return err
 }
 
+// answer is reply in a run loop whose handler has returned, and so in a goroutine that holds no lock.
+func (s *System) answer(in *server.Inbound, v any, typ reflect.Type) error {
+	typeID, body, err := s.encodeReply(in, v, typ)
+	if err == nil {
+		in.Answer(typeID, in.Codec, body)
+	}
+	return err
+}
+
 func (s *System) encodeReply(in *server.Inbound, v any, typ reflect.Type) (typeID uint64, body []byte, err error) {
 	return s.encodeAs(in.Codec, v, typ, in.Storage())
 }

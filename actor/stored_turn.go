@@ -226,6 +226,9 @@ func (t *transaction) leaveWith(outcome []byte) {
 	default:
 		t.answer = encodedReply{typeID: o.Type, codec: o.Codec, body: o.Body}
 	}
+	if in, far := t.req.(*server.Inbound); far {
+		in.Recorded()
+	}
 	t.leave()
 }
 

@@ -38,8 +38,11 @@ func (c Call) message(r *Request) (actor.Encoded, []rpc.Option) {
 	if r.Principal == "" {
 		r.Principal = Anonymous
 	}
-	return m, []rpc.Option{rpc.OnBehalfOf(r.Principal)}
+	return m, append(make([]rpc.Option, 0, maxOptions), rpc.OnBehalfOf(r.Principal))
 }
+
+// maxOptions is how many options a request has at most.
+const maxOptions = 3
 
 // errNoKey is the error of a request with a key that nobody could honour.
 func (c Call) errNoKey() error {

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -11,11 +12,12 @@ import (
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/gateway"
 	"github.com/tandem-go/tandem/httpapi"
+	"github.com/tandem-go/tandem/test/turns"
 )
 
-// BenchmarkHTTP compares requests to an actor over HTTP with an echo by net/http alone, from as many clients in the same
-// run: with and without a key, and from 1 and 64 clients.
-func BenchmarkHTTP(b *testing.B) {
+// BenchmarkBesideEcho compares requests to an actor over HTTP with an echo by net/http alone, from one client and from 64. Both
+// take turns, see turns.Compare.
+func BenchmarkBesideEcho(b *testing.B) {
 	sys, err := actor.NewSystem(actor.Config{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
@@ -43,41 +45,23 @@ func BenchmarkHTTP(b *testing.B) {
 	server := httptest.NewServer(mux)
 	defer server.Close()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 128}}
-	for _, clients := range []struct {
-		name string
-		n    int
-	}{{"1", 1}, {"64", 32}} { // times GOMAXPROCS
-		for _, path := range []string{"/echo", "/desk/Deposit"} {
-			b.Run(path[1:]+"-"+clients.name, func(b *testing.B) {
-				do := func() {
-					r, err := http.NewRequest("POST", server.URL+path, bytes.NewReader([]byte(`{"Amount":1}`)))
-					if err != nil {
-						b.Fatal(err)
-					}
-					r.Header.Set("Content-Type", "application/json")
-					a, err := client.Do(r)
-					if err != nil {
-						b.Fatal(err)
-					}
-					_, _ = io.Copy(io.Discard, a.Body)
-					a.Body.Close()
-					if a.StatusCode != 200 {
-						b.Fatal(a.Status)
-					}
-				}
-				if clients.n == 1 {
-					for b.Loop() {
-						do()
-					}
-					return
-				}
-				b.SetParallelism(clients.n)
-				b.RunParallel(func(p *testing.PB) {
-					for p.Next() {
-						do()
-					}
-				})
-			})
+	ask := func(path string) func(int) error {
+		return func(int) error {
+			r, err := http.NewRequest("POST", server.URL+path, bytes.NewReader([]byte(`{"Amount":1}`)))
+			if err != nil {
+				return err
+			}
+			r.Header.Set("Content-Type", "application/json")
+			a, err := client.Do(r)
+			if err != nil {
+				return err
+			}
+			defer a.Body.Close()
+			if _, err = io.Copy(io.Discard, a.Body); err == nil && a.StatusCode != 200 {
+				err = errors.New(a.Status)
+			}
+			return err
 		}
 	}
+	turns.Compare(b, []int{1, 64}, ask("/echo"), ask("/desk/Deposit"))
 }

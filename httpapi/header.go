@@ -21,10 +21,20 @@ func waitOf(h http.Header, most time.Duration) time.Duration {
 	return min(time.Duration(n)*time.Second, most)
 }
 
+// isJSON reports whether a content type is that of JSON in UTF-8.
+func isJSON(contentType string) bool {
+	if contentType == "application/json" {
+		return true
+	}
+	kind, params, err := mime.ParseMediaType(contentType)
+	charset := strings.ToLower(params["charset"])
+	return err == nil && kind == "application/json" && (charset == "" || charset == "utf-8")
+}
+
 // accepts reports whether the client takes answers of that media type. What it prefers does not matter, because there is one.
 func accepts(h http.Header, want string) bool {
 	lines := h.Values("Accept")
-	if len(lines) == 0 {
+	if len(lines) == 0 || lines[0] == "*/*" || lines[0] == want {
 		return true
 	}
 	for _, line := range lines {

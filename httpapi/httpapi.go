@@ -51,7 +51,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"strings"
 	"time"
@@ -84,7 +83,7 @@ type Config struct {
 	MaxRequests int           // requests that may be open, streams among them; more are refused as 429. Default 4,096
 
 	// Docs opens /-/openapi.json, an OpenAPI 3.1 document of all that is open, and /-/docs, a page to try it, to everybody who
-	// can reach the handler.
+	// can reach the handler. The page runs no script but its own, whatever actors answer.
 	Docs bool
 }
 
@@ -114,19 +113,23 @@ type handler struct {
 	mux     *http.ServeMux
 	slots   chan struct{} // holds one for each open request
 	running running
+
+	nosniff, noStore, ran, json []string // values of headers that all answers share
 }
 
 // New returns the handler for a table. The error says which target's name it needs itself, or which type has no schema.
 func New(table *gateway.Table, cfg Config) (http.Handler, error) {
-	h := &handler{cfg: cfg.withDefaults(), table: table, mux: http.NewServeMux()}
+	h := &handler{cfg: cfg.withDefaults(), table: table, mux: http.NewServeMux(),
+		nosniff: []string{"nosniff"}, noStore: []string{"no-store"}, ran: []string{gateway.Ran(rpc.HasRun)}, json: []string{"application/json"}}
 	h.slots = make(chan struct{}, h.cfg.MaxRequests)
 	for _, e := range table.Endpoints() {
 		if e.Target == own {
 			return nil, errors.New(`httpapi: a target cannot have the name "-"`)
 		}
 	}
-	h.mux.HandleFunc("POST /{target}/{message}", h.post)
-	h.mux.HandleFunc("POST /{target}/{id}/{message}", h.post)
+	post := func(w http.ResponseWriter, r *http.Request) { h.post(w, r, pathOf(r)) }
+	h.mux.HandleFunc("POST /{target}/{message}", post)
+	h.mux.HandleFunc("POST /{target}/{id}/{message}", post)
 	h.mux.HandleFunc("GET /{target}/{message}", h.get)
 	h.mux.HandleFunc("GET /{target}/{id}/{message}", h.get)
 	h.mux.HandleFunc("GET "+jobs+"{token}", h.job)
@@ -137,7 +140,7 @@ func New(table *gateway.Table, cfg Config) (http.Handler, error) {
 			return nil, err
 		}
 		h.mux.HandleFunc("GET /-/openapi.json", serve("application/json", doc))
-		h.mux.HandleFunc("GET /-/docs", serve("text/html; charset=utf-8", docsPage))
+		h.mux.HandleFunc("GET /-/docs", serveDocs())
 	}
 	h.mux.HandleFunc("/", h.nothing)
 	return h, nil
@@ -157,11 +160,15 @@ func serve(contentType string, body []byte) http.HandlerFunc {
 
 // ServeHTTP implements http.Handler.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Cache-Control", "no-store")
+	header := w.Header()
+	header["X-Content-Type-Options"], header["Cache-Control"] = h.nosniff, h.noStore
 	select {
 	case h.slots <- struct{}{}:
 		defer func() { <-h.slots }()
+		if at, ok := plainPath(r); ok {
+			h.post(w, r, at)
+			return
+		}
 		h.mux.ServeHTTP(w, r)
 	default:
 		fail(w, &rpc.Error{Code: rpc.Overloaded, Verdict: rpc.NotRun, Message: "too many requests are open", RetryAfter: time.Second})
@@ -188,12 +195,12 @@ type asked struct {
 }
 
 // ask reads what a request has beside its body. It has written the answer if the result is nil.
-func (h *handler) ask(w http.ResponseWriter, r *http.Request) *asked {
+func (h *handler) ask(w http.ResponseWriter, r *http.Request, at path) *asked {
 	principal, ok := h.principal(w, r)
 	if !ok {
 		return nil
 	}
-	call, err := h.table.Find(r.PathValue("target"), r.PathValue("id"), r.PathValue("message"))
+	call, err := h.table.Find(at.target, at.id, at.message)
 	if err != nil {
 		fail(w, err)
 		return nil
@@ -224,8 +231,8 @@ func (h *handler) principal(w http.ResponseWriter, r *http.Request) (string, boo
 }
 
 // post serves a message.
-func (h *handler) post(w http.ResponseWriter, r *http.Request) {
-	a := h.ask(w, r)
+func (h *handler) post(w http.ResponseWriter, r *http.Request, at path) {
+	a := h.ask(w, r, at)
 	if a == nil {
 		return
 	}
@@ -248,7 +255,7 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request) {
 
 // get serves a message that changes nothing, or that is answered with a stream.
 func (h *handler) get(w http.ResponseWriter, r *http.Request) {
-	a := h.ask(w, r)
+	a := h.ask(w, r, pathOf(r))
 	if a == nil {
 		return
 	}
@@ -301,8 +308,8 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, a *asked) {
 		w.WriteHeader(http.StatusAccepted)
 		return
 	}
-	w.Header().Set(gateway.HeaderRan, gateway.Ran(rpc.HasRun))
-	w.Header().Set("Content-Type", "application/json")
+	header := w.Header()
+	header[gateway.HeaderRan], header["Content-Type"] = h.ran, h.json
 	_, _ = w.Write(answer.Body)
 }
 
@@ -311,13 +318,11 @@ func (h *handler) readBody(w http.ResponseWriter, r *http.Request, a *asked) boo
 	if r.ContentLength == 0 && r.Header.Get("Content-Type") == "" {
 		return true
 	}
-	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	charset := strings.ToLower(params["charset"])
-	if err != nil || kind != "application/json" || charset != "" && charset != "utf-8" || r.Header.Get("Content-Encoding") != "" {
+	if !isJSON(r.Header.Get("Content-Type")) || r.Header.Get("Content-Encoding") != "" {
 		problem{Status: http.StatusUnsupportedMediaType, Code: "invalid", Ran: gateway.Ran(rpc.NotRun), Detail: "the body must be application/json, without a content encoding"}.write(w)
 		return false
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.cfg.MaxBody))
+	body, err := h.read(w, r)
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
@@ -329,4 +334,17 @@ func (h *handler) readBody(w http.ResponseWriter, r *http.Request, a *asked) boo
 	}
 	a.Body = body
 	return true
+}
+
+// smallBody is how many bytes a body may announce for which memory is taken before they have come.
+const smallBody = 4 << 10
+
+// read reads a body of at most MaxBody bytes.
+func (h *handler) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if n := r.ContentLength; n > 0 && n <= min(smallBody, h.cfg.MaxBody) {
+		body := make([]byte, n)
+		_, err := io.ReadFull(r.Body, body)
+		return body, err
+	}
+	return io.ReadAll(http.MaxBytesReader(w, r.Body, h.cfg.MaxBody))
 }

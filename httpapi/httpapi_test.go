@@ -307,6 +307,13 @@ func TestOpenAPI(t *testing.T) {
 				t.Errorf("%s: %+v", path, ops)
 			}
 		}
-		want(t, "the page", r.do(t, "GET", "/-/docs", ""), 200, "", "Content-Type", "text/html; charset=utf-8")
+		page := r.do(t, "GET", "/-/docs", "")
+		want(t, "the page", page, 200, "", "Content-Type", "text/html; charset=utf-8", "Referrer-Policy", "no-referrer")
+		policy := page.Header().Get("Content-Security-Policy")
+		for _, part := range []string{"default-src 'none'", "script-src 'sha256-", "style-src 'sha256-", "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"} {
+			if !strings.Contains(policy, part) || strings.Contains(policy, "unsafe") {
+				t.Errorf("the page's policy is %s, want %s in it", policy, part)
+			}
+		}
 	})
 }

@@ -1,18 +1,12 @@
 package httpapi
 
 import (
-	_ "embed"
 	"encoding/json"
 	"reflect"
 	"strings"
 
 	"github.com/tandem-go/tandem/gateway"
 )
-
-// docsPage is the page to try what is open.
-//
-//go:embed docs.html
-var docsPage []byte
 
 type object = map[string]any
 

@@ -23,13 +23,25 @@ const (
 
 // The functions here make what is sent, and have no I/O.
 
-// reply is the answer of a request that ran; one without a body if the message has none.
-func reply(to string, a gateway.Answer, ran rpc.Verdict) *nats.Msg {
-	h := nats.Header{gateway.HeaderRan: {gateway.Ran(ran)}}
-	if a.Replayed {
-		h[gateway.HeaderReplayed] = []string{"true"}
+// headers are those of the answers without an error, by verdict. Answers share them, so they are not changed.
+type headers struct{ ran, replayed map[rpc.Verdict]nats.Header }
+
+func newHeaders() headers {
+	h := headers{map[rpc.Verdict]nats.Header{}, map[rpc.Verdict]nats.Header{}}
+	for _, v := range []rpc.Verdict{rpc.Unknown, rpc.NotRun, rpc.HasRun} {
+		h.ran[v] = nats.Header{gateway.HeaderRan: {gateway.Ran(v)}}
+		h.replayed[v] = nats.Header{gateway.HeaderRan: {gateway.Ran(v)}, gateway.HeaderReplayed: {"true"}}
 	}
-	return &nats.Msg{Subject: to, Header: h, Data: a.Body}
+	return h
+}
+
+// reply is the answer of a request that ran; one without a body if the message has none.
+func (h headers) reply(to string, a gateway.Answer, ran rpc.Verdict) *nats.Msg {
+	m := &nats.Msg{Subject: to, Header: h.ran[ran], Data: a.Body}
+	if a.Replayed {
+		m.Header = h.replayed[ran]
+	}
+	return m
 }
 
 // failure is the answer of a request that failed: the body is its gateway.Problem, and the headers are those that tools for

@@ -139,9 +139,11 @@ type Server struct {
 	cfg  Config
 	conn *nats.Conn
 	door *door
+	crew crew
 	ctx  context.Context // of all requests; ended by stop
 	stop context.CancelFunc
 
+	headers  headers
 	services []micro.Service
 	stats    map[string]*counts // by the subject of the endpoint; not changed after Serve
 
@@ -170,7 +172,7 @@ func Serve(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("natsapi: %w", err)
 	}
-	s := &Server{cfg: cfg, conn: conn, door: newDoor(cfg.MaxRequests, cfg.MaxBytes), stats: map[string]*counts{}}
+	s := &Server{cfg: cfg, conn: conn, door: newDoor(cfg.MaxRequests, cfg.MaxBytes), headers: newHeaders(), stats: map[string]*counts{}}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	if err = s.open(); err == nil {
 		err = conn.FlushWithContext(ctx)
@@ -221,7 +223,7 @@ func (s *Server) open() error {
 			services[e.service] = service
 			s.services = append(s.services, service)
 		}
-		if err := service.AddEndpoint(e.name, s.handler(e.many, s.stats[e.subject], e.do), micro.WithEndpointSubject(e.subject), micro.WithEndpointMetadata(e.about)); err != nil {
+		if err := service.AddEndpoint(e.name, s.post(e.many, s.stats[e.subject], e.do), micro.WithEndpointSubject(e.subject), micro.WithEndpointMetadata(e.about)); err != nil {
 			return fmt.Errorf("%s: %w", e.subject, err)
 		}
 	}
@@ -269,6 +271,7 @@ func (s *Server) close(ctx context.Context) error {
 	}
 	s.stop()
 	<-s.door.empty
+	s.crew.close()
 	closed := s.conn.StatusChanged(nats.CLOSED)
 	defer s.conn.RemoveStatusListener(closed)
 	if s.conn.Drain() == nil { // what has arrived is refused, and what was published is sent

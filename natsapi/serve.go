@@ -17,36 +17,53 @@ import (
 // work carries a request out and sends its answers. It returns the error that was its answer.
 type work func(ctx context.Context, a *asked, to string) error
 
-// handler is what micro calls for each request, one after the other: it starts a goroutine for the work, or refuses. Only
+// post is where the requests to an endpoint come.
+type post struct {
+	*Server
+	many  bool // it takes ids
+	count *counts
+	do    work
+	carry func(micro.Request) // carryOut, as a value that costs nothing for each request
+}
+
+func (s *Server) post(many bool, count *counts, do work) *post {
+	p := &post{Server: s, many: many, count: count, do: do}
+	p.carry = p.carryOut
+	return p
+}
+
+// Handle is what micro calls for each request, one after the other: it has a goroutine of the crew do the work, or refuses. Only
 // requests with an inbox to answer to are served: see the package's documentation.
-func (s *Server) handler(many bool, count *counts, do work) micro.HandlerFunc {
-	return func(m micro.Request) {
-		to, size := m.Reply(), len(m.Data())
-		if !s.cfg.isInbox(to) {
-			count.unanswerable.Add(1)
-			s.cfg.Logger.LogAttrs(context.Background(), slog.LevelDebug, "natsapi: a request without an inbox to answer to", slog.String("subject", m.Subject()), slog.String("reply", to))
-			return
-		}
-		count.requests.Add(1)
-		if err := s.door.enter(size); err != nil {
-			count.refused.Add(1)
-			s.send(failure(to, err))
-			return
-		}
-		go func() {
-			defer s.door.leave(size)
-			start := time.Now()
-			a, err := s.cfg.ask(m, many)
-			if err != nil {
-				s.send(failure(to, err))
-			} else {
-				ctx, done := a.context(s.ctx)
-				err = do(ctx, &a, to)
-				done()
-			}
-			count.done(time.Since(start), err)
-		}()
+func (p *post) Handle(m micro.Request) {
+	to, size := m.Reply(), len(m.Data())
+	if !p.cfg.isInbox(to) {
+		p.count.unanswerable.Add(1)
+		p.cfg.Logger.LogAttrs(context.Background(), slog.LevelDebug, "natsapi: a request without an inbox to answer to", slog.String("subject", m.Subject()), slog.String("reply", to))
+		return
 	}
+	p.count.requests.Add(1)
+	if err := p.door.enter(size); err != nil {
+		p.count.refused.Add(1)
+		p.send(failure(to, err))
+		return
+	}
+	p.crew.take(order{p.carry, m})
+}
+
+// carryOut serves a request that the door has let in.
+func (p *post) carryOut(m micro.Request) {
+	to, size := m.Reply(), len(m.Data())
+	defer p.door.leave(size)
+	start := time.Now()
+	a, err := p.cfg.ask(m, p.many)
+	if err != nil {
+		p.send(failure(to, err))
+	} else {
+		ctx, done := a.context(p.ctx)
+		err = p.do(ctx, &a, to)
+		done()
+	}
+	p.count.done(time.Since(start), err)
 }
 
 // isInbox reports whether a subject is one at which clients get answers.
@@ -97,7 +114,7 @@ func (s *Server) serve(e *gateway.Endpoint) work {
 		if e.Message.Reply == nil { // it is in the mailbox, and nobody knows yet whether its handler runs
 			ran = rpc.Unknown
 		}
-		return s.send(reply(to, answer, ran))
+		return s.send(s.headers.reply(to, answer, ran))
 	}
 }
 
@@ -160,7 +177,7 @@ func (s *Server) sendJob(to string, j gateway.Job) error {
 		s.send(failure(to, err))
 		return err
 	}
-	return s.send(reply(to, gateway.Answer{Body: body}, j.Ran))
+	return s.send(s.headers.reply(to, gateway.Answer{Body: body}, j.Ran))
 }
 
 func (s *Server) poll(ctx context.Context, a *asked, token string) (gateway.Job, error) {

@@ -82,6 +82,7 @@ func (n *notices) due(sort string, now time.Duration) bool {
 func (n *Node) meet(l transport.Link, named string) (c *conn, err *rpc.Error) {
 	c = &conn{node: n, Link: wire.Link{Link: l, ID: l.Peer(), Addr: addrOf(l), Direct: n.direct[l.Road()], Packs: packs(l)}}
 	if c.Loop() {
+		c.Near, _ = l.(wire.Near)
 		c.Principal = c.ID.Principal
 		return c, nil
 	}

@@ -72,20 +72,61 @@ type loopEnd struct {
 	out   *transport.Outbox
 	other *loopEnd
 	to    transport.Receiver
+	wake  chan struct{} // holds a token if the pump is to receive
+	turn  chan struct{} // holds a token while somebody receives, who owns inlet
 	gone  chan struct{} // closed when this end or the other one is closed
+	inlet
 
 	once sync.Once
 	err  error // set before gone is closed
 }
 
-func newLoopEnd(peer transport.Peer, most int) *loopEnd {
-	return &loopEnd{peer: peer, out: transport.NewOutbox(most), gone: make(chan struct{})}
+// inlet is what an end keeps from one batch of envelopes to the next.
+type inlet struct {
+	env   transport.Envelope
+	large *transport.Assembly
+	spare []byte // memory of the last batch
+	over  bool   // Closed was called
 }
 
-func (e *loopEnd) Peer() transport.Peer                         { return e.peer }
-func (e *loopEnd) Road() string                                 { return rpc.LoopbackRoad }
-func (e *loopEnd) Send(env *transport.Envelope) (uint64, error) { return e.out.Append(env) }
-func (e *loopEnd) Handed(uint64) bool                           { return true }
+// maxLoopSpare is how large the memory of a batch may be that is kept for a later one.
+const maxLoopSpare = 64 << 10
+
+func newLoopEnd(peer transport.Peer, most int) *loopEnd {
+	return &loopEnd{peer: peer, out: transport.NewOutbox(most), wake: make(chan struct{}, 1), turn: make(chan struct{}, 1), gone: make(chan struct{}),
+		inlet: inlet{large: transport.NewAssembly(0, false)}} // no message is cut into chunks here: a frame is as large as its message
+}
+
+func (e *loopEnd) Peer() transport.Peer { return e.peer }
+func (e *loopEnd) Road() string         { return rpc.LoopbackRoad }
+func (e *loopEnd) Handed(uint64) bool   { return true }
+
+func (e *loopEnd) Send(env *transport.Envelope) (at uint64, err error) {
+	at, err = e.out.Append(env)
+	e.other.poke()
+	return at, err
+}
+
+// SendQuietly and Deliver implement wire.Near.
+func (e *loopEnd) SendQuietly(env *transport.Envelope) (uint64, error) { return e.out.Append(env) }
+
+func (e *loopEnd) Deliver() {
+	to := e.other
+	select {
+	case to.turn <- struct{}{}:
+		to.receive()
+	default: // who receives may have taken what was there before
+		to.poke()
+	}
+}
+
+// poke wakes the pump.
+func (e *loopEnd) poke() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
 
 func (e *loopEnd) Close(err error) {
 	for _, end := range []*loopEnd{e, e.other} {
@@ -99,31 +140,46 @@ func (e *loopEnd) Close(err error) {
 
 // pump receives at this end what is sent on the other end, until the link is closed.
 func (e *loopEnd) pump() {
-	var env transport.Envelope
-	large := transport.NewAssembly(0, false) // no message is cut into chunks here: a frame is as large as its message
 	for {
 		select {
-		case <-e.other.out.Wake():
+		case <-e.wake:
+			e.turn <- struct{}{}
+			e.receive()
 		case <-e.gone:
+			e.turn <- struct{}{}
+			e.over = true
 			e.to.Closed(e.err)
+			<-e.turn
 			return
 		}
-		frames, _, drained := e.other.out.Take(nil) // without a buffer to reuse, since the receiver may keep what it gets
-		for len(frames) > 0 {
-			n := binary.BigEndian.Uint32(frames)
-			err := env.Parse(frames[4 : 4+n])
-			if err == nil {
-				err = large.Deliver(&env, e.out, e.to)
-			}
-			if err != nil {
-				e.Close(errors.Join(transport.ErrProtocol, err))
-				break
-			}
-			frames = frames[4+n:]
+	}
+}
+
+// receive receives what is queued, and gives the caller's turn back. What is queued meanwhile is for who queues it: it delivers
+// that, or wakes the pump.
+func (e *loopEnd) receive() {
+	defer func() { <-e.turn }()
+	if e.over {
+		return
+	}
+	taken, _, drained := e.other.out.Take(e.spare)
+	for frames := taken; len(frames) > 0; {
+		n := binary.BigEndian.Uint32(frames)
+		err := e.env.Parse(frames[4 : 4+n])
+		if err == nil {
+			err = e.large.Deliver(&e.env, e.out, e.to)
 		}
-		e.to.Flush()
-		if drained {
-			e.other.to.Drained()
+		if err != nil {
+			e.Close(errors.Join(transport.ErrProtocol, err))
+			break
 		}
+		frames = frames[4+n:]
+	}
+	if e.spare = taken; cap(taken) > maxLoopSpare {
+		e.spare = nil
+	}
+	e.to.Flush()
+	if drained {
+		e.other.to.Drained()
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/gateway"
 	"github.com/tandem-go/tandem/natsapi"
+	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
 )
 
@@ -25,6 +26,8 @@ type deposit struct {
 }
 
 func (deposit) WireName() string { return "bank.Deposit" }
+
+var errPoor = rpc.NewError("bank.poor", "not enough money")
 
 type account struct{ sum int }
 

@@ -13,6 +13,9 @@
 // is checked against the limits of a message and of the memory before any is taken. The memory of a
 // body that is outstanding in compressed form is needed beside that of the body itself.
 //
+// docs/performance.md has the bytes, the processor time and the throughput of calls with bodies of 1 KiB, 100 KiB and 10 MiB, of JSON
+// and random, without compression and with both algorithms.
+//
 // Compression shows how well a body compresses by its size, also where the link is encrypted. Do not
 // use it for messages that mix secrets with what an attacker may choose.
 package compress

@@ -122,9 +122,14 @@ func (p *peer) admit(ctx context.Context, c *Call, now time.Duration) *rpc.Error
 		p.mu.Unlock()
 		return rpc.Errorf(rpc.Expired, rpc.NotRun, "the deadline passed before it was sent")
 	}
+	if p.own && c.first == c {
+		_, p.quietly = c.to.(*Exchange) // its caller is about to wait, and so holds no lock
+	}
 	if err = p.enter(c, now); err == nil && c.first == c {
 		p.sums.requests++
 	}
+	near := p.near
+	p.quietly, p.near = false, nil
 	if p.win.count+len(p.unresolved) < p.limit {
 		p.passRoom() // the end of one call with a large body may have made room for several
 	}
@@ -132,6 +137,9 @@ func (p *peer) admit(ctx context.Context, c *Call, now time.Duration) *rpc.Error
 		p.dialRoads()
 	}
 	p.mu.Unlock()
+	if near != nil {
+		near.Deliver()
+	}
 	return err
 }
 
@@ -261,7 +269,13 @@ func (p *peer) sendOn(k *Link, c *Call, now time.Duration) *rpc.Error {
 	if !k.Direct {
 		e.Grant = p.grant
 	}
-	at, err := k.Send(e)
+	at, err := uint64(0), error(nil)
+	if p.quietly && k.Near != nil {
+		at, err = k.Near.SendQuietly(e)
+		p.near = k.Near
+	} else {
+		at, err = k.Send(e)
+	}
 	switch {
 	case err == nil:
 		p.traffic.sent++

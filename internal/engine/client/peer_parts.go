@@ -3,6 +3,7 @@ package client
 import (
 	"time"
 
+	"github.com/tandem-go/tandem/internal/engine/wire"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -20,6 +21,8 @@ type peerCalls struct {
 	cancelLost time.Duration          // node clock when the latest of them may have been lost
 	scratch    transport.Envelope     // reused for requests, because an Envelope passed to a Link escapes to the heap
 	except     [transport.MaxInlineExcept]uint64
+	quietly    bool      // what is sent to this node itself is queued only: admit delivers it
+	near       wire.Near // the link on which something was queued so; nil: none
 }
 
 // peerTells are the one-way messages to a peer, and those that wait to send one.

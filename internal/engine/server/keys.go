@@ -166,7 +166,7 @@ func (k *keys) finish(in *Inbound, o outcome) {
 	}
 	k.mu.Unlock()
 	for _, w := range waiting {
-		w.finish(o, nil)
+		w.finish(o, nil, false)
 	}
 }
 

@@ -170,7 +170,7 @@ func (c *Link) sessionOf(e *transport.Envelope) *session {
 }
 
 // refuse sends an error as the outcome of the request with that number.
-func (c *Link) refuse(seq uint64, err *rpc.Error) { outcome{err: err}.send(c, seq, nil) }
+func (c *Link) refuse(seq uint64, err *rpc.Error) { outcome{err: err}.send(c, seq, nil, false) }
 
 // deadline returns when the client stops waiting for e, by this node's clock, as far as is
 // known; 0 for never. If e was delayed on its way, it has less time left than its Timeout.

@@ -137,7 +137,7 @@ func (in *Inbound) settle(o outcome) {
 	begun := in.begun
 	in.session.mu.Unlock()
 	for _, w := range in.session.server.keys.settle(in, o, begun) {
-		w.finish(o, nil)
+		w.finish(o, nil, false)
 	}
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"hash/maphash"
 	"net/netip"
 	"strings"
 
@@ -35,6 +36,22 @@ func (o *Origin) behalf(principal string) *Origin {
 		return o
 	}
 	return &Origin{Principal: strings.Clone(principal), Node: o.Node, Relay: o}
+}
+
+// origins keeps a few origins of a session, so that a principal on whose behalf the client lately sent a message needs no
+// allocation for the next one.
+type origins [64]*Origin
+
+// behalf is Origin.behalf for the origin of the session. Its lock is held.
+func (s *session) behalf(principal string) *Origin {
+	if s.behalves == nil {
+		s.behalves = new(origins)
+	}
+	o := &s.behalves[maphash.String(s.server.seed, principal)%uint64(len(s.behalves))]
+	if *o == nil || (*o).Principal != principal {
+		*o = s.origin.behalf(principal)
+	}
+	return *o
 }
 
 // Arrival describes a message from a client, or a question about the record of one.

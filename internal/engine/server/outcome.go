@@ -25,12 +25,17 @@ var envelopes = sync.Pool{New: func() any { return new(transport.Envelope) }}
 
 // send sends the outcome. It returns where in the link's queue it is, and whether it is there.
 // If the link does not take a reply because it is too large, the error ReplyDropped is sent
-// instead. packed is the body in compressed form, or nil.
-func (o outcome) send(c *Link, seq uint64, packed *transport.Packed) (at uint64, sent bool) {
+// instead. packed is the body in compressed form, or nil. free says that the caller holds no lock.
+func (o outcome) send(c *Link, seq uint64, packed *transport.Packed, free bool) (at uint64, sent bool) {
 	e := envelopes.Get().(*transport.Envelope)
 	o.fill(e, seq)
 	e.Packed = packed
-	at, err := c.Post(e)
+	var err error
+	if free {
+		at, err = c.Hand(e)
+	} else {
+		at, err = c.Post(e)
+	}
 	e.Packed = nil
 	envelopes.Put(e)
 	if o.err == nil && (errors.Is(err, transport.ErrTooLarge) || errors.Is(err, transport.ErrFull)) {

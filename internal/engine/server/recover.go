@@ -111,7 +111,7 @@ func (srv *Server) recover(c *Link, e *transport.Envelope) {
 		c.refuse(e.Seq, rpc.Errorf(rpc.IDReused, rpc.Unknown, "another request was recorded under this name"))
 	case found && page.Done:
 		srv.counts.replayed.Add(1)
-		parseOutcome(page.Outcome).again().send(c, e.Seq, nil)
+		parseOutcome(page.Outcome).again().send(c, e.Seq, nil, false)
 	case !d.Known && srv.recovers() && srv.host.Now() < spawnTime: // no answer: the client asks again
 	case d.Completions != nil && e.Flags&(transport.FlagAcked|transport.FlagReceipt) == 0: // completions say nothing about one-way messages
 		srv.askApplication(c, e.Seq, id, d.Completions, kept && e.Key == "")
@@ -170,7 +170,7 @@ func (srv *Server) askApplication(c *Link, seq uint64, id ledger.ID, completions
 			c.refuse(seq, rpc.Errorf(rpc.OutcomeUnknown, rpc.Unknown, "the application's records could not be asked: %v", err))
 		case committed:
 			srv.counts.replayed.Add(1)
-			parseOutcome(record).again().send(c, seq, nil)
+			parseOutcome(record).again().send(c, seq, nil, false)
 		case !voids:
 			c.refuse(seq, rpc.Errorf(rpc.OutcomeUnknown, rpc.Unknown, "nothing was committed of it until now"))
 		default:

@@ -42,6 +42,7 @@ type session struct {
 	links        []*Link       // the open links on which the session was opened
 	sealed       bool          // the last word was said: no request starts any more
 	freeInbounds freeList      // for the memory of requests
+	behalves     *origins      // those of messages that were sent on behalf of others; nil: none was
 	served       uint64        // number of requests that were admitted
 	spare        int           // bytes that are reserved in the account for later messages
 	listed       int           // how many numbers the lists of acked requests may hold with the memory that is counted for them
@@ -199,7 +200,7 @@ func (s *session) keyed(in *Inbound, e *transport.Envelope) {
 	s.mu.Unlock()
 	switch o, run := admit(in); {
 	case o != nil:
-		in.finish(*o, nil)
+		in.finish(*o, nil, false)
 	case run:
 		s.server.cfg.Handler.HandleRequest(in)
 	default:

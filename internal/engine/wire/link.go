@@ -18,6 +18,17 @@ type Link struct {
 	Foreign   bool           // the peer is not the node that it claims to be: it is served, but never asked
 	Direct    bool           // its road is direct, not over a bus
 	Packs     bool           // bodies that are compressed in this node's way may be sent on it, see transport.Packer
+	Near      Near           // the same link, if both of its ends are in this node; else nil
+}
+
+// Near is a link with both ends in this node. Each end has a goroutine that receives. A sender that is about to wait, or is done,
+// saves waking it: it queues quietly, and then has the other end receive in its own goroutine.
+type Near interface {
+	// SendQuietly is transport.Link.Send for those who call Deliver as soon as they hold no lock.
+	SendQuietly(e *transport.Envelope) (at uint64, err error)
+	// Deliver has the other end receive what is queued. The caller may hold no lock, because the Receiver takes those of the
+	// engine, and of actors. If somebody else receives there at the moment, it leaves this to the goroutine of that end.
+	Deliver()
 }
 
 // Loop reports whether the link leads to this node itself.
@@ -31,6 +42,18 @@ func (l *Link) Post(e *transport.Envelope) (at uint64, err error) {
 	if errors.Is(err, transport.ErrStalled) {
 		l.Close(err)
 	}
+	return at, err
+}
+
+// Hand is Post for those who hold no lock, so that an end within this node may receive e in this goroutine.
+func (l *Link) Hand(e *transport.Envelope) (at uint64, err error) {
+	if l.Near == nil {
+		return l.Post(e)
+	}
+	if at, err = l.Near.SendQuietly(e); errors.Is(err, transport.ErrStalled) {
+		l.Close(err)
+	}
+	l.Near.Deliver()
 	return at, err
 }
 

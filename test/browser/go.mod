@@ -1,0 +1,21 @@
+module github.com/tandem-go/tandem/test/browser
+
+go 1.26.0
+
+replace github.com/tandem-go/tandem => ../..
+
+require (
+	github.com/chromedp/cdproto v0.160.1
+	github.com/chromedp/chromedp v0.23.1
+	github.com/tandem-go/tandem v0.0.0
+)
+
+require (
+	github.com/adhocore/gronx v1.20.4 // indirect
+	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
+	github.com/google/jsonschema-go v0.4.3 // indirect
+	github.com/google/uuid v1.6.0 // indirect
+	github.com/vmihailenco/msgpack/v5 v5.4.1 // indirect
+	github.com/vmihailenco/tagparser/v2 v2.0.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
+)
