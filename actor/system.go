@@ -258,9 +258,7 @@ func (c *Config) validate() error {
 	if c.Outbox.Durable && c.Store == nil {
 		bad("Config.Outbox: %w: it is Durable, and Config.Store is nil", outbox.ErrConfig)
 	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.Logger = c.logger()
 	if c.Limits.Body <= 0 && c.Limits.Bytes <= 0 {
 		c.Limits.Body = math.MaxInt32
 	}
@@ -381,12 +379,15 @@ type refTable struct {
 
 // NewSystem starts a system. It claims its name in the registry, takes over the records of
 // earlier starts, opens its roads and calls Config.Setup; after that other nodes see it, and it
-// serves them. An error lists everything that is wrong with cfg, or says what could not be
+// serves them. An error wraps ErrConfig and lists everything that is wrong with cfg, or says what could not be
 // started. After an error nothing is left behind, and another process that has the name was
 // not disturbed.
-func NewSystem(cfg Config) (*System, error) {
+func NewSystem(cfg Config) (*System, error) { return newSystem(context.Background(), cfg) }
+
+// newSystem is NewSystem, until ctx ends.
+func newSystem(ctx context.Context, cfg Config) (*System, error) {
 	if err := cfg.validate(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	s := &System{cfg: cfg, epoch: uuid.NewString(), log: cfg.Logger.With("node", cfg.Name),
 		refs: refTable{seed: maphash.MakeSeed(), actors: map[string]*target{}, changed: map[*target]chan struct{}{}, weak: map[address]weak.Pointer[target]{}}}
@@ -412,7 +413,7 @@ func NewSystem(cfg Config) (*System, error) {
 	s.outbox.init(s)
 	var err error
 	if s.codecs, err = codecSet(cfg); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	s.types.codecs = s.codecs.WireName
 	if s.control, err = s.codecs.ByID(codec.IDMsgpack); err != nil {
@@ -427,10 +428,15 @@ func NewSystem(cfg Config) (*System, error) {
 		}
 	}
 	if err := s.SetAccess(cfg.Access); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+<<<<<<< HEAD
 	if err = s.admission.init(s, cfg.Admission); err != nil {
 		return nil, err
+=======
+	if s.admission, err = newAdmissions(s, cfg.Admission); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+>>>>>>> w-run
 	}
 	s.retry.Store(&s.cfg.Retry)
 	s.node = s.newNode()
@@ -443,8 +449,13 @@ func NewSystem(cfg Config) (*System, error) {
 	if len(cfg.Transports) == 0 && cfg.Store == nil {
 		start = s.setUp
 	}
+	called := context.AfterFunc(ctx, func() { s.cancel(context.Cause(ctx)) })
 	if err := start(); err != nil {
+		called()
 		return nil, s.abandon(err)
+	}
+	if !called() {
+		return nil, s.abandon(context.Cause(ctx))
 	}
 	s.outbox.open()
 	s.virtuals.rouseSoon()
