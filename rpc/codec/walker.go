@@ -19,6 +19,7 @@ type format struct {
 	arrays  bool           // structs may be encoded as arrays
 	refused []reflect.Kind // kinds that it cannot carry at all
 	parts   Parts          // carries values of some types; nil: there are none
+	names   *msgpackCodec  // of a positional format: the codec with names, for what interfaces hold; nil: this is no positional format
 }
 
 // Sizes that the Go runtime allocates, rounded up.
