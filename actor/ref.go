@@ -75,7 +75,8 @@ type target struct {
 	addr address
 	cell atomic.Pointer[cell] // the actor, while it lives here
 
-	placed atomic.Pointer[placedTarget] // of a virtual actor that was looked for
+	placed  atomic.Pointer[placedTarget] // of a virtual actor that was looked for
+	compact atomic.Pointer[compactForm]  // which messages to it may be compact; see System.form
 }
 
 func (r Ref) address() address {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -84,6 +85,7 @@ type Config struct {
 	Reminders reminder.Store   // keeps the reminders of Virtual kinds, see Remind
 	Codec     codec.Codec      // of outgoing messages; default msgpack
 	Codecs    []codec.Codec    // further codecs to understand, besides msgpack, JSON and raw
+	Compact   bool             // leaves out the names of fields where the receiver has the same schema, see below
 	Limits    codec.Limits     // of decoding; by default the length of a body is bounded only by RPC.MaxBody
 
 	// Rebalance is how many activations of virtual actors per second this node may give up to nodes that
@@ -251,6 +253,12 @@ func (c *Config) validate() error {
 	if c.Codec == nil {
 		c.Codec = codec.Msgpack(c.Limits)
 	}
+	if c.Codec.ID() == codec.IDCompact {
+		bad("Config.Codec: compact bodies can be read only where that was agreed upon: set Config.Compact")
+	}
+	if c.Compact && c.Codec.ID() != codec.IDMsgpack {
+		bad("Config.Compact: only msgpack has a compact form, and Config.Codec is %s", c.Codec.Name())
+	}
 	return errors.Join(errs...)
 }
 
@@ -284,6 +292,8 @@ type systemTypes struct {
 	codecs  *codec.Set
 	control codec.Codec // for messages to actors that are internal to the system: msgpack
 	kinds   map[string]*Kind
+
+	compacts compacts
 
 	allKindTypes sync.Map                       // *Kind → *kindTypes
 	poolKinds    sync.Map                       // *Kind → the *Kind of pools of it
@@ -396,11 +406,16 @@ func NewSystem(cfg Config) (*System, error) {
 		return nil, err
 	}
 	s.types.codecs = s.codecs.WireName
+	if w, ok := cfg.Codec.(interface{ CheckWhole(reflect.Type) error }); ok {
+		s.types.whole = w.CheckWhole
+	}
 	if s.control, err = s.codecs.ByID(codec.IDMsgpack); err != nil {
 		return nil, err
 	}
+	s.compacts.init(s)
 	for _, k := range cfg.Kinds {
 		s.kinds[k.name] = k
+		s.learn(k)
 		for _, err := range s.checkKind(k) {
 			if len(cfg.Transports) > 0 {
 				s.log.Warn("a message or reply of this kind cannot travel between nodes", "kind", k.name, "err", err)

@@ -170,8 +170,8 @@ func (c *compiler) structure(n *node, t reflect.Type) bool {
 			n.ours = n.ours || fn.node.ours
 		}
 		n.byName[f.name] = i
-		if f.alias != "" {
-			n.byName[f.alias] = i
+		for _, a := range f.aliases {
+			n.byName[a] = i
 		}
 		n.fields = append(n.fields, fn)
 	}

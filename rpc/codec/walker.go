@@ -126,6 +126,10 @@ func (w *walker) visitStruct(t reflect.Type) {
 			w.holdsParts()
 			return
 		}
+		if why := earlierNamesLost(t, ok); why != "" {
+			w.refuse("%s%s", t, why)
+			return
+		}
 	}
 	if hidesAll(t) && !w.registered(t) {
 		w.refuse("no field of %s is exported, so it would arrive empty", t)
