@@ -164,7 +164,7 @@ func (t *typeTable) complete(typ reflect.Type) error {
 		}
 	}
 	if err := t.whole(typ); err != nil {
-		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "type %v cannot be sent to another node: %w", typ, err)
+		return rpc.Errorf(rpc.Undecodable, rpc.NotRun, "type %v cannot be sent to another node: %w", typ, err)
 	}
 	return nil
 }

@@ -69,7 +69,8 @@ type Config struct {
 	// system is encoded and decoded, as if it had come from another node, so that nothing is
 	// shared by accident. What would fail between nodes fails with the same error: a value
 	// that the codec cannot encode, a type of package main without a WireName, a message that
-	// a Receiver's kind does not accept. Unexported fields are lost, refs arrive unbound, and
+	// a Receiver's kind does not accept, a type with a field that is not exported and would stay
+	// behind. Refs arrive unbound, and
 	// errors arrive with the text of their cause only. Every message costs an encoding, a
 	// decoding and the memory for both.
 	//

@@ -214,7 +214,7 @@ type (
 func TestCheckWhole(t *testing.T) {
 	c := codec.Msgpack(codec.Limits{}).(interface{ CheckWhole(reflect.Type) error })
 	_, _ = keepsBack{}.held, saysSo{}.held
-	for _, v := range []any{keepsBack{}, &keepsBack{}, nestsBack{}, struct{ C chan int }{}, struct{ F func() }{}} {
+	for _, v := range []any{keepsBack{}, &keepsBack{}, nestsBack{}} {
 		if err := c.CheckWhole(reflect.TypeOf(v)); !errors.Is(err, codec.ErrUnsupported) {
 			t.Errorf("%T: %v", v, err)
 		}

@@ -7,12 +7,10 @@ import (
 	"strings"
 )
 
-// CheckWhole is Check, and an error also for values of which a part would silently stay behind: those with a
-// field that is not exported. A field that is to stay behind says so with the tag `msgpack:"-"`.
+// CheckWhole returns an error for types of values of which a part would silently stay behind: those with a
+// field that is not exported. A field that is to stay behind says so with the tag `msgpack:"-"`. Whether
+// values of the type can be carried at all is said by Check.
 func (c *msgpackCodec) CheckWhole(t reflect.Type) error {
-	if err := c.Check(t); err != nil {
-		return err
-	}
 	w := wholeness{format: c.plans.format, seen: map[reflect.Type]bool{}}
 	return w.visit(t)
 }

@@ -92,7 +92,7 @@ func (c *Codec) Check(t reflect.Type) error {
 	return c.others.(interface{ Check(reflect.Type) error }).Check(t)
 }
 
-// CheckWhole is Check, and refuses values of which a part would silently stay behind.
+// CheckWhole returns an error for types of values of which a part would silently stay behind.
 func (c *Codec) CheckWhole(t reflect.Type) error {
 	if c.shapeOf(t) != nil {
 		return nil
