@@ -157,37 +157,48 @@ func TestCompactAtRecordedKinds(t *testing.T) {
 		n := newCompactNet(t)
 		a, store := n.start("a"), new(storetest.Memory)
 		durable := supplierKind.With(actor.Durable())
-		b := n.start("b", func(cfg *actor.Config) { cfg.Store = store })
+		recorded := func(cfg *actor.Config) { cfg.Store, cfg.Kinds = store, []*actor.Kind{durable} }
+		b := n.start("b", recorded)
 		spawn(t, b, "plain", supplierKind)
-		supplyTwice(t, a, "plain@b")
-		if !n.compacts("a") {
+		spawn(t, b, "durable", durable)
+		for _, at := range []string{"plain@b", "durable@b"} {
+			supplyTwice(t, a, at)
+			if n.compacts("a") || n.compacts("b") {
+				t.Errorf("%s: a message that a recorded kind takes, too, is compact", at)
+			}
+		}
+		actor.Unrecord[Supply](b) // so that the other node agrees all the same
+		supplyTwice(t, n.start("a2"), "plain@b")
+		if !n.compacts("a2") {
 			t.Fatal("nothing was agreed upon")
 		}
+		a = n.start("a3")
+		supplyTwice(t, a, "plain@b")
+		n.compacts("a3")
 		n.compacts("b")
-		spawn(t, b, "durable", durable)
 		if r, err := actor.Call(t.Context(), a.Ref("durable@b"), aSupply("Ann")); err != nil || r.Customer != "Ann" {
 			t.Fatalf("%+v, %v", r, err)
 		}
 		synctest.Wait()
-		if from, to := n.sent["a"].take(), n.sent["b"].take(); !slices.Equal(from, []uint8{codec.IDCompact, codec.IDMsgpack}) || !slices.Equal(to, []uint8{codec.IDMsgpack}) {
+		if from, to := n.sent["a3"].take(), n.sent["b"].take(); !slices.Equal(from, []uint8{codec.IDCompact, codec.IDMsgpack}) || !slices.Equal(to, []uint8{codec.IDMsgpack}) {
 			t.Errorf("codecs %v there, %v back", from, to)
 		}
 		if _, err := actor.Call(t.Context(), a.Ref("durable@b"), aSupply("Ann"), rpc.Key("k")); err != nil {
 			t.Fatal(err)
 		}
-		n.compacts("a")
+		n.compacts("a3")
 		n.compacts("b")
 		if err := b.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		b = n.start("b", func(cfg *actor.Config) { cfg.Store = store })
+		b = n.start("b", recorded)
 		spawn(t, b, "durable", durable)
 		r, err := actor.Call(t.Context(), a.Ref("durable@b"), aSupply("Ann"), rpc.Key("k")) // the recorded outcome
 		if err != nil || r.Customer != "Ann" {
 			t.Errorf("%+v, %v", r, err)
 		}
 		supplyTwice(t, a, "durable@b")
-		if n.compacts("a") || n.compacts("b") {
+		if n.compacts("a3") || n.compacts("b") {
 			t.Error("a body of a recorded request is compact")
 		}
 		log, err := actor.Call(t.Context(), a.Ref("durable@b"), Supplied{})

@@ -2,6 +2,7 @@ package actor
 
 import (
 	"context"
+	"reflect"
 
 	"github.com/tandem-go/tandem/registry"
 )
@@ -94,3 +95,6 @@ func BecomeOlder(s *System) {
 		panic(err)
 	}
 }
+
+// Unrecord has s forget that a kind of which records are kept takes messages of type M.
+func Unrecord[M any](s *System) { s.types.get(reflect.TypeFor[M]()).recorded.Store(false) }

@@ -195,66 +195,6 @@ func (s *System) startAlone() {
 	s.started.Do(func() { _, _ = s.node.Start(s.ctx) }) // without transports nothing can fail
 }
 
-// decodeReply decodes a reply of the expected type into v.
-func (s *System) decodeReply(r *promise.Reply, want *messageType, v any) error {
-	if want.wraps {
-		*v.(*Encoded) = s.encodedReply(r)
-		return nil
-	}
-	if r.Codec == codec.IDCompact {
-		return s.compacts.decodeReply(r.TypeID, want, r.Node, r.Body, v)
-	}
-	if r.TypeID != want.id {
-		return rpc.Errorf(rpc.WrongReply, rpc.HasRun, "node %s replied with %s, not %s", r.Node, s.types.nameOf(r.TypeID), want.name)
-	}
-	c, err := s.codecs.ByID(r.Codec)
-	if err == nil {
-		err = c.Decode(r.Body, v)
-	}
-	if err != nil {
-		return rpc.Errorf(rpc.Undecodable, rpc.HasRun, "reply from node %s: %w", r.Node, err)
-	}
-	return nil
-}
-
-// reply answers a request from another node with v.
-func (s *System) reply(in *server.Inbound, v any, typ reflect.Type) error {
-	if in.Schema != 0 && typ != nil {
-		if done, err := s.compacts.reply(in, v, typ); done {
-			return err
-		}
-	}
-	typeID, body, err := s.encodeReply(in, v, typ)
-	if err == nil {
-		in.Reply(typeID, replyCodec(in), body)
-	}
-	return err
-}
-
-func (s *System) encodeReply(in *server.Inbound, v any, typ reflect.Type) (typeID uint64, body []byte, err error) {
-	return s.encodeAs(replyCodec(in), v, typ, in.Storage())
-}
-
-// encodeAs encodes a reply with the codec of that id, into the given storage if it fits there.
-func (s *System) encodeAs(id uint8, v any, typ reflect.Type, into []byte) (typeID uint64, body []byte, err error) {
-	if typ == nil {
-		return 0, nil, rpc.Errorf(rpc.Invalid, rpc.HasRun, "a reply of nil has no type")
-	}
-	mt := s.types.get(typ)
-	c, err := s.codecs.ByID(id)
-	if err == nil {
-		err = mt.err
-	}
-	if err == nil {
-		body, err = c.Append(mt.storage(into), v)
-	}
-	if err != nil {
-		return 0, nil, replyError(s.hidePanic(err, address{"replies", s.cfg.Name}, mt.name))
-	}
-	mt.encoded(len(body))
-	return mt.id, fitting(body), nil
-}
-
 // dispatcher is the system as a server.Handler: it puts what comes from other nodes into mailboxes.
 type dispatcher struct{ s *System }
 

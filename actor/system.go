@@ -86,7 +86,7 @@ type Config struct {
 	Reminders reminder.Store   // keeps the reminders of Virtual kinds, see Remind
 	Codec     codec.Codec      // of outgoing messages; default msgpack
 	Codecs    []codec.Codec    // further codecs to understand, besides msgpack, JSON and raw
-	Compact   bool             // leaves out the names of fields where the receiver has the same schema, see below
+	Compact   bool             // leaves out the names of fields in messages to nodes that have the same types, see codec.Compact
 	Limits    codec.Limits     // of decoding; by default the length of a body is bounded only by RPC.MaxBody
 
 	// Rebalance is how many activations of virtual actors per second this node may give up to nodes that
