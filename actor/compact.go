@@ -183,8 +183,8 @@ func (c *compacts) lasting(in *server.Inbound, body []byte) (cd uint8, named []b
 	return c.names.ID(), named, err == nil
 }
 
-// rename gives a compact request names. It is the Named of the client.
-func (c *compacts) rename(r *client.Request) *rpc.Error {
+// Named implements client.Forms.
+func (c *compacts) Named(r *client.Request) *rpc.Error {
 	p := c.find(r.TypeID)
 	body, err := c.named(p.msg, r.Body)
 	if err != nil {
@@ -194,10 +194,13 @@ func (c *compacts) rename(r *client.Request) *rpc.Error {
 	return nil
 }
 
+// TypeOf implements client.Forms.
+func (c *compacts) TypeOf(r *client.Request) uint64 { return c.find(r.TypeID).msg.id }
+
 // typeOf returns the type of what a request carries, whatever its form.
 func (c *compacts) typeOf(r *client.Request) uint64 {
 	if r.Agreed != nil {
-		return c.find(r.TypeID).msg.id
+		return c.TypeOf(r)
 	}
 	return r.TypeID
 }

@@ -13,8 +13,8 @@ import (
 
 // A payment of some 64 bytes, and its receipt.
 type (
-	Payment struct {
-		actor.Returns[PaymentReceipt]
+	Remittance struct {
+		actor.Returns[RemittanceReceipt]
 		OrderID, CustomerID int64
 		AmountCents         int64
 		Currency            string
@@ -22,13 +22,13 @@ type (
 		Status              uint8
 		Reference           string
 	}
-	PaymentReceipt struct {
+	RemittanceReceipt struct {
 		OrderID, Sequence int64
 		AmountCents       int64
 		Accepted          bool
 		Reference         string
 	}
-	PaymentNote struct {
+	RemittanceNote struct {
 		OrderID, CustomerID int64
 		AmountCents         int64
 		Currency            string
@@ -38,14 +38,14 @@ type (
 	}
 )
 
-var aPayment = Payment{OrderID: 1 << 40, CustomerID: 1 << 33, AmountCents: 129900, Currency: "EUR", CreatedAt: 1764500000, Status: 2, Reference: "inv-2026-0001234"}
+var aRemittance = Remittance{OrderID: 1 << 40, CustomerID: 1 << 33, AmountCents: 129900, Currency: "EUR", CreatedAt: 1764500000, Status: 2, Reference: "inv-2026-0001234"}
 
 type till struct{}
 
-func (till) pay(_ *actor.Context, m Payment) (PaymentReceipt, error) {
-	return PaymentReceipt{m.OrderID, 1 << 20, m.AmountCents, true, m.Reference}, nil
+func (till) pay(_ *actor.Context, m Remittance) (RemittanceReceipt, error) {
+	return RemittanceReceipt{m.OrderID, 1 << 20, m.AmountCents, true, m.Reference}, nil
 }
-func (till) note(*actor.Context, PaymentNote) error { return nil }
+func (till) note(*actor.Context, RemittanceNote) error { return nil }
 
 var tillKind = actor.Define("bench.till", func() till { return till{} }, actor.Answer(till.pay), actor.Handle(till.note))
 
@@ -79,23 +79,23 @@ func BenchmarkCompact(b *testing.B) {
 		b.Run(fmt.Sprintf("call/compact=%v", compact), func(b *testing.B) {
 			to := start(b)
 			for range 1000 {
-				if _, err := actor.Call(context.Background(), to, aPayment); err != nil {
+				if _, err := actor.Call(context.Background(), to, aRemittance); err != nil {
 					b.Fatal(err)
 				}
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := actor.Call(context.Background(), to, aPayment); err != nil {
+				if _, err := actor.Call(context.Background(), to, aRemittance); err != nil {
 					b.Fatal(err)
 				}
 			}
-			reply, _ := till{}.pay(nil, aPayment)
-			b.ReportMetric(size(aPayment, reply), "body-B/op")
+			reply, _ := till{}.pay(nil, aRemittance)
+			b.ReportMetric(size(aRemittance, reply), "body-B/op")
 		})
 		b.Run(fmt.Sprintf("tell/compact=%v", compact), func(b *testing.B) {
 			to := start(b)
-			p := aPayment
-			m := PaymentNote{p.OrderID, p.CustomerID, p.AmountCents, p.Currency, p.CreatedAt, p.Status, p.Reference}
+			p := aRemittance
+			m := RemittanceNote{p.OrderID, p.CustomerID, p.AmountCents, p.Currency, p.CreatedAt, p.Status, p.Reference}
 			for range 1000 {
 				if err := actor.Tell(context.Background(), to, m); err != nil {
 					b.Fatal(err)

@@ -44,6 +44,22 @@ func (p *peer) started() {
 	}
 }
 
+// Forms knows both forms of compact requests. Its methods may be called concurrently.
+type Forms interface {
+	// Named gives a compact request the form that every start of every node can read. It is not called under a lock.
+	Named(r *Request) *rpc.Error
+	// TypeOf returns the type that a compact request has in that form. It must not block.
+	TypeOf(r *Request) uint64
+}
+
+// typeOf returns the type of what r carries, whatever its form.
+func (cl *Client) typeOf(r *Request) uint64 {
+	if r.Agreed == nil {
+		return r.TypeID
+	}
+	return cl.cfg.Forms.TypeOf(r)
+}
+
 // ErrCompact is the error of a compact one-way message whose node may have been restarted since its form
 // was agreed upon. It was not sent, and can be sent in the other form. Requests get that form here.
 var ErrCompact = errors.New("rpc: the node was restarted since the form of the message was agreed upon")
@@ -80,7 +96,7 @@ func (cl *Client) Named(r *Request) *rpc.Error {
 		return nil
 	}
 	r.Agreed, r.packed = nil, nil
-	if err := cl.cfg.Named(r); err != nil {
+	if err := cl.cfg.Forms.Named(r); err != nil {
 		return err
 	}
 	cl.pack(r)

@@ -143,9 +143,6 @@ func (in *Inbound) dropBody() {
 	in.weight = 0
 }
 
-// Compact says that the message is compact, and which type it has. Whoever gets it first says so.
-func (in *Inbound) Compact(typeID uint64) { in.Schema, in.TypeID = in.TypeID, typeID }
-
 // Cut reports whether the message came without its body, because there was no room for it.
 func (in *Inbound) Cut() bool { return in.cut }
 
