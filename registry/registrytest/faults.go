@@ -35,13 +35,13 @@ func RunFaults(t *testing.T, start func(t *testing.T) Server) {
 		lease time.Duration
 		test  func(*faulty)
 	}{
-		{"away", shortLease, (*faulty).away},
+		{"away", outageLease, (*faulty).away},
 		{"restart", longLease, (*faulty).restart},
-		{"mass expiry is not believed", shortLease, (*faulty).massExpiry},
-		{"data is lost", shortLease, (*faulty).wiped},
+		{"mass expiry is not believed", outageLease, (*faulty).massExpiry},
+		{"data is lost", outageLease, (*faulty).wiped},
 		{"a lease is dropped", longLease, (*faulty).dropped},
 		{"a watch misses changes", longLease, (*faulty).missed},
-		{"a client is cut off longer than its lease", shortLease, (*faulty).cutOff},
+		{"a client is cut off longer than its lease", outageLease, (*faulty).cutOff},
 		{"a record that cannot be read", longLease, (*faulty).spoilt},
 		{"opened before the server", longLease, (*faulty).early},
 	} {

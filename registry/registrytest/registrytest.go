@@ -28,6 +28,10 @@ const patience = 20 * time.Second
 const (
 	longLease  = 5 * time.Minute
 	shortLease = 2 * time.Second
+
+	// outageLease is for tests in which servers of their own are stopped, started and written to
+	// beside other work: a renewal that waits for the disk must come in time.
+	outageLease = 5 * time.Second
 )
 
 // Run runs the suite.
