@@ -307,6 +307,9 @@ func (c *cell) codecOf(in *server.Inbound, h *handler) (codec.Codec, *rpc.Error)
 	if h == nil {
 		return nil, c.self.sys.unhandled(c.kind, in.TypeID)
 	}
+	if in.Codec == codec.IDCompact {
+		return c.self.sys.compacts.codecOf(in, h.typ), nil
+	}
 	cd, err := c.self.sys.codecs.ByID(in.Codec)
 	if err != nil {
 		return nil, rpc.Errorf(rpc.Undecodable, rpc.NotRun, "%w", err)

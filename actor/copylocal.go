@@ -191,7 +191,7 @@ type replier interface {
 func (s *System) encodeFor(in replier, v any, typ reflect.Type) (typeID uint64, codec uint8, body []byte, err error) {
 	if far, ok := in.(*server.Inbound); ok {
 		typeID, body, err = s.encodeReply(far, v, typ)
-		return typeID, far.Codec, body, err
+		return typeID, replyCodec(far), body, err
 	}
 	near := in.(*copied)
 	typeID, body, err = s.encodeAs(near.codec, v, typ, nil)

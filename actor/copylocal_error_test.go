@@ -21,7 +21,10 @@ type (
 		C chan int
 	}
 	Hidden struct{ n int }
-	Glass  struct{ Seen, hidden int }
+	Glass  struct {
+		Seen   int
+		hidden int `msgpack:"-"`
+	}
 	Choosy struct {
 		actor.Returns[int]
 		Word mute

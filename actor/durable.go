@@ -66,7 +66,7 @@ func Completion[R any](c *Context, reply R) (id string, record []byte, err error
 	if err != nil {
 		return "", nil, err
 	}
-	return in.RequestID(), server.Record(typeID, in.Codec, body), nil
+	return in.RequestID(), server.Record(typeID, replyCodec(in), body), nil
 }
 
 // maxAhead bounds how many requests of a durable actor are recorded as begun in one write.

@@ -2,6 +2,7 @@ package actor
 
 import (
 	"context"
+	"reflect"
 
 	"github.com/tandem-go/tandem/registry"
 )
@@ -82,3 +83,18 @@ func UnderWay(s *System, limit string) (n, most int) {
 	defer s.admission.mu.Unlock()
 	return s.admission.table.UnderWay(limit)
 }
+
+// BecomeOlder has s answer as a version does that does not know the question for schemas.
+func BecomeOlder(s *System) {
+	older := Define("tandem.node", func() nodeServer { return nodeServer{} }, Answer(nodeServer.stop), Answer(nodeServer.inspect)).With(systems())
+	c := s.refs.live(nodeServerName)
+	over := s.refs.whenGone(c)
+	c.end(nil)
+	<-over
+	if _, err := s.spawnHidden(nodeServerName, older); err != nil {
+		panic(err)
+	}
+}
+
+// Unrecord has s forget that a kind of which records are kept takes messages of type M.
+func Unrecord[M any](s *System) { s.types.get(reflect.TypeFor[M]()).recorded.Store(false) }

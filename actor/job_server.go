@@ -38,8 +38,8 @@ type (
 		TypeID uint64
 		Codec  uint8
 		Body   []byte
-		id     string // of the job; empty: the server chooses it
-		msg    any    // takes the place of Body on the same node
+		id     string `msgpack:"-"` // of the job; empty: the server chooses it
+		msg    any    `msgpack:"-"` // takes the place of Body on the same node
 	}
 	keptJob struct { // a submitJob that a stored actor has kept, which chooses the id: a one-way message
 		Target string
@@ -71,8 +71,8 @@ type (
 		TypeID      uint64 // this and what follows: the result
 		Codec       uint8
 		Body        []byte
-		value       any          // takes the place of TypeID and Body on the same node
-		typ         reflect.Type // the declared type of value
+		value       any          `msgpack:"-"` // takes the place of TypeID and Body on the same node
+		typ         reflect.Type `msgpack:"-"` // the declared type of value
 	}
 )
 

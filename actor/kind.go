@@ -268,7 +268,14 @@ func (s *System) learn(k *Kind) *kindTypes {
 	t := &kindTypes{k, make(map[uint64]*handler, len(k.handlers))}
 	for typ, h := range k.handlers {
 		if !toldBySystem(typ) { // no other node can say that an actor has ended, or is idle
-			t.byID[s.types.get(typ).id] = h
+			m := s.types.get(typ)
+			t.byID[m.id] = h
+			if k.recorded() || k.keeps != nil {
+				m.recorded.Store(true)
+			}
+			if h.reply != nil {
+				s.types.get(h.reply)
+			}
 		}
 	}
 	actual, _ := s.allKindTypes.LoadOrStore(k, t)

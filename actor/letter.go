@@ -40,6 +40,8 @@ func (s *System) ofLetters(f deadletter.Filter) deadletter.Filter {
 type keptLetters struct {
 	mu    sync.Mutex // guards store, except for store.Largest
 	store *deadletter.Store[letterCarries]
+
+	compacts *compacts // does not change
 }
 
 // letterCarries is what the message of a dead letter carries.
@@ -88,7 +90,11 @@ func (k *keptLetters) keep(d *DeadLetter, it item, body []byte, owner string) {
 		}
 		l.Size += len(body) + in.MetaSize()
 		if l.Size <= largest {
-			l.Encoded = &deadletter.Encoded{TypeID: in.TypeID, Codec: in.Codec, Body: longcopy.Clone(body)}
+			cd, named, ok := k.compacts.lasting(in, body)
+			if !ok {
+				return // of a schema that nobody knows here
+			}
+			l.Encoded = &deadletter.Encoded{TypeID: in.TypeID, Codec: cd, Body: longcopy.Clone(named)}
 		}
 	}
 	k.mu.Lock()

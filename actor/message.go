@@ -46,6 +46,8 @@ type messageType struct {
 	wraps bool  // its messages are *wrapped, which say themselves what is in them
 	says  bool  // its messages say more of themselves to interceptors: they are withOp, or carriesItem
 
+	recorded atomic.Bool // a kind of which records are kept takes it: its bodies have names
+
 	tells, calls sync.Pool // spare telling and requesting, for messages that pass interceptors
 
 	large atomic.Int64 // bytes for the body of the next message of this type; 0: it will be small
@@ -92,11 +94,13 @@ type typeTable struct {
 	byType sync.Map                         // reflect.Type → *messageType
 	recent [256]atomic.Pointer[messageType] // a cache of byType, indexed by the address of the type
 
-	codecs wireNames // what they call types, by the system's codecs; it does not change
+	codecs wireNames                // what they call types, by the system's codecs; it does not change
+	whole  func(reflect.Type) error // says what of a type would stay behind; nil: nobody knows; it does not change
 
-	mu    sync.Mutex              // guards what follows
-	names map[uint64]string       // registered ids
-	given map[string]reflect.Type // the types to which codecs have given names
+	mu    sync.Mutex                // guards what follows
+	names map[uint64]string         // registered ids
+	byID  map[uint64][]*messageType // the types of each id: in a program there may be several of one name
+	given map[string]reflect.Type   // the types to which codecs have given names
 }
 
 // get returns what is known about a type. It registers a type that it has not seen before.
@@ -115,13 +119,16 @@ func (t *typeTable) find(typ reflect.Type, slot *atomic.Pointer[messageType]) *m
 		return m.(*messageType)
 	}
 	name, err := t.codecs.of(typ)
+	if err == nil {
+		err = t.complete(typ)
+	}
 	m := &messageType{typ: typ, name: name, id: transport.TypeID(name), err: err}
 	m.wraps = typ == reflect.TypeFor[*wrapped]() || typ == reflect.TypeFor[Encoded]()
 	m.says = m.wraps || typ.Implements(reflect.TypeFor[withOp]()) || typ.Implements(reflect.TypeFor[carriesItem]())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.names == nil {
-		t.names, t.given = map[uint64]string{}, map[string]reflect.Type{}
+		t.names, t.given, t.byID = map[uint64]string{}, map[string]reflect.Type{}, map[uint64][]*messageType{}
 	}
 	switch other, taken := t.names[m.id]; {
 	case err != nil:
@@ -132,8 +139,34 @@ func (t *typeTable) find(typ reflect.Type, slot *atomic.Pointer[messageType]) *m
 	default:
 		t.names[m.id] = name
 	}
-	actual, _ := t.byType.LoadOrStore(typ, m)
+	actual, known := t.byType.LoadOrStore(typ, m)
+	if !known {
+		t.byID[m.id] = append(t.byID[m.id], m)
+	}
 	return actual.(*messageType)
+}
+
+// named returns the types of an id that have been seen.
+func (t *typeTable) named(id uint64) []*messageType {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byID[id]
+}
+
+// complete returns an error if values of a type would not arrive as they are, because of what it holds.
+func (t *typeTable) complete(typ reflect.Type) error {
+	if t.whole == nil || typ.Kind() == reflect.Interface {
+		return nil
+	}
+	if t.codecs != nil {
+		if _, ok := t.codecs(typ); ok { // it is the codec's own
+			return nil
+		}
+	}
+	if err := t.whole(typ); err != nil {
+		return rpc.Errorf(rpc.Undecodable, rpc.NotRun, "type %v cannot be sent to another node: %w", typ, err)
+	}
+	return nil
 }
 
 // isGiven returns another type to which a codec has given the name, or nil. t.mu is held.

@@ -34,7 +34,7 @@ type dequeue[T any] struct {
 	Delay  time.Duration `msgpack:",omitempty" json:",omitempty"` // Nack, Release; Extend: the length of the lease
 	Tokens [][3]uint64   `msgpack:",omitempty" json:",omitempty"` // the deliveries, for the other operations
 
-	waiter uint64 // opNudge: the pull whose caller has cancelled
+	waiter uint64 `msgpack:"-"` // opNudge: the pull whose caller has cancelled
 }
 
 // oversee is the message behind operations on a queue as a whole, on dead letters and on

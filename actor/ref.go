@@ -79,6 +79,7 @@ type target struct {
 	cell atomic.Pointer[cell] // the actor, while it lives here
 
 	placed   atomic.Pointer[placedTarget] // of a virtual actor that was looked for
+	compact  atomic.Pointer[compactForm]  // which messages to it may be compact; see System.form
 	selected *selected                    // of a service; nil: all instances
 }
 

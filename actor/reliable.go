@@ -97,7 +97,7 @@ func (o *outboxes) take(ctx context.Context, from *Context, t *target, m any, ty
 		return err
 	}
 	var r client.Request
-	if err := o.sys.request(ctx, from, nil, t, m, typ, opts, &r); err != nil {
+	if err := o.sys.request(ctx, from, nil, t, m, typ, wording{}, opts, &r); err != nil {
 		return err
 	}
 	if most := o.sys.cfg.RPC.WithDefaults().MaxBody; len(r.Body) > most {

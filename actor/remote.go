@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-go/tandem/internal/sendopt"
 	"github.com/tandem-go/tandem/mailbox"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/rpc/codec"
 	"github.com/tandem-go/tandem/transport"
 )
 
@@ -27,7 +28,7 @@ func call[M, R any](ctx context.Context, from *Context, w *calling, at *routedCa
 	}
 	x := s.node.Client.Exchange()
 	spare := reusableOf(x)
-	if err := compose(ctx, from, at, t, m, opts, x.Request(), &spare.message); err != nil {
+	if err := compose(ctx, from, at, t, m, wording{true, want}, opts, x.Request(), &spare.message); err != nil {
 		return v, err
 	}
 	if w != nil {
@@ -39,7 +40,7 @@ func call[M, R any](ctx context.Context, from *Context, w *calling, at *routedCa
 		err = s.decodeReply(reply, want, &reused.V)
 		v = reused.Take()
 	} else {
-		err = s.withName(err, x.Request().TypeID)
+		err = s.withName(err, s.compacts.typeOf(x.Request()))
 	}
 	if x.Free() && at != nil {
 		at.shared = false
@@ -58,10 +59,10 @@ func reusableOf(x *client.Exchange) *reusableValues {
 }
 
 // compose is System.request for a message that is encoded from the codec.Reusable in place.
-func compose[M any](ctx context.Context, from *Context, at *routedCall, t *target, m M, opts *settings, r *client.Request, place *any) error {
+func compose[M any](ctx context.Context, from *Context, at *routedCall, t *target, m M, w wording, opts *settings, r *client.Request, place *any) error {
 	reused := reusableIn[M](place)
 	reused.V = m
-	err := t.sys.request(ctx, from, at, t, reused.Value(), reflect.TypeFor[M](), opts, r)
+	err := t.sys.request(ctx, from, at, t, reused.Value(), reflect.TypeFor[M](), w, opts, r)
 	reused.Take()
 	return err
 }
@@ -74,7 +75,7 @@ func send[M, R any](ctx context.Context, from *Context, at *routedCall, t *targe
 		return nil, nil, want.err
 	}
 	var req client.Request
-	if err := s.request(ctx, from, at, t, m, reflect.TypeFor[M](), opts, &req); err != nil {
+	if err := s.request(ctx, from, at, t, m, reflect.TypeFor[M](), wording{true, want}, opts, &req); err != nil {
 		return nil, nil, err
 	}
 	p := promise.New(func(r *promise.Reply) (R, error) {
@@ -82,7 +83,7 @@ func send[M, R any](ctx context.Context, from *Context, at *routedCall, t *targe
 		err := s.decodeReply(r, want, &v)
 		return v, err
 	}, errDecoder)
-	call, err := s.node.Client.Do(ctx, req, naming{p, s, req.TypeID})
+	call, err := s.node.Client.Do(ctx, req, naming{p, s, s.compacts.typeOf(&req)})
 	return p, call, err
 }
 
@@ -91,7 +92,7 @@ var errDecoder = rpc.Errorf(rpc.Undecodable, rpc.HasRun, "the decoder of the rep
 
 // request encodes a message to t into r. at is the call of a service that has chosen t, or nil.
 // r is empty, except for storage that its body may have.
-func (s *System) request(ctx context.Context, from *Context, at *routedCall, t *target, m any, typ reflect.Type, opts *settings, r *client.Request) error {
+func (s *System) request(ctx context.Context, from *Context, at *routedCall, t *target, m any, typ reflect.Type, w wording, opts *settings, r *client.Request) error {
 	var o settings
 	if opts != nil {
 		o = *opts
@@ -107,11 +108,19 @@ func (s *System) request(ctx context.Context, from *Context, at *routedCall, t *
 		return err
 	}
 	o.Codec = s.codecFor(t.addr.name, opts)
+	typeID := mt.id
+	if w.compact && s.cfg.Compact && s.mayShorten(t, &o) {
+		if r.Agreed, typeID = s.form(t, mt, w.reply); r.Agreed != nil {
+			o.Codec = s.compacts.codec
+		} else {
+			typeID = mt.id
+		}
+	}
 	body, refusal := encodeMessage(o.Codec, mt.storage(r.Body), m, mt)
 	if refusal != nil {
 		return refusal
 	}
-	r.Node, r.Target, r.TypeID, r.Codec, r.Body = t.addr.node, t.addr.name, mt.id, o.Codec.ID(), body
+	r.Node, r.Target, r.TypeID, r.Codec, r.Body = t.addr.node, t.addr.name, typeID, o.Codec.ID(), body
 	r.Confirm, r.Retry, r.Timeout = o.Acked, o.Retry, s.timeout(ctx)
 	if r.Retry == nil && from != nil {
 		r.Retry = from.cell.kind.retry
@@ -186,73 +195,18 @@ func (s *System) startAlone() {
 	s.started.Do(func() { _, _ = s.node.Start(s.ctx) }) // without transports nothing can fail
 }
 
-// decodeReply decodes a reply of the expected type into v.
-func (s *System) decodeReply(r *promise.Reply, want *messageType, v any) error {
-	if want.wraps {
-		*v.(*Encoded) = s.encodedReply(r)
-		return nil
-	}
-	if r.TypeID != want.id {
-		return rpc.Errorf(rpc.WrongReply, rpc.HasRun, "node %s replied with %s, not %s", r.Node, s.types.nameOf(r.TypeID), want.name)
-	}
-	c, err := s.codecs.ByID(r.Codec)
-	if err == nil {
-		err = c.Decode(r.Body, v)
-	}
-	if err != nil {
-		return rpc.Errorf(rpc.Undecodable, rpc.HasRun, "reply from node %s: %w", r.Node, err)
-	}
-	return nil
-}
-
-// reply answers a request from another node with v.
-func (s *System) reply(in *server.Inbound, v any, typ reflect.Type) error {
-	typeID, body, err := s.encodeReply(in, v, typ)
-	if err == nil {
-		in.Reply(typeID, in.Codec, body)
-	}
-	return err
-}
-
-// answer is reply in a run loop whose handler has returned, and so in a goroutine that holds no lock.
-func (s *System) answer(in *server.Inbound, v any, typ reflect.Type) error {
-	typeID, body, err := s.encodeReply(in, v, typ)
-	if err == nil {
-		in.Answer(typeID, in.Codec, body)
-	}
-	return err
-}
-
-func (s *System) encodeReply(in *server.Inbound, v any, typ reflect.Type) (typeID uint64, body []byte, err error) {
-	return s.encodeAs(in.Codec, v, typ, in.Storage())
-}
-
-// encodeAs encodes a reply with the codec of that id, into the given storage if it fits there.
-func (s *System) encodeAs(codec uint8, v any, typ reflect.Type, into []byte) (typeID uint64, body []byte, err error) {
-	if typ == nil {
-		return 0, nil, rpc.Errorf(rpc.Invalid, rpc.HasRun, "a reply of nil has no type")
-	}
-	mt := s.types.get(typ)
-	c, err := s.codecs.ByID(codec)
-	if err == nil {
-		err = mt.err
-	}
-	if err == nil {
-		body, err = c.Append(mt.storage(into), v)
-	}
-	if err != nil {
-		return 0, nil, replyError(s.hidePanic(err, address{"replies", s.cfg.Name}, mt.name))
-	}
-	mt.encoded(len(body))
-	return mt.id, fitting(body), nil
-}
-
 // dispatcher is the system as a server.Handler: it puts what comes from other nodes into mailboxes.
 type dispatcher struct{ s *System }
 
 // HandleRequest puts a request from another node into its actor's mailbox.
 func (v dispatcher) HandleRequest(in *server.Inbound) {
 	s := v.s
+	if in.Codec == codec.IDCompact {
+		if err := s.compacts.admit(in); err != nil {
+			in.Fail(err)
+			return
+		}
+	}
 	if s.draining() && !in.Own() { // requests of this node's own handlers are still served
 		in.Fail(errLeaving)
 		return
@@ -298,6 +252,14 @@ func (v dispatcher) HandleRequest(in *server.Inbound) {
 
 // HandleTells puts one-way messages from another node into their actor's mailbox.
 func (v dispatcher) HandleTells(tells []*server.Inbound) {
+	for _, in := range tells {
+		if in.Codec == codec.IDCompact {
+			if tells = v.admitCompact(tells); len(tells) == 0 {
+				return
+			}
+			break
+		}
+	}
 	c := v.s.refs.live(tells[0].Target)
 	if v.s.restricted(c) {
 		tells = v.s.admit(c, tells)
@@ -318,8 +280,26 @@ func (v dispatcher) HandleTells(tells []*server.Inbound) {
 // LoseTells makes dead letters of one-way messages.
 func (v dispatcher) LoseTells(tells []*server.Inbound, why *rpc.Error) {
 	for _, in := range tells {
+		if in.Codec == codec.IDCompact && in.Schema == 0 {
+			_ = v.s.compacts.admit(in) // for its name, and for the form in which it is kept
+		}
 		v.s.handBack(address{in.Target, v.s.cfg.Name}, item{msg: in, meta: v.s.metaFrom(in)}, why)
 	}
+}
+
+// admitCompact returns the messages without the compact ones that cannot be read here, which become dead letters.
+// Only a node that does not keep to the protocol sends such.
+func (v dispatcher) admitCompact(tells []*server.Inbound) (known []*server.Inbound) {
+	for _, in := range tells {
+		if in.Codec == codec.IDCompact {
+			if err := v.s.compacts.admit(in); err != nil {
+				v.LoseTells([]*server.Inbound{in}, err)
+				continue
+			}
+		}
+		known = append(known, in)
+	}
+	return known
 }
 
 // push puts as many of the one-way messages into c's mailbox as there is room for, in order,
@@ -396,6 +376,11 @@ func (c *cell) metaFrom(in *server.Inbound) *meta {
 func (s *System) deliver(c *cell, in *server.Inbound, asked bool) *rpc.Error {
 	if c == nil {
 		return rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %s on node %s", in.Target, s.cfg.Name)
+	}
+	if in.Schema != 0 && in.Seq != 0 {
+		if err := refuseCompact(c, in); err != nil {
+			return err
+		}
 	}
 	it := item{msg: in}
 	if in.Receipt && (c.kind.system && c.kind != topicServerKind || !c.box.Blocks()) { // such a mailbox never makes senders wait, and a receipt must not take up room

@@ -2,6 +2,7 @@ package actor
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"sync"
 
@@ -36,11 +37,11 @@ func tellAt[M any](ctx context.Context, from *Context, at *routedCall, t *target
 	}
 	if opts.IsAcked() {
 		x := s.node.Client.Exchange()
-		if err := compose(ctx, from, at, t, m, opts, x.Request(), &reusableOf(x).message); err != nil {
+		if err := compose(ctx, from, at, t, m, wording{compact: true}, opts, x.Request(), &reusableOf(x).message); err != nil {
 			return err
 		}
 		_, err := x.Do(ctx)
-		err = s.withName(err, x.Request().TypeID)
+		err = s.withName(err, s.compacts.typeOf(x.Request()))
 		x.Free()
 		return err
 	}
@@ -51,7 +52,7 @@ func tellAt[M any](ctx context.Context, from *Context, at *routedCall, t *target
 	if opts == nil && from == nil && at == nil && ctx.Value(tracekey.Key{}) == nil {
 		return tellPlain(ctx, t, m, out)
 	}
-	if err := compose(ctx, from, at, t, m, opts, &out.request, &out.message); err != nil {
+	if err := compose(ctx, from, at, t, m, wording{compact: true}, opts, &out.request, &out.message); err != nil {
 		return err
 	}
 	return s.send(ctx, from, out)
@@ -72,9 +73,9 @@ func tellPlain[M any](ctx context.Context, t *target, m M, out *outgoing) error 
 		return err
 	}
 	done, err := s.node.Client.TellNow(&r)
-	if !done {
+	if !done || r.Agreed != nil && errors.Is(err, client.ErrCompact) {
 		r.Timeout = s.timeout(ctx)
-		err = s.node.Client.Tell(ctx, r)
+		err = s.tell(ctx, &r)
 	}
 	out.request.Body = wire.FreeSent(r.Body)
 	tellPool.Put(out)
@@ -87,13 +88,31 @@ func (s *System) plain(t *target, m any, typ reflect.Type, into []byte, r *clien
 	if err != nil {
 		return err
 	}
-	c := s.codecFor(t.addr.name, nil)
+	c, typeID := s.codecFor(t.addr.name, nil), mt.id
+	if s.cfg.Compact && !mt.wraps && t.addr.node != s.cfg.Name && sameCodec(c, s.cfg.Codec) {
+		if agreed, id := s.form(t, mt, nil); agreed != nil {
+			r.Agreed, c, typeID = agreed, s.compacts.codec, id
+		}
+	}
 	body, refusal := encodeMessage(c, mt.storage(into), m, mt)
 	if refusal != nil {
 		return refusal
 	}
-	r.Node, r.Target, r.TypeID, r.Codec, r.Body = t.addr.node, t.addr.name, mt.id, c.ID(), body
+	r.Node, r.Target, r.TypeID, r.Codec, r.Body = t.addr.node, t.addr.name, typeID, c.ID(), body
 	return nil
+}
+
+// tell hands a one-way message to a link: with names if it is compact and its node was restarted meanwhile.
+func (s *System) tell(ctx context.Context, r *client.Request) error {
+	err := s.node.Client.Tell(ctx, *r) // keeps no reference to it
+	if r.Agreed != nil && errors.Is(err, client.ErrCompact) {
+		named := *r
+		if err := s.node.Client.Named(&named); err != nil {
+			return err
+		}
+		return s.node.Client.Tell(ctx, named)
+	}
+	return err
 }
 
 // outgoing is a one-way message on its way to a link.
@@ -111,7 +130,7 @@ func (s *System) send(ctx context.Context, from *Context, out *outgoing) error {
 	if from.inTurn() { // so that actors that wait for each other in a cycle do not wait for ever
 		r.Timeout = min(r.Timeout, s.cfg.SendWait)
 	}
-	err := s.node.Client.Tell(ctx, *r) // keeps no reference to it
+	err := s.tell(ctx, r)
 	*r = client.Request{Body: wire.FreeSent(r.Body)}
 	tellPool.Put(out)
 	return err

@@ -171,6 +171,9 @@ func (s *System) spawn(parent *cell, name string, kind *Kind, opts []SpawnOption
 		return Ref{}, fmt.Errorf("%w: %s", ErrNameTaken, name)
 	}
 	kind = s.intercepted(kind)
+	if len(s.cfg.Transports) > 0 {
+		s.learn(kind) // other nodes may ask what it takes before they send it anything
+	}
 	state, err := kind.fresh()
 	if err != nil {
 		s.refs.unreserve(t)

@@ -48,7 +48,7 @@ func (t *transaction) later(ctx context.Context, from *Context, to *target, m an
 // keepMessage keeps a message to an actor, as verb sends it.
 func (t *transaction) keepMessage(ctx context.Context, from *Context, verb state.Verb, to *target, m any, typ reflect.Type, opts *settings) error {
 	var r client.Request
-	if err := to.sys.request(ctx, from, nil, to, m, typ, opts, &r); err != nil {
+	if err := to.sys.request(ctx, from, nil, to, m, typ, wording{}, opts, &r); err != nil {
 		return err
 	}
 	body := binary.BigEndian.AppendUint64(make([]byte, 0, len(r.Body)+storedMessageHead), r.TypeID)

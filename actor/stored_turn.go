@@ -90,7 +90,7 @@ func (t *transaction) reply(v any, typ reflect.Type) error {
 		a.codec = s.cfg.Codec.ID()
 		var into []byte
 		if in, ok := t.req.(*server.Inbound); ok {
-			a.codec, into = in.Codec, in.Storage()
+			a.codec, into = replyCodec(in), in.Storage()
 		}
 		var err error
 		if a.typeID, a.body, err = s.encodeAs(a.codec, v, typ, into); err != nil {

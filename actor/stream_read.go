@@ -137,7 +137,7 @@ func openLocal(ctx context.Context, from *Context, c *cell, m any, opts *setting
 
 func (s *System) openRemote(ctx context.Context, from *Context, at *routedCall, t *target, m any, typ reflect.Type, opts *settings) (v streamOpened, err error) {
 	x := s.node.Client.Exchange()
-	if err := s.request(ctx, from, at, t, m, typ, opts, x.Request()); err != nil {
+	if err := s.request(ctx, from, at, t, m, typ, wording{}, opts, x.Request()); err != nil {
 		return v, err
 	}
 	reply, err := x.Do(ctx)

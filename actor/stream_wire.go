@@ -49,8 +49,8 @@ type (
 		Items []byte
 		Last  bool // no batch comes after it
 
-		vals []any // see chunk
-		held int   // see chunk
+		vals []any `msgpack:"-"` // see chunk
+		held int   `msgpack:"-"` // see chunk
 	}
 	streamSign struct { // a sign that the client is alive, or has stopped
 		Returns[streamTaken]
@@ -64,9 +64,9 @@ type (
 		Message string
 		User    string
 
-		vals []any      // see chunk
-		held int        // see chunk
-		err  *rpc.Error // takes the place of Code on the same node
+		vals []any      `msgpack:"-"` // see chunk
+		held int        `msgpack:"-"` // see chunk
+		err  *rpc.Error `msgpack:"-"` // takes the place of Code on the same node
 	}
 	streamTaken struct {
 		Over bool // no more items are wanted

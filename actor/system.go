@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -70,7 +71,8 @@ type Config struct {
 	// system is encoded and decoded, as if it had come from another node, so that nothing is
 	// shared by accident. What would fail between nodes fails with the same error: a value
 	// that the codec cannot encode, a type of package main without a WireName, a message that
-	// a Receiver's kind does not accept. Unexported fields are lost, refs arrive unbound, and
+	// a Receiver's kind does not accept, a type with a field that is not exported and would stay
+	// behind. Refs arrive unbound, and
 	// errors arrive with the text of their cause only. Every message costs an encoding, a
 	// decoding and the memory for both.
 	//
@@ -86,6 +88,7 @@ type Config struct {
 	Reminders reminder.Store   // keeps the reminders of Virtual kinds, see Remind
 	Codec     codec.Codec      // of outgoing messages; default msgpack
 	Codecs    []codec.Codec    // further codecs to understand, besides msgpack, JSON and raw
+	Compact   bool             // leaves out the names of fields in messages to nodes that have the same types, see codec.Compact
 	Limits    codec.Limits     // of decoding; by default the length of a body is bounded only by RPC.MaxBody
 
 	// Rebalance is how many activations of virtual actors per second this node may give up to nodes that
@@ -265,6 +268,12 @@ func (c *Config) validate() error {
 	if c.Codec == nil {
 		c.Codec = codec.Msgpack(c.Limits)
 	}
+	if c.Codec.ID() == codec.IDCompact {
+		bad("Config.Codec: compact bodies can be read only where that was agreed upon: set Config.Compact")
+	}
+	if c.Compact && c.Codec.ID() != codec.IDMsgpack {
+		bad("Config.Compact: only msgpack has a compact form, and Config.Codec is %s", c.Codec.Name())
+	}
 	return errors.Join(errs...)
 }
 
@@ -300,6 +309,8 @@ type systemTypes struct {
 	codecs  *codec.Set
 	control codec.Codec // for messages to actors that are internal to the system: msgpack
 	kinds   map[string]*Kind
+
+	compacts compacts
 
 	allKindTypes sync.Map                       // *Kind → *kindTypes
 	poolKinds    sync.Map                       // *Kind → the *Kind of pools of it
@@ -416,11 +427,16 @@ func newSystem(ctx context.Context, cfg Config) (*System, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	s.types.codecs = s.codecs.WireName
+	if w, ok := cfg.Codec.(interface{ CheckWhole(reflect.Type) error }); ok {
+		s.types.whole = w.CheckWhole
+	}
 	if s.control, err = s.codecs.ByID(codec.IDMsgpack); err != nil {
 		return nil, err
 	}
+	s.compacts.init(s)
 	for _, k := range cfg.Kinds {
 		s.kinds[k.name] = k
+		s.learn(k)
 		for _, err := range s.checkKind(k) {
 			if len(cfg.Transports) > 0 {
 				s.log.Warn("a message or reply of this kind cannot travel between nodes", "kind", k.name, "err", err)
@@ -430,13 +446,8 @@ func newSystem(ctx context.Context, cfg Config) (*System, error) {
 	if err := s.SetAccess(cfg.Access); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-<<<<<<< HEAD
 	if err = s.admission.init(s, cfg.Admission); err != nil {
-		return nil, err
-=======
-	if s.admission, err = newAdmissions(s, cfg.Admission); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
->>>>>>> w-run
 	}
 	s.retry.Store(&s.cfg.Retry)
 	s.node = s.newNode()

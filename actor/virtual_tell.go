@@ -22,7 +22,7 @@ import (
 func tellFollowed(ctx context.Context, from *Context, at *routedCall, t *target, m any, typ reflect.Type, opts *settings) error {
 	s := t.sys
 	var r client.Request
-	if err := s.request(ctx, from, at, t, m, typ, opts, &r); err != nil {
+	if err := s.request(ctx, from, at, t, m, typ, wording{compact: true}, opts, &r); err != nil {
 		return err
 	}
 	r.Confirm = true
@@ -31,18 +31,15 @@ func tellFollowed(ctx context.Context, from *Context, at *routedCall, t *target,
 		ctx, cancel = context.WithTimeout(ctx, s.cfg.SendWait)
 		defer cancel()
 	}
-	_, err := s.node.Client.Do(ctx, r, followed{s, t.addr.name[len(placed):] + "@" + anywhere, r.TypeID, r.Codec, r.Body, r.Rare})
+	_, err := s.node.Client.Do(ctx, r, followed{s, t.addr.name[len(placed):] + "@" + anywhere, r})
 	return err
 }
 
 // followed is a one-way message whose sender does not wait for it to arrive.
 type followed struct {
-	sys    *System
-	to     string
-	typeID uint64
-	codec  uint8
-	body   []byte
-	rare   *client.Rare
+	sys *System
+	to  string
+	req client.Request
 }
 
 // Complete implements client.Completer.
@@ -50,10 +47,18 @@ func (f followed) Complete(_ *promise.Reply, err error) {
 	if err == nil {
 		return
 	}
-	d := DeadLetter{To: f.to, From: f.rare.Sender, Type: f.sys.types.nameOf(f.typeID), Reason: failure(f.sys.withName(err, f.typeID))}
-	body := deadletter.Encoded{TypeID: f.typeID, Codec: f.codec, Body: slices.Clone(f.body)}
-	came := &letterCame{meta: &wire.Meta{Sender: f.rare.Sender, Trace: f.rare.Trace, Headers: f.rare.Headers, Class: f.rare.Class}}
-	f.sys.services.run(func() { f.sys.encodedLetter(d, body, came) }) // it may be called under a lock of a peer
+	s, r, rare := f.sys, f.req, f.req.Rare
+	typeID := s.compacts.typeOf(&r)
+	d := DeadLetter{To: f.to, From: rare.Sender, Type: s.types.nameOf(typeID), Reason: failure(s.withName(err, typeID))}
+	r.Body = slices.Clone(r.Body)
+	came := &letterCame{meta: &wire.Meta{Sender: rare.Sender, Trace: rare.Trace, Headers: rare.Headers, Class: rare.Class}}
+	s.services.run(func() { // it may be called under a lock of a peer
+		if err := s.node.Client.Named(&r); err != nil {
+			s.log.Error("a message that did not arrive cannot be kept", "to", f.to, "err", err)
+			return
+		}
+		s.encodedLetter(d, deadletter.Encoded{TypeID: r.TypeID, Codec: r.Codec, Body: r.Body}, came)
+	})
 }
 
 // maxOnward is how many one-way messages wait to be sent on to one virtual actor.
@@ -189,7 +194,7 @@ func tellOn(ctx context.Context, to *target, at placement.Holder, msg any, carri
 			continue
 		}
 		x := s.node.Client.Exchange()
-		err := s.request(ctx, nil, v, t, msg, reflect.TypeOf(msg), nil, x.Request())
+		err := s.request(ctx, nil, v, t, msg, reflect.TypeOf(msg), wording{compact: true}, nil, x.Request())
 		if err != nil {
 			v.end(err)
 			return err

@@ -270,6 +270,16 @@ func (f *farNode) heard(ends []actorEnd) {
 // epoch is the only start of that node that may get it; empty: any. It is sent while this system
 // drains, too.
 func askNode[R any, M Question[R]](ctx context.Context, s *System, node, epoch string, m M) (v R, err error) {
+	return askServer[R](ctx, s, node, &client.Rare{Epoch: epoch}, m)
+}
+
+// askStart is askNode of whichever start of the node there is, and returns the one that was asked last.
+func askStart[R any, M Question[R]](ctx context.Context, s *System, node string, m M) (v R, epoch string, err error) {
+	v, err = askServer[R](ctx, s, node, &client.Rare{SentTo: &epoch}, m)
+	return v, epoch, err
+}
+
+func askServer[R any, M Question[R]](ctx context.Context, s *System, node string, rare *client.Rare, m M) (v R, err error) {
 	mt := s.types.get(reflect.TypeFor[M]())
 	x := s.node.Client.Exchange()
 	defer x.Free()
@@ -279,7 +289,7 @@ func askNode[R any, M Question[R]](ctx context.Context, s *System, node, epoch s
 		return v, refusal
 	}
 	r.Node, r.Target, r.TypeID, r.Codec, r.Body, r.Timeout = node, nodeServerName, mt.id, s.control.ID(), body, s.timeout(ctx)
-	r.Rare = &client.Rare{Epoch: epoch}
+	r.Rare = rare
 	reply, err := x.Do(ctx)
 	if err != nil {
 		return v, err

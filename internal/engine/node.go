@@ -61,6 +61,7 @@ type Config struct {
 	OnDenied func(server.Arrival, *rpc.Error)
 
 	Compression transport.Compression // compresses bodies for peers that inflate them; nil: nothing is compressed
+	Forms       client.Forms          // of compact requests; nil: there are none
 
 	Store ledger.Store // keeps the records of durable requests; nil: nothing is durable
 	Kinds []string     // the kinds of actors of which this node or the application keeps records
@@ -129,7 +130,7 @@ func NewNode(cfg Config) *Node {
 	for _, t := range cfg.Transports {
 		n.direct[t.Road()] = t.Direct()
 	}
-	n.Client = client.New(client.Config{Limits: cfg.Limits, Host: h, Roads: roads{n}, Policy: cfg.Roads, Budget: n.budget, Resolve: cfg.Resolve, LastWord: cfg.LastWord, Compression: cfg.Compression})
+	n.Client = client.New(client.Config{Limits: cfg.Limits, Host: h, Roads: roads{n}, Policy: cfg.Roads, Budget: n.budget, Resolve: cfg.Resolve, LastWord: cfg.LastWord, Compression: cfg.Compression, Forms: cfg.Forms})
 	n.Server = server.New(server.Config{Limits: cfg.Limits, Host: h, Account: n.account, Handler: cfg.Handler, Kinds: cfg.Kinds, Check: cfg.Check, OnDenied: cfg.OnDenied, Compression: cfg.Compression})
 	return n
 }

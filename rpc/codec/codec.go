@@ -2,7 +2,8 @@
 //
 // Three codecs come with it: msgpack, the default; JSON, so that other languages and
 // command line tools can talk to an actor; and raw bytes. A [Set] finds one by the id
-// that an envelope carries.
+// that an envelope carries. A fourth, [Compact], is msgpack without the names of fields, for two
+// ends that know that they have the same [Schema] of a type.
 //
 //	c := codec.Msgpack(codec.Limits{})
 //	body, err := c.Append(nil, Deposit{Amount: 5})
@@ -59,6 +60,7 @@ const (
 	IDMsgpack   uint8 = 1
 	IDJSON      uint8 = 2
 	IDRaw       uint8 = 3
+	IDCompact   uint8 = 4
 	FirstUserID uint8 = 64
 )
 
@@ -218,7 +220,7 @@ func (p *Panic) Unwrap() error { return p.Kind }
 // of this package are so already, and come back as they are.
 func Guarded(c Codec) Codec {
 	switch c.(type) {
-	case *msgpackCodec, *jsonCodec, rawCodec, guarded:
+	case *msgpackCodec, *compactCodec, *jsonCodec, rawCodec, guarded:
 		return c
 	}
 	return guarded{c}

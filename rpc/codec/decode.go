@@ -141,7 +141,7 @@ func (d *decoder) list(n *node, i int, p addr) int {
 }
 
 func (d *decoder) fields(n *node, i int, p addr) int {
-	if c := d.b[i]; c >= 0x90 && c < 0xa0 || c == 0xdc || c == 0xdd {
+	if c := d.b[i]; n.placed || c >= 0x90 && c < 0xa0 || c == 0xdc || c == 0xdd {
 		return d.array(n, i, p)
 	}
 	count, next := d.enterMap(i)
@@ -179,14 +179,31 @@ func (d *decoder) fields(n *node, i int, p addr) int {
 
 // array decodes a struct that was sent as an array of its fields.
 func (d *decoder) array(n *node, i int, p addr) int {
+	if n.placed && n.kind == kindEmpty {
+		if d.b[i] != 0x80 && d.b[i] != 0xc0 {
+			d.unexpected(i, "a struct without fields")
+		}
+		return i + 1
+	}
 	count, next := d.enterArray(i)
-	if count == 0 {
+	switch {
+	case count < 0 && n.placed:
 		valueAt(n.typ, p).SetZero()
-	} else if count != n.coded {
+		return next
+	case count == 0 && !n.placed:
+		valueAt(n.typ, p).SetZero()
+	case count != n.coded:
 		fail(ErrMalformed, "%d values for the %d fields of a %s", count, n.coded, n.typ)
 	}
 	for j := range count {
-		next = d.field(&n.fields[j], next, p)
+		f := &n.fields[j]
+		if f.bare {
+			if end := decodeScalar(f.node.kind, d.b, next, add(p, f.off)); end > 0 {
+				next = end
+				continue
+			}
+		}
+		next = d.field(f, next, p)
 	}
 	d.leave()
 	return next

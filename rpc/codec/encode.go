@@ -237,8 +237,12 @@ func (e *encoder) looseFields(b []byte, n *node, p addr) []byte {
 	first, count := len(b), 0
 	for i := range n.fields[:n.coded] {
 		f := &n.fields[i]
-		if n.omits && f.omitted(p) {
-			continue // it is asked once: what the answer depends on may change
+		if n.omits && f.omitted(p) { // it is asked once: what the answer depends on may change
+			if n.placed {
+				b = append(b, 0xc0)
+				count++
+			}
+			continue
 		}
 		count++
 		if !n.asArray {
@@ -271,7 +275,7 @@ func (e *encoder) inside(b []byte, v any) []byte {
 	if e.held++; e.held > maxHeld {
 		fail(ErrLimit, "deeper than %d interfaces", maxHeld)
 	}
-	p := e.codec.plans.ofValue(v)
+	p := e.codec.naming().plans.ofValue(v)
 	if p.err != nil {
 		panic(failure{p.err})
 	}

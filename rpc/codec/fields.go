@@ -3,6 +3,7 @@ package codec
 import (
 	"cmp"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -22,9 +23,9 @@ type field struct {
 	name      string
 	typ       reflect.Type
 	omitEmpty bool
-	sealed    bool   // embedded, and of a name that is not exported
-	embedded  bool   // its fields are to be among those of the struct it is embedded in
-	alias     string // a further name by which it is decoded
+	sealed    bool     // embedded, and of a name that is not exported
+	embedded  bool     // its fields are to be among those of the struct it is embedded in
+	aliases   []string // further names by which it is decoded
 }
 
 // A hop is an embedded pointer to a struct of type elem.
@@ -91,10 +92,14 @@ func (m *format) layoutOf(t reflect.Type) (l *layout, ok bool) {
 		if sf.PkgPath != "" && !sf.Anonymous {
 			continue
 		}
-		f := field{name: cmp.Or(tag.name, sf.Name), alias: tag.alias, typ: sf.Type, off: sf.Offset,
+		aliases := earlierNames(sf)
+		if tag.alias != "" {
+			aliases = append(aliases, tag.alias)
+		}
+		f := field{name: cmp.Or(tag.name, sf.Name), aliases: aliases, typ: sf.Type, off: sf.Offset,
 			omitEmpty: omitAll || tag.omitEmpty, sealed: sf.PkgPath != "", embedded: sf.Anonymous && !tag.noInline && m.inlines(sf.Type)}
 		own[i] = f
-		for _, name := range []string{f.name, f.alias} {
+		for _, name := range append([]string{f.name}, f.aliases...) {
 			if name != "" && !f.embedded && names[name] {
 				return nil, false
 			}
@@ -131,21 +136,31 @@ func (m *format) inline(l *layout, f field, names map[string]bool) bool {
 		return false
 	}
 	for _, in := range inner.fields {
-		if names[in.name] || in.alias != "" && names[in.alias] {
+		if names[in.name] || slices.ContainsFunc(in.aliases, func(a string) bool { return names[a] }) {
 			return false
 		}
 	}
 	for _, in := range inner.fields {
 		names[in.name] = true
 		l.shadows = l.shadows || inner.shadows
-		if in.alias != "" {
-			names[in.alias] = true
+		for _, a := range in.aliases {
+			names[a] = true
 		}
 		l.fields = append(l.fields, in.within(f.off, f.typ))
 		l.omits = l.omits || in.omitEmpty
 	}
 	names[f.name] = true
 	return true
+}
+
+// earlierNames returns what the tag "wire" says: names, separated by commas, that a field had in earlier
+// versions of its struct, and by which it is still decoded.
+func earlierNames(f reflect.StructField) (names []string) {
+	tag, ok := f.Tag.Lookup("wire")
+	if !ok {
+		return nil
+	}
+	return strings.Split(tag, ",")
 }
 
 // inlines reports whether the fields of an embedded t become those of its parent.

@@ -104,6 +104,53 @@ func FuzzMsgpackScan(f *testing.F) {
 	})
 }
 
+// FuzzCompact: whatever a body without names holds, decoding it ends within the limits, and what it was decoded to
+// can be encoded and decoded again without a change.
+func FuzzCompact(f *testing.F) {
+	c := Compact(Limits{})
+	for _, v := range []any{fuzzNode{ID: 1, Name: "x", Kids: []fuzzNode{{ID: 2}}, Any: map[string]any{"k": int8(1)}}, []fuzzNode{{}}, struct{ A any }{"x"}, 7, "text"} {
+		body, err := c.Append(nil, v)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(body)
+	}
+	for _, s := range []string{"", "\xc0", "\x90", "\x9f", "\x80", "\xdd\x01\x31\x2d\x00", "\xdc\xff\xff", "\x91\x91\x91\xc0", "\x93\x01\xa1x\x92\x01\x02"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		decodeAll(t, c, body)
+		var v fuzzCompact
+		if c.Decode(body, &v) != nil {
+			return
+		}
+		again, err := c.Append(nil, v)
+		if err != nil {
+			t.Fatalf("%x was decoded and cannot be encoded: %v", body, err)
+		}
+		var w fuzzCompact
+		if err := c.Decode(again, &w); err != nil {
+			t.Fatalf("%x became %x: %v", body, again, err)
+		}
+		if third, err := c.Append(nil, w); err != nil || !bytes.Equal(again, third) {
+			t.Fatalf("%x became %x, and that %x, %v", body, again, third, err)
+		}
+	})
+}
+
+type fuzzCompact struct {
+	ID    int32
+	Name  string `msgpack:",omitempty"`
+	Kids  []*fuzzCompact
+	Inner struct {
+		F float32
+		B []byte
+	}
+	M   map[string]uint16
+	Arr [2]int8
+	Any any
+}
+
 func FuzzJSON(f *testing.F) {
 	for _, s := range []string{
 		"", "null", "[1,2", `{"a":[1,{"b":"\""}],"c":{}}`, `[[[[]]]]`, `{"ID":1,"Name":"x","Kids":[{"Next":null}],"M":{"":0}}`,

@@ -21,6 +21,11 @@ import (
 // fields tagged "intern". The error names the field. In an interface a map must have keys
 // that are strings, and what it holds arrives as any does: a struct as a map[string]any.
 //
+// A struct is sent as a map of its fields by their names, so its type may change: a field that is missing in
+// a body keeps what the target has, which is its zero value; one that the target does not have is skipped; and the order does not
+// count. A field that was renamed is still found by its earlier names if the tag "wire" lists them: `wire:"Name,Title"`.
+// A number arrives as another type of number if that holds it exactly.
+//
 // Equal values have equal bytes: the entries of maps are sorted, save by types that encode
 // themselves. An integer that its target cannot hold is ErrMalformed. A time.Time is sent as
 // an instant, and arrives in UTC.

@@ -25,6 +25,7 @@ type node struct {
 	coded   int            // how many of fields are encoded
 	byName  map[string]int // which of fields has a name, or an alias
 	asArray bool
+	placed  bool // its fields have places, and no names: see Compact
 	omits   bool // some may be left out
 	loose   bool // see encoder.looseFields
 
@@ -41,7 +42,7 @@ func (n *node) scalar() bool {
 type fieldNode struct {
 	node *node
 	key  []byte // the name, as it is encoded
-	lead []byte // of a field of a map: key, with the head of the map before the first one
+	lead []byte // what is before it: key, with the head of the map before the first one; without names only the head of the array
 	field
 	empty emptyFunc // of a field that may be left out
 	bare  bool      // a scalar that lies at off in the struct itself
@@ -144,12 +145,18 @@ func (c *compiler) structure(n *node, t reflect.Type) bool {
 	if len(l.fields) == 0 && !l.asArray {
 		n.kind = kindEmpty
 	}
-	n.coded, n.asArray, n.omits, n.ours = len(l.fields), l.asArray, l.omits && !l.asArray, l.shadows
-	n.loose = l.omits || l.asArray
+	n.placed = c.names != nil
+	n.coded, n.asArray, n.omits, n.ours = len(l.fields), l.asArray || n.placed, l.omits && !l.asArray, l.shadows
+	n.loose = l.omits || l.asArray && !n.placed
 	n.byName = make(map[string]int)
 	for i, f := range append(l.fields, l.whole...) {
 		fn := fieldNode{node: c.node(f.typ), key: append(appendStringHead(nil, len(f.name)), f.name...), field: f}
-		if fn.lead = fn.key; i == 0 {
+		switch fn.lead = fn.key; {
+		case n.placed && i == 0:
+			fn.lead = appendArrayHead(nil, n.coded)
+		case n.placed:
+			fn.lead = nil
+		case i == 0:
 			fn.lead = append(appendMapHead(nil, n.coded), fn.key...)
 		}
 		fn.bare = fn.node.scalar() && len(f.hops) == 0 && !f.sealed
@@ -163,8 +170,8 @@ func (c *compiler) structure(n *node, t reflect.Type) bool {
 			n.ours = n.ours || fn.node.ours
 		}
 		n.byName[f.name] = i
-		if f.alias != "" {
-			n.byName[f.alias] = i
+		for _, a := range f.aliases {
+			n.byName[a] = i
 		}
 		n.fields = append(n.fields, fn)
 	}
@@ -198,6 +205,10 @@ const mostCompared = 1 << 20 // bytes of a value that agrees looks at
 // agrees compares the encodings of a zero value: a program may have registered functions
 // for t with the library, which says so nowhere else. Methods of t are called for it.
 func (c *compiler) agrees(n *node, t reflect.Type) bool {
+	if c.names != nil { // the bytes are others; what the codec with names has found out holds here, too
+		p := c.names.plans.of(t)
+		return p.err != nil || p.node.kind != kindLibrary
+	}
 	if t.PkgPath() == "" && t.Kind() != reflect.Struct || n.ours {
 		return true // it has no name to be registered by, or the library has other bytes for it
 	}

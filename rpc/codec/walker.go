@@ -19,6 +19,7 @@ type format struct {
 	arrays  bool           // structs may be encoded as arrays
 	refused []reflect.Kind // kinds that it cannot carry at all
 	parts   Parts          // carries values of some types; nil: there are none
+	names   *msgpackCodec  // of a positional format: the codec with names, for what interfaces hold; nil: this is no positional format
 }
 
 // Sizes that the Go runtime allocates, rounded up.
@@ -123,6 +124,10 @@ func (w *walker) visitStruct(t reflect.Type) {
 		_, ok := w.layoutOf(t)
 		if w.library = w.library || !ok || t.Size() > mostCompared; w.library && w.parted {
 			w.holdsParts()
+			return
+		}
+		if why := earlierNamesLost(t, ok); why != "" {
+			w.refuse("%s%s", t, why)
 			return
 		}
 	}

@@ -34,14 +34,18 @@ func (c *Call) failWith(err *rpc.Error, replayed bool) {
 	if route := c.first.req.route(); route != nil {
 		route.Over(err)
 	}
-	if !c.first.retry(c.peer.client, err) {
+	if !c.first.retry(c.peer.client, err, c.req.refusesCompact(err)) {
 		c.end(err)
 	}
 }
 
 // retry has the first attempt's request made again after an attempt has ended with err. It returns false if
-// that is not to be.
-func (c *Call) retry(cl *Client, err *rpc.Error) bool {
+// that is not to be. unread says that the node could not read the form of the body: then the request is
+// sent in the other form at once, whatever the policy says, because that is no retry.
+func (c *Call) retry(cl *Client, err *rpc.Error, unread bool) bool {
+	if unread {
+		return c.retryNamed(cl)
+	}
 	if c.req.Retry == nil {
 		return false
 	}
@@ -63,6 +67,18 @@ func (c *Call) retry(cl *Client, err *rpc.Error) bool {
 		cl.counts.retries.Add(1)
 	}
 	return again
+}
+
+// retryNamed makes the request again with names.
+func (c *Call) retryNamed(cl *Client) bool {
+	r := &c.retries
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gaveUp != nil || cl.host.Context().Err() != nil {
+		return false
+	}
+	r.timer = time.AfterFunc(0, func() { c.again(cl) })
+	return true
 }
 
 // end ends the request with err. Its verdict covers all attempts: if the last one did not run, an
@@ -90,18 +106,25 @@ func (c *Call) end(err *rpc.Error) {
 // in a window.
 func (c *Call) again(cl *Client) {
 	r := &c.retries
+	req := c.req
+	unnamed := cl.Named(&req) // it may come to another node, or to another start of this one
 	r.mu.Lock()
 	if r.timer == nil { // GiveUp has ended the request in the meantime
 		r.mu.Unlock()
 		return
 	}
 	r.timer = nil
-	next := &Call{req: c.req, first: c, to: c.to, flight: flight{deadline: c.deadline, patience: probeMin}}
+	if unnamed != nil {
+		r.mu.Unlock()
+		c.end(unnamed)
+		return
+	}
+	next := &Call{req: req, first: c, to: c.to, flight: flight{deadline: c.deadline, patience: probeMin}}
 	if route := c.req.route(); route != nil {
 		var err *rpc.Error
 		if next.req.Node, next.req.Target, err = route.Next(); err != nil {
 			r.mu.Unlock()
-			if !c.retry(cl, err) { // nobody is there at the moment
+			if !c.retry(cl, err, false) { // nobody is there at the moment
 				c.end(err)
 			}
 			return

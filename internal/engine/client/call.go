@@ -21,6 +21,7 @@ type Request struct {
 	Codec   uint8
 	Receipt bool          // it has no message; the outcome comes once all earlier messages have left the mailbox
 	Confirm bool          // it is a one-way message, and the outcome is that it was accepted into the mailbox
+	Agreed  *Start        // its body is compact: in a form that was agreed upon with that start of the node; nil: every node can read it
 	Timeout time.Duration // after this time the request ends for its caller
 
 	packed *transport.Packed // the Body in compressed form; nil: there is none

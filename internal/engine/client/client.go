@@ -39,7 +39,7 @@ type Roads interface {
 	Adopt(l transport.Link, named string) (transport.Receiver, *rpc.Error)
 }
 
-// Config describes a Client. All fields except LastWord and Compression are required.
+// Config describes a Client. All fields except LastWord, Compression and Forms are required.
 type Config struct {
 	rpc.Limits
 	Host        *host.Host
@@ -49,6 +49,7 @@ type Config struct {
 	Resolve     func(ctx context.Context, node string) (Place, error)         // an error with the code NotFound, or one that wraps ErrAway, says that the node has left
 	LastWord    func(ctx context.Context, node, epoch string) ([]byte, error) // returns the last words that this start of a node left in the registry, nil if there are none; a nil func: they cannot be looked up
 	Compression transport.Compression                                         // nil: nothing is compressed
+	Forms       Forms                                                         // of compact requests; nil: there are none
 }
 
 // Client is the half of a node that asks other nodes. It knows which requests are outstanding

@@ -67,6 +67,7 @@ func (cl *Client) forgetPeer(p *peer, now time.Duration) {
 		}
 	}
 	p.gone.Store(true)
+	p.start.end()
 	if p.timer != nil {
 		p.timer.Stop()
 	}

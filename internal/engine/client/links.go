@@ -115,6 +115,7 @@ func (p *peer) opened(c *Link, e *transport.Envelope) {
 		}
 	case code == 0 && p.opening == c:
 		p.opening, p.grant, p.epoch, p.principal = nil, e.Grant, c.ID.Epoch, c.Principal
+		p.started()
 		p.seeLeaving()
 		p.durable, p.kinds = e.Flags&transport.FlagDurable != 0, strings.Clone(e.Message)
 		p.limit = min(p.client.cfg.Window, int(min(max(e.Mark.Below, 1), rpc.DefaultWindow)))

@@ -84,10 +84,14 @@ func (cl *Client) send(ctx context.Context, c *Call) error {
 		if p := c.peer; p == nil || p.name != c.req.Node || p.gone.Load() { // else its memory has served a request to the same peer
 			c.peer = cl.peer(c.req.Node)
 		}
-		switch err := c.peer.admit(ctx, c, now); err {
-		case errGone:
-		case nil:
+		switch err := c.peer.admit(ctx, c, now); {
+		case err == errGone:
+		case err == nil:
 			return nil
+		case errors.Is(err, ErrCompact):
+			if err := cl.Named(&c.req); err != nil {
+				return err
+			}
 		default:
 			return err
 		}
@@ -243,6 +247,9 @@ func (p *peer) sendOn(k *Link, c *Call, now time.Duration) *rpc.Error {
 		flags |= transport.FlagReceipt
 	}
 	again := !c.unsent()
+	if !again && c.req.stale() { // it waited while the node was restarted
+		return p.endAtSend(c, rpc.Undecodable, ErrCompact)
+	}
 	if r := c.req.Rare; r != nil && r.Epoch != "" && r.Epoch != k.ID.Epoch {
 		return p.endAtSend(c, rpc.Unavailable, fmt.Errorf("%w: it is for the start %s of node %s only", ErrOtherStart, r.Epoch, p.name))
 	}
@@ -333,7 +340,7 @@ func (p *peer) flush() {
 			}
 			before := p.unsent
 			if err := p.send(c, now); err != nil {
-				c.end(err)
+				c.endOrName(err)
 			} else if p.unsent == before {
 				break // the link is full or closed
 			}
@@ -381,6 +388,7 @@ func (p *peer) status(k *Link, seq uint64, state dedup.State) {
 func (p *peer) close() {
 	p.mu.Lock()
 	p.closed = true
+	p.start.end()
 	if p.timer != nil {
 		p.timer.Stop()
 	}

@@ -42,6 +42,7 @@ type peerTells struct {
 // peerSession is the session at a peer, which links.go opens and loses.
 type peerSession struct {
 	epoch     string
+	start     *Start   // of the node, which has the session or had the last one; nil: nobody has asked for it
 	principal string   // the peer's principal when it opened the session
 	past      []string // epochs of sessions that were lost
 	grant     transport.Grant

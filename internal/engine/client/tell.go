@@ -29,7 +29,8 @@ func (cl *Client) TellNow(r *Request) (done bool, err error) {
 	}
 	cl.pack(r)
 	if r.Rare == nil && r.packed == nil {
-		if row := cl.peer(r.Node).row.Load(); row != nil && row.Append(r.Target, r.Codec, r.TypeID, r.Body) {
+		// The row was lent by a session. If that is a later one than what was agreed upon, Start is over.
+		if row := cl.peer(r.Node).row.Load(); row != nil && !r.stale() && row.Append(r.Target, r.Codec, r.TypeID, r.Body) {
 			return true, nil
 		}
 	}
@@ -129,6 +130,9 @@ func (p *peer) tellLater(ctx context.Context, r Request, credit *credit) error {
 
 // tell puts a one-way message on the current link. p.mu is held.
 func (p *peer) tell(r *Request) error {
+	if r.stale() {
+		return ErrCompact
+	}
 	e := &p.telling // an Envelope is large, so only the fields that differ are written
 	e.Verb, e.Codec, e.Seq, e.TypeID, e.Target, e.Body, e.Packed = transport.VerbTell, r.Codec, p.tells+1, r.TypeID, r.Target, r.Body, r.packed
 	if r.Rare != nil {

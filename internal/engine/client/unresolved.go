@@ -60,7 +60,7 @@ func (p *peer) queryUnresolved(now time.Duration) {
 			}
 			r := &d.call.req
 			_, err := p.current.Send(&transport.Envelope{Verb: transport.VerbRequest, Flags: flags, Codec: r.Codec, Seq: seq, Grant: d.grant,
-				TypeID: r.TypeID, Target: r.Target, Key: r.key(), Behalf: r.behalf(), Number: r.number(), Message: d.kinds, Timeout: max(d.call.deadline-now, 1), Age: d.call.age(now), Body: r.Body, Packed: r.packed})
+				TypeID: p.client.typeOf(r), Target: r.Target, Key: r.key(), Behalf: r.behalf(), Number: r.number(), Message: d.kinds, Timeout: max(d.call.deadline-now, 1), Age: d.call.age(now), Body: r.Body, Packed: r.packed})
 			if err != nil { // the link is full or closed
 				p.arm(now + askAfter)
 				return

@@ -27,8 +27,9 @@ type Inbound struct {
 	body    []byte     // TakeBody hands it out, once
 	name    *name      // nil unless the request has a key, or begun is set
 	Codec   uint8
-	Receipt bool // a request without a message, which is answered when its turn in the mailbox comes
-	Confirm bool // a one-way message whose sender wants to know that it was accepted: that is the outcome, not the handler's result
+	Schema  uint64 // of a compact message, whose TypeID this was on the wire; 0: it has names
+	Receipt bool   // a request without a message, which is answered when its turn in the mailbox comes
+	Confirm bool   // a one-way message whose sender wants to know that it was accepted: that is the outcome, not the handler's result
 	row     row
 	Once    transport.Once // the request's name beyond the session; zero: it has none
 	behalf  *Origin        // of a request that was sent on behalf of another principal; nil: it is that of the session
@@ -68,6 +69,7 @@ var errExpired = rpc.Errorf(rpc.Expired, rpc.NotRun, "the deadline passed before
 // fill copies from e, which came on c, what is to be kept.
 func (in *Inbound) fill(c *Link, e *transport.Envelope) {
 	in.Target = c.names.intern(c.server.seed, e.Target)
+	in.Schema = 0
 	asked := e.Verb == transport.VerbRequest // the flags of one-way messages have no meaning
 	if in.Receipt = asked && e.Flags&transport.FlagReceipt != 0; in.Receipt {
 		in.TypeID, in.Codec, in.body, in.Confirm, in.Number = 0, 0, nil, false, 0 // a receipt has no message, so what came with it is ignored
@@ -219,7 +221,7 @@ func (in *Inbound) AsTell() *Inbound {
 	weight, link := in.weight, in.link
 	in.weight = 0
 	in.session.mu.Unlock()
-	return &Inbound{session: in.session, link: link, Target: in.Target, TypeID: in.TypeID, Codec: in.Codec, body: in.TakeBody(), Meta: in.Meta, behalf: in.behalf, weight: weight}
+	return &Inbound{session: in.session, link: link, Target: in.Target, TypeID: in.TypeID, Codec: in.Codec, Schema: in.Schema, body: in.TakeBody(), Meta: in.Meta, behalf: in.behalf, weight: weight}
 }
 
 // Keyed reports whether the request has a key.

@@ -21,3 +21,6 @@ func (in *Inbound) pack(typeID uint64, codec uint8, body []byte) *transport.Pack
 	}
 	return c.Pack(codec, typeID, body)
 }
+
+// Compact says that the message is compact, and which type it has. Whoever gets it first says so.
+func (in *Inbound) Compact(typeID uint64) { in.Schema, in.TypeID = in.TypeID, typeID }

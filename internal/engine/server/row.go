@@ -63,7 +63,7 @@ func (in *Inbound) cutFirst() *Inbound {
 	from := in.row.at
 	body, _ := in.Next()
 	one := in.link.freeInbounds.get(&in.session.server.inbounds)
-	one.session, one.link, one.Target, one.TypeID, one.Codec, one.Meta = in.session, in.link, in.Target, in.TypeID, in.Codec, in.Meta
+	one.session, one.link, one.Target, one.TypeID, one.Codec, one.Schema, one.Meta = in.session, in.link, in.Target, in.TypeID, in.Codec, in.Schema, in.Meta
 	one.Receipt, one.Confirm, one.cut = false, false, false
 	one.body = wire.OwnBody(one.body, &transport.Envelope{Body: body})
 	if one.weight = min(in.weight, account.Record+in.row.at-from); in.row.left == 0 {
@@ -78,7 +78,7 @@ func (in *Inbound) cutFirst() *Inbound {
 func (in *Inbound) Split() *Inbound {
 	from := in.row.at
 	body, _ := in.Next()
-	one := &Inbound{session: in.session, link: in.link, Target: in.Target, TypeID: in.TypeID, Codec: in.Codec, Meta: in.Meta, body: wire.CopyBody(nil, body)}
+	one := &Inbound{session: in.session, link: in.link, Target: in.Target, TypeID: in.TypeID, Codec: in.Codec, Schema: in.Schema, Meta: in.Meta, body: wire.CopyBody(nil, body)}
 	if one.weight = min(in.weight, account.Record+in.row.at-from); in.row.left == 0 {
 		one.weight = in.weight
 	}
@@ -97,7 +97,7 @@ func (in *Inbound) Copy() *Inbound {
 	if !hold(weight) {
 		return nil
 	}
-	return &Inbound{session: in.session, link: in.link, Target: in.Target, TypeID: in.TypeID, Codec: in.Codec, Meta: in.Meta, body: wire.CopyBody(nil, in.body), weight: weight}
+	return &Inbound{session: in.session, link: in.link, Target: in.Target, TypeID: in.TypeID, Codec: in.Codec, Schema: in.Schema, Meta: in.Meta, body: wire.CopyBody(nil, in.body), weight: weight}
 }
 
 // countTells returns for how many messages tells stand.

@@ -100,6 +100,14 @@ func (c *Codec) Check(t reflect.Type) error {
 	return c.others.(interface{ Check(reflect.Type) error }).Check(t)
 }
 
+// CheckWhole returns an error for types of values of which a part would silently stay behind.
+func (c *Codec) CheckWhole(t reflect.Type) error {
+	if c.shapeOf(t) != nil {
+		return nil
+	}
+	return c.others.(interface{ CheckWhole(reflect.Type) error }).CheckWhole(t)
+}
+
 // Append implements codec.Codec.
 func (c *Codec) Append(dst []byte, v any) ([]byte, error) {
 	if s := c.shapeOf(reflect.TypeOf(v)); s != nil {
