@@ -166,6 +166,9 @@ func TestShareWithoutInstance(t *testing.T) {
 	if ticket, ok := p.Pick(0, Request{Plan: plan, Tried: p.All()[:3]}); ok {
 		t.Errorf("%s has no weight", ticket.To.Node)
 	}
+	if ticket, ok := p.Pick(0, Request{Plan: weights("v2:1"), Tried: p.All()[1:2]}); ok {
+		t.Errorf("%s is ejected and not in the plan", ticket.To.Node)
+	}
 	ticket, _ = p.Pick(time.Minute, Request{Plan: weights("v2:1"), Random: 7})
 	if ticket.To == dead || ticket.Probe {
 		t.Error("a probe left the plan")
