@@ -19,7 +19,9 @@ func (c *caller) set(t testing.TB, cfg breaker.Config) {
 }
 
 // open reports whether a request is refused by its circuit.
-func (c *caller) open(to string, err error) bool { return errors.Is(c.ask(to, "m", err), breaker.ErrOpen) }
+func (c *caller) open(to string, err error) bool {
+	return errors.Is(c.ask(to, "m", err), breaker.ErrOpen)
+}
 
 // What a circuit has counted counts under the new thresholds.
 func TestSetThresholds(t *testing.T) {
