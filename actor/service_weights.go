@@ -40,6 +40,25 @@ func (s *System) SetWeights(service string, weights map[string]int) error {
 	return nil
 }
 
+// Weights returns the weights of the versions of a service as they are now, with the constraints in their usual
+// form; nil: it has none.
+func (s *System) Weights(service string) map[string]int {
+	of := (*s.services.byName.Load())[service]
+	if of == nil {
+		return nil
+	}
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	if of.shares == nil {
+		return nil
+	}
+	all := make(map[string]int, len(of.shares))
+	for _, h := range of.shares {
+		all[h.Name] = h.Weight
+	}
+	return all
+}
+
 // setTraffic sets the weights and mirrors of the Config, which were checked.
 func (s *System) setTraffic() {
 	for service, weights := range s.cfg.Weights {

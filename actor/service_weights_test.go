@@ -51,6 +51,9 @@ func TestSetWeights(t *testing.T) {
 			t.Errorf("version 3 by name: %v", got)
 		}
 		set(map[string]int{"^1": 0, "2.x": 7})
+		if got := fmt.Sprint(sys.Weights("mailer"), sys.Weights("nobody") == nil); got != "map[2.x:7 ^1:0] true" {
+			t.Errorf("in force: %v", got)
+		}
 		share("all", any, 1)
 		set(map[string]int{"^9": 1})
 		_, err := actor.Call(t.Context(), any, Which{})
@@ -59,6 +62,9 @@ func TestSetWeights(t *testing.T) {
 		set(nil)
 		if got := f.hits(any, 40); len(got) != 4 {
 			t.Errorf("without weights: %v", got)
+		}
+		if got := sys.Weights("mailer"); got != nil {
+			t.Errorf("in force without weights: %v", got)
 		}
 	}, func(cfg *actor.Config) {
 		cfg.Weights = map[string]map[string]int{"mailer": {"^1": 9, "^2": 1}}

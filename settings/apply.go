@@ -11,7 +11,7 @@ import (
 func (t Targets) appliers() map[Section]func(Value) error {
 	sys := t.System
 	rules, limits, retry := sys.Access(), sys.Admission(), sys.Retry()
-	weighed := Weights{}
+	weights := weighing{sys: sys, before: Weights{}}
 	all := map[Section]func(Value) error{
 		AccessSection: func(v Value) error {
 			if v == nil {
@@ -33,11 +33,7 @@ func (t Targets) appliers() map[Section]func(Value) error {
 		},
 		WeightsSection: func(v Value) error {
 			next, _ := v.(Weights)
-			err := weigh(sys, weighed, next)
-			if err == nil {
-				weighed = next
-			}
-			return err
+			return weights.change(next)
 		},
 	}
 	if t.Level != nil {
@@ -63,25 +59,43 @@ func (t Targets) appliers() map[Section]func(Value) error {
 	return all
 }
 
-// weigh changes the weights of those services that have others now. If one cannot be changed, none is.
-func weigh(sys System, was, is Weights) error {
-	services := maps.Clone(was)
-	if services == nil {
-		services = Weights{}
-	}
-	maps.Copy(services, is)
+// weighing changes the weights of services.
+type weighing struct {
+	sys    System
+	before Weights // of each service that ever had a value, what was in force then; nil: it had no weights
+	now    Weights // the value in force
+}
+
+// change puts a value in force. It changes those services only that have other weights in it. If one cannot be
+// changed, none is.
+func (w *weighing) change(next Weights) error {
+	services := Weights{}
+	maps.Copy(services, w.now)
+	maps.Copy(services, next)
 	var done []string
 	for _, service := range slices.Sorted(maps.Keys(services)) {
-		if was.equal(is, service) {
+		if w.now.equal(next, service) {
 			continue
 		}
-		if err := sys.SetWeights(service, is[service]); err != nil {
+		if _, known := w.before[service]; !known {
+			w.before[service] = w.sys.Weights(service)
+		}
+		if err := w.sys.SetWeights(service, w.of(next, service)); err != nil {
 			for _, service := range done {
-				err = errors.Join(err, sys.SetWeights(service, was[service]))
+				err = errors.Join(err, w.sys.SetWeights(service, w.of(w.now, service)))
 			}
 			return err
 		}
 		done = append(done, service)
 	}
+	w.now = next
 	return nil
+}
+
+// of returns the weights of a service while a value is in force.
+func (w *weighing) of(value Weights, service string) map[string]int {
+	if own, set := value[service]; set {
+		return own
+	}
+	return w.before[service]
 }

@@ -53,6 +53,8 @@ func (f *fake) SetAccess(r access.Rules) error       { return f.set(func() { f.r
 func (f *fake) SetAdmission(r admission.Rules) error { return f.set(func() { f.limits = r }) }
 func (f *fake) SetRetry(r rpc.Retry) error           { return f.set(func() { f.retry = r }) }
 
+func (f *fake) Weights(service string) map[string]int { return f.weights[service] }
+
 func (f *fake) SetWeights(service string, w map[string]int) error {
 	if service == "bad" && len(w) > 0 {
 		return errors.New("no such service")

@@ -71,6 +71,7 @@ type System interface {
 	SetAdmission(admission.Rules) error
 	Retry() rpc.Retry
 	SetRetry(rpc.Retry) error
+	Weights(service string) map[string]int
 	SetWeights(service string, weights map[string]int) error
 	Raise(rpc.EventType, error)
 }

@@ -102,6 +102,21 @@ func TestNotTaken(t *testing.T) {
 	})
 }
 
+// A service whose weights are not set any more has those again that it had before the settings: what the Config says.
+func TestWeightsOfTheConfig(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		sys, h := &fake{weights: map[string]map[string]int{"a": {"^1": 9}, "b": {"^2": 8}}}, newHand()
+		watch(t, h, settings.Targets{System: sys}, entry("weights", 1, `{"a":{"^1":1},"c":{"^1":1}}`))
+		want(t, "set", sys.weights, "map[a:map[^1:1] b:map[^2:8] c:map[^1:1]]")
+		h.write("weights", 2, `{"a":{"^1":2},"b":{"^2":1},"bad":{"^1":1}}`)
+		want(t, "refused", sys.weights, "map[a:map[^1:1] b:map[^2:8] c:map[^1:1]]")
+		h.write("weights", 3, `{"b":{"^2":1}}`)
+		want(t, "another", sys.weights, "map[a:map[^1:9] b:map[^2:1] c:map[]]")
+		h.write("weights", 4, "")
+		want(t, "deleted", sys.weights, "map[a:map[^1:9] b:map[^2:8] c:map[]]")
+	})
+}
+
 // A section that a node has nothing to apply to is not in force, and no error.
 func TestNoTarget(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
