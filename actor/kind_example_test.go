@@ -77,7 +77,9 @@ func ExampleSystem_Messages() {
 	for _, m := range sys.Messages(GreeterKind) {
 		fmt.Println(m.Type, m.Reply, m.Asked == nil) // no codec has a form in JSON of its own for it
 	}
-	// Output: actor_test.Greet string true
+	// Output:
+	// actor_test.Greet string true
+	// actor_test.Remember <nil> true
 }
 
 // Messages tells what can be sent to the actors of a kind.
