@@ -9,7 +9,10 @@ import (
 
 // Start is one start of another node, for as long as the node is not known to have been restarted. What
 // the two nodes have agreed upon holds for it alone. Its methods may be called concurrently.
-type Start struct{ over atomic.Bool }
+type Start struct {
+	epoch string
+	over  atomic.Bool
+}
 
 // Over reports whether the node has another start by now, or may have.
 func (s *Start) Over() bool { return s.over.Load() }
@@ -31,14 +34,14 @@ func (cl *Client) StartOf(node, epoch string) *Start {
 		return nil
 	}
 	if p.start == nil {
-		p.start = &Start{}
+		p.start = &Start{epoch: epoch}
 	}
 	return p.start
 }
 
-// started is called when a session was opened. p.mu is held.
+// started is called when a session was opened: what was agreed upon with another start of the node ends. p.mu is held.
 func (p *peer) started() {
-	if len(p.past) > 0 && p.past[len(p.past)-1] != p.epoch {
+	if p.start != nil && p.start.epoch != p.epoch {
 		p.start.end()
 		p.start = nil
 	}
