@@ -79,11 +79,13 @@ func ExampleSystem_SetWeights() {
 		fmt.Println(served["old"] > served["new"], served["new"] > 0)
 	}
 	fmt.Println(sys.SetWeights("mailer", map[string]int{"^1": -1}))
+	fmt.Println(sys.Weights("mailer"))
 	// Output:
 	// true true
 	// true false
 	// false true
 	// rpc: invalid: weights of service mailer: version ^1: weight -1: want 0 to 1000000 [not run]
+	// map[^2:1]
 }
 
 // The new version gets a copy of each request. Its answers are only counted.
