@@ -265,4 +265,3 @@ func (c *Config) validate() error {
 	}
 	return errors.Join(errs...)
 }
-
