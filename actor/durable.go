@@ -178,10 +178,11 @@ func (c *cell) replayCompleted(in *server.Inbound) {
 
 // Durability implements server.Handler: it says what can be found out about requests to an actor.
 func (v dispatcher) Durability(target string) server.Durability {
-	c := v.s.refs.live(target)
-	if key, placed := activationOf(target); placed && v.s.kinds[key.Kind] != nil && v.s.kinds[key.Kind].keeps != nil {
-		return server.Durability{Known: c != nil, Kind: key.Kind, Stored: true}
+	if key, placed := activationOf(target); placed { // no activation is recorded, and each ends with its node
+		kind := v.s.kinds[key.Kind]
+		return server.Durability{Known: true, Kind: key.Kind, Stored: kind != nil && kind.keeps != nil}
 	}
+	c := v.s.refs.live(target)
 	if c == nil {
 		return server.Durability{Known: strings.HasPrefix(target, streamName)} // a stream is never recorded, and ends with its node
 	}
