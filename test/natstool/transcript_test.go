@@ -150,24 +150,27 @@ var (
 	rule   = regexp.MustCompile(`[╭╮╰╯├┤┬┴┼─│|+-]{2,}|[│╭╮╰╯├┤]`)
 	spaces = regexp.MustCompile(`\s+`)
 	header = regexp.MustCompile(`^(<time> |\d\d:\d\d:\d\d )?[A-Z][\w-]*: `)
+	listed = regexp.MustCompile(`^(\S+) (?:1\.0\.0 )?((?:<id>|[0-9A-Za-z]{22}) actors, by package natsapi)`)
 	word   = regexp.MustCompile(`<(id|day|time|ago|duration|date)>`)
 )
 
 // tidied is what a program says without what is decoration: the lines of tables, widths, and empty lines. Headers that stand
-// together are in order, because the tool prints them in any.
+// together are in order, because the tool prints them in any. So are services in a list, and their versions are left out, because
+// the tool prints a version once if several in a row have it.
 func tidied(text string) string {
 	var lines []string
-	headers := 0 // at the end of lines
+	anyhow := 0 // how many at the end of lines are in any order
 	for _, line := range strings.Split(text, "\n") {
 		line = strings.TrimSpace(spaces.ReplaceAllString(rule.ReplaceAllString(line, " "), " "))
 		if line == "" {
 			continue
 		}
-		lines = append(lines, line)
-		if headers++; !header.MatchString(line) {
-			headers = 0
+		isListed := listed.MatchString(line)
+		lines = append(lines, listed.ReplaceAllString(line, "$1 $2"))
+		if anyhow++; !isListed && !header.MatchString(line) {
+			anyhow = 0
 		}
-		slices.Sort(lines[len(lines)-headers:])
+		slices.Sort(lines[len(lines)-anyhow:])
 	}
 	return strings.Join(lines, "\n")
 }
