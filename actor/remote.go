@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -252,13 +253,8 @@ func (v dispatcher) HandleRequest(in *server.Inbound) {
 
 // HandleTells puts one-way messages from another node into their actor's mailbox.
 func (v dispatcher) HandleTells(tells []*server.Inbound) {
-	for _, in := range tells {
-		if in.Codec == codec.IDCompact {
-			if tells = v.admitCompact(tells); len(tells) == 0 {
-				return
-			}
-			break
-		}
+	if tells = slices.DeleteFunc(tells, v.loseUnread); len(tells) == 0 {
+		return
 	}
 	c := v.s.refs.live(tells[0].Target)
 	if v.s.restricted(c) {
@@ -287,19 +283,17 @@ func (v dispatcher) LoseTells(tells []*server.Inbound, why *rpc.Error) {
 	}
 }
 
-// admitCompact returns the messages without the compact ones that cannot be read here, which become dead letters.
+// loseUnread makes a dead letter of a compact one-way message that cannot be read here, and reports whether it has.
 // Only a node that does not keep to the protocol sends such.
-func (v dispatcher) admitCompact(tells []*server.Inbound) (known []*server.Inbound) {
-	for _, in := range tells {
-		if in.Codec == codec.IDCompact {
-			if err := v.s.compacts.admit(in); err != nil {
-				v.LoseTells([]*server.Inbound{in}, err)
-				continue
-			}
-		}
-		known = append(known, in)
+func (v dispatcher) loseUnread(in *server.Inbound) bool {
+	if in.Codec != codec.IDCompact {
+		return false
 	}
-	return known
+	err := v.s.compacts.admit(in)
+	if err != nil {
+		v.LoseTells([]*server.Inbound{in}, err)
+	}
+	return err != nil
 }
 
 // push puts as many of the one-way messages into c's mailbox as there is room for, in order,
