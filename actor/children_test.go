@@ -229,6 +229,7 @@ func TestEndsThatWouldWaitForEver(t *testing.T) {
 		q := spawn(t, sys, "q", PuppetKind)
 		inside(t, p, func(ctx *actor.Context) error {
 			if err := actor.Tell(ctx, q, note(func(ctx *actor.Context) {
+				time.Sleep(time.Second) // p waits in Stop when this has passed in the bubble
 				if _, err := actor.Call(ctx, p, Count{}); !errors.Is(err, actor.ErrCycle) {
 					t.Errorf("a call to who waits for the caller's end: %v", err)
 				}
