@@ -20,6 +20,10 @@ func (c *Context) Principal() string {
 	return c.origin.Principal
 }
 
+// Local reports whether the message is from this node's own program or actors. No other node can have a message look like
+// that; and one that a gateway of this node has sent on behalf of somebody (rpc.OnBehalfOf) is not local.
+func (c *Context) Local() bool { return c.origin == nil || c.origin.Local && c.origin.Relay == nil }
+
 // bearer is the principal in whose share of the memory the message counts.
 func (c *Context) bearer() string {
 	if c.origin == nil {

@@ -1,6 +1,10 @@
 package rpc
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // Code says what went wrong. The set is closed: applications define errors of their own
 // with [NewError], and these arrive with the code Failed.
@@ -45,6 +49,12 @@ func (c Code) String() string {
 		return fmt.Sprintf("code(%d)", uint16(c))
 	}
 	return codeNames[c]
+}
+
+// ParseCode returns the code of that name, as String gives it or with "-" in place of spaces.
+func ParseCode(name string) (Code, bool) {
+	i := slices.Index(codeNames[1:], strings.ReplaceAll(name, "-", " "))
+	return Code(i + 1), i >= 0
 }
 
 // Error makes a Code an error, for errors.Is.

@@ -1,0 +1,91 @@
+package admin
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/tandem-go/tandem/access"
+	"github.com/tandem-go/tandem/actor"
+	"github.com/tandem-go/tandem/rpc"
+)
+
+// desk answers the questions about one node. Its fields do not change, and what they stand for may be used concurrently.
+type desk struct {
+	sys                *actor.System
+	cfg                Config
+	log                *slog.Logger
+	readers, operators access.Names
+	opened             time.Time
+	slots              chan struct{} // holds a token for each question that is being answered
+	events             recent
+}
+
+// clerk is the state of the admin actor: all that there is, is the desk's.
+type clerk struct{ *desk }
+
+// Kind is the kind of the admin actors, for gateways that open them: it says which messages they take.
+func Kind() *actor.Kind { return kindOf(nil) }
+
+func kindOf(d *desk) *actor.Kind {
+	return actor.Define("tandem.admin", func() clerk { return clerk{d} },
+		reads((*desk).node), reads((*desk).members), reads((*desk).peers), reads((*desk).sessions), reads((*desk).services),
+		reads((*desk).actors), reads((*desk).actor), reads((*desk).jobs), reads((*desk).topics), reads((*desk).letters),
+		reads((*desk).queues), reads((*desk).queueItems), reads((*desk).settings), reads((*desk).recentEvents), reads((*desk).access),
+		operates((*desk).stopActor), operates((*desk).resend), operates((*desk).discard), operates((*desk).manageQueue),
+		operates((*desk).invoke), operates((*desk).job), operates((*desk).setLevel),
+	)
+}
+
+// asked is a question with who asks it.
+type asked struct {
+	*actor.Context
+	who string // its principal, for the log
+}
+
+// reads and operates make the handler of a question from what answers it. The answer is made in a goroutine of its own, so that
+// one that takes long keeps no other waiting; it ends with the question's context.
+func reads[M actor.Question[R], R any](fn func(*desk, asked, M) (R, error)) actor.Handler[clerk] {
+	return answers(ToRead, fn)
+}
+
+func operates[M actor.Question[R], R any](fn func(*desk, asked, M) (R, error)) actor.Handler[clerk] {
+	return answers(ToOperate, fn)
+}
+
+func answers[M actor.Question[R], R any](right Right, fn func(*desk, asked, M) (R, error)) actor.Handler[clerk] {
+	return actor.Answer(func(c clerk, ctx *actor.Context, m M) (none R, _ error) {
+		d, later := c.desk, actor.Defer[R](ctx)
+		if err := d.may(ctx, right); err != nil {
+			return none, later.Refuse(rpc.Denied, err)
+		}
+		select {
+		case d.slots <- struct{}{}:
+		default:
+			return none, later.Refuse(rpc.Overloaded, rpc.Errorf(rpc.Overloaded, rpc.NotRun, "%d questions are being answered", MaxQuestions))
+		}
+		go func() { // a shutdown waits for the answer
+			defer func() { <-d.slots }()
+			r, err := fn(d, asked{ctx, ctx.Principal()}, m)
+			if err != nil {
+				_ = later.Fail(err)
+				return
+			}
+			_ = later.Answer(r) // an error says that nobody waits any more
+		}()
+		return none, nil
+	})
+}
+
+// may returns nil if who has sent the message has the right.
+func (d *desk) may(ctx *actor.Context, right Right) error {
+	who := ctx.Principal()
+	if ctx.Local() || d.operators.Match(who) || right == ToRead && d.readers.Match(who) {
+		return nil
+	}
+	return rpc.Errorf(rpc.Denied, rpc.NotRun, "%s may not %s node %s", who, right, d.sys.Name())
+}
+
+// changed writes the line in the log about what an operator has done.
+func (d *desk) changed(a asked, what string, args ...any) {
+	d.log.Info("an operator has "+what, append([]any{"operator", a.who, "from", a.Node()}, args...)...)
+}
