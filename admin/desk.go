@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -61,16 +63,21 @@ func answers[M actor.Question[R], R any](right Right, fn func(*desk, asked, M) (
 		select {
 		case d.slots <- struct{}{}:
 		default:
-			return none, later.Refuse(rpc.Overloaded, rpc.Errorf(rpc.Overloaded, rpc.NotRun, "%d questions are being answered", MaxQuestions))
+			return none, later.Refuse(rpc.Overloaded, fmt.Errorf("%d questions are being answered", MaxQuestions))
 		}
 		go func() { // a shutdown waits for the answer
 			defer func() { <-d.slots }()
 			r, err := fn(d, asked{ctx, ctx.Principal()}, m)
-			if err != nil {
-				_ = later.Fail(err)
-				return
+			e := (*rpc.Error)(nil)
+			switch {
+			case err == nil:
+				err = later.Answer(r)
+			case errors.As(err, &e) && e.Verdict == rpc.NotRun:
+				err = later.Refuse(e.Code, errors.New(e.Message))
+			default:
+				err = later.Fail(err)
 			}
-			_ = later.Answer(r) // an error says that nobody waits any more
+			_ = err // it says that nobody waits any more
 		}()
 		return none, nil
 	})
@@ -82,7 +89,7 @@ func (d *desk) may(ctx *actor.Context, right Right) error {
 	if ctx.Local() || d.operators.Match(who) || right == ToRead && d.readers.Match(who) {
 		return nil
 	}
-	return rpc.Errorf(rpc.Denied, rpc.NotRun, "%s may not %s node %s", who, right, d.sys.Name())
+	return fmt.Errorf("%s may not %s node %s", who, right, d.sys.Name())
 }
 
 // changed writes the line in the log about what an operator has done.

@@ -130,7 +130,7 @@ func (d *desk) queues(a asked, m Queues) (i QueuesInfo, _ error) {
 func (d *desk) queueItems(a asked, m QueueItems) (i QueueItemsInfo, err error) {
 	if m.Content {
 		if err := d.may(a.Context, ToOperate); err != nil {
-			return i, err
+			return i, rpc.Errorf(rpc.Denied, rpc.NotRun, "the content of items: %w", err)
 		}
 	}
 	o := order{Op: queuestore.Waiting, Max: limit(m.Limit)}

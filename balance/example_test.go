@@ -33,9 +33,14 @@ func ExampleNew() {
 	for _, c := range p.Changes() {
 		fmt.Println("ejected:", c.Ejected, "because it is", c.Why)
 	}
+	for _, s := range p.Look() {
+		fmt.Println(s.Node, s.Ejected, s.Outstanding)
+	}
 	// Output:
 	// true
 	// ejected: true because it is unreachable
+	// a true 0
+	// b false 1
 }
 
 func ExampleRoundRobin() {
