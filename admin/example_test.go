@@ -13,12 +13,14 @@ import (
 	"github.com/tandem-go/tandem/transport/memnet"
 )
 
-// Two nodes, each of which lets everybody read: on roads in memory, nobody proves who he is.
-func ExampleAll() {
+// pair is two nodes, each of which lets everybody read: on roads in memory, nobody proves who he is.
+func pair() (shop *actor.System, end func()) {
 	net, reg, quiet := memnet.New(memnet.Config{}), static.New(), slog.New(slog.DiscardHandler)
 	start := func(name string) *actor.System {
 		sys, err := actor.NewSystem(actor.Config{Name: name, Registry: reg, Logger: quiet, Transports: []transport.Transport{net.Transport("mem", true)},
-			Setup: func(sys *actor.System) error { return admin.Open(sys, admin.Config{Read: []string{transport.Anonymous}, Logger: quiet}) }})
+			Setup: func(sys *actor.System) error {
+				return admin.Open(sys, admin.Config{Read: []string{transport.Anonymous}, Logger: quiet})
+			}})
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -29,19 +31,31 @@ func ExampleAll() {
 		log.Fatal(err)
 	}
 	shop := start("shop")
-	defer func() { _ = bank.Shutdown(context.Background()); _ = shop.Shutdown(context.Background()) }()
+	return shop, func() { _ = bank.Shutdown(context.Background()); _ = shop.Shutdown(context.Background()) }
+}
 
-	ctx, cluster := context.Background(), admin.Of(shop)
-	for _, a := range admin.All(ctx, cluster, admin.Actors{Kind: "account"}) {
+func ExampleAll() {
+	shop, end := pair()
+	defer end()
+	for _, a := range admin.All(context.Background(), admin.Of(shop), admin.Actors{Kind: "account"}) {
 		fmt.Println(a.Node, len(a.Reply.Actors), a.Err)
 	}
+	// Output:
+	// bank 1 <nil>
+	// shop 0 <nil>
+}
+
+func ExampleAsk() {
+	shop, end := pair()
+	defer end()
+	ctx, cluster := context.Background(), admin.Of(shop)
 	info, err := admin.Ask(ctx, cluster, "bank", admin.Services{Name: "accounts"})
 	fmt.Println(info.Services[0].Instances[0].Address, err)
 	_, err = admin.Ask(ctx, cluster, "bank", admin.StopActor{Name: "alice"})
 	fmt.Println(err)
+	fmt.Println(cluster.Nodes(ctx))
 	// Output:
-	// bank 1 <nil>
-	// shop 0 <nil>
 	// alice@bank <nil>
 	// rpc: denied (node bank): anonymous may not operate node bank [not run]
+	// [bank shop] <nil>
 }

@@ -52,13 +52,3 @@ func Example() {
 	// insufficient funds: there are 100 | is ErrFunds: true | ran: ran
 	// rpc: not found | ran: not run
 }
-
-func ExampleParseCode() {
-	c, ok := rpc.ParseCode("not-found")
-	fmt.Println(c == rpc.NotFound, ok)
-	_, ok = rpc.ParseCode("bad luck")
-	fmt.Println(ok)
-	// Output:
-	// true true
-	// false
-}

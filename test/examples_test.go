@@ -21,7 +21,7 @@ import (
 // withExamples are the packages whose exported functions and methods are shown in runnable
 // examples, which are their documentation.
 var withExamples = []string{"actor", "actortest", "rpc", "access", "balance", "deadletter", "dedup", "inspect", "intercept", "route", "supervise", "topic", "ledger", "mailbox", "outbox", "queue", "registry", "registry/static",
-	"registry/natskv", "transport/tcp", "transport/natsbus", "transport/natsbus/embedded", "transport/compress"}
+	"admin", "registry/natskv", "transport/tcp", "transport/natsbus", "transport/natsbus/embedded", "transport/compress"}
 
 // ofInterfaces are methods that a reader knows by the interface they belong to.
 var ofInterfaces = []struct{ below, methods string }{
@@ -33,6 +33,8 @@ var ofInterfaces = []struct{ below, methods string }{
 
 // withoutExample lists the others that have no example, or none of their own name, and why.
 var withoutExample = map[string]string{
+	"admin.Kind":             "for gateways: admin/natsadmin",
+	"admin.Through":          "for those who ask over something else: admin/natsadmin",
 	"actor.PurgeQueue":       "shown with WaitingItems",
 	"actor.QueueStats":       "shown with QueueKind",
 	"actor.ResumeQueue":      "shown with PauseQueue",

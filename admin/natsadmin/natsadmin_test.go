@@ -71,8 +71,14 @@ func TestOverNATS(t *testing.T) {
 		}
 	}
 	for _, q := range []func(c *admin.Cluster) error{
-		func(c *admin.Cluster) error { _, err := admin.Ask(t.Context(), c, "b", admin.DiscardLetters{}); return err },
-		func(c *admin.Cluster) error { _, err := admin.Ask(t.Context(), c, "b", admin.SetLevel{Level: "debug"}); return err },
+		func(c *admin.Cluster) error {
+			_, err := admin.Ask(t.Context(), c, "b", admin.DiscardLetters{})
+			return err
+		},
+		func(c *admin.Cluster) error {
+			_, err := admin.Ask(t.Context(), c, "b", admin.SetLevel{Level: "debug"})
+			return err
+		},
 	} {
 		if err := q(ann); rpc.CodeOf(err) != rpc.Denied || rpc.Ran(err) != rpc.NotRun {
 			t.Errorf("ann operates: %v", err)
