@@ -30,7 +30,7 @@ func pair() (shop *actor.System, end func()) {
 	if _, err := bank.Spawn("alice", accountKind, actor.Expose("accounts")); err != nil {
 		log.Fatal(err)
 	}
-	shop := start("shop")
+	shop = start("shop")
 	return shop, func() { _ = bank.Shutdown(context.Background()); _ = shop.Shutdown(context.Background()) }
 }
 

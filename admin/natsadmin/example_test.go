@@ -21,7 +21,7 @@ func ExampleServe() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer server.Close()
+	defer server.Shutdown()
 	sys, err := actor.NewSystem(actor.Config{Name: "till-1", Logger: quiet, Setup: func(sys *actor.System) error {
 		return admin.Open(sys, admin.Config{Read: []string{"nats:ann"}, Logger: quiet})
 	}})
