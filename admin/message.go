@@ -16,6 +16,10 @@ type (
 	// Node asks what the node itself is.
 	Node struct{ actor.Returns[NodeInfo] }
 
+	// Overview asks for all that a page about the whole cluster shows of one node. Lists in it are cut to MaxPage entries; of its
+	// actors it has those that have been busy for longest.
+	Overview struct{ actor.Returns[OverviewInfo] }
+
 	// Members asks for the nodes that the node knows.
 	Members struct {
 		actor.Returns[MembersInfo]
@@ -195,6 +199,15 @@ type (
 		Heap       uint64 // bytes of live and not yet swept objects
 		Level      string // least level of the log; empty: it is not known
 		Stats      actor.Stats
+	}
+	// OverviewInfo is a node with what is most worth knowing of it.
+	OverviewInfo struct {
+		NodeInfo
+		Peers    []inspect.Peer
+		Services []inspect.Service // that it has instances of, or has sent requests to
+		Queues   []Queue
+		Busy     []inspect.Actor // at most 20
+		Jobs     int             // at most MaxPage are counted
 	}
 	MembersInfo struct {
 		Members []inspect.Member
