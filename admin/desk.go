@@ -49,6 +49,7 @@ func questions() []question {
 		reads((*desk).overview), reads((*desk).node), reads((*desk).members), reads((*desk).peers), reads((*desk).sessions), reads((*desk).services),
 		reads((*desk).actors), reads((*desk).actor), reads((*desk).jobs), reads((*desk).topics), reads((*desk).letters),
 		reads((*desk).queues), reads((*desk).queueItems), reads((*desk).settings), reads((*desk).recentEvents), reads((*desk).access),
+		reads((*desk).requests), reads((*desk).why),
 		operates((*desk).stopActor), operates((*desk).resend), operates((*desk).discard), operates((*desk).manageQueue),
 		operates((*desk).invoke), operates((*desk).job), operates((*desk).setLevel),
 	}

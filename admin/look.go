@@ -198,6 +198,29 @@ func (d *desk) letters(_ asked, m Letters) (i LettersInfo, err error) {
 	return i, nil
 }
 
+func (d *desk) requests(_ asked, m Requests) (i RequestsInfo, _ error) {
+	n := limit(m.Limit)
+	for r := range d.sys.Requests(m.RequestFilter) {
+		if m.Before != 0 && r.Number >= m.Before {
+			continue
+		}
+		if len(i.Requests) == n {
+			i.Next = i.Requests[n-1].Number
+			break
+		}
+		i.Requests = append(i.Requests, r)
+	}
+	return i, nil
+}
+
+func (d *desk) why(a asked, m Why) (inspect.Life, error) {
+	if m.Whole {
+		return d.sys.WhyAll(a, m.ID)
+	}
+	steps, err := d.sys.Why(a, m.ID)
+	return inspect.Life{Steps: steps, More: len(steps) == inspect.MaxSteps}, err
+}
+
 func (d *desk) settings(asked, Settings) (i SettingsInfo, _ error) {
 	if d.cfg.Settings == nil {
 		return i, nil

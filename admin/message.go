@@ -105,6 +105,22 @@ type (
 		Limit       int
 	}
 
+	// Requests asks for requests that the node remembers, those first that it took notice of last, see actor.System.Requests.
+	Requests struct {
+		actor.Returns[RequestsInfo]
+		inspect.RequestFilter
+		Before uint64 // as Next says; 0: the first page
+		Limit  int
+	}
+
+	// Why asks what the node knows of what became of a request, see actor.System.Why: ID is a request's id, a key, a job's token, or
+	// a trace id. With Whole the node asks all nodes that are concerned, as far as these let it see.
+	Why struct {
+		actor.Returns[inspect.Life]
+		ID    string
+		Whole bool
+	}
+
 	// Settings asks for the settings that are in force.
 	Settings struct{ actor.Returns[SettingsInfo] }
 
@@ -275,6 +291,10 @@ type (
 		Reason   string
 		Size     int    // bytes
 		State    string // see deadletter.State
+	}
+	RequestsInfo struct {
+		Requests []inspect.Request
+		Next     uint64 // 0: there are no more
 	}
 	SettingsInfo struct {
 		Watched  bool // there is a source of settings

@@ -1,0 +1,124 @@
+package inspect
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Merge puts the steps of several nodes into one order: those of one node in the order in which it has
+// them, and those of two nodes by their times, except where these contradict what is certain: a request
+// comes after it was sent, and is answered after it was decided. Then the clock of the other node is
+// taken to be as much off as it must be at least. Times are not changed.
+func Merge(steps []Step) []Step {
+	off := offsets(steps)
+	order := make([]int, len(steps))
+	at := make([]time.Time, len(steps)) // when each step happened, by the clock of the first node
+	last := map[string]time.Time{}
+	for i, s := range steps {
+		order[i], at[i] = i, s.Time
+		if !s.Time.IsZero() {
+			at[i] = s.Time.Add(off[s.Node])
+		}
+		if at[i].Before(last[s.Node]) {
+			at[i] = last[s.Node]
+		}
+		last[s.Node] = at[i]
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Or(at[a].Compare(at[b]), cmp.Compare(stageOf(steps[a].What), stageOf(steps[b].What))*other(steps[a], steps[b]))
+	})
+	merged := make([]Step, len(steps))
+	for i, from := range order {
+		merged[i] = steps[from]
+	}
+	return merged
+}
+
+// other is 1 if two steps are of different nodes, else 0.
+func other(a, b Step) int {
+	if a.Node == b.Node {
+		return 0
+	}
+	return 1
+}
+
+// stageOf is the order of steps at the same time on different nodes.
+func stageOf(w What) int {
+	switch w {
+	case Asked, RetryOf:
+		return 0
+	case Sent:
+		return 1
+	case Received:
+		return 2
+	case Answered, GotRecorded, Ended, Acked:
+		return 4
+	}
+	return 3
+}
+
+// offsets returns what is to be added to the times of each node so that nothing comes before its cause. The
+// nodes are placed one after another, each as little off as possible from those that have been.
+func offsets(steps []Step) map[string]time.Duration {
+	type end struct{ node, request string }
+	sent, got, came, decided := map[end]time.Time{}, map[end]time.Time{}, map[end]time.Time{}, map[end]time.Time{}
+	var nodes []string
+	for _, s := range steps {
+		if !slices.Contains(nodes, s.Node) {
+			nodes = append(nodes, s.Node)
+		}
+		if s.Time.IsZero() || s.Request == "" {
+			continue
+		}
+		at := end{s.Node, s.Request}
+		switch s.What {
+		case Sent:
+			earliest(sent, at, s.Time)
+		case Received:
+			earliest(came, at, s.Time)
+		case Answered, GotRecorded:
+			earliest(got, at, s.Time)
+		case Decided, Recorded:
+			earliest(decided, at, s.Time)
+		}
+	}
+	off := map[string]time.Duration{}
+	for i, node := range nodes {
+		least, most := time.Duration(-1<<62), time.Duration(1<<62)
+		for _, known := range nodes[:i] {
+			for at, t := range sent { // it comes to the other one after it was sent
+				if c, ok := came[end{node, at.request}]; ok && at.node == known {
+					least = max(least, t.Add(off[known]).Sub(c))
+				}
+				if c, ok := came[end{known, at.request}]; ok && at.node == node {
+					most = min(most, c.Add(off[known]).Sub(t))
+				}
+			}
+			for at, t := range decided { // it is answered after it was decided
+				if g, ok := got[end{known, at.request}]; ok && at.node == node {
+					most = min(most, g.Add(off[known]).Sub(t))
+				}
+				if g, ok := got[end{node, at.request}]; ok && at.node == known {
+					least = max(least, t.Add(off[known]).Sub(g))
+				}
+			}
+		}
+		switch {
+		case least > most: // the clock was set meanwhile, or goes at another rate
+			off[node] = least/2 + most/2
+		case least > 0:
+			off[node] = least
+		case most < 0:
+			off[node] = most
+		}
+	}
+	return off
+}
+
+// earliest keeps the earlier one of two times.
+func earliest[K comparable](m map[K]time.Time, k K, t time.Time) {
+	if known, ok := m[k]; !ok || t.Before(known) {
+		m[k] = t
+	}
+}
