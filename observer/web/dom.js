@@ -15,6 +15,12 @@ function fill(e, attrs, children) {
 export const el = (name, attrs, ...children) => fill(document.createElement(name), attrs, children)
 export const svg = (name, attrs, ...children) => fill(document.createElementNS(SVG, name), attrs, children)
 
+// put replaces what an element has.
+export function put(e, ...children) {
+  e.replaceChildren()
+  fill(e, {}, children)
+}
+
 // to is a link to a view, with its parameters.
 export function to(view, params, text) {
   const query = new URLSearchParams(Object.entries(params || {}).filter(([, v]) => v !== undefined && v !== '')).toString()

@@ -1,4 +1,4 @@
-import { el, svg, to, table, span, ago, clock, many, bytes } from './dom.js'
+import { el, put, svg, to, table, span, ago, clock, many, bytes } from './dom.js'
 
 const node = n => to('node', { name: n }, n)
 const actorLink = (name, at) => to('actor', { name, node: at }, name + '@' + at)
@@ -33,20 +33,21 @@ function alerts(p, of) {
 
 // map draws the nodes on a circle, and an edge for each road on which messages go.
 function map(p) {
-  const nodes = p.Nodes || [], n = nodes.length, r = n > 60 ? 440 : 360, at = new Map()
-  nodes.forEach((x, i) => { const a = (2 * Math.PI * i) / Math.max(n, 1) - Math.PI / 2; at.set(x.Name, { x: 500 + r * Math.cos(a), y: 500 + r * Math.sin(a), a }) })
+  const nodes = p.Nodes || [], n = nodes.length, r = Math.min(Math.max(110, 16 * n), 440), mid = r + 30, few = n <= 12, at = new Map()
+  nodes.forEach((x, i) => { const a = (2 * Math.PI * i) / Math.max(n, 1) - Math.PI / 2; at.set(x.Name, { x: mid + r * Math.cos(a), y: mid + r * Math.sin(a), a }) })
   const troubled = new Set((p.Alerts || []).map(a => a.Node))
   const edges = (p.Edges || []).filter(e => at.has(e.From) && at.has(e.To) && (e.Road || e.Waiting)).map(e => {
-    const a = at.get(e.From), b = at.get(e.To), mx = (a.x + b.x) / 2 + (b.y - a.y) * 0.06, my = (a.y + b.y) / 2 - (b.x - a.x) * 0.06
+    const a = at.get(e.From), b = at.get(e.To), bend = few ? 0.14 : 0.06, mx = (a.x + b.x) / 2 + (b.y - a.y) * bend, my = (a.y + b.y) / 2 - (b.x - a.x) * bend
     const kind = !e.Road ? 'cut' : e.Road === 'nats' || e.Road === 'bus' ? 'bus' : 'direct'
-    return svg('path', { class: 'edge ' + kind, d: `M${a.x.toFixed(1)} ${a.y.toFixed(1)} Q${mx.toFixed(1)} ${my.toFixed(1)} ${b.x.toFixed(1)} ${b.y.toFixed(1)}`, 'stroke-width': e.Road ? (0.7 + Math.log10(1 + e.Rate)).toFixed(2) : undefined },
-      svg('title', {}, `${e.From} to ${e.To}: ${e.Road || 'no road'} of ${(e.Roads || []).join(', ') || 'none'}, ${many(e.Rate)} messages/s, ${span(e.RTT)} round trip, ${e.Waiting} waiting`))
+    const label = few && svg('text', { class: 'label', x: (a.x + b.x) / 4 + mx / 2, y: (a.y + b.y) / 4 + my / 2 + 3, 'text-anchor': 'middle' }, e.Road ? `${e.Road} ${many(e.Rate)}/s ${span(e.RTT)}` : 'cut')
+    return [svg('path', { class: 'edge ' + kind, d: `M${a.x.toFixed(1)} ${a.y.toFixed(1)} Q${mx.toFixed(1)} ${my.toFixed(1)} ${b.x.toFixed(1)} ${b.y.toFixed(1)}`, 'stroke-width': e.Road ? ((few ? 1.2 : 0.7) + Math.log10(1 + e.Rate)).toFixed(2) : undefined },
+      svg('title', {}, `${e.From} to ${e.To}: ${e.Road || 'no road'} of ${(e.Roads || []).join(', ') || 'none'}, ${many(e.Rate)} messages/s, ${span(e.RTT)} round trip, ${e.Waiting} waiting`)), label]
   })
   const spots = nodes.map(x => {
     const s = at.get(x.Name), end = Math.cos(s.a) < -0.01, name = svg('text', { x: s.x + (end ? -16 : 16), y: s.y + 4, 'text-anchor': end ? 'end' : 'start' }, n > 120 ? '' : x.Name)
     return svg('a', { href: '#/node?name=' + encodeURIComponent(x.Name), 'aria-label': x.Name + (x.Away ? ', away' : '') }, svg('circle', { class: 'spot' + (x.Away ? ' away' : troubled.has(x.Name) ? ' alert' : ''), cx: s.x, cy: s.y, r: n > 60 ? 5 : 10 }, svg('title', {}, x.Name + (x.Away ? ': ' + x.Away : ''))), name)
   })
-  return svg('svg', { class: 'map', viewBox: '-120 0 1240 1000', role: 'img', 'aria-label': `${n} nodes and the roads between them` }, edges, spots)
+  return svg('svg', { class: 'map', viewBox: `${-60 - r / 4} 0 ${2 * mid + 120 + r / 2} ${2 * mid}`, role: 'img', 'aria-label': `${n} nodes and the roads between them` }, edges.map(e => e[0]), edges.map(e => e[1]).filter(Boolean), spots)
 }
 
 const nodeColumns = [['Node', n => node(n.Name)], ['State', n => (n.Away ? el('span', { class: 'bad' }, 'away for ' + ago(n.Since)) : el('span', { class: 'good' }, 'answers'))],
@@ -83,20 +84,20 @@ function falls(life) {
 }
 
 export const views = {
-  topology: { title: 'Topology', key: 't', make: c => ({ live: p => c.at.replaceChildren(el('h1', {}, 'Topology'), alerts(p), map(p), p.Cut ? el('p', { class: 'dim' }, p.Cut + ' quieter edges are left out') : '', el('p', { class: 'dim' }, 'Solid blue: the direct road. Dashed orange: the bus. Dotted red: no road, and requests wait.')) }) },
+  topology: { title: 'Topology', key: 't', make: c => ({ live: p => put(c.at, el('h1', {}, 'Topology'), alerts(p), map(p), p.Cut ? el('p', { class: 'dim' }, p.Cut + ' quieter edges are left out') : '', el('p', { class: 'dim' }, 'Solid blue: the direct road. Dashed orange: the bus. Dotted red: no road, and requests wait.')) }) },
 
-  nodes: { title: 'Nodes', key: 'n', make: c => ({ live: p => c.at.replaceChildren(el('h1', {}, 'Nodes'), alerts(p, 'nodes'), table('Nodes', nodeColumns, p.Nodes)) }) },
+  nodes: { title: 'Nodes', key: 'n', make: c => ({ live: p => put(c.at, el('h1', {}, 'Nodes'), alerts(p, 'nodes'), table('Nodes', nodeColumns, p.Nodes)) }) },
 
   node: { of: 'nodes', make: c => ({ async again() { await this.draw() }, async draw() {
     const name = c.params.name, [i, sessions] = await Promise.all([c.ask(name, 'Overview'), c.ask(name, 'Sessions', { Limit: 200 })])
-    c.at.replaceChildren(el('h1', {}, 'Node ' + name), pairs([['Epoch', i.Epoch], ['Principal', i.Principal], ['Addresses', joined(i.Addrs)], ['Services', joined(i.Services)], ['Virtual kinds', (i.Kinds || []).join(', ')], ['Go', i.GoVersion + ', ' + i.CPUs + ' CPUs'],
+    put(c.at, el('h1', {}, 'Node ' + name), pairs([['Epoch', i.Epoch], ['Principal', i.Principal], ['Addresses', joined(i.Addrs)], ['Services', joined(i.Services)], ['Virtual kinds', (i.Kinds || []).join(', ')], ['Go', i.GoVersion + ', ' + i.CPUs + ' CPUs'],
       ['Goroutines', many(i.Goroutines)], ['Heap', bytes(i.Heap)], ['Log', i.Level], ['Lease', i.LeaseEnded ? 'ended' : '']]),
     el('h2', {}, 'Peers'), table('Peers', [['Peer', p => node(p.Node)], ['Road', p => p.Road || '–'], ['Links', p => (p.Links || []).map(l => `${l.Road}${l.Current ? ' (used)' : ''} ${span(l.RTT)} ${l.Denied}`).join('; '), 'wrap'], ['Waiting', p => many(p.Outstanding), 'num'], ['Unresolved', p => many(p.Unresolved), 'num'], ['Requests', p => many(p.Requests), 'num'], ['Tells', p => many(p.Tells), 'num'], ['Leaving', p => (p.Leaving ? 'yes' : '')]], i.Peers),
     el('h2', {}, 'Sessions that others have here'), table('Sessions', [['Session', s => s.ID], ['From', s => s.Node], ['Principal', s => s.Principal], ['Proved', s => (s.Proved ? 'yes' : el('span', { class: 'warn' }, 'no'))], ['Roads', s => (s.Roads || []).join(', ')], ['Records', s => many(s.Records), 'num'], ['Served', s => many(s.Served), 'num']], sessions.Sessions),
     el('h2', {}, 'Busy actors'), table('Busy actors', busyColumns, i.Busy, 'All are idle.'))
   } }) },
 
-  services: { title: 'Services', key: 's', make: c => ({ live: p => c.at.replaceChildren(el('h1', {}, 'Services'), alerts(p, 'services'), (p.Services || []).map(s => el('section', {}, el('h2', {}, s.Name, ' ', el('span', { class: 'dim' }, s.Policy, s.Weights ? ', weights ' + joined(s.Weights) : '')),
+  services: { title: 'Services', key: 's', make: c => ({ live: p => put(c.at, el('h1', {}, 'Services'), alerts(p, 'services'), (p.Services || []).map(s => el('section', {}, el('h2', {}, s.Name, ' ', el('span', { class: 'dim' }, s.Policy, s.Weights ? ', weights ' + joined(s.Weights) : '')),
     table(s.Name, [['Instance', i => { const [a, n] = i.Address.split('@'); return actorLink(a, n) }], ['Version', i => i.Version], ['Zone', i => i.Zone], ['Latency', i => span(i.Latency), 'num'], ['Waiting', i => many(i.Outstanding), 'num'],
       ['State', i => (i.EjectedBy ? el('span', { class: 'bad' }, 'left out by ' + i.EjectedBy.join(', ') + ': ' + i.Why) : el('span', { class: 'good' }, 'in use'))]], s.Instances)))) }) },
 
@@ -107,13 +108,13 @@ export const views = {
     const seen = answers.reduce((n, a) => n + (a.Reply?.Seen || 0), 0), next = by === 'name' && answers.length === 1 && answers[0].Reply.Next
     const list = el('div', { id: 'list' }, el('p', { class: 'dim' }, seen + ' actors match'), table('Actors', busyColumns, all.slice(0, 200)), next && to('actors', { ...c.params, after: next }, 'Next page'))
     if (again && document.getElementById('list')) return document.getElementById('list').replaceWith(list)
-    c.at.replaceChildren(el('h1', {}, 'Actors'), alerts(c.picture() || {}, 'actors'), form(c, [['by', 'Order', [['busy', 'age of the oldest message'], ['waiting', 'messages that wait'], ['failed', 'failures'], ['name', 'name']]], ['node', 'Node', nodesOf(c)], ['kind', 'Kind'], ['prefix', 'Name begins with'], ['stage', 'Stage', [['', 'any'], ...['starting', 'working', 'suspended', 'ending', 'closing'].map(s => [s, s])]]]), list)
+    put(c.at, el('h1', {}, 'Actors'), alerts(c.picture() || {}, 'actors'), form(c, [['by', 'Order', [['busy', 'age of the oldest message'], ['waiting', 'messages that wait'], ['failed', 'failures'], ['name', 'name']]], ['node', 'Node', nodesOf(c)], ['kind', 'Kind'], ['prefix', 'Name begins with'], ['stage', 'Stage', [['', 'any'], ...['starting', 'working', 'suspended', 'ending', 'closing'].map(s => [s, s])]]]), list)
   } }) },
 
   actor: { of: 'actors', make: c => ({ async again() { await this.draw() }, async draw() {
     const { name, node: at } = c.params, [a, r] = await Promise.all([c.ask(at, 'Actor', { Name: name }), c.ask(at, 'Requests', { Target: name, Limit: 30 })]), d = a.Details || {}
     const stop = now => async () => { if (!sure(`Stop ${name}@${at}${now ? ' at once' : ''}?`)) return; try { await c.ask(at, 'StopActor', { Name: name, Now: now }); c.say(name + ' has ended') } catch (e) { c.say(e.message, 'bad') } }
-    c.at.replaceChildren(el('h1', {}, name + '@' + at), pairs([['Kind', a.Kind], ['Stage', a.Stage], ['Parent', a.Parent && actorLink(a.Parent, at)], ['Behaviour', a.Behaviour], ['Handles now', a.Running && a.Running + ', for ' + span(a.For)], ['Messages that wait', many(a.Waiting)], ['Put aside', a.Stashed || ''], ['Handled', many(a.Handled)], ['Failed', many(a.Failed)],
+    put(c.at, el('h1', {}, name + '@' + at), pairs([['Kind', a.Kind], ['Stage', a.Stage], ['Parent', a.Parent && actorLink(a.Parent, at)], ['Behaviour', a.Behaviour], ['Handles now', a.Running && a.Running + ', for ' + span(a.For)], ['Messages that wait', many(a.Waiting)], ['Put aside', a.Stashed || ''], ['Handled', many(a.Handled)], ['Failed', many(a.Failed)],
       ['Restarts', many(a.Restarts)], ['Timers', a.Timers || ''], ['Children', (d.Children || []).map(n => [actorLink(n, at), ' '])], ['Watches', (d.Watching || []).join(', ')], ['Watched by', a.Watchers || ''], ['Topics', (d.Topics || []).map(t => `${t.Pattern} (${t.Type})${t.Group ? ' in ' + t.Group : ''}`).join('; ')]]),
     c.operate && el('p', {}, button('Stop behind what waits', stop(false), 'danger'), ' ', button('Stop at once', stop(true), 'danger')), el('h2', {}, 'Latest requests'), table('Requests', requestColumns, r.Requests))
   } }) },
@@ -123,16 +124,16 @@ export const views = {
     const all = rows(c, await where(c, 'Requests', q), 'Requests').sort((a, b) => (a.Last < b.Last ? 1 : -1)), list = el('div', { id: 'list' }, table('Requests', requestColumns, all.slice(0, 200), 'None: nothing unusual has happened lately.'))
     if (again && document.getElementById('list')) return document.getElementById('list').replaceWith(list)
     const id = el('input', { name: 'id', size: 40, placeholder: 'request id, key, token or trace id' })
-    c.at.replaceChildren(el('h1', {}, 'Requests'), el('form', { class: 'bar', onsubmit: e => { e.preventDefault(); location.hash = '#/why?id=' + encodeURIComponent(id.value.trim()) } }, el('label', {}, 'What became of', id), el('button', {}, 'Why?')),
+    put(c.at, el('h1', {}, 'Requests'), el('form', { class: 'bar', onsubmit: e => { e.preventDefault(); location.hash = '#/why?id=' + encodeURIComponent(id.value.trim()) } }, el('label', {}, 'What became of', id), el('button', {}, 'Why?')),
       form(c, [['only', 'Which', [['', 'copies, replays, errors, slow ones'], ['all', 'all that are remembered']]], ['node', 'Node', nodesOf(c)], ['target', 'Actor begins with'], ['type', 'Message'], ['slower', 'Took at least, ms']]), list)
   } }) },
 
   why: { of: 'requests', make: c => ({ async draw() {
     const life = await c.ask('', 'Why', { ID: c.params.id, Whole: true })
-    c.at.replaceChildren(el('h1', {}, 'Request ' + c.params.id), (life.Unasked || []).map(u => el('p', { class: 'warn' }, u.Node + ' may know more: ' + u.Reason)), life.Steps?.length ? falls(life) : el('p', {}, 'No node remembers anything of it. What was usual is forgotten first.'), life.More && el('p', { class: 'warn' }, 'There are more steps.'))
+    put(c.at, el('h1', {}, 'Request ' + c.params.id), (life.Unasked || []).map(u => el('p', { class: 'warn' }, u.Node + ' may know more: ' + u.Reason)), life.Steps?.length ? falls(life) : el('p', {}, 'No node remembers anything of it. What was usual is forgotten first.'), life.More && el('p', { class: 'warn' }, 'There are more steps.'))
   } }) },
 
-  queues: { title: 'Queues', key: 'q', make: c => ({ live: p => c.at.replaceChildren(el('h1', {}, 'Queues'), alerts(p, 'queues'), table('Queues', queueColumns, p.Queues)) }) },
+  queues: { title: 'Queues', key: 'q', make: c => ({ live: p => put(c.at, el('h1', {}, 'Queues'), alerts(p, 'queues'), table('Queues', queueColumns, p.Queues)) }) },
 
   queue: { of: 'queues', make: c => ({ async draw() {
     const { name, node: at } = c.params, dead = c.params.which !== 'waiting', content = c.params.content === 'yes'
@@ -140,7 +141,7 @@ export const views = {
     const act = (what, tokens) => async () => { if (tokens?.length === 0 || (what !== 'resume' && !sure(`${what} ${tokens ? tokens.length + ' items of ' : ''}${name}@${at}?`))) return
       try { const done = await c.ask(at, 'ManageQueue', { Queue: name, Do: what, Tokens: tokens }); await this.draw(); c.say(`${what}: ${done.Count} items` + (done.Failed?.length ? ', failed: ' + done.Failed.join('; ') : '')) } catch (e) { c.say(e.message, 'bad') } }
     const tokens = () => (items || []).map(i => i.Token)
-    c.at.replaceChildren(el('h1', {}, `Queue ${name}@${at}`), form(c, [['name', 'Queue'], ['node', 'Node', nodesOf(c).slice(1)], ['which', 'Items', [['', 'dead'], ['waiting', 'waiting']]], ...(c.operate ? [['content', 'Content', [['', 'hidden'], ['yes', 'shown']]]] : [])]),
+    put(c.at, el('h1', {}, `Queue ${name}@${at}`), form(c, [['name', 'Queue'], ['node', 'Node', nodesOf(c).slice(1)], ['which', 'Items', [['', 'dead'], ['waiting', 'waiting']]], ...(c.operate ? [['content', 'Content', [['', 'hidden'], ['yes', 'shown']]]] : [])]),
       c.operate && el('p', {}, button('Pause', act('pause')), ' ', button('Resume', act('resume')), ' ', button('Purge what waits', act('purge'), 'danger'), ' ', dead ? [button('Revive all that are shown', act('revive', tokens())), ' ', button('Discard all that are shown', act('discard', tokens()), 'danger')] : button('Cancel all that are shown', act('cancel', tokens()), 'danger')),
       table('Items', [['Id', i => i.ID], ['Attempts', i => i.Attempts, 'num'], ['Age', i => span(i.Age), 'num'], ['Due in', i => span(i.Due), 'num'], ['Reason', i => i.Reason], ...(content ? [['Content', i => JSON.stringify(i.Content), 'wrap']] : []),
         ...(c.operate ? [['', i => (dead ? [button('Revive', act('revive', [i.Token])), ' ', button('Discard', act('discard', [i.Token]), 'danger')] : button('Cancel', act('cancel', [i.Token]), 'danger'))]] : [])], items, dead ? 'No item is dead.' : 'No item waits.'))
@@ -148,7 +149,7 @@ export const views = {
 
   jobs: { title: 'Jobs', key: 'j', make: c => ({ async again() { await this.draw() }, async draw() {
     const all = rows(c, await where(c, 'Jobs', { Limit: 200 }), 'Jobs')
-    c.at.replaceChildren(el('h1', {}, 'Jobs'), table('Jobs', [['Job', j => j.ID + '…'], ['Node', j => node(j.Node)], ['Actor', j => actorLink(j.Actor, j.Node)], ['Type', j => j.Type], ['For', j => j.Principal], ['State', j => j.State], ['Done', j => (j.Total ? `${many(j.Done)} of ${many(j.Total)}` : '')], ['Durable', j => (j.Durable ? 'yes' : '')], ['Error', j => j.Error, 'wrap']], all))
+    put(c.at, el('h1', {}, 'Jobs'), table('Jobs', [['Job', j => j.ID + '…'], ['Node', j => node(j.Node)], ['Actor', j => actorLink(j.Actor, j.Node)], ['Type', j => j.Type], ['For', j => j.Principal], ['State', j => j.State], ['Done', j => (j.Total ? `${many(j.Done)} of ${many(j.Total)}` : '')], ['Durable', j => (j.Durable ? 'yes' : '')], ['Error', j => j.Error, 'wrap']], all))
   } }) },
 
   letters: { title: 'Dead letters', key: 'd', make: c => ({ async draw() {
@@ -158,22 +159,22 @@ export const views = {
       const said = []; for (const n of at) try { const r = await c.ask(n, message, body); said.push(`${n}: ${r.Sent ?? r.Count}` + (r.Failed?.length ? `, ${r.Failed.length} failed: ${r.Failed[0].Error}` : '') + (r.More ? ', there are more' : '')) } catch (e) { said.push(n + ': ' + e.message) }
       await this.draw(); c.say(said.join('; ')) }
     const one = (l, message) => async () => { try { const r = await c.ask(l.Node, message, { ID: l.ID }); await this.draw(); c.say(r.Failed?.length ? r.Failed[0].Error : 'done', r.Failed?.length ? 'bad' : '') } catch (e) { c.say(e.message, 'bad') } }
-    c.at.replaceChildren(el('h1', {}, 'Dead letters'), form(c, [['node', 'Node', nodesOf(c)], ['actor', 'To'], ['type', 'Message'], ['code', 'Code']]),
+    put(c.at, el('h1', {}, 'Dead letters'), form(c, [['node', 'Node', nodesOf(c)], ['actor', 'To'], ['type', 'Message'], ['code', 'Code']]),
       c.operate && el('p', {}, button('Send all that match again', each('ResendLetters', 'Send again', f)), ' ', button('Discard all that match', each('DiscardLetters', 'Discard', f), 'danger')),
       table('Dead letters', [['Time', l => clock(l.Time)], ['Node', l => node(l.Node)], ['To', l => l.To], ['From', l => l.From], ['Message', l => l.Type], ['Reason', l => l.Reason, 'wrap'], ['State', l => l.State], ...(c.operate ? [['', l => [button('Send again', one(l, 'ResendLetters')), ' ', button('Discard', one(l, 'DiscardLetters'), 'danger')]]] : [])], all, 'None is kept.'))
   } }) },
 
   topics: { title: 'Topics', key: 'p', make: c => ({ async draw() {
     const all = rows(c, await where(c, 'Topics', { Limit: 500 }), 'Topics')
-    c.at.replaceChildren(el('h1', {}, 'Topics'), table('Topics', [['Pattern', t => t.Pattern], ['Group', t => t.Group], ['Message', t => t.Type], ['Node', t => node(t.Node)], ['Subscribers', t => many(t.Subscribers), 'num']], all, 'Nobody has subscribed.'))
+    put(c.at, el('h1', {}, 'Topics'), table('Topics', [['Pattern', t => t.Pattern], ['Group', t => t.Group], ['Message', t => t.Type], ['Node', t => node(t.Node)], ['Subscribers', t => many(t.Subscribers), 'num']], all, 'Nobody has subscribed.'))
   } }) },
 
-  events: { title: 'Events', key: 'e', make: c => ({ live: p => c.at.replaceChildren(el('h1', {}, 'Events'), table('Events', eventColumns, p.Events)) }) },
+  events: { title: 'Events', key: 'e', make: c => ({ live: p => put(c.at, el('h1', {}, 'Events'), table('Events', eventColumns, p.Events)) }) },
 
   settings: { title: 'Settings', key: 'x', make: c => ({ async draw() {
     const answers = await c.all('Settings'), all = rows(c, answers.filter(a => a.Error || a.Reply.Watched), 'Sections'), away = answers.filter(a => a.Reply?.Away), plain = answers.filter(a => a.Reply && !a.Reply.Watched)
     const level = el('select', {}, ['DEBUG', 'INFO', 'WARN', 'ERROR'].map(l => el('option', { value: l }, l))), at = el('select', {}, nodesOf(c).slice(1).map(([v]) => el('option', { value: v }, v)))
-    c.at.replaceChildren(el('h1', {}, 'Settings'), away.map(a => el('p', { class: 'bad' }, `${a.Node} cannot read them: ${a.Reply.Away}`)), plain.length > 0 && el('p', { class: 'dim' }, 'Not watched at ' + plain.map(a => a.Node).join(', ')),
+    put(c.at, el('h1', {}, 'Settings'), away.map(a => el('p', { class: 'bad' }, `${a.Node} cannot read them: ${a.Reply.Away}`)), plain.length > 0 && el('p', { class: 'dim' }, 'Not watched at ' + plain.map(a => a.Node).join(', ')),
       table('Settings', [['Key', s => s.Key], ['Node', s => node(s.Node)], ['Revision', s => s.Revision, 'num'], ['By', s => s.Author], ['Note', s => s.Note, 'wrap'], ['Value', s => JSON.stringify(s.Value), 'wrap'], ['In force', s => (s.InForce ? 'yes' : 'no')], ['Refused', s => s.Refused, 'wrap']], all),
       c.operate && el('form', { class: 'bar', onsubmit: async e => { e.preventDefault(); try { await c.ask(at.value, 'SetLevel', { Level: level.value }); c.say(`${at.value} logs from ${level.value} on`) } catch (err) { c.say(err.message, 'bad') } } }, el('label', {}, 'Log of', at), el('label', {}, 'Level', level), el('button', {}, 'Set')))
   } }) }
