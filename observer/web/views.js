@@ -78,8 +78,8 @@ function falls(life) {
     const t = Date.parse(s.Time), x = t > 0 ? (1000 * (t - from)) / whole : 0
     const text = [s.What, s.Road && 'on ' + s.Road, s.Peer && (s.Side === 'client' ? 'to ' : 'from ') + s.Peer, s.Principal && 'for ' + s.Principal, s.Code, s.Ran, s.Other && 'request ' + s.Other, s.Left ? s.Left + ' steps are not kept' : ''].filter(Boolean).join(', ')
     return el('div', { class: 'step' }, el('span', { class: 'dim' }, t > 0 ? '+' + (t - from) + ' ms' : '–'), el('span', {}, s.Node, ' ', el('span', { class: 'dim' }, s.Side)),
-      el('span', {}, el('span', { class: s.Code ? 'warn' : s.What === 'replayed' || s.What === 'answered again' ? 'good' : '' }, text),
-        svg('svg', { class: 'track', viewBox: '0 0 1010 16', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, svg('circle', { class: 'spot', cx: 5 + x, cy: 8, r: 5 }))))
+      el('span', {}, el('span', { class: s.Code ? 'warn' : s.What === 'replayed' || s.What === 'answered again' ? 'good' : '' }, text)),
+      svg('svg', { class: 'track', viewBox: '0 0 1010 16', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, svg('circle', { class: 'spot', cx: 5 + x, cy: 8, r: 5 })))
   }))
 }
 
