@@ -18,7 +18,10 @@ import (
 	"github.com/tandem-go/tandem/admin"
 	"github.com/tandem-go/tandem/observer"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/oncall"
 )
+
+func TestMain(m *testing.M) { oncall.Main(m) }
 
 const token = "the token of the test"
 
@@ -26,9 +29,9 @@ const token = "the token of the test"
 const onCall = 5 * time.Second
 
 // observe opens the page about a cluster, and logs in.
-func observe(t *testing.T, c *cluster) *page {
+func observe(t *testing.T, c *oncall.Cluster) *page {
 	t.Helper()
-	h, err := observer.New(admin.Of(c.desk), observer.Config{OperatorToken: token, Logger: slog.New(slog.DiscardHandler)})
+	h, err := observer.New(admin.Of(c.Desk), observer.Config{OperatorToken: token, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,8 +97,8 @@ func (p *page) shot(name string) {
 
 // Whoever is on call sees within 5 s that a road is cut, a queue is poisoned and a node is dead, and can do something about it.
 func TestOnCall(t *testing.T) {
-	c := start(t, "b", "c")
-	c.load()
+	c := oncall.Start(t, "b", "c")
+	c.Load()
 	p := observe(t, c)
 	p.shows(onCall, "svg.map text", "desk")
 	p.shows(onCall, "svg.map text", "c")
@@ -105,19 +108,19 @@ func TestOnCall(t *testing.T) {
 	}
 	p.shot("topology")
 
-	c.gates["b"].set(true)
+	c.Gates["b"].Set(true)
 	p.shows(onCall, ".alerts li", "desk reaches b over nats only: tcp is gone")
 	p.shows(onCall, "svg.map title", "desk to b: nats of nats")
 	p.shot("road-cut")
-	c.gates["b"].set(false)
+	c.Gates["b"].Set(false)
 
-	q := c.desk.Ref("parcels@b")
+	q := c.Desk.Ref("parcels@b")
 	for i := range 3 {
-		if err := actor.Push(t.Context(), q, parcel{fmt.Sprint("poison ", i)}); err != nil {
+		if err := actor.Push(t.Context(), q, oncall.Parcel{Text: fmt.Sprint("poison ", i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	ds, err := actor.Pull[parcel](t.Context(), q, actor.Max(3))
+	ds, err := actor.Pull[oncall.Parcel](t.Context(), q, actor.Max(3))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,13 +140,13 @@ func TestOnCall(t *testing.T) {
 	p.visit("#/topology")
 	p.gone(onCall, ".alerts li", "queue parcels@b")
 
-	c.kill("c")
+	c.Kill("c")
 	p.shows(onCall, ".alerts li.severe", "node c does not answer")
 	p.shot("node-killed")
 	p.visit("#/nodes")
 	p.shows(onCall, "tr", "c", "away for")
-	c.start("c")
-	c.await("c")
+	c.Start("c")
+	c.Await("c")
 	p.gone(20*time.Second, ".alerts li", "node c")
 }
 
@@ -159,23 +162,23 @@ func (p *page) gone(within time.Duration, selector string, texts ...string) {
 // A request whose answer was lost on a road that was cut, and that was answered from its record on the other road, is shown with all
 // its copies.
 func TestWaterfall(t *testing.T) {
-	c := start(t, "b")
+	c := oncall.Start(t, "b")
 	p := observe(t, c)
-	ref := c.desk.Ref("greeter-b@b")
+	ref := c.Desk.Ref("greeter-b@b")
 	done := make(chan error, 1)
 	var report rpc.Report
 	go func() {
-		_, err := actor.Call(t.Context(), ref, linger{For: 4 * time.Second}, rpc.Key("the order 17"), rpc.ReportTo(&report))
+		_, err := actor.Call(t.Context(), ref, oncall.Linger{For: 4 * time.Second}, rpc.Key("the order 17"), rpc.ReportTo(&report))
 		done <- err
 	}()
 	p.visit("#/actor?name=greeter-b&node=b")
 	p.shows(onCall, "dd", "linger, for")
 	p.shot("actor")
-	c.gates["b"].set(true)
+	c.Gates["b"].Set(true)
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if _, err := actor.Call(t.Context(), ref, linger{For: 4 * time.Second}, rpc.Key("the order 17"), rpc.ReportTo(&report)); err != nil || !report.Replayed {
+	if _, err := actor.Call(t.Context(), ref, oncall.Linger{For: 4 * time.Second}, rpc.Key("the order 17"), rpc.ReportTo(&report)); err != nil || !report.Replayed {
 		t.Fatalf("%v, %+v", err, report)
 	}
 	p.visit("#/why?id=the%20order%2017")
@@ -191,10 +194,10 @@ func TestWaterfall(t *testing.T) {
 
 // Dead letters are listed by what they are, and all that match are sent again.
 func TestDeadLetters(t *testing.T) {
-	c := start(t, "b")
+	c := oncall.Start(t, "b")
 	p := observe(t, c)
 	for i := range 5 {
-		_ = actor.Tell(t.Context(), c.desk.Ref(fmt.Sprintf("late-%d@b", i%2)), parcel{"secret"})
+		_ = actor.Tell(t.Context(), c.Desk.Ref(fmt.Sprintf("late-%d@b", i%2)), oncall.Parcel{Text: "secret"})
 	}
 	p.visit("#/letters?node=b")
 	for until := time.Now().Add(onCall); ; { // the view is not live: it is a list to work on
@@ -213,7 +216,7 @@ func TestDeadLetters(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if _, err := admin.Ask(ctx, admin.Of(c.desk), "b", admin.Node{}); err != nil {
+	if _, err := admin.Ask(ctx, admin.Of(c.Desk), "b", admin.Node{}); err != nil {
 		t.Fatal(err)
 	}
 	p.visit("#/letters?node=b&actor=late-1@b")
@@ -226,14 +229,14 @@ func TestDeadLetters(t *testing.T) {
 
 // No name of an actor and no text of an error is script in the page, in whatever view.
 func TestObserverRunsNoScriptOfOthers(t *testing.T) {
-	c := start(t)
+	c := oncall.Start(t)
 	p := observe(t, c)
-	if _, err := c.desk.Spawn(strings.ReplaceAll(evilName, "/", "-"), greeterKind, actor.Expose("evil")); err != nil {
+	if _, err := c.Desk.Spawn(strings.ReplaceAll(evilName, "/", "-"), oncall.GreeterKind, actor.Expose("evil")); err != nil {
 		t.Log("an actor cannot have that name: ", err)
 	}
-	_ = actor.Tell(t.Context(), c.desk.Ref(evilName+"@desk"), parcel{evil})
-	_, _ = actor.Call(t.Context(), c.desk.Ref("nobody@desk"), greet{Name: evil}, rpc.Key(evil))
-	c.desk.Raise(rpc.EventType(evil), rpc.NewError("evil", evil))
+	_ = actor.Tell(t.Context(), c.Desk.Ref(evilName+"@desk"), oncall.Parcel{Text: evil})
+	_, _ = actor.Call(t.Context(), c.Desk.Ref("nobody@desk"), oncall.Greet{Name: evil}, rpc.Key(evil))
+	c.Desk.Raise(rpc.EventType(evil), rpc.NewError("evil", evil))
 	for _, view := range []string{"topology", "nodes", "services", "actors?by=name", "requests?only=all", "queues", "jobs", "letters", "topics", "events", "settings", "node?name=desk", "why?id=" + "%3Cimg%20src%3Dx%20onerror%3Dwindow.hurt%3D1%3E", "actor?node=desk&name=%3Cimg%20src%3Dx%20onerror%3Dhurt%3D1%3E"} {
 		p.visit("#/" + view)
 		p.shows(onCall, "h1, .said")
@@ -248,7 +251,7 @@ func TestObserverRunsNoScriptOfOthers(t *testing.T) {
 
 // The page can be used with the keyboard alone, and on a narrow screen nothing is wider than that.
 func TestKeysAndNarrowScreens(t *testing.T) {
-	c := start(t)
+	c := oncall.Start(t)
 	p := observe(t, c)
 	p.do(chromedp.KeyEvent("gq"))
 	p.shows(onCall, "h1", "Queues")

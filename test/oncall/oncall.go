@@ -1,4 +1,7 @@
-package browser
+// Package oncall is a cluster of processes for tests of what operators see: a node in the test's own process, "desk", and others that
+// are processes of their own, so that they can be killed. Their TCP road leads through a gate in the test's process, which can be
+// closed. It is for tests only, whose TestMain has to call Main.
+package oncall
 
 import (
 	"context"
@@ -26,30 +29,28 @@ import (
 	"github.com/tandem-go/tandem/transport/tcp"
 )
 
-// The cluster that is observed: a node in the test's own process, "desk", which has the page, and others that are processes of their
-// own, so that they can be killed. Their TCP road leads through a gate in the test's process, which can be closed.
-
+// The messages of the actors.
 type (
-	greet struct {
+	Greet struct {
 		actor.Returns[string]
 		Name string
 	}
-	parcel struct{ Text string }
-	linger struct {
+	Parcel struct{ Text string }
+	Linger struct {
 		actor.Returns[bool]
 		For time.Duration
 	}
 )
 
-func (greet) WireName() string  { return "observed.Greet" }
-func (parcel) WireName() string { return "observed.Parcel" }
-func (linger) WireName() string { return "observed.Linger" }
+func (Greet) WireName() string  { return "observed.Greet" }
+func (Parcel) WireName() string { return "observed.Parcel" }
+func (Linger) WireName() string { return "observed.Linger" }
 
 type greeter struct{}
 
-func (greeter) greet(_ *actor.Context, m greet) (string, error) { return "hello " + m.Name, nil }
-func (greeter) parcel(*actor.Context, parcel) error             { return nil }
-func (greeter) linger(ctx *actor.Context, m linger) (bool, error) {
+func (greeter) greet(_ *actor.Context, m Greet) (string, error) { return "hello " + m.Name, nil }
+func (greeter) parcel(*actor.Context, Parcel) error             { return nil }
+func (greeter) linger(ctx *actor.Context, m Linger) (bool, error) {
 	select {
 	case <-time.After(m.For):
 	case <-ctx.Done():
@@ -57,9 +58,10 @@ func (greeter) linger(ctx *actor.Context, m linger) (bool, error) {
 	return true, nil
 }
 
+// GreeterKind is the kind of the actor greeter-NAME of each process NAME, an instance of the service greeters. Each also has a queue, parcels.
 var (
-	greeterKind = actor.Define("observed.greeter", func() greeter { return greeter{} }, actor.Answer(greeter.greet), actor.Handle(greeter.parcel), actor.Answer(greeter.linger))
-	parcelsKind = actor.QueueKind[parcel]("observed.parcels", queue.Config{Attempts: 1})
+	GreeterKind = actor.Define("observed.greeter", func() greeter { return greeter{} }, actor.Answer(greeter.greet), actor.Handle(greeter.parcel), actor.Answer(greeter.linger))
+	parcelsKind = actor.QueueKind[Parcel]("observed.parcels", queue.Config{Attempts: 1})
 )
 
 // Of a process that is a node.
@@ -70,7 +72,8 @@ const (
 	envPort = "TANDEM_TEST_PORT" // that it listens on
 )
 
-func TestMain(m *testing.M) {
+// Main runs the tests, or is a node if this process was started to be one.
+func Main(m *testing.M) {
 	if name := os.Getenv(envNode); name != "" {
 		if err := beNode(name); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -94,7 +97,7 @@ func beNode(name string) error {
 	}
 	defer leave()
 	cfg.Setup = func(sys *actor.System) error {
-		_, err := sys.Spawn("greeter-"+name, greeterKind, actor.Expose("greeters"))
+		_, err := sys.Spawn("greeter-"+name, GreeterKind, actor.Expose("greeters"))
 		_, errQueue := sys.Spawn("parcels", parcelsKind)
 		return errors.Join(err, errQueue, openAdmin(sys))
 	}
@@ -124,54 +127,54 @@ func nodeConfig(ctx context.Context, name, url string, direct tcp.Config) (cfg a
 		func() { reg.Close(); bus.Close() }, nil
 }
 
-// cluster is the desk, and processes.
-type cluster struct {
+// Cluster is the desk, and processes.
+type Cluster struct {
 	t     *testing.T
-	nats  *embedded.Server
-	desk  *actor.System
+	NATS  *embedded.Server
+	Desk  *actor.System // the test's own node
 	procs map[string]*exec.Cmd
-	gates map[string]*gate
+	Gates map[string]*Gate // by node
 }
 
-// start starts a cluster. It ends with the test.
-func start(t *testing.T, names ...string) *cluster {
+// Start starts a cluster. It ends with the test.
+func Start(t *testing.T, names ...string) *Cluster {
 	t.Helper()
 	srv, err := embedded.Start(embedded.Config{StoreDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(srv.Shutdown)
-	c := &cluster{t: t, nats: srv, procs: map[string]*exec.Cmd{}, gates: map[string]*gate{}}
+	c := &Cluster{t: t, NATS: srv, procs: map[string]*exec.Cmd{}, Gates: map[string]*Gate{}}
 	for _, name := range names {
-		c.start(name)
+		c.Start(name)
 	}
 	cfg, leave, err := nodeConfig(t.Context(), "desk", srv.URL(), tcp.Config{Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg.Setup = openAdmin
-	if c.desk, err = actor.NewSystem(cfg); err != nil {
+	if c.Desk, err = actor.NewSystem(cfg); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) // the others are gone
 		defer cancel()
-		_ = c.desk.Shutdown(ctx)
+		_ = c.Desk.Shutdown(ctx)
 		leave()
 	})
 	for _, name := range names {
-		c.await(name)
+		c.Await(name)
 	}
 	return c
 }
 
-// await waits until a node answers the desk.
-func (c *cluster) await(name string) {
+// Await waits until a node answers the desk.
+func (c *Cluster) Await(name string) {
 	c.t.Helper()
 	until := time.Now().Add(20 * time.Second)
 	for {
 		ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
-		_, err := actor.Call(ctx, c.desk.Ref("greeter-"+name+"@"+name), greet{Name: "desk"})
+		_, err := actor.Call(ctx, c.Desk.Ref("greeter-"+name+"@"+name), Greet{Name: "desk"})
 		cancel()
 		if err == nil {
 			return
@@ -183,8 +186,8 @@ func (c *cluster) await(name string) {
 	}
 }
 
-// start starts a process.
-func (c *cluster) start(name string) {
+// Start starts a process, also one of a node that was killed.
+func (c *Cluster) Start(name string) {
 	c.t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -194,7 +197,7 @@ func (c *cluster) start(name string) {
 	free.Close()
 	g := newGate(c.t, "127.0.0.1:"+port)
 	cmd := exec.CommandContext(c.t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), envNode+"="+name, envNATS+"="+c.nats.URL(), envPort+"="+port, envGate+"="+g.addr())
+	cmd.Env = append(os.Environ(), envNode+"="+name, envNATS+"="+c.NATS.URL(), envPort+"="+port, envGate+"="+g.addr())
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -208,25 +211,25 @@ func (c *cluster) start(name string) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	c.procs[name], c.gates[name] = cmd, g
+	c.procs[name], c.Gates[name] = cmd, g
 }
 
-// kill ends a process as kill -9 does.
-func (c *cluster) kill(name string) {
+// Kill ends a process as kill -9 does.
+func (c *Cluster) Kill(name string) {
 	c.t.Helper()
 	if err := c.procs[name].Process.Kill(); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
-// load keeps asking the service until the test ends, so that there is something to see.
-func (c *cluster) load() {
+// Load keeps asking the service until the test ends, so that there is something to see.
+func (c *Cluster) Load() {
 	var asking sync.WaitGroup
 	ctx, end := context.WithCancel(context.Background())
 	for range 4 {
 		asking.Go(func() {
 			for ctx.Err() == nil {
-				_, _ = actor.Call(ctx, c.desk.Service("greeters"), greet{Name: "x"}, rpc.Idempotent())
+				_, _ = actor.Call(ctx, c.Desk.Service("greeters"), Greet{Name: "x"}, rpc.Idempotent())
 				select {
 				case <-time.After(5 * time.Millisecond):
 				case <-ctx.Done():
@@ -237,8 +240,8 @@ func (c *cluster) load() {
 	c.t.Cleanup(func() { end(); asking.Wait() })
 }
 
-// gate forwards connections to an address, until it is closed.
-type gate struct {
+// Gate forwards connections to an address, until it is closed.
+type Gate struct {
 	l  net.Listener
 	to string
 
@@ -247,13 +250,13 @@ type gate struct {
 	open   map[net.Conn]bool
 }
 
-func newGate(t *testing.T, to string) *gate {
+func newGate(t *testing.T, to string) *Gate {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gate{l: l, to: to, open: map[net.Conn]bool{}}
+	g := &Gate{l: l, to: to, open: map[net.Conn]bool{}}
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
@@ -266,16 +269,16 @@ func newGate(t *testing.T, to string) *gate {
 	})
 	t.Cleanup(func() {
 		l.Close()
-		g.set(true)
+		g.Set(true)
 		serving.Wait()
 	})
 	return g
 }
 
-func (g *gate) addr() string { return g.l.Addr().String() }
+func (g *Gate) addr() string { return g.l.Addr().String() }
 
-// set closes the gate, with all connections, or opens it for new ones.
-func (g *gate) set(closed bool) {
+// Set closes the gate, with all connections, or opens it for new ones.
+func (g *Gate) Set(closed bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed = closed; closed {
@@ -286,7 +289,7 @@ func (g *gate) set(closed bool) {
 }
 
 // keep reports whether a connection may be; a closed gate closes it.
-func (g *gate) keep(c net.Conn) bool {
+func (g *Gate) keep(c net.Conn) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
@@ -297,7 +300,7 @@ func (g *gate) keep(c net.Conn) bool {
 	return true
 }
 
-func (g *gate) forward(in net.Conn) {
+func (g *Gate) forward(in net.Conn) {
 	if !g.keep(in) {
 		return
 	}
