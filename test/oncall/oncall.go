@@ -16,10 +16,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/admin"
+	"github.com/tandem-go/tandem/admin/natsadmin"
+	"github.com/tandem-go/tandem/natsapi"
 	"github.com/tandem-go/tandem/queue"
 	"github.com/tandem-go/tandem/registry/natskv"
 	"github.com/tandem-go/tandem/rpc"
@@ -101,12 +104,26 @@ func beNode(name string) error {
 		_, errQueue := sys.Spawn("parcels", parcelsKind)
 		return errors.Join(err, errQueue, openAdmin(sys))
 	}
-	return actor.Run(ctx, cfg)
+	sys, err := actor.NewSystem(cfg)
+	if err != nil {
+		return err
+	}
+	api, err := serveAdmin(ctx, sys, os.Getenv(envNATS))
+	if err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return errors.Join(api.Close(context.Background()), sys.Shutdown(context.Background()))
+}
+
+// serveAdmin opens the admin actor of a system to plain NATS.
+func serveAdmin(ctx context.Context, sys *actor.System, url string) (*natsapi.Server, error) {
+	return natsadmin.Serve(ctx, sys, natsadmin.Config{Cluster: "observed", Logger: slog.New(slog.DiscardHandler), Connect: func(ctx context.Context) (*nats.Conn, error) { return nats.Connect(url) }})
 }
 
 // openAdmin lets everybody in: the test proves who is who by nothing.
 func openAdmin(sys *actor.System) error {
-	return admin.Open(sys, admin.Config{Operate: []string{transport.Anonymous}, Logger: slog.New(slog.DiscardHandler)})
+	return admin.Open(sys, admin.Config{Operate: []string{transport.Anonymous, "nats:ann"}, Level: new(slog.LevelVar), Logger: slog.New(slog.DiscardHandler)})
 }
 
 func nodeConfig(ctx context.Context, name, url string, direct tcp.Config) (cfg actor.Config, leave func(), err error) {
@@ -156,9 +173,14 @@ func Start(t *testing.T, names ...string) *Cluster {
 	if c.Desk, err = actor.NewSystem(cfg); err != nil {
 		t.Fatal(err)
 	}
+	api, err := serveAdmin(t.Context(), c.Desk, srv.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) // the others are gone
 		defer cancel()
+		_ = api.Close(ctx)
 		_ = c.Desk.Shutdown(ctx)
 		leave()
 	})
@@ -168,13 +190,16 @@ func Start(t *testing.T, names ...string) *Cluster {
 	return c
 }
 
-// Await waits until a node answers the desk.
+// Await waits until a node answers the desk, and over NATS.
 func (c *Cluster) Await(name string) {
 	c.t.Helper()
 	until := time.Now().Add(20 * time.Second)
 	for {
 		ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
 		_, err := actor.Call(ctx, c.Desk.Ref("greeter-"+name+"@"+name), Greet{Name: "desk"})
+		if err == nil {
+			err = c.overNATS(ctx, name)
+		}
 		cancel()
 		if err == nil {
 			return
@@ -184,6 +209,20 @@ func (c *Cluster) Await(name string) {
 		}
 		time.Sleep(20 * time.Millisecond) // between two questions
 	}
+}
+
+// overNATS asks the admin actor of a node.
+func (c *Cluster) overNATS(ctx context.Context, node string) error {
+	nc, err := c.NATS.Connect()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	all, err := natsadmin.Connect(nc, natsadmin.Client{Cluster: "observed", User: "ann"})
+	if err == nil {
+		_, err = admin.Ask(ctx, all, node, admin.Node{})
+	}
+	return err
 }
 
 // Start starts a process, also one of a node that was killed.

@@ -17,6 +17,7 @@ import (
 	"github.com/tandem-go/tandem/admin"
 	"github.com/tandem-go/tandem/admin/natsadmin"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/settings/natskv"
 )
 
 // Exit codes.
@@ -84,6 +85,8 @@ func codeOf(err error) int {
 		return ExitFailed
 	}
 	switch {
+	case errors.Is(err, natskv.ErrConflict):
+		return ExitFailed
 	case e.Code == rpc.NotFound:
 		return ExitNotFound
 	case e.Code == rpc.Denied:
@@ -109,7 +112,7 @@ func (a *app) complain(err error) {
 		}
 		return
 	}
-	fmt.Fprintf(a.err, "tandem: %s: %s\n", e.Code, e.Message)
+	fmt.Fprintf(a.err, "tandem: %s: %s\n", e.Code.String(), clean(e.Message))
 	switch e.Code {
 	case rpc.NotFound:
 		if e.Verdict == rpc.NotRun && e.Node != "" && a.nc != nil {

@@ -103,7 +103,7 @@ func (a *app) letters() *cobra.Command {
 		for _, r := range answers {
 			sent, failed, more = sent+r.Reply.Sent, failed+len(r.Reply.Failed), more || r.Reply.More
 			for _, l := range r.Reply.Failed {
-				fmt.Fprintf(a.err, "tandem: %s at %s: %s [%s]\n", l.ID, r.Node, clean(l.Error), l.Ran)
+				fmt.Fprintf(a.err, "tandem: %s at %s: %s\n", l.ID, r.Node, clean(l.Error))
 			}
 		}
 		if err := a.say(replies(answers), "%d sent, %d failed", sent, failed); err != nil {
