@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,8 +24,25 @@ type finding struct {
 	Mend  string `json:",omitempty"` // what to do about it
 }
 
-// maxSkew is by how much the clock of the NATS server may differ.
-const maxSkew = 2 * time.Second
+// Limits of what is right: by how much the clock of the NATS server may differ, and how long its certificate has to be good.
+const (
+	maxSkew = 2 * time.Second
+	minLeft = 7 * 24 * time.Hour
+)
+
+func skewed(skew time.Duration) error {
+	if skew.Abs() > maxSkew {
+		return errors.New("clocks differ")
+	}
+	return nil
+}
+
+func expiring(left time.Duration) error {
+	if left < minLeft {
+		return errors.New("it ends in less than 7 days")
+	}
+	return nil
+}
 
 // check tries what a cluster needs, and says how to mend what is missing.
 func (a *app) check() *cobra.Command {
@@ -62,8 +80,6 @@ are made and ended again, and empty messages are published to subjects below the
 }
 
 func (a *app) checks(ctx context.Context, node string, with []string) (all []finding) {
-	ctx, cancel := context.WithTimeout(ctx, max(4*a.timeout, 10*time.Second))
-	defer cancel()
 	add := func(name string, err error, found, mend string) bool {
 		f := finding{Check: name, OK: err == nil, Found: found}
 		if err != nil {
@@ -79,15 +95,11 @@ func (a *app) checks(ctx context.Context, node string, with []string) (all []fin
 	tlsState, err := nc.TLSConnectionState()
 	switch {
 	case err == nil:
-		left := time.Hour * 24 * 365
+		left := 365 * 24 * time.Hour
 		for _, cert := range tlsState.PeerCertificates {
 			left = min(left, time.Until(cert.NotAfter))
 		}
-		err = nil
-		if left < 7*24*time.Hour {
-			err = errors.New("it ends in less than 7 days")
-		}
-		add("tls", err, fmt.Sprintf("the server's certificate is good for %d days", int(left.Hours()/24)), "Renew the server's certificate.")
+		add("tls", expiring(left), fmt.Sprintf("the server's certificate is good for %d days", int(left.Hours()/24)), "Renew the server's certificate.")
 	case loopback(nc):
 		add("tls", nil, "none, on loopback", "")
 	default:
@@ -95,6 +107,8 @@ func (a *app) checks(ctx context.Context, node string, with []string) (all []fin
 	}
 	js, err := jetstream.New(nc)
 	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, a.timeout)
+		defer cancel()
 		var info *jetstream.AccountInfo
 		if info, err = js.AccountInfo(ctx); err == nil {
 			add("jetstream", storeLeft(info), fmt.Sprintf("%d streams, %d bytes of %s", info.Streams, info.Store, limitText(info.Limits.MaxStore)), "Raise the account's limit of the file store, or remove streams that nobody needs.")
@@ -107,11 +121,13 @@ func (a *app) checks(ctx context.Context, node string, with []string) (all []fin
 	}
 	a.checkNodes(ctx, add)
 	if node != "" {
-		set, err := permissionsOf("node", node, a.cluster, permissions.Node{}, with, nil, false)
+		set, err := permissionOf("node", node, a.cluster, permissions.Node{}, with, nil, false)
 		if err != nil {
 			add("permissions", err, "", "")
 			return all
 		}
+		ctx, cancel := context.WithTimeout(ctx, a.timeout)
+		defer cancel()
 		all = append(all, tried(ctx, nc, set)...)
 	}
 	return all
@@ -150,6 +166,8 @@ func limitText(n int64) string {
 
 // checkRegistry looks at the bucket with the nodes' records, and at the clock of the server that keeps it.
 func (a *app) checkRegistry(ctx context.Context, js jetstream.JetStream, add func(string, error, string, string) bool) {
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
 	cluster := a.cluster
 	if cluster == "" {
 		cluster = "tandem"
@@ -173,11 +191,7 @@ func (a *app) checkRegistry(ctx context.Context, js jetstream.JetStream, add fun
 	}
 	after := time.Now()
 	skew := s.CachedInfo().TimeStamp.Sub(before.Add(after.Sub(before) / 2))
-	err = nil
-	if skew.Abs() > maxSkew {
-		err = errors.New("clocks differ")
-	}
-	add("clock", err, fmt.Sprintf("the server's differs from this machine's by %s", span(skew.Round(time.Millisecond).Abs())), "Run NTP on this machine and on the servers: leases and deadlines are compared across machines.")
+	add("clock", skewed(skew), fmt.Sprintf("the server's differs from this machine's by %s", span(skew.Round(time.Millisecond).Abs())), "Run NTP on this machine and on the servers: leases and deadlines are compared across machines.")
 }
 
 // checkNodes asks every node.
@@ -187,6 +201,8 @@ func (a *app) checkNodes(ctx context.Context, add func(string, error, string, st
 		add("nodes", err, "", "")
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
 	for _, r := range admin.All(ctx, c, admin.Node{}) {
 		if r.Node == "" {
 			add("nodes", errors.New(text(r.Err)), "", "No node answers: each has to open its admin actor (admin.Open) and serve it (natsadmin.Serve), and admin.Config.Read has to name this user.")
@@ -201,23 +217,14 @@ func (a *app) checkNodes(ctx context.Context, add func(string, error, string, st
 }
 
 // tried tries permissions: subscriptions, and messages to subjects where nobody listens.
-func tried(ctx context.Context, nc *nats.Conn, set permissions.Set) (all []finding) {
-	refused := make(chan error, 64)
-	nc.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-		select {
-		case refused <- err:
-		default:
-		}
-	})
-	defer nc.SetErrorHandler(nil)
+func tried(ctx context.Context, nc *nats.Conn, set permission) (all []finding) {
 	try := func(what, subject string, do func() error) {
 		err := do()
 		if err == nil {
-			err = nc.FlushWithContext(ctx)
+			err = nc.FlushWithContext(ctx) // the server answers after it has refused
 		}
-		select { // the server's answer to Flush comes after its refusal
-		case err = <-refused:
-		default:
+		if last := nc.LastError(); err == nil && errors.Is(last, nats.ErrPermissionViolation) && strings.Contains(last.Error(), strconv.Quote(subject)) {
+			err = last
 		}
 		f := finding{Check: what, OK: err == nil, Found: subject}
 		if err != nil {

@@ -36,10 +36,10 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 
-	context, server, creds, user, cluster, node string
-	timeout                                     time.Duration
-	json                                        bool
-	color                                       string
+	context, server, creds, user, inbox, cluster, node string
+	timeout                                            time.Duration
+	json                                               bool
+	color                                              string
 
 	nc   *nats.Conn
 	over *admin.Cluster // for tests of single commands; nil: over NATS
@@ -123,6 +123,9 @@ func (a *app) complain(err error) {
 	}
 }
 
+// Root returns the whole tree of commands, for its documentation.
+func Root() *cobra.Command { return new(app).root() }
+
 // root is the whole tree of commands.
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
@@ -143,6 +146,7 @@ Exit codes: 0 all is well, 1 it failed, 2 the arguments are wrong, 3 there is no
 	f.StringVarP(&a.server, "server", "s", "", "URL of the NATS server, in place of a context")
 	f.StringVar(&a.creds, "creds", "", "file with NATS credentials, with --server")
 	f.StringVarP(&a.user, "user", "u", "", `the user's token in subjects, see package admin/natsadmin (default "-", which is nobody)`)
+	f.StringVar(&a.inbox, "inbox", "", "prefix of the inbox, with --server, if the user may not subscribe to _INBOX")
 	f.StringVarP(&a.cluster, "cluster", "c", "", "name of the cluster, as actor.Config.Cluster")
 	f.StringVarP(&a.node, "node", "n", "", "ask this node only (default: all, or any)")
 	f.DurationVar(&a.timeout, "timeout", 5*time.Second, "how long to wait for an answer")
@@ -181,11 +185,15 @@ func (a *app) connect() (*nats.Conn, error) {
 	if a.nc != nil {
 		return a.nc, nil
 	}
-	opts := []nats.Option{nats.Name("tandem"), nats.Timeout(a.timeout), nats.MaxReconnects(-1)}
+	opts := []nats.Option{nats.Name("tandem"), nats.Timeout(a.timeout), nats.MaxReconnects(-1),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})} // what is refused is an error where it was asked for
 	var err error
 	if a.server != "" {
 		if a.creds != "" {
 			opts = append(opts, nats.UserCredentials(a.creds))
+		}
+		if a.inbox != "" {
+			opts = append(opts, nats.CustomInboxPrefix(a.inbox))
 		}
 		a.nc, err = nats.Connect(a.server, opts...)
 	} else {

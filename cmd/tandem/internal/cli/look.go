@@ -86,7 +86,7 @@ func (a *app) look() []*cobra.Command {
 		lists(a, "nodes", "List the nodes, and how they are", admin.Node{}, []string{"NODE", "VERSION", "ZONE", "UP", "ACTORS", "HANDLED", "ASKED", "SERVED", "REPLAYED", "WAITING", "PANICS", "DEAD LETTERS", "HEAP", "LOG"},
 			func(t *table, node string, i admin.NodeInfo) {
 				s := i.Stats
-				t.row(node, i.Version, i.Zone, time.Since(i.Started).Round(time.Second), s.Actors, s.Handled, s.RPC.Requests, s.RPC.Served, s.RPC.Replayed, s.RPC.Outstanding, alarming(s.Panics), alarming(uint64(s.LettersKept)), bytes(i.Heap), i.Level)
+				t.row(node, i.Version, i.Zone, time.Since(i.Started).Round(time.Second), s.Actors, s.Handled, s.RPC.Requests, s.RPC.Served, s.RPC.Replayed, s.RPC.Outstanding, alarming(s.Panics), alarming(uint64(s.LettersKept)), size(i.Heap), i.Level)
 			}),
 		lists(a, "peers", "List the nodes that each node has links with, and by which road it sends", admin.Peers{Limit: admin.MaxPage}, []string{"NODE", "PEER", "ROAD", "LINKS", "RTT", "WAITING", "UNRESOLVED", "REQUESTS", "TELLS", "STATE"},
 			func(t *table, node string, i admin.PeersInfo) {
@@ -123,7 +123,7 @@ func (a *app) look() []*cobra.Command {
 		lists(a, "dedup", "Show what the tables of requests did: copies that did not run again, and what they keep", admin.Node{}, []string{"NODE", "SERVED", "REPLAYED", "ATTACHED", "REFUSED", "RECORDS", "KEYS", "SESSIONS LOST", "HELD"},
 			func(t *table, node string, i admin.NodeInfo) {
 				s := i.Stats.RPC
-				t.row(node, s.Served, s.Replayed, s.Attached, s.Refused, s.Records, s.Keys, alarming(s.Lost), bytes(s.HeldBytes))
+				t.row(node, s.Served, s.Replayed, s.Attached, s.Refused, s.Records, s.Keys, alarming(s.Lost), size(s.HeldBytes))
 			}),
 		lists(a, "topics", "List what actors have subscribed to", admin.Topics{Limit: admin.MaxPage}, []string{"NODE", "PATTERN", "GROUP", "MESSAGE", "SUBSCRIBERS"},
 			func(t *table, node string, i admin.TopicsInfo) {

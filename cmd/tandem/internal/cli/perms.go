@@ -39,8 +39,18 @@ var makers = map[string]func(permissions.Node) permissions.Set{
 // permission is what perms prints of one user.
 type permission struct {
 	Role      string
-	Publish   []string
+	Publish   []string // all that it may publish to; empty: all but Deny
+	Deny      []string `json:",omitempty"` // what it may not publish to
 	Subscribe []string
+}
+
+// String is the permission as a NATS server's configuration has it.
+func (p permission) String() string {
+	if p.Deny == nil {
+		return fmt.Sprint(permissions.Set{Publish: p.Publish, Subscribe: p.Subscribe})
+	}
+	quoted := func(all []string) string { return `"` + strings.Join(all, "\"\n    \"") + `"` }
+	return fmt.Sprintf("permissions: {\n  publish: { deny: [\n    %s\n  ] }\n  subscribe: { allow: [\n    %s\n  ] }\n}", quoted(p.Deny), quoted(p.Subscribe))
 }
 
 // perms prints what NATS users have to be allowed.
@@ -60,12 +70,11 @@ func (a *app) perms() *cobra.Command {
   operator NAME  who uses this program, as the user NAME
   gateway NAME   a gateway of package natsapi or admin/natsadmin, on the node NAME; NAME is for the comment only`,
 		Args: cobra.ExactArgs(2), RunE: func(c *cobra.Command, args []string) error {
-			set, err := permissionsOf(args[0], args[1], a.cluster, n, with, queues, makes)
+			p, err := permissionOf(args[0], args[1], a.cluster, n, with, queues, makes)
 			if err != nil {
 				return err
 			}
-			p := permission{Role: args[0] + " " + args[1], Publish: set.Publish, Subscribe: set.Subscribe}
-			return a.show(p, func(*table) { fmt.Fprintf(a.out, "# %s of cluster %q\n%v\n", p.Role, a.cluster, set) })
+			return a.show(p, func(*table) { fmt.Fprintf(a.out, "# %s of cluster %q\n%v\n", p.Role, a.cluster, p) })
 		}}
 	f := c.Flags()
 	f.StringVar(&n.Principal, "principal", "", "principal on the bus (default: the node's name)")
@@ -76,8 +85,8 @@ func (a *app) perms() *cobra.Command {
 	return c
 }
 
-// permissionsOf is what a role needs.
-func permissionsOf(role, name, cluster string, n permissions.Node, with, queues []string, makes bool) (set permissions.Set, err error) {
+// permissionOf is what a role needs.
+func permissionOf(role, name, cluster string, n permissions.Node, with, queues []string, makes bool) (permission, error) {
 	n.Cluster, n.Name = cluster, name
 	if n.Principal == "" {
 		n.Principal = name
@@ -89,22 +98,29 @@ func permissionsOf(role, name, cluster string, n permissions.Node, with, queues 
 	if cluster != "" {
 		admin += "." + cluster
 	}
+	var set permissions.Set
+	is := func() permission {
+		return permission{Role: role + " " + name, Publish: set.Publish, Subscribe: set.Subscribe}
+	}
 	switch role {
 	case "operator":
 		set = permissions.Set{Publish: []string{admin + "." + name + ".>"}, Subscribe: []string{n.Inbox + ".>"}}
 		if slices.Contains(with, "settings") {
 			set = permissions.All(set, n.Settings(), n.WriteSettings())
 		}
-		return set, nil
-	case "gateway":
-		return permissions.Set{Publish: []string{"_INBOX.>", "_INBOX_*.>", "_R_.>"}, Subscribe: []string{admin + ".>", "tandem.api.>", "$SRV.>", n.Inbox + ".>"}}, nil
+		return is(), nil
+	case "gateway": // it answers to inboxes of all users, whose names are theirs, but asks nothing itself
+		set = permissions.Set{Subscribe: []string{admin + ".>", "tandem.api.>", "$SRV.>", n.Inbox + ".>"}}
+		p := is()
+		p.Deny = []string{"tandem.admin.>", "tandem.api.>", "$JS.>", "$KV.>"}
+		return p, nil
 	case "node":
 	default:
-		return set, usage("%q: want node, operator or gateway", role)
+		return permission{}, usage("%q: want node, operator or gateway", role)
 	}
 	for _, w := range with {
 		if !slices.ContainsFunc(parts, func(p part) bool { return p.name == w && p.optional }) {
-			return set, usage("--with %q: there is no such part", w)
+			return permission{}, usage("--with %q: there is no such part", w)
 		}
 	}
 	for _, p := range parts {
@@ -119,5 +135,5 @@ func permissionsOf(role, name, cluster string, n permissions.Node, with, queues 
 	for _, q := range queues {
 		set = permissions.All(set, n.Queue(q))
 	}
-	return set, nil
+	return is(), nil
 }

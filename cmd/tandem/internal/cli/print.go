@@ -140,8 +140,8 @@ func yes(b bool) string {
 	return ""
 }
 
-// bytes is a number of bytes.
-func bytes[N int | int64 | uint64](n N) string {
+// size is a number of bytes.
+func size[N int | int64 | uint64](n N) string {
 	switch {
 	case n >= 1<<30:
 		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))

@@ -137,7 +137,7 @@ func (m topModel) View() string {
 			}
 			return fmt.Sprintf("%.0f", float64(now-before)/passed)
 		}
-		nodes.row(n.Node, s.Actors, rate(s.Handled, old.Handled), rate(s.RPC.Requests, old.RPC.Requests), rate(s.RPC.Served, old.RPC.Served), s.RPC.Outstanding, s.RPC.Replayed, s.RPC.Retries, alarming(s.LettersKept), n.Reply.Goroutines, bytes(n.Reply.Heap))
+		nodes.row(n.Node, s.Actors, rate(s.Handled, old.Handled), rate(s.RPC.Requests, old.RPC.Requests), rate(s.RPC.Served, old.RPC.Served), s.RPC.Outstanding, s.RPC.Replayed, s.RPC.Retries, alarming(s.LettersKept), n.Reply.Goroutines, size(n.Reply.Heap))
 	}
 	nodes.write(&out, m.app.colored())
 	out.WriteString("\n")

@@ -127,7 +127,7 @@ func newWalk(t *testing.T) (*walk, *oncall.Cluster) {
 	w.replace(`\b[A-Z0-9]{56}\b`, "ID")
 	w.replace(`\b[0-9a-f]{8}-[0-9]+\b`, "LETTER")
 	w.replace(`\b[A-Z2-7]{8}…`, "TOKEN…")
-	w.replace(`([ (])-( |$|\n)`, "${1}DURATION$2") // a duration of nothing
+	w.replace(`([ (])-( |$|\n)`, "${1}DURATION$2")  // a duration of nothing
 	w.hide = append(w.hide, func(s string) string { // numbers are those of the run, except in the commands
 		lines := strings.Split(s, "\n")
 		for i, l := range lines {
