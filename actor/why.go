@@ -146,7 +146,7 @@ func (s *System) why(q whyAsked, seen func(*trail.Record) bool) (steps []inspect
 			steps = append(steps, s.stepsOf(r)...)
 		}
 	}
-	slices.SortStableFunc(steps, func(a, b inspect.Step) int { return a.Time.Compare(b.Time) })
+	steps = inspect.Merge(steps)
 	return steps[max(len(steps)-inspect.MaxSteps, 0):]
 }
 

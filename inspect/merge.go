@@ -6,44 +6,48 @@ import (
 	"time"
 )
 
-// Merge puts the steps of several nodes into one order: those of one node in the order in which it has
-// them, and those of two nodes by their times, except where these contradict what is certain: a request
-// comes after it was sent, and is answered after it was decided. Then the clock of the other node is
-// taken to be as much off as it must be at least. Times are not changed.
+// Merge puts the steps of several requests and nodes into one order: those that a node has of one request in
+// the order in which it has them, and all others by their times, except where these contradict what is
+// certain: a request comes after it was sent, and is answered after it was decided. Then the clock of the
+// other node is taken to be as much off as it must be at least. Times are not changed.
 func Merge(steps []Step) []Step {
 	off := offsets(steps)
-	order := make([]int, len(steps))
-	at := make([]time.Time, len(steps)) // when each step happened, by the clock of the first node
-	last := map[string]time.Time{}
+	places := make([]place, len(steps))
+	last := map[stream]place{}
 	for i, s := range steps {
-		order[i], at[i] = i, s.Time
-		if !s.Time.IsZero() {
-			at[i] = s.Time.Add(off[s.Node])
+		of := stream{s.Node, s.Side, s.Request, s.Job}
+		p, before := place{at: s.Time.Add(off[s.Node]), stage: stageOf(s.What), step: i}, last[of]
+		if s.Time.IsZero() || p.at.Before(before.at) {
+			p.at = before.at
 		}
-		if at[i].Before(last[s.Node]) {
-			at[i] = last[s.Node]
+		if p.at.Equal(before.at) {
+			p.stage = max(p.stage, before.stage)
 		}
-		last[s.Node] = at[i]
+		places[i], last[of] = p, p
 	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		return cmp.Or(at[a].Compare(at[b]), cmp.Compare(stageOf(steps[a].What), stageOf(steps[b].What))*other(steps[a], steps[b]))
-	})
+	slices.SortStableFunc(places, func(a, b place) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.stage, b.stage)) })
 	merged := make([]Step, len(steps))
-	for i, from := range order {
-		merged[i] = steps[from]
+	for i, p := range places {
+		merged[i] = steps[p.step]
 	}
 	return merged
 }
 
-// other is 1 if two steps are of different nodes, else 0.
-func other(a, b Step) int {
-	if a.Node == b.Node {
-		return 0
-	}
-	return 1
+// stream is what a node has of one request.
+type stream struct {
+	node         string
+	side         Side
+	request, job string
 }
 
-// stageOf is the order of steps at the same time on different nodes.
+// place is where a step belongs.
+type place struct {
+	at    time.Time // by the clock of the first node
+	stage int       // decides among steps at the same time
+	step  int
+}
+
+// stageOf is the order of steps at the same time.
 func stageOf(w What) int {
 	switch w {
 	case Asked, RetryOf:

@@ -46,7 +46,7 @@ type What string
 const (
 	Asked       What = "asked"          // the caller made the request
 	Sent        What = "sent"           // its first copy was given to a link
-	Resent      What = "resent"         // a further copy, because an earlier one may have been lost
+	Resent      What = "sent again"     // a further copy, because an earlier one may have been lost
 	Hedged      What = "hedged"         // a further copy on a second road, because no answer had come
 	Probed      What = "probed"         // the server was asked whether it had come, or has said so
 	LinkLost    What = "link lost"      // the link that had its latest copy closed

@@ -22,12 +22,14 @@ func (in *Inbound) ID() rpc.RequestID {
 type noted struct {
 	trail   trail.Ref
 	came    time.Duration // node clock
+	via     *Link         // the link on which its first copy came
 	decided time.Duration // node clock; 0: it has no outcome, or nothing is noted at all
 }
 
 // arrived notes that the first copy of a request has come, if such a request is to be noted.
 func (in *Inbound) arrived(c *Link, e *transport.Envelope) {
 	s := in.session
+	in.via = c
 	if in.came = c.clock; in.came == 0 {
 		in.came = s.server.host.Now()
 	}
@@ -49,9 +51,13 @@ func (in *Inbound) remember(class trail.Class, key trail.Text) {
 		h.Trace = [16]byte(in.Meta.Trace[:16])
 	}
 	in.trail = s.server.cfg.Trail.Keep(&h, class)
-	s.server.cfg.Trail.Add(in.trail, stepOf(in.came, trail.Received, in.link, nil))
+	s.server.cfg.Trail.Add(in.trail, stepOf(in.came, trail.Received, in.via, nil))
 	if in.decided > 0 {
+		if !in.outcome.refused() {
+			s.server.cfg.Trail.Add(in.trail, trail.Step{What: trail.Started}) // nobody knows when
+		}
 		s.server.cfg.Trail.Add(in.trail, stepOf(in.decided, trail.Decided, nil, in.outcome.err))
+		s.server.cfg.Trail.Add(in.trail, stepOf(in.decided, trail.Replied, in.via, nil))
 	}
 }
 
