@@ -154,7 +154,7 @@ func (s *System) why(q whyAsked, seen func(*trail.Record) bool) (steps []inspect
 func (s *System) stepsOf(r *trail.Record) (steps []inspect.Step) {
 	for i := range r.Len() {
 		at := r.At(i)
-		v := inspect.Step{Time: s.at(at.At), Node: s.cfg.Name, Side: sides[r.Side], What: whats[at.What], Request: r.ID.String(), Peer: r.Peer, Principal: r.Principal,
+		v := inspect.Step{Time: s.at(at.At), About: at.About, Node: s.cfg.Name, Side: sides[r.Side], What: whats[at.What], Request: r.ID.String(), Peer: r.Peer, Principal: r.Principal,
 			Target: r.Target, Type: s.types.nameOf(r.TypeID), Key: r.Key.String(), Trace: traceText(r.Trace), Job: jobText(r.Job), Road: at.Road, Other: at.Other.String()}
 		if at.Code != 0 {
 			v.Code, v.Ran = at.Code.String(), at.Verdict.String()

@@ -90,6 +90,7 @@ const (
 // Step is one step in the life of a request.
 type Step struct {
 	Time                       time.Time // by the clock of Node; zero: it is not known
+	About                      bool      // it was later than Time, and less than a heartbeat: a busy node does not read its clock for each request
 	Node                       string
 	Side                       Side
 	What                       What

@@ -53,6 +53,7 @@ type Step struct {
 	What    What
 	Verdict rpc.Verdict
 	Code    rpc.Code
+	About   bool          // it was a little later than At
 	Other   rpc.RequestID // another request that the step has to do with
 	Road    string
 }

@@ -24,6 +24,7 @@ type noted struct {
 	came    time.Duration // node clock
 	via     *Link         // the link on which its first copy came
 	decided time.Duration // node clock; 0: it has no outcome, or nothing is noted at all
+	about   bool          // it was decided later than that, within the same heartbeat
 }
 
 // arrived notes that the first copy of a request has come, if such a request is to be noted.
@@ -56,8 +57,10 @@ func (in *Inbound) remember(class trail.Class, key trail.Text) {
 		if !in.outcome.refused() {
 			s.server.cfg.Trail.Add(in.trail, trail.Step{What: trail.Started}) // nobody knows when
 		}
-		s.server.cfg.Trail.Add(in.trail, stepOf(in.decided, trail.Decided, nil, in.outcome.err))
-		s.server.cfg.Trail.Add(in.trail, stepOf(in.decided, trail.Replied, in.via, nil))
+		for _, step := range []trail.Step{stepOf(in.decided, trail.Decided, nil, in.outcome.err), stepOf(in.decided, trail.Replied, in.via, nil)} {
+			step.About = in.about
+			s.server.cfg.Trail.Add(in.trail, step)
+		}
 	}
 }
 
@@ -93,7 +96,8 @@ func stepOf(at time.Duration, what trail.What, on *Link, err *rpc.Error) trail.S
 }
 
 // noteOutcome notes the outcome of a request, which goes to those links.
-func (in *Inbound) noteOutcome(o outcome, now time.Duration, link *Link, more *more) {
+func (in *Inbound) noteOutcome(o outcome, link *Link, more *more) {
+	now, about := in.session.timeOf(in)
 	what := trail.Decided
 	if o.stored {
 		what = trail.Earlier
@@ -104,7 +108,7 @@ func (in *Inbound) noteOutcome(o outcome, now time.Duration, link *Link, more *m
 	default:
 		in.note(what, nil, o.err)
 	}
-	if in.decided = now; in.trail.IsZero() {
+	if in.decided, in.about = now, about; in.trail.IsZero() {
 		return
 	}
 	if link != nil {
@@ -113,6 +117,21 @@ func (in *Inbound) noteOutcome(o outcome, now time.Duration, link *Link, more *m
 	for ; more != nil; more = more.next {
 		in.note(trail.Replied, more.link, nil)
 	}
+}
+
+// fewRequests is up to how many outstanding requests of a session the clock is read at the end of each. With
+// more, the time that this takes would count.
+const fewRequests = 8
+
+// timeOf returns the clock at the end of a request, or, of a busy session, what it showed at the end of another one
+// that had come together with this one: then about is set.
+func (s *session) timeOf(in *Inbound) (now time.Duration, about bool) {
+	h := s.server.host
+	if in.trail.IsZero() && s.readIn == in.came && s.table.Outstanding() > fewRequests && h.Ticked() <= in.came {
+		return s.readAt, true
+	}
+	s.readIn, s.readAt = in.came, h.Now()
+	return s.readAt, false
 }
 
 // noteRefusal notes that a copy of a request was refused of which there is no record, or another one. No lock
