@@ -146,7 +146,7 @@ func (s *System) why(q whyAsked, seen func(*trail.Record) bool) (steps []inspect
 			steps = append(steps, s.stepsOf(r)...)
 		}
 	}
-	steps = inspect.Merge(steps)
+	steps = append(inspect.Merge(steps), s.stands(q, records, seen)...)
 	return steps[max(len(steps)-inspect.MaxSteps, 0):]
 }
 

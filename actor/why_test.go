@@ -45,6 +45,9 @@ func story(steps []inspect.Step) string {
 		if s.Road != "" {
 			fmt.Fprintf(&b, " on %s", s.Road)
 		}
+		if s.Detail != "" {
+			fmt.Fprintf(&b, " in %s", s.Detail)
+		}
 		if s.Code != "" {
 			fmt.Fprintf(&b, " %s [%s]", s.Code, s.Ran)
 		}
@@ -95,6 +98,7 @@ a client: sent again on bus
 b server: replayed on bus
 a client: answered again on bus
 b server: acked
+b record: kept in session: acked
 `
 		for _, from := range []*actor.System{a, b} {
 			life := lived(t, from, id)
@@ -105,7 +109,10 @@ b server: acked
 				t.Errorf("not asked: %v", life.Unasked)
 			}
 			for _, s := range life.Steps {
-				if s.Request != id || s.Target != "x" || s.Type != "test.probe" || s.Time.IsZero() != (s.What == inspect.Started) { // nobody has noted when an ordinary request started
+				if s.Side != inspect.Record && (s.Type == "" || s.Peer == "" || s.Peer == s.Node) {
+					t.Errorf("%+v", s)
+				}
+				if s.Request != id || s.Target != "x" || s.Time.IsZero() != (s.What == inspect.Started) { // nobody has noted when an ordinary request started
 					t.Errorf("%+v", s)
 				}
 			}
@@ -162,7 +169,7 @@ func TestWhyOfAKey(t *testing.T) {
 			t.Fatal(got, err)
 		}
 		life := lived(t, b, "order-17")
-		ran, waited, recorded := 0, 0, 0
+		ran, waited, recorded, kept := 0, 0, 0, 0
 		for _, s := range life.Steps {
 			switch s.What {
 			case inspect.Started:
@@ -175,12 +182,15 @@ func TestWhyOfAKey(t *testing.T) {
 			case inspect.GotRecorded:
 				recorded++
 			}
-			if s.Key != "order-17" {
+			if s.Key != "order-17" && (s.Side != inspect.Record || s.Request == "") {
 				t.Errorf("%+v", s)
 			}
+			if s.Detail == "keys: done" && s.Key == "order-17" {
+				kept++
+			}
 		}
-		if ran != 1 || waited != 1 || recorded != 1 {
-			t.Errorf("%d ran, %d waited, %d got a recorded outcome:\n%s", ran, waited, recorded, story(life.Steps))
+		if ran != 1 || waited != 1 || recorded != 1 || kept != 1 {
+			t.Errorf("%d ran, %d waited, %d got a recorded outcome, %d are kept:\n%s", ran, waited, recorded, kept, story(life.Steps))
 		}
 	})
 }

@@ -13,7 +13,7 @@ const (
 	Client Side = "client" // it has sent the request
 	Server Side = "server" // it handles the request
 	OfJob  Side = "job"    // it has the job
-	Record Side = "record" // what its store, or its table of keys, has of the request: these steps have no time
+	Record Side = "record" // what its tables and its store have of the request now
 )
 
 // Request is what a node knows of one attempt of a request to another node, or of a request that took
@@ -78,6 +78,9 @@ const (
 	Unanswered What = "lease ran out"  // its session ended, and its record with it
 )
 
+// Kept is not a step: a node has something of the request in its tables or in its store, which Step.Detail tells.
+const Kept What = "kept"
+
 // What happens to a job.
 const (
 	Accepted What = "accepted"  // it has its token
@@ -103,6 +106,7 @@ type Step struct {
 	Ran                        string // the verdict with Code, or of Decided
 	Other                      string // the ID of another request
 	Principal, Key, Trace, Job string // as in Request
+	Detail                     string // of Kept: where, and how far the request has come
 	Left                       int    // steps of this request before this one that were not kept
 }
 

@@ -96,7 +96,7 @@ func (s *session) request(c *Link, e *transport.Envelope) {
 	if s.ended.Load() {
 		s.mu.Unlock()
 		err := rpc.Errorf(rpc.SessionLost, rpc.Unknown, "the session's lease ran out")
-		srv.noteRefusal(c, s.number, e, trail.Refused, err)
+		srv.noteCopy(c, s.number, e, trail.Refused, err)
 		c.refuse(e.Seq, err)
 		return
 	}
@@ -113,7 +113,7 @@ func (s *session) request(c *Link, e *transport.Envelope) {
 			s.mu.Unlock()
 			srv.counts.refused.Add(1)
 			err := wire.ErrLeft(srv.host.Name)
-			srv.noteRefusal(c, s.number, e, trail.Refused, err)
+			srv.noteCopy(c, s.number, e, trail.Refused, err)
 			c.refuse(e.Seq, err) // every later copy is refused as well
 			return
 		}
@@ -130,7 +130,7 @@ func (s *session) request(c *Link, e *transport.Envelope) {
 			_, _, _ = s.table.GiveUp(e.Seq)
 			s.mu.Unlock()
 			err := s.share.Full(s.id.Node)
-			srv.noteRefusal(c, s.number, e, trail.Refused, err)
+			srv.noteCopy(c, s.number, e, trail.Refused, err)
 			c.refuse(e.Seq, err)
 			return
 		}
@@ -171,7 +171,7 @@ func (s *session) request(c *Link, e *transport.Envelope) {
 		s.mu.Unlock()
 		srv.counts.refused.Add(1)
 		err := refusal(decision)
-		srv.noteRefusal(c, s.number, e, trail.Refused, err)
+		srv.noteCopy(c, s.number, e, trail.Refused, err)
 		c.refuse(e.Seq, err)
 	}
 }

@@ -134,9 +134,9 @@ func (s *session) timeOf(in *Inbound) (now time.Duration, about bool) {
 	return s.readAt, false
 }
 
-// noteRefusal notes that a copy of a request was refused of which there is no record, or another one. No lock
-// need be held.
-func (srv *Server) noteRefusal(c *Link, session uint64, e *transport.Envelope, what trail.What, err *rpc.Error) {
+// noteCopy notes what became of a copy of a request of which there is no record, or another one: mostly that it was
+// refused. No lock need be held.
+func (srv *Server) noteCopy(c *Link, session uint64, e *transport.Envelope, what trail.What, err *rpc.Error) {
 	if srv.cfg.Trail == nil {
 		return
 	}
