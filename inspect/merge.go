@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 )
@@ -88,36 +89,52 @@ func offsets(steps []Step) map[string]time.Duration {
 		}
 	}
 	off := map[string]time.Duration{}
-	for i, node := range nodes {
-		least, most := time.Duration(-1<<62), time.Duration(1<<62)
-		for _, known := range nodes[:i] {
+	for len(off) < len(nodes) {
+		next, move, bound := "", time.Duration(0), false
+		for _, node := range nodes {
+			if _, placed := off[node]; placed || bound {
+				continue
+			}
+			least, most := time.Duration(math.MinInt64/4), time.Duration(math.MaxInt64/4)
 			for at, t := range sent { // it comes to the other one after it was sent
-				if c, ok := came[end{node, at.request}]; ok && at.node == known {
-					least = max(least, t.Add(off[known]).Sub(c))
+				if known, placed := off[at.node]; placed && !came[end{node, at.request}].IsZero() {
+					least, bound = max(least, t.Add(known).Sub(came[end{node, at.request}])), true
 				}
-				if c, ok := came[end{known, at.request}]; ok && at.node == node {
-					most = min(most, c.Add(off[known]).Sub(t))
+			}
+			for at, t := range came {
+				if known, placed := off[at.node]; placed && !sent[end{node, at.request}].IsZero() {
+					most, bound = min(most, t.Add(known).Sub(sent[end{node, at.request}])), true
 				}
 			}
 			for at, t := range decided { // it is answered after it was decided
-				if g, ok := got[end{known, at.request}]; ok && at.node == node {
-					most = min(most, g.Add(off[known]).Sub(t))
-				}
-				if g, ok := got[end{node, at.request}]; ok && at.node == known {
-					least = max(least, t.Add(off[known]).Sub(g))
+				if known, placed := off[at.node]; placed && !got[end{node, at.request}].IsZero() {
+					least, bound = max(least, t.Add(known).Sub(got[end{node, at.request}])), true
 				}
 			}
+			for at, t := range got {
+				if known, placed := off[at.node]; placed && !decided[end{node, at.request}].IsZero() {
+					most, bound = min(most, t.Add(known).Sub(decided[end{node, at.request}])), true
+				}
+			}
+			if next == "" || bound { // one with bounds comes first
+				next, move = node, within(least, most)
+			}
 		}
-		switch {
-		case least > most: // the clock was set meanwhile, or goes at another rate
-			off[node] = least/2 + most/2
-		case least > 0:
-			off[node] = least
-		case most < 0:
-			off[node] = most
-		}
+		off[next] = move
 	}
 	return off
+}
+
+// within returns the number nearest to 0 that is not less than least and not more than most; what is between them if no
+// number is: then the clock was set meanwhile, or goes at another rate.
+func within(least, most time.Duration) time.Duration {
+	switch {
+	case least > most:
+		return least/2 + most/2
+	case least > 0:
+		return least
+	}
+	return min(most, 0)
 }
 
 // earliest keeps the earlier one of two times.
