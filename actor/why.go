@@ -290,9 +290,9 @@ func (c *Context) mayTrace(typ reflect.Type) func(*trail.Record) bool {
 var (
 	sides = [...]inspect.Side{trail.Client: inspect.Client, trail.Server: inspect.Server, trail.Job: inspect.OfJob}
 	whats = [...]inspect.What{trail.Asked: inspect.Asked, trail.Sent: inspect.Sent, trail.Resent: inspect.Resent, trail.Hedged: inspect.Hedged, trail.Probed: inspect.Probed,
-		trail.LinkLost: inspect.LinkLost, trail.SessionGone: inspect.SessionGone, trail.Inquired: inspect.Inquired, trail.Answered: inspect.Answered, trail.Replayed: inspect.GotRecorded,
+		trail.Heard: inspect.Heard, trail.LinkLost: inspect.LinkLost, trail.SessionGone: inspect.SessionGone, trail.Inquired: inspect.Inquired, trail.Answered: inspect.Answered, trail.Replayed: inspect.GotRecorded,
 		trail.GaveUp: inspect.GaveUp, trail.RetriedAs: inspect.RetriedAs, trail.RetryOf: inspect.RetryOf, trail.Ended: inspect.Ended,
-		trail.Received: inspect.Received, trail.Copied: inspect.Copied, trail.Refused: inspect.Refused, trail.WaitsFor: inspect.WaitsFor, trail.Started: inspect.Started, trail.PutBack: inspect.PutBack,
+		trail.Received: inspect.Received, trail.Copied: inspect.Copied, trail.Questioned: inspect.Questioned, trail.Refused: inspect.Refused, trail.WaitsFor: inspect.WaitsFor, trail.Started: inspect.Started, trail.PutBack: inspect.PutBack,
 		trail.Canceled: inspect.Canceled, trail.Decided: inspect.Decided, trail.Earlier: inspect.Recorded, trail.Replied: inspect.Replied, trail.Again: inspect.Replayed, trail.Acked: inspect.Acked,
 		trail.Recalled: inspect.Recalled, trail.Unanswered: inspect.Unanswered,
 		trail.Accepted: inspect.Accepted, trail.Running: inspect.Running, trail.Over: inspect.Over, trail.Fetched: inspect.Fetched, trail.Stopped: inspect.Stopped}

@@ -59,6 +59,8 @@ func stageOf(w What) int {
 		return 2
 	case Answered, GotRecorded, Ended, Acked:
 		return 4
+	case Kept:
+		return 5
 	}
 	return 3
 }

@@ -82,7 +82,7 @@ func newSession(srv *Server, g transport.Grant, c *Link, opened uint64, cl *clie
 	// The table is twice as large as the client's window, because a record stays here between its answer and the ack.
 	return &session{server: srv, grant: g, number: wire.SessionID(g, ""), id: c.ID, principal: c.Principal, origin: &Origin{Principal: c.Principal, Node: c.ID.Node, Local: c.Loop()},
 		foreign: c.Foreign, own: c.Loop(), openNumber: opened, client: cl,
-		share: srv.account.Share(c.Principal), listed: uncountedSeqs, table: dedup.New[*Inbound](2 * srv.cfg.Window), touched: srv.host.Now()}
+		share: srv.account.Share(c.Principal), listed: uncountedSeqs, notedAt: -trail.Pause, table: dedup.New[*Inbound](2 * srv.cfg.Window), touched: srv.host.Now()}
 }
 
 // request handles a copy of a request: the table decides whether it runs, waits for the
@@ -454,7 +454,7 @@ func (s *session) probe(c *Link, seq uint64) {
 	switch {
 	case rec == nil:
 	case state == dedup.Queued, state == dedup.Running:
-		(*rec).unusual(trail.Copied, c, nil)
+		(*rec).unusual(trail.Questioned, c, nil)
 		(*rec).attachLink(c)
 	case state == dedup.Finished:
 		s.replayLocked(c, seq, *rec)
