@@ -3,6 +3,7 @@ package actor_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -198,4 +199,19 @@ func TestWhyOfACopyThatWaits(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The most that a node may be told to remember is accepted, and one more is not.
+func TestRecentRequestsHaveALimit(t *testing.T) {
+	for n, ok := range map[int]bool{1 << 20: true, 1<<20 + 1: false} {
+		sys, err := actor.NewSystem(actor.Config{Logger: quiet, RecentRequests: n})
+		if ok != (err == nil) || err != nil && !errors.Is(err, actor.ErrConfig) {
+			t.Errorf("%d: %v", n, err)
+		}
+		if err == nil {
+			if err := sys.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 }
