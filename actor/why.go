@@ -146,7 +146,7 @@ func (s *System) why(q whyAsked, seen func(*trail.Record) bool) (steps []inspect
 			steps = append(steps, s.stepsOf(r)...)
 		}
 	}
-	slices.SortStableFunc(steps, func(a, b inspect.Step) int { return a.Time.Compare(b.Time) })
+	steps = append(inspect.Merge(steps), s.stands(q, records, seen)...)
 	return steps[max(len(steps)-inspect.MaxSteps, 0):]
 }
 
@@ -154,7 +154,7 @@ func (s *System) why(q whyAsked, seen func(*trail.Record) bool) (steps []inspect
 func (s *System) stepsOf(r *trail.Record) (steps []inspect.Step) {
 	for i := range r.Len() {
 		at := r.At(i)
-		v := inspect.Step{Time: s.at(at.At), Node: s.cfg.Name, Side: sides[r.Side], What: whats[at.What], Request: r.ID.String(), Peer: r.Peer, Principal: r.Principal,
+		v := inspect.Step{Time: s.at(at.At), About: at.About, Node: s.cfg.Name, Side: sides[r.Side], What: whats[at.What], Request: r.ID.String(), Peer: r.Peer, Principal: r.Principal,
 			Target: r.Target, Type: s.types.nameOf(r.TypeID), Key: r.Key.String(), Trace: traceText(r.Trace), Job: jobText(r.Job), Road: at.Road, Other: at.Other.String()}
 		if at.Code != 0 {
 			v.Code, v.Ran = at.Code.String(), at.Verdict.String()
@@ -290,9 +290,9 @@ func (c *Context) mayTrace(typ reflect.Type) func(*trail.Record) bool {
 var (
 	sides = [...]inspect.Side{trail.Client: inspect.Client, trail.Server: inspect.Server, trail.Job: inspect.OfJob}
 	whats = [...]inspect.What{trail.Asked: inspect.Asked, trail.Sent: inspect.Sent, trail.Resent: inspect.Resent, trail.Hedged: inspect.Hedged, trail.Probed: inspect.Probed,
-		trail.LinkLost: inspect.LinkLost, trail.SessionGone: inspect.SessionGone, trail.Inquired: inspect.Inquired, trail.Answered: inspect.Answered, trail.Replayed: inspect.GotRecorded,
+		trail.Heard: inspect.Heard, trail.LinkLost: inspect.LinkLost, trail.SessionGone: inspect.SessionGone, trail.Inquired: inspect.Inquired, trail.Answered: inspect.Answered, trail.Replayed: inspect.GotRecorded,
 		trail.GaveUp: inspect.GaveUp, trail.RetriedAs: inspect.RetriedAs, trail.RetryOf: inspect.RetryOf, trail.Ended: inspect.Ended,
-		trail.Received: inspect.Received, trail.Copied: inspect.Copied, trail.Refused: inspect.Refused, trail.WaitsFor: inspect.WaitsFor, trail.Started: inspect.Started, trail.PutBack: inspect.PutBack,
+		trail.Received: inspect.Received, trail.Copied: inspect.Copied, trail.Questioned: inspect.Questioned, trail.Refused: inspect.Refused, trail.WaitsFor: inspect.WaitsFor, trail.Started: inspect.Started, trail.PutBack: inspect.PutBack,
 		trail.Canceled: inspect.Canceled, trail.Decided: inspect.Decided, trail.Earlier: inspect.Recorded, trail.Replied: inspect.Replied, trail.Again: inspect.Replayed, trail.Acked: inspect.Acked,
 		trail.Recalled: inspect.Recalled, trail.Unanswered: inspect.Unanswered,
 		trail.Accepted: inspect.Accepted, trail.Running: inspect.Running, trail.Over: inspect.Over, trail.Fetched: inspect.Fetched, trail.Stopped: inspect.Stopped}

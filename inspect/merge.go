@@ -2,48 +2,53 @@ package inspect
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 )
 
-// Merge puts the steps of several nodes into one order: those of one node in the order in which it has
-// them, and those of two nodes by their times, except where these contradict what is certain: a request
-// comes after it was sent, and is answered after it was decided. Then the clock of the other node is
-// taken to be as much off as it must be at least. Times are not changed.
+// Merge puts the steps of several requests and nodes into one order: those that a node has of one request in
+// the order in which it has them, and all others by their times, except where these contradict what is
+// certain: a request comes after it was sent, and is answered after it was decided. Then the clock of the
+// other node is taken to be as much off as it must be at least. Times are not changed.
 func Merge(steps []Step) []Step {
 	off := offsets(steps)
-	order := make([]int, len(steps))
-	at := make([]time.Time, len(steps)) // when each step happened, by the clock of the first node
-	last := map[string]time.Time{}
+	places := make([]place, len(steps))
+	last := map[stream]place{}
 	for i, s := range steps {
-		order[i], at[i] = i, s.Time
-		if !s.Time.IsZero() {
-			at[i] = s.Time.Add(off[s.Node])
+		of := stream{s.Node, s.Side, s.Request, s.Job}
+		p, before := place{at: s.Time.Add(off[s.Node]), stage: stageOf(s.What), step: i}, last[of]
+		if s.Time.IsZero() || p.at.Before(before.at) {
+			p.at = before.at
 		}
-		if at[i].Before(last[s.Node]) {
-			at[i] = last[s.Node]
+		if p.at.Equal(before.at) {
+			p.stage = max(p.stage, before.stage)
 		}
-		last[s.Node] = at[i]
+		places[i], last[of] = p, p
 	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		return cmp.Or(at[a].Compare(at[b]), cmp.Compare(stageOf(steps[a].What), stageOf(steps[b].What))*other(steps[a], steps[b]))
-	})
+	slices.SortStableFunc(places, func(a, b place) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.stage, b.stage)) })
 	merged := make([]Step, len(steps))
-	for i, from := range order {
-		merged[i] = steps[from]
+	for i, p := range places {
+		merged[i] = steps[p.step]
 	}
 	return merged
 }
 
-// other is 1 if two steps are of different nodes, else 0.
-func other(a, b Step) int {
-	if a.Node == b.Node {
-		return 0
-	}
-	return 1
+// stream is what a node has of one request.
+type stream struct {
+	node         string
+	side         Side
+	request, job string
 }
 
-// stageOf is the order of steps at the same time on different nodes.
+// place is where a step belongs.
+type place struct {
+	at    time.Time // by the clock of the first node
+	stage int       // decides among steps at the same time
+	step  int
+}
+
+// stageOf is the order of steps at the same time.
 func stageOf(w What) int {
 	switch w {
 	case Asked, RetryOf:
@@ -54,6 +59,8 @@ func stageOf(w What) int {
 		return 2
 	case Answered, GotRecorded, Ended, Acked:
 		return 4
+	case Kept:
+		return 5
 	}
 	return 3
 }
@@ -84,36 +91,52 @@ func offsets(steps []Step) map[string]time.Duration {
 		}
 	}
 	off := map[string]time.Duration{}
-	for i, node := range nodes {
-		least, most := time.Duration(-1<<62), time.Duration(1<<62)
-		for _, known := range nodes[:i] {
+	for len(off) < len(nodes) {
+		next, move, bound := "", time.Duration(0), false
+		for _, node := range nodes {
+			if _, placed := off[node]; placed || bound {
+				continue
+			}
+			least, most := time.Duration(math.MinInt64/4), time.Duration(math.MaxInt64/4)
 			for at, t := range sent { // it comes to the other one after it was sent
-				if c, ok := came[end{node, at.request}]; ok && at.node == known {
-					least = max(least, t.Add(off[known]).Sub(c))
+				if known, placed := off[at.node]; placed && !came[end{node, at.request}].IsZero() {
+					least, bound = max(least, t.Add(known).Sub(came[end{node, at.request}])), true
 				}
-				if c, ok := came[end{known, at.request}]; ok && at.node == node {
-					most = min(most, c.Add(off[known]).Sub(t))
+			}
+			for at, t := range came {
+				if known, placed := off[at.node]; placed && !sent[end{node, at.request}].IsZero() {
+					most, bound = min(most, t.Add(known).Sub(sent[end{node, at.request}])), true
 				}
 			}
 			for at, t := range decided { // it is answered after it was decided
-				if g, ok := got[end{known, at.request}]; ok && at.node == node {
-					most = min(most, g.Add(off[known]).Sub(t))
-				}
-				if g, ok := got[end{node, at.request}]; ok && at.node == known {
-					least = max(least, t.Add(off[known]).Sub(g))
+				if known, placed := off[at.node]; placed && !got[end{node, at.request}].IsZero() {
+					least, bound = max(least, t.Add(known).Sub(got[end{node, at.request}])), true
 				}
 			}
+			for at, t := range got {
+				if known, placed := off[at.node]; placed && !decided[end{node, at.request}].IsZero() {
+					most, bound = min(most, t.Add(known).Sub(decided[end{node, at.request}])), true
+				}
+			}
+			if next == "" || bound { // one with bounds comes first
+				next, move = node, within(least, most)
+			}
 		}
-		switch {
-		case least > most: // the clock was set meanwhile, or goes at another rate
-			off[node] = least/2 + most/2
-		case least > 0:
-			off[node] = least
-		case most < 0:
-			off[node] = most
-		}
+		off[next] = move
 	}
 	return off
+}
+
+// within returns the number nearest to 0 that is not less than least and not more than most; what is between them if no
+// number is: then the clock was set meanwhile, or goes at another rate.
+func within(least, most time.Duration) time.Duration {
+	switch {
+	case least > most:
+		return least/2 + most/2
+	case least > 0:
+		return least
+	}
+	return min(most, 0)
 }
 
 // earliest keeps the earlier one of two times.

@@ -13,7 +13,7 @@ const (
 	Client Side = "client" // it has sent the request
 	Server Side = "server" // it handles the request
 	OfJob  Side = "job"    // it has the job
-	Record Side = "record" // what its store, or its table of keys, has of the request: these steps have no time
+	Record Side = "record" // what its tables and its store have of the request now
 )
 
 // Request is what a node knows of one attempt of a request to another node, or of a request that took
@@ -46,9 +46,10 @@ type What string
 const (
 	Asked       What = "asked"          // the caller made the request
 	Sent        What = "sent"           // its first copy was given to a link
-	Resent      What = "resent"         // a further copy, because an earlier one may have been lost
+	Resent      What = "sent again"     // a further copy, because an earlier one may have been lost
 	Hedged      What = "hedged"         // a further copy on a second road, because no answer had come
-	Probed      What = "probed"         // the server was asked whether it had come, or has said so
+	Probed      What = "probed"         // the server was asked whether it had come, because no answer came for long
+	Heard       What = "probe answered" // the server has said whether it had come
 	LinkLost    What = "link lost"      // the link that had its latest copy closed
 	SessionGone What = "session gone"   // its session ended before an answer came
 	Inquired    What = "inquired"       // the next start of the node was asked what became of it
@@ -63,7 +64,8 @@ const (
 // What happens on the server's side.
 const (
 	Received   What = "received"       // its first copy came, and was let in
-	Copied     What = "copy came"      // a further copy, or a probe, came and waits for the outcome, too
+	Copied     What = "copy came"      // a further copy came, and waits for the outcome, too
+	Questioned What = "probe came"     // its client asked whether it had come, before there was an outcome
 	Refused    What = "copy refused"   // a copy was refused, which says nothing about other copies
 	WaitsFor   What = "waits for"      // it gets the outcome of the request Other, which has the same key
 	Started    What = "started"        // its handler was called
@@ -78,18 +80,22 @@ const (
 	Unanswered What = "lease ran out"  // its session ended, and its record with it
 )
 
+// Kept is not a step: a node has something of the request in its tables or in its store, which Step.Detail tells.
+const Kept What = "kept"
+
 // What happens to a job.
 const (
-	Accepted What = "accepted"  // it has its token
-	Running  What = "running"   // its handler was called
-	Over     What = "over"      // it has its result, or an error
-	Fetched  What = "fetched"   // somebody was told what became of it
-	Stopped  What = "cancelled" // somebody cancelled it
+	Accepted What = "accepted"        // it has its token
+	Running  What = "started"         // its handler was called
+	Over     What = "has its outcome" // a result, or an error
+	Fetched  What = "told"            // somebody who asked was told its outcome
+	Stopped  What = "cancelled"       // somebody cancelled it
 )
 
 // Step is one step in the life of a request.
 type Step struct {
 	Time                       time.Time // by the clock of Node; zero: it is not known
+	About                      bool      // it was later than Time, and less than a heartbeat: a busy node does not read its clock for each request
 	Node                       string
 	Side                       Side
 	What                       What
@@ -102,6 +108,7 @@ type Step struct {
 	Ran                        string // the verdict with Code, or of Decided
 	Other                      string // the ID of another request
 	Principal, Key, Trace, Job string // as in Request
+	Detail                     string // of Kept: where, and how far the request has come
 	Left                       int    // steps of this request before this one that were not kept
 }
 

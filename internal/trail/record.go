@@ -53,6 +53,7 @@ type Step struct {
 	What    What
 	Verdict rpc.Verdict
 	Code    rpc.Code
+	About   bool          // it was a little later than At
 	Other   rpc.RequestID // another request that the step has to do with
 	Road    string
 }
@@ -73,6 +74,7 @@ const maxText = 40
 type Text struct {
 	sum  uint64
 	len  uint8
+	cut  bool
 	text [maxText]byte
 }
 
@@ -82,13 +84,13 @@ func TextOf(s string) (t Text) {
 		return t
 	}
 	t.sum = Sum(s)
-	t.len = uint8(copy(t.text[:], s))
+	t.len, t.cut = uint8(copy(t.text[:], s)), len(s) > maxText
 	return t
 }
 
 // String returns the text; of a long one the beginning, and an ellipsis.
 func (t *Text) String() string {
-	if t.len == maxText {
+	if t.cut {
 		return string(t.text[:]) + "…"
 	}
 	return string(t.text[:t.len])

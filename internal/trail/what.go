@@ -9,6 +9,7 @@ const (
 	Resent                      // a further copy, because an earlier one may have been lost
 	Hedged                      // a further copy, on a second road, because there was no answer yet
 	Probed                      // the server was asked whether the request had come, because there was no answer for long
+	Heard                       // the server has said whether it had come
 	LinkLost                    // the link that had its latest copy has closed
 	SessionGone                 // its session has ended before there was an answer
 	Inquired                    // the next start of the node was asked what became of it
@@ -24,6 +25,7 @@ const (
 const (
 	Received   What = iota + 32 // its first copy came, and is to run
 	Copied                      // a further copy came, which waits for the outcome, too
+	Questioned                  // its client asked whether it had come, and did not know the outcome
 	Refused                     // a copy was refused without a record
 	WaitsFor                    // another request under the same key runs, Other, whose outcome it gets
 	Started                     // its handler is called

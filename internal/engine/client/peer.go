@@ -55,6 +55,7 @@ func newPeer(cl *Client, name string) *peer {
 	p.mu.peer = p
 	p.win, p.unresolved, p.limit = newWindow(1), map[uint64]*unresolved{}, cl.cfg.Window
 	p.newSession(transport.Grant{})
+	p.noted = -trail.Pause
 	p.changed, p.credits, p.dialers = make(chan struct{}), map[string]*credit{}, map[string]*dialer{}
 	return p
 }
@@ -391,7 +392,7 @@ func (p *peer) status(k *Link, seq uint64, state dedup.State) {
 		return
 	}
 	c.quiet = p.client.host.Now()
-	c.note(trail.Probed, nil)
+	c.note(trail.Heard, nil)
 	if state == dedup.Unseen && p.flowing() {
 		_ = p.send(c, c.quiet) // the copy was lost; there is no error, because c was sent before
 	}

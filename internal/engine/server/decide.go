@@ -110,7 +110,7 @@ func (in *Inbound) finish(o outcome, packed *transport.Packed, free bool) {
 	in.outcome, in.onCancel = o, nil
 	link, more := in.link, in.more
 	if srv.cfg.Trail != nil {
-		in.noteOutcome(o, srv.host.Now(), link, more)
+		in.noteOutcome(o, link, more)
 	}
 	in.link, in.more = nil, nil
 	if !in.keep(o.size()) {

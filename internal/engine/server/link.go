@@ -128,7 +128,7 @@ func (c *Link) serve(e *transport.Envelope) {
 		lost := rpc.Errorf(rpc.SessionLost, rpc.Unknown, "no such session on this link")
 		switch e.Verb {
 		case transport.VerbRequest:
-			c.server.noteRefusal(c, c.sessionNumber(e), e, trail.Refused, lost)
+			c.server.noteCopy(c, c.sessionNumber(e), e, trail.Refused, lost)
 			c.refuse(e.Seq, lost)
 		case transport.VerbProbe: // the answer has no number: it says only that the session is lost
 			answer := new(transport.Envelope)

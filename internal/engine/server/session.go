@@ -37,6 +37,8 @@ type session struct {
 
 	mu           sync.Mutex // guards what follows
 	table        *dedup.Table[*Inbound]
+	readIn       time.Duration // when the request came at whose end the clock was last read
+	readAt       time.Duration // what the clock showed then
 	notedAt      time.Duration // node clock when notes on a request were last begun for no other reason than the time
 	lastTell     uint64        // number of the latest one-way message
 	touched      time.Duration // node clock when the sweeper last found that there had been traffic
@@ -80,7 +82,7 @@ func newSession(srv *Server, g transport.Grant, c *Link, opened uint64, cl *clie
 	// The table is twice as large as the client's window, because a record stays here between its answer and the ack.
 	return &session{server: srv, grant: g, number: wire.SessionID(g, ""), id: c.ID, principal: c.Principal, origin: &Origin{Principal: c.Principal, Node: c.ID.Node, Local: c.Loop()},
 		foreign: c.Foreign, own: c.Loop(), openNumber: opened, client: cl,
-		share: srv.account.Share(c.Principal), listed: uncountedSeqs, table: dedup.New[*Inbound](2 * srv.cfg.Window), touched: srv.host.Now()}
+		share: srv.account.Share(c.Principal), listed: uncountedSeqs, notedAt: -trail.Pause, table: dedup.New[*Inbound](2 * srv.cfg.Window), touched: srv.host.Now()}
 }
 
 // request handles a copy of a request: the table decides whether it runs, waits for the
@@ -94,7 +96,7 @@ func (s *session) request(c *Link, e *transport.Envelope) {
 	if s.ended.Load() {
 		s.mu.Unlock()
 		err := rpc.Errorf(rpc.SessionLost, rpc.Unknown, "the session's lease ran out")
-		srv.noteRefusal(c, s.number, e, trail.Refused, err)
+		srv.noteCopy(c, s.number, e, trail.Refused, err)
 		c.refuse(e.Seq, err)
 		return
 	}
@@ -111,7 +113,7 @@ func (s *session) request(c *Link, e *transport.Envelope) {
 			s.mu.Unlock()
 			srv.counts.refused.Add(1)
 			err := wire.ErrLeft(srv.host.Name)
-			srv.noteRefusal(c, s.number, e, trail.Refused, err)
+			srv.noteCopy(c, s.number, e, trail.Refused, err)
 			c.refuse(e.Seq, err) // every later copy is refused as well
 			return
 		}
@@ -128,7 +130,7 @@ func (s *session) request(c *Link, e *transport.Envelope) {
 			_, _, _ = s.table.GiveUp(e.Seq)
 			s.mu.Unlock()
 			err := s.share.Full(s.id.Node)
-			srv.noteRefusal(c, s.number, e, trail.Refused, err)
+			srv.noteCopy(c, s.number, e, trail.Refused, err)
 			c.refuse(e.Seq, err)
 			return
 		}
@@ -169,7 +171,7 @@ func (s *session) request(c *Link, e *transport.Envelope) {
 		s.mu.Unlock()
 		srv.counts.refused.Add(1)
 		err := refusal(decision)
-		srv.noteRefusal(c, s.number, e, trail.Refused, err)
+		srv.noteCopy(c, s.number, e, trail.Refused, err)
 		c.refuse(e.Seq, err)
 	}
 }
@@ -452,7 +454,7 @@ func (s *session) probe(c *Link, seq uint64) {
 	switch {
 	case rec == nil:
 	case state == dedup.Queued, state == dedup.Running:
-		(*rec).unusual(trail.Copied, c, nil)
+		(*rec).unusual(trail.Questioned, c, nil)
 		(*rec).attachLink(c)
 	case state == dedup.Finished:
 		s.replayLocked(c, seq, *rec)

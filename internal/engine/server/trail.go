@@ -22,12 +22,15 @@ func (in *Inbound) ID() rpc.RequestID {
 type noted struct {
 	trail   trail.Ref
 	came    time.Duration // node clock
+	via     *Link         // the link on which its first copy came
 	decided time.Duration // node clock; 0: it has no outcome, or nothing is noted at all
+	about   bool          // it was decided later than that, within the same heartbeat
 }
 
 // arrived notes that the first copy of a request has come, if such a request is to be noted.
 func (in *Inbound) arrived(c *Link, e *transport.Envelope) {
 	s := in.session
+	in.via = c
 	if in.came = c.clock; in.came == 0 {
 		in.came = s.server.host.Now()
 	}
@@ -49,9 +52,15 @@ func (in *Inbound) remember(class trail.Class, key trail.Text) {
 		h.Trace = [16]byte(in.Meta.Trace[:16])
 	}
 	in.trail = s.server.cfg.Trail.Keep(&h, class)
-	s.server.cfg.Trail.Add(in.trail, stepOf(in.came, trail.Received, in.link, nil))
+	s.server.cfg.Trail.Add(in.trail, stepOf(in.came, trail.Received, in.via, nil))
 	if in.decided > 0 {
-		s.server.cfg.Trail.Add(in.trail, stepOf(in.decided, trail.Decided, nil, in.outcome.err))
+		if !in.outcome.refused() {
+			s.server.cfg.Trail.Add(in.trail, trail.Step{What: trail.Started}) // nobody knows when
+		}
+		for _, step := range []trail.Step{stepOf(in.decided, trail.Decided, nil, in.outcome.err), stepOf(in.decided, trail.Replied, in.via, nil)} {
+			step.About = in.about
+			s.server.cfg.Trail.Add(in.trail, step)
+		}
 	}
 }
 
@@ -87,7 +96,8 @@ func stepOf(at time.Duration, what trail.What, on *Link, err *rpc.Error) trail.S
 }
 
 // noteOutcome notes the outcome of a request, which goes to those links.
-func (in *Inbound) noteOutcome(o outcome, now time.Duration, link *Link, more *more) {
+func (in *Inbound) noteOutcome(o outcome, link *Link, more *more) {
+	now, about := in.session.timeOf(in)
 	what := trail.Decided
 	if o.stored {
 		what = trail.Earlier
@@ -98,7 +108,7 @@ func (in *Inbound) noteOutcome(o outcome, now time.Duration, link *Link, more *m
 	default:
 		in.note(what, nil, o.err)
 	}
-	if in.decided = now; in.trail.IsZero() {
+	if in.decided, in.about = now, about; in.trail.IsZero() {
 		return
 	}
 	if link != nil {
@@ -109,9 +119,24 @@ func (in *Inbound) noteOutcome(o outcome, now time.Duration, link *Link, more *m
 	}
 }
 
-// noteRefusal notes that a copy of a request was refused of which there is no record, or another one. No lock
-// need be held.
-func (srv *Server) noteRefusal(c *Link, session uint64, e *transport.Envelope, what trail.What, err *rpc.Error) {
+// fewRequests is up to how many outstanding requests of a session the clock is read at the end of each. With
+// more, the time that this takes would count.
+const fewRequests = 8
+
+// timeOf returns the clock at the end of a request, or, of a busy session, what it showed at the end of another one
+// that had come together with this one: then about is set.
+func (s *session) timeOf(in *Inbound) (now time.Duration, about bool) {
+	h := s.server.host
+	if in.trail.IsZero() && s.readIn == in.came && s.table.Outstanding() > fewRequests && h.Ticked() <= in.came {
+		return s.readAt, true
+	}
+	s.readIn, s.readAt = in.came, h.Now()
+	return s.readAt, false
+}
+
+// noteCopy notes what became of a copy of a request of which there is no record, or another one: mostly that it was
+// refused. No lock need be held.
+func (srv *Server) noteCopy(c *Link, session uint64, e *transport.Envelope, what trail.What, err *rpc.Error) {
 	if srv.cfg.Trail == nil {
 		return
 	}
