@@ -494,3 +494,69 @@ func TestOverview(t *testing.T) {
 		}
 	})
 }
+
+// Items are pushed, pulled and answered for who asks, and a topic's subscribers get what is published.
+func TestConsume(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.node("a", admin.Config{})
+		if _, err := a.Spawn("jobs", jobsKind); err != nil {
+			t.Fatal(err)
+		}
+		c := admin.Of(a)
+		for i, want := range []bool{false, true, false} {
+			if p := ask(t, c, "a", admin.PushItem{Queue: "jobs", Item: []byte(`{"Text": "x"}`), ID: fmt.Sprint("id", i/2)}); p.Duplicate != want {
+				t.Errorf("%d: %+v", i, p)
+			}
+		}
+		p := ask(t, c, "a", admin.PullItems{Queue: "jobs", Max: 5})
+		if len(p.Items) != 2 || string(p.Items[0].Item) != `{"Text":"x"}` || p.Items[0].Attempt != 1 || p.Items[0].Lease <= 0 {
+			t.Fatalf("%+v", p)
+		}
+		if done := ask(t, c, "a", admin.AnswerItems{Queue: "jobs", Do: "ack", Tokens: []string{p.Items[0].Token}}); done.Count != 1 || len(done.Failed) != 0 {
+			t.Errorf("%+v", done)
+		}
+		if done := ask(t, c, "a", admin.AnswerItems{Queue: "jobs", Do: "nack", Tokens: []string{p.Items[0].Token, p.Items[1].Token}}); done.Count != 1 || len(done.Failed) != 1 {
+			t.Errorf("%+v", done)
+		}
+		if q := ask(t, c, "a", admin.Queues{}).Queues[0]; q.Dead != 1 || q.Acked != 1 {
+			t.Errorf("%+v", q)
+		}
+		for _, bad := range []admin.AnswerItems{{Queue: "jobs", Do: "eat", Tokens: []string{"0-0-0"}}, {Queue: "jobs", Do: "ack"}, {Queue: "jobs", Do: "ack", Tokens: []string{"x"}}, {Queue: "jobs", Do: "ack", Tokens: make([]string, admin.MaxPage+1)}} {
+			if _, err := admin.Ask(t.Context(), c, "a", bad); rpc.CodeOf(err) != rpc.Invalid {
+				t.Errorf("%+v: %v", bad.Do, err)
+			}
+		}
+		if _, err := admin.Ask(t.Context(), c, "a", admin.PushItem{Queue: "jobs", Item: []byte(`{"Text": 5}`)}); rpc.CodeOf(err) != rpc.Undecodable || rpc.Ran(err) != rpc.NotRun {
+			t.Error(err)
+		}
+
+		heard := make(chan note, 1)
+		listener := actor.Define("listener", func() listener { return listener{heard} }, actor.Handle(listener.note))
+		if _, err := admin.Ask(t.Context(), c, "a", admin.PublishMessage{Topic: "news.today", Type: "bank.Note"}); rpc.CodeOf(err) != rpc.Unhandled {
+			t.Error(err)
+		}
+		if _, err := a.Spawn("listener", listener); err != nil {
+			t.Fatal(err)
+		}
+		ask(t, c, "a", admin.PublishMessage{Topic: "news.today", Type: "bank.Note", Body: []byte(`{"Text": "rain"}`)})
+		if n := <-heard; n.Text != "rain" {
+			t.Error(n)
+		}
+		if _, err := admin.Ask(t.Context(), c, "a", admin.PublishMessage{Topic: "news.*", Type: "bank.Note"}); rpc.CodeOf(err) != rpc.Invalid {
+			t.Error(err)
+		}
+	})
+}
+
+// listener has subscribed to all news.
+type listener struct{ heard chan note }
+
+func (l listener) Started(ctx *actor.Context) error {
+	return ctx.Subscribe(actor.NewTopic[note]("news.>"))
+}
+
+func (l listener) note(_ *actor.Context, n note) error {
+	l.heard <- n
+	return nil
+}

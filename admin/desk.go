@@ -51,6 +51,7 @@ func questions() []question {
 		reads((*desk).queues), reads((*desk).queueItems), reads((*desk).settings), reads((*desk).recentEvents), reads((*desk).access),
 		reads((*desk).requests), reads((*desk).why),
 		operates((*desk).stopActor), operates((*desk).resend), operates((*desk).discard), operates((*desk).manageQueue),
+		operates((*desk).pushItem), operates((*desk).pullItems), operates((*desk).answerItems), operates((*desk).publish),
 		operates((*desk).invoke), operates((*desk).job), operates((*desk).setLevel),
 	}
 }

@@ -177,6 +177,41 @@ type (
 		Tokens []string
 	}
 
+	// PushItem adds an item to a queue, for the principal that asks.
+	PushItem struct {
+		actor.Returns[Pushed]
+		Queue    string          // name of the actor
+		Item     json.RawMessage // JSON
+		ID       string          // see actor.PushID; empty: a random one
+		Priority int
+		Delay    time.Duration
+	}
+
+	// PullItems takes items from a queue, under the queue's lease, for the principal that asks.
+	PullItems struct {
+		actor.Returns[Pulled]
+		Queue string
+		Max   int           // default 1, and at most MaxPage
+		Wait  time.Duration // if there is none; at most 20 s
+	}
+
+	// AnswerItems answers deliveries: Do is "ack", "nack", which counts as a failed attempt, or "release", which does not.
+	AnswerItems struct {
+		actor.Returns[QueueDone]
+		Queue  string
+		Do     string
+		Tokens []string
+		Delay  time.Duration // of nack and release: before the next attempt
+	}
+
+	// PublishMessage publishes a message on a topic that is not durable, for the node. An actor of the node has to have subscribed to messages of its type.
+	PublishMessage struct {
+		actor.Returns[Done]
+		Topic string
+		Type  string // of the message: its name on the wire
+		Body  json.RawMessage
+	}
+
 	// Invoke sends a message to an actor, for the principal that asks.
 	Invoke struct {
 		actor.Returns[Invoked]
@@ -344,6 +379,18 @@ type (
 		Count  int
 		Failed []string // for which tokens it failed, each with the reason after a space
 	}
+	Pushed struct{ Duplicate bool } // the queue knew the id
+	Pulled struct{ Items []PulledItem }
+	// PulledItem is a delivery.
+	PulledItem struct {
+		Token    string // for AnswerItems
+		ID       string
+		Attempt  int
+		Priority int
+		Lease    time.Duration // until it is delivered again
+		Item     json.RawMessage
+	}
+
 	// Invoked is what became of a message.
 	Invoked struct {
 		Body     json.RawMessage `json:",omitempty" msgpack:",omitempty"` // the reply

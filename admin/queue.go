@@ -46,43 +46,57 @@ type (
 	}
 )
 
-// overseer returns the wire name of the message that manages the queue of an actor, and the type of its items; false: it serves no
-// queue.
-func (d *desk) overseer(kind *actor.Kind) (name, item string, ok bool) {
+// queueMessages are the wire names of the messages that the queue of an actor takes, and the type of its items.
+type queueMessages struct{ manage, push, pull, item string }
+
+// queueOf returns those of a kind; false: its actors serve no queue.
+func (d *desk) queueOf(kind *actor.Kind) (q queueMessages, ok bool) {
 	for _, m := range d.sys.Messages(kind) {
-		switch {
-		case m.Op == access.Manage && m.Err == nil:
-			name, ok = m.Name, true
-		case m.Op == access.Push:
+		if m.Err != nil {
+			continue
+		}
+		switch m.Op {
+		case access.Manage:
+			q.manage, ok = m.Name, true
+		case access.Pull:
+			q.pull = m.Name
+		case access.Push:
+			q.push = m.Name
 			if f, has := m.Type.FieldByName("Item"); has {
-				item = f.Type.String()
+				q.item = f.Type.String()
 			}
 		}
 	}
-	return name, item, ok
+	return q, ok
 }
 
-// manage sends an order to the queue of an actor, in the actor's name on this node.
-func (d *desk) manage(ctx context.Context, name string, o order) (r report, err error) {
+// send sends a message to the queue of an actor, as JSON. which says which of the queue's messages it is.
+func (d *desk) send(ctx context.Context, name string, which func(queueMessages) string, m, into any, wait time.Duration, opts ...rpc.Option) error {
 	kind := d.sys.KindOf(name)
 	if kind == nil {
-		return r, rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %q", name)
+		return rpc.Errorf(rpc.NotFound, rpc.NotRun, "no actor %q", name)
 	}
-	message, _, ok := d.overseer(kind)
-	if !ok {
-		return r, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%s serves no queue", name)
+	q, ok := d.queueOf(kind)
+	if !ok || which(q) == "" {
+		return rpc.Errorf(rpc.Invalid, rpc.NotRun, "%s serves no queue", name)
 	}
-	body, err := json.Marshal(o)
+	body, err := json.Marshal(m)
 	if err != nil {
-		return r, err
+		return rpc.Errorf(rpc.Undecodable, rpc.NotRun, "%w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, queueWait)
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	reply, err := actor.Encoded{Type: message, Codec: codec.IDJSON, Body: body}.Call(ctx, d.sys.Ref(name+"@"+d.sys.Name()))
+	reply, err := actor.Encoded{Type: which(q), Codec: codec.IDJSON, Body: body}.Call(ctx, d.sys.Ref(name+"@"+d.sys.Name()), opts...)
 	if err != nil {
-		return r, err
+		return err
 	}
-	return r, json.Unmarshal(reply.Body, &r)
+	return json.Unmarshal(reply.Body, into)
+}
+
+// manage sends an order to the queue of an actor, in this node's name.
+func (d *desk) manage(ctx context.Context, name string, o order) (r report, err error) {
+	err = d.send(ctx, name, func(q queueMessages) string { return q.manage }, o, &r, queueWait)
+	return r, err
 }
 
 func (d *desk) queues(a asked, m Queues) (i QueuesInfo, _ error) {
@@ -92,7 +106,7 @@ func (d *desk) queues(a asked, m Queues) (i QueuesInfo, _ error) {
 			k, known := kinds[at.Kind]
 			if !known {
 				if k = d.sys.KindOf(at.Name); k != nil {
-					if _, _, ok := d.overseer(k); !ok {
+					if _, ok := d.queueOf(k); !ok {
 						k = nil
 					}
 				}
@@ -113,8 +127,8 @@ func (d *desk) queues(a asked, m Queues) (i QueuesInfo, _ error) {
 		slots <- struct{}{}
 		asking.Go(func() {
 			defer func() { <-slots }()
-			q := Queue{Name: f.Name, Kind: f.Kind}
-			_, q.Item, _ = d.overseer(kinds[f.Kind])
+			is, _ := d.queueOf(kinds[f.Kind])
+			q := Queue{Name: f.Name, Kind: f.Kind, Item: is.item}
 			if r, err := d.manage(a, f.Name, order{Op: queuestore.Stats}); err != nil {
 				q.Error = err.Error()
 			} else if r.Stats != nil {
@@ -166,6 +180,30 @@ func parseToken(text string) (t [3]uint64, ok bool) {
 	return t, n == 3 && err == nil && tokenText(t) == text
 }
 
+// parseTokens is parseToken for several.
+func parseTokens(texts []string) (all [][3]uint64, _ error) {
+	for _, text := range texts {
+		t, ok := parseToken(text)
+		if !ok {
+			return nil, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%q is no token of an item", text)
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+// done is the answer to an order about the items of these tokens.
+func (r report) done(tokens []string) (d QueueDone) {
+	for _, f := range r.Failed {
+		if f.Index < 0 || f.Index >= len(tokens) {
+			continue // it is no answer to this order
+		}
+		d.Failed = append(d.Failed, fmt.Sprintf("%s %v", tokens[f.Index], f.Cause()))
+	}
+	d.Count = len(tokens) - len(r.Failed)
+	return d
+}
+
 // queueOps are what operators do with queues, and whether that is with items.
 var queueOps = map[string]struct {
 	op    queuestore.Op
@@ -186,25 +224,15 @@ func (d *desk) manageQueue(a asked, m ManageQueue) (done QueueDone, err error) {
 		return done, rpc.Errorf(rpc.TooLarge, rpc.NotRun, "%d tokens, limit %d", len(m.Tokens), MaxPage)
 	}
 	o := order{Op: op.op}
-	for _, text := range m.Tokens {
-		t, ok := parseToken(text)
-		if !ok {
-			return done, rpc.Errorf(rpc.Invalid, rpc.NotRun, "%q is no token of an item", text)
-		}
-		o.Tokens = append(o.Tokens, t)
+	if o.Tokens, err = parseTokens(m.Tokens); err != nil {
+		return done, err
 	}
 	r, err := d.manage(a, m.Queue, o)
 	if err != nil {
 		return done, err
 	}
-	for _, f := range r.Failed {
-		if f.Index < 0 || f.Index >= len(m.Tokens) {
-			continue // it is no answer to this order
-		}
-		done.Failed = append(done.Failed, fmt.Sprintf("%s %v", m.Tokens[f.Index], f.Cause()))
-	}
-	if done.Count = r.Count; op.items {
-		done.Count = len(m.Tokens) - len(r.Failed)
+	if done = r.done(m.Tokens); !op.items {
+		done.Count = r.Count
 	}
 	d.changed(a, "managed a queue", "queue", m.Queue, "do", m.Do, "count", done.Count)
 	return done, nil

@@ -182,7 +182,7 @@ func TestWaterfall(t *testing.T) {
 		t.Fatalf("%v, %+v", err, report)
 	}
 	p.visit("#/why?id=the%20order%2017")
-	p.shows(onCall, ".step", "resent", "nats")
+	p.shows(onCall, ".step", "sent again", "nats")
 	p.shows(onCall, ".step", "started")
 	p.shows(onCall, ".step", "decided")
 	p.shows(onCall, ".step", "answered again")

@@ -65,7 +65,7 @@ JSON is its body; "-" reads it from standard input; without one it is {}.`, Args
 			return errorOf(s.Error)
 		}}
 	}
-	return []*cobra.Command{
+	return []*cobra.Command{a.push(), a.pull(), a.answer("ack", "Say that items are done, so that they are not delivered again"), a.answer("nack", "Give items back as failed attempts"), a.answer("release", "Give items back, which does not count as an attempt"), a.publish(),
 		message("call", "Send a request, and print its reply", "call", true),
 		message("tell", "Send a one-way message, and wait until it is in the mailbox", "tell", false),
 		message("submit", "Submit a message as a job, and print its token", "submit", false),

@@ -108,6 +108,9 @@ func (w *walk) golden(name string) {
 	}
 }
 
+// itemToken is the token of an item.
+var itemToken = regexp.MustCompile(`[0-9a-f]+-[0-9a-f]{16}-[0-9a-f]{16}`)
+
 var number = regexp.MustCompile(`\b[0-9]+\b`)
 
 // newWalk starts a cluster of three processes and the test's own node, opens the admin actors over NATS, and begins a transcript.
@@ -178,6 +181,13 @@ func TestWalk(t *testing.T) {
 	w.want(0, []string{"pause"}, "queues", "pause", "parcels@b")
 	w.want(0, []string{"paused"}, "queues", "--node", "b")
 	w.want(0, []string{"purge: 3 items"}, "queues", "purge", "parcels@b")
+	w.want(0, []string{"resume"}, "queues", "resume", "parcels@b")
+	w.want(0, []string{"added"}, "push", "parcels@b", `{"Text": "shoes"}`, "--id", "p9")
+	w.want(0, []string{"knew the id"}, "push", "parcels@b", `{"Text": "shoes"}`, "--id", "p9")
+	taken := w.want(0, []string{"shoes"}, "pull", "parcels@b", "--max", "3")
+	w.want(0, []string{"ack: 1 items"}, "ack", "parcels@b", itemToken.FindString(taken))
+	w.want(1, []string{"failed for 1 items"}, "nack", "parcels@b", itemToken.FindString(taken))
+	w.want(1, []string{"unhandled"}, "publish", "news.today", "observed.Parcel", "--node", "a")
 
 	_ = actor.Tell(ctx, c.Desk.Ref("late@b"), oncall.Parcel{Text: "secret"})
 	until(t, func() bool {
@@ -287,7 +297,7 @@ func TestWhy(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	w.want(0, []string{"link lost", "resent", "copy came", "started", "decided", "nats", "tcp"}, "why", "order 18", "--node", "desk")
+	w.want(0, []string{"link lost", "sent again", "copy came", "started", "decided", "nats", "tcp"}, "why", "order 18", "--node", "desk")
 }
 
 // What top prints for scripts has the nodes, and every command prints JSON.
