@@ -19,7 +19,7 @@ import (
 
 // Requests returns the requests of this node, sent and served, that are remembered and that the filter lets
 // through, those first that the node took notice of last. It remembers Config.RecentRequests of them: all
-// that are unusual or have a key, a job or a recorded trace, and of the others one in 64, or all if they are few.
+// that are unusual or have a key, a job or a recorded trace, and of the others one in 256, or all if they are few.
 // Requests within the node are among them only if they took a road, for example because they have a key.
 func (s *System) Requests(f inspect.RequestFilter) iter.Seq[inspect.Request] {
 	return func(yield func(inspect.Request) bool) {

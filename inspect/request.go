@@ -94,22 +94,22 @@ const (
 
 // Step is one step in the life of a request.
 type Step struct {
-	Time                       time.Time // by the clock of Node; zero: it is not known
-	About                      bool      // it was later than Time, and less than a heartbeat: a busy node does not read its clock for each request
-	Node                       string
-	Side                       Side
-	What                       What
-	Request                    string // the request's ID
-	Peer                       string // the other node
-	Target                     string
-	Type                       string
-	Road                       string // empty: none has to do with it
-	Code                       string // of the error; empty: there is none
-	Ran                        string // the verdict with Code, or of Decided
-	Other                      string // the ID of another request
-	Principal, Key, Trace, Job string // as in Request
-	Detail                     string // of Kept: where, and how far the request has come
-	Left                       int    // steps of this request before this one that were not kept
+	Time    time.Time // by the clock of Node; zero: it is not known
+	About   bool      // it was later than Time, and less than a heartbeat: a busy node does not read its clock for each request
+	Node    string
+	Side    Side
+	What    What
+	Request string // the request's ID
+	Road    string // empty: none has to do with it
+	Code    string // of the error; empty: there is none
+	Ran     string // the verdict with Code
+	Other   string // the ID of another request
+	Detail  string // of Kept: where, and how far the request has come
+	Left    int    // steps of this request before this one that were not kept
+
+	// As in Request.
+	Peer, Principal, Target, Type string
+	Key, Trace, Job               string
 }
 
 // RequestFilter says which requests to list. Its zero value lists all.

@@ -53,7 +53,7 @@ const (
 // Every, and the first one after a Pause in which none was. So both nodes keep the same ones, and of
 // few all are kept.
 const (
-	Every = 64
+	Every = 256
 	Pause = 10 * time.Millisecond
 )
 

@@ -1,10 +1,7 @@
 package client
 
 import (
-	"time"
-
 	"github.com/tandem-go/tandem/internal/engine/wire"
-	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -59,11 +56,9 @@ func (k *Link) endRun() {
 	if len(r.replies) == 0 {
 		return
 	}
-	p, late, now := k.peer, uint64(0), time.Duration(0)
-	if p.client.cfg.Trail != nil {
-		now = p.client.host.Now()
-	}
+	p, late := k.peer, uint64(0)
 	p.mu.Lock()
+	slow := p.mayBeSlow()
 	for i := range r.replies {
 		a := &r.replies[i]
 		if c, ok := p.askedOn(k, a.seq); ok {
@@ -81,7 +76,7 @@ func (k *Link) endRun() {
 			continue
 		}
 		a.call.reply.Body = wire.CopyBody(a.call.reply.Body, body)
-		if a.again || now-a.call.quiet > trail.Slow || !a.call.kept.IsZero() {
+		if a.again || a.call.quiet < slow || !a.call.kept.IsZero() {
 			a.call.noteReply(k.Road(), a.again, nil)
 		}
 		a.call.ended(a.again)

@@ -170,6 +170,19 @@ func (p *peer) newSession(grant transport.Grant) {
 	p.grant, p.session = grant, wire.SessionID(grant, salt)
 }
 
+// fewCalls is up to how many outstanding calls of a peer the clock is read when replies come. With more, the time that
+// this takes would count.
+const fewCalls = 8
+
+// mayBeSlow returns the time before which a request was sent that may be slow. If few calls are outstanding, it reads the clock;
+// else it is the time of the latest heartbeat, and noteReply finds out. p.mu is held.
+func (p *peer) mayBeSlow() time.Duration {
+	if p.win.count > fewCalls || p.client.cfg.Trail == nil {
+		return p.client.host.Ticked()
+	}
+	return p.client.host.Now() - trail.Slow
+}
+
 // noteReply notes the answer to c that came on a road.
 func (c *Call) noteReply(road string, replayed bool, err *rpc.Error) {
 	t, what := c.peer.client.cfg.Trail, trail.Answered
