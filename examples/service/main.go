@@ -101,7 +101,7 @@ func run(ctx context.Context, env environment, level *slog.LevelVar) error {
 			if err != nil {
 				return err
 			}
-			context.AfterFunc(ctx, func() { _ = watcher.Close() })
+			context.AfterFunc(ctx, watcher.Close)
 			if err := admin.Open(sys, admin.Config{Read: []string{"nats:*", gateway.Anonymous}, Operate: env.operators, Settings: watcher, Level: level}); err != nil {
 				return err
 			}
