@@ -39,6 +39,7 @@ type members struct {
 	leaseExpired map[string]bool          // the nodes whose lease has expired although a link to them is open
 	sought       map[string]sighting      // nodes that were looked up lately
 	hidden       bool                     // the node is not offered yet: its record has no services, and only addresses known before the start
+	found        bool                     // the registry has had its services
 	parted       bool                     // the node is leaving: its record has no services any more
 	left         bool                     // deregistered
 	closed       bool
@@ -120,6 +121,9 @@ func (m *members) offer(ctx context.Context, addrs map[string]string) error {
 	if err := m.publish(ctx); err != nil {
 		return fmt.Errorf("actor: registering node %s: %w", m.sys.cfg.Name, err)
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.found = true
 	return nil
 }
 
@@ -169,6 +173,13 @@ func (m *members) follow(changes <-chan registry.Event) {
 			m.sys.event(Event{Type: NodeLeft, Peer: name})
 		}
 	}
+}
+
+// offered reports whether other nodes find this one's services. Without a registry, nobody has to.
+func (m *members) offered() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.sys.cfg.Registry == nil || m.found
 }
 
 // dropExpired removes the nodes whose lease has expired and to which no link is open any

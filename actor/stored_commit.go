@@ -96,6 +96,9 @@ func (v *virtuals) notLoaded(c *cell, key placement.Key, err error) *rpc.Error {
 func (v *virtuals) statesSay(err error) {
 	away := err != nil && !errors.Is(err, state.ErrNone) && !errors.Is(err, state.ErrConflict) &&
 		!errors.Is(err, state.ErrFormat) && !errors.Is(err, state.ErrTooLarge) && !errors.Is(err, state.ErrInvalid) && !errors.Is(err, context.Canceled)
+	if away {
+		v.statesFail.Store(&fault{err, time.Now()})
+	}
 	if v.statesAway.Load() == away || !v.statesAway.CompareAndSwap(!away, away) {
 		return
 	}

@@ -28,6 +28,7 @@ type virtuals struct {
 	bounds     map[string]*stored.Config         // by stored kind that it hosts
 	rousing    atomic.Bool                       // a goroutine is about to look at claims of nodes that are gone
 	statesAway atomic.Bool                       // Config.States does not serve, as far as is known
+	statesFail atomic.Pointer[fault]             // the latest failure of it
 	fencing    atomic.Bool                       // a goroutine is about to call fence
 
 	mu       sync.Mutex // guards what follows

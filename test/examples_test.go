@@ -21,7 +21,7 @@ import (
 // withExamples are the packages whose exported functions and methods are shown in runnable
 // examples, which are their documentation.
 var withExamples = []string{"actor", "actortest", "rpc", "access", "balance", "deadletter", "dedup", "inspect", "intercept", "route", "supervise", "topic", "ledger", "mailbox", "outbox", "queue", "registry", "registry/static",
-	"admin", "registry/natskv", "transport/tcp", "transport/natsbus", "transport/natsbus/embedded", "transport/compress"}
+	"admin", "probe", "registry/natskv", "transport/tcp", "transport/natsbus", "transport/natsbus/embedded", "transport/compress"}
 
 // ofInterfaces are methods that a reader knows by the interface they belong to.
 var ofInterfaces = []struct{ below, methods string }{

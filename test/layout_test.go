@@ -58,6 +58,7 @@ var mayImport = map[string][]string{
 	"actortest":  {"actor", bubbles, "intercept", "internal/draw", "internal/sendopt", "internal/simulation", "rpc", "transport", "transport/memnet", "topic"},
 	"gateway":    {"access", "actor", "rpc", "rpc/codec", "transport", "github.com/google/jsonschema-go/jsonschema"},
 	"httpapi":    {"gateway", "rpc"},
+	"probe":      {"actor"},
 
 	"gateway/natskv":   {"gateway", natsHome, proofs, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"gateway/bindtest": {"gateway"},

@@ -281,3 +281,6 @@ func (n *Node) Stats() rpc.Stats {
 	s.HoldsRefused = n.account.Refused()
 	return s
 }
+
+// StoreFailing returns why the records of this node are not written to its store now; nil if they are, or there is none.
+func (n *Node) StoreFailing() error { return n.journal.Failing() }

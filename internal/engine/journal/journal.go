@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-go/tandem/internal/engine/account"
@@ -34,7 +35,7 @@ type Journal struct {
 
 	waiting *account.Share // the bytes that wait count in this share, no matter who caused them
 
-	failing bool // the latest write failed; used only by the journal's goroutine
+	failing atomic.Pointer[error] // why the latest write failed, or check; nil: it did not. Written by the journal's goroutine only
 
 	mu         sync.Mutex             // guards what follows
 	ledger     *ledger.Ledger         // changed only by the journal's goroutine

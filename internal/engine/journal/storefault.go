@@ -16,7 +16,7 @@ const checkEvery = 5 * time.Second
 // reportHealth logs, and sends an event, when the store begins to fail and when it works again:
 // once for each, however often a write is tried. err is the result of the latest one.
 func (j *Journal) reportHealth(err error) {
-	switch was := j.failing; {
+	switch was := j.failing.Load() != nil; {
 	case err != nil && !was:
 		j.Host.Logger.Error("the store of records fails; durable requests and jobs are not begun until it works again", "err", err)
 		j.Host.Event(rpc.Event{Type: rpc.StoreFailing, Err: err})
@@ -24,7 +24,22 @@ func (j *Journal) reportHealth(err error) {
 		j.Host.Logger.Info("the store of records works again")
 		j.Host.Event(rpc.Event{Type: rpc.StoreWorks})
 	}
-	j.failing = err != nil
+	if err == nil {
+		j.failing.Store(nil)
+		return
+	}
+	j.failing.Store(&err)
+}
+
+// Failing returns why records are not written now; nil if they are, as far as is known. A nil Journal never fails.
+func (j *Journal) Failing() error {
+	if j == nil {
+		return nil
+	}
+	if err := j.failing.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // Fenced reports whether another start of this node has taken its records over, so that this
