@@ -30,7 +30,7 @@ func (c *Call) fail(err *rpc.Error) { c.failWith(err, false) }
 
 // failWith is fail; replayed says that err is a recorded outcome.
 func (c *Call) failWith(err *rpc.Error, replayed bool) {
-	c.ended(replayed)
+	c.ended(err, replayed)
 	if route := c.first.req.route(); route != nil {
 		route.Over(err)
 	}

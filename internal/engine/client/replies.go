@@ -75,7 +75,7 @@ func (k *Link) endRun() {
 			continue
 		}
 		a.call.reply.Body = wire.CopyBody(a.call.reply.Body, body)
-		a.call.ended(a.again)
+		a.call.ended(nil, a.again)
 		p.answer(a.call, a.typeID, a.codec, a.queried)
 		a.call = nil // it may already be used for another request
 	}
@@ -114,7 +114,7 @@ func (p *peer) reply(k *Link, e *transport.Envelope) {
 		return
 	}
 	c.reply.Body = wire.OwnBody(c.reply.Body, e)
-	c.ended(replayed)
+	c.ended(nil, replayed)
 	p.answer(c, e.TypeID, e.Codec, queried)
 }
 
