@@ -145,7 +145,8 @@ type counters struct {
 
 // Stats is a snapshot of what a system has counted since it started.
 type Stats struct {
-	Actors      int // live now
+	Serving     bool // it has started, and does not shut down
+	Actors      int  // live now
 	Running     Running
 	Handled     uint64 // messages taken out of mailboxes by run loops, in whole batches
 	Panics      uint64 // handlers that panicked
@@ -186,6 +187,7 @@ func (s *System) Stats() Stats {
 	s.refs.mu.RLock()
 	st.Actors = len(s.refs.actors) - s.refs.unseen
 	s.refs.mu.RUnlock()
+	st.Serving = s.life.stage.Load() == serving
 	st.Running = s.workers.look(time.Since(s.clock.start))
 	st.RPC, st.Outbox, st.Virtual, st.Mirror = s.node.Stats(), s.outbox.stats(), s.virtuals.stats(), s.mirrored.stats()
 	return st

@@ -99,6 +99,9 @@ func (c *Call) end(err *rpc.Error) {
 		worse.Verdict = rpc.Unknown
 		err = &worse
 	}
+	if err.Verdict == rpc.Unknown {
+		c.peer.client.counts.unknown.Add(1)
+	}
 	c.to.Complete(nil, err)
 }
 
