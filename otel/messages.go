@@ -2,6 +2,7 @@ package tandemotel
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -79,7 +80,7 @@ func (s *side) around(ctx context.Context, op *intercept.Operation, next func(co
 	returned = true
 	code := codeOK
 	if err != nil {
-		code = codeOf(err)
+		code = codeOf(op, err)
 	}
 	s.record(ctx, op, begun, code)
 	return err
@@ -91,9 +92,14 @@ func (s *side) record(ctx context.Context, op *intercept.Operation, begun time.T
 	s.duration.Record(ctx, time.Since(begun).Seconds(), r.duration)
 }
 
-// codeOf is the label of an error. A code that this build does not know may be any number.
-func codeOf(err error) string {
-	name := rpc.CodeOf(err).String()
+// codeOf is the code of an operation's error. A code that this build does not know may be any number. What a
+// handler returns is Failed for its caller, unless it has a code itself.
+func codeOf(op *intercept.Operation, err error) string {
+	code := rpc.CodeOf(err)
+	if e := (*rpc.Error)(nil); op.Side == intercept.Incoming && !errors.As(err, &e) {
+		code = rpc.Failed
+	}
+	name := code.String()
 	if _, known := rpc.ParseCode(name); !known {
 		return Other
 	}

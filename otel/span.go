@@ -110,7 +110,7 @@ func (t *tracing) around(ctx context.Context, span trace.Span, op *intercept.Ope
 	}
 	span.SetAttributes(attrRan.String(op.Verdict.String()))
 	if err != nil {
-		code := rpc.CodeOf(err).String()
+		code := codeOf(op, err)
 		span.SetAttributes(semconv.ErrorTypeKey.String(code), semconv.RPCResponseStatusCode(code))
 		span.SetStatus(codes.Error, err.Error())
 	}
