@@ -119,6 +119,7 @@ type snapshot struct {
 	services []inspect.Service
 	sessions int
 	failing  map[string]float64
+	down     int // peers to which no road leads
 }
 
 // byLabel are the metrics with a label besides the node's.
@@ -141,7 +142,7 @@ func byLabel() []labelled {
 				}
 				return n
 			}},
-		{Metric{"tandem.peers", gauge, "{node}", []string{"node", "road"}, "Other nodes, by the road that requests to them take; none: there is no link."}, labelRoad,
+		{Metric{"tandem.peers", gauge, "{node}", []string{"node", "road"}, "Other nodes, by the road that requests to them take; none: there is no link, for example because nothing was sent there."}, labelRoad,
 			func(s *snapshot) map[string]float64 {
 				n := map[string]float64{}
 				for _, p := range s.peers {
@@ -149,6 +150,8 @@ func byLabel() []labelled {
 				}
 				return n
 			}},
+		{Metric{"tandem.peers.down", gauge, "{node}", []string{"node"}, "Other nodes to which no road could be opened."}, "",
+			func(s *snapshot) map[string]float64 { return map[string]float64{"": float64(s.down)} }},
 		{Metric{"tandem.sessions", gauge, "{session}", []string{"node"}, "Sessions of clients at this node."}, "",
 			func(s *snapshot) map[string]float64 { return map[string]float64{"": float64(s.sessions)} }},
 		{Metric{"tandem.service.instances", gauge, "{actor}", []string{"node", "service"}, "Instances of a service as this node sees them."}, labelService,

@@ -96,10 +96,10 @@ func Instrument(cfg *actor.Config, with Config) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	stores.wrap(cfg)
+	failing := stores.wrap(cfg)
 	setup := cfg.Setup
 	cfg.Setup = func(sys *actor.System) error {
-		if err := watch(sys, meter, node); err != nil {
+		if err := watch(sys, meter, node, failing); err != nil {
 			return err
 		}
 		if setup != nil {

@@ -27,12 +27,15 @@ func newStores(meter metric.Meter, node string) (*stores, error) {
 	return &stores{node: node, duration: h}, err
 }
 
-// wrap puts the stopwatch around the stores of cfg.
-func (s *stores) wrap(cfg *actor.Config) {
+// wrap puts the stopwatch around the stores of cfg, and returns that none of them fails.
+func (s *stores) wrap(cfg *actor.Config) (failing map[string]float64) {
+	failing = map[string]float64{}
 	if cfg.Store != nil {
+		failing["ledger"] = 0
 		cfg.Store = &timedLedger{cfg.Store, s.at("ledger")}
 	}
 	if cfg.States != nil {
+		failing["state"] = 0
 		timed := &timedStates{cfg.States, s.at("state")}
 		cfg.States = timed
 		if c, ok := timed.Store.(state.Committer); ok {
@@ -40,14 +43,17 @@ func (s *stores) wrap(cfg *actor.Config) {
 		}
 	}
 	if cfg.Topics != nil {
+		failing["topic"] = 0
 		cfg.Topics = &timedTopics{cfg.Topics, s.at("topic")}
 	}
 	if cfg.Reminders != nil {
+		failing["reminder"] = 0
 		cfg.Reminders = &timedReminders{cfg.Reminders, s.at("reminder")}
 	}
+	return failing
 }
 
-// watch times the operations of one store.
+// stopwatch times the operations of one store.
 type stopwatch struct {
 	*stores
 	store string

@@ -21,13 +21,14 @@ type watcher struct {
 	plain  []metric.Float64Observable
 	by     []metric.Float64Observable
 
-	mu      sync.Mutex // guards failing
+	mu      sync.Mutex // guards what follows
 	failing map[string]float64
+	down    map[string]bool // peers to which no road leads, maxDown at most
 }
 
 // watch begins to report on sys. It ends by itself when sys has ended.
-func watch(sys *actor.System, meter metric.Meter, node string) error {
-	w := &watcher{sys: sys, node: node, failing: map[string]float64{}}
+func watch(sys *actor.System, meter metric.Meter, node string, failing map[string]float64) error {
+	w := &watcher{sys: sys, node: node, failing: failing, down: map[string]bool{}}
 	var err error
 	if w.events, err = meter.Int64Counter(events.Name, metric.WithUnit(events.Unit), metric.WithDescription(events.About)); err != nil {
 		return err
@@ -72,7 +73,7 @@ func watch(sys *actor.System, meter metric.Meter, node string) error {
 func (w *watcher) collect(_ context.Context, o metric.Observer) error {
 	s := snapshot{stats: w.sys.Stats(), peers: w.sys.Peers(), services: w.sys.Services(), sessions: len(w.sys.Sessions())}
 	w.mu.Lock()
-	s.failing = maps.Clone(w.failing)
+	s.failing, s.down = maps.Clone(w.failing), len(w.down)
 	w.mu.Unlock()
 	node := labelNode.String(w.node)
 	own := metric.WithAttributeSet(attribute.NewSet(node))
@@ -98,12 +99,23 @@ func (w *watcher) note(e actor.Event) {
 		name = string(e.Type)
 	}
 	w.events.Add(context.Background(), int64(1+e.Lost), metric.WithAttributeSet(attribute.NewSet(labelNode.String(w.node), labelEvent.String(name))))
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if store, failing := storeEvent(e.Type); store != "" {
-		w.mu.Lock()
 		w.failing[store] = failing
-		w.mu.Unlock()
+	}
+	switch e.Type {
+	case rpc.PeerDown:
+		if len(w.down) < maxDown {
+			w.down[e.Peer] = true
+		}
+	case rpc.PeerUp, actor.NodeLeft:
+		delete(w.down, e.Peer)
 	}
 }
+
+// maxDown is how many peers are remembered to be down.
+const maxDown = 10_000
 
 // storeEvent returns which store an event is about, and whether it fails: 1 or 0.
 func storeEvent(t rpc.EventType) (store string, failing float64) {
