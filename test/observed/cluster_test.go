@@ -21,6 +21,7 @@ import (
 	tandemotel "github.com/tandem-go/tandem/otel"
 	"github.com/tandem-go/tandem/otel/prometheus"
 	"github.com/tandem-go/tandem/registry/static"
+	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
 
@@ -45,12 +46,18 @@ type cluster struct {
 	serve   map[string]http.Handler // the metrics of each
 	store   *store
 	release chan struct{} // closed: what stalls goes on
+	refuses atomic.Bool   // the desk of node c refuses all requests
 }
 
 func newCluster(t *testing.T, roads func(node string) []transport.Transport) *cluster {
 	t.Helper()
 	c := &cluster{systems: map[string]*actor.System{}, serve: map[string]http.Handler{}, store: new(store), release: make(chan struct{})}
-	answer := func(struct{}, *actor.Context, ask) (int, error) { return 1, nil }
+	answer := func(_ struct{}, ctx *actor.Context, _ ask) (int, error) {
+		if ctx.System().Name() == "c" && c.refuses.Load() {
+			return 0, actor.Defer[int](ctx).Refuse(rpc.Overloaded, errors.New("not now"))
+		}
+		return 1, nil
+	}
 	desk := actor.Define("test.desk", func() struct{} { return struct{}{} }, actor.Answer(answer), actor.Handle(func(struct{}, *actor.Context, note) error { return nil }),
 		actor.Answer(func(struct{}, *actor.Context, stall) (int, error) { <-c.release; return 1, nil }))
 	vault := actor.Define("test.vault", func() struct{} { return struct{}{} }, actor.Answer(answer)).With(actor.Durable())
