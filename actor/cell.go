@@ -260,8 +260,12 @@ func (c *cell) handle(ctx *Context, w *worker, it *item, h *handler) {
 func (c *cell) receive(ctx *Context) error {
 	receive := c.state.(Receiver).Receive
 	if c.kind.incoming != nil {
+		fns := ctx.receivers()
+		if len(fns) == 0 {
+			return receive(ctx)
+		}
 		own := func(_ any, c *Context, _ any) (none struct{}, err error) { return none, receive(c) }
-		_, err := new(arriving[any, any, struct{}]).through(own, nil, ctx, ctx.msg)
+		_, err := new(arriving[any, any, struct{}]).through(fns, own, nil, ctx, ctx.msg)
 		return err
 	}
 	return receive(ctx)
@@ -346,7 +350,7 @@ func (c *cell) crashed(ctx *Context, msg, reason any) {
 	name := fmt.Sprint(typeOf(msg))
 	sys.stats.panics.Add(1)
 	err := panicked("the handler of "+name, reason)
-	c.noteFailure(name, err)
+	c.noteFailureUnder(ctx.Trace(), name, err)
 	if t, ok := req.(*transaction); ok {
 		if t.req != nil {
 			err = sys.forCaller(t.req, err)

@@ -110,7 +110,10 @@ func (c *cell) callStopping(w *worker) {
 }
 
 // noteFailure counts and logs a failure of a handler or hook.
-func (c *cell) noteFailure(what string, err *rpc.Error) {
+func (c *cell) noteFailure(what string, err *rpc.Error) { c.noteFailureUnder(rpc.Trace{}, what, err) }
+
+// noteFailureUnder is noteFailure for the handler of a message that belongs to a trace.
+func (c *cell) noteFailureUnder(trace rpc.Trace, what string, err *rpc.Error) {
 	c.annexed().failed.Add(1)
-	c.self.sys.faults.note(DeadLetter{Time: time.Now(), To: c.self.addr.String(), Type: what, Reason: err}, c.kind.name)
+	c.self.sys.faults.noteUnder(trace, DeadLetter{Time: time.Now(), To: c.self.addr.String(), Type: what, Reason: err}, c.kind.name)
 }

@@ -137,6 +137,20 @@ func (p *workers) running(c *cell) *worker {
 	return nil
 }
 
+// look says what the actors have to do that run now, which is the time on systemWork.clock.
+func (p *workers) look(now time.Duration) (r Running) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for w := range p.all {
+		if c := w.runs.Load(); !w.waits && c != nil {
+			r.Actors++
+			r.Waiting += c.box.Len()
+			r.Oldest = max(r.Oldest, now-time.Duration(w.since.Load()))
+		}
+	}
+	return r
+}
+
 // clock is a clock that costs nothing to read. It goes only while actors run, in steps of clockStep.
 type clock struct {
 	now   atomic.Int64 // in ns since the first reading

@@ -123,6 +123,9 @@ type Config struct {
 	// first interceptor is the outermost. See package intercept.
 	Outgoing, Incoming []intercept.Func
 
+	// Sampled are interceptors that see only some messages, and cost nearly nothing for all others.
+	Sampled intercept.Sampled
+
 	// DeadLetters bounds the dead letters that are kept with their messages, see System.KeptLetters.
 	DeadLetters deadletter.Limits
 

@@ -121,7 +121,11 @@ func (s *System) deadLetter(d DeadLetter, it item, body []byte, owner string) {
 	s.stats.deadLetters.Add(1)
 	s.letters.publish(d)
 	if rpc.CodeOf(d.Reason) != rpc.Denied { // those are logged as refusals
-		s.letterLog.note(d, "")
+		trace := rpc.Trace{}
+		if it.meta != nil {
+			trace = it.meta.trace
+		}
+		s.letterLog.noteUnder(trace, d, "")
 	}
 }
 
@@ -141,7 +145,9 @@ type counters struct {
 
 // Stats is a snapshot of what a system has counted since it started.
 type Stats struct {
-	Actors      int    // live now
+	Serving     bool // it has started, and does not shut down
+	Actors      int  // live now
+	Running     Running
 	Handled     uint64 // messages taken out of mailboxes by run loops, in whole batches
 	Panics      uint64 // handlers that panicked
 	Failed      uint64 // handlers of one-way messages that returned an error
@@ -161,6 +167,16 @@ type Stats struct {
 	RPC      rpc.Stats
 }
 
+// Running says what the actors have to do that have messages in hand now. To count it costs no look at any other actor.
+type Running struct {
+	Actors  int // that handle messages now
+	Waiting int // messages in their mailboxes, without those in hand
+
+	// Oldest is how long the run loop that has had its batch of messages in hand for longest has had it, to a second
+	// or so. No message that waits in the mailbox of one of these actors is older.
+	Oldest time.Duration
+}
+
 // Stats returns a snapshot.
 func (s *System) Stats() Stats {
 	st := Stats{Handled: s.stats.handled.Load(), Panics: s.stats.panics.Load(), Failed: s.stats.failed.Load(),
@@ -171,6 +187,8 @@ func (s *System) Stats() Stats {
 	s.refs.mu.RLock()
 	st.Actors = len(s.refs.actors) - s.refs.unseen
 	s.refs.mu.RUnlock()
+	st.Serving = s.life.stage.Load() == serving
+	st.Running = s.workers.look(time.Since(s.clock.start))
 	st.RPC, st.Outbox, st.Virtual, st.Mirror = s.node.Stats(), s.outbox.stats(), s.virtuals.stats(), s.mirrored.stats()
 	return st
 }

@@ -25,8 +25,17 @@ type logSummary struct {
 	from   string // the principal, for refusals
 	detail string // of the latest entry: the actor's kind, or the node that the message came from
 	count  uint64
-	last   string // type of the latest message
-	reason error  // its reason
+	last   string    // type of the latest message
+	reason error     // its reason
+	trace  rpc.Trace // the trace context that it belongs to; zero: none
+}
+
+// context is the one under which the summary is logged: with the trace context of its latest entry.
+func (l *logSummary) context() context.Context {
+	if l.trace.IsZero() {
+		return context.Background()
+	}
+	return rpc.WithTrace(context.Background(), l.trace)
 }
 
 // summaryKey identifies a summary.
@@ -53,14 +62,14 @@ type runningCount struct {
 }
 
 // note counts a dead letter, and returns a line if one is due.
-func (t *summaries) note(now time.Time, d DeadLetter, detail string) (line logSummary, due bool) {
+func (t *summaries) note(now time.Time, d DeadLetter, detail string, trace rpc.Trace) (line logSummary, due bool) {
 	k := summaryKey{to: d.To, code: rpc.CodeOf(d.Reason)}
 	if t.byFrom {
 		k.from = d.From
 	}
 	s := t.sums[t.find(now, k)]
 	s.count++
-	s.last, s.detail, s.reason = d.Type, detail, d.Reason
+	s.last, s.detail, s.reason, s.trace = d.Type, detail, d.Reason, trace
 	return s.next(now, t.between())
 }
 
@@ -139,9 +148,12 @@ type summaryLog struct {
 
 // note counts a dead letter, and logs a line if one is due. After close it logs every dead letter
 // at once.
-func (l *summaryLog) note(d DeadLetter, detail string) {
+func (l *summaryLog) note(d DeadLetter, detail string) { l.noteUnder(rpc.Trace{}, d, detail) }
+
+// noteUnder is note for what belongs to a trace.
+func (l *summaryLog) noteUnder(trace rpc.Trace, d DeadLetter, detail string) {
 	l.mu.Lock()
-	line, due := l.summaries.note(d.Time, d, detail)
+	line, due := l.summaries.note(d.Time, d, detail, trace)
 	switch {
 	case !due && l.closed:
 		lines, _ := l.summaries.flush(d.Time, true)
@@ -200,7 +212,7 @@ func (s *System) startLogs() {
 		if to == "" {
 			to, code = "others", "several"
 		}
-		s.log.LogAttrs(context.Background(), slog.LevelWarn, "dead letters", slog.String("actor", to), slog.String("reason", code),
+		s.log.LogAttrs(sum.context(), slog.LevelWarn, "dead letters", slog.String("actor", to), slog.String("reason", code),
 			slog.Uint64("count", sum.count), slog.String("last", sum.last), slog.Any("err", sum.reason))
 	}
 	s.faults.summaries.pause, s.faults.log = faultPause, s.sayFault
@@ -212,7 +224,7 @@ func (s *System) sayFault(sum logSummary) {
 	to := cmp.Or(sum.to, "others")
 	attrs := []slog.Attr{slog.String("actor", to), slog.String("kind", sum.detail), slog.String("message", sum.last), slog.Uint64("count", sum.count)}
 	if p := (*crash)(nil); errors.As(sum.reason, &p) {
-		s.log.LogAttrs(context.Background(), slog.LevelError, "handler panicked",
+		s.log.LogAttrs(sum.context(), slog.LevelError, "handler panicked",
 			append(attrs, slog.String("panic", p.text), slog.String("stack", p.stack))...)
 		return
 	}
@@ -223,5 +235,5 @@ func (s *System) sayFault(sum logSummary) {
 	case sum.last == "Started":
 		what = "an actor could not start"
 	}
-	s.log.LogAttrs(context.Background(), slog.LevelWarn, what, append(attrs, slog.Any("err", sum.reason))...)
+	s.log.LogAttrs(sum.context(), slog.LevelWarn, what, append(attrs, slog.Any("err", sum.reason))...)
 }

@@ -28,7 +28,7 @@ func TestSummaries(t *testing.T) {
 		{12 * time.Second, "x", full, 0},
 		{40 * time.Second, "x", full, 2},
 	} {
-		line, due := sum.note(begin.Add(row.after), DeadLetter{To: row.to, Reason: row.reason, Type: "T"}, "")
+		line, due := sum.note(begin.Add(row.after), DeadLetter{To: row.to, Reason: row.reason, Type: "T"}, "", rpc.Trace{})
 		if due != (row.want > 0) || line.count != row.want || due && (line.to != row.to || line.code != rpc.CodeOf(row.reason) || line.last != "T") {
 			t.Errorf("%+v: %+v", row, line)
 		}
@@ -42,7 +42,7 @@ func TestSummariesAreBounded(t *testing.T) {
 	now := time.Unix(0, 0)
 	spread := func() (lines int) {
 		for i := range 10 * letterKinds {
-			if _, due := sum.note(now, DeadLetter{To: fmt.Sprint("a", i), Reason: errGone}, ""); due {
+			if _, due := sum.note(now, DeadLetter{To: fmt.Sprint("a", i), Reason: errGone}, "", rpc.Trace{}); due {
 				lines++
 			}
 		}

@@ -30,7 +30,11 @@ func Incoming(fns ...intercept.Func) KindOption {
 // intercepted returns k as s spawns it: with the interceptors of both around the handlers, and with
 // what its behaviours and its stash need.
 func (s *System) intercepted(k *Kind) *Kind {
-	if len(s.cfg.Incoming)+len(k.incoming)+len(k.behaviours)+k.stash == 0 {
+	sampled := s.cfg.Sampled.Incoming
+	if s.cfg.Sampled.Wants == nil {
+		sampled = nil
+	}
+	if len(s.cfg.Incoming)+len(k.incoming)+len(k.behaviours)+k.stash == 0 && sampled == nil {
 		return k
 	}
 	if known, ok := s.wrappedKinds.Load(k); ok {
@@ -38,6 +42,10 @@ func (s *System) intercepted(k *Kind) *Kind {
 	}
 	wrapped := *k
 	wrapped.incoming = append(append([]intercept.Func(nil), s.cfg.Incoming...), k.incoming...)
+	if sampled != nil {
+		wrapped.incoming = append([]intercept.Func{}, wrapped.incoming...) // not nil: there are interceptors
+		wrapped.sampled = append([]intercept.Func{sampled}, wrapped.incoming...)
+	}
 	wrapped.change(func(h *handler) *handler {
 		if h.wrap != nil && !toldBySystem(h.typ) {
 			own := *h
@@ -58,15 +66,35 @@ func (s *System) intercepted(k *Kind) *Kind {
 func passing[S, M, R any](fn func(S, *Context, M) (R, error)) func(S, *Context, M) (R, error) {
 	spare := new(sync.Pool)
 	return func(s S, c *Context, m M) (R, error) {
+		fns := c.receivers()
+		if len(fns) == 0 {
+			return fn(s, c, m)
+		}
 		p, ok := spare.Get().(*arriving[S, M, R])
 		if !ok {
 			p = new(arriving[S, M, R])
 		}
-		r, err := p.through(fn, s, c, m)
+		r, err := p.through(fns, fn, s, c, m)
 		p.reset()
 		spare.Put(p)
 		return r, err
 	}
+}
+
+// receivers returns the interceptors for the message of c.
+func (c *Context) receivers() []intercept.Func {
+	k := c.cell.kind
+	if k.sampled == nil {
+		return k.incoming
+	}
+	where := intercept.Where{Side: intercept.Incoming}
+	if c.meta != nil && c.meta.cause != nil {
+		where.Cause = c.meta.cause.kind
+	}
+	if c.System().cfg.Sampled.Wants(arrival{c}, where) {
+		return k.sampled
+	}
+	return k.incoming
 }
 
 // arriving is a message on its way through the interceptors of its actor.
@@ -91,10 +119,10 @@ func (p *arriving[S, M, R]) reset() {
 	p.state, p.c, p.m, p.r = state, nil, m, r
 }
 
-// through runs the interceptors of the actor's kind around fn. fn gets the context of the handler,
+// through runs the interceptors fns around fn. fn gets the context of the handler,
 // or for a one-way message whose context has changed another one, because one-way messages may
 // share a Context. The error is that of fn; a one-way message that was refused has become a dead letter.
-func (p *arriving[S, M, R]) through(fn func(S, *Context, M) (R, error), s S, c *Context, m M) (R, error) {
+func (p *arriving[S, M, R]) through(fns []intercept.Func, fn func(S, *Context, M) (R, error), s S, c *Context, m M) (R, error) {
 	sys := c.System()
 	mt := sentType(sys, m)
 	if mt.says && c.req == nil && c.origin == nil && isNudge(m) { // refusing it would stop the queue
@@ -105,7 +133,7 @@ func (p *arriving[S, M, R]) through(fn func(S, *Context, M) (R, error), s S, c *
 		p.op.Op = neededOp(m, p.op.Op)
 	}
 	p.op.About(p)
-	err := p.passage.Run(arrival{c}, c.cell.kind.incoming, &p.op, p)
+	err := p.passage.Run(arrival{c}, fns, &p.op, p)
 	if r := refusal(err); r != nil && !c.asks {
 		sys.handBack(c.cell.self.addr, item{msg: m, meta: c.meta}, r)
 		return p.r, nil

@@ -25,38 +25,68 @@ import (
 // *sendopt.Report, which learns how the request to another node went.
 type passedKey struct{}
 
-// intercepts reports whether interceptors are still to run for a message that is sent to t under ctx.
-func (s *System) intercepts(ctx context.Context, t *target) bool {
-	return len(s.cfg.Outgoing) > 0 && hasToPass(ctx, t)
+// intercepts returns the interceptors that are still to run for a message that is sent to t under ctx.
+func (s *System) intercepts(ctx context.Context, from *Context, t *target) []intercept.Func {
+	if !s.interceptors.sends {
+		return nil
+	}
+	fns := s.senders(ctx, from)
+	if len(fns) > 0 && !hasToPass(ctx, t) {
+		return nil
+	}
+	return fns
 }
 
 func hasToPass(ctx context.Context, t *target) bool {
 	return !strings.HasPrefix(t.addr.name, hidden) && ctx.Value(passedKey{}) == nil
 }
 
+// senders returns the interceptors for a message that is sent under ctx, by the handler from or by none.
+func (s *System) senders(ctx context.Context, from *Context) []intercept.Func {
+	if w := s.interceptors.sampled; w != nil && w(ctx, intercept.Where{Side: intercept.Outgoing, Handler: from != nil}) {
+		return s.interceptors.withSampled
+	}
+	return s.cfg.Outgoing
+}
+
+// interceptions are what a system knows of its interceptors.
+type interceptions struct {
+	sends       bool                                        // there are some for what is sent
+	sampled     func(context.Context, intercept.Where) bool // says whether withSampled are to run for what is sent; nil: never
+	withSampled []intercept.Func                            // the one of Config.Sampled, and inside of it those of Config.Outgoing
+}
+
+// init reads the configuration.
+func (i *interceptions) init(cfg Config) {
+	if fn := cfg.Sampled.Outgoing; fn != nil && cfg.Sampled.Wants != nil {
+		i.sampled, i.withSampled = cfg.Sampled.Wants, slices.Concat([]intercept.Func{fn}, cfg.Outgoing)
+	}
+	i.sends = i.sampled != nil || len(cfg.Outgoing) > 0
+}
+
 // tellThrough is Tell with interceptors.
-func tellThrough[M any](ctx context.Context, from *Context, t *target, m M, set *settings) error {
+func tellThrough[M any](ctx context.Context, fns []intercept.Func, from *Context, t *target, m M, set *settings) error {
 	mt := sentType(t.sys, m)
 	p, ok := mt.tells.Get().(*telling[M])
 	if !ok {
 		p = new(telling[M])
 	}
 	p.begin(from, t, mt, m, set, access.Send)
-	err := p.passage.Run(ctx, t.sys.cfg.Outgoing, &p.op, p)
+	err := p.passage.Run(ctx, fns, &p.op, p)
 	p.reset()
 	mt.tells.Put(p)
 	return err
 }
 
 // callThrough is Call with interceptors.
-func callThrough[M, R any](ctx context.Context, from *Context, t *target, m M, set *settings) (R, error) {
+func callThrough[M, R any](ctx context.Context, fns []intercept.Func, from *Context, t *target, m M, set *settings) (R, error) {
 	mt := sentType(t.sys, m)
 	p, ok := mt.calls.Get().(*requesting[M, R])
 	if !ok {
 		p = new(requesting[M, R])
 	}
 	p.begin(from, t, mt, m, set, access.Call)
-	err := p.passage.Run(ctx, t.sys.cfg.Outgoing, &p.op, p)
+	err := p.passage.Run(ctx, fns, &p.op, p)
 	var none R
 	r := p.r
 	p.r = none
@@ -92,6 +122,9 @@ func (p *requesting[M, R]) Do(ctx context.Context) error {
 	err := contextError(ctx)
 	if err == nil {
 		p.r, err = callInside[M, R](ctx, handling(ctx), p.t, p.m, p.settings())
+	}
+	if d, ok := any(&p.r).(interface{ pushedUnder() []rpc.Trace }); ok {
+		p.op.Pushed = d.pushedUnder()
 	}
 	p.sent(err)
 	return err
@@ -145,12 +178,21 @@ func (p *sending[M]) settings() *settings {
 		p.set.Headers = append(p.set.Headers, transport.Header{Key: key, Value: value})
 	})
 	if far {
-		p.set.Report = new(sendopt.Report)
+		p.set.Report = reportFor(&p.op, p.set.Wants)
 	}
 	if !far && !p.given && len(p.set.Headers) == 0 {
 		return nil
 	}
 	return &p.set
+}
+
+// reportFor is the report of a request that interceptors see. wants is what the sender itself wants to know.
+func reportFor(op *intercept.Operation, wants *rpc.Report) *sendopt.Report {
+	r := &sendopt.Report{Trail: op.Steps()}
+	if r.Trail == nil && wants != nil {
+		r.Trail = wants.Trail
+	}
+	return r
 }
 
 // sent says in the operation how the sending went.
@@ -276,12 +318,12 @@ func (s *System) sending(ctx context.Context, to string, m any, ask access.Op) *
 
 // through runs the interceptors around send, which sends m to t under the context and with the options that
 // it is given.
-func (t *target) through(ctx context.Context, m any, ask access.Op, opts []rpc.Option, send func(context.Context, []rpc.Option) error) error {
-	return t.sys.through(ctx, t.sys.sending(ctx, t.addr.String(), m, ask), opts, send)
+func (t *target) through(ctx context.Context, fns []intercept.Func, m any, ask access.Op, opts []rpc.Option, send func(context.Context, []rpc.Option) error) error {
+	return t.sys.through(ctx, fns, t.sys.sending(ctx, t.addr.String(), m, ask), opts, send)
 }
 
 // through runs the interceptors around send, which does what op says.
-func (s *System) through(ctx context.Context, op *intercept.Operation, opts []rpc.Option, send func(context.Context, []rpc.Option) error) error {
+func (s *System) through(ctx context.Context, fns []intercept.Func, op *intercept.Operation, opts []rpc.Option, send func(context.Context, []rpc.Option) error) error {
 	var wants *rpc.Report
 	if set := settingsOf(opts); set != nil {
 		for _, h := range set.Headers {
@@ -289,10 +331,10 @@ func (s *System) through(ctx context.Context, op *intercept.Operation, opts []rp
 		}
 		wants = set.Wants
 	}
-	return intercept.Run(ctx, s.cfg.Outgoing, op, func(ctx context.Context) error {
+	return intercept.Run(ctx, fns, op, func(ctx context.Context) error {
 		with := append([]rpc.Option(nil), opts...)
 		op.Added(func(key, value string) { with = append(with, rpc.WithHeader(key, value)) })
-		report := new(sendopt.Report)
+		report := reportFor(op, wants)
 		err := send(context.WithValue(ctx, passedKey{}, report), with)
 		if wants != nil {
 			*wants = *report
@@ -304,7 +346,7 @@ func (s *System) through(ctx context.Context, op *intercept.Operation, opts []rp
 
 // askThrough is Ask with interceptors. They run in a goroutine that ends with the request.
 // askThrough returns when the request was sent or refused, so that requests leave in the order of the calls.
-func askThrough[M, R any](ctx context.Context, t *target, to Ref, m M, opts []rpc.Option) *rpc.Future[R] {
+func askThrough[M, R any](ctx context.Context, fns []intercept.Func, t *target, to Ref, m M, opts []rpc.Option) *rpc.Future[R] {
 	p, own := new(promise.Promise[R]), append([]rpc.Option(nil), opts...)
 	sent := make(chan struct{})
 	var f *promise.Promise[R] // the request itself; nil: not sent
@@ -320,7 +362,7 @@ func askThrough[M, R any](ctx context.Context, t *target, to Ref, m M, opts []rp
 			}
 			p.Resolve(r, err)
 		}()
-		err = t.through(ctx, m, access.Call, own, func(ctx context.Context, opts []rpc.Option) (err error) {
+		err = t.through(ctx, fns, m, access.Call, own, func(ctx context.Context, opts []rpc.Option) (err error) {
 			f = (*promise.Promise[R])(askWith[M, R](ctx, to, m, opts))
 			p.Of(f)
 			close(sent)
@@ -334,9 +376,9 @@ func askThrough[M, R any](ctx context.Context, t *target, to Ref, m M, opts []rp
 }
 
 // submitThrough is Submit with interceptors.
-func submitThrough[M, R any](ctx context.Context, t *target, to Ref, m M, opts []rpc.Option) (rpc.Token[R], error) {
+func submitThrough[M, R any](ctx context.Context, fns []intercept.Func, t *target, to Ref, m M, opts []rpc.Option) (rpc.Token[R], error) {
 	var token, none rpc.Token[R]
-	err := t.through(ctx, m, access.Submit, append([]rpc.Option(nil), opts...), func(ctx context.Context, opts []rpc.Option) (err error) {
+	err := t.through(ctx, fns, m, access.Submit, append([]rpc.Option(nil), opts...), func(ctx context.Context, opts []rpc.Option) (err error) {
 		token, err = submitWith[M, R](ctx, to, m, opts)
 		return err
 	})
@@ -348,9 +390,9 @@ func submitThrough[M, R any](ctx context.Context, t *target, to Ref, m M, opts [
 
 // openThrough is open with interceptors. They run around the opening only, so the stream itself
 // lives under ctx.
-func openThrough(ctx context.Context, t *target, to Ref, m any, typ reflect.Type, opts []rpc.Option) (*clientStream, error) {
+func openThrough(ctx context.Context, fns []intercept.Func, t *target, to Ref, m any, typ reflect.Type, opts []rpc.Option) (*clientStream, error) {
 	var f *clientStream
-	err := t.through(ctx, m, access.Stream, opts, func(under context.Context, opts []rpc.Option) (err error) {
+	err := t.through(ctx, fns, m, access.Stream, opts, func(under context.Context, opts []rpc.Option) (err error) {
 		f, err = open(under, ctx, to, m, typ, opts)
 		return err
 	})
@@ -364,24 +406,24 @@ func openThrough(ctx context.Context, t *target, to Ref, m any, typ reflect.Type
 }
 
 // publishThrough is Publish with interceptors, which see the message once, whoever gets it.
-func (at topicAt) publishThrough(ctx context.Context, m any, opts []rpc.Option) error {
+func (at topicAt) publishThrough(ctx context.Context, fns []intercept.Func, m any, opts []rpc.Option) error {
 	op := at.sys.sending(ctx, at.pattern, m, access.Publish)
 	op.Topic = at.pattern
-	return at.sys.through(ctx, op, append([]rpc.Option(nil), opts...), func(ctx context.Context, opts []rpc.Option) error {
+	return at.sys.through(ctx, fns, op, append([]rpc.Option(nil), opts...), func(ctx context.Context, opts []rpc.Option) error {
 		return at.publish(ctx, handling(ctx), m, settingsOf(opts))
 	})
 }
 
 // through runs the interceptors around send, which makes the attempt to send the letter, with the
 // headers that they have added.
-func (a *letterAttempt) through(ctx context.Context, s *System, send func(context.Context) error) error {
+func (a *letterAttempt) through(ctx context.Context, fns []intercept.Func, s *System, send func(context.Context) error) error {
 	op := &intercept.Operation{Side: intercept.Outgoing, Op: access.Send, Cause: intercept.Resent}
 	op.About(&sight{sys: s, to: cmp.Or(a.At, a.Asked), typ: a.Type, m: a.Message, from: a.From})
 	given := a.Carried.headers()
 	for _, h := range given {
 		op.Came(h.Key, h.Value)
 	}
-	return intercept.Run(ctx, s.cfg.Outgoing, op, func(ctx context.Context) error {
+	return intercept.Run(ctx, fns, op, func(ctx context.Context) error {
 		all := slices.Clip(given)
 		op.Added(func(key, value string) { all = append(all, transport.Header{Key: key, Value: value}) })
 		if len(all) > len(given) {

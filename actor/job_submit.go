@@ -45,8 +45,8 @@ func submitWith[M, R any](ctx context.Context, to Ref, m M, opts []rpc.Option) (
 	if err != nil {
 		return none, err
 	}
-	if dest.sys.intercepts(ctx, dest) {
-		return submitThrough[M, R](ctx, dest, to, m, opts)
+	if fns := dest.sys.intercepts(ctx, from, dest); fns != nil {
+		return submitThrough[M, R](ctx, fns, dest, to, m, opts)
 	}
 	if dest.addr.routed() && from.transaction(ctx) == nil {
 		return submitService[M, R](ctx, from, dest, m, opts)

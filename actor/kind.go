@@ -33,6 +33,7 @@ type Kind struct {
 	completions ledger.Completions // nil unless Transactional
 	retry       *rpc.Retry         // for requests that its actors make; nil: the system's
 	incoming    []intercept.Func   // for the messages that its actors get
+	sampled     []intercept.Func   // of a wrapped kind: what runs instead of incoming for a message that Config.Sampled wants; nil: there is none
 
 	behaviours []*behaviour // see Behaviour
 	scope      *scope       // which handlers an actor has when; nil: always all. Only kinds as they are spawned have it

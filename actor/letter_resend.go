@@ -65,8 +65,8 @@ func (s *System) ResendLetter(ctx context.Context, id string, to Ref) error {
 		}
 		return err
 	}
-	if len(s.cfg.Outgoing) > 0 {
-		return a.covering(a.through(ctx, s, send))
+	if fns := s.senders(ctx, from); len(fns) > 0 {
+		return a.covering(a.through(ctx, fns, s, send))
 	}
 	return a.covering(send(ctx))
 }

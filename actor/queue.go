@@ -400,7 +400,7 @@ func answerList[T any](ctx *Context, all []handout[T]) (dequeued[T], error) {
 func (o *Offer[T]) handouts(ctx *Context, items []queue.Delivery[T]) dequeued[T] {
 	all := make([]handout[T], len(items))
 	for i, d := range items {
-		all[i] = handout[T]{Token: o.tokens.encrypt(d.Token), ID: d.ID, Attempt: d.Attempt, Priority: d.Priority, Message: d.Value, Age: time.Until(d.Until)}
+		all[i] = handout[T]{Token: o.tokens.encrypt(d.Token), ID: d.ID, Attempt: d.Attempt, Priority: d.Priority, Message: d.Value, Age: time.Until(d.Until), Trace: []byte(d.Trace)}
 	}
 	return dequeued[T]{Queue: ctx.Self(), Items: all}
 }

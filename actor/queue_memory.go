@@ -44,7 +44,7 @@ func (o *Offer[T]) takeIn(ctx *Context, m enqueue[T]) (enqueued, error) {
 	if ctx.req == nil && ctx.origin != nil {
 		return enqueued{}, rpc.Errorf(rpc.Invalid, rpc.HasRun, "a Push that nobody waits for")
 	}
-	it := queue.Item[T]{Value: m.Item, ID: m.ID, Priority: m.Priority, Delay: m.Delay}
+	it := queue.Item[T]{Value: m.Item, ID: m.ID, Priority: m.Priority, Delay: m.Delay, Trace: traceText(ctx.Trace())}
 	if o.holds(m.ID) { // a duplicate takes no memory
 		dup, err := o.push(ctx, it)
 		return enqueued{Duplicate: dup}, err

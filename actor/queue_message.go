@@ -68,6 +68,33 @@ type handout[T any] struct {
 	Age      time.Duration // of a dead letter or a waiting item, negative while it is delayed; for a delivery, what is left of the lease
 	Reason   queue.Reason  `msgpack:",omitempty" json:",omitempty"`
 	Message  T
+	Trace    []byte `msgpack:",omitempty" json:",omitempty"` // of a delivery: the trace context under which the item was pushed
+}
+
+// traceText is t as a queue keeps it.
+func traceText(t rpc.Trace) string {
+	if t.IsZero() {
+		return ""
+	}
+	return string(t[:])
+}
+
+// trace is the trace context under which the item was pushed.
+func (h *handout[T]) trace() (t rpc.Trace) {
+	if len(h.Trace) == len(t) {
+		copy(t[:], h.Trace)
+	}
+	return t
+}
+
+// pushedUnder returns the trace contexts of the items, as far as they have some; see intercept.Operation.Pushed.
+func (d dequeued[T]) pushedUnder() (all []rpc.Trace) {
+	for i := range d.Items {
+		if t := d.Items[i].trace(); !t.IsZero() {
+			all = append(all, t)
+		}
+	}
+	return all
 }
 
 // failureError is the error that the caller gets for f.

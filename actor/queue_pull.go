@@ -176,7 +176,7 @@ func Pull[T any](ctx context.Context, q Ref, opts ...PullOption) ([]Delivery[T],
 	}
 	all := make([]Delivery[T], len(reply.Items))
 	for i, h := range reply.Items {
-		all[i] = Delivery[T]{ID: h.ID, Message: h.Message, Attempt: h.Attempt, Priority: h.Priority, Lease: h.Age, held: held{sys.Bind(reply.Queue), h.Token}}
+		all[i] = Delivery[T]{ID: h.ID, Message: h.Message, Attempt: h.Attempt, Priority: h.Priority, Lease: h.Age, Trace: h.trace(), held: held{sys.Bind(reply.Queue), h.Token}}
 	}
 	return all, nil
 }
@@ -226,6 +226,7 @@ type Delivery[T any] struct {
 	Attempt  int    // 1 for the first delivery of the item
 	Priority int
 	Lease    time.Duration // what was left of the lease when the queue answered
+	Trace    rpc.Trace     // the trace context under which the item was pushed; zero: there was none
 
 	held held
 }

@@ -70,7 +70,7 @@ func (s *storedQueue[T]) enqueue(ctx *Context, m enqueue[T]) (none enqueued, _ e
 	if err := s.backend.Err(); err != nil {
 		return none, later.Refuse(rpc.Failed, err)
 	}
-	rest, err := s.backend.Push(queue.Item[any]{Value: m.Item, ID: m.ID, Priority: m.Priority, Delay: m.Delay})
+	rest, err := s.backend.Push(queue.Item[any]{Value: m.Item, ID: m.ID, Priority: m.Priority, Delay: m.Delay, Trace: traceText(ctx.Trace())})
 	if err != nil {
 		return none, notPushed(later, err)
 	}
@@ -161,7 +161,7 @@ func (s *storedQueue[T]) Do(ctx context.Context, do func(queuestore.Backend)) er
 
 func (s *storedQueue[T]) Push(it queue.Item[any]) (duplicate bool, err error) {
 	v, _ := it.Value.(T) // it comes from enqueue, so it is a T, or nil if T is an interface
-	return s.offer.push(s.turn, queue.Item[T]{Value: v, ID: it.ID, Priority: it.Priority, Delay: it.Delay})
+	return s.offer.push(s.turn, queue.Item[T]{Value: v, ID: it.ID, Priority: it.Priority, Delay: it.Delay, Trace: it.Trace})
 }
 
 func (s *storedQueue[T]) Restore(number uint64, it queuestore.Item) error {
@@ -169,7 +169,7 @@ func (s *storedQueue[T]) Restore(number uint64, it queuestore.Item) error {
 	if err := it.Decode(&v); err != nil {
 		return err
 	}
-	s.offer.q.Restore(time.Now(), number, it.Attempts, queue.Item[T]{Value: v, ID: it.ID, Priority: it.Priority})
+	s.offer.q.Restore(time.Now(), number, it.Attempts, queue.Item[T]{Value: v, ID: it.ID, Priority: it.Priority, Trace: it.Trace})
 	return nil
 }
 

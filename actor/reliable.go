@@ -44,8 +44,8 @@ func TellReliably[M any](ctx context.Context, to Ref, m M, opts ...rpc.Option) e
 	if err != nil {
 		return err
 	}
-	if t.sys.intercepts(ctx, t) {
-		return t.through(ctx, m, access.Send, append([]rpc.Option(nil), opts...), func(ctx context.Context, opts []rpc.Option) error {
+	if fns := t.sys.intercepts(ctx, from, t); fns != nil {
+		return t.through(ctx, fns, m, access.Send, append([]rpc.Option(nil), opts...), func(ctx context.Context, opts []rpc.Option) error {
 			return TellReliably(ctx, to, m, opts...)
 		})
 	}

@@ -142,7 +142,7 @@ func (s *System) request(ctx context.Context, from *Context, at *routedCall, t *
 		if at != nil {
 			at.setRoute(r.Rare)
 		}
-		if len(s.cfg.Outgoing) > 0 {
+		if s.interceptors.sends {
 			r.Rare.Report = o.Report
 			if passed, _ := ctx.Value(passedKey{}).(*sendopt.Report); o.Report == nil && passed != nil {
 				r.Rare.Report = passed
@@ -471,5 +471,5 @@ func (s *System) lost(to address, it item, body []byte, err *rpc.Error, owner st
 // handlerFailed counts and logs an error of a handler that has no caller.
 func (s *System) handlerFailed(c *Context, msg any, err error) {
 	s.stats.failed.Add(1)
-	c.cell.noteFailure(fmt.Sprint(typeOf(msg)), failure(err))
+	c.cell.noteFailureUnder(c.Trace(), fmt.Sprint(typeOf(msg)), failure(err))
 }

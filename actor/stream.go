@@ -240,7 +240,11 @@ func opener[S, M any](types streamTypes, told bool, begin func(S, *Context, M, *
 		wrap: func() handle {
 			return opener(types, told, func(s S, c *Context, m M, st *stream) (func() error, error) {
 				own := func(s S, c *Context, m M) (func() error, error) { return begin(s, c, m, st) }
-				return new(arriving[S, M, func() error]).through(own, s, c, m)
+				fns := c.receivers()
+				if len(fns) == 0 {
+					return own(s, c, m)
+				}
+				return new(arriving[S, M, func() error]).through(fns, own, s, c, m)
 			}).h.run
 		},
 	}}

@@ -70,8 +70,8 @@ func open(ctx, life context.Context, to Ref, m any, typ reflect.Type, options []
 	if err != nil {
 		return nil, err
 	}
-	if t.sys.intercepts(ctx, t) {
-		return openThrough(ctx, t, to, m, typ, options)
+	if fns := t.sys.intercepts(ctx, from, t); fns != nil {
+		return openThrough(ctx, fns, t, to, m, typ, options)
 	}
 	opts := settingsOf(options)
 	if opts.IsKeyed() {

@@ -27,19 +27,20 @@ import (
 // System is one node: its actors, and its roads to the other nodes of the cluster. A process
 // may have several systems. All methods may be called concurrently.
 type System struct {
-	cfg       Config
-	epoch     string
-	log       *slog.Logger
-	refs      refTable
-	services  services
-	mirrored  mirrorCounts
-	virtuals  virtuals
-	names     requestNames                // of requests to stored actors
-	topics    topicTable                  // of this node's actors
-	farTopics farTopics                   // of other nodes
-	access    atomic.Pointer[access.List] // nil: everybody may do everything
-	admission admissions
-	retry     atomic.Pointer[rpc.Retry] // of requests that have none of their own
+	cfg          Config
+	epoch        string
+	log          *slog.Logger
+	refs         refTable
+	services     services
+	mirrored     mirrorCounts
+	virtuals     virtuals
+	names        requestNames                // of requests to stored actors
+	topics       topicTable                  // of this node's actors
+	farTopics    farTopics                   // of other nodes
+	access       atomic.Pointer[access.List] // nil: everybody may do everything
+	admission    admissions
+	retry        atomic.Pointer[rpc.Retry] // of requests that have none of their own
+	interceptors interceptions
 
 	systemTypes
 	systemNode
@@ -153,11 +154,12 @@ func newSystem(ctx context.Context, cfg Config) (*System, error) {
 	s.kinds, s.changes = map[string]*Kind{}, lineLimit{}
 	s.waiters.Init(cfg.Timeout)
 	s.quiet, s.down = make(chan struct{}, 1), make(chan struct{})
-	if s.life.checksSendsFrom = draining; cfg.CopyLocal || len(cfg.Outgoing) > 0 {
+	if s.life.checksSendsFrom = draining; cfg.CopyLocal || len(cfg.Outgoing) > 0 || cfg.Sampled.Outgoing != nil {
 		s.life.checksSendsFrom = joining
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.reminding.ctx, s.reminding.stop = context.WithCancel(s.ctx)
+	s.interceptors.init(cfg)
 	s.startLogs()
 	s.kept.store = deadletter.New[letterCarries](cfg.DeadLetters, s.epoch[:8]+"-")
 	s.waits.Store(rand.Uint64())

@@ -111,8 +111,8 @@ func Publish[M any](ctx context.Context, t Topic[M], m M, opts ...rpc.Option) er
 	if err := contextError(ctx); err != nil {
 		return err
 	}
-	if len(at.sys.cfg.Outgoing) > 0 {
-		return at.publishThrough(ctx, m, opts)
+	if fns := at.sys.senders(ctx, from); len(fns) > 0 {
+		return at.publishThrough(ctx, fns, m, opts)
 	}
 	return at.publish(ctx, from, m, settingsOf(opts))
 }

@@ -26,8 +26,8 @@ func (m Encoded) Publish(ctx context.Context, sys *System, topic string) error {
 	}
 	at := topicAt{pattern: topic, typ: mt.typ, sys: sys}
 	msg := v.Elem().Interface()
-	if len(sys.cfg.Outgoing) > 0 {
-		return at.publishThrough(ctx, msg, nil)
+	if fns := sys.senders(ctx, nil); len(fns) > 0 {
+		return at.publishThrough(ctx, fns, msg, nil)
 	}
 	return at.publish(ctx, nil, msg, nil)
 }

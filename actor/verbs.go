@@ -83,8 +83,8 @@ func tellWith[M any](ctx context.Context, to Ref, m M, opts []rpc.Option) error 
 		return err
 	}
 	set := settingsOf(opts)
-	if t.sys.intercepts(ctx, t) {
-		return tellThrough(ctx, from, t, m, set)
+	if fns := t.sys.intercepts(ctx, from, t); fns != nil {
+		return tellThrough(ctx, fns, from, t, m, set)
 	}
 	return tellInside(ctx, from, t, m, set)
 }
@@ -138,8 +138,8 @@ func callWith[M, R any](ctx context.Context, to Ref, m M, opts []rpc.Option) (R,
 	if err != nil {
 		return none, err
 	}
-	if t.sys.intercepts(ctx, t) {
-		return callThrough[M, R](ctx, from, t, m, set)
+	if fns := t.sys.intercepts(ctx, from, t); fns != nil {
+		return callThrough[M, R](ctx, fns, from, t, m, set)
 	}
 	return callInside[M, R](ctx, from, t, m, set)
 }
@@ -202,8 +202,8 @@ func askWith[M, R any](ctx context.Context, to Ref, m M, opts []rpc.Option) *rpc
 	if err != nil {
 		return failed[R](err)
 	}
-	if t.sys.intercepts(ctx, t) {
-		return askThrough[M, R](ctx, t, to, m, opts)
+	if fns := t.sys.intercepts(ctx, from, t); fns != nil {
+		return askThrough[M, R](ctx, fns, t, to, m, opts)
 	}
 	set := settingsOf(opts)
 	if t.addr.routed() {

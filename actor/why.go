@@ -155,7 +155,7 @@ func (s *System) stepsOf(r *trail.Record) (steps []inspect.Step) {
 	for i := range r.Len() {
 		at := r.At(i)
 		v := inspect.Step{Time: s.at(at.At), About: at.About, Node: s.cfg.Name, Side: sides[r.Side], What: whats[at.What], Request: r.ID.String(), Peer: r.Peer, Principal: r.Principal,
-			Target: r.Target, Type: s.types.nameOf(r.TypeID), Key: r.Key.String(), Trace: traceText(r.Trace), Job: jobText(r.Job), Road: at.Road, Other: at.Other.String()}
+			Target: r.Target, Type: s.types.nameOf(r.TypeID), Key: r.Key.String(), Trace: traceHex(r.Trace), Job: jobText(r.Job), Road: at.Road, Other: at.Other.String()}
 		if at.Code != 0 {
 			v.Code, v.Ran = at.Code.String(), at.Verdict.String()
 		}
@@ -193,7 +193,7 @@ const trailPage = 256
 // requestOf describes a request.
 func (s *System) requestOf(r *trail.Record) inspect.Request {
 	v := inspect.Request{ID: r.ID.String(), Node: s.cfg.Name, Side: sides[r.Side], Peer: r.Peer, Principal: r.Principal, Target: r.Target, Type: s.types.nameOf(r.TypeID),
-		Key: r.Key.String(), Trace: traceText(r.Trace), Job: jobText(r.Job), Unusual: r.Class == trail.Unusual, Steps: r.Len() + r.Dropped, Number: r.Number}
+		Key: r.Key.String(), Trace: traceHex(r.Trace), Job: jobText(r.Job), Unusual: r.Class == trail.Unusual, Steps: r.Len() + r.Dropped, Number: r.Number}
 	for i := range r.Len() {
 		at := r.At(i)
 		if i == 0 {
@@ -215,7 +215,7 @@ func (s *System) at(d time.Duration) time.Time {
 	return s.node.At(d).Round(0)
 }
 
-func traceText(id [16]byte) string {
+func traceHex(id [16]byte) string {
 	if id == [16]byte{} {
 		return ""
 	}

@@ -122,6 +122,11 @@ type Operation struct {
 	// can say so where it was sent, unless it was refused.
 	Verdict rpc.Verdict
 
+	// Outgoing, set when next returns from a Pull: the trace contexts under which its items were pushed, as far
+	// as they had one.
+	Pushed []rpc.Trace
+
+	trail   *rpc.Trail
 	about   Subject
 	headers []header
 	given   int // how many of headers the sender has given
@@ -194,7 +199,23 @@ func (o *Operation) Reset() {
 		o.Topic = ""
 	}
 	o.Cause, o.Attempts, o.Replayed, o.Verdict = Sent, 0, false, 0
+	if o.trail != nil || o.Pushed != nil {
+		o.trail, o.Pushed = nil, nil
+	}
 }
+
+// Follow has the steps of an outgoing request to another node noted: see Steps. Call it before next. Without
+// it nothing is noted, and that costs nothing.
+func (o *Operation) Follow() {
+	if o.Side == Outgoing && o.trail == nil {
+		o.trail = new(rpc.Trail)
+	}
+}
+
+// Steps has the copies of the request that were sent, and the ends of its attempts, when next has returned; nil without
+// Follow. The attempts that a verb makes at instances of a service within the node are not among them, nor
+// is a message within the node or a one-way message.
+func (o *Operation) Steps() *rpc.Trail { return o.trail }
 
 type header struct{ key, value string }
 

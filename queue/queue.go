@@ -47,6 +47,7 @@ type Item[T any] struct {
 	Priority int           // items with a higher one are taken first
 	Delay    time.Duration // how long after the push it can be taken
 	Memory   Memory        // may be nil; it learns when the memory of the item is freed
+	Trace    string        // the trace context under which it was pushed; the queue keeps it with the item
 }
 
 // Token names one delivery for good: no other delivery, of this queue or another, has it.
@@ -64,6 +65,7 @@ type Delivery[T any] struct {
 	Priority int
 	Value    T
 	Until    time.Time // when its lease ends
+	Trace    string    // the item's
 }
 
 // Pushed says what a push did.
@@ -299,7 +301,7 @@ func (q *Queue[T]) take(now time.Time) Delivery[T] {
 }
 
 func (q *Queue[T]) delivery(e *entry[T]) Delivery[T] {
-	return Delivery[T]{Token: Token{q.salt, e.seq, e.lease}, ID: q.idOf(e), Attempt: e.attempt, Priority: e.Priority, Value: e.Value, Until: e.at}
+	return Delivery[T]{Token: Token{q.salt, e.seq, e.lease}, ID: q.idOf(e), Attempt: e.attempt, Priority: e.Priority, Value: e.Value, Until: e.at, Trace: e.Trace}
 }
 
 // idOf returns the item's id, or a generated one that no other item of any queue has.

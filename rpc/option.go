@@ -64,6 +64,23 @@ func OnBehalfOf(principal string) Option {
 // Report says how a request went that has left its node, or takes a road within it.
 type Report = sendopt.Report
 
+// Trail has what was done for a request to another node, step by step: each copy of it and its road, and the end of
+// each attempt. It is filled in if a Report has one. It must not be read before the request has ended.
+type Trail = sendopt.Trail
+
+// Step is a copy of a request that was handed to a road, or the end of an attempt; see Trail.
+type Step = sendopt.Step
+
+// The values of Step.What.
+const (
+	CopySent     = sendopt.CopySent   // the first copy of an attempt
+	CopyResent   = sendopt.CopyResent // a further copy under the same number, because the one before may be lost, or was slow
+	AttemptEnded = sendopt.Ended
+)
+
+// MaxSteps is how many steps a Trail has at most.
+const MaxSteps = sendopt.MaxSteps
+
 // ReportTo has r filled in before the request ends. It is for requests that take a road: those to other nodes, and those
 // with a Key or OnBehalfOf. r must not be read before the request has ended.
 func ReportTo(r *Report) Option { return option(change{Which: sendopt.Reported, To: r}) }

@@ -10,6 +10,7 @@ type Stats struct {
 	Retries     uint64 // retries of requests, each under a new number
 	Tells       uint64 // one-way messages sent to peers
 	Replies     uint64 // requests that were answered
+	Unknown     uint64 // requests that have ended with the verdict Unknown
 	RepliesLate uint64 // answers that nobody waited for, duplicates among them
 	Lost        uint64 // sessions that their server did not know any more
 	RoadChanges uint64 // times that the traffic to a peer moved to another link

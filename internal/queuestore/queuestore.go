@@ -129,6 +129,7 @@ type Item struct {
 	Priority int
 	Age      time.Duration        // how long it has been a dead letter, or ready; less than 0 for an item that is not due yet
 	Reason   queue.Reason         // for a dead letter
+	Trace    string               // the trace context under which it was pushed
 	Decode   func(into any) error // decodes the item's value
 }
 

@@ -35,6 +35,8 @@ type Settings[R any] struct {
 type Report struct {
 	Attempts int  // that have ended
 	Replayed bool // the outcome is a recorded one
+
+	Trail *Trail // not nil: it is filled in, too. The caller sets it
 }
 
 // IsAcked reports whether the settings, which may be nil, ask for an acked one-way message.

@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"encoding/hex"
 	"strconv"
 	"time"
 
@@ -172,5 +173,8 @@ func (b *backend) take(h holding) {
 func (q *Queue) item(header nats.Header, body []byte) queuestore.Item {
 	it := queuestore.Item{ID: header.Get(headerID), Decode: func(into any) error { return q.cfg.Codec.Decode(body, into) }}
 	it.Priority, _ = strconv.Atoi(header.Get(headerPriority))
+	if trace, err := hex.DecodeString(header.Get(headerTrace)); err == nil {
+		it.Trace = string(trace)
+	}
 	return it
 }

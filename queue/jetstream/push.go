@@ -3,6 +3,7 @@ package jetstream
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"time"
@@ -23,6 +24,7 @@ const (
 	headerAt       = "Tandem-At"       // when the delay ends, in ms since 1970
 	headerAttempts = "Tandem-Attempts" // of a dead letter
 	headerReason   = "Tandem-Reason"
+	headerTrace    = "Tandem-Trace" // the trace context of the push, in hex
 )
 
 // deadReserve is how many bytes of the server's largest message are reserved for the headers
@@ -36,6 +38,9 @@ func (b *backend) Push(it queue.Item[any]) (rest func(context.Context) (bool, er
 		return nil, &queuestore.Refusal{Code: rpc.Undecodable, Why: err}
 	}
 	msg, id := b.q.message(it.ID, it.Priority, it.Delay, body)
+	if it.Trace != "" {
+		msg.Header.Set(headerTrace, hex.EncodeToString([]byte(it.Trace)))
+	}
 	if size, most := msg.Size()-len(msg.Subject), b.q.js.Conn().MaxPayload()-deadReserve; int64(size) > most && b.q.js.Conn().IsConnected() {
 		return nil, &queuestore.Refusal{Code: rpc.TooLarge, Why: fmt.Errorf("an item of %d bytes with its headers, and the queue takes %d: NATS has max_payload %d", size, most, most+deadReserve)}
 	}

@@ -30,7 +30,7 @@ func (c *Call) fail(err *rpc.Error) { c.failWith(err, false) }
 
 // failWith is fail; replayed says that err is a recorded outcome.
 func (c *Call) failWith(err *rpc.Error, replayed bool) {
-	c.ended(replayed)
+	c.ended(err, replayed)
 	if route := c.first.req.route(); route != nil {
 		route.Over(err)
 	}
@@ -98,6 +98,9 @@ func (c *Call) end(err *rpc.Error) {
 		worse := *err
 		worse.Verdict = rpc.Unknown
 		err = &worse
+	}
+	if err.Verdict == rpc.Unknown {
+		c.peer.client.counts.unknown.Add(1)
 	}
 	c.to.Complete(nil, c.failed(err))
 }

@@ -47,11 +47,30 @@ type Rare struct {
 	LinkWait     time.Duration   // how long it waits for a link before it fails with Unavailable; 0: until opening links has failed on every road, or, with a Route, until its deadline
 }
 
-// ended notes that an attempt has ended; replayed: with a recorded outcome.
-func (c *Call) ended(replayed bool) {
+// ended notes that an attempt has ended, with err or if that is nil with a reply; replayed: with a recorded outcome.
+func (c *Call) ended(err *rpc.Error, replayed bool) {
 	if r := c.first.req.Rare; r != nil && r.Report != nil {
 		r.Report.Attempts++
 		r.Report.Replayed = replayed
+		if r.Report.Trail != nil {
+			h := c.peer.client.host
+			step := sendopt.Step{At: h.At(h.Now()), Attempt: r.Report.Attempts, What: sendopt.Ended, Node: c.req.Node, Replayed: replayed}
+			if err != nil {
+				step.Err = err
+			}
+			r.Report.Trail.Add(step)
+		}
+	}
+}
+
+// went notes that a copy was sent on a road, the first of the attempt or a further one.
+func (c *Call) went(road string, again bool, at time.Time) {
+	if r := c.req.Rare.Report; r != nil && r.Trail != nil {
+		what := sendopt.CopySent
+		if again {
+			what = sendopt.CopyResent
+		}
+		r.Trail.Add(sendopt.Step{At: at, Attempt: r.Attempts + 1, What: what, Node: c.req.Node, Road: road})
 	}
 }
 

@@ -80,7 +80,7 @@ type Client struct {
 
 // counts holds totals since the Client was made.
 type counts struct {
-	resent, retries, hedged, repliesLate, sessionsLost, roadChanges atomic.Uint64
+	unknown, resent, retries, hedged, repliesLate, sessionsLost, roadChanges atomic.Uint64
 }
 
 // New returns a Client without links.
@@ -168,6 +168,7 @@ func (cl *Client) Close() {
 // Count adds the Client's counts to s. It takes the locks of all peers, one after another.
 func (cl *Client) Count(s *rpc.Stats) {
 	c := &cl.counts
+	s.Unknown = c.unknown.Load()
 	s.Resent, s.Retries, s.Hedged = c.resent.Load(), c.retries.Load(), c.hedged.Load()
 	s.RepliesLate, s.Lost, s.RoadChanges = c.repliesLate.Load(), c.sessionsLost.Load(), c.roadChanges.Load()
 	cl.mu.Lock()

@@ -309,8 +309,11 @@ func (p *peer) sendOn(k *Link, c *Call, now time.Duration) *rpc.Error {
 		if !k.Direct {
 			p.arm(now + c.patience)
 		}
-		if r := c.req.Rare; r != nil && r.SentTo != nil {
-			*r.SentTo = k.ID.Epoch
+		if r := c.req.Rare; r != nil {
+			if r.SentTo != nil {
+				*r.SentTo = k.ID.Epoch
+			}
+			c.went(k.Road(), again, e.Sent)
 		}
 		if h := c.req.hedge(); h > 0 && !c.hedged {
 			c.hedgeAt = now + h

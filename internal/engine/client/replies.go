@@ -79,7 +79,7 @@ func (k *Link) endRun() {
 		if a.again || a.call.quiet < slow || !a.call.kept.IsZero() {
 			a.call.noteReply(k.Road(), a.again, nil)
 		}
-		a.call.ended(a.again)
+		a.call.ended(nil, a.again)
 		p.answer(a.call, a.typeID, a.codec, a.queried)
 		a.call = nil // it may already be used for another request
 	}
@@ -121,7 +121,7 @@ func (p *peer) reply(k *Link, e *transport.Envelope) {
 		return
 	}
 	c.reply.Body = wire.OwnBody(c.reply.Body, e)
-	c.ended(replayed)
+	c.ended(nil, replayed)
 	p.answer(c, e.TypeID, e.Codec, queried)
 }
 
