@@ -37,8 +37,6 @@ type session struct {
 
 	mu           sync.Mutex // guards what follows
 	table        *dedup.Table[*Inbound]
-	readIn       time.Duration // when the request came at whose end the clock was last read
-	readAt       time.Duration // what the clock showed then
 	notedAt      time.Duration // node clock when notes on a request were last begun for no other reason than the time
 	lastTell     uint64        // number of the latest one-way message
 	touched      time.Duration // node clock when the sweeper last found that there had been traffic

@@ -123,15 +123,14 @@ func (in *Inbound) noteOutcome(o outcome, link *Link, more *more) {
 // more, the time that this takes would count.
 const fewRequests = 8
 
-// timeOf returns the clock at the end of a request, or, of a busy session, what it showed at the end of another one
-// that had come together with this one: then about is set.
+// timeOf returns the clock at the end of a request, or, of a busy session, what it showed when the request came: then
+// about is set, and there was no heartbeat since.
 func (s *session) timeOf(in *Inbound) (now time.Duration, about bool) {
 	h := s.server.host
-	if in.trail.IsZero() && s.readIn == in.came && s.table.Outstanding() > fewRequests && h.Ticked() <= in.came {
-		return s.readAt, true
+	if in.trail.IsZero() && s.table.Outstanding() > fewRequests && h.Ticked() <= in.came {
+		return in.came, true
 	}
-	s.readIn, s.readAt = in.came, h.Now()
-	return s.readAt, false
+	return h.Now(), false
 }
 
 // noteCopy notes what became of a copy of a request of which there is no record, or another one: mostly that it was
