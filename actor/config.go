@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-go/tandem/balance"
 	"github.com/tandem-go/tandem/deadletter"
 	"github.com/tandem-go/tandem/intercept"
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/outbox"
 	"github.com/tandem-go/tandem/placement"
@@ -128,6 +129,11 @@ type Config struct {
 	// Outbox bounds what TellReliably keeps, and says whether it is kept in Store.
 	Outbox outbox.Config
 
+	// RecentRequests is about how many requests to and from other nodes are remembered for System.Why and
+	// System.Requests; default 1,024, at most 1,048,576, each of about 1 KiB once that many were made. Half
+	// of them are unusual ones. Negative: none are.
+	RecentRequests int
+
 	// PanicTexts sends the text of a panic to callers on other nodes. It is for development,
 	// because the text may contain data of others. Without it they only learn that the handler
 	// panicked.
@@ -231,6 +237,9 @@ func (c *Config) validate() error {
 		bad("Config.ResultBytes is negative: %d", c.ResultBytes)
 	} else if c.ResultBytes == 0 {
 		c.ResultBytes = DefaultResultBytes
+	}
+	if c.RecentRequests > trail.Most {
+		bad("Config.RecentRequests is %d: want %d at most", c.RecentRequests, trail.Most)
 	}
 	if c.Tokens < 0 {
 		bad("Config.Tokens is negative: %d", c.Tokens)

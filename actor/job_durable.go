@@ -7,6 +7,7 @@ import (
 
 	"github.com/tandem-go/tandem/internal/engine/journal"
 	"github.com/tandem-go/tandem/internal/engine/server"
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
@@ -75,6 +76,7 @@ func (s *System) recordJob(ctx *Context, c *cell, j *job, name [16]byte, m submi
 			return
 		}
 		j.record = r
+		j.noteJob(trail.Accepted, jobReport{})
 		if err := c.takeJob(it); err != nil {
 			s.jobs.remove(j)
 			r.Free()

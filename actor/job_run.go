@@ -11,6 +11,7 @@ import (
 	"github.com/tandem-go/tandem/internal/engine/journal"
 	"github.com/tandem-go/tandem/internal/engine/server"
 	"github.com/tandem-go/tandem/internal/engine/wire"
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/rpc"
 )
 
@@ -36,6 +37,7 @@ type job struct {
 	bodySize  int                // bytes of the message, encoded
 	memory    *account.Memory    // the principal's memory, in which held bytes are counted; nil: none are; guarded by the table's lock
 	held      int                // bytes counted for the message, and later for the result
+	asked     rpc.RequestID      // the request that has submitted it; zero: it came from this node, or is one that an earlier start has left
 
 	mu       sync.Mutex // guards what follows
 	report   jobReport
@@ -46,6 +48,7 @@ type job struct {
 	item     item          // the item in the mailbox, until the job starts
 	away     bool          // it waits to be put into the mailbox again
 	pause    time.Duration // how long it waits
+	trail    trail.Ref     // of the notes on it
 }
 
 // awaiter is a request that waits for the end of a job.
@@ -86,6 +89,7 @@ func (j *job) Start() bool {
 		return false
 	}
 	j.report.State, j.item = rpc.JobRunning, item{}
+	j.noteLocked(trail.Running, jobReport{})
 	return true
 }
 
@@ -237,6 +241,7 @@ func (j *job) apply(r jobReport) {
 	waiting := j.waiting
 	j.waiting = nil
 	j.mu.Unlock()
+	j.noteJob(trail.Over, r)
 	j.sys.jobs.count(j)
 	for _, w := range waiting {
 		w.tell(j, r)
@@ -307,6 +312,7 @@ func (j *job) cancel() (recording bool) {
 	waits := j.report.State == rpc.JobAccepted
 	running := j.report.State == rpc.JobRunning
 	if waits || running {
+		j.noteLocked(trail.Stopped, jobReport{})
 		j.canceled = true
 	}
 	stop := j.onCancel

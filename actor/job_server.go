@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/access"
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/rpc"
 )
 
@@ -133,7 +134,7 @@ func (jobServer) submit(ctx *Context, m submitJob) (string, error) {
 		ctx.refuse(err)
 		return "", nil
 	}
-	j := &job{sys: s, bodySize: len(m.Body), principal: ctx.Principal(), origin: ctx.origin, actor: m.Target, typeID: m.TypeID, codec: m.Codec, remote: isRemote(ctx.req), of: c, typ: typ, report: jobReport{State: rpc.JobAccepted}}
+	j := &job{sys: s, bodySize: len(m.Body), principal: ctx.Principal(), origin: ctx.origin, actor: m.Target, typeID: m.TypeID, codec: m.Codec, remote: isRemote(ctx.req), of: c, typ: typ, asked: ctx.RequestID(), report: jobReport{State: rpc.JobAccepted}}
 	name := jobNameOf(m.id)
 	if m.id != "" {
 		if known, gone := s.jobs.get(m.id); known != nil || gone != nil { // it has come again
@@ -150,6 +151,7 @@ func (jobServer) submit(ctx *Context, m submitJob) (string, error) {
 		ctx.refuse(err)
 		return "", nil
 	}
+	j.noteJob(trail.Accepted, jobReport{})
 	if err := c.takeJob(it); err != nil {
 		s.jobs.remove(j)
 		ctx.refuse(err)
@@ -275,6 +277,7 @@ func (d jobServer) await(ctx *Context, m awaitJob) (jobReport, error) {
 	}
 	remote := isRemote(ctx.req)
 	if r := j.now(); r.final() {
+		j.noteJob(trail.Fetched, jobReport{})
 		return j.ready(r, remote), nil
 	}
 	if ctx.System().jobs.isOrphaned(ctx, j) {

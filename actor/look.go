@@ -36,7 +36,7 @@ func (s *System) Peers() []inspect.Peer { return s.node.Client.Peers() }
 func (s *System) Sessions() []inspect.Session { return s.node.Server.Sessions() }
 
 // Services returns the services that there are in the registry, and those that this node has sent requests to, by name, with
-// what this node knows of their instances.
+// what this node knows of their instances, by address.
 func (s *System) Services() []inspect.Service {
 	names := map[string]bool{}
 	for name := range *s.services.byName.Load() {
@@ -88,6 +88,7 @@ func (s *System) lookAtService(name string) inspect.Service {
 		}
 		v.Instances = append(v.Instances, at)
 	}
+	slices.SortStableFunc(v.Instances, func(a, b inspect.Instance) int { return strings.Compare(a.Address, b.Address) })
 	return v
 }
 

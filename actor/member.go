@@ -63,7 +63,7 @@ func newMembers(s *System) *members {
 // newNode makes the engine.Node of the system, without starting it.
 func (s *System) newNode() *engine.Node {
 	cfg := engine.Config{Cluster: s.cfg.Cluster, Name: s.cfg.Name, Epoch: s.epoch, Transports: s.cfg.Transports, Roads: s.cfg.Roads,
-		Resolve: s.members.resolve, OnFenced: s.fenced, Principals: s.cfg.Principals, Principal: s.cfg.Principal, Recorded: s.members.recorded, Handler: dispatcher{s}, Check: s.permit, OnDenied: s.denied, Logger: s.log, OnEvent: s.rpcEvent, Retry: s.cfg.Retry, Store: s.cfg.Store, Compression: s.cfg.Compression, Forms: &s.compacts, Limits: s.cfg.RPC}
+		Resolve: s.members.resolve, OnFenced: s.fenced, Principals: s.cfg.Principals, Principal: s.cfg.Principal, Recorded: s.members.recorded, Handler: dispatcher{s}, Check: s.permit, OnDenied: s.denied, Logger: s.log, OnEvent: s.rpcEvent, Retry: s.cfg.Retry, Store: s.cfg.Store, Compression: s.cfg.Compression, Forms: &s.compacts, Trail: s.trail, Limits: s.cfg.RPC}
 	if s.cfg.Registry != nil {
 		cfg.LastWord, cfg.Registered = s.members.lastWord, s.members.registered
 	}

@@ -64,7 +64,8 @@ func (actorsEnded) neededOp() (access.Op, bool) { return 0, true } // its key sh
 type nodeServer struct{}
 
 var nodeServerKind = Define("tandem.node", func() nodeServer { return nodeServer{} }, Answer(nodeServer.stop), Answer(nodeServer.watch), Answer(nodeServer.ended),
-	Answer(nodeServer.inspect), Answer(nodeServer.list), Answer(nodeServer.find), Answer(nodeServer.schemas)).With(systems())
+	Answer(nodeServer.inspect), Answer(nodeServer.list), Answer(nodeServer.find), Answer(nodeServer.schemas),
+	Answer(nodeServer.why), Answer(nodeServer.requests)).With(systems())
 
 // watch registers watches of another node.
 func (nodeServer) watch(ctx *Context, m watchActors) (watched, error) {

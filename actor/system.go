@@ -19,6 +19,7 @@ import (
 	"github.com/tandem-go/tandem/deadletter"
 	"github.com/tandem-go/tandem/internal/engine"
 	"github.com/tandem-go/tandem/internal/promise"
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/rpc/codec"
 )
@@ -77,6 +78,7 @@ type systemNode struct {
 type systemWork struct {
 	workers   workers
 	clock     clock
+	trail     *trail.Trail // what became of requests to and from other nodes; nil: nothing is noted
 	waiters   promise.Waiters
 	asks      asks
 	waitLists waitLists
@@ -161,6 +163,7 @@ func newSystem(ctx context.Context, cfg Config) (*System, error) {
 	s.waits.Store(rand.Uint64())
 	s.members = newMembers(s)
 	s.clock.start = time.Now()
+	s.trail = trail.New(cfg.RecentRequests)
 	s.services.init(s)
 	s.setTraffic()
 	s.virtuals.init(s)

@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -447,6 +448,49 @@ func TestBadConfig(t *testing.T) {
 		}
 		if err := admin.Open(a, admin.Config{}); !errors.Is(err, actor.ErrNameTaken) {
 			t.Error(err)
+		}
+	})
+}
+
+// All that is in the overview of a node, also as JSON, is what the single questions say.
+func TestOverview(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.node("a", admin.Config{})
+		for i := range 30 {
+			ref, err := a.Spawn(fmt.Sprintf("x%02d", i), accountKind, actor.Expose("accounts"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			go func() { _, _ = actor.Call(ctx, ref, wait{For: time.Hour}) }()
+			time.Sleep(time.Second)
+		}
+		if _, err := a.Spawn("jobs", jobsKind); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		c := admin.Of(a)
+		i := ask(t, c, "a", admin.Overview{})
+		if i.Name != "a" || len(i.Busy) != 20 || i.Busy[0].Name != "x00" || i.Busy[0].For < 30*time.Second || len(i.Queues) != 1 || len(i.Services) != 1 || len(i.Services[0].Instances) != 30 {
+			t.Errorf("%+v", i)
+		}
+		body, err := c.AskJSON(t.Context(), "", "Overview", nil)
+		var same admin.OverviewInfo
+		if err == nil {
+			err = json.Unmarshal(body, &same)
+		}
+		if err != nil || same.Name != "a" || len(same.Busy) != 20 || same.Stats.Actors != i.Stats.Actors {
+			t.Errorf("%s, %v", body, err)
+		}
+		if _, err := c.AskJSON(t.Context(), "a", "Nonsense", nil); rpc.CodeOf(err) != rpc.Invalid {
+			t.Error(err)
+		}
+		for name, want := range map[string]admin.Right{"Overview": admin.ToRead, "Letters": admin.ToRead, "StopActor": admin.ToOperate, "Invoke": admin.ToOperate} {
+			if r, ok := admin.RightFor(name); r != want || !ok {
+				t.Errorf("%s: %v", name, r)
+			}
 		}
 	})
 }

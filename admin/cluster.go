@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"reflect"
 	"slices"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/rpc/codec"
 )
 
 // Cluster asks the admin actors of the nodes of a cluster. Its methods, and the functions that take one, may be called concurrently.
@@ -45,6 +47,32 @@ func Ask[M actor.Question[R], R any](ctx context.Context, c *Cluster, node strin
 		node = c.sys.Name()
 	}
 	return actor.Call(ctx, c.sys.Ref(Name+"@"+node), m, c.opts...)
+}
+
+// AskJSON is Ask for a message whose name is given, as JSON in and out. An empty body is {}. A name that there is not is an error of code Invalid.
+func (c *Cluster) AskJSON(ctx context.Context, node, message string, body json.RawMessage) (json.RawMessage, error) {
+	wire := ""
+	for _, m := range Kind().Messages() {
+		if m.Type.Name() == message {
+			wire = m.Name
+		}
+	}
+	if wire == "" {
+		return nil, rpc.Errorf(rpc.Invalid, rpc.NotRun, "admin: there is no message %q", message)
+	}
+	if len(body) == 0 {
+		body = json.RawMessage("{}")
+	}
+	if c.sys == nil {
+		var r json.RawMessage
+		err := c.asker.Ask(ctx, node, message, body, &r)
+		return r, err
+	}
+	if node == "" {
+		node = c.sys.Name()
+	}
+	r, err := actor.Encoded{Type: wire, Codec: codec.IDJSON, Body: body}.Call(ctx, c.sys.Ref(Name+"@"+node), c.opts...)
+	return r.Body, err
 }
 
 // Answer is what one node has answered.

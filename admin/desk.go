@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"time"
 
 	"github.com/tandem-go/tandem/access"
@@ -29,13 +30,39 @@ type clerk struct{ *desk }
 func Kind() *actor.Kind { return kindOf(nil) }
 
 func kindOf(d *desk) *actor.Kind {
-	return actor.Define("tandem.admin", func() clerk { return clerk{d} },
-		reads((*desk).node), reads((*desk).members), reads((*desk).peers), reads((*desk).sessions), reads((*desk).services),
+	var all []actor.Handler[clerk]
+	for _, q := range questions() {
+		all = append(all, q.handler)
+	}
+	return actor.Define("tandem.admin", func() clerk { return clerk{d} }, all...)
+}
+
+// question is a message of the admin actor: its name in gateways, what one needs for it, and what answers it.
+type question struct {
+	name    string
+	right   Right
+	handler actor.Handler[clerk]
+}
+
+func questions() []question {
+	return []question{
+		reads((*desk).overview), reads((*desk).node), reads((*desk).members), reads((*desk).peers), reads((*desk).sessions), reads((*desk).services),
 		reads((*desk).actors), reads((*desk).actor), reads((*desk).jobs), reads((*desk).topics), reads((*desk).letters),
 		reads((*desk).queues), reads((*desk).queueItems), reads((*desk).settings), reads((*desk).recentEvents), reads((*desk).access),
+		reads((*desk).requests), reads((*desk).why),
 		operates((*desk).stopActor), operates((*desk).resend), operates((*desk).discard), operates((*desk).manageQueue),
 		operates((*desk).invoke), operates((*desk).job), operates((*desk).setLevel),
-	)
+	}
+}
+
+// RightFor returns what somebody needs for the message of that name, and false if there is none.
+func RightFor(message string) (Right, bool) {
+	for _, q := range questions() {
+		if q.name == message {
+			return q.right, true
+		}
+	}
+	return ToOperate, false
 }
 
 // asked is a question with who asks it.
@@ -46,12 +73,12 @@ type asked struct {
 
 // reads and operates make the handler of a question from what answers it. The answer is made in a goroutine of its own, so that
 // one that takes long keeps no other waiting; it ends with the question's context.
-func reads[M actor.Question[R], R any](fn func(*desk, asked, M) (R, error)) actor.Handler[clerk] {
-	return answers(ToRead, fn)
+func reads[M actor.Question[R], R any](fn func(*desk, asked, M) (R, error)) question {
+	return question{reflect.TypeFor[M]().Name(), ToRead, answers(ToRead, fn)}
 }
 
-func operates[M actor.Question[R], R any](fn func(*desk, asked, M) (R, error)) actor.Handler[clerk] {
-	return answers(ToOperate, fn)
+func operates[M actor.Question[R], R any](fn func(*desk, asked, M) (R, error)) question {
+	return question{reflect.TypeFor[M]().Name(), ToOperate, answers(ToOperate, fn)}
 }
 
 func answers[M actor.Question[R], R any](right Right, fn func(*desk, asked, M) (R, error)) actor.Handler[clerk] {

@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log"
 	"log/slog"
@@ -54,8 +55,13 @@ func ExampleAsk() {
 	_, err = admin.Ask(ctx, cluster, "bank", admin.StopActor{Name: "alice"})
 	fmt.Println(err)
 	fmt.Println(cluster.Nodes(ctx))
+
+	right, _ := admin.RightFor("Actors") // by name, with JSON, as tools do
+	answer, err := cluster.AskJSON(ctx, "bank", "Actors", json.RawMessage(`{"Prefix": "nobody"}`))
+	fmt.Println(right, string(answer), err)
 	// Output:
 	// alice@bank <nil>
 	// rpc: denied (node bank): anonymous may not operate node bank [not run]
 	// [bank shop] <nil>
+	// read {"Actors":null,"Next":"","Seen":0} <nil>
 }

@@ -48,6 +48,33 @@ func (d *desk) node(asked, Node) (NodeInfo, error) {
 	return info, nil
 }
 
+// mostBusy is how many actors an overview has.
+const mostBusy = 20
+
+func (d *desk) overview(a asked, _ Overview) (i OverviewInfo, err error) {
+	if i.NodeInfo, err = d.node(a, Node{}); err != nil {
+		return i, err
+	}
+	i.Peers = d.sys.Peers()
+	i.Peers = i.Peers[:min(len(i.Peers), MaxPage)]
+	services := d.sys.Services()
+	i.Services = services[:0]
+	room := MaxPage
+	for _, s := range services {
+		if room -= len(s.Instances); (s.Used || len(i.Member.Services[s.Name]) > 0) && room >= 0 {
+			i.Services = append(i.Services, s)
+		}
+	}
+	busy := func(yield func(inspect.Actor) bool) {
+		d.sys.Actors(inspect.Filter{})(func(a inspect.Actor) bool { return a.For == 0 || yield(a) })
+	}
+	i.Busy, _ = first(mostBusy, busy, orders["busy"])
+	i.Jobs = len(d.sys.Jobs("", MaxPage))
+	q, err := d.queues(a, Queues{Limit: MaxPage})
+	i.Queues = q.Queues
+	return i, err
+}
+
 func (d *desk) members(_ asked, m Members) (i MembersInfo, _ error) {
 	i.Members, i.Next = page(d.sys.Members(), func(m inspect.Member) string { return m.Name }, m.After, m.Limit)
 	return i, nil
@@ -169,6 +196,29 @@ func (d *desk) letters(_ asked, m Letters) (i LettersInfo, err error) {
 		i.Next = i.Letters[f.Limit-1].ID
 	}
 	return i, nil
+}
+
+func (d *desk) requests(_ asked, m Requests) (i RequestsInfo, _ error) {
+	n := limit(m.Limit)
+	for r := range d.sys.Requests(m.RequestFilter) {
+		if m.Before != 0 && r.Number >= m.Before {
+			continue
+		}
+		if len(i.Requests) == n {
+			i.Next = i.Requests[n-1].Number
+			break
+		}
+		i.Requests = append(i.Requests, r)
+	}
+	return i, nil
+}
+
+func (d *desk) why(a asked, m Why) (inspect.Life, error) {
+	if m.Whole {
+		return d.sys.WhyAll(a, m.ID)
+	}
+	steps, err := d.sys.Why(a, m.ID)
+	return inspect.Life{Steps: steps, More: len(steps) == inspect.MaxSteps}, err
 }
 
 func (d *desk) settings(asked, Settings) (i SettingsInfo, _ error) {

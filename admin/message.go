@@ -16,6 +16,10 @@ type (
 	// Node asks what the node itself is.
 	Node struct{ actor.Returns[NodeInfo] }
 
+	// Overview asks for all that a page about the whole cluster shows of one node. Lists in it are cut to MaxPage entries; of its
+	// actors it has those that have been busy for longest.
+	Overview struct{ actor.Returns[OverviewInfo] }
+
 	// Members asks for the nodes that the node knows.
 	Members struct {
 		actor.Returns[MembersInfo]
@@ -99,6 +103,22 @@ type (
 		NewestFirst bool
 		After       string // an id
 		Limit       int
+	}
+
+	// Requests asks for requests that the node remembers, those first that it took notice of last, see actor.System.Requests.
+	Requests struct {
+		actor.Returns[RequestsInfo]
+		inspect.RequestFilter
+		Before uint64 // as Next says; 0: the first page
+		Limit  int
+	}
+
+	// Why asks what the node knows of what became of a request, see actor.System.Why: ID is a request's id, a key, a job's token, or
+	// a trace id. With Whole the node asks all nodes that are concerned, as far as these let it see.
+	Why struct {
+		actor.Returns[inspect.Life]
+		ID    string
+		Whole bool
 	}
 
 	// Settings asks for the settings that are in force.
@@ -196,6 +216,15 @@ type (
 		Level      string // least level of the log; empty: it is not known
 		Stats      actor.Stats
 	}
+	// OverviewInfo is a node with what is most worth knowing of it.
+	OverviewInfo struct {
+		NodeInfo
+		Peers    []inspect.Peer
+		Services []inspect.Service // that it has instances of, or has sent requests to
+		Queues   []Queue
+		Busy     []inspect.Actor // at most 20
+		Jobs     int             // at most MaxPage are counted
+	}
 	MembersInfo struct {
 		Members []inspect.Member
 		Next    string
@@ -262,6 +291,10 @@ type (
 		Reason   string
 		Size     int    // bytes
 		State    string // see deadletter.State
+	}
+	RequestsInfo struct {
+		Requests []inspect.Request
+		Next     uint64 // 0: there are no more
 	}
 	SettingsInfo struct {
 		Watched  bool // there is a source of settings

@@ -43,7 +43,7 @@ type Link struct {
 
 // Session is one that a peer has opened at the node that is looked at: it sends requests in it.
 type Session struct {
-	ID        string // tells sessions apart. It does not open one
+	ID        string // tells sessions apart, and begins the ids of their requests. It does not open one
 	Node      string // the peer as it names itself
 	Epoch     string
 	Principal string

@@ -24,6 +24,8 @@ func ExampleLedger() {
 	}
 	owner, known := l.Owner(grant)
 	fmt.Println(owner, known)
+	_, found := l.Session(func(g [16]byte) bool { return g == grant })
+	fmt.Println(found)
 	for _, id := range []ledger.ID{started, finished, {Grant: grant, Seq: 3}} {
 		page, found := l.Lookup(id)
 		fmt.Printf("%d: begun %v, outcome %q, found %v\n", id.Seq, page.Begun, page.Outcome, found)
@@ -40,6 +42,7 @@ func ExampleLedger() {
 	fmt.Println(left, "changes are left, about", l.Bytes(), "bytes")
 	// Output:
 	// tls:ann true
+	// true
 	// 1: begun true, outcome "", found true
 	// 2: begun true, outcome "ok", found true
 	// 3: begun false, outcome "", found false

@@ -168,6 +168,16 @@ func (l *Ledger) Lookup(id ID) (Page, bool) {
 	return Page{}, false
 }
 
+// Session returns the grant of a session that match accepts, and whether there is one.
+func (l *Ledger) Session(match func(grant [16]byte) bool) (grant [16]byte, found bool) {
+	for grant := range l.sessions {
+		if match(grant) {
+			return grant, true
+		}
+	}
+	return grant, false
+}
+
 // Owner returns for whom a session was opened, and whether the session is known. If it is,
 // a request of it that Lookup does not find never began, or was freed.
 func (l *Ledger) Owner(grant [16]byte) (string, bool) {

@@ -23,6 +23,10 @@ type Error struct {
 	RetryAfter time.Duration // the server asks for no attempt before that time has passed; 0: it does not ask
 	Elsewhere  string        // with Moved: who has the virtual actor, as node/epoch/token; empty if that is not known
 
+	// Request names the latest attempt of the request that ended with the error, see RequestID; zero: it was
+	// within the node, or never got so far. Between nodes it does not travel.
+	Request RequestID
+
 	cause error
 }
 

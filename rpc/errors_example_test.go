@@ -128,3 +128,13 @@ func ExampleRoadPolicy() {
 	fmt.Println(p, p.Valid())
 	// Output: direct first true
 }
+
+func ExampleParseRequestID() {
+	id, err := rpc.ParseRequestID("9f86d081884c7d65-17")
+	fmt.Println(id.Seq, id.IsZero(), err)
+	_, err = rpc.ParseRequestID("order-17")
+	fmt.Println(err)
+	// Output:
+	// 17 false <nil>
+	// rpc: invalid: "order-17" is not the id of a request [not run]
+}

@@ -54,7 +54,7 @@ var mayImport = map[string][]string{
 	"rpc":        {"transport", "rpc/codec", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey"},
 	"deadletter": {"rpc"},
 	"admission":  {"access", "internal/strictjson", "mailbox", "golang.org/x/time/rate"},
-	"actor":      {longCopy, bufPool, "access", "admission", "balance", "deadletter", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "supervise", "transport", "github.com/google/uuid", "topic", "route", "internal/watchbook", "inspect", "internal/crontime", "intercept", "outbox", "placement", "reminder", "state", "internal/stored", "internal/selection"},
+	"actor":      {longCopy, bufPool, "access", "admission", "balance", "deadletter", "internal/jobtoken", "internal/promise", "internal/sendopt", "internal/tracekey", "internal/engine", "internal/engine/account", "internal/engine/client", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", trails, "rpc", "rpc/codec", "ledger", "mailbox", "queue", queueStore, "registry", "supervise", "transport", "github.com/google/uuid", "topic", "route", "internal/watchbook", "inspect", "internal/crontime", "intercept", "outbox", "placement", "reminder", "state", "internal/stored", "internal/selection"},
 	"actortest":  {"actor", bubbles, "intercept", "internal/draw", "internal/sendopt", "internal/simulation", "rpc", "transport", "transport/memnet", "topic"},
 	"gateway":    {"access", "actor", "rpc", "rpc/codec", "transport", "github.com/google/jsonschema-go/jsonschema"},
 	"httpapi":    {"gateway", "rpc"},
@@ -89,9 +89,9 @@ var mayImport = map[string][]string{
 	"internal/engine/host":    {"rpc"},
 	"internal/engine/account": {"internal/engine/host", "rpc"},
 	"internal/engine/journal": {"internal/engine/account", "internal/engine/host", "ledger", "rpc", "transport"},
-	"internal/engine/client":  {"internal/engine/host", "internal/engine/retry", "internal/engine/wire", "internal/promise", "internal/sendopt", "dedup", "inspect", "rpc", "transport"},
-	"internal/engine/server":  {"internal/engine/account", "internal/engine/host", "internal/engine/journal", "internal/engine/wire", "dedup", "inspect", "ledger", "rpc", "transport"},
-	"internal/engine":         {"internal/engine/account", "internal/engine/client", "internal/engine/host", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", "ledger", "rpc", "transport"},
+	"internal/engine/client":  {"internal/engine/host", "internal/engine/retry", "internal/engine/wire", "internal/promise", "internal/sendopt", trails, "dedup", "inspect", "rpc", "transport"},
+	"internal/engine/server":  {"internal/engine/account", "internal/engine/host", "internal/engine/journal", "internal/engine/wire", trails, "dedup", "inspect", "ledger", "rpc", "transport"},
+	"internal/engine":         {"internal/engine/account", "internal/engine/client", "internal/engine/host", "internal/engine/journal", "internal/engine/retry", "internal/engine/server", "internal/engine/wire", trails, "ledger", "rpc", "transport"},
 	"internal/crontime":       {"github.com/adhocore/gronx"},
 	"internal/jobtoken":       {},
 	"internal/promise":        {},
@@ -99,6 +99,7 @@ var mayImport = map[string][]string{
 	"internal/stored":         {"state"},
 	"internal/tracekey":       {},
 	"internal/watchbook":      {},
+	trails:                    {"rpc"},
 	bufPool:                   {longCopy},
 	"internal/natswait":       {"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
 	"internal/jserror":        {"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
@@ -136,6 +137,9 @@ var mayImportBelow = map[string]string{
 	"reminder/":  "reminder",
 	"mailbox/":   "mailbox",
 }
+
+// trails is where what became of requests is kept.
+const trails = "internal/trail"
 
 // longCopy is for packages that may copy many bytes. It imports nothing of the module.
 const longCopy = "internal/longcopy"

@@ -15,6 +15,7 @@ import (
 	"github.com/tandem-go/tandem/internal/engine/journal"
 	"github.com/tandem-go/tandem/internal/engine/retry"
 	"github.com/tandem-go/tandem/internal/engine/server"
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
@@ -62,6 +63,7 @@ type Config struct {
 
 	Compression transport.Compression // compresses bodies for peers that inflate them; nil: nothing is compressed
 	Forms       client.Forms          // of compact requests; nil: there are none
+	Trail       *trail.Trail          // notes what becomes of requests; nil: nothing is noted
 
 	Store ledger.Store // keeps the records of durable requests; nil: nothing is durable
 	Kinds []string     // the kinds of actors of which this node or the application keeps records
@@ -130,8 +132,8 @@ func NewNode(cfg Config) *Node {
 	for _, t := range cfg.Transports {
 		n.direct[t.Road()] = t.Direct()
 	}
-	n.Client = client.New(client.Config{Limits: cfg.Limits, Host: h, Roads: roads{n}, Policy: cfg.Roads, Budget: n.budget, Resolve: cfg.Resolve, LastWord: cfg.LastWord, Compression: cfg.Compression, Forms: cfg.Forms})
-	n.Server = server.New(server.Config{Limits: cfg.Limits, Host: h, Account: n.account, Handler: cfg.Handler, Kinds: cfg.Kinds, Check: cfg.Check, OnDenied: cfg.OnDenied, Compression: cfg.Compression})
+	n.Client = client.New(client.Config{Limits: cfg.Limits, Host: h, Roads: roads{n}, Policy: cfg.Roads, Budget: n.budget, Resolve: cfg.Resolve, LastWord: cfg.LastWord, Compression: cfg.Compression, Forms: cfg.Forms, Trail: cfg.Trail})
+	n.Server = server.New(server.Config{Limits: cfg.Limits, Host: h, Account: n.account, Handler: cfg.Handler, Kinds: cfg.Kinds, Check: cfg.Check, OnDenied: cfg.OnDenied, Compression: cfg.Compression, Trail: cfg.Trail})
 	return n
 }
 
@@ -213,6 +215,9 @@ func (n *Node) sweep() {
 		}
 	}
 }
+
+// At returns the time at which the node's clock showed d.
+func (n *Node) At(d time.Duration) time.Time { return n.host.At(d) }
 
 // EventsLost returns how many events were not reported because OnEvent was too slow.
 func (n *Node) EventsLost() uint64 { return n.host.EventsLost() }

@@ -64,7 +64,10 @@ func TestErrorsArrive(t *testing.T) {
 			b.serve = row.end
 			_, err := a.ask("b", row.name)
 			var got *rpc.Error
-			if !errors.As(err, &got) || *got != row.want {
+			if !errors.As(err, &got) || got.Request.IsZero() {
+				t.Fatalf("%s: %+v, want an error with the name of the request", row.name, got)
+			}
+			if row.want.Request = got.Request; *got != row.want {
 				t.Errorf("%s: %+v, want %+v", row.name, got, row.want)
 			}
 		}

@@ -92,7 +92,10 @@ type page struct {
 
 // open opens the page in a browser of its own, which ends with the test. $CHROMIUM says where the browser is; else it is found
 // as chromedp does.
-func open(t *testing.T, url string) *page {
+func open(t *testing.T, url string) *page { return openAt(t, url, "details") }
+
+// openAt is open for a page that is ready when it has such an element.
+func openAt(t *testing.T, url, ready string) *page {
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox) // the sandbox of Chromium does not work for root, as which CI runs
 	if at := os.Getenv("CHROMIUM"); at != "" {
 		options = append(options, chromedp.ExecPath(at))
@@ -107,7 +110,7 @@ func open(t *testing.T, url string) *page {
 	if err := chromedp.Listen(ctx, p.note); err != nil {
 		t.Fatal(err)
 	}
-	p.do(chromedp.Navigate(url), chromedp.WaitReady(chromedp.CSS("details")))
+	p.do(chromedp.Navigate(url), chromedp.WaitReady(chromedp.CSS(ready)))
 	return p
 }
 

@@ -99,7 +99,7 @@ func (c *Call) end(err *rpc.Error) {
 		worse.Verdict = rpc.Unknown
 		err = &worse
 	}
-	c.to.Complete(nil, err)
+	c.to.Complete(nil, c.failed(err))
 }
 
 // again makes the next attempt. It runs in the goroutine of a timer, because it may wait for room
@@ -119,7 +119,11 @@ func (c *Call) again(cl *Client) {
 		c.end(unnamed)
 		return
 	}
-	next := &Call{req: req, first: c, to: c.to, flight: flight{deadline: c.deadline, patience: probeMin}}
+	last := c
+	if r.call != nil {
+		last = r.call
+	}
+	next := &Call{req: req, first: c, to: c.to, flight: flight{deadline: c.deadline, patience: probeMin, before: last.noteRetry()}}
 	if route := c.req.route(); route != nil {
 		var err *rpc.Error
 		if next.req.Node, next.req.Target, err = route.Next(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"github.com/tandem-go/tandem/internal/engine/wire"
 	"github.com/tandem-go/tandem/internal/promise"
 	"github.com/tandem-go/tandem/internal/sendopt"
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -152,6 +153,9 @@ type flight struct {
 	patience time.Duration // silence after which the call is probed
 	hedgeAt  time.Duration // node clock when a second copy should be sent
 	linkBy   time.Duration // node clock until which it waits for a link; 0: until its deadline
+	session  uint64        // stands for the session that it has its number in; see trail.go
+	kept     trail.Ref     // of the notes on it
+	before   *earlier      // the attempt that it is made again after; nil: it is the first
 }
 
 // age is the time since the request was made, 1 ns at least. For a retried request it is counted

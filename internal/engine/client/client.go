@@ -6,6 +6,7 @@ package client
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/tandem-go/tandem/internal/engine/host"
 	"github.com/tandem-go/tandem/internal/engine/retry"
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -39,7 +41,7 @@ type Roads interface {
 	Adopt(l transport.Link, named string) (transport.Receiver, *rpc.Error)
 }
 
-// Config describes a Client. All fields except LastWord, Compression and Forms are required.
+// Config describes a Client. All fields except LastWord, Compression, Trail and Forms are required.
 type Config struct {
 	rpc.Limits
 	Host        *host.Host
@@ -49,6 +51,7 @@ type Config struct {
 	Resolve     func(ctx context.Context, node string) (Place, error)         // an error with the code NotFound, or one that wraps ErrAway, says that the node has left
 	LastWord    func(ctx context.Context, node, epoch string) ([]byte, error) // returns the last words that this start of a node left in the registry, nil if there are none; a nil func: they cannot be looked up
 	Compression transport.Compression                                         // nil: nothing is compressed
+	Trail       *trail.Trail                                                  // notes what becomes of requests; nil: nothing is noted
 	Forms       Forms                                                         // of compact requests; nil: there are none
 }
 
@@ -63,6 +66,7 @@ type Client struct {
 	exchanges sync.Pool                // of *Exchange; each node has its own, as with promise.Waiters
 	opens     atomic.Uint64            // number of the last open sent to any peer, so that numbers continue for a peer that was forgotten
 	parting   atomic.Bool              // Part was called
+	salt      string                   // tells requests without a session apart from those of other nodes, and of other starts of this one
 	recent    [16]atomic.Pointer[peer] // a cache of peers, so that most requests need not take the lock
 	_         host.LinePad             // keeps the fields above off the cache line of those below, which are written often
 
@@ -81,7 +85,7 @@ type counts struct {
 
 // New returns a Client without links.
 func New(cfg Config) *Client {
-	cl := &Client{cfg: cfg, host: cfg.Host, peers: map[string]*peer{}}
+	cl := &Client{cfg: cfg, host: cfg.Host, peers: map[string]*peer{}, salt: rand.Text()}
 	cl.foreign = newPeer(cl, "")
 	cl.foreign.closed = true
 	return cl

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -27,6 +28,7 @@ func (p *peer) giveUp(c *Call, code rpc.Code, message string) {
 
 // abandon removes c from the window and sends the server a cancel. p.mu is held.
 func (p *peer) abandon(c *Call) {
+	c.unusual(trail.GaveUp, "", nil)
 	switch k := c.on; {
 	case k != nil && k.grant == p.grant:
 		p.cancel(k, c.seq)

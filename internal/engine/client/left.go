@@ -102,8 +102,13 @@ func (p *peer) moveOn(c *Call) {
 		c.fail(wire.ErrLeft(p.name))
 		return
 	}
+	c.leave()
 	c.reset()
 	p.win.add(c)
+	c.session = p.session
+	if p.client.cfg.Trail != nil {
+		p.begin(c, p.client.host.Now())
+	}
 	p.kept.add(len(c.req.Body))
 	p.unsent++
 }

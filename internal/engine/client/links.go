@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/internal/engine/wire"
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -114,7 +115,8 @@ func (p *peer) opened(c *Link, e *transport.Envelope) {
 			p.failWaiting()
 		}
 	case code == 0 && p.opening == c:
-		p.opening, p.grant, p.epoch, p.principal = nil, e.Grant, c.ID.Epoch, c.Principal
+		p.newSession(e.Grant)
+		p.opening, p.epoch, p.principal = nil, c.ID.Epoch, c.Principal
 		p.started()
 		p.seeLeaving()
 		p.durable, p.kinds = e.Flags&transport.FlagDurable != 0, strings.Clone(e.Message)
@@ -207,7 +209,8 @@ func (p *peer) loseTo(w *wire.LastWord, why string, restarted bool) {
 	if p.past = append(p.past, p.epoch); len(p.past) > maxPast {
 		p.past = p.past[1:]
 	}
-	p.win, p.grant, p.epoch, p.opening = newWindow(old.next), transport.Grant{}, "", nil
+	p.newSession(transport.Grant{})
+	p.win, p.epoch, p.opening = newWindow(old.next), "", nil
 	p.next, p.tells, p.lastTellOn, p.cutOff, p.unsent = nil, 0, nil, 0, 0
 	p.use(nil)
 	p.kept.bytes = [2]int{}
@@ -258,6 +261,7 @@ func (p *peer) disconnected(c *Link, err error) {
 	p.seeLeaving()
 	for call := range p.win.all() {
 		if call.on == c {
+			call.unusual(trail.LinkLost, c.Road(), nil)
 			call.lost()
 			p.unsent++
 			if call.verdict() == rpc.NotRun {

@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-go/tandem/dedup"
 	"github.com/tandem-go/tandem/internal/engine/host"
 	"github.com/tandem-go/tandem/internal/engine/wire"
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -53,6 +54,8 @@ func newPeer(cl *Client, name string) *peer {
 	p := &peer{client: cl, name: name, own: name == cl.host.Name}
 	p.mu.peer = p
 	p.win, p.unresolved, p.limit = newWindow(1), map[uint64]*unresolved{}, cl.cfg.Window
+	p.newSession(transport.Grant{})
+	p.noted = -trail.Pause
 	p.changed, p.credits, p.dialers = make(chan struct{}), map[string]*credit{}, map[string]*dialer{}
 	return p
 }
@@ -151,6 +154,10 @@ func (p *peer) admit(ctx context.Context, c *Call, now time.Duration) *rpc.Error
 func (p *peer) enter(c *Call, now time.Duration) *rpc.Error {
 	c.since = p.attempts + 1
 	p.win.add(c)
+	c.session = p.session
+	if p.client.cfg.Trail != nil && p.notes(c, now) {
+		p.begin(c, now)
+	}
 	p.kept.add(len(c.req.Body))
 	p.unsent++
 	p.arm(c.deadline)
@@ -276,6 +283,9 @@ func (p *peer) sendOn(k *Link, c *Call, now time.Duration) *rpc.Error {
 	if !k.Direct {
 		e.Grant = p.grant
 	}
+	if c.session != p.session {
+		p.numbered(c)
+	}
 	at, err := uint64(0), error(nil)
 	if p.quietly && k.Near != nil {
 		at, err = k.Near.SendQuietly(e)
@@ -286,6 +296,9 @@ func (p *peer) sendOn(k *Link, c *Call, now time.Duration) *rpc.Error {
 	switch {
 	case err == nil:
 		p.traffic.sent++
+		if again || !c.kept.IsZero() {
+			p.noteSent(k, c, now, !again)
+		}
 		if c.sent(k, at) {
 			p.unsent--
 		}
@@ -379,6 +392,7 @@ func (p *peer) status(k *Link, seq uint64, state dedup.State) {
 		return
 	}
 	c.quiet = p.client.host.Now()
+	c.note(trail.Heard, nil)
 	if state == dedup.Unseen && p.flowing() {
 		_ = p.send(c, c.quiet) // the copy was lost; there is no error, because c was sent before
 	}

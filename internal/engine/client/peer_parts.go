@@ -42,10 +42,12 @@ type peerTells struct {
 // peerSession is the session at a peer, which links.go opens and loses.
 type peerSession struct {
 	epoch     string
-	start     *Start   // of the node, which has the session or had the last one; nil: nobody has asked for it
-	principal string   // the peer's principal when it opened the session
-	past      []string // epochs of sessions that were lost
-	grant     transport.Grant
+	start     *Start          // of the node, which has the session or had the last one; nil: nobody has asked for it
+	principal string          // the peer's principal when it opened the session
+	past      []string        // epochs of sessions that were lost
+	grant     transport.Grant // set by newSession
+	session   uint64          // stands for the session, or for there being none, in the names of requests
+	noted     time.Duration   // node clock when notes on a request were last begun
 	opens     uint64          // number of the last open sent; 0: none was sent
 	limit     int             // how many outstanding requests the server accepts
 	durable   bool            // a later start of the server can be asked for the outcomes of requests

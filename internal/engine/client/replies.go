@@ -1,7 +1,10 @@
 package client
 
 import (
+	"time"
+
 	"github.com/tandem-go/tandem/internal/engine/wire"
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -56,7 +59,10 @@ func (k *Link) endRun() {
 	if len(r.replies) == 0 {
 		return
 	}
-	p, late := k.peer, uint64(0)
+	p, late, now := k.peer, uint64(0), time.Duration(0)
+	if p.client.cfg.Trail != nil {
+		now = p.client.host.Now()
+	}
 	p.mu.Lock()
 	for i := range r.replies {
 		a := &r.replies[i]
@@ -75,6 +81,9 @@ func (k *Link) endRun() {
 			continue
 		}
 		a.call.reply.Body = wire.CopyBody(a.call.reply.Body, body)
+		if a.again || now-a.call.quiet > trail.Slow || !a.call.kept.IsZero() {
+			a.call.noteReply(k.Road(), a.again, nil)
+		}
 		a.call.ended(a.again)
 		p.answer(a.call, a.typeID, a.codec, a.queried)
 		a.call = nil // it may already be used for another request
@@ -109,7 +118,10 @@ func (p *peer) reply(k *Link, e *transport.Envelope) {
 		return
 	}
 	replayed := e.Flags&transport.FlagReplayed != 0
-	if err := k.ErrorOf(e); err != nil {
+	err := k.ErrorOf(e)
+	c.noteReply(k.Road(), replayed, err)
+	if err != nil {
+		err.Request = c.id()
 		c.failWith(err, replayed)
 		return
 	}

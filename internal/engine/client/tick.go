@@ -3,6 +3,7 @@ package client
 import (
 	"time"
 
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -54,6 +55,7 @@ func (p *peer) tick() {
 		if c.on != nil && !c.on.Direct {
 			if now-c.quiet >= c.patience {
 				c.patience = min(2*c.patience, probeMax)
+				c.unusual(trail.Probed, c.on.Road(), nil)
 				c.quiet = now
 				_, _ = c.on.Send(&transport.Envelope{Verb: transport.VerbProbe, Seq: c.seq, Grant: p.grant})
 			}

@@ -3,6 +3,7 @@ package client
 import (
 	"time"
 
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -31,6 +32,7 @@ const (
 // look says that the last word of the earlier start is being looked up, which may tell it, too.
 // p.mu is held.
 func (p *peer) keepUnresolved(c *Call, grant transport.Grant, look bool) {
+	c.unusual(trail.SessionGone, "", nil)
 	c.unresolve()
 	p.kept.add(len(c.req.Body))
 	p.unresolved[c.seq] = &unresolved{call: c, grant: grant, lastWordSought: look, durable: p.durable, kinds: p.kinds, again: askAfter}
@@ -69,6 +71,7 @@ func (p *peer) queryUnresolved(now time.Duration) {
 				d.again = min(2*d.again, askMax)
 			}
 			d.asked, d.askedOn = now, p.current
+			d.call.unusual(trail.Inquired, p.current.Road(), nil)
 		}
 		p.arm(d.asked + d.again)
 	}

@@ -392,6 +392,16 @@ func (j *Journal) Recall(g transport.Grant, id ledger.ID) (owner string, known b
 	return owner, known, page, found
 }
 
+// Session returns the grant of a session of this start, or of an earlier one, that match accepts. A nil Journal has none.
+func (j *Journal) Session(match func(grant [16]byte) bool) (grant [16]byte, found bool) {
+	if j == nil {
+		return grant, false
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.ledger.Session(match)
+}
+
 // SessionOpened records that a session was opened. Only its owner may ask later what became of
 // requests in it. A nil Journal, of a node without a store, does nothing.
 func (j *Journal) SessionOpened(g transport.Grant, owner string) {

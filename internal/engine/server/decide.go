@@ -2,6 +2,7 @@ package server
 
 import (
 	"github.com/tandem-go/tandem/internal/engine/account"
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
@@ -89,6 +90,7 @@ func (in *Inbound) finish(o outcome, packed *transport.Packed, free bool) {
 	_, ok := s.table.Finish(in.Seq)
 	if !ok { // it was cancelled meanwhile, so nobody waits for the outcome
 		in.dropBody()
+		in.unusual(trail.Decided, nil, o.err)
 		if !in.finished() {
 			s.free(in.kept)
 			in.kept = 0
@@ -107,6 +109,9 @@ func (in *Inbound) finish(o outcome, packed *transport.Packed, free bool) {
 	in.life.finish()
 	in.outcome, in.onCancel = o, nil
 	link, more := in.link, in.more
+	if srv.cfg.Trail != nil {
+		in.noteOutcome(o, link, more)
+	}
 	in.link, in.more = nil, nil
 	if !in.keep(o.size()) {
 		in.outcome = o.minimal()
@@ -149,6 +154,7 @@ func (in *Inbound) replayLocked(c *Link) {
 	if !in.finished() || c.replays.waits(c.Link.Link, id) {
 		return
 	}
+	in.unusual(trail.Again, c, in.outcome.err)
 	if at, sent := in.outcome.again().send(c, in.Seq, nil, false); sent {
 		c.replays.sent(id, at)
 	}

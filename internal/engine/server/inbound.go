@@ -8,6 +8,7 @@ import (
 	"github.com/tandem-go/tandem/dedup"
 	"github.com/tandem-go/tandem/internal/engine/account"
 	"github.com/tandem-go/tandem/internal/engine/wire"
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
@@ -38,6 +39,7 @@ type Inbound struct {
 
 	// The session's mu guards what follows.
 	life
+	noted
 	cut      bool          // its body did not come, because there was no room for it
 	deadline time.Duration // node clock; 0 for none
 	link     *Link         // the first link on which a copy came
@@ -54,8 +56,9 @@ type Inbound struct {
 // name identifies a request in the table of keys and in the store.
 type name struct {
 	id          ledger.ID
-	fingerprint uint64 // see durableFingerprint
-	outbox      string // of a message with a number: the outbox that it is from
+	fingerprint uint64        // see durableFingerprint
+	outbox      string        // of a message with a number: the outbox that it is from
+	behind      rpc.RequestID // the one that runs under the same name, for whose outcome it waits; zero: it waits for none
 }
 
 // more is a list of further links on which a copy of a request came.
@@ -291,6 +294,9 @@ func (in *Inbound) Start() bool {
 		in.dropBody()
 	}
 	begun := in.begun
+	if started {
+		in.note(trail.Started, nil, nil)
+	}
 	s.mu.Unlock()
 	switch {
 	case expired:
@@ -309,6 +315,7 @@ func (in *Inbound) PutBack() bool {
 	s := in.session
 	s.mu.Lock()
 	again := s.table.PutBack(in.Seq)
+	in.note(trail.PutBack, nil, nil)
 	in.onCancel = nil
 	s.mu.Unlock()
 	if !again {

@@ -96,6 +96,7 @@ func (k *keys) admit(in *Inbound) (o *outcome, run bool) {
 	in.body, in.Meta = nil, nil // this attempt never runs itself
 	e.waiting = append(e.waiting, in)
 	owner = e.owner
+	in.name.behind = owner.ID()
 	return nil, false
 }
 

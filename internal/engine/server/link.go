@@ -8,6 +8,7 @@ import (
 
 	"github.com/tandem-go/tandem/internal/engine/account"
 	"github.com/tandem-go/tandem/internal/engine/wire"
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -127,6 +128,7 @@ func (c *Link) serve(e *transport.Envelope) {
 		lost := rpc.Errorf(rpc.SessionLost, rpc.Unknown, "no such session on this link")
 		switch e.Verb {
 		case transport.VerbRequest:
+			c.server.noteCopy(c, c.sessionNumber(e), e, trail.Refused, lost)
 			c.refuse(e.Seq, lost)
 		case transport.VerbProbe: // the answer has no number: it says only that the session is lost
 			answer := new(transport.Envelope)

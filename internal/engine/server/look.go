@@ -2,12 +2,10 @@ package server
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
+	"fmt"
 	"slices"
 
 	"github.com/tandem-go/tandem/inspect"
-	"github.com/tandem-go/tandem/transport"
 )
 
 // Sessions returns what there is to see of the sessions of other nodes, by node. It locks one after another.
@@ -31,17 +29,11 @@ func (srv *Server) Sessions() []inspect.Session {
 func (s *session) look() inspect.Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v := inspect.Session{ID: SessionID(s.grant), Node: s.id.Node, Epoch: s.id.Epoch, Principal: s.principal, Proved: !s.foreign,
+	v := inspect.Session{ID: fmt.Sprintf("%016x", s.number), Node: s.id.Node, Epoch: s.id.Epoch, Principal: s.principal, Proved: !s.foreign,
 		Records: s.table.Outstanding(), Served: s.served, Sealed: s.sealed}
 	for _, l := range s.links {
 		v.Roads = append(v.Roads, l.Road())
 	}
 	slices.Sort(v.Roads)
 	return v
-}
-
-// SessionID is a name of a session that may be shown. Its grant may not, because who knows it may use the session.
-func SessionID(g transport.Grant) string {
-	sum := sha256.Sum256(g[:])
-	return hex.EncodeToString(sum[:6])
 }

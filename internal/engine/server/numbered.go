@@ -84,6 +84,7 @@ func (k *keys) admitNumbered(in *Inbound) (o *outcome, run bool) {
 		in.body, in.Meta = nil, nil // this attempt never runs itself
 		m.waiting = append(m.waiting, in)
 		owner = m.owner
+		in.name.behind = owner.ID()
 		return nil, false
 	case m.owner != nil:
 		return &outcome{err: rpc.Errorf(rpc.Unavailable, rpc.NotRun, "an earlier message of this outbox is still being handled")}, false

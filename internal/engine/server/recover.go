@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tandem-go/tandem/internal/engine/wire"
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/ledger"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
@@ -104,6 +106,7 @@ func (srv *Server) recover(c *Link, e *transport.Envelope) {
 		id.Seq, page.Fingerprint = e.Number, print // the number stands for the content
 	}
 	srv.counts.recovered.Add(1)
+	srv.noteCopy(c, wire.SessionID(e.Grant, ""), e, trail.Recalled, nil)
 	switch {
 	case srv.session(e.Grant) != nil: // the session is not an earlier one
 		c.refuse(e.Seq, rpc.Errorf(rpc.SessionLost, rpc.Unknown, "the session is not open on this link"))

@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-go/tandem/internal/engine/host"
 	"github.com/tandem-go/tandem/internal/engine/journal"
 	"github.com/tandem-go/tandem/internal/engine/wire"
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -34,7 +35,7 @@ type Handler interface {
 	LoseTells(tells []*Inbound, why *rpc.Error)
 }
 
-// Config describes a Server. Every field except Check, OnDenied, Kinds and Compression is required.
+// Config describes a Server. Every field except Check, OnDenied, Kinds, Compression and Trail is required.
 type Config struct {
 	rpc.Limits
 	Host    *host.Host
@@ -50,6 +51,7 @@ type Config struct {
 	OnDenied func(Arrival, *rpc.Error)
 
 	Compression transport.Compression // nil: nothing is compressed
+	Trail       *trail.Trail          // notes what becomes of requests; nil: nothing is noted
 }
 
 // Server is the half of a node that serves its peers: it keeps their sessions and the records

@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-go/tandem/internal/engine/account"
 	"github.com/tandem-go/tandem/internal/engine/host"
 	"github.com/tandem-go/tandem/internal/engine/wire"
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -20,6 +21,7 @@ import (
 type session struct {
 	server    *Server
 	grant     transport.Grant
+	number    uint64         // stands for the grant in the names of requests
 	id        transport.Peer // the client, as it named itself
 	principal string
 	origin    *Origin
@@ -35,6 +37,9 @@ type session struct {
 
 	mu           sync.Mutex // guards what follows
 	table        *dedup.Table[*Inbound]
+	readIn       time.Duration // when the request came at whose end the clock was last read
+	readAt       time.Duration // what the clock showed then
+	notedAt      time.Duration // node clock when notes on a request were last begun for no other reason than the time
 	lastTell     uint64        // number of the latest one-way message
 	touched      time.Duration // node clock when the sweeper last found that there had been traffic
 	active       bool          // there was traffic since the sweeper looked
@@ -75,9 +80,9 @@ type client struct {
 // newSession returns a session of the client at the other end of link c.
 func newSession(srv *Server, g transport.Grant, c *Link, opened uint64, cl *client) *session {
 	// The table is twice as large as the client's window, because a record stays here between its answer and the ack.
-	return &session{server: srv, grant: g, id: c.ID, principal: c.Principal, origin: &Origin{Principal: c.Principal, Node: c.ID.Node, Local: c.Loop()},
+	return &session{server: srv, grant: g, number: wire.SessionID(g, ""), id: c.ID, principal: c.Principal, origin: &Origin{Principal: c.Principal, Node: c.ID.Node, Local: c.Loop()},
 		foreign: c.Foreign, own: c.Loop(), openNumber: opened, client: cl,
-		share: srv.account.Share(c.Principal), listed: uncountedSeqs, table: dedup.New[*Inbound](2 * srv.cfg.Window), touched: srv.host.Now()}
+		share: srv.account.Share(c.Principal), listed: uncountedSeqs, notedAt: -trail.Pause, table: dedup.New[*Inbound](2 * srv.cfg.Window), touched: srv.host.Now()}
 }
 
 // request handles a copy of a request: the table decides whether it runs, waits for the
@@ -90,7 +95,9 @@ func (s *session) request(c *Link, e *transport.Envelope) {
 	s.mu.Lock()
 	if s.ended.Load() {
 		s.mu.Unlock()
-		c.refuse(e.Seq, rpc.Errorf(rpc.SessionLost, rpc.Unknown, "the session's lease ran out"))
+		err := rpc.Errorf(rpc.SessionLost, rpc.Unknown, "the session's lease ran out")
+		srv.noteCopy(c, s.number, e, trail.Refused, err)
+		c.refuse(e.Seq, err)
 		return
 	}
 	s.active, s.worked = true, true
@@ -105,7 +112,9 @@ func (s *session) request(c *Link, e *transport.Envelope) {
 		if state, _ := s.table.Lookup(e.Seq); state == dedup.Unseen {
 			s.mu.Unlock()
 			srv.counts.refused.Add(1)
-			c.refuse(e.Seq, wire.ErrLeft(srv.host.Name)) // every later copy is refused as well
+			err := wire.ErrLeft(srv.host.Name)
+			srv.noteCopy(c, s.number, e, trail.Refused, err)
+			c.refuse(e.Seq, err) // every later copy is refused as well
 			return
 		}
 	}
@@ -120,8 +129,13 @@ func (s *session) request(c *Link, e *transport.Envelope) {
 		if !room && !in.holdRecord() {
 			_, _, _ = s.table.GiveUp(e.Seq)
 			s.mu.Unlock()
-			c.refuse(e.Seq, s.share.Full(s.id.Node))
+			err := s.share.Full(s.id.Node)
+			srv.noteCopy(c, s.number, e, trail.Refused, err)
+			c.refuse(e.Seq, err)
 			return
+		}
+		if srv.cfg.Trail != nil {
+			in.arrived(c, e)
 		}
 		s.served++
 		s.mu.Unlock()
@@ -137,6 +151,7 @@ func (s *session) request(c *Link, e *transport.Envelope) {
 			srv.cfg.Handler.HandleRequest(in)
 		}
 	case dedup.Attached:
+		(*rec).unusual(trail.Copied, c, nil)
 		(*rec).attach(c, e)
 		s.mu.Unlock()
 		srv.counts.attached.Add(1)
@@ -148,13 +163,16 @@ func (s *session) request(c *Link, e *transport.Envelope) {
 				s.replayLocked(c, e.Seq, *rec)
 				return
 			}
+			(*rec).unusual(trail.Copied, c, nil)
 			(*rec).attach(c, e)
 			s.mu.Unlock()
 			return
 		}
 		s.mu.Unlock()
 		srv.counts.refused.Add(1)
-		c.refuse(e.Seq, refusal(decision))
+		err := refusal(decision)
+		srv.noteCopy(c, s.number, e, trail.Refused, err)
+		c.refuse(e.Seq, err)
 	}
 }
 
@@ -164,6 +182,9 @@ func (s *session) replayLocked(c *Link, seq uint64, in *Inbound) {
 	a, err := in.mayReplay(c)
 	if err == nil {
 		in.replayLocked(c)
+	}
+	if err != nil {
+		in.unusual(trail.Refused, c, err)
 	}
 	s.mu.Unlock()
 	if err != nil {
@@ -205,6 +226,7 @@ func (s *session) keyed(in *Inbound, e *transport.Envelope) {
 		s.server.cfg.Handler.HandleRequest(in)
 	default:
 		s.mu.Lock()
+		in.noteWait()
 		in.dropBody()                                                 // the outcome will come from another attempt, so the body is not needed
 		if state, _ := s.table.Lookup(in.Seq); state == dedup.Acked { // it was cancelled before it was in the list of those that wait
 			s.server.keys.removeWaiting(in)
@@ -362,6 +384,7 @@ func (s *session) releaseLocked(in *Inbound) {
 	s.free(in.kept)
 	in.kept = 0
 	in.releasePermit(false)
+	in.note(trail.Acked, nil, nil)
 	if !in.finished() && in.isKeyed() {
 		s.server.keys.removeWaiting(in)
 	}
@@ -403,6 +426,9 @@ func (s *session) cancel(seq uint64) {
 	if rec != nil {
 		in = *rec
 	}
+	if in != nil && state != dedup.Finished {
+		in.unusual(trail.Canceled, nil, nil)
+	}
 	var fn func()
 	running := state == dedup.Running || state == dedup.Orphaned // a mark on another transport may have overtaken the cancel
 	switch {
@@ -428,6 +454,7 @@ func (s *session) probe(c *Link, seq uint64) {
 	switch {
 	case rec == nil:
 	case state == dedup.Queued, state == dedup.Running:
+		(*rec).unusual(trail.Questioned, c, nil)
 		(*rec).attachLink(c)
 	case state == dedup.Finished:
 		s.replayLocked(c, seq, *rec)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tandem-go/tandem/internal/engine/journal"
+	"github.com/tandem-go/tandem/internal/trail"
 	"github.com/tandem-go/tandem/rpc"
 	"github.com/tandem-go/tandem/transport"
 )
@@ -104,6 +105,7 @@ func (s *session) expire(now, lease time.Duration) bool {
 		}
 	}
 	for _, in := range s.table.All() {
+		in.unusual(trail.Unanswered, nil, nil)
 		s.free(in.kept)
 		in.kept = 0
 	}
