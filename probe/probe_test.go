@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -135,11 +136,17 @@ func TestLife(t *testing.T) {
 // The run loops are asked once at a time, and a stuck check of the application does not make the process look dead.
 func TestChecks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		calls, stuck := 0, make(chan struct{})
-		say := error(nil)
+		var calls atomic.Int64
+		var away atomic.Bool
+		stuck := make(chan struct{})
 		h := probe.New(probe.Config{Wait: time.Second, Checks: map[string]func(context.Context) error{
-			"database": func(context.Context) error { return say },
-			"hangs":    func(context.Context) error { calls++; <-stuck; return nil },
+			"database": func(context.Context) error {
+				if away.Load() {
+					return errors.New("away")
+				}
+				return nil
+			},
+			"hangs":    func(context.Context) error { calls.Add(1); <-stuck; return nil },
 			"panics":   func(context.Context) error { panic("oh") },
 		}})
 		sys, err := actor.NewSystem(actor.Config{Logger: quiet, Setup: h.Watch})
@@ -153,10 +160,10 @@ func TestChecks(t *testing.T) {
 			t.Errorf("took %v", took)
 		}
 		want(t, h, "/livez", 200, actor.StageServing)
-		say = errors.New("away")
+		away.Store(true)
 		want(t, h, "/readyz", 503, actor.StageServing, "database", "hangs", "panics")
-		if calls != 1 {
-			t.Errorf("called %d times", calls)
+		if n := calls.Load(); n != 1 {
+			t.Errorf("called %d times", n)
 		}
 		close(stuck)
 		synctest.Wait()

@@ -6,7 +6,7 @@
 //	NATS_URL=nats://127.0.0.1:4222 NODE_NAME=prices-2 PROBES=127.0.0.1:8082 go run ./examples/service
 //	curl 127.0.0.1:8081/readyz
 //	nats req tandem.api.-.prices.Price '{"Item": "tea"}'
-//	tandem --server nats://127.0.0.1:4222 --cluster shop nodes
+//	tandem --server nats://127.0.0.1:4222 --cluster shop --user ann nodes
 package main
 
 import (

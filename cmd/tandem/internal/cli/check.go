@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -49,8 +48,9 @@ func (a *app) check() *cobra.Command {
 	var node string
 	var with []string
 	c := &cobra.Command{Use: "check", Short: "Try what the cluster needs: NATS, TLS, JetStream, the registry, clocks, permissions, the nodes", Long: `check tries one thing after another, and says of each what it has found and what to do about it.
-With --for NODE it tries the permissions of the user that it is connected as, as those of that node: nothing is written, but subscriptions
-are made and ended again, and empty messages are published to subjects below the node's own.`,
+With --for NODE it tries the permissions of the user that it is connected as, as those of that node: subscriptions are made and ended
+again, and messages are published that nobody takes: no stream, since they ask for another one, and not JetStream, since they are no requests.
+Permissions to delete, purge or update are not tried.`,
 		Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
 			found := a.checks(c.Context(), node, with)
 			bad := 0
@@ -182,7 +182,8 @@ func (a *app) checkRegistry(ctx context.Context, js jetstream.JetStream, add fun
 		add("registry", err, "", "The bucket has no leader: see nats stream report.")
 		return
 	}
-	add("registry", nil, fmt.Sprintf("bucket %s has %d records", status.Bucket(), status.Values()), "")
+	add("registry", leases(status), fmt.Sprintf("bucket %s has %d records", status.Bucket(), status.Values()), fmt.Sprintf("The leases of nodes do not end: create the bucket with a LimitMarkerTTL of %v or more, or let a node create it.", leastMarker))
+	checkStreams(ctx, js, cluster, add)
 	before := time.Now()
 	s, err := js.Stream(ctx, "KV_"+cluster+"_nodes")
 	if err != nil {
@@ -216,47 +217,3 @@ func (a *app) checkNodes(ctx context.Context, add func(string, error, string, st
 	}
 }
 
-// tried tries permissions: subscriptions, and messages to subjects where nobody listens.
-func tried(ctx context.Context, nc *nats.Conn, set permission) (all []finding) {
-	try := func(what, subject string, do func() error) {
-		err := do()
-		if err == nil {
-			err = nc.FlushWithContext(ctx) // the server answers after it has refused
-		}
-		if last := nc.LastError(); err == nil && errors.Is(last, nats.ErrPermissionViolation) && strings.Contains(last.Error(), strconv.Quote(subject)) {
-			err = last
-		}
-		f := finding{Check: what, OK: err == nil, Found: subject}
-		if err != nil {
-			f.Mend = "Allow the user to " + what + " " + subject + ": tandem perms prints all that the node needs."
-		}
-		all = append(all, f)
-	}
-	for _, s := range set.Subscribe {
-		try("subscribe", s, func() error {
-			sub, err := nc.SubscribeSync(s)
-			if err == nil {
-				err = sub.Unsubscribe()
-			}
-			return err
-		})
-	}
-	for _, s := range set.Publish {
-		subject := strings.NewReplacer("*", "tandem-check", ">", "tandem-check").Replace(s)
-		if !harmless(subject) {
-			all = append(all, finding{Check: "publish", OK: true, Found: subject + ": not tried, because it would change something"})
-			continue
-		}
-		try("publish", subject, func() error { return nc.Publish(subject, nil) })
-	}
-	return all
-}
-
-// harmless reports whether an empty message to a subject changes nothing: those to JetStream that make, delete or purge are not, and neither are those
-// that a stream keeps.
-func harmless(subject string) bool {
-	if strings.HasPrefix(subject, "$JS.API.") {
-		return strings.Contains(subject, ".INFO") || strings.Contains(subject, ".MSG.GET.") || strings.Contains(subject, ".MSG.NEXT.") || strings.HasPrefix(subject, "$JS.API.DIRECT.GET")
-	}
-	return strings.Contains(subject, "tandem-check") && !strings.HasPrefix(subject, "$KV.") && !strings.Contains(strings.SplitN(subject, ".", 2)[0], "_")
-}

@@ -155,7 +155,7 @@ Exit codes: 0 all is well, 1 it failed, 2 the arguments are wrong, 3 there is no
 	root.AddCommand(a.look()...)
 	root.AddCommand(a.requests()...)
 	root.AddCommand(a.send()...)
-	root.AddCommand(a.queues(), a.letters(), a.settings(), a.level(), a.stop(), a.perms(), a.check(), a.top(), a.mcp(), a.version())
+	root.AddCommand(a.queues(), a.letters(), a.settings(), a.level(), a.stop(), a.perms(), a.check(), a.bench(), a.top(), a.mcp(), a.version())
 	for _, c := range root.Commands() {
 		a.checkArgs(c)
 	}
