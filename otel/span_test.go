@@ -214,7 +214,7 @@ func TestTopicLinks(t *testing.T) {
 func headlines() actor.Topic[news] { return actor.NewTopic[news]("headlines") }
 
 // reader reads the headlines.
-type reader struct{ adder }
+type reader struct{}
 
 func (r *reader) Started(ctx *actor.Context) error      { return ctx.Subscribe(headlines()) }
 func (r *reader) news(ctx *actor.Context, m news) error { return nil }
