@@ -7,6 +7,7 @@ import (
 
 	"github.com/tandem-go/tandem/actor"
 	"github.com/tandem-go/tandem/registry/static"
+	"github.com/tandem-go/tandem/rpc/codec"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/memnet"
 )
@@ -84,4 +85,53 @@ func ExampleContext_Local() {
 	fmt.Println(actor.Call(context.Background(), ref, Whoami{}))
 	// Output:
 	// the node itself <nil>
+}
+
+// Wind is what weather stations publish.
+type Wind struct{ Speed int }
+
+// WireName is its name on the wire.
+func (Wind) WireName() string { return "weather.Wind" }
+
+// Vane hears of wind.
+type Vane struct{ heard chan Wind }
+
+// Started subscribes.
+func (v Vane) Started(ctx *actor.Context) error {
+	return ctx.Subscribe(actor.NewTopic[Wind]("weather.>"))
+}
+
+// Wind tells what it has heard.
+func (v Vane) Wind(_ *actor.Context, w Wind) error { v.heard <- w; return nil }
+
+// A tool that does not have the Go type publishes a message.
+func ExampleEncoded_Publish() {
+	sys, err := actor.NewSystem(actor.Config{Name: "a", Logger: quiet})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = sys.Shutdown(context.Background()) }()
+	heard := make(chan Wind, 1)
+	if _, err := sys.Spawn("vane", actor.Define("vane", func() Vane { return Vane{heard} }, actor.Handle(Vane.Wind))); err != nil {
+		log.Fatal(err)
+	}
+	m := actor.Encoded{Type: "weather.Wind", Codec: codec.IDJSON, Body: []byte(`{"Speed": 7}`)}
+	fmt.Println(m.Publish(context.Background(), sys, "weather.north"))
+	fmt.Println((<-heard).Speed)
+	// Output:
+	// <nil>
+	// 7
+}
+
+func ExampleSystem_Health() {
+	sys, err := actor.NewSystem(actor.Config{Name: "a", Logger: quiet})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(sys.Health().Stage, sys.Health().Ready())
+	_ = sys.Shutdown(context.Background())
+	fmt.Println(sys.Health().Stage, sys.Health().Ready())
+	// Output:
+	// serving <nil>
+	// down actor: the node is not ready: it is down
 }

@@ -93,3 +93,22 @@ func ExampleOperation_Raise() {
 	fmt.Println(err)
 	// Output: <nil>
 }
+
+// The road that a request has taken, and how often it was sent: here nowhere, because it stayed within the process.
+func ExampleOperation_Follow() {
+	follow := func(ctx context.Context, op *intercept.Operation, next func(context.Context) error) error {
+		op.Follow()
+		err := next(ctx)
+		for _, s := range op.Steps().Steps {
+			fmt.Println(s.At, s.Attempt, s.What, s.Node, s.Road, s.Err)
+		}
+		fmt.Println(len(op.Steps().Steps), "steps")
+		return err
+	}
+	op := intercept.Operation{Side: intercept.Outgoing, Op: access.Call}
+	err := intercept.Run(context.Background(), []intercept.Func{follow}, &op, func(context.Context) error { return nil })
+	fmt.Println(err)
+	// Output:
+	// 0 steps
+	// <nil>
+}

@@ -9,8 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tandem-go/tandem/actor"
 	tandemotel "github.com/tandem-go/tandem/otel"
@@ -144,4 +146,19 @@ func ratio(a, to []float64) float64 {
 		all[i] = a[i] / to[i]
 	}
 	return median(all)
+}
+
+// BenchmarkSDK is what the SDK takes for the two spans of one call, with as many attributes and events.
+func BenchmarkSDK(b *testing.B) {
+	tracer := sdktrace.NewTracerProvider(sdktrace.WithBatcher(dropped{})).Tracer("bench")
+	b.ReportAllocs()
+	for b.Loop() {
+		for range 2 {
+			_, span := tracer.Start(context.Background(), "test.Echo", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+				attribute.String("a", "x"), attribute.String("b", "x"), attribute.String("c", "x"), attribute.String("d", "x"), attribute.String("e", "x")))
+			span.SetAttributes(attribute.String("f", "x"))
+			span.AddEvent("sent", trace.WithAttributes(attribute.Int("attempt", 1), attribute.String("road", "direct")))
+			span.End()
+		}
+	}
 }

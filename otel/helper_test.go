@@ -166,7 +166,7 @@ func attr(s sdktrace.ReadOnlySpan, key string) string { return value(s.Attribute
 func value(all []attribute.KeyValue, key string) string {
 	for _, a := range all {
 		if string(a.Key) == key {
-			return a.Value.Emit()
+			return a.Value.String()
 		}
 	}
 	return ""
@@ -245,7 +245,7 @@ func (m *metrics) read(t *testing.T) map[string][]point {
 				var labels []string
 				for _, kv := range set.ToSlice() {
 					if kv.Key != "node" {
-						labels = append(labels, string(kv.Key)+"="+kv.Value.Emit())
+						labels = append(labels, string(kv.Key)+"="+kv.Value.String())
 					}
 				}
 				all[x.Name] = append(all[x.Name], point{strings.Join(labels, " "), v})

@@ -68,7 +68,7 @@ func (t *tracing) send(ctx context.Context, op *intercept.Operation, next func(c
 	}
 	err := t.around(ctx, span, op, next)
 	if span.IsRecording() {
-		report(span, op)
+		steps(span, op)
 	}
 	span.End()
 	return err
@@ -108,12 +108,23 @@ func (t *tracing) around(ctx context.Context, span trace.Span, op *intercept.Ope
 	if !span.IsRecording() {
 		return err
 	}
-	span.SetAttributes(attrRan.String(op.Verdict.String()))
+	var room [6]attribute.KeyValue // all at once, because each SetAttributes makes room in the span
+	attrs := append(room[:0], attrRan.String(op.Verdict.String()))
+	if op.Side == intercept.Outgoing {
+		attrs = append(attrs, attrAttempts.Int(op.Attempts))
+	}
+	if op.Replayed {
+		attrs = append(attrs, attrReplayed.Bool(true))
+	}
+	if n := len(op.Pushed); n > 0 {
+		attrs = append(attrs, semconv.MessagingBatchMessageCount(n))
+	}
 	if err != nil {
 		code := codeOf(op, err)
-		span.SetAttributes(semconv.ErrorTypeKey.String(code), semconv.RPCResponseStatusCode(code))
+		attrs = append(attrs, semconv.ErrorTypeKey.String(code), semconv.RPCResponseStatusCode(code))
 		span.SetStatus(codes.Error, err.Error())
 	}
+	span.SetAttributes(attrs...)
 	return err
 }
 
@@ -159,23 +170,21 @@ func (t *tracing) describe(op *intercept.Operation, attrs []attribute.KeyValue) 
 	return trace.SpanKindServer, message, attrs
 }
 
-// report adds to the span of a sender what became of its message on the way.
-func report(span trace.Span, op *intercept.Operation) {
-	span.SetAttributes(attrAttempts.Int(op.Attempts))
-	if op.Replayed {
-		span.SetAttributes(attrReplayed.Bool(true))
-	}
+// steps adds to the span of a sender what became of its message on the way. The end of an only attempt is that of the
+// span, and needs no event, if nothing has gone wrong.
+func steps(span trace.Span, op *intercept.Operation) {
 	for _, pushed := range op.Pushed {
 		span.AddLink(Link(pushed))
-	}
-	if len(op.Pushed) > 0 {
-		span.SetAttributes(semconv.MessagingBatchMessageCount(len(op.Pushed)))
 	}
 	trail := op.Steps()
 	if trail == nil {
 		return
 	}
-	for _, s := range trail.Steps {
+	all := trail.Steps
+	if len(all) == 2 && all[1].What == rpc.AttemptEnded && all[1].Err == nil && !all[1].Replayed {
+		all = all[:1]
+	}
+	for _, s := range all {
 		attrs := append(make([]attribute.KeyValue, 0, 5), attrAttempt.Int(s.Attempt), attrPeer.String(s.Node))
 		event := eventSent
 		switch s.What {
