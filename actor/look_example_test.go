@@ -122,16 +122,3 @@ func ExampleEncoded_Publish() {
 	// <nil>
 	// 7
 }
-
-func ExampleSystem_Health() {
-	sys, err := actor.NewSystem(actor.Config{Name: "a", Logger: quiet})
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(sys.Health().Stage, sys.Health().Ready())
-	_ = sys.Shutdown(context.Background())
-	fmt.Println(sys.Health().Stage, sys.Health().Ready())
-	// Output:
-	// serving <nil>
-	// down actor: the node is not ready: it is down
-}
