@@ -146,8 +146,8 @@ func TestChecks(t *testing.T) {
 				}
 				return nil
 			},
-			"hangs":    func(context.Context) error { calls.Add(1); <-stuck; return nil },
-			"panics":   func(context.Context) error { panic("oh") },
+			"hangs":  func(context.Context) error { calls.Add(1); <-stuck; return nil },
+			"panics": func(context.Context) error { panic("oh") },
 		}})
 		sys, err := actor.NewSystem(actor.Config{Logger: quiet, Setup: h.Watch})
 		if err != nil {
