@@ -216,4 +216,3 @@ func (a *app) checkNodes(ctx context.Context, add func(string, error, string, st
 		add("node "+r.Node, err, map[bool]string{true: fmt.Sprintf("up for %s, %d actors", span(time.Since(r.Reply.Started)), r.Reply.Stats.Actors)}[err == nil], "It is in the registry, and does not answer over NATS: is natsadmin served there, and may it read?")
 	}
 }
-
