@@ -3,7 +3,6 @@ package actor_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -14,20 +13,6 @@ import (
 	"github.com/tandem-go/tandem/state"
 	statemem "github.com/tandem-go/tandem/state/memory"
 )
-
-func ExampleSystem_Health() {
-	sys, err := actor.NewSystem(actor.Config{Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println(sys.Health().Stage, sys.Health().Ready())
-	_ = sys.Shutdown(context.Background())
-	fmt.Println(sys.Health().Ready())
-	// Output:
-	// serving <nil>
-	// actor: the node is not ready: it is down
-}
 
 // A store of records that fails is seen by who asks, and so is that it works again.
 func TestHealthOfRecords(t *testing.T) {

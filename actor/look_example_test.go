@@ -112,9 +112,12 @@ func ExampleEncoded_Publish() {
 	}
 	defer func() { _ = sys.Shutdown(context.Background()) }()
 	heard := make(chan Wind, 1)
-	if _, err := sys.Spawn("vane", actor.Define("vane", func() Vane { return Vane{heard} }, actor.Handle(Vane.Wind))); err != nil {
+	vane, err := sys.Spawn("vane", actor.Define("vane", func() Vane { return Vane{heard} }, actor.Handle(Vane.Wind)))
+	if err != nil {
 		log.Fatal(err)
 	}
+	_ = actor.Tell(context.Background(), vane, Wind{Speed: 1}) // it is handled when Started has returned
+	<-heard
 	m := actor.Encoded{Type: "weather.Wind", Codec: codec.IDJSON, Body: []byte(`{"Speed": 7}`)}
 	fmt.Println(m.Publish(context.Background(), sys, "weather.north"))
 	fmt.Println((<-heard).Speed)

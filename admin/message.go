@@ -215,7 +215,7 @@ type (
 	// Invoke sends a message to an actor, for the principal that asks.
 	Invoke struct {
 		actor.Returns[Invoked]
-		To      string          // an address: name@node, a service as *name, a virtual actor as ~kind/id
+		To      string          // an address: name@node, a service as name@*, a virtual actor as kind/id@~
 		Type    string          // of the message: its name on the wire
 		Body    json.RawMessage // JSON; empty: {}
 		How     string          // "call" (default), "tell", which waits until it is in the mailbox, or "submit"

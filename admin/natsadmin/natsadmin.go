@@ -55,7 +55,8 @@ type Config struct {
 	Logger  *slog.Logger
 }
 
-// Serve opens the admin actor of a system, until Close. Call it when the system serves. The error is that of natsapi.Serve.
+// Serve opens the admin actor of a system, until Close. Call it in actor.Config.Setup behind admin.Open, or when the
+// system serves. The error is that of natsapi.Serve.
 func Serve(ctx context.Context, sys *actor.System, cfg Config) (*natsapi.Server, error) {
 	ref, kind := sys.Ref(admin.Name+"@"+sys.Name()), admin.Kind()
 	targets := []gateway.Target{gateway.Actor(sys.Name(), ref, kind)}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/tandem-go/tandem/actor"
@@ -17,6 +18,7 @@ func each[M actor.Question[R], R any](ctx context.Context, a *app, m M) ([]admin
 	if err != nil {
 		return nil, err
 	}
+	a.changes = a.changes || changing(m)
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	if a.node != "" {
@@ -43,6 +45,12 @@ func each[M actor.Question[R], R any](ctx context.Context, a *app, m M) ([]admin
 	return good, nil
 }
 
+// changing reports whether a question may change something.
+func changing(m any) bool {
+	right, _ := admin.RightFor(reflect.TypeOf(m).Name())
+	return right == admin.ToOperate
+}
+
 // text is an error without what only programs need.
 func text(err error) string {
 	if e := (*rpc.Error)(nil); errors.As(err, &e) {
@@ -57,6 +65,7 @@ func one[M actor.Question[R], R any](ctx context.Context, a *app, node string, m
 	if err != nil {
 		return r, err
 	}
+	a.changes = a.changes || changing(m)
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	return admin.Ask(ctx, c, node, m)

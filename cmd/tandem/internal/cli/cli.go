@@ -41,6 +41,8 @@ type app struct {
 	json                                               bool
 	color                                              string
 
+	changes bool // the command may have changed something, so that it matters whether it ran
+
 	nc   *nats.Conn
 	over *admin.Cluster // for tests of single commands; nil: over NATS
 }
@@ -68,14 +70,14 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	if !errors.Is(err, errSaid) {
 		a.complain(err)
 	}
-	return codeOf(err)
+	return a.codeOf(err)
 }
 
 // errSaid is the error of a command that has told already what is wrong.
 var errSaid = errors.New("said")
 
 // codeOf is the exit code for an error.
-func codeOf(err error) int {
+func (a *app) codeOf(err error) int {
 	var bad usageError
 	if errors.As(err, &bad) {
 		return ExitUsage
@@ -93,7 +95,7 @@ func codeOf(err error) int {
 		return ExitDenied
 	case e.Code == rpc.Invalid && e.Verdict == rpc.NotRun:
 		return ExitUsage
-	case e.Verdict == rpc.Unknown && e.Code != rpc.Expired && e.Code != rpc.Unavailable:
+	case e.Verdict == rpc.Unknown && (a.changes || e.Code != rpc.Expired && e.Code != rpc.Unavailable):
 		return ExitUnknown
 	case e.Code == rpc.Unavailable, e.Code == rpc.Expired, e.Code == rpc.Leaving, e.Code == rpc.Overloaded:
 		return ExitUnavailable
