@@ -165,7 +165,7 @@ func TestWhyAfterARestart(t *testing.T) {
 		if err := b.Shutdown(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		b = start()
+		start()
 		if got, err := actor.Call(t.Context(), a.Ref("x@b"), Probe{}, rpc.Key("order-17")); got != id || err != nil {
 			t.Fatal(got, err)
 		}
