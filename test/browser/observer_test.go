@@ -168,17 +168,21 @@ func TestWaterfall(t *testing.T) {
 	done := make(chan error, 1)
 	var report rpc.Report
 	go func() {
-		_, err := actor.Call(t.Context(), ref, oncall.Linger{For: 4 * time.Second}, rpc.Key("the order 17"), rpc.ReportTo(&report))
+		_, err := actor.Call(t.Context(), ref, oncall.Linger{For: time.Minute}, rpc.Key("the order 17"), rpc.ReportTo(&report))
 		done <- err
 	}()
 	p.visit("#/actor?name=greeter-b&node=b")
-	p.shows(onCall, "dd", "linger, for")
+	p.shows(onCall, "dd", "Linger, for")
 	p.shot("actor")
 	c.Gates["b"].Set(true)
+	p.shows(onCall, "td", "the order 17")
+	if _, err := actor.Call(t.Context(), c.Desk.Ref("releaser-b@b"), oncall.Release{}); err != nil {
+		t.Fatal(err)
+	}
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if _, err := actor.Call(t.Context(), ref, oncall.Linger{For: 4 * time.Second}, rpc.Key("the order 17"), rpc.ReportTo(&report)); err != nil || !report.Replayed {
+	if _, err := actor.Call(t.Context(), ref, oncall.Linger{For: time.Minute}, rpc.Key("the order 17"), rpc.ReportTo(&report)); err != nil || !report.Replayed {
 		t.Fatalf("%v, %+v", err, report)
 	}
 	p.visit("#/why?id=the%20order%2017")

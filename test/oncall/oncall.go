@@ -39,33 +39,47 @@ type (
 		Name string
 	}
 	Parcel struct{ Text string }
-	Linger struct {
+	Linger struct { // its handler takes so long, or until a Release
 		actor.Returns[bool]
 		For time.Duration
 	}
+	Release struct{ actor.Returns[bool] } // to the actor releaser-NAME
 )
 
-func (Greet) WireName() string  { return "observed.Greet" }
-func (Parcel) WireName() string { return "observed.Parcel" }
-func (Linger) WireName() string { return "observed.Linger" }
+func (Greet) WireName() string   { return "observed.Greet" }
+func (Parcel) WireName() string  { return "observed.Parcel" }
+func (Linger) WireName() string  { return "observed.Linger" }
+func (Release) WireName() string { return "observed.Release" }
 
-type greeter struct{}
+type greeter struct{ released chan struct{} }
 
 func (greeter) greet(_ *actor.Context, m Greet) (string, error) { return "hello " + m.Name, nil }
 func (greeter) parcel(*actor.Context, Parcel) error             { return nil }
-func (greeter) linger(ctx *actor.Context, m Linger) (bool, error) {
+func (g greeter) linger(ctx *actor.Context, m Linger) (bool, error) {
 	select {
 	case <-time.After(m.For):
+	case <-g.released:
 	case <-ctx.Done():
 	}
 	return true, nil
 }
 
+type releaser struct{ greeter }
+
+func (r releaser) release(*actor.Context, Release) (bool, error) {
+	r.released <- struct{}{}
+	return true, nil
+}
+
 // GreeterKind is the kind of the actor greeter-NAME of each process NAME, an instance of the service greeters. Each also has a queue, parcels.
 var (
-	GreeterKind = actor.Define("observed.greeter", func() greeter { return greeter{} }, actor.Answer(greeter.greet), actor.Handle(greeter.parcel), actor.Answer(greeter.linger))
+	GreeterKind = greeterKind(nil)
 	parcelsKind = actor.QueueKind[Parcel]("observed.parcels", queue.Config{Attempts: 1})
 )
+
+func greeterKind(released chan struct{}) *actor.Kind {
+	return actor.Define("observed.greeter", func() greeter { return greeter{released} }, actor.Answer(greeter.greet), actor.Handle(greeter.parcel), actor.Answer(greeter.linger))
+}
 
 // Of a process that is a node.
 const (
@@ -100,9 +114,11 @@ func beNode(name string) error {
 	}
 	defer leave()
 	cfg.Setup = func(sys *actor.System) error {
-		_, err := sys.Spawn("greeter-"+name, GreeterKind, actor.Expose("greeters"))
+		released := make(chan struct{}, 16)
+		_, err := sys.Spawn("greeter-"+name, greeterKind(released), actor.Expose("greeters"))
+		_, errRelease := sys.Spawn("releaser-"+name, actor.Define("observed.releaser", func() releaser { return releaser{greeter{released}} }, actor.Answer(releaser.release)))
 		_, errQueue := sys.Spawn("parcels", parcelsKind)
-		return errors.Join(err, errQueue, openAdmin(sys))
+		return errors.Join(err, errRelease, errQueue, openAdmin(sys))
 	}
 	sys, err := actor.NewSystem(cfg)
 	if err != nil {
