@@ -149,7 +149,7 @@ func (p *picture) next(at time.Time, answers []answer) *picture {
 		}
 	}
 	for name, was := range p.seen { // those that the cluster does not know any more
-		if _, known := n.seen[name]; !known && at.Sub(cmpTime(was.away, at)) < goneFor {
+		if _, known := n.seen[name]; !known && at.Sub(orTime(was.away, at)) < goneFor {
 			n.awayNode(name, "it has left the cluster, or its lease has ended", was)
 		}
 	}
@@ -169,8 +169,8 @@ func (p *picture) next(at time.Time, answers []answer) *picture {
 	return n
 }
 
-// cmpTime returns t, or other if t is zero.
-func cmpTime(t, other time.Time) time.Time {
+// orTime returns t, or other if t is zero.
+func orTime(t, other time.Time) time.Time {
 	if t.IsZero() {
 		return other
 	}
@@ -191,7 +191,7 @@ func (p *picture) alert(severe bool, node, text, view, id string) {
 
 // awayNode is a node that has not answered.
 func (p *picture) awayNode(name, why string, was memory) {
-	was.away = cmpTime(was.away, p.At)
+	was.away = orTime(was.away, p.At)
 	was.line.Name, was.line.Away, was.line.Since = name, why, was.away
 	p.seen[name] = was
 	p.Nodes = append(p.Nodes, was.line)

@@ -21,7 +21,7 @@ func TestReference(t *testing.T) {
 
 It shows a cluster to those who run it, and changes it, over NATS: as the user of a [nats context](https://github.com/nats-io/natscli), or of flags.
 
-    go install github.com/tandem-go/tandem/cmd/tandem@latest
+    go install -C cmd/tandem .   # in a clone of the repository
     tandem nodes --context production --cluster shop --user ann
 
 Each node has to open its admin actor (package ` + "`admin`" + `) and serve it over NATS (package ` + "`admin/natsadmin`" + `), and ` + "`admin.Config`" + ` has to name the users
