@@ -102,7 +102,7 @@ func run(ctx context.Context, env environment, level *slog.LevelVar) error {
 				return err
 			}
 			context.AfterFunc(ctx, watcher.Close)
-			if err := admin.Open(sys, admin.Config{Read: []string{"nats:*", gateway.Anonymous}, Operate: env.operators, Settings: watcher, Level: level}); err != nil {
+			if err := admin.Open(sys, admin.Config{Read: []string{"nats:*"}, Operate: env.operators, Settings: watcher, Level: level}); err != nil {
 				return err
 			}
 			go notify(ctx, sys) // it ends with ctx
