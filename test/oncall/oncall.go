@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ import (
 	"github.com/tandem-go/tandem/queue"
 	"github.com/tandem-go/tandem/registry/natskv"
 	"github.com/tandem-go/tandem/rpc"
+	"github.com/tandem-go/tandem/test/ports"
 	"github.com/tandem-go/tandem/transport"
 	"github.com/tandem-go/tandem/transport/natsbus"
 	"github.com/tandem-go/tandem/transport/natsbus/embedded"
@@ -244,12 +246,7 @@ func (c *Cluster) overNATS(ctx context.Context, node string) error {
 // Start starts a process, also one of a node that was killed.
 func (c *Cluster) Start(name string) {
 	c.t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(free.Addr().String())
-	free.Close()
+	port := strconv.Itoa(ports.Free())
 	g := newGate(c.t, "127.0.0.1:"+port)
 	cmd := exec.CommandContext(c.t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), envNode+"="+name, envNATS+"="+c.NATS.URL(), envPort+"="+port, envGate+"="+g.addr())
